@@ -48,7 +48,15 @@ OTHER = "secret_v2.key"
 """The second declared secret."""
 DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}
 """The `model` field of a command's document."""
-CLOCKS = ("startup.guard", "cli.delivery", "cli.revoke", "cli.rotate_steps", "scan.scanner", "lifecycle.operations_log")
+CLOCKS = (
+    "startup.guard",
+    "managers.delivery",
+    "lifecycle.steps",
+    "lifecycle.operations_log",
+    "cli.revoke",
+    "cli.rotate_steps",
+    "scan.scanner",
+)
 """The modules that read the clock."""
 
 

@@ -10,9 +10,8 @@ import pytest
 from command_line import Machine, fingerprint_of, key_as_argument, machine_at
 from conftest import V1, V2, clean_environment, good_keys, put, run
 
-from robodj_secretguard.cli import delivery
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, EXIT_USAGE, PASSED
-from robodj_secretguard.managers import directory
+from robodj_secretguard.managers import delivery, directory
 from robodj_secretguard.startup.guard import REFUSED
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from conftest import NOW, V1, V2, good_keys, marker, posix_only, process_environ
 
 from robodj_secretguard import Report, RuntimeSecrets, check
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.delivery import read
 from robodj_secretguard.common.generator import generate
+from robodj_secretguard.managers.delivery import load_sources
 from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
 
 if TYPE_CHECKING:
@@ -97,8 +97,7 @@ class Managed(Service):
         stored = {name: value for name, value in self.environ.items() if name != DIRECTORY}
         path = put(self.root / "stored.json", json.dumps(stored))
         with path.open() as stdin, patch("sys.stdin", stdin), process_environment(self.outside), clock(self.now):
-            sources = read([STORED], self.model, wait=0, require_env_only=False)
-            return sources.judged(self.model, config_dir=str(self.config), require_env_only=False)
+            return load_sources([STORED], self.model).check(self.model, config_dir=str(self.config))
 
 
 class Operator:

@@ -10,7 +10,7 @@ import pytest
 from conftest import V1, Failure, failure_of
 
 from robodj_secretguard.managers import manager as module
-from robodj_secretguard.managers.manager import Manager, ManagerError
+from robodj_secretguard.managers.manager import Delivery, Manager, ManagerError
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
@@ -29,6 +29,7 @@ class Scripted(Manager):
         self.answers = [*answers]
         self.attempts: list[float] = []
         self.said: list[str] = []
+        self.delivery = Delivery("", {}, frozenset())
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
         self.attempts.append(seconds)
@@ -40,7 +41,11 @@ class Scripted(Manager):
     def read(self, seconds: float = 60) -> Failure | None:
         """Load two variables within some seconds."""
         least = module.FIRST_PAUSE if seconds else module.ATTEMPT_SECONDS
-        return failure_of(lambda: self.load(["A", "B"], time.monotonic() + seconds, self.said.append, least=least))
+
+        def load() -> None:
+            self.delivery = self.load(["A", "B"], time.monotonic() + seconds, self.said.append, least=least)
+
+        return failure_of(load)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +61,7 @@ class TestLoad:
         """A temporary failure is followed by another attempt, and only the first one is reported."""
         manager = Scripted(AWAY, AWAY, {"A": "x"})
         assert manager.read() is None
-        assert manager.get("A") == SealedStr("x")
+        assert manager.delivery.get("A") == SealedStr("x")
         assert (manager.attempts, manager.said) == ([5.0] * 3, ["scripted:x is away; trying again"])
 
     def test_a_final_failure(self) -> None:
@@ -109,7 +114,7 @@ class TestLoad:
         assert manager.read() is None
         late.set()
         done.wait()
-        assert manager.get("A") == SealedStr("new")
+        assert manager.delivery.get("A") == SealedStr("new")
         assert manager.said == ["scripted:x did not answer in time; trying again"]
 
 
@@ -120,8 +125,8 @@ class TestAnswer:
         """Only wanted variables are kept. An empty one is unset."""
         manager = Scripted({"A": "x", "B": "", "C": "secret"})
         assert manager.read() is None
-        assert [manager.get(name) for name in "ABC"] == [SealedStr("x"), None, None]
-        assert sorted(manager.names()) == ["A", "B", "C"]
+        assert [manager.delivery.get(name) for name in "ABC"] == [SealedStr("x"), None, None]
+        assert sorted(manager.delivery.names()) == ["A", "B", "C"]
 
     @pytest.mark.parametrize("value", [1, True, ["x"], {"x": "y"}, 0, False, []])
     def test_no_string(self, value: object) -> None:
@@ -145,15 +150,15 @@ class TestAnswer:
         """A null is unset."""
         manager = Scripted({"A": None, "C": 1})
         assert manager.read() is None
-        assert manager.get("A") is None
+        assert manager.delivery.get("A") is None
 
 
 @pytest.mark.parametrize("record", [5, {"secret.key": []}, "x\0", None])
 def test_an_invalid_record_of_a_rotation(record: object) -> None:
     """No start depends on the record of a rotation, so an invalid one is none."""
     manager = Scripted({"A": "x", ROTATION_RECORD: record})
-    manager.load(["A", ROTATION_RECORD], time.monotonic(), pytest.fail)
-    assert (manager.get("A"), manager.get(ROTATION_RECORD)) == (SealedStr("x"), None)
+    delivery = manager.load(["A", ROTATION_RECORD], time.monotonic(), pytest.fail)
+    assert (delivery.get("A"), delivery.get(ROTATION_RECORD)) == (SealedStr("x"), None)
 
 
 def test_unfinished_attempts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 from conftest import NOW, V1, V2, found, good_keys, posix_only, process_environment, put, root_only
 
 from robodj_secretguard import RuntimeSecrets, check
-from robodj_secretguard.managers.manager import Manager
+from robodj_secretguard.managers.manager import Delivery, delivery_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import (
@@ -59,7 +59,7 @@ from robodj_secretguard.startup.textfile import (
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, variables_read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Iterator
 
     from robodj_secretguard.startup.readings import NamedBy
 
@@ -83,22 +83,9 @@ def _in_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-class Fixed(Manager):
-    """A manager that has fixed variables."""
-
-    def __init__(self, name: str, variables: dict[str, str]) -> None:
-        super().__init__(name)
-        self.variables = variables
-
-    def fetch(self, names: Collection[str], seconds: float) -> dict[str, str]:  # noqa: ARG002
-        return self.variables
-
-
-def managed(name: str, variables: dict[str, str]) -> Manager:
-    """Return a manager that has delivered some variables."""
-    manager = Fixed(name, variables)
-    manager.load([*variables], 0, print)
-    return manager
+def managed(name: str, variables: dict[str, str]) -> Delivery:
+    """Return what a manager has delivered."""
+    return delivery_of(name, variables, variables)
 
 
 def first(environ: dict[str, str], **more: Any) -> Reading:

@@ -1,593 +1,365 @@
-"""The steps of a rotation in a secret manager: what each one changes, when it is allowed, and what is drift."""
+"""Taking the steps of a rotation: what is written, recorded and returned, with a manager in memory."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import OTHER, fingerprint_of, rotated
-from conftest import NOW, V1, V2, good_keys, marker
-from fleets import MAX_AGE, MAX_SKEW, fleet, instance, use, without_times
+from command_line import clock, fingerprint_of, rotated
+from conftest import NOW, V1, V2, good_keys
 
-from robodj_secretguard import RuntimeSecrets, check
-from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle import steps
-from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, Keys, keys_of
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.lifecycle import operations_log
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
+from robodj_secretguard.lifecycle.records import Event
+from robodj_secretguard.lifecycle.steps import MAX_SKEW, Rotator, StepResult
+from robodj_secretguard.managers.manager import ManagerError
+from robodj_secretguard.managers.store import CONFLICT, NO_FIELDS, Store, Stored, sealed
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
+    from pathlib import Path
 
-    from robodj_secretguard.fleet.verdict import Fleet
-    from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
+    from robodj_secretguard.lifecycle.records import Record, StepName
+    from robodj_secretguard.secret.sealed import SealedStr
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
 NEXT, PREVIOUS, UNTIL = POLICY.slot_variables
-EXPIRES = POLICY.expiry_variable
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
-OVERLAP = POLICY.overlap
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 OTHERS = {"OTHER": "text", "NUMBER": 5, "NESTED": {"A": [1.5, None]}}
-SOURCE = "vault:secret/robodj"
-Fields = dict[str, Any]
+LOST = ManagerError("did not answer in time", "wait", is_temporary=True)
 
 
-def first() -> Fields:
-    """Make the fields of a manager before any rotation, with others that are nobody's business."""
-    return {**good_keys(), **OTHERS}
+class Memory(Store):
+    """A manager that has one version, and perhaps one that an interrupted write has left.
+
+    Attributes:
+        fields: the fields of the current version.
+        left: the fields of the unfinished version.
+        clock: its time; `None` where it tells none.
+        error: what a write raises, before it changes anything.
+        writes: how many versions were written.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("memory:robodj")
+        self.fields: dict[str, Any] = {**good_keys(), **OTHERS}
+        self.left: dict[str, Any] | None = None
+        self.clock: datetime | None = None
+        self.error: ManagerError | None = None
+        self.writes = 0
+
+    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:
+        del seconds
+        return self.fields, Stored(NO_FIELDS, str(self.writes), read_at=self.clock)
+
+    def unfinished(self, seconds: float) -> Stored | None:
+        del seconds
+        return None if self.left is None else Stored(sealed(self.left), "left")
+
+    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
+        del seconds
+        if self.error:
+            raise self.error
+        assert current.version == str(self.writes)
+        self.fields, self.writes = Stored(fields, "").opened(), self.writes + 1
 
 
-def take(step: StepName, fields: Fields, now: datetime = NOW) -> Fields:
-    """Return the fields of the new version."""
-    keys = keys_of(POLICY, fields)
-    new = steps.changed(fields, steps.changes(step, POLICY, fields, keys, now))
-    environ = {name: value for name, value in new.items() if isinstance(value, str)}
-    status = check(environ=environ, now=now, require_env_only=True).secrets[0]
-    done = steps.last_step(step, keys, status, now, environment="prod", operator="Ada", reason="a test")
-    return steps.with_step(new, POLICY.name, done)
+class ReadOnlyLog(OperationsLog):
+    """A log that has some records, and gets no further one."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        super().__init__("nowhere")
+        self.records = tuple(records)
+
+    def append(self, records: Sequence[Record]) -> tuple[Record, ...]:
+        del records
+        return ()
 
 
-def rotation(*names: StepName, fields: Fields | None = None) -> Fields:
-    """Return the fields after some steps, a day apart; the last one is at `NOW`."""
-    fields = first() if fields is None else fields
-    for number, each in enumerate(names, start=1 - len(names)):
-        fields = take(each, fields, NOW + number * DAY)
-    return fields
+class Desk:
+    """An operator with a manager and an operations log."""
+
+    def __init__(self, log: Path) -> None:
+        self.store, self._log = Memory(), OperationsLog(str(log))
+
+    def take(
+        self,
+        step: StepName | None,
+        now: datetime = NOW,
+        *,
+        environment: str = "prod",
+        recorded: bool = True,
+        known: Sequence[Record] = (),
+        **how: Any,
+    ) -> StepResult:
+        """Take a step at a time, and record it or not."""
+        options = ("--to", self.store.name, "--environment", environment)
+        rotator = Rotator(RuntimeSecrets, self.store, environment=environment, operator="Ada", options=options)
+        with clock(now):
+            if not recorded:
+                return rotator.take(POLICY, step, log=ReadOnlyLog(known), **how)
+            with self._log.locked():
+                return rotator.take(POLICY, step, log=self._log, **how)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The records of the log."""
+        self._log.read()
+        return self._log.records
 
 
-def refusals(
-    step: StepName, fields: Fields, now: datetime = NOW, *, is_now: bool = False, fleet: Fleet | None = None
-) -> list[str]:
-    """Return why a step is not allowed."""
-    keys = keys_of(POLICY, fields)
-    found = steps.obstacles(step, POLICY, keys, now, is_now=is_now, fleet=fleet)
-    return [without_times(each.message) for each in found]
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """An operator with a manager that has good keys, and no record."""
+    return Desk(tmp_path / "log")
 
 
-def is_done(step: StepName, fields: Fields, now: datetime = NOW) -> bool:
-    """Check whether a step is done."""
-    return steps.is_done(step, keys_of(POLICY, fields), now)
+def refusal(result: StepResult) -> tuple[str, str]:
+    """Return why a step was refused, and the remedy."""
+    assert (result.outcome, result.refusal is None) == ("refused", False)
+    assert result.refusal is not None
+    return result.refusal.message, result.refusal.remedy
 
 
-def events(fields: Fields) -> list[str]:
-    """Return the events of the last step."""
-    return [str(each.event) for each in keys_records(fields)]
+class TestDone:
+    """A step that is taken."""
 
-
-def keys_records(fields: Fields) -> list[Record]:
-    """Return the records of the last step."""
-    return steps.last_steps(fields)[POLICY.name].records
-
-
-def of_other(fields: Fields, at: datetime = NOW) -> LastStep:
-    """Return the last step as one of the other secret."""
-    step = steps.last_steps(fields)[POLICY.name]
-    return replace(step, records=[replace(step.last, secret=OTHER, recorded_at=at)])
-
-
-def drift(fields: Fields, *, logged: bool = True) -> list[str]:
-    """Return what differs from the log, which has the last step or not."""
-    keys = keys_of(POLICY, fields)
-    records = keys.step.records if keys.step and logged else []
-    return [each.message for each in steps.drift(POLICY, keys, records, SOURCE)]
-
-
-class TestChanges:
-    """Each step changes its own fields, and no other."""
-
-    def test_stage(self) -> None:
-        """A new next key is added."""
-        before = first()
-        after = take("stage", before)
-        assert {**after, NEXT: "", ROTATION_RECORD: ""} == {**before, NEXT: "", ROTATION_RECORD: ""}
-        assert after[NEXT] not in before.values()
-        assert events(after) == ["staged"]
-
-    def test_promote(self) -> None:
-        """The next key becomes current, and the current one previous until the end of the overlap, and then revoked."""
-        before = take("stage", first())
-        after = take("promote", before)
-        end = iso_utc(NOW + OVERLAP)
-        assert after == {
-            **OTHERS,
-            V1: before[NEXT],
-            V2: before[V2],
-            EXPIRES: iso_utc(NOW + POLICY.cadence),
-            PREVIOUS: before[V1],
-            UNTIL: end,
-            REVOKED_FINGERPRINTS: f"{fingerprint_of(before[V1])}@{end}",
-            ROTATION_RECORD: after[ROTATION_RECORD],
-        }
-        record = steps.last_steps(after)[POLICY.name].last
-        assert (record.fingerprint, record.replaced) == (fingerprint_of(before[NEXT]), fingerprint_of(before[V1]))
-        assert (record.operator, record.reason, record.recorded_at) == ("Ada", "a test", NOW)
-
-    @pytest.mark.parametrize(
-        "broken",
-        [{V1: "changeme"}, {V1: ""}, {REVOKED_FINGERPRINTS: "plain"}, {REVOKED_FINGERPRINTS: "ended"}],
-    )
-    def test_promote_over_a_key_that_no_service_accepts(self, broken: dict[str, str]) -> None:
-        """A current key that is invalid or revoked gets no place as the previous one."""
-        before = take("stage", first())
-        entries = {"plain": "", "ended": f"@{iso_utc(NOW - MINUTE)}"}
-        revoked = {k: fingerprint_of(before[V1]) + entries[v] for k, v in broken.items() if v in entries}
-        after = take("promote", {**before, **broken, **revoked})
-        assert after[V1] == before[NEXT]
-        assert not {PREVIOUS, UNTIL, NEXT} & {*after}
-        assert after.get(REVOKED_FINGERPRINTS, "") == revoked.get(REVOKED_FINGERPRINTS, "")
-
-    def test_retire(self) -> None:
-        """The previous key and its deadline are removed. Its entry in the revocation list stays."""
-        before = rotation("stage", "promote")
-        after = take("retire", before, NOW + OVERLAP)
-        gone = {each: before[each] for each in (PREVIOUS, UNTIL)}
-        assert {**after, ROTATION_RECORD: "", **gone} == {**before, ROTATION_RECORD: ""}
-        assert events(after) == ["retired"]
-
-    def test_back(self) -> None:
-        """The previous key is current again, until its deadline. The current key is the next one."""
-        before = rotation("stage", "promote")
-        after = take("back", before, NOW + MINUTE)
-        moved = {V1: before[PREVIOUS], NEXT: before[V1], EXPIRES: before[UNTIL]}
-        kept = {name: before[name] for name in (*OTHERS, V2, REVOKED_FINGERPRINTS)}
-        assert after == {**kept, **moved, ROTATION_RECORD: after[ROTATION_RECORD]}
-        assert events(after) == ["rolled-back"]
-
-    def test_back_does_not_add_time(self) -> None:
-        """A marker that the key had before, and that is earlier than its deadline, is restored."""
-        before = rotation("stage", "promote", fields=first() | {EXPIRES: marker(DAY)})
-        assert take("back", before)[EXPIRES] == marker(DAY)
-
-    def test_promote_again(self) -> None:
-        """After `back`, the deadline of the first promotion stays, and the list gets no second entry."""
-        once = rotation("stage", "promote")
-        again = take("promote", take("back", once, NOW + MINUTE), NOW + DAY)
-        assert {**again, EXPIRES: "", ROTATION_RECORD: ""} == {**once, EXPIRES: "", ROTATION_RECORD: ""}
-
-    def test_replace(self) -> None:
-        """In an emergency, a new key is the only one, and the old current key is revoked at once."""
-        before = rotation("stage", "promote", "stage")
-        after = take("replace", before)
-        old = fingerprint_of(before[V1])
-        assert after[V1] not in before.values()
-        assert not {NEXT, PREVIOUS, UNTIL} & {*after}
-        assert after[EXPIRES] == iso_utc(NOW + POLICY.cadence)
-        assert after[REVOKED_FINGERPRINTS] == f"{before[REVOKED_FINGERPRINTS]},{old}"
-        assert events(after) == ["revoked", "rotation-incomplete"]
-        assert steps.last_steps(after)[POLICY.name].records[0].fingerprint == old
-
-    def test_replace_an_invalid_key(self) -> None:
-        """An invalid key has no fingerprint, so it is replaced and not revoked."""
-        after = take("replace", first() | {V1: "changeme"})
-        assert REVOKED_FINGERPRINTS not in after
-        assert events(after) == ["rotation-incomplete"]
-
-    def test_the_record_of_another_secret_stays(self) -> None:
-        """The last steps of all secrets are in one field."""
-        other = of_other(rotation("stage"))
-        after = take("stage", steps.with_step(first(), OTHER, other))
-        assert [*steps.last_steps(after)] == [OTHER, POLICY.name]
-        assert steps.last_steps(after)[OTHER] == other
-
-    def test_an_invalid_record_is_none(self) -> None:
-        """A record that cannot be parsed is replaced."""
-        of_other = rotation("stage")[ROTATION_RECORD].replace('{"secret.key":', '{"secret_v2.key":', 1)
-        assert steps.last_steps({ROTATION_RECORD: of_other}) == {}
-        for text in ("{}}", "[]", '{"secret.key": 5}'):
-            fields = first() | {ROTATION_RECORD: text}
-            assert keys_of(POLICY, fields).step is None
-            assert events(take("stage", fields)) == ["staged"]
-
-    def test_one_invalid_record(self) -> None:
-        """An invalid record of one secret does not hide that of another one."""
-        text = rotation("stage")[ROTATION_RECORD]
-        assert [*steps.last_steps({ROTATION_RECORD: text[:-1] + ',"secret_v2.key":{}}'})] == [POLICY.name]
-
-
-class TestIsDone:
-    """Whether a repeated command has nothing to do."""
-
-    @pytest.mark.parametrize(
-        "names",
-        [("stage",), ("stage", "promote"), ("stage", "promote", "retire"), ("stage", "promote", "back"), ("replace",)],
-    )
-    def test_after_the_step(self, names: tuple[StepName, ...]) -> None:
-        """A step is done after it, and not before it."""
-        before = rotation(*names[:-1])
-        assert not is_done(names[-1], before) or names[-1] == "retire"
-        assert is_done(names[-1], take(names[-1], before))
-
-    def test_another_rotation(self) -> None:
-        """A step of the next rotation is not done."""
-        fields = rotation("stage", "promote", "stage")
-        assert not is_done("promote", fields)
-        assert not is_done("replace", rotation("stage", "promote"))
-
-    def test_a_key_that_was_changed_by_hand(self) -> None:
-        """A record of another key says nothing."""
-        assert not is_done("promote", rotation("stage", "promote") | good_keys())
-
-    def test_another_emergency(self) -> None:
-        """After an hour, the same emergency command replaces the key again."""
-        fields = rotation("replace")
-        assert is_done("replace", fields, NOW + MIN_AGE - MINUTE)
-        assert not is_done("replace", fields, NOW + MIN_AGE)
-        assert not is_done("replace", fields, NOW - DAY)  # that clock was ahead
-
-    def test_a_next_key_that_is_current(self) -> None:
-        """A next key that is also the current one is a leftover of a promotion by hand."""
-        fields = first()
-        assert not is_done("stage", fields | {NEXT: fields[V1]})
-        assert keys_of(POLICY, fields | {V1: "changeme", NEXT: "changeme"}).next == ""
-
-    def test_an_invalid_next_key(self) -> None:
-        """An invalid next key is there, and `stage` replaces it."""
-        fields = first() | {V1: "changeme", NEXT: "password"}
-        assert keys_of(POLICY, fields).next == "an invalid key"
-        assert not is_done("stage", fields)
-
-
-class TestObstacles:
-    """When a step is not allowed, or not yet."""
-
-    def test_an_hour(self) -> None:
-        """A next key is promoted when it has been in the manager for an hour, or with --now."""
-        fields = rotation("stage")
-        assert refusals("promote", fields, NOW + MIN_AGE - MINUTE) == [
-            f"the next key of secret.key has its place since {iso_utc(NOW)}; every instance needs it first"
+    def test_a_rotation_writes_each_step_once(self, desk: Desk) -> None:
+        """Each step is one write and one record. Fields that are nobody's business stay."""
+        old = desk.store.fields[V1]
+        results = [desk.take("stage"), desk.take("promote", NOW + HOUR), desk.take("retire", NOW + 15 * DAY)]
+        assert [result.outcome for result in results] == ["done"] * 3
+        assert [result.fields for result in results[::2]] == [[NEXT], [PREVIOUS, UNTIL]]
+        assert desk.store.writes == 3
+        assert [record.event for record in desk.records] == [
+            Event.STAGED,
+            Event.ROTATION_INCOMPLETE,
+            Event.RETIRED,
         ]
-        assert refusals("promote", fields, NOW + MIN_AGE) == []
-        assert refusals("promote", fields, is_now=True) == []
+        assert results[1].rotated is not None
+        assert results[1].rotated.replaced == fingerprint_of(old)
+        assert desk.store.fields.items() >= OTHERS.items()
 
-    def test_a_next_key_without_a_record(self) -> None:
-        """A next key that was stored by hand is as old as the version; unknown is too young."""
-        fields = rotation("stage") | {NEXT: good_keys()[V1]}
-        for written_at, number in ((NOW - MIN_AGE, 0), (NOW - MIN_AGE + MINUTE, 1), (None, 1)):
-            keys = keys_of(POLICY, fields, written_at)
-            assert len([*steps.obstacles("promote", POLICY, keys, NOW, is_now=False)]) == number
+    def test_the_step_that_is_due_is_taken(self, desk: Desk) -> None:
+        """Without a step, the one that is due is taken; one that must wait is not refused."""
+        assert (desk.take(None).step, desk.store.writes) == ("stage", 1)
+        waiting = desk.take(None)
+        assert (waiting.step, waiting.outcome, desk.store.writes) == ("promote", "nothing-to-do", 1)
+        assert waiting.refusal is not None
+        assert waiting.refusal.remedy == "run this command again after 2026-12-01T13:00:00Z"
+        assert desk.take(None, NOW + HOUR).outcome == "done"
+        nothing = desk.take(None, NOW + HOUR)
+        assert (nothing.step, nothing.outcome) == (None, "nothing-to-do")
 
-    def test_the_time_of_the_manager(self) -> None:
-        """The time of the version counts, also for a key that was restored; unless another secret's step made it."""
-        fields, later = rotation("stage"), NOW + DAY
-        assert keys_of(POLICY, fields, later).staged_at == later
-        both = steps.with_step(fields, OTHER, of_other(fields, later))
-        assert keys_of(POLICY, both, later).staged_at == NOW
+    def test_a_step_that_is_done_writes_nothing(self, desk: Desk) -> None:
+        """A repeated step has nothing to do. With `is_now`, another next key is stored."""
+        desk.take("stage")
+        first = desk.store.fields[NEXT]
+        again = desk.take("stage")
+        assert (again.outcome, again.step, desk.store.writes) == ("nothing-to-do", "stage", 1)
+        assert desk.take("stage", is_now=True).outcome == "done"
+        assert desk.store.fields[NEXT] != first
 
-    def test_a_next_key_that_was_previous(self) -> None:
-        """The previous key does not become current as a next key."""
-        fields = rotation("stage", "promote")
-        what = "the next key of secret.key is its previous key"
-        assert what in refusals("promote", fields | {NEXT: fields[PREVIOUS]}, is_now=True)
+    def test_a_dry_run_writes_nothing(self, desk: Desk) -> None:
+        """A dry run returns the fields that would change."""
+        result = desk.take("stage", recorded=False, dry_run=True)
+        assert (result.outcome, result.fields, desk.store.writes) == ("would-be-done", [NEXT], 0)
 
-    @pytest.mark.parametrize("step", ["promote", "retire"])
-    def test_an_invalid_deadline(self, step: StepName) -> None:
-        """A previous key whose deadline cannot be read is not removed, unless with --now."""
-        for until in ("", "11.12.2026"):
-            fields = rotation("stage", "promote", "stage") | {UNTIL: until}
-            what = [f"the previous key of secret.key has no valid deadline in {UNTIL}"]
-            assert refusals(step, fields, NOW + DAY) == what
-            assert refusals(step, fields, NOW + DAY, is_now=True) == []
-
-    def test_without_a_next_key(self) -> None:
-        """Without a next key, nothing is promoted, also with --now."""
-        assert "secret.key has no next key" in refusals("promote", first(), is_now=True)
-
-    @pytest.mark.parametrize("step", ["promote", "retire"])
-    def test_a_previous_key_that_still_verifies(self, step: StepName) -> None:
-        """A previous key stays until its deadline, or until --now."""
-        fields = rotation("stage", "promote", "stage")
-        end = keys_of(POLICY, fields).until
-        assert end is not None
-        what = [f"the previous key of secret.key verifies until {iso_utc(end)}"]
-        assert refusals(step, fields, end - MINUTE) == what
-        assert refusals(step, fields, end) == []
-        assert refusals(step, fields, end - MINUTE, is_now=True) == []
-
-    def test_back(self) -> None:
-        """`back` needs the promotion as the last step, and a previous key that still verifies."""
-        fields = rotation("stage", "promote")
-        nothing = "secret.key has no previous key that still verifies"
-        other = "the last step of secret.key is not the promotion of its current key over its previous key"
-        assert refusals("back", fields) == []
-        assert refusals("back", {**fields, ROTATION_RECORD: ""}) == []
-        assert refusals("back", fields, NOW + OVERLAP) == [nothing]
-        assert refusals("back", first()) == [nothing]
-        assert refusals("back", {**fields, V1: fields[PREVIOUS], PREVIOUS: fields[V1]}) == [other]
-        assert refusals("back", take("stage", fields), is_now=True) == [other]
-        by_hand = fields | {NEXT: good_keys()[V1]}
-        assert refusals("back", by_hand) == ["secret.key has a next key, whose place the current key needs"]
-        assert refusals("back", by_hand, is_now=True) == []
-
-    @pytest.mark.parametrize("step", ["stage", "promote", "back", "replace"])
-    def test_a_secret_that_is_not_there(self, step: StepName) -> None:
-        """A secret that another manager has gets no key here."""
-        assert refusals(step, {}, is_now=True)[0] == "there is no current key of secret.key"
-
-    def test_none(self) -> None:
-        """`stage` and an emergency are always allowed."""
-        fields = rotation("stage", "promote", "stage")
-        assert refusals("stage", fields) == refusals("replace", fields) == []
-
-
-class TestFleet:
-    """The evidence of the instances as a condition of a step."""
-
-    MIXED = "not every instance is ready to"
-
-    def ready(self, fields: Fields) -> Fleet:
-        """Return a fleet whose instance has the next key of the manager."""
-        return fleet(instance(use(Slots(fingerprint_of(fields[V1]), fingerprint_of(fields[NEXT])), MINUTE)))
-
-    def test_promote(self) -> None:
-        """If every instance has the next key, no hour is needed."""
-        fields = rotation("stage")
-        assert refusals("promote", fields, fleet=self.ready(fields)) == []
-        signing = instance(use(Slots(fingerprint_of(fields[NEXT])), MINUTE))
-        assert refusals("promote", fields, fleet=fleet(signing)) == []
-
-    def test_promote_too_early(self) -> None:
-        """If one does not, the hour does not help, and its name is shown. `--now` does not ask for evidence."""
-        fields = rotation("stage")
-        old = fingerprint_of(fields[V1])
-        behind = fleet(instance(use(Slots(old), MINUTE)))
-        why = f"{self.MIXED} promote: api/web-1 (does not have the next key {fingerprint_of(fields[NEXT])})"
-        assert refusals("promote", fields, NOW + MINUTE, fleet=behind) == [why]
-        later = fleet(instance(use(Slots(old), -2 * timedelta(hours=1))))
-        assert refusals("promote", fields, NOW + 2 * timedelta(hours=1), fleet=later) == [why]
-        assert refusals("promote", fields, is_now=True, fleet=behind) == []
-
-    def test_retire(self) -> None:
-        """After the deadline, every instance must sign with the current key. `--now` does not ask for evidence."""
-        fields = rotation("stage", "promote")
-        end, current = NOW + OVERLAP, fingerprint_of(fields[V1])
-        moved = fleet(instance(use(Slots(current), -OVERLAP)))
-        behind = fleet(instance(use(Slots(fingerprint_of(fields[PREVIOUS])), -OVERLAP)))
-        assert refusals("retire", fields, end, fleet=moved) == []
-        (why,) = refusals("retire", fields, end, fleet=behind)
-        assert why == f"{self.MIXED} retire: api/web-1 (signs with {fingerprint_of(fields[PREVIOUS])})"
-        assert refusals("retire", fields, end, is_now=True, fleet=behind) == []
-        assert refusals("retire", fields, end - MINUTE, fleet=moved) != []  # evidence does not end the overlap
-
-    def test_old_evidence(self) -> None:
-        """Evidence gets older between `fleet status` and the step."""
-        fields = rotation("stage")
-        seconds = MAX_AGE - MAX_SKEW - 60
-        assert refusals("promote", fields, NOW + timedelta(seconds=seconds), fleet=self.ready(fields)) == []
-        (why,) = refusals("promote", fields, NOW + timedelta(seconds=seconds + 1), fleet=self.ready(fields))
-        assert why.startswith(f"{self.MIXED} promote: api/web-1 (unknown: ")
-
-    def test_another_fleet(self) -> None:
-        """A fleet of another secret, or an incomplete one, proves nothing."""
-        fields = rotation("stage")
-        of_other = fleet(replace(instance(use(Slots(fingerprint_of(fields[NEXT])), MINUTE)), secrets=[OTHER]))
-        what = "the file of --fleet has no instance that uses secret.key"
-        for each in (of_other, fleet(), fleet(instance(listed=False))):
-            assert refusals("promote", fields, fleet=each) == [what]
-        assert refusals("promote", fields, fleet=replace(self.ready(fields), complete=False)) != []
-
-    def test_without_a_next_key(self) -> None:
-        """Without a next key, instances are not asked for it."""
-        assert refusals("promote", first(), fleet=fleet()) == refusals("promote", first(), is_now=True)
-
-    def test_many(self) -> None:
-        """Of many instances, the first ones are named."""
-        many = fleet(*(instance(who=("api", f"web-{number}")) for number in range(12)))
-        (why,) = refusals("promote", rotation("stage"), fleet=many)
-        assert (why.count("web-"), why[-11:]) == (10, " and 2 more")
-
-
-class TestDue:
-    """The step that `rotate run` takes."""
-
-    def due(self, fields: Fields, now: datetime = NOW, rotated_at: datetime | None = NOW) -> StepName | None:
-        return steps.due(POLICY, keys_of(POLICY, fields), rotated_at, now)
-
-    def test_a_rotation(self) -> None:
-        """A next key is promoted, and a previous key is retired after its deadline; nothing is due in between."""
-        assert self.due(rotation("stage")) == "promote"
-        assert self.due(rotation("stage", "promote")) is None
-        assert self.due(rotation("stage", "promote"), NOW + OVERLAP) == "retire"
-        assert self.due(rotation("stage", "promote") | {UNTIL: "soon"}, NOW + OVERLAP) is None
-        assert self.due(rotation("stage", "promote", "retire")) is None
-
-    def test_a_secret_that_is_not_there(self) -> None:
-        """Nothing is due for a secret that another manager has."""
-        assert self.due({}, rotated_at=None) is None
-
-    def test_after_back(self) -> None:
-        """A promotion that was undone is not done again by a job."""
-        assert self.due(rotation("stage", "promote", "back"), NOW + DAY) is None
-
-    def test_without_an_overlap(self) -> None:
-        """A secret without an overlap has no such steps."""
-        policy = POLICY._replace(overlap=timedelta(0))
-        assert steps.due(policy, keys_of(POLICY, first()), None, NOW) is None
-
-    def test_the_marker(self) -> None:
-        """A rotation begins when the expiry is near enough for its warning."""
-        for ahead, due in ((POLICY.warn_before + MINUTE, None), (POLICY.warn_before, "stage"), (-DAY, "stage")):
-            assert self.due(first() | {EXPIRES: marker(ahead)}) == due
-
-    def test_no_marker(self) -> None:
-        """Without a marker, the date of the record counts; without a record, a rotation is due."""
-        begins = NOW + POLICY.cadence - POLICY.warn_before
-        assert self.due(first(), begins - MINUTE) is None
-        assert self.due(first(), begins) == "stage"
-        assert self.due(first(), rotated_at=None) == "stage"
-
-
-class TestContinues:
-    """Whether an interrupted write is used again."""
-
-    STEPS: tuple[tuple[StepName, ...], ...] = (
-        ("stage",),
-        ("stage", "promote"),
-        ("stage", "promote", "retire"),
-        ("stage", "promote", "back"),
-        ("stage", "promote", "replace"),
-    )
-
-    @pytest.mark.parametrize("names", STEPS)
-    def test_the_same_step(self, names: tuple[StepName, ...]) -> None:
-        """The version of the same step is used for some minutes."""
-        fields = rotation(*names[:-1])
-        unfinished = take(names[-1], fields)
-        end = NOW + UNFINISHED_AGE
-        for now, is_again in ((NOW, True), (end - MINUTE, True), (end, False)):
-            assert steps.continues(names[-1], POLICY, unfinished, fields, now) is is_again
-
-    @pytest.mark.parametrize("names", STEPS)
-    @pytest.mark.parametrize(
-        "change",
-        [{"OTHER": "changed"}, {"MORE": "x"}, {V2: ""}, {REVOKED_FINGERPRINTS: f"sgfp1:{'0' * 32}"}, {V1: None}],
-    )
-    def test_after_another_write(self, names: tuple[StepName, ...], change: Fields) -> None:
-        """A version that lacks a later change of anything is not used."""
-        fields = rotation(*names[:-1])
-        unfinished = take(names[-1], fields)
-        new = {name: good_keys()[V1] if value is None else value for name, value in change.items()}
-        assert not steps.continues(names[-1], POLICY, unfinished, {**fields, **new}, NOW)
-
-    def test_another_step(self) -> None:
-        """A version of another step, of another secret or without a record is not used."""
-        fields = first()
-        unfinished = take("stage", fields)
-        without = {name: value for name, value in unfinished.items() if name != ROTATION_RECORD}
-        assert not steps.continues("replace", POLICY, unfinished, fields, NOW)
-        assert not steps.continues("stage", POLICY, without, fields, NOW)
-        assert not steps.continues("stage", POLICY, unfinished, unfinished, NOW)
-
-    def test_another_secret(self) -> None:
-        """A version that lacks the later step of another secret is not used."""
-        fields = first()
-        unfinished = take("stage", fields)
-        later = steps.with_step(fields, OTHER, of_other(unfinished))
-        assert not steps.continues("stage", POLICY, unfinished, later, NOW)
-
-
-class TestUnrecorded:
-    """Which records the operations log lacks."""
-
-    def test_the_same_step(self) -> None:
-        """A record in the log is that of the step, also when the rotation was completed in the meantime."""
-        step = keys_of(POLICY, rotation("stage", "promote")).step
-        assert step is not None
-        completed = rotated(NOW, step.last.fingerprint or "", replaced=step.last.replaced)
-        assert steps.unrecorded(step, step.records) == []
-        assert steps.unrecorded(step, [completed]) == []
-        assert steps.unrecorded(None, []) == []
-
-    @pytest.mark.parametrize(
-        "other",
-        [
-            {"recorded_at": NOW - MINUTE},
-            {"environment": "dev"},
-            {"secret": "secret_v2.key"},
-            {"fingerprint": f"sgfp1:{'0' * 32}"},
-            {"replaced": None},
-        ],
-    )
-    def test_another_one(self, other: dict[str, Any]) -> None:
-        """An earlier record, and one of something else, is another step."""
-        step = keys_of(POLICY, rotation("stage", "promote")).step
-        assert step is not None
-        assert steps.unrecorded(step, [replace(step.last, **other)]) == step.records
-
-
-class TestDrift:
-    """What the manager has, against what is recorded."""
-
-    def test_none(self) -> None:
-        """A manager is as its last step has left it."""
-        for names in TestContinues.STEPS:
-            assert drift(rotation(*names)) == []
-        assert drift(first()) == []
-
-    def test_a_step_that_is_not_in_the_log(self) -> None:
-        """The fix is the command of that step, which only records it."""
-        assert drift(rotation("stage"), logged=False) == [
-            f"{SOURCE} has a step that the operations log does not have: staged at {iso_utc(NOW)}"
+    def test_an_emergency_shows_the_alerts_of_other_secrets(self, desk: Desk) -> None:
+        """An emergency needs only its own fields, and does not wait for the right clock."""
+        desk.store.fields |= {V2: 5}
+        desk.store.clock = NOW + DAY
+        result = desk.take("replace", recorded=False)
+        assert (result.outcome, result.step, result.now) == ("done", "replace", NOW + DAY)
+        assert [finding.secret for finding in result.findings] == []
+        desk.store.fields |= {V2: "changeme"}
+        result = desk.take("replace", recorded=False, is_now=True)
+        assert [(finding.secret, str(finding.check)) for finding in result.findings] == [
+            ("secret_v2.key", "placeholder")
         ]
-        for names in TestContinues.STEPS:
-            (problem,) = steps.drift(POLICY, keys_of(POLICY, rotation(*names)), [], SOURCE)
-            command = "run" if names[-1] == "replace" else names[-1]
-            assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in problem.remedy
 
-    @pytest.mark.parametrize(
-        ("names", "variable", "done", "fix"),
-        [
-            (("stage",), NEXT, "staged", "rotate stage secret.key"),
-            (("stage", "promote"), V1, "promoted", "if this was meant, run rotate record"),
-            (("stage", "promote", "retire"), PREVIOUS, "retired", "rotate retire secret.key"),
-            (("stage", "promote", "back"), V1, "rolled back", "if this was meant, run rotate record"),
-            (("replace",), V1, "replaced", "if this was meant, run rotate record"),
-        ],
-    )
-    def test_a_change_by_hand(self, names: tuple[StepName, ...], variable: str, done: str, fix: str) -> None:
-        """A key that is not that of the last step was changed by somebody. `rotate record` accepts a current key."""
-        before, fields = rotation(*names[:-1]), rotation(*names)
-        if names[-1] == "retire":
-            fields = take("retire", before)
-        fields |= {variable: before[PREVIOUS] if variable == PREVIOUS else good_keys()[V1]}
-        keys = keys_of(POLICY, fields)
-        assert keys.step is not None
-        (problem,) = steps.drift(POLICY, keys, keys.step.records, SOURCE)
-        assert problem.message == f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
-        assert fix in problem.remedy
-        meant = rotated(NOW, keys.current)
-        assert variable != V1 or [*steps.drift(POLICY, keys, [*keys.step.records, meant], SOURCE)] == []
+    def test_a_new_environment_is_noted(self, desk: Desk) -> None:
+        """An environment without a record may be misspelled."""
+        known = [rotated(NOW, f"sgfp1:{'0' * 32}", environment="dev")]
+        assert desk.take("stage", recorded=False, known=known).is_first
+        assert not desk.take("stage", recorded=False, known=known, environment="dev", is_now=True).is_first
 
-    def test_a_current_key_that_was_changed_later(self) -> None:
-        """A current key that is not the last recorded one is drift, whatever the last step was."""
-        fields = rotation("stage", "promote")
-        promoted, fields = keys_records(fields), take("retire", fields, NOW + OVERLAP)
-        fields |= {V1: good_keys()[V1]}
-        (problem,) = steps.drift(POLICY, keys_of(POLICY, fields), [*promoted, *keys_records(fields)], SOURCE)
-        assert problem.message.startswith(f"{V1} was changed after the last step (retired at ")
+    def test_an_unfinished_version_is_used_again(self, desk: Desk) -> None:
+        """The version that an interrupted write of the same step has left is written, and its record is kept."""
+        before = dict(desk.store.fields)
+        desk.take("stage", recorded=False)
+        desk.store.left, desk.store.fields = desk.store.fields, before
+        result = desk.take("stage", NOW + timedelta(minutes=1))
+        assert desk.store.fields == desk.store.left
+        assert result.rotated is not None
+        assert result.rotated.recorded_at == NOW
 
-    def test_an_older_version(self) -> None:
-        """A version that was restored is older than the log, which has later steps."""
-        staged = rotation("stage")
-        later = [*keys_records(staged), *keys_records(take("promote", staged, NOW + DAY))]
-        (problem,) = steps.drift(POLICY, keys_of(POLICY, staged), later, SOURCE)
-        step, log = f"staged at {iso_utc(NOW)}", f"rotation-incomplete at {iso_utc(NOW + DAY)}"
-        assert problem.message == f"{SOURCE} is at an older step ({step}) than the log ({log})"
-
-    def test_a_key_that_is_not_recorded(self) -> None:
-        """Without a step in the manager, its current key is one of the log, if the log has any."""
-        fields = first()
-        keys = keys_of(POLICY, fields)
-        other = fingerprint_of(good_keys()[V1])
-        assert [*steps.drift(POLICY, keys, [rotated(NOW, keys.current)], SOURCE)] == []
-        (problem,) = steps.drift(POLICY, keys, [rotated(NOW, other)], SOURCE)
-        assert problem.message == f"{V1} is not a recorded key; the last one is {other}"
+    def test_an_unfinished_version_of_another_environment_is_not_used(self, desk: Desk) -> None:
+        """The record of an unfinished version names its environment."""
+        before = dict(desk.store.fields)
+        desk.take("stage", recorded=False, environment="dev")
+        desk.store.left, desk.store.fields = desk.store.fields, before
+        desk.take("stage")
+        assert desk.store.fields != desk.store.left
 
 
-def test_keys_have_no_key() -> None:
-    """A record of the keys has fingerprints only; an invalid key has none."""
-    fields = rotation("stage", "promote") | {NEXT: "changeme"}
-    keys = keys_of(POLICY, fields)
-    assert isinstance(keys, Keys)
-    assert keys.next == "an invalid key"
-    assert not any(str(value) in repr(keys) for name, value in fields.items() if name in {V1, NEXT, PREVIOUS})
+class TestRecords:
+    """The operations log gets every step, sooner or later."""
+
+    def test_a_lost_record_is_recovered(self, desk: Desk) -> None:
+        """A step that the manager has and the log does not is recorded by the next command, and once."""
+        desk.take("stage", recorded=False)
+        result = desk.take("stage")
+        assert [record.event for record in result.recovered] == [Event.STAGED]
+        assert desk.take("stage").recovered == ()
+        assert [each["event"] for each in result.as_dict()["records"]] == ["staged"]
+
+    def test_without_a_log_the_next_step_waits(self, desk: Desk) -> None:
+        """While an earlier step cannot be recorded, no further one is taken, except in an emergency."""
+        desk.take("stage", NOW + DAY, recorded=False)
+        result = desk.take("promote", NOW, is_now=True)
+        assert (result.outcome, result.refusal, desk.store.writes) == ("refused", None, 1)
+        assert result.unrecorded == [
+            "the clock (2026-12-01T12:00:00Z) is earlier than 2026-12-02T12:00:00Z; set the clock"
+        ]
+        assert desk.take("replace").outcome == "done"
+
+    def test_a_log_that_cannot_be_written(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A step that was written stays done. The result says why it was not recorded."""
+
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(operations_log, "append_content", fail)
+        result = desk.take("stage")
+        assert (result.outcome, len(result.unrecorded), result.records) == ("done", 1, ())
+
+
+class TestRefused:
+    """A step that is not taken: nothing is written."""
+
+    def test_too_early(self, desk: Desk) -> None:
+        """A step that the operator named is refused where it must wait."""
+        desk.take("stage")
+        message, _ = refusal(desk.take("promote"))
+        assert message.startswith("the next key of secret.key has its place since ")
+
+    def test_a_wrong_clock(self, desk: Desk) -> None:
+        """A difference between the clocks would move the deadlines."""
+        desk.store.clock = NOW + MAX_SKEW
+        assert desk.take("stage", dry_run=True).outcome == "would-be-done"
+        desk.store.clock = NOW + MAX_SKEW + timedelta(seconds=1)
+        message, remedy = refusal(desk.take("stage"))
+        assert (message[:36], remedy) == ("this machine's clock is 2026-12-01T1", "set the clock that is wrong")
+
+    def test_another_environment(self, desk: Desk) -> None:
+        """A step for another environment is a mistake in an option."""
+        desk.take("stage", environment="prd")
+        message, remedy = refusal(desk.take("promote", NOW + HOUR))
+        assert message == "secret.key in memory:robodj is of the environment prd"
+        assert remedy.startswith("pass --environment prd, or correct --to")
+        known = [rotated(NOW, fingerprint_of(desk.store.fields[V1]), environment="dev")]
+        del desk.store.fields[ROTATION_RECORD]
+        assert refusal(desk.take("stage", recorded=False, known=known))[0].endswith("of the environment dev")
+
+    def test_an_older_version(self, desk: Desk) -> None:
+        """A version that was restored is older than the log."""
+        desk.take("stage")
+        staged = desk.store.fields
+        desk.take("promote", NOW + HOUR)
+        desk.store.fields = staged
+        message, _ = refusal(desk.take("promote", NOW + HOUR))
+        assert message.startswith("memory:robodj is at an older step than the operations log (rotation-incomplete at")
+
+    @pytest.mark.parametrize("bad", ["changeme", "short"])
+    def test_a_next_key_that_no_service_accepts(self, desk: Desk, bad: str) -> None:
+        """Such a key is not promoted. The remedy replaces it."""
+        desk.store.fields[NEXT] = bad
+        message, remedy = refusal(desk.take("promote", is_now=True))
+        assert message.startswith("the next key of secret.key is not accepted by the check ")
+        command = "robodj-secretguard rotate stage secret.key --to memory:robodj --environment prod --now"
+        assert remedy == f"run {command}"
+
+    def test_a_new_alert(self, desk: Desk) -> None:
+        """The whole new version is checked, and what it alerts about is returned."""
+        desk.store.fields[NEXT] = desk.store.fields[V2]
+        result = desk.take("promote", is_now=True)
+        assert refusal(result)[0] == "the new version would have these alerts"
+        assert [str(finding.check) for finding in result.findings] == ["shared"]
+
+    def test_an_old_key(self, desk: Desk) -> None:
+        """A key that the log knows as an old one is not promoted. After `back`, the one that was withdrawn is."""
+        desk.take("stage")
+        desk.take("promote", NOW + HOUR)
+        desk.take("back", NOW + HOUR)
+        known = desk.records
+        assert (
+            desk.take("promote", NOW + 2 * HOUR, recorded=False, known=known, is_now=True, dry_run=True).outcome
+            != "refused"
+        )
+        old = rotated(NOW - DAY, fingerprint_of(desk.store.fields[NEXT]), environment="dev")
+        message, _ = refusal(desk.take("promote", NOW + 2 * HOUR, recorded=False, known=[old, *known], is_now=True))
+        assert message == "the environment dev has this key, and each environment needs its own"
+
+    def test_an_invalid_current_key_gets_no_place(self, desk: Desk) -> None:
+        """A current key that is invalid is not kept as the previous key."""
+        desk.take("stage")
+        desk.store.fields[V1] = "changeme"
+        assert desk.take("promote", NOW + HOUR).outcome == "done"
+        assert PREVIOUS not in desk.store.fields
+
+    @pytest.mark.parametrize("where", ["the manager", "the log"])
+    def test_a_revoked_current_key_gets_no_place(self, desk: Desk, where: str) -> None:
+        """A current key that is revoked is not kept as the previous key."""
+        desk.take("stage", recorded=False)
+        old = fingerprint_of(desk.store.fields[V1])
+        known = [rotated(NOW, old, event=Event.REVOKED)] if where == "the log" else []
+        desk.store.fields |= {} if known else {REVOKED_FINGERPRINTS: old}
+        assert desk.take("promote", NOW + HOUR, recorded=False, known=known).outcome == "done"
+        assert not {PREVIOUS, UNTIL} & {*desk.store.fields}
+
+
+class TestManager:
+    """A manager that delivers nothing, or does not take the write."""
+
+    def test_it_delivers_nothing(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The result has the alert about the source."""
+
+        def deny(_: float) -> None:
+            message, remedy = "does not exist", "correct it"
+            raise ManagerError(message, remedy)
+
+        monkeypatch.setattr(desk.store, "read", deny)
+        result = desk.take("stage")
+        assert (result.outcome, result.keys.filled, result.may_be_written) == ("refused", frozenset(), False)
+        assert [(finding.message, str(finding.check)) for finding in result.findings] == [
+            ("memory:robodj does not exist", "source")
+        ]
+
+    @pytest.mark.parametrize(("error", "is_lost"), [(LOST, True), (ManagerError(*CONFLICT), False)])
+    def test_it_does_not_take_the_write(self, desk: Desk, error: ManagerError, *, is_lost: bool) -> None:
+        """A write without an answer may have been done. After a conflict, nothing was written."""
+        desk.store.error = error
+        result = desk.take("stage")
+        assert (result.outcome, result.may_be_written, len(result.findings)) == ("refused", is_lost, 1)
+
+    def test_a_field_that_cannot_be_checked(self, desk: Desk) -> None:
+        """A key that is not a text is an alert about the source, and not a refusal."""
+        desk.store.fields[V2] = 5
+        result = desk.take("stage")
+        assert (result.refusal, [finding.message for finding in result.findings]) == (
+            None,
+            [f"memory:robodj has {V2}, but it is not a string"],
+        )
+
+
+def test_a_result_shows_no_key(desk: Desk) -> None:
+    """Neither the attributes of a result nor its document have a key."""
+    result = desk.take("stage")
+    keys = [value for name, value in desk.store.fields.items() if name in {V1, V2, NEXT}]
+    shown = repr(vars(result)) + repr(result.as_dict())
+    assert [key for key in keys if key in shown] == []
+    assert result.now <= datetime.now(UTC) or result.now == NOW

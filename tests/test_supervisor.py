@@ -18,7 +18,7 @@ import pytest
 from command_line import fingerprint_of
 from conftest import TIMEOUT, V1, V2, clean_environment, good_keys, put
 from processes import GOOD, needs_fork, run_copy
-from watched import BAD, EXPIRES, REVOKED, SERVE, Given, Mounted, fingerprints, is_running, new_set, watched
+from watched import BAD, EXPIRES, REVOKED, SERVE, Mounted, fingerprints, given, is_running, new_set, watched
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.cli import supervisor
@@ -54,7 +54,7 @@ def gate(cwd: Path, argv: Sequence[str], before: str = "") -> tuple[int, str]:
 
 def supervising(report_of: Callable[..., Any]) -> supervisor.Supervisor:
     """Return a supervisor of a good set, which starts no command."""
-    report, managers = check(environ=GOOD), [Given(GOOD)]
+    report, managers = check(environ=GOOD), [given(GOOD)]
     return supervisor.Supervisor(Request(), [], RuntimeSecrets, report, managers, report_of=report_of, settings={})
 
 
@@ -550,5 +550,5 @@ while not os.path.exists("second"): time.sleep(0.01)
         running = supervising(lambda *_: check(environ=GOOD))
         running._then = lambda: None  # noqa: SLF001 - such a poll is a matter of milliseconds
         running._is_polling = True  # noqa: SLF001
-        running._handle(Candidate([Given(BAD)], {}, check(environ=BAD), passed=False))  # noqa: SLF001
+        running._handle(Candidate([given(BAD)], {}, check(environ=BAD), passed=False))  # noqa: SLF001
         assert running._is_polling is False  # noqa: SLF001

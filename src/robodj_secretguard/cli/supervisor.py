@@ -15,10 +15,10 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.delivery import Sources, delivered, source_failure
 from robodj_secretguard.cli.options import passes, read_sources
 from robodj_secretguard.cli.output import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
 from robodj_secretguard.cli.watch import Candidate, Watch, outcome
+from robodj_secretguard.managers.delivery import Sources, collect_variables, source_failure
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.emit import silence_broken_streams, write_line
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from robodj_secretguard.cli.options import Request
-    from robodj_secretguard.managers.manager import Manager
+    from robodj_secretguard.managers.manager import Delivery
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
 
@@ -108,7 +108,7 @@ class Supervisor:
         command: Sequence[str],
         model: type[SecretSettings],
         report: Report,
-        managers: Sequence[Manager],
+        managers: Sequence[Delivery],
         *,
         report_of: Callable[[Request, type[SecretSettings], Sources | None], Report],
         settings: Mapping[str, str],
@@ -118,7 +118,7 @@ class Supervisor:
     ) -> None:
         self._request, self._command, self._model = request, command, model
         self._report_of, self._settings = report_of, settings
-        first = Candidate(managers, delivered(managers, model), report, passed=True)
+        first = Candidate(managers, collect_variables(managers, model), report, passed=True)
         self._writer = Writer()
         self._watch = Watch(first, judge=self._judged, write=self._writer.write, splay=splay)
         self._period, self._bound = period, stop_seconds
@@ -330,9 +330,9 @@ class Supervisor:
         # Only those that matter for this set: a variable has a limit.
         withdrawn = (self._watch.revoked - listed.fingerprints if listed else frozenset()) & keys
         if withdrawn:
-            report = self._report_of(self._request, self._model, sources._replace(withdrawn=withdrawn))
-        variables = delivered(sources.managers, self._model)
-        return Candidate(sources.managers, variables, report, passes(self._request, report), withdrawn)
+            report = self._report_of(self._request, self._model, Sources(sources.deliveries, withdrawn=withdrawn))
+        variables = collect_variables(sources.deliveries, self._model)
+        return Candidate(sources.deliveries, variables, report, passes(self._request, report), withdrawn)
 
 
 def _start(action: Callable[[], object]) -> None:

@@ -26,7 +26,7 @@ from robodj_secretguard.startup.variables import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from robodj_secretguard.managers.manager import Manager
+    from robodj_secretguard.managers.manager import Delivery
     from robodj_secretguard.secret.sealed import SealedStr
     from robodj_secretguard.startup.report import Report, SecretStatus
 
@@ -68,14 +68,14 @@ class Candidate(Frozen):
     """A set of keys, and the check's report on it.
 
     Attributes:
-        managers: the sources that were read.
+        managers: what the sources have delivered.
         variables: the variables that they deliver, sealed.
         report: the report on these and on everything else that the check reads.
         passed: whether the command may start on the set.
         withdrawn: the revocations that were seen and that no list has any more.
     """
 
-    managers: Sequence[Manager]
+    managers: Sequence[Delivery]
     variables: Mapping[str, SealedStr]
     report: Report
     passed: bool

@@ -1,381 +1,378 @@
-"""The steps of a rotation in a secret manager: what each one changes, and when it is allowed (policy sections 3, 4)."""
+"""Take the steps of a rotation in a secret manager (policy sections 3 and 4). Nothing here prints.
+
+Each step is one write of the manager, which fails if somebody else has written in the meantime.
+"""
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from robodj_secretguard.common.generator import generate
-from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, judge_of, unready_instances
-from robodj_secretguard.lifecycle.records import Event, LastStep, Proof, draft, dump_last_steps, parse_last_steps
-from robodj_secretguard.lifecycle.rotation import draft_rotation, rotations
-from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import fingerprint, is_sound
-from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.secret.texts import command, listed
-from robodj_secretguard.startup.readings import revocation_list
+from robodj_secretguard.common.files import raise_file_error, reason
+from robodj_secretguard.errors import FileError, SafeError
+from robodj_secretguard.lifecycle.rotation import compared, conflict, recorded_environments, revoked, rotations
+from robodj_secretguard.lifecycle.step_rules import (
+    changed_fields,
+    continues,
+    due,
+    is_done,
+    is_state_after,
+    last_step,
+    last_steps,
+    later,
+    obstacles,
+    record_in_words,
+    stored_keys,
+    unrecorded,
+    with_step,
+)
+from robodj_secretguard.managers.delivery import names_of, source_finding
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, ManagerError, delivery_of
+from robodj_secretguard.managers.store import sealed
+from robodj_secretguard.secret.sealed import contain
+from robodj_secretguard.secret.texts import command
+from robodj_secretguard.startup.guard import examine
+from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.rules import Problem, Severity
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
+from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.variables import ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from datetime import datetime
+    from collections.abc import Sequence
 
     from robodj_secretguard.fleet.verdict import Fleet
-    from robodj_secretguard.lifecycle.records import Record, StepName
+    from robodj_secretguard.lifecycle.operations_log import OperationsLog
+    from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
+    from robodj_secretguard.lifecycle.step_rules import Fields, StoredKeys
+    from robodj_secretguard.managers.store import Store, Stored
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.report import SecretStatus
+    from robodj_secretguard.secret.sealed import SealedStr
+    from robodj_secretguard.startup.report import Finding, Report
+    from robodj_secretguard.startup.settings import SecretSettings
 
-Fields: TypeAlias = "Mapping[str, Any]"
-"""The fields of a secret in a manager. A function that takes them runs inside `contain()`."""
+Outcome: TypeAlias = Literal["done", "would-be-done", "nothing-to-do", "refused"]
 
-MIN_AGE: Final = timedelta(hours=1)
-"""How long a next key is in the manager before it is promoted: every instance must have it."""
-UNFINISHED_AGE: Final = timedelta(minutes=5)
-"""How long the version of an interrupted write is used again. No instance has its keys."""
-_MOST_NAMED: Final = 10
-_UNSOUND: Final = "an invalid key"
-_SLOTS: Final = {
-    Event.STAGED: "next",
-    Event.RETIRED: "previous",
-    **dict.fromkeys((Event.ROTATED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK), "current"),
-}
-"""By event: which key the record names."""
-_DONE: Final[dict[StepName, str]] = {
-    "stage": "staged",
-    "promote": "promoted",
-    "retire": "retired",
-    "back": "rolled back",
-    "replace": "replaced",
-}
+MAX_SKEW: Final = timedelta(minutes=2)
+"""How much the clocks of this machine and of the manager may differ."""
+_REPEATABLE: Final = ("stage", "replace")
+"""With `is_now`, these steps replace a key that they have stored before, whatever its environment is."""
+_RESTORE: Final = "compare the versions in the manager, and restore the right one"
 
 
-class Keys(Frozen):
-    """The keys of a secret in a manager, by their fingerprints. No field has a key.
+class StepRefusedError(SafeError):
+    """A step is not taken."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class StepResult:
+    """What happened to one secret. No attribute has a key.
 
     Attributes:
-        current: the fingerprint of the current key; `an invalid key` where it has none, and empty for no key.
-        next: the same for the next key, unless it is also the current one.
-        previous: the same for the previous key.
-        until: the deadline of the previous key, if there is a valid one.
-        expires_at: the instant of the expiry marker, if there is a valid one.
-        ends: from when on the current key is revoked, if it is.
-        step: the last step; `None` where its record is missing or invalid.
-        staged_at: since when the manager has the next key, if that is known.
+        policy: the secret.
+        step: the step that was asked for, or that is due; `None` where none is due, or that is not known.
+        outcome: `done`, `would-be-done` (in a dry run), `nothing-to-do` or `refused`.
+        now: the time of the step.
+        keys: the keys before the step; none where the manager delivered nothing.
+        fields: the names of the changed fields.
+        recovered: the records that the operations log got of an earlier step.
+        records: the records that it got of this step.
+        unrecorded: why it did not get a record.
+        refusal: why the step was refused, or is not due yet.
+        may_be_written: whether the manager did not answer to the write.
+        findings: alerts: about the manager, about the version that was refused, or about the one that was written.
+        rotated: the record of the new state, where the step was done.
+        is_first: whether the operations log has records, but none of this environment.
     """
 
-    current: str
-    next: str
-    previous: str
-    until: datetime | None
-    expires_at: datetime | None
-    ends: datetime | None
-    step: LastStep | None
-    staged_at: datetime | None
+    def __init__(self, policy: SecretPolicy, step: StepName | None) -> None:
+        self.policy, self.step = policy, step
+        self.outcome: Outcome = "nothing-to-do"
+        self.now = datetime.now(UTC).replace(microsecond=0)
+        self.keys = stored_keys(policy, {})
+        self.fields: list[str] = []
+        self.recovered: Sequence[Record] = ()
+        self.records: Sequence[Record] = ()
+        self.unrecorded: list[str] = []
+        self.refusal: Problem | None = None
+        self.findings: list[Finding] = []
+        self.may_be_written = False
+        self.rotated: Record | None = None
+        self.is_first = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result in the plain types of JSON."""
+        refusal, secret = self.refusal, self.policy.name
+        refusals = [{"secret": secret, "reason": refusal.message, "remedy": refusal.remedy}] if refusal else []
+        return {
+            "secret": secret,
+            "step": self.step,
+            "outcome": self.outcome,
+            "fields": self.fields,
+            "records": [record.as_dict() for record in (*self.recovered, *self.records)],
+            "refusals": refusals,
+            "findings": [finding.as_dict() for finding in self.findings],
+        }
 
 
-def keys_of(policy: SecretPolicy, fields: Fields, written_at: datetime | None = None) -> Keys:
-    """Return the keys of a secret, and its last step. `written_at` is when the manager made this version."""
-    coming, previous, until = policy.slot_variables
+class Rotator:
+    """Take the steps of a rotation in a secret manager.
 
-    def shown(name: str) -> str:
-        value = _text(fields, name)
-        return "" if not value else fingerprint(SealedStr(value)) if is_sound(value, policy.material) else _UNSOUND
-
-    current, following = shown(policy.variable), shown(coming)
-    is_leftover = following == current and (following != _UNSOUND or _text(fields, coming) == fields[policy.variable])
-    steps = last_steps(fields)
-    step = steps.get(policy.name)
-    # The server's time is better. It is that of this version, which another secret's step may have made.
-    is_older = any(step and step.last.recorded_at < each.last.recorded_at for each in steps.values())
-    is_staged = step is not None and step.step == "stage" and step.last.fingerprint == following
-    return Keys(
-        current,
-        "" if is_leftover else following,
-        shown(previous),
-        parse_marker(SealedStr(_text(fields, until))),
-        parse_marker(SealedStr(_text(fields, policy.expiry_variable))),
-        revocation_list([], [("", SealedStr(_text(fields, REVOKED_FINGERPRINTS)))]).begin(current),
-        step,
-        step.last.recorded_at if step and is_staged and (is_older or not written_at) else written_at,
-    )
-
-
-def last_steps(fields: Fields) -> dict[str, LastStep]:
-    """Return the last step of each secret."""
-    return parse_last_steps(_text(fields, ROTATION_RECORD))
-
-
-def is_done(step: StepName, keys: Keys, now: datetime) -> bool:
-    """Check whether the manager already has the result of a step."""
-    if step == "stage":
-        return keys.next not in {"", _UNSOUND}
-    if step == "retire":
-        return not keys.previous
-    done = keys.step
-    if done is None or done.step != step or done.last.fingerprint != keys.current or (step == "promote" and keys.next):
-        return False
-    # After an hour, it is another emergency.
-    return step != "replace" or abs(now - done.last.recorded_at) < MIN_AGE
-
-
-def obstacles(
-    step: StepName, policy: SecretPolicy, keys: Keys, now: datetime, *, is_now: bool, fleet: Fleet | None = None
-) -> Iterator[Problem]:
-    """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once.
-
-    `fleet` is the evidence of the instances. Where it proves that all of them have the next key, no hour is needed.
+    Args:
+        model: the settings model that declares the secrets.
+        store: the secret manager, from `managers.delivery.open_store`.
+        environment: where the keys are used, such as `prod`.
+        operator: who takes the steps.
+        ticket: the ticket for this work.
+        reason: why.
+        config_dir: the config directory, whose revocation list counts too; `None` for that of the environment or of
+            the model.
+        options: the options of the commands in remedies.
     """
-    name, until = policy.name, keys.until if keys.until and now < keys.until else None
-    if not keys.current and step != "retire":
-        yield Problem(f"there is no current key of {name}", "correct --to, or store the first key (generate)")
-    if step == "promote":
-        yield from _obstacles_of_next(policy, keys, now, is_now=is_now or fleet is not None)
-    if fleet and not is_now and (step, keys.next) != ("promote", ""):
-        yield from _not_ready(step, policy.name, keys, fleet, now)
-    if step == "back":
-        if not (keys.previous and until):
-            yield Problem(f"{name} has no previous key that still verifies", "stage a new key (rotate stage)")
-        last = keys.step.last if keys.step and keys.step.step == "promote" else None
-        if keys.step and (last is None or (last.fingerprint, last.replaced) != (keys.current, keys.previous)):
-            what = f"the last step of {name} is not the promotion of its current key over its previous key"
-            yield Problem(what, "compare the versions in the manager, and restore the right one")
-        if keys.next and not is_now:
-            what = f"{name} has a next key, whose place the current key needs"
-            yield Problem(what, "to give up the next key, run this command again with --now")
-    if step in {"promote", "retire"} and not is_now and keys.previous and (until or not keys.until):
-        what = f"the previous key of {name} verifies until {iso_utc(until)}" if until else ""
-        fix = f"run this command again after {iso_utc(until)}" if until else ""
-        deadline = policy.slot_variables[2]
-        yield Problem(
-            what or f"the previous key of {name} has no valid deadline in {deadline}",
-            fix or f"correct {deadline} in the manager, or add --now: what that key has signed is then refused",
-            severity=Severity.NOTE if until else None,
+
+    def __init__(
+        self,
+        model: type[SecretSettings],
+        store: Store,
+        *,
+        environment: str,
+        operator: str,
+        ticket: str | None = None,
+        reason: str | None = None,
+        config_dir: str | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        self._model, self._store, self._options = model, store, options
+        self._policies = tuple(model.secret_policies.values())
+        self._environment = environment
+        self._who = {"environment": environment, "operator": operator, "ticket": ticket, "reason": reason}
+        directory, named_by = config_directory(Environment(), config_dir, setup_of(model))
+        self._config_dir = directory if named_by else None
+
+    def take(
+        self,
+        policy: SecretPolicy,
+        step: StepName | None,
+        *,
+        log: OperationsLog | None = None,
+        is_now: bool = False,
+        fleet: Fleet | None = None,
+        dry_run: bool = False,
+    ) -> StepResult:
+        """Take a step for one secret, unless it is done, not due or not allowed.
+
+        Args:
+            policy: the secret.
+            step: `stage`, `promote`, `retire`, `back`, or `replace` in an emergency; `None` for the step that is due.
+            log: the operations log, which was read; it is locked, and gets the records, unless `dry_run` is true.
+            is_now: take the step without waiting: for the hour of a next key, for the deadline of a previous key, or
+                for evidence. `stage` and `replace` replace the key again.
+            fleet: the evidence of the instances, which must prove that they are ready.
+            dry_run: write nothing.
+
+        Returns:
+            What happened. A refusal and an error of the manager are results as well.
+        """
+        known = log.records if log else ()
+        writable = None if dry_run else log
+        result = StepResult(policy, None if step == "replace" else step)
+        try:
+            stored = self._store.within(ATTEMPT_SECONDS, lambda: self._store.current(ATTEMPT_SECONDS))
+            result.now = self._time_of(stored, step, result.now)
+            keys = contain(lambda: stored_keys(policy, stored.opened(), stored.written_at))
+            if not (is_now and step in _REPEATABLE):
+                self._require_environment(policy, keys, known)
+            result.recovered = _append_records(unrecorded(keys.step, known), writable, result)
+            if step != "replace":
+                self._require_newest(keys, known)
+            of_secret = rotations(known, policy.name)
+            dates = [record.recorded_at for record in of_secret if record.fingerprint == keys.slots.current]
+            result.keys, result.step = keys, step or due(policy, keys, next(iter(dates), None), result.now)
+            if result.step and _is_to_be_taken(
+                result, result.step, keys, is_asked=step is not None, is_now=is_now, fleet=fleet
+            ):
+                self._write(result, result.step, keys, stored, known, writable, dry_run=dry_run)
+        except ManagerError as error:
+            result.outcome, result.may_be_written = "refused", error.is_temporary and bool(result.fields)
+            result.findings = [source_finding(self._policies, self._store.name, error)]
+        except StepRefusedError as error:
+            result.outcome, result.refusal = "refused", error.problem
+        return result
+
+    def _time_of(self, stored: Stored, step: StepName | None, now: datetime) -> datetime:
+        """Return the time of a step. An emergency does not wait for a clock that is right."""
+        if stored.read_at is None or abs(stored.read_at - now) <= MAX_SKEW:
+            return now
+        if step != "replace":
+            clocks = f"{iso_utc(now)}, and that of {self._store.name} {iso_utc(stored.read_at)}"
+            raise StepRefusedError(Problem(f"this machine's clock is {clocks}", "set the clock that is wrong"))
+        return stored.read_at
+
+    def _require_environment(self, policy: SecretPolicy, keys: StoredKeys, known: Sequence[Record]) -> None:
+        """Refuse a step for another environment than that of the keys."""
+        recorded = recorded_environments(keys.slots.current, policy.name, known)
+        where = (keys.step and keys.step.last.environment) or (recorded[-1] if recorded else None)
+        if where not in {None, self._environment}:
+            message = f"{policy.name} in {self._store.name} is of the environment {where}"
+            other = f"correct --to (if {where} is wrong: rotate stage --now corrects it)"
+            raise StepRefusedError(Problem(message, f"pass --environment {where}, or {other}"))
+
+    def _require_newest(self, keys: StoredKeys, known: Sequence[Record]) -> None:
+        """Refuse a step from a version that is older than the operations log."""
+        newer = later(keys, known)
+        if newer and not is_state_after(newer, keys):
+            what = f"is at an older step than the operations log ({record_in_words(newer)})"
+            raise StepRefusedError(Problem(f"{self._store.name} {what}", _RESTORE))
+
+    def _write(  # noqa: PLR0917 - what it needs of `take`
+        self,
+        result: StepResult,
+        step: StepName,
+        keys: StoredKeys,
+        stored: Stored,
+        known: Sequence[Record],
+        log: OperationsLog | None,
+        *,
+        dry_run: bool,
+    ) -> None:
+        """Make the new version, check it, write it and record it."""
+        store = self._store
+        unfinished = store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS))
+        new, names, done, alerts = contain(partial(self._new_version, result, step, keys, stored, unfinished, known))
+        if step in {"promote", "back"}:
+            self._require_new(step, keys, done.last, known)
+        result.fields = names
+        if dry_run:
+            result.outcome = "would-be-done"
+            return
+        store.within(ATTEMPT_SECONDS, lambda: store.write(new, stored, ATTEMPT_SECONDS))
+        result.outcome, result.rotated, result.findings = "done", done.last, alerts
+        result.is_first = bool(known) and self._environment not in compared(known)
+        result.records = _append_records(done.records, log, result)
+
+    def _require_new(self, step: StepName, keys: StoredKeys, new: Record, known: Sequence[Record]) -> None:
+        """Refuse a key that the operations log forbids: one that was revoked, is old, or is used elsewhere."""
+        of_secret = [record.fingerprint for record in rotations(known, new.secret, self._environment)]
+        withdrawn = next((key for key in reversed(of_secret) if key != keys.slots.current), None)
+        is_again = keys.step is not None and keys.step.step == "back" and keys.slots.next == withdrawn
+        if why := conflict(new, known, is_current=is_again or step == "back"):
+            raise StepRefusedError(Problem(why, self._stage_again(new.subject)))
+
+    def _new_version(  # noqa: PLR0917 - as above
+        self,
+        result: StepResult,
+        step: StepName,
+        keys: StoredKeys,
+        stored: Stored,
+        unfinished: Stored | None,
+        known: Sequence[Record],
+    ) -> tuple[SealedStr, list[str], LastStep, list[Finding]]:
+        """Return the fields of the new version, which of them change, the step, and the alerts that stay.
+
+        It runs inside `contain()`. An interrupted write of the same step is used again.
+        """
+        policy, now = result.policy, result.now
+        fields = stored.opened()
+        before = self._check(fields, policy, step)
+        refused = [
+            alert for alert in before.alerts if (step, alert.secret, alert.slot) == ("promote", policy.name, "next")
+        ]
+        if refused:
+            message = f"the next key of {policy.name} is not accepted by the check {refused[0].check}"
+            raise StepRefusedError(Problem(message, self._stage_again(policy.name)))
+        continued = self._continued(step, policy, unfinished, fields, now)
+        if unfinished and continued:
+            made = unfinished.opened()
+        else:
+            keys = keys._replace(revoked_from=_revoked_from(keys, before, known))
+            made = changed_fields(step, policy, fields, keys, now)
+        after = self._check(made, policy, step)
+        earlier = {(alert.check, alert.secret, alert.message) for alert in before.alerts}
+        result.findings = [alert for alert in after.alerts if (alert.check, alert.secret, alert.message) not in earlier]
+        if result.findings:
+            raise StepRefusedError(Problem("the new version would have these alerts", self._stage_again(policy.name)))
+        delivered = {status.secret for status in after.secrets if status.source == self._store.name}
+        alerts = [alert for alert in after.alerts if alert.secret in delivered]
+        names = sorted(name for name in {*fields, *made} - {ROTATION_RECORD} if fields.get(name) != made.get(name))
+        if unfinished and continued:
+            return unfinished.fields, names, continued, alerts
+        status = next(status for status in after.secrets if status.secret == policy.name)
+        done = last_step(step, keys, status, now, **self._who)
+        return sealed(with_step(made, policy.name, done)), names, done, alerts
+
+    def _continued(
+        self, step: StepName, policy: SecretPolicy, unfinished: Stored | None, fields: Fields, now: datetime
+    ) -> LastStep | None:
+        """Return the step of an unfinished version, if this step may use that version."""
+        made = unfinished.opened() if unfinished else {}
+        if not made or not continues(step, policy, made, fields, now):
+            return None
+        done = last_steps(made)[policy.name]
+        return done if done.last.environment == self._environment else None
+
+    def _check(self, fields: Fields, policy: SecretPolicy, step: StepName) -> Report:
+        """Return the report on fields, as a service that reads nothing else would have it."""
+        try:
+            delivery = delivery_of(self._store.name, fields, names_of(self._policies))
+        except ManagerError:
+            if step != "replace":
+                raise
+            # An emergency needs only its own fields.
+            delivery = delivery_of(self._store.name, fields, names_of([policy]))
+        report, _ = examine(
+            self._model,
+            environment=Environment({}),
+            config_dir=self._config_dir,
+            require_env_only=True,
+            managers=[delivery],
         )
+        return report
+
+    def _stage_again(self, secret: str) -> str:
+        """Return the remedy that replaces the next key."""
+        return f"run {command('rotate', 'stage', secret, *self._options, '--now')}"
 
 
-def _obstacles_of_next(policy: SecretPolicy, keys: Keys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
-    name = policy.name
-    if not keys.next:
-        yield Problem(f"{name} has no next key", "stage one first (rotate stage), and wait an hour")
-    if keys.next == keys.previous:
-        yield Problem(f"the next key of {name} is its previous key", "replace it: run rotate stage with --now")
-    if not is_now and (keys.staged_at is None or now - keys.staged_at < MIN_AGE):
-        since = keys.staged_at or now
-        what = f"the next key of {name} has its place since {iso_utc(since)}; every instance needs it first"
-        yield Problem(what, f"run this command again after {iso_utc(since + MIN_AGE)}", severity=Severity.NOTE)
+def _is_to_be_taken(
+    result: StepResult, step: StepName, keys: StoredKeys, *, is_asked: bool, is_now: bool, fleet: Fleet | None
+) -> bool:
+    """Check whether a step is neither done nor forbidden. The result gets the reason.
+
+    `is_asked`: the operator named the step. One that is only due may wait without being refused.
+    """
+    if is_done(step, keys, result.now) and not (is_now and step in _REPEATABLE):
+        return False
+    obstacle = next(obstacles(step, result.policy, keys, result.now, is_now=is_now, fleet=fleet), None)
+    is_unlogged = bool(result.unrecorded) and step != "replace"
+    if obstacle is None and not is_unlogged:
+        return True
+    is_not_yet = obstacle is not None and obstacle.severity is Severity.NOTE and not is_asked
+    result.refusal, result.outcome = obstacle, "nothing-to-do" if is_not_yet else "refused"
+    return False
 
 
-def _not_ready(step: StepName, name: str, keys: Keys, fleet: Fleet, now: datetime) -> Iterator[Problem]:
-    """Yield that the evidence of the instances does not agree: who lacks the next key, or signs with another one."""
-    condition = {"promote": HAS_NEXT, "retire": MOVED}[step]
-    judge = judge_of(condition, Slots(_known(keys.current), _known(keys.next)), None, now)
-    again = "then run fleet status and this command again"
-    if not any(name in each.secrets for each in fleet.instances):
-        yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
-    elif failing := [*unready_instances(fleet, {name: judge}, now)]:
-        names = listed([f"{who} ({why})" for who, _, why in failing], _MOST_NAMED)
-        fix = f"restart the instances that still have old keys, and wait until these do not count; {again}"
-        if all(why.startswith(UNPROVEN) for _, _, why in failing):
-            fix = f"let these instances report, or correct the roster; {again}"
-        yield Problem(f"not every instance is ready to {step}: {names}", fix)
-
-
-def due(policy: SecretPolicy, keys: Keys, rotated_at: datetime | None, now: datetime) -> StepName | None:
-    """Return the step of a rotation that is due. `rotated_at` is when the current key was recorded, if it was."""
-    if not keys.current:
+def _revoked_from(keys: StoredKeys, report: Report, known: Sequence[Record]) -> datetime | None:
+    """Return from when on the current key is revoked: by the manager, by a list of this machine, or by the log."""
+    current = keys.slots.current
+    if current is None:
         return None
-    if keys.next:
-        return None if keys.step and keys.step.step == "back" else "promote"
-    if keys.previous and keys.until and keys.until <= now:
-        return "retire"
-    ends = keys.expires_at or (rotated_at and rotated_at + policy.cadence)
-    is_due = policy.overlap and (ends is None or ends - policy.warn_before <= now)
-    return "stage" if is_due else None
+    listed = report.revocation_list.begin(current) if report.revocation_list else None
+    recorded = datetime.min.replace(tzinfo=UTC) if current in revoked(known) else None
+    return min(filter(None, (keys.revoked_from, listed, recorded)), default=None)
 
 
-def changes(step: StepName, policy: SecretPolicy, fields: Fields, keys: Keys, now: datetime) -> dict[str, str | None]:
-    """Return the new text of each field that a step changes; `None` for one that it removes."""
-    variable, marker, (coming, previous, until) = policy.variable, policy.expiry_variable, policy.slot_variables
-    ends, expires = now + policy.overlap, iso_utc(now + policy.cadence)
-    if step == "stage":
-        return {coming: generate(policy).get_secret_value()}
-    if step == "retire":
-        return {previous: None, until: None}
-    if step == "back":
-        before = keys.step.replaced_expires_at if keys.step else None
-        soonest = min(filter(None, (keys.until, before)))  # its time as a key does not get longer
-        moved = {variable: _text(fields, previous), coming: _text(fields, variable), previous: None, until: None}
-        return {**moved, marker: iso_utc(soonest)}
-    if step == "promote":
-        moved = {variable: _text(fields, coming), coming: None, marker: expires}
-        if not _known(keys.current) or (keys.ends and keys.ends <= now):  # no service would accept it
-            return {**moved, previous: None, until: None}
-        if keys.ends:  # promoted again after `back`: the deadline does not move
-            ends = min(ends, keys.ends)
-        revoked = _with_entry(fields, f"{keys.current}@{iso_utc(ends)}", keys)
-        return {**moved, previous: _text(fields, variable), until: iso_utc(ends), **revoked}
-    others = dict.fromkeys(each for each in policy.variables if fields.get(each))
-    return {
-        **others,
-        variable: generate(policy).get_secret_value(),
-        marker: expires,
-        **_with_entry(fields, keys.current, keys),
-    }
-
-
-def last_step(step: StepName, before: Keys, after: SecretStatus, now: datetime, **who: Any) -> LastStep:
-    """Return a step with its records, which the new version and the operations log get."""
-    rotated = draft_rotation(after, Proof.NOT_DONE, Proof.NOT_DONE, **who)
-    of_secret: dict[str, Any] = {"secret": after.secret, "owner": after.owner, **who}
-    records = [rotated]
-    if step == "stage":
-        records = [draft(Event.STAGED, fingerprint=after.next_fingerprint, **of_secret)]
-    elif step == "retire":
-        records = [draft(Event.RETIRED, fingerprint=_known(before.previous), **of_secret)]
-    elif step == "back":
-        records = [replace(rotated, event=Event.ROLLED_BACK)]
-    elif step == "replace" and _known(before.current):
-        records = [draft(Event.REVOKED, fingerprint=before.current, **of_secret), rotated]
-    marker = before.expires_at if step == "promote" else None
-    return LastStep(step, [replace(each, recorded_at=now) for each in records], marker)
-
-
-def with_step(fields: Fields, secret: str, step: LastStep) -> dict[str, Any]:
-    """Return the fields of the new version, with its last step."""
-    return {**fields, ROTATION_RECORD: dump_last_steps({**last_steps(fields), secret: step})}
-
-
-def changed(fields: Fields, new: Mapping[str, str | None]) -> dict[str, Any]:
-    """Return fields with changes. All others stay as they are."""
-    return {name: value for name, value in {**fields, **new}.items() if value is not None or name not in new}
-
-
-def continues(step: StepName, policy: SecretPolicy, unfinished: Fields, fields: Fields, now: datetime) -> bool:
-    """Check whether an unfinished version is that of the same step from this version, and recent."""
-    keys, made = keys_of(policy, fields), keys_of(policy, unfinished)
-    expected = {
-        "stage": (keys.current, made.next, keys.previous),
-        "promote": (keys.next, "", keys.current),
-        "retire": (keys.current, keys.next, ""),
-        "back": (keys.previous, keys.current, ""),
-        "replace": (made.current, "", ""),
-    }[step]
-    coming, previous, until = policy.slot_variables
-    of_step = {"stage": {coming}, "retire": {previous, until}}
-    own = {*of_step.get(step, (*policy.variables, REVOKED_FINGERPRINTS)), ROTATION_RECORD}
-    others = [{name: value for name, value in each.items() if name not in own} for each in (fields, unfinished)]
-    steps = [{**last_steps(each), policy.name: None} for each in (fields, unfinished)]
-    return (
-        made.step is not None
-        and made.step.step == step
-        and now - made.step.last.recorded_at < UNFINISHED_AGE
-        and made.step != keys.step
-        and (made.current, made.next, made.previous) == expected
-        and (step != "replace" or made.step.records[0].fingerprint == keys.current)
-        and {*_entries(fields)} <= {*_entries(unfinished)}
-        and others[0] == others[1]
-        and steps[0] == steps[1]
-    )
-
-
-def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:
-    """Return the records of a manager that the operations log does not have."""
-    return [each for each in (step.records if step else ()) if not any(_is_same(each, other) for other in logged)]
-
-
-def _is_same(record: Record, logged: Record) -> bool:
-    """Check whether the log has the record of a step. It was written after the step, and may be completed by now."""
-    fields = ("secret", "environment", "fingerprint", "replaced")
-    is_completed = (record.event, logged.event) == (Event.ROTATION_INCOMPLETE, Event.ROTATED)
-    has_fields = all(getattr(record, each) == getattr(logged, each) for each in fields)
-    return (is_completed or record.event is logged.event) and has_fields and logged.recorded_at >= record.recorded_at
-
-
-def later(keys: Keys, logged: Sequence[Record]) -> Record | None:
-    """Return the last record of a rotation that is later than the manager's last step, if there is one."""
-    if keys.step is None:
-        return None
-    last = keys.step.last
-    own = [each for each in logged if (each.secret, each.environment) == (last.secret, last.environment)]
-    known = [index for index, each in enumerate(own) if _is_same(last, each)]
-    after = [each for each in own[known[-1] + 1 :] if each.event in _SLOTS] if known else []
-    return after[-1] if after else None
-
-
-def is_at(keys: Keys, record: Record) -> bool:
-    """Check whether the keys of a manager are those after a recorded step."""
-    is_there: bool = getattr(keys, _SLOTS[record.event]) == record.fingerprint
-    return is_there if record.event is not Event.RETIRED else not is_there
-
-
-def drift(
-    policy: SecretPolicy, keys: Keys, logged: Sequence[Record], manager: str, options: Sequence[str] = ()
-) -> Iterator[Problem]:
-    """Yield how the keys of a manager differ from what is recorded."""
-    coming, previous, _ = policy.slot_variables
-    done, restore = keys.step, f"compare the versions of {manager}, and restore the right one"
-    meant = "if this was meant, run rotate record"
-    if done is None:
-        known = [each.fingerprint for each in rotations(logged, policy.name)]
-        if known and keys.current not in known:
-            what = f"{policy.variable} is not a recorded key; the last one is {known[-1]}"
-            yield Problem(what, f"{restore}; {meant}", manager)
-        return
-    where = ("--to", manager, "--environment", done.last.environment or "ENVIRONMENT")
-    who = (*where, "--operator", "YOUR-NAME", *options)
-    if unrecorded(done, logged):
-        what = f"{manager} has a step that the operations log does not have: {described(done)}"
-        words = ("rotate", "run" if done.step == "replace" else done.step, policy.name)
-        yield Problem(what, f"run {command(*words, *who)}: it records the step", manager)
-        return
-    newest, is_recorded = later(keys, logged) or done.last, _is_recorded(keys, done.last, logged)
-    if not is_at(keys, newest) or not is_recorded:
-        slots = {"next": coming, "previous": previous} if is_recorded else {}
-        variable = slots.get(_SLOTS[done.last.event], policy.variable)
-        what, fix = f"{variable} was changed after the last step ({described(done)})", f"{restore}; {meant}"
-        if newest is not done.last and not is_at(keys, newest):
-            what = f"{manager} is at an older step ({described(done)}) than the log ({described_record(newest)})"
-        elif variable != policy.variable:
-            fix = f"run {command('rotate', done.step, policy.name, *who, '--now')}"
-        yield Problem(what, fix, manager)
-
-
-def _is_recorded(keys: Keys, last: Record, logged: Sequence[Record]) -> bool:
-    """Check whether the current key is the last recorded one of its environment, if there is any."""
-    known = rotations(logged, last.secret, last.environment)
-    return not known or known[-1].fingerprint == keys.current
-
-
-def described(step: LastStep) -> str:
-    """Return a step in words."""
-    return f"{_DONE[step.step]} at {iso_utc(step.last.recorded_at)}"
-
-
-def described_record(record: Record) -> str:
-    """Return a recorded step in words."""
-    return f"{record.event} at {iso_utc(record.recorded_at)}"
-
-
-def _text(fields: Fields, name: str) -> str:
-    value = fields.get(name)
-    return value if isinstance(value, str) else ""
-
-
-def _with_entry(fields: Fields, entry: str, keys: Keys) -> dict[str, str | None]:
-    """Return the revocation list with an entry for the current key; nothing where it has no fingerprint."""
-    if not _known(keys.current):
-        return {}
-    return {REVOKED_FINGERPRINTS: ",".join(dict.fromkeys([*_entries(fields), entry]))}
-
-
-def _entries(fields: Fields) -> list[str]:
-    return [*filter(None, re.split(r"[\s,]+", _text(fields, REVOKED_FINGERPRINTS)))]
-
-
-def _known(key: str) -> str | None:
-    """Return a fingerprint; `None` for an invalid key, and for no key."""
-    return None if key in {"", _UNSOUND} else key
+def _append_records(records: Sequence[Record], log: OperationsLog | None, result: StepResult) -> Sequence[Record]:
+    """Append records to the operations log. The manager has them, so a repetition appends what is missing."""
+    if log is None or not records:
+        return ()
+    now, latest = datetime.now(UTC), max(record.recorded_at for record in records)
+    try:
+        if now < latest:  # each repetition would record it again
+            raise_file_error(f"the clock ({iso_utc(now)}) is earlier than {iso_utc(latest)}; set the clock")
+        return log.append(records)
+    except OSError as error:
+        result.unrecorded.append(str(error) if isinstance(error, FileError) else reason(error))
+        return ()

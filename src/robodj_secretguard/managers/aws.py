@@ -18,11 +18,9 @@ from robodj_secretguard.managers.store import CONFLICT, NO_FIELDS, Store, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import TypeVar
 
+    from robodj_secretguard.managers.manager import Answer
     from robodj_secretguard.secret.sealed import SealedStr
-
-    _Answer = TypeVar("_Answer")
 
 STAGE: Final = "AWSCURRENT"
 PRIVATE_STAGE: Final = "robodj-secretguard"
@@ -101,7 +99,7 @@ class AwsSecret(Store):
             remedy = _MAY_WRITE if "AccessDeniedException" in error.message else error.remedy
             raise ManagerError(error.message, remedy, is_temporary=error.is_temporary) from None
 
-    def _with_client(self, seconds: float, action: Callable[[Any], _Answer]) -> _Answer:
+    def _with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
         """Return what an action returns."""
         _turn_off_logging()
         try:

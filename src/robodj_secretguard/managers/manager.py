@@ -8,18 +8,19 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import SafeError
+from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.readings import REVOKED_FILE, Offer
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from typing import TypeVar
 
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.variables import NearMiss, VariablesRead
 
-    _Answer = TypeVar("_Answer")
+    Answer = TypeVar("Answer")
 
 ATTEMPT_SECONDS: Final = 5.0
 """The time limit of one attempt, and of the only one where there is no time to wait."""
@@ -50,8 +51,47 @@ class ManagerError(SafeError):
         self.message, self.remedy, self.is_temporary = message, remedy, is_temporary
 
 
+class Delivery(Frozen):
+    """What a manager has delivered. It is a `ManagedSource`.
+
+    Attributes:
+        name: the source in messages, such as `vault:secret/robodj`.
+        values: the wanted variables that it has, sealed.
+        found: the names of all its variables.
+    """
+
+    name: str
+    values: Mapping[str, SealedStr]
+    found: frozenset[str]
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all variables."""
+        return self.found
+
+    def get(self, name: str) -> SealedStr | None:
+        """Return a variable, sealed; `None` where there is none."""
+        return self.values.get(name)
+
+    def delivers(self, policy: SecretPolicy) -> bool:
+        """Check whether there is a variable of a secret. Then the manager delivers all of them."""
+        return not self.values.keys().isdisjoint(policy.variables)
+
+    def offer(self, policy: SecretPolicy) -> Offer:
+        """Return the variable of a secret as an offer."""
+        value = self.get(policy.variable)
+        variables = self if self.delivers(policy) else None
+        lines = (value,) if value else ()
+        return Offer(self.name, policy.variable, lines, manager=self.name, variables=variables)
+
+    def near_misses(self, variables_read: VariablesRead) -> Iterator[NearMiss]:
+        """Yield the misspelled variables. A switch is none, as a manager delivers no switches."""
+        for miss in variables_read.near_misses(self.found, is_set=self.found.__contains__, any_case=True):
+            if miss.meant.policy or miss.meant.name == REVOKED_FINGERPRINTS:
+                yield miss._replace(manager=self.name)
+
+
 class Manager(ABC):
-    """One source of `--from`. A subclass has `fetch`; the other methods are those of a `ManagedSource`.
+    """One source of `--from`. A subclass has `fetch`.
 
     Args:
         name: the source in messages, such as `vault:secret/robodj`.
@@ -67,8 +107,6 @@ class Manager(ABC):
         self.name = name
         self._place = place
         self._policies = policies
-        self._values: Mapping[str, SealedStr] = {}
-        self._names: frozenset[str] = frozenset()
 
     @abstractmethod
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
@@ -85,7 +123,7 @@ class Manager(ABC):
 
     def load(
         self, names: Collection[str], deadline: float, say: Callable[[str], object], *, least: float = ATTEMPT_SECONDS
-    ) -> None:
+    ) -> Delivery:
         """Fetch the variables, again after each temporary error, until a deadline of the monotonic clock.
 
         Args:
@@ -102,22 +140,19 @@ class Manager(ABC):
             left = deadline - time.monotonic()
             longest = ATTEMPT_SECONDS if self.is_repeatable else left
             try:
-                self._load_once(names, min(left, longest) if left > FIRST_PAUSE else least)
+                return self._load_once(names, min(left, longest) if left > FIRST_PAUSE else least)
             except ManagerError as error:
                 if not (error.is_temporary and self.is_repeatable) or time.monotonic() + pause >= deadline:
                     raise
                 if pause == FIRST_PAUSE:
                     say(f"{self.name} {error.message}; trying again")
-            else:
-                return
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _load_once(self, names: Collection[str], seconds: float) -> None:
-        # A late attempt does not replace values that were checked: this thread sets them.
-        self._values, self._names = self.within(seconds, lambda: _wanted(self.fetch(names, seconds), names))
+    def _load_once(self, names: Collection[str], seconds: float) -> Delivery:
+        return self.within(seconds, lambda: delivery_of(self.name, self.fetch(names, seconds), names))
 
-    def within(self, seconds: float, action: Callable[[], _Answer]) -> _Answer:
+    def within(self, seconds: float, action: Callable[[], Answer]) -> Answer:
         """Return what an action returns. It runs inside `contain()`.
 
         The time limits of clients are for each read of a connection, so an answer in single bytes could take forever.
@@ -125,7 +160,7 @@ class Manager(ABC):
         Raises:
             ManagerError: that of the action; or one for the time limit, or for any other error.
         """
-        answers: list[_Answer | BaseException] = []
+        answers: list[Answer | BaseException] = []
 
         def append_answer() -> None:
             try:
@@ -147,38 +182,16 @@ class Manager(ABC):
             raise ManagerError(f"cannot be read ({type_name(answers[0])})", "report a bug with this line")
         return answers[0]
 
-    def names(self) -> Iterable[str]:
-        """Return the names of all variables."""
-        return iter(self._names)
 
-    def get(self, name: str) -> SealedStr | None:
-        """Return a variable, sealed; `None` where the manager does not have it."""
-        return self._values.get(name)
+def delivery_of(manager: str, fields: Mapping[str, object], names: Collection[str]) -> Delivery:
+    """Return the wanted variables among the fields of a manager. It runs inside `contain()`.
 
-    def delivers(self, policy: SecretPolicy) -> bool:
-        """Check whether the manager has a variable of a secret. Then it delivers all of them."""
-        return not self._values.keys().isdisjoint(policy.variables)
-
-    def offer(self, policy: SecretPolicy) -> Offer:
-        """Return the variable of a secret as an offer."""
-        value = self.get(policy.variable)
-        variables = self if self.delivers(policy) else None
-        lines = (value,) if value else ()
-        return Offer(self.name, policy.variable, lines, manager=self.name, variables=variables)
-
-    def near_misses(self, variables_read: VariablesRead) -> Iterator[NearMiss]:
-        """Yield the misspelled variables. A switch is none, as a manager delivers no switches."""
-        found = variables_read.near_misses(self._names, is_set=self._names.__contains__, any_case=True)
-        for miss in found:
-            if miss.meant.policy or miss.meant.name == REVOKED_FINGERPRINTS:
-                yield miss._replace(manager=self.name)
-
-
-def _wanted(answer: Mapping[str, object], names: Collection[str]) -> tuple[dict[str, SealedStr], frozenset[str]]:
-    """Return the wanted variables of an answer, sealed, and the names of all. Everything else is ignored."""
+    Raises:
+        ManagerError: a wanted field cannot be a variable of a command.
+    """
     values = dict[str, SealedStr]()
     for name in names:
-        value = "" if answer.get(name) is None else answer[name]
+        value = "" if fields.get(name) is None else fields[name]
         if name == ROTATION_RECORD and not (isinstance(value, str) and value.isprintable()):
             continue  # no start depends on it, so an invalid record is none
         if not isinstance(value, str):
@@ -190,9 +203,9 @@ def _wanted(answer: Mapping[str, object], names: Collection[str]) -> tuple[dict[
             raise ManagerError(f"has {name}, but it has a zero byte", f"store {name} again, without that byte")
         if value:
             values[name] = SealedStr(value)
-    return values, frozenset(answer)
+    return Delivery(manager, values, frozenset(fields))
 
 
-def first_with(managers: Sequence[Manager], policy: SecretPolicy) -> Manager | None:
-    """Return the manager that delivers a secret."""
-    return next((each for each in managers if each.delivers(policy)), None)
+def first_with(deliveries: Iterable[Delivery], policy: SecretPolicy) -> Delivery | None:
+    """Return what the first manager that has a secret has delivered."""
+    return next((delivery for delivery in deliveries if delivery.delivers(policy)), None)

@@ -20,10 +20,8 @@ from robodj_secretguard.startup.variables import parse_marker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeVar
 
-    _Answer = TypeVar("_Answer")
-
+    from robodj_secretguard.managers.manager import Answer
 _POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
@@ -115,9 +113,9 @@ class Vault(Store):
     def _with_client(
         self,
         seconds: float,
-        action: Callable[[hvac.Client], _Answer],
+        action: Callable[[hvac.Client], Answer],
         note: Callable[[requests.Response], object] = lambda _: None,
-    ) -> _Answer:
+    ) -> Answer:
         """Log in, and return what an action returns. `note` gets each response."""
         address = _client_setting("ADDR")
         if not address:

@@ -72,7 +72,9 @@ if TYPE_CHECKING:
     class ManagedSource(Source, Variables, Protocol):
         """A secret manager, which delivers every variable of a secret or none."""
 
-        name: str
+        @property
+        def name(self) -> str:
+            """The source in messages."""
 
         def near_misses(self, variables_read: VariablesRead) -> Iterable[NearMiss]:
             """Return the misspelled variables."""

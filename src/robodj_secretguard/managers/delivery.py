@@ -1,0 +1,227 @@
+"""The sources of `--from`: read them, and check what they deliver (policy section 2)."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import ChainMap
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, Delivery, ManagerError, first_with
+from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
+from robodj_secretguard.startup.guard import examine
+from robodj_secretguard.startup.readings import Environment, are_files_off
+from robodj_secretguard.startup.report import Report, finding, with_findings
+from robodj_secretguard.startup.rules import Check, Problem
+from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from robodj_secretguard.managers.manager import Manager
+    from robodj_secretguard.managers.store import Store
+    from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.startup.readings import Variables
+    from robodj_secretguard.startup.report import Finding
+    from robodj_secretguard.startup.settings import SecretSettings
+
+_STDIN: Final = "json:-"
+# The class of each kind, the form of its place, and the package of its client.
+_SOURCE_KINDS: Final = {
+    "vault": ("vault.Vault", r"[\w.-]+/[\w./-]*[\w.-]", "hvac"),
+    "aws": ("aws.AwsSecret", r"[\w/+=.@:-]+", "boto3"),
+    "directory": ("directory.Directory", r"[^\0]+", ""),
+    "json": ("json_object.JsonObject", "-", ""),
+}
+_RANDOM_END: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
+"""What AWS adds to the name of a secret in its ARN."""
+_MOST_NAMES: Final = 2
+
+
+class Sources:
+    """What the sources of `--from` have delivered.
+
+    Attributes:
+        deliveries: one for each source, in the order of the options.
+        failed: the report on the first source that failed, so that nothing is checked.
+        withdrawn: the entries that a revocation list had earlier, and that count still.
+    """
+
+    def __init__(
+        self, deliveries: Sequence[Delivery], failed: Report | None = None, withdrawn: Collection[str] = ()
+    ) -> None:
+        self.deliveries, self.failed, self.withdrawn = deliveries, failed, withdrawn
+
+    def check(
+        self, model: type[SecretSettings], *, config_dir: str | None = None, require_env_only: bool = False
+    ) -> Report:
+        """Return the check's report on what the sources and the environment deliver.
+
+        Args:
+            model: the settings model that declares the secrets.
+            config_dir: the config directory; `None` for that of the environment or of the model.
+            require_env_only: ignore fallback files.
+
+        Returns:
+            The report. A source that failed is its only finding.
+        """
+        if self.failed is not None:
+            return self.failed
+        environment = _with_withdrawn(self.withdrawn)
+        report, _ = examine(
+            model,
+            environment=environment,
+            config_dir=config_dir,
+            require_env_only=require_env_only,
+            managers=self.deliveries,
+        )
+        policies = tuple(model.secret_policies.values())
+        return with_findings(report, _conflicts(self.deliveries, policies, environment))
+
+
+def load_sources(
+    sources: Sequence[str],
+    model: type[SecretSettings],
+    *,
+    wait: float = 0,
+    require_env_only: bool = False,
+    say: Callable[[str], object] = lambda _: None,
+) -> Sources:
+    """Read every source, up to the first one that fails.
+
+    Args:
+        sources: forms of `--from`, such as `vault:secret/robodj`.
+        model: the settings model that declares the secrets.
+        wait: for how many seconds to try again where one does not answer.
+        require_env_only: whether fallback files are ignored, for the report.
+        say: writes a line about the first attempt that failed.
+
+    Raises:
+        UsageError: a source is invalid, or the package of its client cannot be imported.
+    """
+    policies = tuple(model.secret_policies.values())
+    managers = open_sources(sources, policies)
+    deliveries = [Delivery(manager.name, {}, frozenset()) for manager in managers]
+    deadline, least = time.monotonic() + wait, FIRST_PAUSE if wait else ATTEMPT_SECONDS
+    for number, manager in enumerate(managers):
+        try:
+            deliveries[number] = manager.load(names_of(policies), deadline, say, least=least)
+        except ManagerError as error:
+            tried = f" (tried for {wait:g} s)" if error.is_temporary and manager.is_repeatable and wait else ""
+            failed = source_finding(policies, manager.name, error, tried)
+            off = require_env_only or are_files_off(Environment(), setup_of(model))
+            return Sources(deliveries, Report(datetime.now(UTC), off, None, (), (failed,)))
+    return Sources(deliveries)
+
+
+def collect_variables(deliveries: Sequence[Delivery], model: type[SecretSettings]) -> dict[str, SealedStr]:
+    """Return the variables for a command, sealed. Call it inside `contain()`.
+
+    The revocation lists are joined with that of the environment.
+    """
+    variables = dict[str, SealedStr]()
+    for policy in model.secret_policies.values():
+        if delivery := first_with(deliveries, policy):
+            variables |= {name: value for name in policy.variables if (value := delivery.get(name))}
+    sources: list[Variables] = [Environment(), *deliveries]
+    lists = [value.get_secret_value() for source in sources if (value := source.get(REVOKED_FINGERPRINTS))]
+    return variables | ({REVOKED_FINGERPRINTS: SealedStr(",".join(lists))} if lists else {})
+
+
+def source_failure(report: Report) -> Finding | None:
+    """Return the finding of a source that failed, so that nothing was checked."""
+    failures = {Check.SOURCE, Check.UNAVAILABLE}
+    return next((each for each in report.findings if each.check in failures and each.secret is None), None)
+
+
+def _with_withdrawn(withdrawn: Iterable[str]) -> Environment:
+    """Return the environment, where the revocation list also has entries that were withdrawn."""
+    if not withdrawn:
+        return Environment()
+    own = Environment().get(REVOKED_FINGERPRINTS)
+    joined = ",".join([*([own.get_secret_value()] if own else []), *sorted(withdrawn)])
+    return Environment(ChainMap({REVOKED_FINGERPRINTS: joined}, os.environ))
+
+
+def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
+    """Return the fields of a manager that are read."""
+    return [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS, ROTATION_RECORD]
+
+
+def open_store(source: str, policies: Sequence[SecretPolicy]) -> Store:
+    """Return the secret manager of `--to`, which can be written.
+
+    Raises:
+        UsageError: the source is invalid or cannot be written, or the package of its client cannot be imported.
+    """
+    from robodj_secretguard.managers.store import Store  # noqa: PLC0415 - only `rotate` writes
+
+    (manager,) = open_sources([source], policies, "--to", "vault:MOUNT/PATH or aws:SECRET_ID")
+    if not isinstance(manager, Store):
+        msg = "--to: this source cannot be written; use vault:MOUNT/PATH or aws:SECRET_ID"
+        raise UsageError(msg)
+    return manager
+
+
+def open_sources(
+    sources: Sequence[str],
+    policies: Sequence[SecretPolicy],
+    word: str = "--from",
+    forms: str = "vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once",
+) -> list[Manager]:
+    """Return a manager for each source. No message repeats a source that is invalid, as it may be a key."""
+    managers: list[Manager] = []
+    for number, source in enumerate(sources, start=1):
+        kind, _, place = source.partition(":")
+        path, form, package = _SOURCE_KINDS.get(kind, ("", "", ""))
+        is_valid = form and re.fullmatch(form, place, re.ASCII) and (source != _STDIN or sources.count(source) == 1)
+        # A client would send a pasted key to its server.
+        if not is_valid or (package and could_hold_key(_RANDOM_END.sub("", place))):
+            which = f" (number {number})" if number > 1 else ""
+            msg = f"{word}{which}: invalid source; use {forms}"
+            raise UsageError(msg)
+        is_shown = place.isprintable() and not could_hold_key(place)
+        name = ascii_text(source) if is_shown else f"{kind}:PATH"
+        managers.append(_import_class(word, kind, path, package)(name, place, policies))
+    return managers
+
+
+def _import_class(word: str, kind: str, path: str, package: str) -> type[Manager]:
+    """Return the class of a manager. Its module imports the client, which an extra installs."""
+    module, name = path.split(".")
+    try:
+        found: type[Manager] = getattr(import_module(f"robodj_secretguard.managers.{module}"), name)
+    except Exception:  # noqa: BLE001 - a client may raise anything at its import
+        extra = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
+        msg = f"{word} {kind}: needs the package {package or module}, which cannot be imported; {extra}"
+        raise UsageError(msg) from None
+    return found
+
+
+def source_finding(policies: Sequence[SecretPolicy], name: str, error: ManagerError, tried: str = "") -> Finding:
+    """Return the alert about a source that failed, so that nothing was checked."""
+    check = Check.UNAVAILABLE if error.is_temporary else Check.SOURCE
+    return finding(policies, check, Problem(f"{name} {error.message}{tried}", error.remedy, name))
+
+
+def _conflicts(
+    deliveries: Sequence[Delivery], policies: Iterable[SecretPolicy], environment: Environment
+) -> Iterator[Finding]:
+    """Yield a finding for each secret of a manager whose variables have other values in the environment."""
+    for policy in policies:
+        if not (delivery := first_with(deliveries, policy)):
+            continue
+        values = [(name, environment.get(name)) for name in policy.variables]
+        if names := [name for name, value in values if value and value != delivery.get(name)]:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            message = f"{names[0]}{more} in the environment differ{'' if more else 's'} from {delivery.name}"
+            remedy = f"unset {', '.join(names)} in the environment"
+            if len(names) > _MOST_NAMES:
+                remedy = f"unset every variable of {policy.name} in the environment (explain lists them)"
+            yield finding(policies, Check.SOURCE, Problem(message, remedy, "environment"), policy)
