@@ -127,7 +127,7 @@ class TestTexts:
         assert named <= COMMAND_MODULES.keys()
         assert {name for text in TEXTS for name in re.findall(r"The check ([a-z-]+) ", text)} <= {*ALL}
 
-    def test_policy(self) -> None:
+    def test_sections_are_those_of_the_policy(self) -> None:
         """The sections are those of docs/policy.md, which names the checks of each section. The rest is section 6."""
         headings = re.findall(r"^## (\d)\. (.+)$", POLICY, re.MULTILINE)
         assert {int(number): title for number, title in headings} == SECTIONS
@@ -145,7 +145,7 @@ class TestTexts:
 class TestCommand:
     """The output."""
 
-    def test_list(self, machine: Machine) -> None:
+    def test_every_check_is_listed(self, machine: Machine) -> None:
         """Without a name, every check is listed with its severity and its title, aligned."""
         ran = machine.call("explain")
         assert (ran.status, ran.err) == (EXIT_CLEAN, "")
@@ -155,7 +155,7 @@ class TestCommand:
         assert {row.index(check["title"]) for row, check in zip(rows, checks, strict=True)} == {27}
         assert (blank, last) == ("", "Run robodj-secretguard explain CHECK for its causes and fixes.")
 
-    def test_lines(self, machine: Machine) -> None:
+    def test_no_line_is_too_long(self, machine: Machine) -> None:
         """No line is longer than 80 columns, all are ASCII, and every text is shown whole."""
         out = machine.call("explain", *ALL).out
         assert out.isascii()
@@ -163,7 +163,7 @@ class TestCommand:
         words = " ".join(out.split())
         assert not [text for text in TEXTS if text not in words]
 
-    def test_text(self, machine: Machine) -> None:
+    def test_parts_of_an_explanation_are_in_order(self, machine: Machine) -> None:
         """An explanation has its parts in a fixed order. The declared secrets come last."""
         assert machine.call("explain", "cadence").out == (
             "cadence: the expiry marker is too far ahead\n"
@@ -217,19 +217,19 @@ class TestCommand:
             "\n"
         )
 
-    def test_severity(self, machine: Machine) -> None:
+    def test_other_severity_is_shown_with_its_condition(self, machine: Machine) -> None:
         """An explanation shows the severity, and the other severity with its condition."""
         out = machine.call("explain", "near-miss").out
         assert "Severity: alert; warning for a key, the config directory or the operations log\n" in out
         assert "Why it refuses\n" in out
 
-    def test_order(self, machine: Machine) -> None:
+    def test_checks_are_explained_once_each(self, machine: Machine) -> None:
         """Several checks are explained once each, in the order given. One without a command has no such part."""
         out = machine.call("explain", "ephemeral", "format", "ephemeral").out
         assert re.findall("^([a-z]+): ", out, re.MULTILINE) == ["ephemeral", "format"]
         assert out.count("\nCommands\n") == 1
 
-    def test_json(self, machine: Machine) -> None:
+    def test_document_has_every_check_or_the_named_ones(self, machine: Machine) -> None:
         """The JSON document has the whole table, or the named checks."""
         document = machine.call("explain", "--format", "json").document
         assert document["ok"] is True
@@ -242,7 +242,7 @@ class TestCommand:
             "commands": [f"robodj-secretguard rotate plan {name}" for name in ("secret.key", "secret_v2.key")],
         }
 
-    def test_commands(self, machine: Machine) -> None:
+    def test_every_command_runs_as_it_is(self, machine: Machine) -> None:
         """Every command has no field left to fill in. Each command of this program succeeds."""
         machine.record(rotated(NOW, machine.fingerprint()))
         commands = {*commands_in(machine.call("explain", "--format", "json").out)}
@@ -254,7 +254,7 @@ class TestCommand:
             ran = machine.call(*[word for word in words if word != "--git-history"], *options)
             assert ran.status == EXIT_CLEAN, (words, ran.err)
 
-    def test_model(self, machine: Machine) -> None:
+    def test_commands_are_for_the_declared_secrets(self, machine: Machine) -> None:
         """The commands name the secrets that the model declares, and have its `--model` option."""
         out = machine.call("explain", "revoked", "--model", "explained:Own").out
         commands = [
@@ -266,14 +266,14 @@ class TestCommand:
         assert "  webhook.key, owner Integrations\n    variable WEBHOOK_KEY, file config/webhook.key\n" in out
         assert "secret.key" not in out
 
-    def test_bad_secrets(self, machine: Machine) -> None:
+    def test_explain_reads_no_secret(self, machine: Machine) -> None:
         """The result does not depend on secrets, key files or the log."""
         good = machine.call("explain", *ALL)
         bad = {V1: "changeme", V2: "x", "ROBODJ_CONFIG_DIR": "nowhere", "ROBODJ_PROTECTED_ENV": "perhaps"}
         machine.environ.update(bad, ROBODJ_OPERATIONS_LOG="nowhere")
         assert machine.call("explain", *ALL) == good
 
-    def test_unknown_name(self, machine: Machine) -> None:
+    def test_unknown_name_is_not_echoed(self, machine: Machine) -> None:
         """An unknown name is a usage error that does not echo the name."""
         ran = machine.call("explain", "format", "frobnicate")
         assert (ran.status, ran.out) == (EXIT_USAGE, "")

@@ -71,7 +71,7 @@ class Broken(io.StringIO):
         raise OSError
 
 
-def test_result() -> None:
+def test_result_shows_no_text() -> None:
     """A status is one of three. The representation of a result shows no text: it may be a key."""
     assert (EXIT_CLEAN, EXIT_ALERTS, EXIT_USAGE) == (0, 1, 2)
     shown = repr(Result(7, ["a line"], dict, text="a text"))
@@ -81,7 +81,7 @@ def test_result() -> None:
 class TestRender:
     """`render`, `format_json` and `format_text`."""
 
-    def test_model(self) -> None:
+    def test_line_of_the_model_names_it(self) -> None:
         """The line of the model names the model that was used."""
         result = Result(EXIT_CLEAN, [MODEL], lambda: {"kind": "report"}, [MODEL])
         text = render(result, "text", {"name": "a:B", "source": "pyproject.toml"}, None)
@@ -106,13 +106,15 @@ class TestRender:
             (Result(0, bare=True), {"a": 1}, {"a": 1}),
         ],
     )
-    def test_json(self, result: Result, own: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+    def test_document_begins_with_its_head(
+        self, result: Result, own: Mapping[str, Any], document: Mapping[str, Any]
+    ) -> None:
         """A document begins with schema, kind, ok (for status 0) and model, unless it is bare. It is ASCII."""
         text = format_json(result, own, USED)
         assert (list(json.loads(text).items()), text.isascii()) == (list(document.items()), True)
         assert text.startswith('{\n  "')
 
-    def test_text(self) -> None:
+    def test_table_is_above_the_lines(self) -> None:
         """The table is above the lines, with an empty line between. Either may be missing."""
         rows = [("a", "b"), ("cc", "d")]
         result = Result(0, ["one", "two"], table=rows)
@@ -170,7 +172,7 @@ class TestRender:
 
     @pytest.mark.parametrize("name", ["NO_COLOR", "TERM"])
     @pytest.mark.usefixtures("xterm")
-    def test_colour(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def test_colour_is_for_terminals_that_show_it(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         """A terminal has no colour where NO_COLOR is set, where it is dumb, and on Windows. `--color` wins over all."""
         assert [shows_colour(Terminal()), shows_colour(io.StringIO())] == [True, False]
         assert not shows_colour(Terminal(), "never")
@@ -188,7 +190,7 @@ class TestRender:
 
     @posix_only
     @pytest.mark.parametrize(("columns", "width"), [(200, 200), (80, 80), (50, 50), (3, 20), (0, 80)])
-    def test_width(self, columns: int, width: int) -> None:
+    def test_table_has_the_width_of_the_terminal(self, columns: int, width: int) -> None:
         """A table has the width of the terminal, and at least 20 columns. Any other stream has no width."""
         with patch("os.get_terminal_size", return_value=os.terminal_size((columns, 9))) as terminal_size:
             with patch.object(Terminal, "fileno", return_value=7):
@@ -197,7 +199,7 @@ class TestRender:
             assert width_of(Terminal()) == WIDTH  # the stream has no descriptor
         assert width_of(io.StringIO()) == width_of(None) == math.inf
 
-    def test_terminal(self) -> None:
+    def test_only_an_open_terminal_is_one(self) -> None:
         """A stream that is missing, closed or a file is not a terminal."""
         closed = io.StringIO()
         closed.close()
@@ -214,11 +216,11 @@ class TestRender:
         ],
         ids=range(4),
     )
-    def test_tally(self, environ: dict[str, str], text: str) -> None:
+    def test_findings_are_counted_by_severity(self, environ: dict[str, str], text: str) -> None:
         """Findings are counted by their severities, in words."""
         assert tally(check(environ=good_keys() | environ, now=NOW)) == text
 
-    def test_status_rows(self) -> None:
+    def test_row_shows_a_secret(self) -> None:
         """A row has the mark, name, state, source, expiry, days left and owner of a secret, below a header."""
         environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(DAY * 2), f"{V2}_EXPIRES_AT": marker(-DAY)}
         header, *rows = status_rows(check(environ=environ, now=NOW))
@@ -228,7 +230,7 @@ class TestRender:
             ("FAIL", "secret_v2.key", "expired", "env", "2026-11-30", "-1d", "Security Operations"),
         ]
 
-    def test_marks(self, tmp_path: Path) -> None:
+    def test_row_begins_with_the_worst_mark(self, tmp_path: Path) -> None:
         """A key is marked FAIL if it is unusable, warn if it has a warning, and due if its rotation is late."""
         keys = good_keys()
         (tmp_path / "secret_v2.key").write_text(keys.pop(V2))
@@ -256,11 +258,11 @@ class TestRender:
             ),
         ],
     )
-    def test_revocation_line(self, status: RevocationStatus | None, line: str) -> None:
+    def test_revocation_line_names_the_sources(self, status: RevocationStatus | None, line: str) -> None:
         """The line names the sources of the list and the number of its entries."""
         assert revocation_line(status) == f"revocation list: {line}"
 
-    def test_columns(self) -> None:
+    def test_cells_of_a_column_are_aligned(self) -> None:
         """The cells of a column are aligned, and no line ends with blanks."""
         assert columns([("#", "WHEN", "WHO"), ("10", "now", ""), ("1", "yesterday", "Ada")]) == (
             "#   WHEN       WHO\n10  now\n1   yesterday  Ada"
@@ -268,7 +270,7 @@ class TestRender:
         with pytest.raises(ValueError, match="shorter"):
             columns([("#", "WHEN"), ("10",)])
 
-    def test_narrow(self) -> None:
+    def test_columns_that_do_not_fit_go_to_a_second_line(self) -> None:
         """Columns that do not fit the width go to a second, aligned line of each row."""
         rows = [("#", "WHEN", "WHO", "WHY"), ("10", "yesterday", "Ada", "because"), ("1", "now", "Grace", "-")]
         assert columns(rows, 31) == columns(rows)
@@ -278,7 +280,7 @@ class TestRender:
         assert columns(rows, 18).splitlines()[2:5] == ["10  yesterday", "    Ada    because", "1   now"]
         assert columns(rows, 2).splitlines()[4:8] == ["10", "    yesterday", "    Ada", "    because"]
 
-    def test_wrapped(self) -> None:
+    def test_help_breaks_at_blanks(self) -> None:
         """Lines have at most 80 characters and break at blanks, not at hyphens. A longer word is left whole."""
         assert wrapped(f"  {'word ' * 14}well-known", "    ") == f"  {'word ' * 14}".rstrip() + "\n    well-known"
         assert wrapped(f"{'x' * 90} y", "  ") == f"{'x' * 90}\n  y"
@@ -293,7 +295,7 @@ class TestSay:
         with patch.object(sys, "stderr", io.StringIO()) as stderr:
             return write_result(result, stdout), stderr.getvalue()
 
-    def test_written(self) -> None:
+    def test_text_goes_to_stdout_and_other_lines_to_stderr(self) -> None:
         """The text is on stdout, with its end. Other lines are on stderr, without empty ones."""
         stdout = io.StringIO()
         assert self.status_and_stderr(Result(1, text="a", end=".", stderr=["", "b", "c"]), stdout) == (1, "b\nc\n")
@@ -301,19 +303,19 @@ class TestSay:
         assert self.status_and_stderr(Result(0), stdout) == (0, "")
 
     @pytest.mark.parametrize("stdout", [None, Broken()])
-    def test_lost(self, stdout: io.StringIO | None) -> None:
+    def test_lost_result_is_an_error(self, stdout: io.StringIO | None) -> None:
         """A result that cannot be written is an error. The findings of a refusal are then on stderr."""
         lost = "robodj-secretguard: the result could not be written\n"
         assert self.status_and_stderr(Result(1, text="a"), stdout) == (EXIT_USAGE, lost)
         assert self.status_and_stderr(Result(REFUSED, text="a", stderr=["b", "c"]), stdout) == (REFUSED, "a\nb\nc\n")
 
-    def test_then(self) -> None:
+    def test_command_that_follows_owns_stdout(self) -> None:
         """Before a command that follows, nothing is written to stdout, and the status is the command's."""
         stdout = io.StringIO()
         then = Result(EXIT_CLEAN, text="a", stderr=["b"], then=lambda: Result(7, text="c"))
         assert (self.status_and_stderr(then, stdout), stdout.getvalue()) == ((7, "b\na\n"), "c\n")
 
-    def test_event(self) -> None:
+    def test_event_goes_to_the_pipeline_only(self) -> None:
         """An event goes to the host's pipeline if there is one, and to no stream."""
         result = Result(0, events=[{"event": "rotated", "sequence": 7}])
         assert self.status_and_stderr(result, None) == (0, "")
@@ -322,7 +324,7 @@ class TestSay:
             assert self.status_and_stderr(result, None) == (0, "")
         assert events == [{"event": "secret rotated", "sequence": 7, "log_level": "info"}]
 
-    def test_broken(self) -> None:
+    def test_broken_pipeline_changes_nothing(self) -> None:
         """A pipeline that fails changes nothing."""
 
         def interrupt(*_: object) -> dict[str, Any]:
@@ -352,23 +354,23 @@ class TestProgress:
         """Return a line that overwrites the one before."""
         return f"\r{text.ljust(WIDTH - 1)}\r"
 
-    def test_interval(self) -> None:
+    def test_progress_is_shown_at_most_once_per_interval(self) -> None:
         """The line is shown after an interval, then at most once per interval, and cleared at the end."""
         second = PROGRESS_SECONDS
         steps = [(second / 2, "a"), (second, "b"), (second * 1.9, "c"), (second * 2.5, "d"), (second * 9, "e")]
         assert self.shown(Terminal(), *steps) == "".join(map(self.line, "bde")) + " " * (WIDTH - 1) + "\r"
 
-    def test_nothing(self) -> None:
+    def test_no_progress_without_a_terminal(self) -> None:
         """Nothing is written where nothing was shown, and to a stream that is not a terminal."""
         assert (self.shown(Terminal(), (0, "a")), self.shown(io.StringIO(), (1, "a"))) == ("", "")
 
-    def test_long(self) -> None:
+    def test_progress_is_cut_at_the_width(self) -> None:
         """A line that is too long for the terminal is cut: a wrapped line could not be overwritten."""
         assert self.shown(Terminal(), (1, "x" * 200)).startswith(self.line("x" * (WIDTH - 1)))
         with patch("robodj_secretguard.cli.output.width_of", return_value=30):
             assert self.shown(Terminal(), (1, "x" * 200)) == f"\r{'x' * 29}\r{' ' * 29}\r"
 
-    def test_no_stream(self) -> None:
+    def test_lost_stream_changes_nothing(self) -> None:
         """A stream that is missing, or is closed meanwhile, changes nothing."""
         closed = Terminal()
         for stream in (None, closed):
@@ -402,7 +404,7 @@ def streams(directory: Path, *closed: int) -> Iterator[tuple[Path, Path]]:
 class TestDivert:
     """`divert_stdout` and `restore_stdout`."""
 
-    def test_diverted(self, tmp_path: Path) -> None:
+    def test_later_output_goes_to_stderr(self, tmp_path: Path) -> None:
         """Later output goes to stderr, also from a child process. The old stdout receives the result."""
         with streams(tmp_path) as (out, err):
             first = sys.stdout
@@ -419,7 +421,7 @@ class TestDivert:
             os.close(stdout.fileno())
 
     @pytest.mark.parametrize("closed", [[2], [0, 2]])
-    def test_closed_stderr(self, tmp_path: Path, closed: list[int]) -> None:
+    def test_later_output_is_lost_where_stderr_is_closed(self, tmp_path: Path, closed: list[int]) -> None:
         """Where stderr is closed, later output is lost, and no descriptor stays open."""
         with streams(tmp_path, *closed) as (out, _):
             stdout = divert_stdout()
@@ -432,7 +434,7 @@ class TestDivert:
             os.close(stdout.fileno())
 
     @pytest.mark.parametrize("stdout", [None, io.StringIO()])
-    def test_no_descriptor(self, tmp_path: Path, stdout: io.StringIO | None) -> None:
+    def test_stdout_without_a_descriptor_is_unchanged(self, tmp_path: Path, stdout: io.StringIO | None) -> None:
         """A stdout that is missing, or has no descriptor, receives the result unchanged."""
         with streams(tmp_path), patch.object(sys, "stdout", stdout):
             assert divert_stdout() is stdout

@@ -41,12 +41,12 @@ class TestFinding:
             (a_finding(Check.SETTING, Severity.NOTE, None), "NOTE: setting: it expired"),
         ],
     )
-    def test_its_lines(self, made: Finding, line: str) -> None:
+    def test_finding_has_two_lines(self, made: Finding, line: str) -> None:
         """The first line has severity, secret, check and message. The second line has the fix and the owner."""
         assert made.lines == (line, "  fix: rotate it. Owner: Us")
         assert made.text == f"{line}\n  fix: rotate it. Owner: Us"
 
-    def test_owners(self) -> None:
+    def test_finding_about_the_set_up_has_all_owners(self) -> None:
         """A finding about the set-up names the owners of all secrets, each once."""
         policies = [POLICIES[0]._replace(owner=owner) for owner in ("Us", "Them", "Us")]
         made = finding(policies, Check.CADENCE, Problem("What.", "Fix."))
@@ -58,7 +58,7 @@ class TestFinding:
 class TestOrder:
     """First the set-up, then secrets in declared order, then checks in the order of the table."""
 
-    def test_everything_at_once(self, checker: Checker) -> None:
+    def test_one_run_reports_everything_in_order(self, checker: Checker) -> None:
         """One run reports all findings in order, whatever the order of the environment."""
         key = good_keys()[V1]
         checker.write("secret.key", good_keys()[V1])
@@ -88,7 +88,7 @@ class TestOrder:
         ]
         assert checker(dict(reversed(environ.items()))) == report
 
-    def test_further_findings(self, checker: Checker) -> None:
+    def test_further_findings_are_sorted_in(self, checker: Checker) -> None:
         """Later findings are sorted in. An alert makes its secret unusable, and `internal` does that to all."""
         report = checker(good_keys() | {f"{V1}S": "x", f"{V2}S": "x"})
         further = [(Check.REVOKED, Severity.ALERT, K2), (Check.SETTING, Severity.ALERT, None)]
@@ -103,7 +103,7 @@ class TestOrder:
         assert (report.ok, more.ok) == (True, False)
         assert with_findings(report, [a_finding(Check.CADENCE, Severity.NOTE)]).ok
 
-    def test_one_secret(self) -> None:
+    def test_one_secret_can_be_judged_alone(self) -> None:
         """One secret can be judged alone. Only the first finding of the checks of its value is reported."""
         given = Environment({V1: "changeme", f"{V1}_EXPIRES_AT": "never"})
         readings = read(POLICIES[:1], variables_read(POLICIES), environment=given, config_dir="/", now=NOW)
@@ -124,18 +124,20 @@ class TestStatus:
             ({V2: ""}, [True, False]),
         ],
     )
-    def test_usable(self, checker: Checker, more: dict[str, str], usable: list[bool]) -> None:
+    def test_only_an_alert_about_a_secret_makes_it_unusable(
+        self, checker: Checker, more: dict[str, str], usable: list[bool]
+    ) -> None:
         """A secret stays usable with a warning, or with an alert about the set-up."""
         assert [status.usable for status in checker(good_keys() | more).secrets] == usable
 
-    def test_a_shared_key(self, checker: Checker) -> None:
+    def test_shared_key_makes_both_secrets_unusable(self, checker: Checker) -> None:
         """Two secrets with the same key are both unusable, and both have its fingerprint."""
         key = good_keys()[V2]
         shown = fingerprint(SealedStr(key))
         report = checker({V1: key, V2: key})
         assert [(status.usable, status.fingerprint) for status in report.secrets] == [(False, shown)] * 2
 
-    def test_its_fingerprint(self, checker: Checker) -> None:
+    def test_only_a_valid_key_has_a_fingerprint(self, checker: Checker) -> None:
         """Only a key that passed the format and strength checks has a fingerprint: it could reveal a passphrase."""
         for value in ("", "changeme", "short", "Zy" * 30, good_keys()[V1] + "\n"):
             assert checker(good_keys() | {V1: value}).secrets[0].fingerprint is None
@@ -146,7 +148,7 @@ class TestStatus:
 class TestReport:
     """The report that `check` returns."""
 
-    def test_as_dict(self, checker: Checker) -> None:
+    def test_document_has_plain_types(self, checker: Checker) -> None:
         """The document has plain types, and is the one in the README."""
         keys = good_keys()
         checker.write("secret_v2.key", keys[V2])
@@ -186,7 +188,7 @@ class TestReport:
         ]
         assert json.loads(json.dumps(findings)) == findings
 
-    def test_its_revocation_list(self, checker: Checker) -> None:
+    def test_report_counts_each_revoked_fingerprint_once(self, checker: Checker) -> None:
         """The report names the places of the revocation list, and counts each fingerprint once."""
         others = [fingerprint(SealedStr(secrets.token_urlsafe(32))) for _ in range(2)]
         checker.write(LIST, "\n".join(others))
@@ -196,7 +198,7 @@ class TestReport:
         assert (empty.as_dict()["revocation_list"], empty.ok) == (None, True)
 
     @pytest.mark.skipif(not hasattr(time, "tzset"), reason="a process's timezone cannot be set on Windows")
-    def test_the_machines_timezone_does_not_matter(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_every_time_is_in_utc(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every time in a report is in UTC, whatever the timezone of the machine."""
         environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(days=30))}
         expected = checker(environ)
@@ -207,7 +209,7 @@ class TestReport:
         time.tzset()
         assert (report.as_dict(), repr(report)) == (expected.as_dict(), repr(expected))
 
-    def test_nothing_can_be_changed_or_attached(self, checker: Checker) -> None:
+    def test_report_cannot_be_changed(self, checker: Checker) -> None:
         """Neither the declarations, nor the readings, nor the findings of a report can be changed."""
         checker.write("secret.key", good_keys()[V1])
         given = Environment(good_keys() | {f"{V1}S": "x"})

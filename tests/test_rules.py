@@ -101,11 +101,11 @@ class TestTables:
         without = [str(check) for check in Check if check not in CHECKS_WITH_A_RULE]
         assert without == ["superseded", "drift", "source", "unavailable", "internal"]
 
-    def test_the_kinds_of_the_plugin(self) -> None:
+    def test_every_check_of_the_guard_has_a_kind(self) -> None:
         """Each check of the guard has a kind, except `clock`, which a test cannot set up."""
         assert [*KINDS] == [check for check in Check if check in CHECKS_WITH_A_RULE and check is not Check.CLOCK]
 
-    def test_the_documentation(self) -> None:
+    def test_table_of_the_reference_is_up_to_date(self) -> None:
         """The table of the reference is up to date. `python tests/generated.py` writes it."""
         assert reference_with_table() == REFERENCE.read_text(encoding="utf-8")
 
@@ -126,7 +126,7 @@ class TestLines:
             ("model", "the model's config_dir", "restore that directory from version control"),
         ],
     )
-    def test_of_a_directory(self, named_by: str | None, what: str, fix: str) -> None:
+    def test_directory_is_named_by_its_setting(self, named_by: str | None, what: str, fix: str) -> None:
         """The message names the setting and not the path. A deleted working directory has another fix."""
         source = "environment" if named_by == "environment" else "none"
         what = what if named_by == "model" else f"the config directory {what}"
@@ -141,7 +141,7 @@ class TestLines:
         (closed,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=NOT_ALLOWED))
         assert closed.remedy == "let the service's user enter that directory and each directory above"
 
-    def test_of_the_events(self) -> None:
+    def test_invalid_event_setting_is_a_warning(self) -> None:
         """An invalid setting of the events is a warning with its name alone, and does not stop a service."""
         found = problems(Check.SETTING, changed_setup(event_faults=EVENT_SETTINGS))
         assert [each.message for each in found] == [
@@ -150,7 +150,7 @@ class TestLines:
         assert {each.severity for each in found} == {Severity.WARNING}
 
     @pytest.mark.parametrize("require_env_only", [False, True])
-    def test_of_a_key_whose_directory_is_missing(self, tmp_path: Path, *, require_env_only: bool) -> None:
+    def test_missing_key_refers_to_the_missing_directory(self, tmp_path: Path, *, require_env_only: bool) -> None:
         """Where the config directory cannot be used, a missing key refers to that alert, unless files are off."""
         environ = {V2: good_keys()[V2]}
         report = check(environ=environ, config_dir=tmp_path / "x", require_env_only=require_env_only, now=NOW)
@@ -163,7 +163,7 @@ class TestLines:
         missing = report.findings[-1]
         assert (missing.check, missing.message.endswith(what), missing.remedy) == (Check.MISSING, True, fix)
 
-    def test_of_a_check_that_failed(self) -> None:
+    def test_failed_check_shows_only_the_type(self) -> None:
         """Only the type of an error is reported."""
         assert internal("TypeError") == Problem(
             "the check itself failed (TypeError), so nothing is verified",
@@ -176,7 +176,7 @@ class TestLines:
         )
 
     @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])
-    def test_of_an_error_whose_type_would_break_the_line(self, name: str) -> None:
+    def test_odd_name_of_a_type_is_not_shown(self, name: str) -> None:
         """The name of a type is not shown if it is not an ASCII identifier."""
         error = type(name, (Exception,), {})
 
@@ -203,7 +203,9 @@ class TestValue:
             (None, None, State.PRESENT),
         ],
     )
-    def test_the_first(self, checker: Checker, value: str | None, fired: str | None, state: State) -> None:
+    def test_only_a_valid_key_is_searched_for(
+        self, checker: Checker, value: str | None, fired: str | None, state: State
+    ) -> None:
         """Only a valid key is searched for on the revocation list, whatever its entries are."""
         keys = good_keys()
         given = keys | ({} if value is None else {V1: value})
@@ -212,7 +214,7 @@ class TestValue:
         assert report.secrets[0].state is state
 
     @pytest.mark.parametrize("require_env_only", [False, True])
-    def test_revoked(self, checker: Checker, *, require_env_only: bool) -> None:
+    def test_key_on_either_list_is_revoked(self, checker: Checker, *, require_env_only: bool) -> None:
         """A key on either list is revoked, also in environment-only mode and as another secret. No other key is."""
         keys = good_keys()
         revoked = listed(keys[V2]).strip()
@@ -225,7 +227,7 @@ class TestValue:
         assert found(checker({V1: keys[V2].upper(), V2: good_keys()[V2]})) == [("revoked", K1)]
 
     @posix_only
-    def test_of_files(self, checker: Checker) -> None:
+    def test_key_of_a_file_is_revoked_where_it_is_used(self, checker: Checker) -> None:
         """A key from a file is checked. A key in an unsafe or unneeded file is not."""
         keys = good_keys()
         checker.write(K1, keys[V1])
@@ -244,7 +246,7 @@ class TestShared:
     """Two declared secrets have the same key."""
 
     @pytest.mark.parametrize("size", [32, 64])
-    def test_in_any_spelling(self, checker: Checker, size: int) -> None:
+    def test_shared_key_is_found_in_any_spelling(self, checker: Checker, size: int) -> None:
         """A key that equals or contains another is reported for the later secret, also with other unused bits."""
         key, more = secrets.token_urlsafe(size), secrets.token_urlsafe(32)
         for first, second in [pair for other in (key, *respelled(key)[:3]) for pair in ((key, other), (other, key))]:
@@ -252,7 +254,7 @@ class TestShared:
                 for pair in ({V1: first, V2: value}, {V1: value, V2: first}):
                     assert ("shared", K2) in found(checker(pair))
 
-    def test_case(self, checker: Checker) -> None:
+    def test_case_matters_only_in_base64url(self, checker: Checker) -> None:
         """Hexadecimal keys are compared without regard to case, and base64url keys with it."""
         key, text = secrets.token_hex(64), secrets.token_urlsafe(64)
         assert found(checker({V1: key.upper(), V2: key})) == [("shared", K2)]
@@ -262,7 +264,7 @@ class TestShared:
             other[at] = "0" if one[at] != "0" else "1"
             assert found(checker({V1: "".join(other), V2: one})) == []
 
-    def test_malformed_values(self, checker: Checker) -> None:
+    def test_malformed_values_are_compared_too(self, checker: Checker) -> None:
         """Malformed values are compared too, and both findings are reported. Placeholders are not compared."""
         key = secrets.token_urlsafe(30)
         assert found(checker({V1: key, V2: key})) == [("format", K1), ("format", K2), ("shared", K2)]
@@ -270,7 +272,7 @@ class TestShared:
         both = {V1: "changeme", NEXT: key, V2: key}
         assert [each for each in found(checker(both)) if each[0] != "format"] == [("placeholder", K1), ("shared", K2)]
 
-    def test_an_expired_key(self, checker: Checker) -> None:
+    def test_expired_key_is_compared_too(self, checker: Checker) -> None:
         """A key that has expired is compared too."""
         key = good_keys()[V2]
         assert found(checker({V1: key, V2: key, E1: marker(-DAY)})) == [("expired", K1), ("shared", K2)]
@@ -285,7 +287,7 @@ class TestSlots:
         further = {NEXT: good_keys()[V1], PREVIOUS: good_keys()[V1], UNTIL: marker(3 * DAY)}
         return good_keys() | further | changes
 
-    def test_good_keys(self, checker: Checker) -> None:
+    def test_each_slot_has_a_fingerprint(self, checker: Checker) -> None:
         """Each slot has a fingerprint, and the deadline is shown. State and source describe the current key."""
         environ = self.rotated()
         report = checker(environ)
@@ -302,7 +304,7 @@ class TestSlots:
 
     @pytest.mark.parametrize("slot", ["next", "previous"])
     @pytest.mark.parametrize(("value", "fired"), [("changeme", "placeholder"), ("short", "format"), (WEAK, "weak")])
-    def test_a_bad_key(self, checker: Checker, slot: str, value: str, fired: str) -> None:
+    def test_bad_slot_makes_the_secret_unusable(self, checker: Checker, slot: str, value: str, fired: str) -> None:
         """A bad value makes the secret unusable. It has no fingerprint, and the current key stays present."""
         report = checker(self.rotated(**{f"{V1}_{slot.upper()}": value}))
         (finding,) = report.alerts
@@ -311,7 +313,7 @@ class TestSlots:
         assert (status.usable, status.state, getattr(status, f"{slot}_fingerprint")) == (False, State.PRESENT, None)
         assert status.fingerprint is not None
 
-    def test_the_file_beside_them(self, checker: Checker) -> None:
+    def test_slots_are_read_next_to_a_key_file(self, checker: Checker) -> None:
         """The slots are read from the environment, also where the current key comes from a file."""
         environ = self.rotated()
         checker.write(K1, environ.pop(V1))
@@ -332,7 +334,9 @@ class TestSlots:
             (f"{V2}_PREVIOUS_UNTIL", 8 * DAY + MICROSECOND, "previous-until"),
         ],
     )
-    def test_the_deadline(self, checker: Checker, name: str, ahead: timedelta, fired: str | None) -> None:
+    def test_deadline_is_at_most_the_overlap_and_a_day_ahead(
+        self, checker: Checker, name: str, ahead: timedelta, fired: str | None
+    ) -> None:
         """A deadline of now has passed. It is at most the overlap and one day ahead."""
         variable = name.removesuffix("_UNTIL")
         environ = good_keys() | {variable: good_keys()[variable.removesuffix("_PREVIOUS")], name: marker(ahead)}
@@ -340,7 +344,7 @@ class TestSlots:
         environ.pop(variable)
         assert [check for check, _ in found(checker(environ))] == ["previous-until"]
 
-    def test_an_overlap_of_hours(self, tmp_path: Path) -> None:
+    def test_overlap_is_reported_in_hours(self, tmp_path: Path) -> None:
         """An overlap that is not whole days is reported in hours."""
 
         class Own(SecretSettings):
@@ -352,7 +356,7 @@ class TestSlots:
             assert [each.message for each in report.findings] == ([f"{UNTIL} is {text}"] if text else [])
 
     @pytest.mark.parametrize("until", ["", "2026-12-04", "2026-12-04T12:00:00", "1796385600", "1796385600000", "never"])
-    def test_a_bad_deadline(self, checker: Checker, until: str) -> None:
+    def test_bad_deadline_is_an_alert(self, checker: Checker, until: str) -> None:
         """A missing, naive or numeric deadline is an alert. Without a previous key, a deadline is only a warning."""
         report = checker(self.rotated(**{UNTIL: until}))
         assert [(each.check, each.severity, each.slot) for each in report.findings] == [
@@ -364,12 +368,12 @@ class TestSlots:
             ("previous-until", Severity.WARNING, "none") for _ in range(bool(until))
         ]
 
-    def test_a_deadline_beside_a_misspelled_one(self, checker: Checker) -> None:
+    def test_misspelled_deadline_does_not_hide_the_right_one(self, checker: Checker) -> None:
         """A misspelled deadline is no deadline that is missing where there is one."""
         assert found(checker(self.rotated(**{f"{UNTIL}S": marker(DAY)}))) == [("near-miss", K1)]
 
     @pytest.mark.parametrize("value", ["changeme", "short", "equal", "revoked", "shared"])
-    def test_nothing_else_about_a_past_key(self, checker: Checker, value: str) -> None:
+    def test_past_key_has_no_other_finding(self, checker: Checker, value: str) -> None:
         """After its deadline, a previous key has no other finding."""
         environ = self.rotated(**{UNTIL: marker(-DAY)})
         environ |= {
@@ -379,7 +383,7 @@ class TestSlots:
         }.get(value, {PREVIOUS: value})
         assert found(checker(environ)) == [("previous-past", K1)]
 
-    def test_equal_keys(self, checker: Checker) -> None:
+    def test_equal_slots_are_a_warning(self, checker: Checker) -> None:
         """Each pair of equal slots is a warning. A value that is not a key has only its own finding."""
         environ = self.rotated()
         for changes, pairs in (
@@ -400,7 +404,7 @@ class TestSlots:
 
     @pytest.mark.parametrize("one", [V1, NEXT, PREVIOUS])
     @pytest.mark.parametrize("other", [V2, f"{V2}_NEXT", f"{V2}_PREVIOUS"])
-    def test_a_key_of_another_secret(self, checker: Checker, one: str, other: str) -> None:
+    def test_key_of_another_secret_is_an_alert_in_every_slot(self, checker: Checker, one: str, other: str) -> None:
         """The same key in two secrets is an alert in every slot."""
         key = good_keys()[V2]
         environ = self.rotated() | {f"{V2}_PREVIOUS": good_keys()[V2], f"{V2}_PREVIOUS_UNTIL": marker(DAY)}
@@ -409,7 +413,7 @@ class TestSlots:
         assert report.findings[0].message.startswith(f"{other} and {one} are equal")
         assert [status.usable for status in report.secrets] == [False, False]
 
-    def test_a_key_in_several_slots_of_two_secrets(self, checker: Checker) -> None:
+    def test_shared_slots_are_named_in_their_order(self, checker: Checker) -> None:
         """The slots are named in their order."""
         environ = self.rotated() | dict.fromkeys((V1, NEXT, PREVIOUS, V2), good_keys()[V2])
         shared = checker(environ).findings[-1]
@@ -427,7 +431,9 @@ class TestSlots:
             ("{0}@2027-01-01T00:00:00Z {0}@2026-11-01T00:00:00Z", True),
         ],
     )
-    def test_a_revoked_key(self, checker: Checker, slot: str, entries: str, *, is_revoked: bool) -> None:
+    def test_dated_revocation_holds_from_its_instant(
+        self, checker: Checker, slot: str, entries: str, *, is_revoked: bool
+    ) -> None:
         """An entry with an instant holds from then on. The earliest entry of a key counts."""
         environ = self.rotated()
         report = checker(environ | {REVOKED: entries.format(fingerprint_of(environ[f"{V1}{slot}"]))})
@@ -436,14 +442,14 @@ class TestSlots:
         assert report.revocation_list is not None
         assert report.revocation_list.entries == 1
 
-    def test_the_clock(self, checker: Checker) -> None:
+    def test_deadline_is_not_checked_by_a_wrong_clock(self, checker: Checker) -> None:
         """A deadline cannot be checked if the clock is wrong: earlier than the release."""
         report = checker(environ := self.rotated(), now=EARLIEST_CLOCK - MICROSECOND)
         assert found(report) == [("clock", K1)]
         assert report.findings[0].message.endswith(f": {UNTIL} cannot be checked")
         assert found(checker(environ, now=EARLIEST_CLOCK)) == [("previous-until", K1)]
 
-    def test_a_secret_without_an_overlap(self, tmp_path: Path) -> None:
+    def test_secret_without_an_overlap_has_no_slots(self, tmp_path: Path) -> None:
         """A secret without an overlap has no slots. A variable of a slot has no effect, which is a warning."""
 
         class Own(SecretSettings):
@@ -476,7 +482,9 @@ class TestMarker:
             (E2, 31 * DAY + MICROSECOND, "cadence", ""),
         ],
     )
-    def test_windows(self, checker: Checker, name: str, ahead: timedelta, fired: str | None, period: str) -> None:
+    def test_marker_is_inclusive_at_each_limit(
+        self, checker: Checker, name: str, ahead: timedelta, fired: str | None, period: str
+    ) -> None:
         """A marker of now is expired. The warning period is inclusive. The cadence has one day of grace."""
         report = checker(good_keys() | {name: marker(ahead)})
         secret = report.secrets[name == E2]
@@ -484,7 +492,7 @@ class TestMarker:
         assert not period or f", {period} (" in report.findings[0].message
         assert secret.state is (State.EXPIRED if fired == "expired" else State.PRESENT)
 
-    def test_only_of_a_value_that_was_found(self, checker: Checker) -> None:
+    def test_only_a_delivered_key_can_expire(self, checker: Checker) -> None:
         """Malformed and revoked keys can expire, missing ones cannot. Temporary keys have no `expiring` warning."""
         keys = good_keys()
         for text in (marker(-DAY), "never"):
@@ -509,11 +517,13 @@ class TestMarker:
         ],
         ids=range(7),
     )
-    def test_the_clock(self, checker: Checker, now: datetime, text: str, fired: list[str]) -> None:
+    def test_clock_before_the_release_is_an_alert(
+        self, checker: Checker, now: datetime, text: str, fired: list[str]
+    ) -> None:
         """If a marker is set, a clock before the release is an alert. It suppresses `expiring` and `cadence`."""
         assert found(checker(good_keys() | {E1: text}, now=now)) == [(each, K1) for each in fired]
 
-    def test_the_earliest_clock(self) -> None:
+    def test_earliest_clock_is_before_this_release(self) -> None:
         """The earliest clock is not after this release. Only a release changes it."""
         assert datetime(2026, 11, 1, tzinfo=UTC) == EARLIEST_CLOCK
 
@@ -531,7 +541,7 @@ class TestFiles:
             (b"\xff\xfe", True),
         ],
     )
-    def test_left_behind(self, checker: Checker, content: str | bytes, *, holds: bool) -> None:
+    def test_all_but_placeholders_is_key_material(self, checker: Checker, content: str | bytes, *, holds: bool) -> None:
         """Everything except blanks, comments and placeholders is key material, and so is an unreadable file."""
         checker.write(K1, content, 0o666)
         stale, present = checker(good_keys()), checker(good_keys(), require_env_only=True)
@@ -540,7 +550,7 @@ class TestFiles:
         missing = checker({V2: keys[V2]}, require_env_only=True)
         assert found(missing) == [("missing", K1)] + [("file-present", K1)] * holds
 
-    def test_on_a_read_only_mount(self) -> None:
+    def test_remedy_on_a_read_only_mount_is_not_chmod(self) -> None:
         """The fix is not chmod, which would fail."""
         policy, variables = POLICIES[0], {V1: good_keys()[V1]}
         offer = Environment(variables).offer(policy)
@@ -556,7 +566,7 @@ class TestFiles:
         assert [*rule(reading._replace(used=offer._replace(faults=("is unsafe",))))] == []
 
     @pytest.mark.parametrize("lax", [(READABLE,), (OWNED,), (READABLE, GROUP_WRITABLE, OWNED)])
-    def test_permissions(self, lax: tuple[str, ...]) -> None:
+    def test_only_the_first_fault_is_named(self, lax: tuple[str, ...]) -> None:
         """Only the first fault is named, and the others are counted. One fix covers the owner and the mode."""
         reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
         used = reading.used._replace(location="PLACE", file=TextFile(lax=lax))
@@ -580,7 +590,7 @@ class TestRevocationList:
             (40, "entries 1, 2, 3 and 37 more of"),
         ],
     )
-    def test_how_many_entries_are_reported(self, wrong: int, entries: str) -> None:
+    def test_first_three_invalid_entries_are_named(self, wrong: int, entries: str) -> None:
         """The first three invalid entries are named, and the others are counted, in the file and the variable."""
         text = "wrong " * wrong
         lines = tuple(map(SealedStr, text.split()))
@@ -614,14 +624,14 @@ class TestRevocationList:
                     assert len(f"WARNING: {kind}: {each.message}") <= 140
                     assert len(f"  fix: {each.remedy}. Owner: Security Operations") <= 180
 
-    def test_unreadable_and_exposed(self) -> None:
+    def test_unreadable_list_is_restored_first(self) -> None:
         """The fix of an unreadable list is to restore it. The next start reports that others can write it."""
         for exposed in ((), (WRITABLE,), (IN_WRITABLE, BELOW_WRITABLE)):
             file = TextFile(exists=True, unreadable=(UTF_16,), exposed=exposed)
             (problem,) = problems(Check.REVOCATION_LIST, changed_setup(lists=(file,)))
             assert problem.remedy == f"restore {LIST} in config_dir from version control"
 
-    def test_of_the_models_directory(self) -> None:
+    def test_second_list_is_in_the_directory_of_the_model(self) -> None:
         """Findings about the second list say that it is in the model's directory."""
         exposed = TextFile(
             exists=True, lines=(SealedStr("wrong"),), numbers=(1,), exposed=(IN_WRITABLE,), foreign=(OWNED,)
@@ -651,7 +661,9 @@ class TestRevocationList:
         ],
         ids=range(5),
     )
-    def test_a_required_list(self, files: list[TextFile], changes: dict[str, Any], places: Sequence[str]) -> None:
+    def test_required_list_needs_a_line(
+        self, files: list[TextFile], changes: dict[str, Any], places: Sequence[str]
+    ) -> None:
         """A required list needs at least one line. If the directory is missing, only that is reported."""
         setup = changed_setup(lists=tuple(files), **{"list_required": True} | changes)
         fixes = [f"restore {place} from version control" for place in places]
@@ -682,7 +694,7 @@ class TestRevocationList:
             ),
         ],
     )
-    def test_of_others(self, file: TextFile, what: str, fix: str) -> None:
+    def test_owner_of_a_list_is_a_warning(self, file: TextFile, what: str, fix: str) -> None:
         """It is a warning if others can change a list, or the directory of a missing list."""
         (problem,) = problems(Check.FILE_PERMISSIONS, changed_setup(lists=(file,)))
         assert problem == Problem(what, fix, f"file:config/{LIST}")
@@ -703,12 +715,14 @@ class TestNearMiss:
             ("ROBODJ_CONFIG_DIRS", None, Severity.WARNING),
         ],
     )
-    def test_a_variable(self, checker: Checker, name: str, secret: str | None, severity: Severity) -> None:
+    def test_typo_that_weakens_a_check_is_an_alert(
+        self, checker: Checker, name: str, secret: str | None, severity: Severity
+    ) -> None:
         """A typo is an alert if it could weaken a check, and a warning if only a key is missed."""
         report = checker(good_keys() | {name: "true"})
         assert [(*each, report.findings[0].severity) for each in found(report)] == [("near-miss", secret, severity)]
 
-    def test_a_second_ending_that_another_secret_has(self) -> None:
+    def test_declared_file_is_not_a_typo(self) -> None:
         """A file that another secret declares is not a typo."""
         named = POLICIES[1]._replace(file="config/secret.key.txt")
         list_too = POLICIES[1]._replace(file=f"config/{LIST}.txt")

@@ -32,7 +32,7 @@ def make_bad(environ: dict[str, str], directory: Path, kind: str, secret: str) -
 
 @pytest.mark.parametrize("secret", POLICIES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind(tmp_path: Path, kind: str, secret: str) -> None:
+def test_each_kind_of_bad_secret_is_found(tmp_path: Path, kind: str, secret: str) -> None:
     """The check has a finding, about that secret if possible. At most a fallback file is found as well."""
     if kind == "file-permissions" and os.name != "posix":
         pytest.skip("modes are not judged on this system")
@@ -41,7 +41,7 @@ def test_each_kind(tmp_path: Path, kind: str, secret: str) -> None:
     assert findings.keys() <= {"file-fallback"}
 
 
-def test_how_bad_they_are(tmp_path: Path) -> None:
+def test_bad_values_are_far_from_their_limits(tmp_path: Path) -> None:
     """A bad value is far enough from its limit that a new key or a slow test does not change the finding."""
     marker = POLICIES[K1].expiry_variable
 
@@ -58,7 +58,7 @@ def test_how_bad_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are judged on POSIX only")
-def test_modes(tmp_path: Path) -> None:
+def test_key_files_are_private(tmp_path: Path) -> None:
     """A key's file and its directory are private, unless that is the fault. Anybody may read a list."""
     below = POLICIES[K1]._replace(file="config/keys/secret.key")
     for kind, path, mode in (
@@ -74,13 +74,13 @@ def test_modes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", POLICIES)
-def test_a_revoked_one(tmp_path: Path, secret: str) -> None:
+def test_revoked_key_is_alone_on_the_list(tmp_path: Path, secret: str) -> None:
     """The list is in the environment, and only has that key."""
     report = make_bad({}, tmp_path, "revoked", secret)
     assert (found(report), listed(report)) == ([("revoked", secret)], (("environment",), 1))
 
 
-def test_one_after_the_other(tmp_path: Path) -> None:
+def test_only_the_last_fault_remains(tmp_path: Path) -> None:
     """After a secret was made bad in several ways, only the last fault remains."""
     environ = {"ROBODJ_REVOKED_FINGERPRINTS": "wrong"}
     for number, kind in enumerate(KINDS):
@@ -88,7 +88,7 @@ def test_one_after_the_other(tmp_path: Path) -> None:
     assert found(make_bad(environ, tmp_path / "last", "expired", K1)) == [("expired", K1)]
 
 
-def test_a_required_list(tmp_path: Path) -> None:
+def test_required_list_has_no_entry(tmp_path: Path) -> None:
     """The list for a model that requires one has no entry."""
     put_list(str(tmp_path))
     assert listed(make_bad({}, tmp_path, "missing", K1)) == (("file:config/revoked.fingerprints",), 0)
