@@ -53,7 +53,7 @@ CLOCKS = (
     "managers.delivery",
     "lifecycle.steps",
     "lifecycle.operations_log",
-    "cli.revoke",
+    "lifecycle.revocation",
     "cli.rotate_steps",
     "scan.scanner",
 )

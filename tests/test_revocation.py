@@ -20,7 +20,7 @@ from robodj_secretguard.common import files
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
-from robodj_secretguard.lifecycle.revocation import HEADER, Step, add_to_list, boxes, draft_revocation, known_of, steps
+from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps_after
 from robodj_secretguard.lifecycle.runbook import plan_rotation
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
 from robodj_secretguard.startup.textfile import WRITABLE
@@ -376,15 +376,6 @@ STEPS = (
 )
 
 
-def test_steps() -> None:
-    """A step is an unchecked or a checked item of a list, which may be numbered. Its command is below it."""
-    steps = [Step("One", done=True), Step("Two")]
-    assert boxes(steps) == ["- [x] One", "- [ ] Two"]
-    assert boxes(steps, numbered=True) == ["1. [x] One", "2. [ ] Two"]
-    lines = ["- [ ] One:", "       do it", "       do that", "- [ ] Two"]
-    assert boxes([Step("One:", command="do it\ndo that"), steps[1]]) == lines
-
-
 class TestKey:
     """The known facts about a key, and the steps after its revocation."""
 
@@ -435,12 +426,12 @@ class TestKey:
         key = key_of(fingerprint_of(keys[V1]), environment="prod")
         records = [rotated(NOW - 2 * HOUR, fingerprint_of(keys[V1]))]
         records += [] if later is None else [rotated(NOW - HOUR, another(), **later)]
-        items = steps(key, check(environ=keys | more, now=NOW), records, options=[], log_options=[])
+        items = steps_after(key, check(environ=keys | more, now=NOW), records, options=[], log_options=[])
         commands = [command and command.format("secret.key") for _, command in STEPS]
-        assert [(item.text, item.command) for item in items] == [
+        assert [(item["text"], item["command"]) for item in items] == [
             (text, command) for (text, _), command in zip(STEPS, commands, strict=True)
         ]
-        assert tuple(number for number, item in enumerate(items, start=1) if item.done) == done
+        assert tuple(number for number, item in enumerate(items, start=1) if item["done"]) == done
 
     @pytest.mark.parametrize("slot", ["next", "previous"])
     def test_slots(self, slot: str) -> None:
@@ -450,10 +441,10 @@ class TestKey:
         report = check(environ=keys | slots, now=NOW)
         key = draft_revocation(fingerprint_of(other), None, report, [], POLICIES, reason="leaked")
         assert known_of(key, report, [])["delivered_as"] == [{"secret": "secret.key", "slot": slot}]
-        items = steps(key, report, [], options=[], log_options=[])
+        items = steps_after(key, report, [], options=[], log_options=[])
         unset = f"Unset the variable of this key: it is the {slot} key here."
-        assert [item.done for item in items] == [False, True, False, False, False]
-        assert items[2].text == f"Disable the old version in the secret manager. {unset}"
+        assert [item["done"] for item in items] == [False, True, False, False, False]
+        assert items[2]["text"] == f"Disable the old version in the secret manager. {unset}"
 
     def test_the_plan(self) -> None:
         """The step that follows the plan has the right number in it."""
@@ -466,8 +457,8 @@ class TestKey:
     def test_options(self) -> None:
         """The commands of the steps repeat the options. An unknown secret is NAME."""
         report = check(environ={}, now=NOW)
-        items = steps(
+        items = steps_after(
             key_of(secret=None), report, [], options=["--model", "m:M"], log_options=["--operations-log", "x"]
         )
-        assert items[1].command == "robodj-secretguard generate NAME --model m:M | YOUR-SECRET-MANAGER"
-        assert items[3].command == "robodj-secretguard rotate plan NAME --emergency --operations-log x --model m:M"
+        assert items[1]["command"] == "robodj-secretguard generate NAME --model m:M | YOUR-SECRET-MANAGER"
+        assert items[3]["command"] == "robodj-secretguard rotate plan NAME --emergency --operations-log x --model m:M"

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.log import recorded_line, recorded_log
 from robodj_secretguard.cli.options import add_command, directory_of, given, judged, model_of, policy_of
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, finding_text
 from robodj_secretguard.errors import FileError, UsageError
-from robodj_secretguard.lifecycle.revocation import add_to_list, boxes, draft_revocation, known_of, steps
-from robodj_secretguard.lifecycle.rotation import before_key, recorded_keys, revoked
+from robodj_secretguard.lifecycle.revocation import (
+    current_key,
+    draft_revocation,
+    earlier_key,
+    known_of,
+    revoke,
+    steps_after,
+)
+from robodj_secretguard.lifecycle.rotation import before_key
 from robodj_secretguard.secret.material import FORM, is_fingerprint
-from robodj_secretguard.secret.texts import PROGRAM
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM
 from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
@@ -28,10 +34,9 @@ from robodj_secretguard.startup.textfile import read_text_file
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from robodj_secretguard.cli.options import Commands, Request
-    from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
@@ -80,76 +85,63 @@ def _revoke(
 ) -> Result:
     model = model_of(request)
     report = judged(request, model)
-    recorded = recorded_log(request, model)  # an unreadable log does not prevent a revocation
+    log = recorded_log(request, model)  # an unreadable log does not prevent a revocation
     meant = _meant(
         model,
         report,
-        recorded.records,
+        log.records,
         name=name,
         fingerprint=fingerprint,
         environment=environment,
         last_recorded=last_recorded,
     )
-    key = draft_revocation(
-        *meant,
-        report,
-        recorded.records,
-        model.secret_policies.values(),
-        operator=operator,
-        ticket=ticket,
-        reason=reason,
-    )
-    known = known_of(key, report, recorded.records)
+    policies = model.secret_policies.values()
+    key = draft_revocation(*meant, report, log.records, policies, operator=operator, ticket=ticket, reason=reason)
+    known = known_of(key, report, log.records)
     if not yes:
-        earlier = [] if name is None or last_recorded else _earlier_line(key, recorded.records)
-        lines = [f"Would revoke: {_described(key, known)}", *earlier, MODEL]
-        stderr = [*recorded.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"]
+        earlier = [] if name is None or last_recorded else _earlier_line(*meant, log.records)
+        lines = [f"Would revoke: {_description(key, known)}", *earlier, MODEL]
+        stderr = [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"]
         return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), stderr)
     directory, named_by = directory_of(request, model)
-    the_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
+    name_of_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
     list_file = read_text_file(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
     if setup_of(model).require_revocation_list and absent_lists([list_file]):
         fail(
-            f"nothing was revoked: {the_list} is missing or empty, and the model requires it; restore it from version"
-            " control, then run this again (in a new project, create it with a comment line)"
+            f"nothing was revoked: {name_of_list} is missing or empty, and the model requires it; restore it from"
+            " version control, then run this again (in a new project, create it with a comment line)"
         )
-    instead = f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
     try:
-        is_new = add_to_list(directory, key, now=datetime.now(UTC))
+        is_new, appended, problems = revoke(key, log, directory, name_of_list=name_of_list)
     except FileError as error:
-        fail(f"nothing was revoked: {the_list}: {error}; {instead}")
-    stderr = recorded.complaint
-    appended: list[Record] = []
-    if key.fingerprint not in revoked(recorded.records):
-        stderr = []
-        try:
-            appended = _record(recorded, key)
-        except (FileError, KeyboardInterrupt) as error:
-            why = str(error) or "interrupted"
-            stderr.append(f"{PROGRAM}: the key is revoked, but this was not recorded: {recorded.name}: {why}")
-        try:  # again: git may have replaced the list while this waited for the log
-            is_new |= add_to_list(directory, key, now=datetime.now(UTC))
-        except FileError as error:
-            why = f"the key was revoked, but now {the_list} cannot be read: {error}; {instead}"
-            stderr.append(f"{PROGRAM}: {why}")
+        fail(f"nothing was revoked: {name_of_list}: {error}")
     options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
-    done = steps(key, report, recorded.records, options=options, log_options=log_options)
+    steps = steps_after(key, report, log.records, options=options, log_options=log_options)
     # With other faults in the list, the revocation may not be effective.
     findings = judged(request, model).findings
-    faults = [finding_text(finding) for finding in findings if finding.check is Check.REVOCATION_LIST]
     lines = [
-        f"{'Revoked' if is_new else 'Already revoked'}: {_described(key, known)}",
+        f"{'Revoked' if is_new else 'Already revoked'}: {_description(key, known)}",
         *map(recorded_line, appended),
-        f"The fingerprint is on {the_list}. {_DEPLOY}",
-        *faults,
+        f"The fingerprint is on {name_of_list}. {_DEPLOY}",
+        *[finding_text(finding) for finding in findings if finding.check is Check.REVOCATION_LIST],
         "",
         "What to do next:",
+        *_task_list(steps),
+        "",
+        MODEL,
     ]
     events = [record.as_dict() for record in appended]
-    taken = [item.as_dict() for item in done]
-    document = _document(known, revoked=True, recorded=not stderr, steps=taken, records=events)
-    status = EXIT_USAGE if stderr else EXIT_CLEAN
-    return Result(status, [*lines, *boxes(done, numbered=True), "", MODEL], lambda: document, stderr, events=events)
+    document = _document(known, revoked=True, recorded=not problems, steps=steps, records=events)
+    stderr = [f"{PROGRAM}: {problem}" for problem in problems]
+    return Result(EXIT_USAGE if problems else EXIT_CLEAN, lines, lambda: document, stderr, events=events)
+
+
+def _task_list(steps: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield steps as a Markdown task list, with the commands below."""
+    for number, step in enumerate(steps, start=1):
+        yield f"{number}. [{'x' if step['done'] else ' '}] {step['text']}"
+        if step["command"]:
+            yield f"{COMMAND_INDENT}  {step['command']}"
 
 
 def _document(
@@ -170,7 +162,7 @@ def _document(
     }
 
 
-def _described(key: Record, known: dict[str, Any]) -> str:
+def _description(key: Record, known: dict[str, Any]) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
     named = (each["secret"] + f" ({each['slot']})" * (each["slot"] != "current") for each in known["delivered_as"])
@@ -179,22 +171,13 @@ def _described(key: Record, known: dict[str, Any]) -> str:
     return f"{key.fingerprint} ({of_whom}; {since}). {use}"
 
 
-def _earlier_line(key: Record, records: Sequence[Record]) -> list[str]:
+def _earlier_line(fingerprint: str, secret: str | None, records: Sequence[Record]) -> list[str]:
     """Return a line about the key that was recorded before the current one."""
-    if key.secret is None or key.fingerprint is None:
-        return []
     with contextlib.suppress(UsageError):
-        if earlier := before_key(key.fingerprint, key.secret, records):
+        if earlier := before_key(fingerprint, secret, records):
             which = f"{earlier.fingerprint} ({earlier.environment}; recorded at {iso_utc(earlier.recorded_at)})"
             return [f"An earlier key is recorded: {which}. To revoke that key instead, add --last-recorded."]
     return []
-
-
-def _record(log: OperationsLog, key: Record) -> list[Record]:
-    """Record the revocation, and return the new records."""
-    with log.locked():
-        # Another process may have recorded it by now.
-        return [] if key.fingerprint in revoked(log.records) else [*log.append([key])]
 
 
 def _meant(
@@ -212,23 +195,13 @@ def _meant(
         fail("--last-recorded needs NAME, without --fingerprint")
     if environment is not None and not last_recorded:
         fail("--environment works only with --last-recorded; add --last-recorded, or leave out --environment")
-    usage = "revoke needs either NAME, for the current key of a secret, or --fingerprint SGFP1"
-    if fingerprint is not None:
-        if name is not None:
-            fail(usage)
-        if not is_fingerprint(fingerprint):
-            fail(f"--fingerprint: invalid fingerprint; use {FORM}")
-        return fingerprint, None
-    policy = policy_of(model, name or fail(usage))
-    name = policy.name
-    if policy.is_opaque:
-        fail(f"{name} has no fingerprint, so it cannot be revoked; {policy.replacement}, and disable the old one there")
-    current = next((status.fingerprint for status in report.secrets if status.secret == name), None)
-    if current is None:
-        fail(f"no valid key of {name} is set here; pass --fingerprint ({recorded_keys(records, name)})")
-    if not last_recorded:
-        return current, name
-    earlier = before_key(current, name, records, environment)
-    if earlier is None or earlier.fingerprint is None:
-        fail(f"no earlier key of {name} is recorded; pass the --fingerprint of that key")
-    return earlier.fingerprint, name
+    if (name is None) == (fingerprint is None):
+        fail("revoke needs either NAME, for the current key of a secret, or --fingerprint SGFP1")
+    if name is not None:
+        policy = policy_of(model, name)
+        if last_recorded:
+            return earlier_key(policy, report, records, environment), policy.name
+        return current_key(policy, report, records), policy.name
+    if fingerprint is None or not is_fingerprint(fingerprint):
+        fail(f"--fingerprint: invalid fingerprint; use {FORM}")
+    return fingerprint, None

@@ -6,7 +6,8 @@ import contextlib
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.common.files import (
     append_content,
@@ -18,18 +19,26 @@ from robodj_secretguard.common.files import (
     reason,
     sync_directory,
 )
-from robodj_secretguard.errors import ChangedError, FileError
+from robodj_secretguard.errors import ChangedError, FileError, UsageError
 from robodj_secretguard.lifecycle.records import Event, Record, draft
-from robodj_secretguard.lifecycle.rotation import ROTATIONS, is_replaced, revoked, rotations
-from robodj_secretguard.secret.texts import COMMAND_INDENT, MANAGER, command
+from robodj_secretguard.lifecycle.rotation import (
+    ROTATIONS,
+    before_key,
+    is_replaced,
+    recorded_keys,
+    revoked,
+    rotations,
+    slots_of,
+)
+from robodj_secretguard.secret.texts import MANAGER, command
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES, REVOKED_FILE, revocation_list, within_config_dir
 from robodj_secretguard.startup.textfile import text_of
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from datetime import datetime
 
+    from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import RevocationStatus
     from robodj_secretguard.startup.report import Report
@@ -45,25 +54,27 @@ _WAIT_SECONDS: Final = 0.02
 _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
 
 
-class Step(NamedTuple):
-    """A step that an operator takes."""
+def current_key(policy: SecretPolicy, report: Report, records: Sequence[Record]) -> str:
+    """Return the fingerprint of a secret's current key in a report; `UsageError` says why there is none."""
+    if policy.is_opaque:
+        instead = f"{policy.replacement}, and disable the old one there"
+        msg = f"{policy.name} has no fingerprint, so it cannot be revoked; {instead}"
+        raise UsageError(msg)
+    current = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
+    if current is None:
+        known = recorded_keys(records, policy.name)
+        msg = f"no valid key of {policy.name} is set here; pass --fingerprint ({known})"
+        raise UsageError(msg)
+    return current
 
-    text: str
-    done: bool = False  # whether the program can see that it is done
-    command: str | None = None  # its commands, if any, one a line
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return it in the plain types of JSON."""
-        return {"text": self.text, "done": self.done, "command": self.command}
-
-
-def boxes(steps: Iterable[Step], *, numbered: bool = False) -> list[str]:
-    """Return steps as a Markdown task list, with the commands below."""
-    lines = []
-    for number, step in enumerate(steps, start=1):
-        lines.append(f"{f'{number}.' if numbered else '-'} [{'x' if step.done else ' '}] {step.text}")
-        lines += [f"{COMMAND_INDENT}  {line}" for line in (step.command or "").splitlines()]
-    return lines
+def earlier_key(policy: SecretPolicy, report: Report, records: Sequence[Record], environment: str | None) -> str:
+    """Return the fingerprint of the key that was recorded before the current one; `UsageError` where there is none."""
+    earlier = before_key(current_key(policy, report, records), policy.name, records, environment)
+    if earlier is None or earlier.fingerprint is None:
+        msg = f"no earlier key of {policy.name} is recorded; pass the --fingerprint of that key"
+        raise UsageError(msg)
+    return earlier.fingerprint
 
 
 def draft_revocation(
@@ -78,7 +89,7 @@ def draft_revocation(
 
     The secret comes from the log; otherwise from `name`; otherwise from the check's report.
     """
-    rotated = [*_rotated(fingerprint, records)]
+    rotated = [*_rotations_to(fingerprint, records)]
     here = [each["secret"] for each in _delivered_as(fingerprint, report)]
     secret = rotated[-1].secret if rotated else name or next(iter(here), None)
     return draft(
@@ -93,7 +104,7 @@ def draft_revocation(
 
 def known_of(key: Record, report: Report, records: Iterable[Record]) -> dict[str, Any]:
     """Return what is known about a key to be revoked, in the plain types of JSON."""
-    first = next(_rotated(key.fingerprint, records), None)
+    first = next(_rotations_to(key.fingerprint, records), None)
     return {
         "fingerprint": key.fingerprint,
         "secret": key.secret,
@@ -103,20 +114,17 @@ def known_of(key: Record, report: Report, records: Iterable[Record]) -> dict[str
     }
 
 
-def _rotated(fingerprint: str | None, records: Iterable[Record]) -> Iterator[Record]:
+def _rotations_to(fingerprint: str | None, records: Iterable[Record]) -> Iterator[Record]:
     return (record for record in records if record.fingerprint == fingerprint and record.event in ROTATIONS)
 
 
 def _delivered_as(fingerprint: str | None, report: Report) -> list[dict[str, Any]]:
-    delivered: list[dict[str, Any]] = []
-    for status in report.secrets:
-        slots = {
-            "current": status.fingerprint,
-            "next": status.next_fingerprint,
-            "previous": status.previous_fingerprint,
-        }
-        delivered += [{"secret": status.secret, "slot": slot} for slot, key in slots.items() if key == fingerprint]
-    return delivered
+    return [
+        {"secret": status.secret, "slot": slot}
+        for status in report.secrets
+        for slot in ("current", "next", "previous")
+        if getattr(slots_of(status), slot) == fingerprint
+    ]
 
 
 def _revocation(record: Record) -> tuple[str | None, datetime | None]:
@@ -149,17 +157,17 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
     try:
         for _ in range(_MOST_ATTEMPTS):
             with contextlib.suppress(ChangedError):
-                while (is_new := _append(path, key, entry, may_be_empty=waits == _MOST_WAITS)) is None:
+                while (is_new := _append_entry(path, key, entry, may_be_empty=waits == _MOST_WAITS)) is None:
                     waits += 1
                     time.sleep(_WAIT_SECONDS)
                 return is_new
-        refusal = "another program keeps changing it; stop that program, then try again"
+        why_not = "another program keeps changing it; stop that program, then try again"
     except OSError as error:
-        refusal = _refusal(error)
-    raise FileError(refusal)
+        why_not = _why_not_written(error)
+    raise FileError(why_not)
 
 
-def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool | None:
+def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool | None:
     """Append an entry to the list, and return whether it is new; `None` while another program writes the list."""
     descriptor, is_made = open_or_make(path, os.O_RDWR | os.O_APPEND, _MODE)
     try:
@@ -187,7 +195,7 @@ def _append(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool
         os.close(descriptor)
 
 
-def _refusal(error: OSError) -> str:
+def _why_not_written(error: OSError) -> str:
     if error.errno == errno.EROFS:
         return "its file system is read-only; add the entry in the repository that it comes from, then deploy it"
     if isinstance(error, PermissionError):
@@ -197,15 +205,55 @@ def _refusal(error: OSError) -> str:
     return reason(error)
 
 
-def steps(
+def revoke(
+    key: Record, log: OperationsLog, directory: str, *, name_of_list: str
+) -> tuple[bool, tuple[Record, ...], list[str]]:
+    """Add a key to the revocation list of a config directory, and record that in the operations log.
+
+    Args:
+        key: the draft of the record (`draft_revocation`).
+        log: the operations log, which was read.
+        directory: the config directory.
+        name_of_list: the name of the list in messages.
+
+    Returns:
+        Whether the entry in the list is new, the new records, and what failed after the key was listed.
+
+    Raises:
+        FileError: the list cannot be written, so nothing was revoked.
+    """
+    instead = f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
+    problems = list[str]()
+    appended: tuple[Record, ...] = ()
+    try:
+        is_new = add_to_list(directory, key, now=datetime.now(UTC))
+    except FileError as error:
+        why = f"{error}; {instead}"
+        raise FileError(why) from None
+    if key.fingerprint in revoked(log.records):
+        return is_new, appended, [f"{log.name} {log.verdict}"] if log.defects else []
+    try:
+        with log.locked():
+            if key.fingerprint not in revoked(log.records):  # another process may have recorded it by now
+                appended = log.append([key])
+    except (FileError, KeyboardInterrupt) as error:
+        problems.append(f"the key is revoked, but this was not recorded: {log.name}: {str(error) or 'interrupted'}")
+    try:  # again: git may have replaced the list while this waited for the log
+        is_new |= add_to_list(directory, key, now=datetime.now(UTC))
+    except FileError as error:
+        problems.append(f"the key was revoked, but now {name_of_list} cannot be read: {error}; {instead}")
+    return is_new, appended, problems
+
+
+def steps_after(
     key: Record, report: Report, records: Sequence[Record], *, options: Sequence[str], log_options: Sequence[str]
-) -> list[Step]:
-    """Return the five steps of policy section 4, with those that the program can see marked as done.
+) -> list[dict[str, Any]]:
+    """Return the five steps of policy section 4, in the plain types of JSON. `done`: the program can see that it is.
 
     The report is from before the revocation.
     """
     refused = {finding.secret for finding in report.alerts}
-    replaced = any(
+    is_replaced_here = any(
         status.secret == key.secret
         and status.secret not in refused
         and status.fingerprint not in {None, key.fingerprint}
@@ -213,24 +261,20 @@ def steps(
     )
     of_key = [each.environment for each in (*records, key) if each.fingerprint == key.fingerprint and each.environment]
     last = next(reversed(rotations(records, key.secret, of_key[-1])), None) if of_key else None
-    replaced |= last is not None and last.fingerprint not in {None, key.fingerprint, *revoked(records)}
+    is_recorded = last is not None and last.fingerprint not in {None, key.fingerprint, *revoked(records)}
     name = key.secret or "NAME"
-    generate = command("generate", name, *options)
-    plan = command("rotate", "plan", name, "--emergency", *log_options, *options)
     slots = [each["slot"] for each in _delivered_as(key.fingerprint, report) if each["secret"] == key.secret]
-    unset = " Unset the variable of this key: it is the {} key here." if slots and slots[0] != "current" else ""
-    return [
-        Step("Stop every service that runs on this key. A revocation does not stop a running service."),
-        Step(
-            "Generate a replacement and store it in the secret manager:",
-            done=replaced,
-            command=f"{generate} | {MANAGER}",
-        ),
-        Step(f"Disable the old version in the secret manager.{unset.format(*slots)}"),
-        Step(
-            "Set the new key, restart the services and record the rotation: follow this plan from step 4.",
-            done=is_replaced(key, records),
-            command=plan,
-        ),
-        Step("Invalidate the sessions and tokens that were signed with the old key."),
+    unset = ""
+    if slots and slots[0] != "current":
+        unset = f" Unset the variable of this key: it is the {slots[0]} key here."
+    generate = f"{command('generate', name, *options)} | {MANAGER}"
+    plan = command("rotate", "plan", name, "--emergency", *log_options, *options)
+    follow = "Set the new key, restart the services and record the rotation: follow this plan from step 4."
+    steps: list[tuple[str, bool, str | None]] = [
+        ("Stop every service that runs on this key. A revocation does not stop a running service.", False, None),
+        ("Generate a replacement and store it in the secret manager:", is_replaced_here or is_recorded, generate),
+        (f"Disable the old version in the secret manager.{unset}", False, None),
+        (follow, is_replaced(key, records), plan),
+        ("Invalidate the sessions and tokens that were signed with the old key.", False, None),
     ]
+    return [{"text": text, "done": done, "command": command} for text, done, command in steps]

@@ -44,7 +44,7 @@ def revoked(records: Iterable[Record]) -> list[str | None]:
     return [*dict.fromkeys(record.fingerprint for record in records if record.event is Event.REVOKED)]
 
 
-def recorded_keys(records: Iterable[Record], secret: str) -> str:
+def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
     """Return the last record of each key of a secret, in words."""
     last = {record.fingerprint: record for record in rotations(records, secret)}.values()
     known = "; ".join(f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in last)
@@ -52,7 +52,7 @@ def recorded_keys(records: Iterable[Record], secret: str) -> str:
 
 
 def before_key(
-    fingerprint: str, secret: str, records: Sequence[Record], environment: str | None = None
+    fingerprint: str, secret: str | None, records: Sequence[Record], environment: str | None = None
 ) -> Record | None:
     """Return the last recorded rotation of a secret to a different key, if any.
 
@@ -66,7 +66,7 @@ def before_key(
     return next((record for record in reversed(candidates) if record.fingerprint != fingerprint), None)
 
 
-def recorded_environments(fingerprint: str | None, secret: str, records: Iterable[Record]) -> list[str | None]:
+def recorded_environments(fingerprint: str | None, secret: str | None, records: Iterable[Record]) -> list[str | None]:
     """Return the environment of each recorded rotation to a key, in order."""
     return [record.environment for record in rotations(records, secret) if record.fingerprint == fingerprint]
 
