@@ -1,6 +1,6 @@
 """Placeholders of templates and tutorials: phrases, words, and digests of well-known defaults.
 
-Expected false alarms in a million keys, by rule of `placeholder` and `weak` (tests/test_placeholders.py computes them):
+Expected false alarms in a million keys, by rule of `placeholder` and `weak` (test_false_alarms.py computes them):
 
 | rule | `token_urlsafe(16)` | `token_hex(16)` | `token_urlsafe(32)` | `token_urlsafe(64)` | `token_hex(64)` |
 |---|---|---|---|---|---|

@@ -1,4 +1,4 @@
-"""Pictures of a terminal, drawn from the output of the real programs. `python tests/pictures.py` writes them."""
+"""Pictures of a terminal, drawn from the real output. `python tests/pictures/drawing.py` writes them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from command_line import OTHER, Machine, machine_at, rotated
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from command_line import OTHER, Machine, machine_at, rotated  # these modules are not in this directory
 from conftest import TIMEOUT, V1, V2, clean_environment, marker
 from detector import leaks
 from rich.console import Console
 from rich.text import Text
 
-PICTURES: Final = Path(__file__).parent.parent / "docs" / "pictures"
+PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
 COLUMNS: Final = 80
 REFUSAL: Final = "robodj-secretguard exec -- uvicorn app.main:app"
 STATUS: Final = "robodj-secretguard status"

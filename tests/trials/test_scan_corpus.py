@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from scanning.plants import Place, Plant
 
+TESTS = Path(__file__).parents[1]
 FULL = pytest.mark.full
 LIVE, BY_FINGERPRINT = "live", "by fingerprint"
 MODES = pytest.mark.parametrize("mode", [LIVE, BY_FINGERPRINT])
@@ -144,8 +145,8 @@ def test_real_files(tmp_path: Path, mode: str, least: int) -> None:
 @pytest.mark.parametrize("part", ["speed", "memory", "history"])
 def test_the_measurements(part: str) -> None:
     """Each part of `python tests/scanning`, which writes the tables of `docs/scan.md`, has a row of the scan."""
-    program = [str(Path(__file__).parent / "scanning"), "--smoke", "--part", part]
-    ran = run(program, env=clean_environment(), cwd=Path(__file__).parent)
+    program = [str(TESTS / "scanning"), "--smoke", "--part", part]
+    ran = run(program, env=clean_environment(), cwd=TESTS)
     assert (ran.status, ran.err) == (0, "")
     assert re.search(r"^\| .*`scan`.* \|", ran.out, re.MULTILINE)
     assert "A smoke run: these figures are not measurements." in ran.out

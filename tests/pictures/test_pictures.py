@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from conftest import posix_only
-from pictures import COLUMNS, PICTURES, pictures, text_of
+from drawing import COLUMNS, PICTURES, pictures, text_of
 
 _VARIES = re.compile(r"sgfp1:[0-9a-f]{32}|sha256:[0-9a-f]+\.\.\.|\d{4}-\d\d-\d\d(?:T[\d:]+Z)?")
 
