@@ -70,7 +70,7 @@ OF_A_START = {
 OF_THE_GATE = {
     *("robodj_secretguard.cli", "robodj_secretguard.common.generator", "robodj_secretguard.secret.texts"),
     *(f"robodj_secretguard.cli.{name}" for name in ("app", "output", "gate", "options")),
-    *("robodj_secretguard.common", "robodj_secretguard.common.loading"),
+    *("robodj_secretguard.common", "robodj_secretguard.common.launch", "robodj_secretguard.common.loading"),
 }
 HASHING = {"hashlib", "_hashlib", "_blake2"}
 """For fingerprints. Newer versions of pydantic-settings import it as well."""
@@ -170,7 +170,7 @@ print(json.dumps(counted))
     return counted
 
 
-@pytest.mark.parametrize(("options", "managers"), [((), []), (("--from", "directory:."), ["directory", "manager"])])
+@pytest.mark.parametrize(("options", "managers"), [((), []), (("--from", "directory:."), ["delivery", "directory", "manager"])])
 def test_the_managers_of_a_command(tmp_path: Path, options: tuple[str, ...], managers: list[str]) -> None:
     """A command imports only the secret managers of its sources, and no client of a server without one."""
     for name, key in good_keys().items():

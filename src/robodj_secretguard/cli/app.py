@@ -108,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         3: refused. 126: the command cannot be executed. 127: the command is not found. On Windows: the command's own.
     """
     before = threading.enumerate()
-    stdout, result = _run(argv)
+    stdout, result = _result_of(argv)
     del argv  # it may contain a pasted key, and a failing write may show this frame
     status = write_result(result, stdout)
     if any(thread not in before and not thread.daemon for thread in threading.enumerate()):
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
+def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
     """Run a command. Return the stdout from before a model's module was imported, and the rendered result."""
     stdout = getattr(sys, "stdout", None)
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -22,8 +21,6 @@ from robodj_secretguard.cli.options import (
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
-    EXIT_NOT_EXECUTABLE,
-    EXIT_NOT_FOUND,
     EXIT_USAGE,
     MODEL,
     PASSED,
@@ -36,12 +33,16 @@ from robodj_secretguard.cli.output import (
     status_rows,
     tally,
 )
-from robodj_secretguard.common import generator
+from robodj_secretguard.common.launch import (
+    NOT_EXECUTABLE,
+    NOT_FOUND,
+    replace_process,
+    set_temporary_keys,
+    settings_for_guard,
+)
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, mark, paint
 from robodj_secretguard.startup.guard import REFUSED, announce
-from robodj_secretguard.startup.readings import Environment
-from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,11 +54,9 @@ if TYPE_CHECKING:
     from robodj_secretguard.startup.settings import SecretSettings
 
 _WHY_NOT_STARTED: Final = {
-    EXIT_NOT_FOUND: "the command after -- was not found, or its interpreter was not",
-    EXIT_NOT_EXECUTABLE: "the command after -- cannot be executed; is it an executable file?",
+    NOT_FOUND: "the command after -- was not found, or its interpreter was not",
+    NOT_EXECUTABLE: "the command after -- cannot be executed; is it an executable file?",
 }
-_DAY: Final = 86400
-_IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
 
 
 def add(commands: Commands) -> None:
@@ -65,7 +64,7 @@ def add(commands: Commands) -> None:
     add_command(
         commands,
         "check",
-        _check,
+        _run_check,
         options=CHECK_OPTIONS,
         description="Check every declared secret. This is the gate before a release. It prints no part of a key.",
         examples=("check", "check --strict --format json", "check --from directory:/run/secrets"),
@@ -79,7 +78,7 @@ def add(commands: Commands) -> None:
     add_command(
         commands,
         "exec",
-        _exec,
+        _run_exec,
         options=CHECK_OPTIONS,
         own={
             "--ephemeral": {
@@ -87,18 +86,18 @@ def add(commands: Commands) -> None:
                 "help": "give COMMAND temporary keys, for an image build or a test",
             },
             "--watch": {
-                "type": partial(seconds, "--watch", least=0.1, most=_DAY),
+                "type": partial(seconds, "--watch", least=0.1, most=86400),
                 "metavar": "SECONDS",
                 "help": "read --from again each time after so many seconds, and restart COMMAND when a changed set of"
                 " keys passes",
             },
             "--splay": {
-                "type": partial(seconds, "--splay", most=_DAY),
+                "type": partial(seconds, "--splay", most=86400),
                 "metavar": "SECONDS",
                 "help": "with --watch, restart after a random part of this time (default: 0)",
             },
             "--stop-timeout": {
-                "type": partial(seconds, "--stop-timeout", most=_DAY),
+                "type": partial(seconds, "--stop-timeout", most=86400),
                 "metavar": "SECONDS",
                 "help": "with --watch, the time between SIGTERM and SIGKILL (default: 30)",
             },
@@ -124,10 +123,10 @@ def add(commands: Commands) -> None:
     )
 
 
-def _check(request: Request) -> Result:
+def _run_check(request: Request) -> Result:
     model = model_of(request)
     sources = read_sources(request, model)
-    report = _report(request, model, sources)
+    report = _check_with_log(request, model, sources)
     return report_result(report, sources.deliveries if sources else (), passed=passes(request, report))
 
 
@@ -148,7 +147,7 @@ def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, pas
     return Result(status, lines, report.as_dict, table=status_rows(report))
 
 
-def _report(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
+def _check_with_log(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
     """Return the report, with findings from the operations log if there is one."""
     path, _, named_by, _ = locate_log(request, model)
     if named_by in {None, PYPROJECT} and not os.path.lexists(path):
@@ -158,7 +157,7 @@ def _report(request: Request, model: type[SecretSettings], sources: Sources | No
     return checked_by_gate(request, model, sources)
 
 
-def _exec(
+def _run_exec(
     request: Request,
     *,
     command: Sequence[str] | None,
@@ -174,16 +173,13 @@ def _exec(
     if ephemeral and request.sources:
         fail("exec takes --from or --ephemeral, not both")
     if ephemeral:
-        policies = model.secret_policies.values()
-        declared = [name for policy in policies for name in policy.variables]
-        already_set = [name for name in declared if Environment().is_set(name)]
+        already_set = set_temporary_keys(model.secret_policies.values())
         if already_set:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
             fix = f"  fix: unset {', '.join(already_set)}, or run the command without --ephemeral"
             return Result(REFUSED, stderr=[mark(what, RED), fix])
-        os.environ.update(generator.ephemeral(policies) | {EPHEMERAL: ANNOUNCED})
     sources = read_sources(request, model)
-    report = _report(request, model, sources)
+    report = _check_with_log(request, model, sources)
     lines = [*map(finding_text, report.findings)]
     passed = passes(request, report)
     document = report_result(report, passed=passed).document
@@ -194,14 +190,14 @@ def _exec(
         return Result(status, lines, document, [MODEL, mark(report.refusal("did not start the command", status), RED)])
 
     def replace() -> Result:
-        os.environ.update(_settings(request))
+        os.environ.update(settings_for_guard(request.config_dir, require_env_only=request.require_env_only))
         if sources:
             from robodj_secretguard.managers.delivery import collect_variables  # noqa: PLC0415 - few commands have sources
 
             variables = collect_variables(sources.deliveries, model)
             os.environ.update({name: value.get_secret_value() for name, value in variables.items()})
         restore_stdout(request.stdout)
-        return _not_replaced(_launch(command))
+        return _not_replaced(replace_process(command))
 
     def supervise() -> Result:
         from robodj_secretguard.cli.supervisor import STOP_SECONDS, Supervisor, pass_on  # noqa: PLC0415 - as above
@@ -212,8 +208,8 @@ def _exec(
             model,
             report,
             sources.deliveries if sources else (),
-            report_of=_report,
-            settings=_settings(request),
+            report_of=_check_with_log,
+            settings=settings_for_guard(request.config_dir, require_env_only=request.require_env_only),
             period=watch or 0,
             splay=splay or 0,
             stop_seconds=STOP_SECONDS if stop_timeout is None else stop_timeout,
@@ -234,12 +230,6 @@ def _require_options_for_watch(sources: Sequence[str], watch: float | None, *oth
         fail("--splay and --stop-timeout are for the restarts of --watch; add --watch SECONDS, or leave them out")
 
 
-def _settings(request: Request) -> dict[str, str]:
-    """Return the variables that make the options of the gate hold for the guard in the command."""
-    settings = {} if request.config_dir is None else {CONFIG_DIR: os.path.abspath(request.config_dir)}
-    return settings | ({PROTECTED_ENV: "true"} if request.require_env_only else {})
-
-
 def _ended(run: Callable[[], Result]) -> Result:
     try:
         return contain(run)
@@ -250,35 +240,3 @@ def _ended(run: Callable[[], Result]) -> Result:
 def _not_replaced(status: int) -> Result:
     why = _WHY_NOT_STARTED.get(status)
     return Result(status, stderr=[f"{PROGRAM}: {why}"] if why else [])
-
-
-def _launch(program: Sequence[str]) -> int:
-    """Replace this process with a command; on Windows, run it. Return the exit status if this process continues.
-
-    The command keeps the process id, the standard streams and all inherited descriptors.
-    """
-    try:
-        if os.name == "nt":
-            return _run(program)
-        for name in _IGNORED_BY_PYTHON:  # an ignored signal stays ignored in what replaces the process
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-        os.execvp(program[0], list(program))  # noqa: S606 - the operator names the command
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # an empty name is a ValueError
-        return EXIT_NOT_FOUND
-    except OSError:
-        return EXIT_NOT_EXECUTABLE
-
-
-def _run(program: Sequence[str]) -> int:
-    import shutil  # noqa: PLC0415 - only where a process cannot be replaced
-    import subprocess  # noqa: PLC0415
-
-    signal.signal(signal.SIGINT, lambda *_: None)  # both processes get Control-C, and the command decides
-    # CreateProcess does not find .cmd and .bat files.
-    name = shutil.which(program[0]) or program[0]
-    return signed(subprocess.call([name, *program[1:]]))  # noqa: S603 - as above
-
-
-def signed(status: int) -> int:
-    """Return an unsigned Windows status as the signed number that `sys.exit` needs."""
-    return (status + 2**31) % 2**32 - 2**31

@@ -50,14 +50,14 @@ if TYPE_CHECKING:
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 
-DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
+LIBRARY_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
 MAX_FLEET_BYTES: Final = 1 << 26
 PIPE: Final = "-"
 FORMAT: Final[dict[str, Any]] = {"choices": ("text", "json"), "default": "text", "help": "the output format"}
 """The option `--format`. A command that offers metrics too replaces the choices."""
 
-_KINDS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
+_PROJECT_KEYS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
 
 
 def _free_text(name: str, text: str) -> str:
@@ -67,7 +67,7 @@ def _free_text(name: str, text: str) -> str:
     return text
 
 
-def _environment(text: str) -> str:
+def _environment_name(text: str) -> str:
     if not is_environment(text):
         fail("--environment: invalid name; use lower-case letters, digits, hyphens and underscores, such as prod")
     return text
@@ -129,7 +129,11 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "help": "the operations log (default: ROBODJ_OPERATIONS_LOG, otherwise the project's, otherwise"
         " logs/secret_operations.jsonl in the config directory)",
     },
-    "--environment": {"metavar": "NAME", "type": _environment, "help": "where the keys are used: dev, staging, prod"},
+    "--environment": {
+        "metavar": "NAME",
+        "type": _environment_name,
+        "help": "where the keys are used: dev, staging, prod",
+    },
     "--operator": {"metavar": "NAME", "type": partial(_free_text, "--operator"), "help": "who runs this command"},
     "--ticket": {"metavar": "ID", "type": partial(_free_text, "--ticket"), "help": "the ticket for this work"},
     "--reason": {
@@ -242,7 +246,7 @@ def model_used(request: Request) -> dict[str, str]:
     for name, source in ((request.model, "option"), (request.project.model, PYPROJECT)):
         if name is not None:
             return {"name": ascii_text(name), "source": source}
-    return {"name": DEFAULT_MODEL, "source": "default"}
+    return {"name": LIBRARY_MODEL, "source": "default"}
 
 
 def _fail_unknown(what: str, word: str, choices: Iterable[str], others: Iterable[str] = ()) -> NoReturn:
@@ -325,17 +329,24 @@ def opened_input(name: str, path: str) -> Iterator[BinaryIO]:
 
     A terminal is refused, since it would show a typed key. Pipes and devices are refused at once.
     """
-    if path == PIPE and is_terminal(getattr(sys, "stdin", None)):
+    from robodj_secretguard.common.files import open_unlinked, regular_status  # noqa: PLC0415 - the gate opens no input
+
+    stdin: Any = getattr(sys, "stdin", None)
+    if path == PIPE and is_terminal(stdin):
         fail(f"{name} {PIPE}: stdin is a terminal; pipe the content in, or name a file")
     why = f"{name}: the file is missing, unreadable or not a regular file; check its name, or use {PIPE} for a pipe"
-    try:
-        opened = nullcontext(sys.stdin.buffer) if path == PIPE else _regular(path)
-    except (OSError, ValueError, AttributeError):  # an invalid path, or no stdin
+    if path == PIPE and stdin is None:
         fail(why)
     try:
-        with opened as file:
+        with (
+            nullcontext(stdin.buffer)
+            if path == PIPE
+            else open(os.path.realpath(path), "rb", opener=open_unlinked) as file
+        ):
+            if path != PIPE:
+                regular_status(file.fileno())
             yield file
-    except (OSError, ValueError):  # stdin may be closed
+    except (OSError, ValueError):  # an invalid path, or a closed stdin
         fail(why)
 
 
@@ -346,18 +357,6 @@ def read_input(name: str, path: str, *, most: int) -> bytes:
     if len(content) > most:
         fail(f"{name}: the input is larger than the limit of {most} bytes")
     return content
-
-
-def _regular(path: str) -> BinaryIO:
-    from robodj_secretguard.common.files import open_unlinked, regular_status  # noqa: PLC0415 - the gate opens no input
-
-    file = open(os.path.realpath(path), "rb", opener=open_unlinked)  # noqa: SIM115 - the caller closes it
-    try:
-        regular_status(file.fileno())
-    except OSError:
-        file.close()
-        raise
-    return file
 
 
 def fleet_of(path: str | None) -> Fleet | None:
@@ -426,7 +425,7 @@ def find_project(directory: str) -> Project:
     """Return the nearest configuration at or above an absolute path, within its repository."""
     for above in directories_of_project(directory):
         path = os.path.join(above, PYPROJECT)
-        if os.path.lexists(path) and (table := _table(path)) is not None:
+        if os.path.lexists(path) and (table := _project_table(path)) is not None:
             return _project(above, table)
     return Project()
 
@@ -441,7 +440,7 @@ def directories_of_project(directory: str) -> Iterator[str]:
         above, directory = directory, os.path.dirname(directory)
 
 
-def _table(path: str) -> Any:
+def _project_table(path: str) -> Any:
     """Return the library's table, if the file has one."""
     import tomllib  # noqa: PLC0415 - only where there is a file
 
@@ -474,10 +473,12 @@ def _project(directory: str, table: Any) -> Project:
     if not isinstance(table, dict):
         fail(f"{TABLE} in {PYPROJECT} is not a table; write it as {TABLE}")
     for key, value in table.items():
-        if key not in _KINDS:
-            _fail_unknown(f"{TABLE} in {PYPROJECT} has an unknown key", key, _KINDS)
-        if type(value) is not _KINDS[key]:
-            fail(f"{TABLE} in {PYPROJECT}: {key} must be {'true or false' if _KINDS[key] is bool else 'a string'}")
+        if key not in _PROJECT_KEYS:
+            _fail_unknown(f"{TABLE} in {PYPROJECT} has an unknown key", key, _PROJECT_KEYS)
+        if type(value) is not _PROJECT_KEYS[key]:
+            fail(
+                f"{TABLE} in {PYPROJECT}: {key} must be {'true or false' if _PROJECT_KEYS[key] is bool else 'a string'}"
+            )
     project = Project(directory, **{key.replace("-", "_"): value for key, value in table.items()})
     log = project.operations_log
     return project if log is None else project._replace(operations_log=os.path.join(directory, log))

@@ -33,9 +33,6 @@ EXIT_ALERTS: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_UNAVAILABLE: Final = 75
 """EX_TEMPFAIL of sysexits.h: a supervisor should try again."""
-EXIT_NOT_EXECUTABLE: Final = 126
-EXIT_NOT_FOUND: Final = 127
-"""Both are the statuses of a shell for the same."""
 
 # In a result, this line is replaced by the name of the model.
 MODEL: Final = "\0model"

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.log import recorded_log
-from robodj_secretguard.cli.options import DEFAULT_MODEL, add_command, given, model_of, read_input
+from robodj_secretguard.cli.options import LIBRARY_MODEL, add_command, given, model_of, read_input
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
 from robodj_secretguard.scan.render import sarif, scan_as_text, size_in_words
 from robodj_secretguard.scan.result import LOG_SOURCE, Scope, Unread
@@ -123,5 +123,5 @@ def _unread_records(recorded: OperationsLog) -> Iterator[Unread]:
 
 def _ignored_model(request: Request) -> str | None:
     """Return the model of the project, if it is not used here and declares other secrets."""
-    is_other = request.model is None and request.ignored_model != DEFAULT_MODEL
+    is_other = request.model is None and request.ignored_model != LIBRARY_MODEL
     return request.ignored_model if is_other else None

@@ -16,8 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.options import passes, read_sources
-from robodj_secretguard.cli.output import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND
 from robodj_secretguard.cli.watch import Candidate, Watch, outcome
+from robodj_secretguard.common.launch import NOT_EXECUTABLE, NOT_FOUND
 from robodj_secretguard.managers.delivery import Sources, collect_variables, source_failure
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import PROGRAM
@@ -294,9 +294,9 @@ class Supervisor:
                 preexec_fn=_ends_with_parent(),  # noqa: PLW1509 - it calls one C function
             )
         except (FileNotFoundError, NotADirectoryError, ValueError):
-            return EXIT_NOT_FOUND
+            return NOT_FOUND
         except OSError:
-            return EXIT_NOT_EXECUTABLE
+            return NOT_EXECUTABLE
         return None
 
     def _poll(self) -> None:
