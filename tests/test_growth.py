@@ -170,7 +170,9 @@ print(json.dumps(counted))
     return counted
 
 
-@pytest.mark.parametrize(("options", "managers"), [((), []), (("--from", "directory:."), ["delivery", "directory", "manager"])])
+@pytest.mark.parametrize(
+    ("options", "managers"), [((), []), (("--from", "directory:."), ["delivery", "directory", "manager"])]
+)
 def test_the_managers_of_a_command(tmp_path: Path, options: tuple[str, ...], managers: list[str]) -> None:
     """A command imports only the secret managers of its sources, and no client of a server without one."""
     for name, key in good_keys().items():
