@@ -740,7 +740,7 @@ class TestPage:
         """Each block of the page is run by a test, or marked as an illustration with a reason."""
         assert sorted(BLOCKS.values()) == sorted(TESTED)
         others = [line for line, block in FENCES if block not in TESTED]
-        others = [line for line in others if line != "<!-- tested: tests/managers/test_systemd.py -->"]
+        others = [line for line in others if line != "<!-- tested: tests/trials/managers/test_systemd.py -->"]
         assert [line for line in others if not re.fullmatch(r"<!-- illustration: .+ -->", line)] == []
         assert len(FENCES) == len(re.findall(r"^```\w", DOCS, re.MULTILINE))
 

@@ -19,7 +19,7 @@ from detector import leaks
 
 import robodj_secretguard
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[3]
 UNIT: Final = (ROOT / "examples" / "deploy" / "deploy" / "robodj.service").read_text(encoding="utf-8")
 PAGE: Final = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 EXPIRES: Final = f"{V1}_EXPIRES_AT"
