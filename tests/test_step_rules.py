@@ -437,7 +437,13 @@ class TestDue:
         assert self.due(first(), rotated_at=None) == "stage"
 
 
-class TestContinues:
+def continues(step: StepName, unfinished: Fields, fields: Fields, now: datetime = NOW) -> bool:
+    """Check whether an unfinished version is used again."""
+    keys = stored_keys(POLICY, fields)
+    return step_rules.unfinished_step(step, POLICY, keys, fields, unfinished, now=now) is not None
+
+
+class TestUnfinishedStep:
     """Whether an interrupted write is used again."""
 
     STEPS: tuple[tuple[StepName, ...], ...] = (
@@ -455,7 +461,7 @@ class TestContinues:
         unfinished = take(names[-1], fields)
         end = NOW + UNFINISHED_AGE
         for now, is_again in ((NOW, True), (end - MINUTE, True), (end, False)):
-            assert step_rules.continues(names[-1], POLICY, unfinished, fields, now) is is_again
+            assert continues(names[-1], unfinished, fields, now) is is_again
 
     @pytest.mark.parametrize("names", STEPS)
     @pytest.mark.parametrize(
@@ -467,23 +473,23 @@ class TestContinues:
         fields = rotation(*names[:-1])
         unfinished = take(names[-1], fields)
         new = {name: good_keys()[V1] if value is None else value for name, value in change.items()}
-        assert not step_rules.continues(names[-1], POLICY, unfinished, {**fields, **new}, NOW)
+        assert not continues(names[-1], unfinished, {**fields, **new})
 
     def test_another_step(self) -> None:
         """A version of another step, of another secret or without a record is not used."""
         fields = first()
         unfinished = take("stage", fields)
         without = {name: value for name, value in unfinished.items() if name != ROTATION_RECORD}
-        assert not step_rules.continues("replace", POLICY, unfinished, fields, NOW)
-        assert not step_rules.continues("stage", POLICY, without, fields, NOW)
-        assert not step_rules.continues("stage", POLICY, unfinished, unfinished, NOW)
+        assert not continues("replace", unfinished, fields)
+        assert not continues("stage", without, fields)
+        assert not continues("stage", unfinished, unfinished)
 
     def test_another_secret(self) -> None:
         """A version that lacks the later step of another secret is not used."""
         fields = first()
         unfinished = take("stage", fields)
         later = step_rules.with_step(fields, OTHER, of_other(unfinished))
-        assert not step_rules.continues("stage", POLICY, unfinished, later, NOW)
+        assert not continues("stage", unfinished, later)
 
 
 class TestUnrecorded:
@@ -520,7 +526,7 @@ class TestDrift:
 
     def test_none(self) -> None:
         """A manager is as its last step has left it."""
-        for names in TestContinues.STEPS:
+        for names in TestUnfinishedStep.STEPS:
             assert drift(rotation(*names)) == []
         assert drift(first()) == []
 
@@ -529,7 +535,7 @@ class TestDrift:
         assert drift(rotation("stage"), logged=False) == [
             f"{SOURCE} has a step that the operations log does not have: staged at {iso_utc(NOW)}"
         ]
-        for names in TestContinues.STEPS:
+        for names in TestUnfinishedStep.STEPS:
             (problem,) = step_rules.drift(POLICY, stored_keys(POLICY, rotation(*names)), [], SOURCE)
             command = "run" if names[-1] == "replace" else names[-1]
             assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in problem.remedy

@@ -119,7 +119,7 @@ def add(group: Commands) -> None:
         add_command(
             group,
             step,
-            _run,
+            _rotate,
             required=("--environment", "--operator"),
             options=("--reason", "--ticket", "--operations-log", "--config-dir", "--model", "--format"),
             own={**own, "--to": to, "--dry-run": dry},
@@ -130,7 +130,7 @@ def add(group: Commands) -> None:
         )
 
 
-def _run(
+def _rotate(
     request: Request,
     *,
     environment: str,
@@ -185,10 +185,10 @@ def _run(
     after = partial(_next_lines, options, ("exec", "--from", to, *log_options, "--", PROGRAM), who, log_options)
     documents = [result.as_dict() for result in results]
     document = {"kind": "rotation-steps", "source": store.name, "dry_run": dry_run, "results": documents}
-    statuses = [EXIT_USAGE if stderr else EXIT_CLEAN, *map(_status_of, results)]
+    statuses = [EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)]
     return Result(
         next((status for status in (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_ALERTS) if status in statuses), EXIT_CLEAN),
-        [*(line for result in results for line in (*_lines_of(result, store.name, environment, after), "")), MODEL],
+        [*(line for result in results for line in (*_result_lines(result, store.name, environment, after), "")), MODEL],
         lambda: document,
         [f"{PROGRAM}: {line}" for line in stderr],
         events=[record for result in documents for record in result["records"]],
@@ -237,13 +237,13 @@ def _take_all(
     return results, []
 
 
-def _status_of(result: StepResult) -> int:
+def _exit_status(result: StepResult) -> int:
     if any(finding.check is Check.UNAVAILABLE for finding in result.findings):
         return EXIT_UNAVAILABLE
     return EXIT_ALERTS if result.outcome in {"refused", "would-be-done"} else EXIT_CLEAN
 
 
-def _lines_of(
+def _result_lines(
     result: StepResult, source: str, environment: str, after: Callable[[StepResult], Iterator[str]]
 ) -> Iterator[str]:
     """Yield what happened to a secret, and what the operator does next."""

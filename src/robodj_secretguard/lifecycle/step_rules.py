@@ -265,33 +265,27 @@ def with_step(fields: Fields, secret: str, step: LastStep) -> dict[str, Any]:
     return {**fields, ROTATION_RECORD: dump_last_steps({**last_steps(fields), secret: step})}
 
 
-def continues(step: StepName, policy: SecretPolicy, unfinished: Fields, fields: Fields, now: datetime) -> bool:
-    """Check whether an unfinished version is that of the same step from this version, and recent."""
-    keys, made = stored_keys(policy, fields), stored_keys(policy, unfinished)
-    before, after = keys.slots, made.slots
-    expected = {
-        "stage": (before.current, after.next, before.previous),
-        "promote": (before.next, None, before.current),
-        "retire": (before.current, before.next, None),
-        "back": (before.previous, before.current, None),
-        "replace": (after.current, None, None),
-    }[step]
-    next_variable, previous, until = policy.slot_variables
-    of_step = {"stage": {next_variable}, "retire": {previous, until}}
-    own = {*of_step.get(step, (*policy.variables, REVOKED_FINGERPRINTS)), ROTATION_RECORD}
-    others = [{name: value for name, value in version.items() if name not in own} for version in (fields, unfinished)]
-    steps = [{**last_steps(version), policy.name: None} for version in (fields, unfinished)]
-    return (
-        made.step is not None
-        and made.step.step == step
-        and now - made.step.last.recorded_at < UNFINISHED_AGE
-        and made.step != keys.step
-        and (after.current, after.next, after.previous) == expected
-        and (step != "replace" or made.step.records[0].fingerprint == before.current)
-        and {*_entries(fields)} <= {*_entries(unfinished)}
-        and others[0] == others[1]
-        and steps[0] == steps[1]
-    )
+def unfinished_step(
+    step: StepName, policy: SecretPolicy, keys: StoredKeys, fields: Fields, unfinished: Fields, *, now: datetime
+) -> LastStep | None:
+    """Return the step of an unfinished version, if it is the same step from this version, and recent.
+
+    Args:
+        step: the step that is taken now.
+        policy: the secret.
+        keys: its keys in the current version.
+        fields: the fields of the current version.
+        unfinished: the fields of the version that an interrupted write has left.
+        now: the time.
+    """
+    made = last_steps(unfinished).get(policy.name)
+    if made is None or made.step != step or made == keys.step or now - made.last.recorded_at >= UNFINISHED_AGE:
+        return None
+    expected = with_step(changed_fields(step, policy, fields, keys, made.last.recorded_at), policy.name, made)
+    if generated := {"stage": policy.slot_variables[0], "replace": policy.variable}.get(step):
+        expected[generated] = unfinished.get(generated)
+    # Any other difference is a change that somebody has made after that version.
+    return made if expected == unfinished else None
 
 
 def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:

@@ -14,16 +14,15 @@ from robodj_secretguard.errors import FileError, SafeError
 from robodj_secretguard.lifecycle.rotation import compared, conflict, recorded_environments, revoked, rotations
 from robodj_secretguard.lifecycle.step_rules import (
     changed_fields,
-    continues,
     due,
     is_done,
     is_state_after,
     last_step,
-    last_steps,
     later,
     obstacles,
     record_in_words,
     stored_keys,
+    unfinished_step,
     unrecorded,
     with_step,
 )
@@ -57,7 +56,6 @@ MAX_SKEW: Final = timedelta(minutes=2)
 """How much the clocks of this machine and of the manager may differ."""
 _REPEATABLE: Final = ("stage", "replace")
 """With `is_now`, these steps replace a key that they have stored before, whatever its environment is."""
-_RESTORE: Final = "compare the versions in the manager, and restore the right one"
 
 
 class StepRefusedError(SafeError):
@@ -225,7 +223,9 @@ class Rotator:
         newer = later(keys, known)
         if newer and not is_state_after(newer, keys):
             what = f"is at an older step than the operations log ({record_in_words(newer)})"
-            raise StepRefusedError(Problem(f"{self._store.name} {what}", _RESTORE))
+            raise StepRefusedError(
+                Problem(f"{self._store.name} {what}", "compare the versions in the manager, and restore the right one")
+            )
 
     def _write(  # noqa: PLR0917 - what it needs of `take`
         self,
@@ -283,12 +283,11 @@ class Rotator:
         if refused:
             message = f"the next key of {policy.name} is not accepted by the check {refused[0].check}"
             raise StepRefusedError(Problem(message, self._stage_again(policy.name)))
-        continued = self._continued(step, policy, unfinished, fields, now)
-        if unfinished and continued:
-            made = unfinished.opened()
-        else:
-            keys = keys._replace(revoked_from=_revoked_from(keys, before, known))
-            made = changed_fields(step, policy, fields, keys, now)
+        keys = keys._replace(revoked_from=_earliest_revocation(keys, before, known))
+        made = unfinished.opened() if unfinished else {}
+        continued = unfinished_step(step, policy, keys, fields, made, now=now)
+        if continued is None or continued.last.environment != self._environment:
+            continued, made = None, changed_fields(step, policy, fields, keys, now)
         after = self._check(made, policy, step)
         earlier = {(alert.check, alert.secret, alert.message) for alert in before.alerts}
         result.findings = [alert for alert in after.alerts if (alert.check, alert.secret, alert.message) not in earlier]
@@ -302,16 +301,6 @@ class Rotator:
         status = next(status for status in after.secrets if status.secret == policy.name)
         done = last_step(step, keys, status, now, **self._who)
         return sealed(with_step(made, policy.name, done)), names, done, alerts
-
-    def _continued(
-        self, step: StepName, policy: SecretPolicy, unfinished: Stored | None, fields: Fields, now: datetime
-    ) -> LastStep | None:
-        """Return the step of an unfinished version, if this step may use that version."""
-        made = unfinished.opened() if unfinished else {}
-        if not made or not continues(step, policy, made, fields, now):
-            return None
-        done = last_steps(made)[policy.name]
-        return done if done.last.environment == self._environment else None
 
     def _check(self, fields: Fields, policy: SecretPolicy, step: StepName) -> Report:
         """Return the report on fields, as a service that reads nothing else would have it."""
@@ -354,7 +343,7 @@ def _is_to_be_taken(
     return False
 
 
-def _revoked_from(keys: StoredKeys, report: Report, known: Sequence[Record]) -> datetime | None:
+def _earliest_revocation(keys: StoredKeys, report: Report, known: Sequence[Record]) -> datetime | None:
     """Return from when on the current key is revoked: by the manager, by a list of this machine, or by the log."""
     current = keys.slots.current
     if current is None:

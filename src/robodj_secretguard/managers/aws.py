@@ -33,7 +33,6 @@ _IN_JSON: Final = "store the keys as one JSON object, whose members are the name
 _REACH_AWS: Final = "make sure that AWS can be reached from here, then start again"
 _LOGIN: Final = "give this service valid AWS credentials (aws sts get-caller-identity tests them)"
 _CA_BUNDLE: Final = "set AWS_CA_BUNDLE to the file of the right CA, or unset it"
-_SDK_SETTINGS: Final = "correct AWS_ENDPOINT_URL, AWS_PROFILE and the file of AWS_CONFIG_FILE, where they are set"
 _FIXES_BY_CODE: Final = {
     "ResourceNotFoundException": "correct the secret's name, and AWS_REGION; if it has no version yet, store the keys",
     "InvalidParameterException": "correct the secret's name after aws:",
@@ -71,7 +70,7 @@ _SDK_ERRORS: Final = (
     (
         (exceptions.ProfileNotFound, exceptions.ConfigNotFound, exceptions.ConfigParseError, ValueError),
         "cannot be read: a setting of the AWS SDK is invalid ({})",
-        _SDK_SETTINGS,
+        "correct AWS_ENDPOINT_URL, AWS_PROFILE and the file of AWS_CONFIG_FILE, where they are set",
         False,
     ),
     (Exception, "cannot be read ({})", _LOGIN, False),  # no credentials, or malformed ones
@@ -105,7 +104,7 @@ class AwsSecret(Store):
         try:
             return action(_client(seconds))
         except exceptions.ClientError as error:
-            raise _refusal(error.response) from None
+            raise _error_of_answer(error.response) from None
         except (exceptions.BotoCoreError, OSError, ValueError) as error:
             raise manager_error(error, _SDK_ERRORS, _CA_BUNDLE) from None
 
@@ -115,7 +114,7 @@ class AwsSecret(Store):
             # Without a stage, some servers return the version that was current before.
             answer = client.get_secret_value(SecretId=self._place, VersionStage=stage)
         except exceptions.ClientError as error:
-            raise _refusal(error.response) from None
+            raise _error_of_answer(error.response) from None
         if "ARN" not in answer:  # from JSON that is cut off, the SDK returns an empty answer
             raise ManagerError("sent no whole answer", _REACH_AWS, is_temporary=True)
         text = answer.get("SecretString")
@@ -184,7 +183,7 @@ def _turn_off_logging() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-def _refusal(response: Mapping[str, Any]) -> ManagerError:
+def _error_of_answer(response: Mapping[str, Any]) -> ManagerError:
     """Return the error for an answer that is not a success."""
     code, status = str(response["Error"]["Code"]), response["ResponseMetadata"]["HTTPStatusCode"]
     shown = code if code in {*_FIXES_BY_CODE, *_SHOWN} else f"HTTP {status}"

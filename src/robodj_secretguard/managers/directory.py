@@ -43,11 +43,11 @@ class Directory(Manager):
             directory = os.path.realpath(path)
             wait = _PAUSE
             try:
-                before = _version(directory)
+                before = _stats_of(directory)
                 found, texts = self._read(directory, names)
                 # The files of a directory that stayed the same are of one version. After it was replaced, some of them
                 # may be removed already.
-                if before == _version(directory) and directory == os.path.realpath(path):
+                if before == _stats_of(directory) and directory == os.path.realpath(path):
                     wait = 0 if is_atomic or is_read_only(directory) else _unsettled(before, earlier)
                     earlier = before
                     if wait <= 0:
@@ -87,7 +87,7 @@ def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile
     return variables
 
 
-def _version(directory: str) -> dict[str, tuple[int, ...]]:
+def _stats_of(directory: str) -> dict[str, tuple[int, ...]]:
     """Return numbers of a directory and its files that change when one is added, written, replaced or removed."""
     paths = [directory, *[each.path for each in os.scandir(directory) if os.path.exists(each)]]  # no broken link
     stats = [(path, os.stat(path)) for path in paths]

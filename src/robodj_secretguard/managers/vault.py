@@ -25,11 +25,8 @@ if TYPE_CHECKING:
 _POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
-_ACTIVE: Final = "set VAULT_ADDR to the address of the active server, or of the load balancer"
 _REACH_SERVER: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
 _PATH: Final = "correct MOUNT/PATH after vault: (the mount is a KV engine, version 2)"
-_ONE_LINE: Final = "write the token again as one line of ASCII, and correct VAULT_NAMESPACE if it is set"
-_SERVICE_ACCOUNT: Final = "set VAULT_KUBERNETES_TOKEN_FILE to the file with the token of the service account"
 _CA_CERT: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
 _NEW_LOGINS: Final = {
     "TOKEN_FILE": "write a new token into the file of VAULT_TOKEN_FILE",
@@ -47,7 +44,12 @@ _CLIENT_ERRORS: Final = (
         True,
     ),
     (exceptions.InvalidRequest, "was not read: the server does not accept the request (HTTP 400)", _ADDRESS, False),
-    (exceptions.UnsupportedOperation, "was not read: the server redirects to another address", _ACTIVE, False),
+    (
+        exceptions.UnsupportedOperation,
+        "was not read: the server redirects to another address",
+        "set VAULT_ADDR to the address of the active server, or of the load balancer",
+        False,
+    ),
     (exceptions.ParamValidationError, "did not come from a server of Vault or OpenBao", _ADDRESS, False),
     (exceptions.VaultError, "is not available ({})", _REACH_SERVER, True),
     (
@@ -59,7 +61,7 @@ _CLIENT_ERRORS: Final = (
     (
         (requests.exceptions.InvalidHeader, UnicodeError),
         "cannot be read: the token or VAULT_NAMESPACE has an invalid character",
-        _ONE_LINE,
+        "write the token again as one line of ASCII, and correct VAULT_NAMESPACE if it is set",
         False,
     ),
     (requests.exceptions.RequestException, "cannot be reached ({})", _REACH_SERVER, True),
@@ -211,7 +213,10 @@ def _log_in(client: hvac.Client) -> None:
             client.auth.approle.login(role, secret, mount_point=mount or "approle")
         elif role := _client_setting("KUBERNETES_ROLE"):
             if not (token := _line_of(_client_setting("KUBERNETES_TOKEN_FILE") or _POD_TOKEN)):
-                raise ManagerError("was not read: there is no token of a service account", _SERVICE_ACCOUNT)
+                raise ManagerError(
+                    "was not read: there is no token of a service account",
+                    "set VAULT_KUBERNETES_TOKEN_FILE to the file with the token of the service account",
+                )
             client.auth.kubernetes.login(role, token, mount_point=mount or "kubernetes")
         else:
             client.token = _client_setting("TOKEN") or _line_of(_USER_TOKEN)
