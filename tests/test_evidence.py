@@ -18,8 +18,8 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet import evidence
 from robodj_secretguard.fleet.evidence import (
     MOST_LINE_BYTES,
-    Observed,
     lines_of,
+    observe,
     parse_event,
     parse_roster,
     seconds_of,
@@ -180,11 +180,10 @@ class TestEvents:
 
 def observed(*found: evidence.Evidence | None, roster: Iterable[evidence.Who] = (WEB,), now: Any = NOW) -> Fleet:
     """Return what events prove of instances that must prove `secret.key`."""
-    known = Observed(dict.fromkeys(roster, frozenset([NAME])), BOTH, now, MAX_AGE, MAX_SKEW)
-    for each in found:
-        if each:
-            known.add(each)
-    return known.fleet({NAME: Slots(NEW)})
+    instances = dict.fromkeys(roster, frozenset([NAME]))
+    known, numbers = observe(found, instances, {NAME: Slots(NEW)}, now, max_age=MAX_AGE, max_skew=MAX_SKEW)
+    assert numbers.total() == len(found)
+    return known
 
 
 def only(*lines: bytes) -> Instance:

@@ -30,6 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
     MOVED,
@@ -37,6 +38,7 @@ from robodj_secretguard.fleet.verdict import (
     Use,
     fleet_as_dict,
     judge_of,
+    judges_of,
     parse_fleet,
     unready_instances,
     used,
@@ -93,6 +95,25 @@ class TestJudges:
     def test_nothing_is_expected(self, condition: str, expected: Slots | None) -> None:
         """Where no such key is known, no key is the right one."""
         assert judge_of(condition, expected, None, NOW)(Slots(OLD)) != ""
+
+    @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT])
+    def test_unknown_key_cannot_be_required(self, condition: str) -> None:
+        """A condition needs the key that every instance should have."""
+        with pytest.raises(UsageError, match=rf"^no \w+ key of {NAME} is known; "):
+            judges_of(condition, {NAME: Slots()}, lambda *_: "current", NOW)
+
+    @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT])
+    def test_revoked_key_cannot_be_required(self, condition: str) -> None:
+        """It is no good news that all instances run on a revoked key."""
+        with pytest.raises(UsageError, match=rf"^the \w+ key of {NAME} is revoked; "):
+            judges_of(condition, {NAME: Slots(NEW, COMING)}, lambda *_: "revoked", NOW)
+
+    def test_condition_on_one_key_names_it_after_its_name(self) -> None:
+        """`none-on` has the fingerprint of the key that nothing may use. It needs no expected key."""
+        judges = judges_of(f"{NONE_ON} {OLD}", {NAME: Slots(), OTHER: Slots()}, lambda *_: "unrecorded", NOW)
+        assert {secret: judge(Slots(OLD)) for secret, judge in judges.items()} == dict.fromkeys(
+            (NAME, OTHER), f"uses {OLD} as its current key"
+        )
 
 
 class TestAge:
