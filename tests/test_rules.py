@@ -19,6 +19,7 @@ from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES, Environment, Setup, read
 from robodj_secretguard.startup.rules import (
     EARLIEST_CLOCK,
+    MARKER_RULES,
     RULES_OF_ALL,
     SECRET_RULES,
     SETUP_RULES,
@@ -82,7 +83,7 @@ def problems(kind: Check, setup: Setup) -> list[Problem]:
 
 CHECKS_WITH_A_RULE = {
     check
-    for rules in (VALUE_RULES, SOUND_RULES, SECRET_RULES, SLOT_RULES, RULES_OF_ALL, SETUP_RULES)
+    for rules in (VALUE_RULES, SOUND_RULES, MARKER_RULES, SECRET_RULES, SLOT_RULES, RULES_OF_ALL, SETUP_RULES)
     for check, _ in rules
 }
 

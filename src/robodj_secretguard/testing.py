@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.secret.policy import SecretPolicy
 
-    Variables = dict[str, str | None]
+    BadVariables = dict[str, str | None]
 
 
 class _Case:
@@ -42,21 +42,21 @@ class _Case:
     def ahead(self, time: timedelta) -> str:
         return iso_utc(datetime.now(UTC) + time)
 
-    def shared(self) -> Variables:
+    def shared(self) -> BadVariables:
         # With an earlier secret, if there is one: the check reports the later of two.
-        other = next(each for each in self.policies if each is not self.policy)
-        longest = max(self.policy, other, key=lambda each: each.material.base64url.minimum)
+        other = next(policy for policy in self.policies if policy is not self.policy)
+        longest = max(self.policy, other, key=lambda policy: policy.material.base64url.minimum)
         return dict.fromkeys((self.variable, other.variable), generate(longest).get_secret_value())
 
-    def revoked(self) -> Variables:
+    def revoked(self) -> BadVariables:
         key = generate(self.policy)
         return {self.variable: key.get_secret_value(), REVOKED_FINGERPRINTS: fingerprint(key)}
 
-    def in_file(self, text: str, mode: int = 0o600) -> Variables:
+    def in_file(self, text: str, mode: int = 0o600) -> BadVariables:
         _write_file(self.directory, self.policy.file, text, mode)
         return {self.variable: None, ALLOW_FILE_SECRET_FALLBACK: "true"}  # whatever the model says
 
-    def list_of(self, text: str) -> Variables:
+    def list_of(self, text: str) -> BadVariables:
         _write_file(self.directory, REVOKED_FILE, text, 0o644)
         return {}
 
@@ -73,7 +73,7 @@ def _misspelled(name: str) -> str:
     return name[:-1]
 
 
-_KINDS: Final[Mapping[str, Callable[[_Case], Variables]]] = {
+_KINDS: Final[Mapping[str, Callable[[_Case], BadVariables]]] = {
     "missing": lambda case: {case.variable: None},
     "placeholder": lambda case: {case.variable: "<replace_with_a_key>"},
     "format": lambda case: {case.variable: f"{case.key()}\n" if case.policy.is_opaque else case.key()[:-20]},
@@ -110,10 +110,10 @@ def put_list(directory: str) -> None:
     _write_file(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
 
 
-def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> Variables:
+def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> BadVariables:
     """Return an environment in which one check has a finding, with good keys for every other secret."""
-    good: Variables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
-    for each in policies:
-        good |= dict.fromkeys((*each.variables, _misspelled(each.expiry_variable)))
-        good |= {each.variable: generate(each).get_secret_value()}
+    good: BadVariables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
+    for declared in policies:
+        good |= dict.fromkeys((*declared.variables, _misspelled(declared.expiry_variable)))
+        good |= {declared.variable: generate(declared).get_secret_value()}
     return good | _KINDS[check](_Case(policy, policies, directory))

@@ -82,8 +82,8 @@ def _explain(request: Request, *, checks: Sequence[str]) -> Result:
     explained = [texts[name] for name in dict.fromkeys(checks or texts)]
     for texts_of_check in explained:
         texts_of_check["commands"] = [
-            {"purpose": each["purpose"], "commands": _filled(each["command"], policies, options)}
-            for each in texts_of_check["commands"]
+            {"purpose": command["purpose"], "commands": _filled(command["command"], policies, options)}
+            for command in texts_of_check["commands"]
         ]
     lines = [*_explained(explained), *_declared(policies)] if checks else _list_of(explained)
     return Result(EXIT_CLEAN, [*lines, MODEL], lambda: {"kind": "explanation", "checks": explained})
@@ -118,9 +118,9 @@ def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield from _headed("How to fix it", texts["fixes"], "- ")
         if texts["commands"]:
             yield from ("", "Commands")
-        for each in texts["commands"]:
-            yield f"  {each['purpose']}:"
-            yield from (f"    {command}" for command in each["commands"])
+        for filled in texts["commands"]:
+            yield f"  {filled['purpose']}:"
+            yield from (f"    {command}" for command in filled["commands"])
         section = texts["policy_section"]
         yield from _headed("Policy", [f"Section {section}: {SECTIONS[section]}"])
         yield ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.startup.rules import (
+    MARKER_RULES,
     RULES_OF_ALL,
     SECRET_RULES,
     SETUP_RULES,
@@ -237,7 +238,8 @@ def _report_of(readings: Sequence[Reading]) -> Report:
             shared |= {*names}
     secrets = []
     for reading in readings:
-        of_secret = _findings_of(reading, SECRET_RULES)
+        rules = SECRET_RULES if reading.marker is None else SECRET_RULES + MARKER_RULES
+        of_secret = _findings_of(reading, rules)
         secrets.append(_secret_status(reading, of_secret, is_usable=reading.policy.name not in shared))
         findings += of_secret
         for slot in reading.slots:
@@ -256,26 +258,26 @@ def _secret_status(reading: Reading, findings: Iterable[Finding], *, is_usable: 
     policy = reading.policy
     states = {State.PRESENT, *[finding.check.state for finding in findings]}
     state = next(filter(states.__contains__, State))
-    keys = {slot.slot: slot.key for slot in reading.slots}
-    if state in {State.PRESENT, State.EXPIRED}:
-        keys["current"] = reading.value
     # A vendor's secret could be guessed from its fingerprint.
-    fingerprints = {slot: fingerprint(key) for slot, key in keys.items() if key and not policy.is_opaque}
-    return SecretStatus(
-        secret=policy.name,
-        variable=policy.variable,
-        source=reading.used.source,
-        state=state,
-        usable=is_usable,
-        expires_at=reading.expires_at,
-        owner=policy.owner,
-        backup_owner=policy.backup_owner,
-        rotation_days=policy.cadence.days,
-        fingerprint=fingerprints.get("current"),
-        next_fingerprint=fingerprints.get("next"),
-        previous_fingerprint=fingerprints.get("previous"),
-        previous_until=next((slot.expires_at for slot in reading.slots if slot.slot == "previous"), None),
+    has_fingerprint = state in {State.PRESENT, State.EXPIRED} and not policy.is_opaque
+    status = SecretStatus(
+        policy.name,
+        policy.variable,
+        reading.used.source,
+        state,
+        is_usable,
+        reading.expires_at,
+        policy.owner,
+        policy.backup_owner,
+        policy.cadence.days,
+        fingerprint(reading.value) if has_fingerprint and reading.value else None,
     )
+    for slot in reading.slots:
+        if slot.key and not policy.is_opaque:
+            status = status._replace(**{f"{slot.slot}_fingerprint": fingerprint(slot.key)})
+        if slot.slot == "previous":
+            status = status._replace(previous_until=slot.expires_at)
+    return status
 
 
 def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:

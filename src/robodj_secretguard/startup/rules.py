@@ -313,12 +313,8 @@ def _revoked_from(reading: Reading) -> datetime | None:
 
 def _check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
     """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
-    keys = [
-        (slot, canonical(slot.value.get_secret_value()))
-        for reading in readings
-        for slot in (reading, *reading.slots)
-        if slot.value is not None and not slot.is_past
-    ]
+    accepted = [slot for reading in readings for slot in (reading, *reading.slots) if not slot.is_past]
+    keys = [(slot, canonical(slot.value.get_secret_value())) for slot in accepted if slot.value is not None]
     together = "\n".join(key for _, key in keys)
     if all(together.count(_core_of(key)) == 1 for _, key in keys):  # in C, and by pairs only for shared keys
         return
@@ -329,7 +325,7 @@ def _check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Proble
         others = [(other, text) for other, text in earlier if other.policy is not reading.policy]
         shared = [other for other, text in others if _are_same(reading, key, other, text)]
         if shared:
-            names = " and ".join(each.variable for each in (reading, *shared))
+            names = " and ".join(secret.variable for secret in (reading, *shared))
             problem = Problem(f"{names} are equal, or one contains the other", _how_to_separate([reading, *shared]))
             yield reading, problem, [other.policy.name for other in shared]
         earlier.append((reading, key))
@@ -469,7 +465,7 @@ def _check_previous_past(reading: Reading) -> Problems:
 
 def _check_slots_equal(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
     """Yield each slot that has the key of another slot. A value that is not a key has another finding."""
-    for reading in [each for each in readings if each.slots]:
+    for reading in [reading for reading in readings if reading.slots]:
         accepted = (slot for slot in (reading, *reading.slots) if not slot.is_past)
         keys = [(slot, canonical(key.get_secret_value())) for slot in accepted if (key := slot.key)]
         for (earlier, one), (later, other) in combinations(keys, 2):
@@ -511,11 +507,9 @@ def _check_file_stale(reading: Reading) -> Problems:
 
 
 def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
-    for offer in reading.offers:
-        file = offer.file
-        if file is None or offer is reading.used or offer.is_off is not is_off:
-            continue
-        if holds_key_material(file, is_opaque=reading.policy.is_opaque):
+    files = [(offer, offer.file) for offer in reading.offers if offer.file is not None and offer.is_off is is_off]
+    for offer, file in files:
+        if offer is not reading.used and holds_key_material(file, is_opaque=reading.policy.is_opaque):
             content = "may have a key (it cannot be read)" if file.unreadable else "has a key"
             remedy = "delete {}" if file.unreadable == (NOT_REGULAR,) else _STORE
             yield Problem(f"{offer.location} {content}, but {why}", remedy.format(offer.location), offer.source)
@@ -732,14 +726,17 @@ VALUE_RULES: Final = (
 """For each key that is missing or invalid: the current, the next and the previous one. The first finding counts."""
 SOUND_RULES: Final = ((Check.REVOKED, _check_revoked),)
 """For each key that is well-formed, and neither a placeholder nor weak."""
-SECRET_RULES: Final = (
+MARKER_RULES: Final = (
     (Check.EXPIRED, _check_expired),
     (Check.EXPIRY_MARKER, _check_expiry_marker),
     (Check.CLOCK, _check_clock),
-    (Check.FILE_PRESENT, _check_file_present),
-    (Check.NEAR_MISS, _check_near_miss),
     (Check.EXPIRING, _check_expiring),
     (Check.CADENCE, _check_cadence),
+)
+"""For each secret, as its current key, where its expiry marker is set."""
+SECRET_RULES: Final = (
+    (Check.FILE_PRESENT, _check_file_present),
+    (Check.NEAR_MISS, _check_near_miss),
     (Check.FILE_FALLBACK, _check_file_fallback),
     (Check.FILE_STALE, _check_file_stale),
     (Check.FILE_PERMISSIONS, _check_file_permissions),
