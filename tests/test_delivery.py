@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from command_line import Machine, fingerprint_of, key_as_argument, machine_at
-from conftest import V1, V2, clean_environment, good_keys, put, run
+from conftest import V1, V2, clean_environment, good_keys, process_environment, put, run
 
+from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, EXIT_USAGE, PASSED
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.managers import delivery, directory
 from robodj_secretguard.startup.guard import REFUSED
 
@@ -57,7 +59,7 @@ def pipe(machine: Machine, text: str, *argv: str, environ: Mapping[str, str] = {
 class TestCheck:
     """The check of what the sources deliver."""
 
-    def test_a_source(self, machine: Machine) -> None:
+    def test_the_keys_of_a_source_pass(self, machine: Machine) -> None:
         """The keys of a source pass, and the output names the source."""
         source = deliver(machine, good_keys())
         ran = machine.call("check", "--from", source, "--require-env-only")
@@ -76,7 +78,7 @@ class TestCheck:
         ]
         assert lines[-3:] == ["mode: directory:mounted, then environment only", "revocation list: none", PASSED]
 
-    def test_the_first_one_wins(self, machine: Machine) -> None:
+    def test_the_first_source_with_a_secret_delivers_it(self, machine: Machine) -> None:
         """The first source that has a variable of a secret delivers it, and the environment what no source has."""
         keys = good_keys()
         one = deliver(machine, {V2: keys[V2]}, "one")
@@ -90,7 +92,7 @@ class TestCheck:
             ("secret.key", "source", "environment"),
         ]
 
-    def test_another_source_has_the_key(self, machine: Machine) -> None:
+    def test_a_source_with_only_a_marker_delivers_the_secret(self, machine: Machine) -> None:
         """A source that has only the marker of a secret delivers it, so the key is missing there."""
         keys, marker = good_keys(), f"{V1}_EXPIRES_AT"
         sources = [deliver(machine, {}, "one"), deliver(machine, {marker: "2099-01-01T00:00:00Z"}, "two")]
@@ -99,7 +101,7 @@ class TestCheck:
         what = f"ALERT: secret.key: missing: directory:one and directory:two have no {V1}\n"
         assert f"{what}  fix: in directory:two, set {V1} to the current value of the key. " in ran.out
 
-    def test_status(self, machine: Machine) -> None:
+    def test_status_describes_the_keys_of_a_source(self, machine: Machine) -> None:
         """`status` describes the keys of a source, and their slots."""
         keys, slots = good_keys(), good_keys()
         source = deliver(machine, keys | {f"{V1}_NEXT": slots[V1]})
@@ -108,7 +110,7 @@ class TestCheck:
         assert f"fingerprint  {fingerprint_of(keys[V1])}" in ran.out
         assert f"next         {fingerprint_of(slots[V1])}" in ran.out
 
-    def test_a_revocation_list(self, machine: Machine) -> None:
+    def test_the_revocation_list_of_a_source_holds_for_all_keys(self, machine: Machine) -> None:
         """The revocation list of a source holds for a key of the environment too."""
         machine.environ.update(good_keys())
         source = deliver(machine, {REVOKED: f"# lost\n{fingerprint_of(machine.environ[V2])}\n"})
@@ -126,6 +128,15 @@ class TestCheck:
 class TestConflict:
     """A value in the environment that differs from that of the manager."""
 
+    def findings(self, tmp_path: Path, stored: Mapping[str, str], environ: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Return the messages and remedies about a directory and an environment."""
+        for variable, value in stored.items():
+            put(tmp_path / variable, value)
+        with process_environment(environ):
+            sources = delivery.load_sources([f"directory:{tmp_path}"], RuntimeSecrets)
+            report = sources.check(RuntimeSecrets)
+        return [(finding.message, finding.remedy) for finding in report.findings]
+
     @pytest.mark.parametrize(
         ("names", "what", "fix"),
         [
@@ -142,28 +153,24 @@ class TestConflict:
             ),
         ],
     )
-    def test_each_variable(self, machine: Machine, names: list[str], what: str, fix: str) -> None:
-        """An alert names the variables of a secret that differ, or that only the environment has."""
-        source = deliver(machine, good_keys())
-        machine.environ.update(dict.fromkeys(names, "changeme"))
-        ran = machine.call("check", "--from", source)
-        assert ran.status == EXIT_ALERTS
-        assert f"ALERT: secret.key: source: {what} from directory:mounted\n  fix: {fix}. Owner: " in ran.out
-        assert ran.out.count("ALERT: ") == 1
+    def test_an_alert_names_the_variables_that_differ(
+        self, tmp_path: Path, names: list[str], what: str, fix: str
+    ) -> None:
+        """Variables that differ, or that only the environment has, are one alert."""
+        environ = dict.fromkeys(names, "changeme")
+        assert self.findings(tmp_path, good_keys(), environ) == [(f"{what} from directory:{tmp_path}", fix)]
 
-    def test_equal_values(self, machine: Machine) -> None:
+    def test_equal_values_are_no_conflict(self, tmp_path: Path) -> None:
         """The same value is no conflict. Neither is a variable of a secret that the source does not deliver."""
         keys = good_keys()
-        source = deliver(machine, {V1: keys[V1]})
-        machine.environ.update(keys)
-        assert machine.call("check", "--from", source).status == EXIT_CLEAN
+        assert self.findings(tmp_path, {V1: keys[V1]}, keys) == []
 
 
 class TestFailure:
     """A source that delivers nothing."""
 
     @pytest.mark.parametrize("command", ["check", "status"])
-    def test_one_alert(self, machine: Machine, command: str) -> None:
+    def test_a_source_that_fails_is_the_only_finding(self, machine: Machine, command: str) -> None:
         """A source that cannot be used is the only finding, also where keys are missing or a log is read."""
         machine.record()
         ran = machine.call(command, "--from", "directory:nowhere", "--from", "directory:elsewhere")
@@ -177,14 +184,14 @@ class TestFailure:
         ("text", "status", "check"),
         [("", EXIT_UNAVAILABLE, "unavailable"), ("{", EXIT_UNAVAILABLE, "unavailable"), ("[]", REFUSED, "source")],
     )
-    def test_the_status_of_exec(self, machine: Machine, text: str, status: int, check: str) -> None:
+    def test_exec_tells_a_refusal_from_no_answer(self, machine: Machine, text: str, status: int, check: str) -> None:
         """A supervisor tries again where the manager did not answer, and not where it refused."""
         ran = pipe(machine, text, "exec", "--from", "json:-", "--", sys.executable, "-c", "print('started')")
         assert (ran.status, ran.out.count("ALERT: "), ran.out.count(f"ALERT: {check}: ")) == (status, 1, 1)
         last = f"1 alert (exit status {status}). Details: robodj-secretguard explain {check}\n"
         assert ran.err == f"ALERT: robodj-secretguard did not start the command: {last}"
 
-    def test_no_stdin(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_stdin_must_be_a_pipe(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """A service manager may start a command without stdin."""
         monkeypatch.setattr(sys, "stdin", None)
         ran = machine.call("check", "--from", "json:-")
@@ -192,7 +199,7 @@ class TestFailure:
         fix = "pipe one JSON object into this command"
         assert ran.out.startswith(f"ALERT: source: json:- cannot be read: stdin is not a pipe\n  fix: {fix}. Owner: ")
 
-    def test_a_client_that_prints_nothing(self, machine: Machine) -> None:
+    def test_stdin_is_read_for_a_limited_time(self, machine: Machine) -> None:
         """Stdin is read for the time of `--wait` only. The fix is to run the client alone."""
         check = f"'{sys.executable}' -m robodj_secretguard check --from json:- --wait 0.3"
         command = ["sh", "-c", f"mkfifo silent && exec {check} <>silent"]
@@ -213,7 +220,7 @@ class TestFailure:
 class TestExec:
     """The variables of a command."""
 
-    def test_variables(self, machine: Machine) -> None:
+    def test_a_command_gets_the_variables_and_no_other_member(self, machine: Machine) -> None:
         """A command gets the variables of each secret and the joined revocation lists, and no other member."""
         keys, slots, revoked = good_keys(), good_keys(), [fingerprint_of(good_keys()[V1]) for _ in range(2)]
         members = keys | {f"{V1}_NEXT": slots[V1], f"{V2}_EXPIRES_AT": "2099-01-01T00:00:00Z", REVOKED: revoked[1]}
@@ -227,14 +234,14 @@ class TestExec:
         ran = pipe(machine, text, *start, sys.executable, "-c", show, environ=environ)
         assert ran.out.splitlines()[-1] == ",".join(revoked)
 
-    def test_a_secret_that_no_source_has(self, machine: Machine) -> None:
+    def test_a_secret_that_no_source_has_comes_from_the_environment(self, machine: Machine) -> None:
         """A command keeps what the environment has of such a secret."""
         keys = good_keys()
         command = ("exec", "--from", "json:-", "--", sys.executable, "-c", SHOW)
         ran = pipe(machine, json.dumps({V1: keys[V1]}), *command, environ={V2: keys[V2]}, keys=[*keys.values()])
         assert json.loads(ran.out) == {name: key[:3] for name, key in keys.items()}
 
-    def test_temporary_keys(self, machine: Machine) -> None:
+    def test_temporary_keys_exclude_a_source(self, machine: Machine) -> None:
         """Temporary keys and the keys of a source exclude each other."""
         ran = machine.call("exec", "--ephemeral", "--from", "directory:x", "--", "x")
         assert (ran.status, ran.err) == (EXIT_USAGE, "robodj-secretguard: exec takes --from or --ephemeral, not both\n")
@@ -259,57 +266,67 @@ class TestUsage:
             *("aws:", "aws:a b", "directory:", "json:", "json:x", "file:x", "Vault:a/b", "azure:x"),
         ],
     )
-    def test_invalid_ones(self, machine: Machine, source: str) -> None:
+    def test_an_invalid_source_is_not_repeated(self, source: str) -> None:
         """A usage error lists the sources, and never repeats what was typed."""
-        ran = machine.call("check", f"--from={source}")
-        assert (ran.status, ran.out, ran.err) == (EXIT_USAGE, "", f"robodj-secretguard: --from: {INVALID}\n")
-        ran = machine.call("check", "--from", "json:-", f"--from={source}")
-        assert ran.err == f"robodj-secretguard: --from (number 2): {INVALID}\n"
+        assert usage_error(source) == f"--from: {INVALID}"
+        assert usage_error("json:-", source) == f"--from (number 2): {INVALID}"
 
-    def test_stdin_twice(self, machine: Machine) -> None:
+    def test_stdin_is_read_once(self) -> None:
         """Stdin can be read once."""
-        assert INVALID in machine.call("check", "--from", "json:-", "--from", "json:-").err
+        assert INVALID in usage_error("json:-", "json:-")
 
     @pytest.mark.parametrize("kind", ["vault:secret/{}", "vault:{}/x", "aws:{}", "aws:{}-A1b2C3", "json:{}", "{}"])
-    def test_a_key(self, machine: Machine, kind: str) -> None:
+    def test_a_key_is_not_a_source(self, kind: str) -> None:
         """A key as a source is refused before a server gets it, and not shown."""
         key = key_as_argument()
-        ran = machine.call("check", "--from", kind.format(key))
-        assert (ran.status, key in ran.err) == (EXIT_USAGE, False)
+        assert key not in usage_error(kind.format(key))
 
-    def test_a_directory_like_a_key(self, machine: Machine) -> None:
-        """The path of a directory that looks like a key is not shown."""
-        ran = machine.call("check", "--from", f"directory:{key_as_argument()}")
-        assert ran.out.startswith("ALERT: source: directory:PATH does not exist\n")
-        ran = machine.call("check", "--from", "directory:x\nALERT: y")
-        assert ran.out.startswith("ALERT: source: directory:PATH does not exist\n")
+    def test_a_directory_that_looks_like_a_key_is_not_shown(self) -> None:
+        """The path of a directory that looks like a key, or that could forge a line, is not shown."""
+        for place in (key_as_argument(), "x\nALERT: y"):
+            (manager,) = delivery.open_sources([f"directory:{place}"], ())
+            assert manager.name == "directory:PATH"
+
+    @pytest.mark.parametrize(("source", "is_written"), [("vault:secret/robodj", True), ("directory:x", False)])
+    def test_only_some_managers_can_be_written(self, source: str, *, is_written: bool) -> None:
+        """A directory is no secret manager that `rotate` could write."""
+        if is_written:
+            pytest.importorskip("hvac")
+            assert delivery.open_store(source, ()).name == source
+        else:
+            with pytest.raises(UsageError, match="--to: this source cannot be written"):
+                delivery.open_store(source, ())
 
     @pytest.mark.parametrize("seconds", ["-1", "x", "1e3", "10000", "nan", ""])
-    def test_seconds(self, machine: Machine, seconds: str) -> None:
+    def test_the_time_to_wait_is_a_number_of_seconds(self, machine: Machine, seconds: str) -> None:
         """The time to wait is a number of seconds."""
         ran = machine.call("check", f"--wait={seconds}")
         message = "--wait: invalid number of seconds; use one from 0 to 9999"
         assert (ran.status, ran.err) == (EXIT_USAGE, f"robodj-secretguard: {message}\n")
 
-    def test_an_interrupt(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_interrupt_is_not_a_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Control-C while a client is imported does not say that it is missing."""
 
         def interrupted(_: str) -> None:
             raise KeyboardInterrupt
 
         monkeypatch.setattr(delivery, "import_module", interrupted)
-        ran = machine.call("check", "--from", "directory:x")
-        assert (ran.status, ran.err) == (EXIT_USAGE, "robodj-secretguard: the command failed (KeyboardInterrupt)\n")
+        with pytest.raises(KeyboardInterrupt):
+            delivery.open_sources(["directory:x"], ())
 
     @pytest.mark.parametrize(("kind", "package"), [("vault:a/b", "hvac"), ("aws:a", "boto3")])
-    def test_without_the_extra(
-        self, machine: Machine, monkeypatch: pytest.MonkeyPatch, kind: str, package: str
-    ) -> None:
+    def test_without_the_extra(self, monkeypatch: pytest.MonkeyPatch, kind: str, package: str) -> None:
         """Without the package of an extra, a usage error says how to install it."""
         monkeypatch.setitem(sys.modules, package, None)
         name = kind.partition(":")[0]
         monkeypatch.delitem(sys.modules, f"robodj_secretguard.managers.{name}", raising=False)
-        ran = machine.call("check", "--from", kind)
         install = f"run pip install 'robodj-secretguard[{name}]'"
         message = f"--from {name}: needs the package {package}, which cannot be imported; {install}"
-        assert (ran.status, ran.err) == (EXIT_USAGE, f"robodj-secretguard: {message}\n")
+        assert usage_error(kind) == message
+
+
+def usage_error(*sources: str) -> str:
+    """Return why sources cannot be opened."""
+    with pytest.raises(UsageError) as found:
+        delivery.open_sources(sources, ())
+    return str(found.value)

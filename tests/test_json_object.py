@@ -42,14 +42,14 @@ class TestMembers:
             (b"{" + b" " * MAX_BYTES, Failure(f"is larger than {MAX_BYTES} bytes", "fix")),
         ],
     )
-    def test_each_text(self, text: bytes | str, expected: object) -> None:
+    def test_a_text_is_a_json_object_or_an_error(self, text: bytes | str, expected: object) -> None:
         """A text is a JSON object in UTF-8 or UTF-16, or it cannot be used."""
         if isinstance(expected, Failure):
             assert failure_of(lambda: members(text, "fix")) == expected
         else:
             assert members(text, "fix") == expected
 
-    def test_every_cut(self) -> None:
+    def test_an_object_that_is_cut_off_is_a_temporary_error(self) -> None:
         """An object that was cut off at any character is a temporary failure."""
         text = json.dumps({"A": "x\n\u00e9", "B": {"C": [1, True, None]}, "D": -1.5})
         parts = [text[:end] for end in range(1, len(text))]

@@ -57,40 +57,40 @@ def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 class TestLoad:
     """Attempts, until one succeeds or the time has passed."""
 
-    def test_again(self) -> None:
+    def test_a_temporary_error_is_tried_again_and_reported_once(self) -> None:
         """A temporary failure is followed by another attempt, and only the first one is reported."""
         manager = Scripted(AWAY, AWAY, {"A": "x"})
         assert manager.read() is None
         assert manager.delivery.get("A") == SealedStr("x")
         assert (manager.attempts, manager.said) == ([5.0] * 3, ["scripted:x is away; trying again"])
 
-    def test_a_final_failure(self) -> None:
+    def test_any_other_error_is_final(self) -> None:
         """Another failure is final."""
         manager = Scripted(AWAY, DENIED, {"A": "x"})
         assert manager.read() == DENIED
         assert len(manager.attempts) == 2
 
-    def test_no_time_to_wait(self) -> None:
+    def test_without_time_to_wait_there_is_one_attempt(self) -> None:
         """Without time to wait there is one attempt, with the usual limit."""
         manager = Scripted(AWAY)
         assert manager.read(0) == AWAY
         assert (manager.attempts, manager.said) == ([5.0], [])
 
-    def test_the_end(self) -> None:
+    def test_the_attempts_end_with_the_time(self) -> None:
         """The attempts end with the time, and none gets more than the rest of it."""
         manager = Scripted(AWAY)
         assert manager.read(0.05) == AWAY
         assert len(manager.attempts) > 2
         assert max(manager.attempts[:-1]) < 0.05
 
-    def test_what_cannot_be_read_again(self) -> None:
+    def test_what_cannot_be_read_again_has_all_the_time(self) -> None:
         """Where a source cannot be read again, the one attempt has all the time."""
         manager = Scripted(AWAY)
         manager.is_repeatable = False
         assert manager.read() == AWAY
         assert [round(each) for each in manager.attempts] == [60]
 
-    def test_an_error(self) -> None:
+    def test_an_error_of_a_client_shows_its_type_alone(self) -> None:
         """An error of a client is a final failure, with its type alone."""
 
         def fail() -> Mapping[str, object]:
@@ -99,7 +99,7 @@ class TestLoad:
         failure = Scripted(fail).read()
         assert failure == Failure("cannot be read (LookupError)", "report a bug with this line")
 
-    def test_a_late_answer(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_late_answer_is_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """An answer after the limit of its attempt is not used, and does not replace a later one."""
         monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)
         monkeypatch.setattr(module, "ATTEMPT_SECONDS", 0.02)
@@ -121,7 +121,7 @@ class TestLoad:
 class TestAnswer:
     """What is kept of an answer."""
 
-    def test_wanted_variables(self) -> None:
+    def test_only_wanted_variables_are_kept(self) -> None:
         """Only wanted variables are kept. An empty one is unset."""
         manager = Scripted({"A": "x", "B": "", "C": "secret"})
         assert manager.read() is None
@@ -129,24 +129,24 @@ class TestAnswer:
         assert sorted(manager.delivery.names()) == ["A", "B", "C"]
 
     @pytest.mark.parametrize("value", [1, True, ["x"], {"x": "y"}, 0, False, []])
-    def test_no_string(self, value: object) -> None:
+    def test_a_wanted_variable_must_be_a_string(self, value: object) -> None:
         """A wanted variable is a string. Another value is not converted: nobody knows how it was stored."""
         failure = Failure("has B, but it is not a string", "store B as a JSON string, in quotes")
         assert Scripted({"A": "x", "B": value}).read() == failure
 
-    def test_a_long_value(self) -> None:
+    def test_a_value_has_a_limit(self) -> None:
         """The systems limit the length of a variable."""
         assert Scripted({"A": "x" * module.MAX_CHARACTERS}).read() is None
         failure = Scripted({"A": "x" * (module.MAX_CHARACTERS + 1)}).read()
         assert failure is not None
         assert failure.what == "has A of more than 65536 characters"
 
-    def test_a_zero_byte(self) -> None:
+    def test_a_value_has_no_zero_byte(self) -> None:
         """No variable of a command can have a zero byte."""
         failure = Failure("has B, but it has a zero byte", "store B again, without that byte")
         assert Scripted({"A": "x", "B": "x\0"}).read() == failure
 
-    def test_null(self) -> None:
+    def test_null_is_unset(self) -> None:
         """A null is unset."""
         manager = Scripted({"A": None, "C": 1})
         assert manager.read() is None
@@ -154,14 +154,14 @@ class TestAnswer:
 
 
 @pytest.mark.parametrize("record", [5, {"secret.key": []}, "x\0", None])
-def test_an_invalid_record_of_a_rotation(record: object) -> None:
+def test_an_invalid_record_of_a_rotation_is_ignored(record: object) -> None:
     """No start depends on the record of a rotation, so an invalid one is none."""
     manager = Scripted({"A": "x", ROTATION_RECORD: record})
     delivery = manager.load(["A", ROTATION_RECORD], time.monotonic(), pytest.fail)
     assert (delivery.get("A"), delivery.get(ROTATION_RECORD)) == (SealedStr("x"), None)
 
 
-def test_unfinished_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_some_attempts_may_be_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """While too many attempts are without an answer, no further one is made: each has a connection."""
     monkeypatch.setattr(module, "_unfinished", [])
     monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)

@@ -32,7 +32,7 @@ UNTRUSTED = Failure("has a certificate that cannot be verified", "fix")
         ("https://[::1", False),
     ],
 )
-def test_insecure_addresses(address: str, *, expected: bool) -> None:
+def test_without_tls_only_the_loopback_interface_is_asked(address: str, *, expected: bool) -> None:
     """Without TLS, only servers on the loopback interface are asked."""
     assert is_insecure(address) is expected
 
@@ -50,7 +50,7 @@ def chained(inner: Exception, how: str) -> Exception:
 
 
 @pytest.mark.parametrize("how", ["cause", "context", "argument", "reason"])
-def test_errors_of_tls(tmp_path: Path, how: str) -> None:
+def test_the_reason_of_a_tls_error_is_found_wherever_it_is(tmp_path: Path, how: str) -> None:
     """The reason of an error of TLS is found wherever a client keeps it. A connection that was cut is temporary."""
     context = ssl.create_default_context()
     with pytest.raises(ssl.SSLError) as found:

@@ -96,7 +96,7 @@ def drift(fields: Fields, *, logged: bool = True) -> list[str]:
 class TestChanges:
     """Each step changes its own fields, and no other."""
 
-    def test_stage(self) -> None:
+    def test_stage_adds_a_next_key(self) -> None:
         """A new next key is added."""
         before = first()
         after = take("stage", before)
@@ -104,7 +104,7 @@ class TestChanges:
         assert after[NEXT] not in before.values()
         assert events(after) == ["staged"]
 
-    def test_promote(self) -> None:
+    def test_promote_moves_the_next_key_and_keeps_the_current_one(self) -> None:
         """The next key becomes current, and the current one previous until the end of the overlap, and then revoked."""
         before = take("stage", first())
         after = take("promote", before)
@@ -137,7 +137,7 @@ class TestChanges:
         assert not {PREVIOUS, UNTIL, NEXT} & {*after}
         assert after.get(REVOKED_FINGERPRINTS, "") == revoked.get(REVOKED_FINGERPRINTS, "")
 
-    def test_retire(self) -> None:
+    def test_retire_removes_the_previous_key(self) -> None:
         """The previous key and its deadline are removed. Its entry in the revocation list stays."""
         before = rotation("stage", "promote")
         after = take("retire", before, NOW + OVERLAP)
@@ -145,7 +145,7 @@ class TestChanges:
         assert {**after, ROTATION_RECORD: "", **gone} == {**before, ROTATION_RECORD: ""}
         assert events(after) == ["retired"]
 
-    def test_back(self) -> None:
+    def test_back_swaps_the_keys_again(self) -> None:
         """The previous key is current again, until its deadline. The current key is the next one."""
         before = rotation("stage", "promote")
         after = take("back", before, NOW + MINUTE)
@@ -159,13 +159,13 @@ class TestChanges:
         before = rotation("stage", "promote", fields=first() | {EXPIRES: marker(DAY)})
         assert take("back", before)[EXPIRES] == marker(DAY)
 
-    def test_promote_again(self) -> None:
+    def test_a_second_promotion_does_not_move_the_deadline(self) -> None:
         """After `back`, the deadline of the first promotion stays, and the list gets no second entry."""
         once = rotation("stage", "promote")
         again = take("promote", take("back", once, NOW + MINUTE), NOW + DAY)
         assert {**again, EXPIRES: "", ROTATION_RECORD: ""} == {**once, EXPIRES: "", ROTATION_RECORD: ""}
 
-    def test_replace(self) -> None:
+    def test_replace_leaves_one_new_key_and_revokes_the_old_one(self) -> None:
         """In an emergency, a new key is the only one, and the old current key is revoked at once."""
         before = rotation("stage", "promote", "stage")
         after = take("replace", before)
@@ -177,7 +177,7 @@ class TestChanges:
         assert events(after) == ["revoked", "rotation-incomplete"]
         assert step_rules.last_steps(after)[POLICY.name].records[0].fingerprint == old
 
-    def test_replace_an_invalid_key(self) -> None:
+    def test_an_invalid_key_is_replaced_and_not_revoked(self) -> None:
         """An invalid key has no fingerprint, so it is replaced and not revoked."""
         after = take("replace", first() | {V1: "changeme"})
         assert REVOKED_FINGERPRINTS not in after
@@ -199,7 +199,7 @@ class TestChanges:
             assert stored_keys(POLICY, fields).step is None
             assert events(take("stage", fields)) == ["staged"]
 
-    def test_one_invalid_record(self) -> None:
+    def test_an_invalid_record_does_not_hide_another_one(self) -> None:
         """An invalid record of one secret does not hide that of another one."""
         text = rotation("stage")[ROTATION_RECORD]
         assert [*step_rules.last_steps({ROTATION_RECORD: text[:-1] + ',"secret_v2.key":{}}'})] == [POLICY.name]
@@ -212,36 +212,36 @@ class TestIsDone:
         "names",
         [("stage",), ("stage", "promote"), ("stage", "promote", "retire"), ("stage", "promote", "back"), ("replace",)],
     )
-    def test_after_the_step(self, names: tuple[StepName, ...]) -> None:
+    def test_a_step_is_done_after_it(self, names: tuple[StepName, ...]) -> None:
         """A step is done after it, and not before it."""
         before = rotation(*names[:-1])
         assert not is_done(names[-1], before) or names[-1] == "retire"
         assert is_done(names[-1], take(names[-1], before))
 
-    def test_another_rotation(self) -> None:
+    def test_a_step_of_the_next_rotation_is_not_done(self) -> None:
         """A step of the next rotation is not done."""
         fields = rotation("stage", "promote", "stage")
         assert not is_done("promote", fields)
         assert not is_done("replace", rotation("stage", "promote"))
 
-    def test_a_key_that_was_changed_by_hand(self) -> None:
+    def test_a_record_of_another_key_says_nothing(self) -> None:
         """A record of another key says nothing."""
         assert not is_done("promote", rotation("stage", "promote") | good_keys())
 
-    def test_another_emergency(self) -> None:
+    def test_after_an_hour_it_is_another_emergency(self) -> None:
         """After an hour, the same emergency command replaces the key again."""
         fields = rotation("replace")
         assert is_done("replace", fields, NOW + MIN_AGE - MINUTE)
         assert not is_done("replace", fields, NOW + MIN_AGE)
         assert not is_done("replace", fields, NOW - DAY)  # that clock was ahead
 
-    def test_a_next_key_that_is_current(self) -> None:
+    def test_a_next_key_that_is_also_current_is_none(self) -> None:
         """A next key that is also the current one is a leftover of a promotion by hand."""
         fields = first()
         assert not is_done("stage", fields | {NEXT: fields[V1]})
         assert stored_keys(POLICY, fields | {V1: "changeme", NEXT: "changeme"}).filled == {"current"}
 
-    def test_an_invalid_next_key(self) -> None:
+    def test_an_invalid_next_key_is_replaced(self) -> None:
         """An invalid next key is there, and `stage` replaces it."""
         fields = first() | {V1: "changeme", NEXT: "password"}
         assert "next" in stored_keys(POLICY, fields).filled
@@ -251,7 +251,7 @@ class TestIsDone:
 class TestObstacles:
     """When a step is not allowed, or not yet."""
 
-    def test_an_hour(self) -> None:
+    def test_a_next_key_waits_for_an_hour(self) -> None:
         """A next key is promoted when it has been in the manager for an hour, or with --now."""
         fields = rotation("stage")
         assert refusals("promote", fields, NOW + MIN_AGE - MINUTE) == [
@@ -260,28 +260,28 @@ class TestObstacles:
         assert refusals("promote", fields, NOW + MIN_AGE) == []
         assert refusals("promote", fields, is_now=True) == []
 
-    def test_a_next_key_without_a_record(self) -> None:
+    def test_a_next_key_without_a_record_is_as_old_as_its_version(self) -> None:
         """A next key that was stored by hand is as old as the version; unknown is too young."""
         fields = rotation("stage") | {NEXT: good_keys()[V1]}
         for written_at, number in ((NOW - MIN_AGE, 0), (NOW - MIN_AGE + MINUTE, 1), (None, 1)):
             keys = stored_keys(POLICY, fields, written_at)
             assert len([*step_rules.obstacles("promote", POLICY, keys, NOW, is_now=False)]) == number
 
-    def test_the_time_of_the_manager(self) -> None:
+    def test_the_time_of_the_manager_counts(self) -> None:
         """The time of the version counts, also for a key that was restored; unless another secret's step made it."""
         fields, later = rotation("stage"), NOW + DAY
         assert stored_keys(POLICY, fields, later).staged_at == later
         both = step_rules.with_step(fields, OTHER, of_other(fields, later))
         assert stored_keys(POLICY, both, later).staged_at == NOW
 
-    def test_a_next_key_that_was_previous(self) -> None:
+    def test_the_previous_key_is_not_promoted(self) -> None:
         """The previous key does not become current as a next key."""
         fields = rotation("stage", "promote")
         what = "the next key of secret.key is its previous key"
         assert what in refusals("promote", fields | {NEXT: fields[PREVIOUS]}, is_now=True)
 
     @pytest.mark.parametrize("step", ["promote", "retire"])
-    def test_an_invalid_deadline(self, step: StepName) -> None:
+    def test_a_previous_key_without_a_valid_deadline_stays(self, step: StepName) -> None:
         """A previous key whose deadline cannot be read is not removed, unless with --now."""
         for until in ("", "11.12.2026"):
             fields = rotation("stage", "promote", "stage") | {UNTIL: until}
@@ -289,12 +289,12 @@ class TestObstacles:
             assert refusals(step, fields, NOW + DAY) == what
             assert refusals(step, fields, NOW + DAY, is_now=True) == []
 
-    def test_without_a_next_key(self) -> None:
+    def test_nothing_is_promoted_without_a_next_key(self) -> None:
         """Without a next key, nothing is promoted, also with --now."""
         assert "secret.key has no next key" in refusals("promote", first(), is_now=True)
 
     @pytest.mark.parametrize("step", ["promote", "retire"])
-    def test_a_previous_key_that_still_verifies(self, step: StepName) -> None:
+    def test_a_previous_key_stays_until_its_deadline(self, step: StepName) -> None:
         """A previous key stays until its deadline, or until --now."""
         fields = rotation("stage", "promote", "stage")
         end = stored_keys(POLICY, fields).slots.previous_until
@@ -304,7 +304,7 @@ class TestObstacles:
         assert refusals(step, fields, end) == []
         assert refusals(step, fields, end - MINUTE, is_now=True) == []
 
-    def test_back(self) -> None:
+    def test_back_needs_a_promotion_as_the_last_step(self) -> None:
         """`back` needs the promotion as the last step, and a previous key that still verifies."""
         fields = rotation("stage", "promote")
         nothing = "secret.key has no previous key that still verifies"
@@ -320,11 +320,11 @@ class TestObstacles:
         assert refusals("back", by_hand, is_now=True) == []
 
     @pytest.mark.parametrize("step", ["stage", "promote", "back", "replace"])
-    def test_a_secret_that_is_not_there(self, step: StepName) -> None:
+    def test_a_secret_of_another_manager_gets_no_key(self, step: StepName) -> None:
         """A secret that another manager has gets no key here."""
         assert refusals(step, {}, is_now=True)[0] == "there is no current key of secret.key"
 
-    def test_none(self) -> None:
+    def test_stage_and_replace_are_always_allowed(self) -> None:
         """`stage` and an emergency are always allowed."""
         fields = rotation("stage", "promote", "stage")
         assert refusals("stage", fields) == refusals("replace", fields) == []
@@ -339,14 +339,14 @@ class TestFleet:
         """Return a fleet whose instance has the next key of the manager."""
         return fleet(instance(use(Slots(fingerprint_of(fields[V1]), fingerprint_of(fields[NEXT])), MINUTE)))
 
-    def test_promote(self) -> None:
+    def test_evidence_replaces_the_hour(self) -> None:
         """If every instance has the next key, no hour is needed."""
         fields = rotation("stage")
         assert refusals("promote", fields, fleet=self.ready(fields)) == []
         signing = instance(use(Slots(fingerprint_of(fields[NEXT])), MINUTE))
         assert refusals("promote", fields, fleet=fleet(signing)) == []
 
-    def test_promote_too_early(self) -> None:
+    def test_an_instance_without_the_next_key_is_named(self) -> None:
         """If one does not, the hour does not help, and its name is shown. `--now` does not ask for evidence."""
         fields = rotation("stage")
         old = fingerprint_of(fields[V1])
@@ -357,7 +357,7 @@ class TestFleet:
         assert refusals("promote", fields, NOW + 2 * timedelta(hours=1), fleet=later) == [why]
         assert refusals("promote", fields, is_now=True, fleet=behind) == []
 
-    def test_retire(self) -> None:
+    def test_every_instance_must_sign_with_the_current_key(self) -> None:
         """After the deadline, every instance must sign with the current key. `--now` does not ask for evidence."""
         fields = rotation("stage", "promote")
         end, current = NOW + OVERLAP, fingerprint_of(fields[V1])
@@ -369,7 +369,7 @@ class TestFleet:
         assert refusals("retire", fields, end, is_now=True, fleet=behind) == []
         assert refusals("retire", fields, end - MINUTE, fleet=moved) != []  # evidence does not end the overlap
 
-    def test_old_evidence(self) -> None:
+    def test_evidence_gets_older_until_the_step(self) -> None:
         """Evidence gets older between `fleet status` and the step."""
         fields = rotation("stage")
         seconds = MAX_AGE - MAX_SKEW - 60
@@ -377,7 +377,7 @@ class TestFleet:
         (why,) = refusals("promote", fields, NOW + timedelta(seconds=seconds + 1), fleet=self.ready(fields))
         assert why.startswith(f"{self.MIXED} promote: api/web-1 (unknown: ")
 
-    def test_another_fleet(self) -> None:
+    def test_another_fleet_proves_nothing(self) -> None:
         """A fleet of another secret, or an incomplete one, proves nothing."""
         fields = rotation("stage")
         of_other = fleet(replace(instance(use(Slots(fingerprint_of(fields[NEXT])), MINUTE)), secrets=[OTHER]))
@@ -386,11 +386,11 @@ class TestFleet:
             assert refusals("promote", fields, fleet=each) == [what]
         assert refusals("promote", fields, fleet=replace(self.ready(fields), complete=False)) != []
 
-    def test_without_a_next_key(self) -> None:
+    def test_instances_are_not_asked_for_no_key(self) -> None:
         """Without a next key, instances are not asked for it."""
         assert refusals("promote", first(), fleet=fleet()) == refusals("promote", first(), is_now=True)
 
-    def test_many(self) -> None:
+    def test_the_first_of_many_instances_are_named(self) -> None:
         """Of many instances, the first ones are named."""
         many = fleet(*(instance(who=("api", f"web-{number}")) for number in range(12)))
         (why,) = refusals("promote", rotation("stage"), fleet=many)
@@ -403,7 +403,7 @@ class TestDue:
     def due(self, fields: Fields, now: datetime = NOW, rotated_at: datetime | None = NOW) -> StepName | None:
         return step_rules.due(POLICY, stored_keys(POLICY, fields), rotated_at, now)
 
-    def test_a_rotation(self) -> None:
+    def test_each_step_of_a_rotation_is_due_in_turn(self) -> None:
         """A next key is promoted, and a previous key is retired after its deadline; nothing is due in between."""
         assert self.due(rotation("stage")) == "promote"
         assert self.due(rotation("stage", "promote")) is None
@@ -411,25 +411,25 @@ class TestDue:
         assert self.due(rotation("stage", "promote") | {UNTIL: "soon"}, NOW + OVERLAP) is None
         assert self.due(rotation("stage", "promote", "retire")) is None
 
-    def test_a_secret_that_is_not_there(self) -> None:
+    def test_nothing_is_due_for_a_secret_of_another_manager(self) -> None:
         """Nothing is due for a secret that another manager has."""
         assert self.due({}, rotated_at=None) is None
 
-    def test_after_back(self) -> None:
+    def test_an_undone_promotion_is_not_due_again(self) -> None:
         """A promotion that was undone is not done again by a job."""
         assert self.due(rotation("stage", "promote", "back"), NOW + DAY) is None
 
-    def test_without_an_overlap(self) -> None:
+    def test_nothing_is_due_without_an_overlap(self) -> None:
         """A secret without an overlap has no such steps."""
         policy = POLICY._replace(overlap=timedelta(0))
         assert step_rules.due(policy, stored_keys(POLICY, first()), None, NOW) is None
 
-    def test_the_marker(self) -> None:
+    def test_a_rotation_is_due_when_the_expiry_is_near(self) -> None:
         """A rotation begins when the expiry is near enough for its warning."""
         for ahead, due in ((POLICY.warn_before + MINUTE, None), (POLICY.warn_before, "stage"), (-DAY, "stage")):
             assert self.due(first() | {EXPIRES: marker(ahead)}) == due
 
-    def test_no_marker(self) -> None:
+    def test_without_a_marker_the_record_counts(self) -> None:
         """Without a marker, the date of the record counts; without a record, a rotation is due."""
         begins = NOW + POLICY.cadence - POLICY.warn_before
         assert self.due(first(), begins - MINUTE) is None
@@ -455,7 +455,7 @@ class TestUnfinishedStep:
     )
 
     @pytest.mark.parametrize("names", STEPS)
-    def test_the_same_step(self, names: tuple[StepName, ...]) -> None:
+    def test_the_version_of_the_same_step_is_used_for_some_minutes(self, names: tuple[StepName, ...]) -> None:
         """The version of the same step is used for some minutes."""
         fields = rotation(*names[:-1])
         unfinished = take(names[-1], fields)
@@ -468,14 +468,14 @@ class TestUnfinishedStep:
         "change",
         [{"OTHER": "changed"}, {"MORE": "x"}, {V2: ""}, {REVOKED_FINGERPRINTS: f"sgfp1:{'0' * 32}"}, {V1: None}],
     )
-    def test_after_another_write(self, names: tuple[StepName, ...], change: Fields) -> None:
+    def test_a_version_that_lacks_a_later_change_is_not_used(self, names: tuple[StepName, ...], change: Fields) -> None:
         """A version that lacks a later change of anything is not used."""
         fields = rotation(*names[:-1])
         unfinished = take(names[-1], fields)
         new = {name: good_keys()[V1] if value is None else value for name, value in change.items()}
         assert not continues(names[-1], unfinished, {**fields, **new})
 
-    def test_another_step(self) -> None:
+    def test_a_version_of_another_step_is_not_used(self) -> None:
         """A version of another step, of another secret or without a record is not used."""
         fields = first()
         unfinished = take("stage", fields)
@@ -484,7 +484,7 @@ class TestUnfinishedStep:
         assert not continues("stage", without, fields)
         assert not continues("stage", unfinished, unfinished)
 
-    def test_another_secret(self) -> None:
+    def test_a_version_that_lacks_a_step_of_another_secret_is_not_used(self) -> None:
         """A version that lacks the later step of another secret is not used."""
         fields = first()
         unfinished = take("stage", fields)
@@ -495,7 +495,7 @@ class TestUnfinishedStep:
 class TestUnrecorded:
     """Which records the operations log lacks."""
 
-    def test_the_same_step(self) -> None:
+    def test_a_record_of_the_same_step_is_known(self) -> None:
         """A record in the log is that of the step, also when the rotation was completed in the meantime."""
         step = stored_keys(POLICY, rotation("stage", "promote")).step
         assert step is not None
@@ -514,7 +514,7 @@ class TestUnrecorded:
             {"replaced": None},
         ],
     )
-    def test_another_one(self, other: dict[str, Any]) -> None:
+    def test_a_record_of_something_else_is_another_one(self, other: dict[str, Any]) -> None:
         """An earlier record, and one of something else, is another step."""
         step = stored_keys(POLICY, rotation("stage", "promote")).step
         assert step is not None
@@ -524,13 +524,13 @@ class TestUnrecorded:
 class TestDrift:
     """What the manager has, against what is recorded."""
 
-    def test_none(self) -> None:
+    def test_after_a_step_there_is_none(self) -> None:
         """A manager is as its last step has left it."""
         for names in TestUnfinishedStep.STEPS:
             assert drift(rotation(*names)) == []
         assert drift(first()) == []
 
-    def test_a_step_that_is_not_in_the_log(self) -> None:
+    def test_a_step_that_the_log_lacks_is_recorded_by_its_command(self) -> None:
         """The fix is the command of that step, which only records it."""
         assert drift(rotation("stage"), logged=False) == [
             f"{SOURCE} has a step that the operations log does not have: staged at {iso_utc(NOW)}"
@@ -550,7 +550,9 @@ class TestDrift:
             (("replace",), V1, "replaced", "if this was meant, run rotate record"),
         ],
     )
-    def test_a_change_by_hand(self, names: tuple[StepName, ...], variable: str, done: str, fix: str) -> None:
+    def test_a_key_that_was_changed_by_hand_is_drift(
+        self, names: tuple[StepName, ...], variable: str, done: str, fix: str
+    ) -> None:
         """A key that is not that of the last step was changed by somebody. `rotate record` accepts a current key."""
         before, fields = rotation(*names[:-1]), rotation(*names)
         if names[-1] == "retire":
@@ -564,7 +566,7 @@ class TestDrift:
         meant = rotated(NOW, keys.slots.current or "")
         assert variable != V1 or [*step_rules.drift(POLICY, keys, [*keys.step.records, meant], SOURCE)] == []
 
-    def test_a_current_key_that_was_changed_later(self) -> None:
+    def test_a_current_key_that_is_not_the_last_recorded_one_is_drift(self) -> None:
         """A current key that is not the last recorded one is drift, whatever the last step was."""
         fields = rotation("stage", "promote")
         promoted, fields = keys_records(fields), take("retire", fields, NOW + OVERLAP)
@@ -572,7 +574,7 @@ class TestDrift:
         (problem,) = step_rules.drift(POLICY, stored_keys(POLICY, fields), [*promoted, *keys_records(fields)], SOURCE)
         assert problem.message.startswith(f"{V1} was changed after the last step (retired at ")
 
-    def test_an_older_version(self) -> None:
+    def test_a_restored_version_is_drift(self) -> None:
         """A version that was restored is older than the log, which has later steps."""
         staged = rotation("stage")
         later = [*keys_records(staged), *keys_records(take("promote", staged, NOW + DAY))]
@@ -580,7 +582,7 @@ class TestDrift:
         step, log = f"staged at {iso_utc(NOW)}", f"rotation-incomplete at {iso_utc(NOW + DAY)}"
         assert problem.message == f"{SOURCE} is at an older step ({step}) than the log ({log})"
 
-    def test_a_key_that_is_not_recorded(self) -> None:
+    def test_without_a_step_the_current_key_must_be_recorded(self) -> None:
         """Without a step in the manager, its current key is one of the log, if the log has any."""
         fields = first()
         keys = stored_keys(POLICY, fields)
@@ -590,7 +592,7 @@ class TestDrift:
         assert problem.message == f"{V1} is not a recorded key; the last one is {other}"
 
 
-def test_keys_have_no_key() -> None:
+def test_stored_keys_have_no_key() -> None:
     """A record of the keys has fingerprints only; an invalid key has none."""
     fields = rotation("stage", "promote") | {NEXT: "changeme"}
     keys = stored_keys(POLICY, fields)

@@ -43,12 +43,12 @@ def store_of(**fields: object) -> Memory:
 class TestFetch:
     """What a reader gets."""
 
-    def test_the_fields(self) -> None:
+    def test_a_reader_gets_every_field(self) -> None:
         """A reader gets every field of the current version, of any type."""
         fields = {"A": "x", "B": [1, {"C": 2.5}], ROTATION_RECORD: "{}"}
         assert store_of(**fields).fetch([], 1) == fields
 
-    def test_a_failure(self) -> None:
+    def test_an_error_is_passed_on(self) -> None:
         """A failure is passed on."""
         assert failure_of(lambda: Memory(DENIED).fetch([], 1)) == DENIED
 
@@ -56,13 +56,13 @@ class TestFetch:
 class TestCurrent:
     """The current version, for a write."""
 
-    def test_the_fields(self) -> None:
+    def test_a_version_has_every_field(self) -> None:
         """A version has every field, sealed, and a failure is passed on."""
         current = store_of(A="x").current(1)
         assert (current.version, current.opened()) == ("1", {"A": "x"})
         assert failure_of(lambda: Memory(DENIED).current(1)) == DENIED
 
-    def test_a_field_that_cannot_be_written_again(self) -> None:
+    def test_a_field_that_is_nested_too_deeply_can_only_be_read(self) -> None:
         """A field that is nested too deeply is a failure, but not for a reader."""
         deep: list[object] = []
         for _ in range(100_000):
@@ -85,12 +85,12 @@ class TestCurrent:
         (None, None),
     ],
 )
-def test_the_time_of_a_manager(text: str | None, time: datetime | None) -> None:
+def test_the_time_of_a_manager_is_that_of_its_answer(text: str | None, time: datetime | None) -> None:
     """The time is that of the header `Date`, if it is valid and has a timezone."""
     assert time_of(text) == time
 
 
-def test_an_interrupted_write() -> None:
+def test_a_write_in_one_step_leaves_no_version() -> None:
     """A manager whose write is one step has no unfinished version."""
     assert store_of(A="x").unfinished(1) is None
 
