@@ -48,7 +48,6 @@ EXIT_SECONDS: Final = 1.0
 
 _CGROUP: Final = "/proc/self/cgroup"
 _CONTAINER_FILES: Final = ("/.dockerenv", "/run/.containerenv")
-_FILE_MODE: Final = 0o640
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 _latest: Final[dict[str, _Heartbeat]] = {}
@@ -184,7 +183,7 @@ def _write_event(target: str, line: str) -> bool:
             return True
         _silence_at_exit()
         return False
-    descriptor = os.open(target, _FLAGS, _FILE_MODE)
+    descriptor = os.open(target, _FLAGS, 0o640)
     try:
         data = f"{line}\n".encode()
         return os.write(descriptor, data) == len(data)

@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 DEFAULT_MAX_AGE: Final = 900
 DEFAULT_MAX_SKEW: Final = 300
 """Both in seconds."""
-MAX_ROSTER_BYTES: Final = 1 << 22
 CONDITION: Final = "condition"
 WAIT: Final = "wait"
 """The mark of keys that an instance has probably given up. They count for a while."""
@@ -280,7 +279,7 @@ def _require_conditions(require: Sequence[Sequence[str]]) -> None:
 
 
 def _roster(path: str, declared: Iterable[str], secrets: Iterable[str], *, has_conditions: bool) -> Roster:
-    content = read_input("--roster", path, most=MAX_ROSTER_BYTES)
+    content = read_input("--roster", path, most=1 << 22)
     roster, invalid = parse_roster(content.decode("utf-8-sig", "replace"), declared)
     if invalid:
         fix = "write each instance once: the service, the instance, and names of declared secrets if not all"

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _SCOPES: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}
 """By `--staged` and `--git-history`."""
-MAX_KEYS_BYTES: Final = 1 << 16  # how much --keys-from reads
 
 
 def add(commands: Commands) -> None:
@@ -100,7 +99,7 @@ def _scan_places(
 
 def _keys_in(name: str) -> Sequence[SealedStr]:
     """Return the keys in the file of `--keys-from`."""
-    file = text_of(read_input("--keys-from", name, most=MAX_KEYS_BYTES))
+    file = text_of(read_input("--keys-from", name, most=1 << 16))
     unsound = [
         number for number, key in enumerate(file.lines, start=1) if not is_sound(key.get_secret_value(), LEAST_MATERIAL)
     ]

@@ -22,7 +22,6 @@ _COLLECTED_LINE: Final = re.compile(
     rb")(?P<object>\{.*)",
     re.DOTALL,
 )
-_NUMBER: Final = re.compile(r"-[0-9]+$")
 _TIMES: Final = ("__REALTIME_TIMESTAMP", "time", "timestamp", "@timestamp", "timegenerated", "date")
 """Their fields for the time at which they got it."""
 
@@ -95,7 +94,7 @@ def event_in(line: bytes) -> tuple[dict[str, Any], tuple[Any, Any], list[Any]]:
         service, instance = found["container"].decode(), found["pod"].decode()
     elif found["compose"]:
         instance = found["compose"].decode()
-        service = _NUMBER.sub("", instance)
+        service = re.sub(r"-[0-9]+$", "", instance)
     elif not found["prefix"] and (collector := _collector_of(outer)):
         instance, service = "/".join(_at(outer, each) for each in collector.instance), _at(outer, collector.service)
         service = service.removesuffix(".service") if collector.service.lower().endswith("unit") else service

@@ -47,7 +47,6 @@ _WATCHED: Final = (
     (Check.REVOKED, Severity.ALERT),
     (Check.EXPIRING, Severity.WARNING),
 )
-_KEY_STATES: Final = (State.PRESENT, State.EXPIRED)
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
@@ -57,7 +56,7 @@ def of_keys(statuses: Sequence[SecretStatus]) -> dict[str, Samples]:
         (each.secret, each.owner, slot, fingerprint or ""): 1.0
         for each in statuses
         for slot, fingerprint, exists in (
-            ("current", each.fingerprint, each.state in _KEY_STATES),
+            ("current", each.fingerprint, each.state in (State.PRESENT, State.EXPIRED)),
             ("next", each.next_fingerprint, each.next_fingerprint),
             ("previous", each.previous_fingerprint, each.previous_fingerprint),
         )

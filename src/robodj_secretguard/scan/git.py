@@ -38,7 +38,6 @@ _GIT_ENVIRONMENT: Final = {
 }
 # The path alone selects the repository, also in a hook.
 _WITHHELD: Final = ("ROBODJ_", "GIT_TRACE", "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX")
-_SAFE: Final = ("-c", "core.fsmonitor=false", "-c", "log.showSignature=false")
 _RAW: Final = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "-z")
 _COMMIT: Final = b"commit "
 
@@ -178,7 +177,7 @@ class Repository:
         with suppress(OSError):
             if program := shutil.which("git"):
                 return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
-                    ["git", "--no-pager", *_SAFE, *arguments],  # noqa: S607 - the next line selects which one
+                    ["git", "--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", *arguments],  # noqa: S607 - the next line selects which one
                     executable=os.path.abspath(program),  # found from the working directory, not the repository
                     cwd=_Unshown(self.top),
                     env=self._environment,

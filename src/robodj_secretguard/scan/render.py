@@ -31,15 +31,6 @@ _SCOPES: Final = {
     Scope.STAGED: "staged changes",
     Scope.HISTORY: "files and git's history",
 }
-_EXPOSED: Final = "Everybody who could read these places may have the key (policy section 4)."
-_STAGED: Final = "Nothing is committed yet. If the key was in any other place too, others may have it."
-_UNSTAGE: Final = (
-    "Remove it from the next commit (before the first commit: git rm --cached -- PATH):",
-    "git restore --staged -- PATH",
-)
-_UNTRACK: Final = ("Stop tracking the key file, and add it to .gitignore:", "git rm --cached -- PATH")
-_DELETE: Final = ("Delete the key from the places above. Copies of a git history keep it.",)
-_SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _SARIF_RULES: Final = {
     Rule.KNOWN_KEY: "The key of a declared secret is in a place where it must not be.",
     Rule.ASSIGNED_KEY: "The variable of a declared secret is set to a valid key.",
@@ -117,22 +108,21 @@ def _place(found: Found) -> str:
 def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> list[str]:
     if not scan.findings:
         return []
-    is_staged = scan.scope is Scope.STAGED
-    steps = [*_steps_for_keys(scan, policies, options)]
-    if is_staged:
-        steps.insert(0, _UNSTAGE)
-    if any(finding.rule is Rule.TRACKED_KEY_FILE for finding in scan.findings):
-        steps.append(_UNTRACK)
-    if not is_staged:
-        steps.append(_DELETE)
-    lines = ["", _STAGED if is_staged else _EXPOSED, "What to do:"]
-    for number, (step, *commands) in enumerate(steps, start=1):
+    where = "Everybody who could read these places may have the key (policy section 4)."
+    if scan.scope is Scope.STAGED:
+        where = "Nothing is committed yet. If the key was in any other place too, others may have it."
+    lines = ["", where, "What to do:"]
+    for number, (step, *commands) in enumerate(_steps(scan, policies, options), start=1):
         lines += [f"{number}. {step}", *(f"{COMMAND_INDENT}{words}" for words in commands)]
     return [*lines, ""]
 
 
-def _steps_for_keys(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Yield the steps that revoke and replace the keys, each with its commands."""
+def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield what to do about the findings, each step with its commands."""
+    is_staged = scan.scope is Scope.STAGED
+    if is_staged:
+        step = "Remove it from the next commit (before the first commit: git rm --cached -- PATH):"
+        yield (step, "git restore --staged -- PATH")
     listed = {key.fingerprint for key in scan.looked_for if LIST_SOURCE in key.known_by}
     keys = dict.fromkeys(finding.fingerprint for finding in scan.findings if finding.fingerprint)
     revoke = [
@@ -146,10 +136,14 @@ def _steps_for_keys(scan: Scan, policies: Iterable[SecretPolicy], options: Seque
         if key in listed:
             yield (f"{key} is already revoked. Make sure that nothing uses it.",)
     found = {finding.secret for finding in scan.findings}
-    urgency = () if scan.scope is Scope.STAGED else ("--emergency",)
+    urgency = () if is_staged else ("--emergency",)
     plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in policies if policy.name in found]
     if plans:
         yield ("Replace the key. This prints the steps:", *plans)
+    if any(finding.rule is Rule.TRACKED_KEY_FILE for finding in scan.findings):
+        yield ("Stop tracking the key file, and add it to .gitignore:", "git rm --cached -- PATH")
+    if not is_staged:
+        yield ("Delete the key from the places above. Copies of a git history keep it.",)
 
 
 def sarif(scan: Scan) -> dict[str, Any]:
@@ -171,7 +165,7 @@ def sarif(scan: Scan) -> dict[str, Any]:
         ],
         "results": [*map(_result, scan.findings, scan.as_dict()["findings"])],
     }
-    return {"$schema": _SARIF_SCHEMA, "version": "2.1.0", "runs": [run]}
+    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
 
 
 def _result(found: Found, fields: dict[str, Any]) -> dict[str, Any]:
