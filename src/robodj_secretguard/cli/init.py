@@ -9,7 +9,7 @@ import stat
 import sys
 import tomllib
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from robodj_secretguard.cli.options import add_command, directories_of_project
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
@@ -202,34 +202,41 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
         plan = plan_changes(file, model, is_named=project.model is not None)
     except OSError as error:
         fail(f"nothing was written: {reason(error)}")
-    to_write, to_paste = ([change for change in plan if change.action == action] for action in ("write", "paste"))
+    to_write = [change for change in plan if change.action == "write"]
     is_written = yes and bool(to_write)
     lines, stderr = [*_shown(plan)], list[str]()
     if is_written:
-        write(to_write)
+        write_files(to_write)
         module, _, name = model.partition(":")
         files = " \\\n        ".join(change.file for change in to_write)
         lines += _LEFT.format(module=module, name=name, files=files).splitlines()
     elif to_write:
         stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
-    elif not to_paste:
+    elif all(change.action == "keep" for change in plan):
         lines.append("Nothing to do: this project is set up.")
-    document = {
-        "kind": "init",
-        "written": is_written,
-        "changes": [
-            {"file": change.file, "is_new": change.is_new, "added": change.text.splitlines()} for change in to_write
-        ],
-        "kept": [change.file for change in plan if change.action == "keep"],
-        "by_hand": [{"file": change.file, "lines": change.text.splitlines()} for change in to_paste],
-    }
     return Result(
         EXIT_ALERTS if to_write and not is_written else EXIT_CLEAN,
         [*map(ascii_text, lines), "", MODEL],
-        lambda: document,
+        lambda: _as_document(plan, is_written=is_written),
         stderr,
         model={"name": ascii_text(model), "source": PYPROJECT} if is_written else None,
     )
+
+
+def _as_document(plan: Sequence[Change], *, is_written: bool) -> dict[str, Any]:
+    return {
+        "kind": "init",
+        "written": is_written,
+        "changes": [
+            {"file": change.file, "is_new": change.is_new, "added": change.text.splitlines()}
+            for change in plan
+            if change.action == "write"
+        ],
+        "kept": [change.file for change in plan if change.action == "keep"],
+        "by_hand": [
+            {"file": change.file, "lines": change.text.splitlines()} for change in plan if change.action == "paste"
+        ],
+    }
 
 
 def _settings_file(option: str | None, model: str | None) -> str | None:
@@ -374,7 +381,7 @@ def _require_directory(directory: str) -> None:
         raise_file_error(f"{directory} is not a directory, or it is a link; rename it")
 
 
-def write(changes: Iterable[Change]) -> None:
+def write_files(changes: Iterable[Change]) -> None:
     """Write the files, up to the first one that cannot be written. Others can write none of them."""
     written = list[str]()
     for change in changes:
