@@ -20,7 +20,6 @@ from robodj_secretguard.startup.readings import MAX_LIST_BYTES, Environment, Set
 from robodj_secretguard.startup.rules import (
     EARLIEST_CLOCK,
     MARKER_RULES,
-    RULES_OF_ALL,
     SECRET_RULES,
     SETUP_RULES,
     SLOT_RULES,
@@ -83,9 +82,9 @@ def problems(kind: Check, setup: Setup) -> list[Problem]:
 
 CHECKS_WITH_A_RULE = {
     check
-    for rules in (VALUE_RULES, SOUND_RULES, MARKER_RULES, SECRET_RULES, SLOT_RULES, RULES_OF_ALL, SETUP_RULES)
+    for rules in (VALUE_RULES, SOUND_RULES, MARKER_RULES, SECRET_RULES, SLOT_RULES, SETUP_RULES)
     for check, _ in rules
-}
+} | {Check.SHARED}
 
 
 class TestTables:

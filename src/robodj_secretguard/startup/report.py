@@ -12,7 +12,6 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.startup.rules import (
     MARKER_RULES,
-    RULES_OF_ALL,
     SECRET_RULES,
     SETUP_RULES,
     SLOT_RULES,
@@ -22,6 +21,7 @@ from robodj_secretguard.startup.rules import (
     Problem,
     Severity,
     State,
+    check_shared,
 )
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 JSON_SCHEMA: Final = 1
 """The version of each kind of document, unless the document has another `schema`."""
-ABOUT_ALL: Final = frozenset([check for check, _ in RULES_OF_ALL])
-"""The checks that compare secrets."""
 
 
 class Finding(Frozen):
@@ -232,10 +230,9 @@ def _report_of(readings: Sequence[Reading]) -> Report:
     setup = readings[0].setup
     findings = [finding(setup.policies, check, problem) for check, rule in SETUP_RULES for problem in rule(setup)]
     shared = set[str]()
-    for check, rule in RULES_OF_ALL:
-        for reading, problem, names in rule(readings):
-            findings.append(_finding_of(reading, check, problem))
-            shared |= {*names}
+    for reading, problem, names in check_shared(readings):
+        findings.append(_finding_of(reading, Check.SHARED, problem))
+        shared |= {*names}
     secrets = []
     for reading in readings:
         rules = SECRET_RULES if reading.marker is None else SECRET_RULES + MARKER_RULES
@@ -291,28 +288,24 @@ def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
 
 
 def _finding_of(reading: Reading, check: Check, problem: Problem) -> Finding:
-    return finding(reading.setup.policies, check, problem, reading.policy, reading.used.source, reading.slot)
+    source, slot = problem.source or reading.used.source, problem.slot or reading.slot
+    return finding(reading.setup.policies, check, problem._replace(source=source, slot=slot), reading.policy)
 
 
-def finding(  # noqa: PLR0917 - what it is about, in the order of the fields
-    policies: Iterable[SecretPolicy],
-    check: Check,
-    problem: Problem,
-    policy: SecretPolicy | None = None,
-    source: str = "none",
-    slot: Slot = "current",
+def finding(
+    policies: Iterable[SecretPolicy], check: Check, problem: Problem, policy: SecretPolicy | None = None
 ) -> Finding:
     """Return a finding about one secret, or about the set-up. All owners are responsible for the set-up."""
-    concerned = policies if policy is None else (policy,)
+    policy = policy or problem.policy
     return Finding(
         check=check,
         severity=problem.severity or check.severity,
         secret=policy.name if policy else None,
-        slot=slot if policy else None,
-        source=problem.source or source,
+        slot=(problem.slot or "current") if policy else None,
+        source=problem.source or "none",
         message=problem.message,
         remedy=problem.remedy,
-        owner=", ".join(dict.fromkeys(each.owner for each in concerned)),
+        owner=", ".join(dict.fromkeys(each.owner for each in ((policy,) if policy else policies))),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, Self, TypeAlias
 
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import NamedBy
+    from robodj_secretguard.startup.readings import NamedBy, Slot
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
@@ -144,12 +145,16 @@ class Problem(Frozen):
         remedy: what to do.
         source: where it was found; `None` for the source of the secret's value.
         severity: the severity, where it is not that of the check.
+        slot: which key of the secret it is about, where it is not the one that was checked.
+        policy: of a rule for the set-up: the secret that it is about.
     """
 
     message: str
     remedy: str
     source: str | None = None
     severity: Severity | None = None
+    slot: Slot | None = None
+    policy: SecretPolicy | None = None
 
 
 Problems: TypeAlias = "Iterator[Problem]"
@@ -245,13 +250,13 @@ def _swapped(reading: Reading, value: SealedStr) -> Problem | None:
     for other in reading.setup.policies:
         generator = other.generator
         if generator and other is not reading.policy and has_shape(value.get_secret_value(), generator):
-            end = reading.variable.removeprefix(reading.policy.variable)
-            theirs = other.variable + end if other.overlap else other.variable
+            end = reading.variable.removeprefix(reading.policy.variable) if other.overlap else ""
             origin = "(see an earlier version)" if reading.manager else "from the secret manager"
             return Problem(
                 f"{reading.used.location} looks like {other.name} ({generator.characters} characters); are the two"
                 " swapped?",
-                f"{_in_manager(reading.manager)}set {reading.variable} and {theirs}, each to its own value {origin}",
+                f"{_in_manager(reading.manager)}set {reading.variable} and {other.variable}{end}, each to its own value"
+                f" {origin}",
             )
     return None
 
@@ -305,13 +310,12 @@ def _check_revoked(reading: Reading) -> Problems:
 
 def _revoked_from(reading: Reading) -> datetime | None:
     """Return the instant from which a key is revoked; `None` for a value that is not on the list, or not a key."""
-    revocation = reading.setup.revocation
-    if not revocation.entries or reading.policy.is_opaque or reading.key is None:
+    if not reading.setup.revocation.entries or reading.policy.is_opaque or reading.key is None:
         return None
-    return revocation.begin(fingerprint(reading.key))
+    return reading.setup.revocation.begin(fingerprint(reading.key))
 
 
-def _check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
+def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
     """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
     accepted = [slot for reading in readings for slot in (reading, *reading.slots) if not slot.is_past]
     keys = [(slot, canonical(slot.value.get_secret_value())) for slot in accepted if slot.value is not None]
@@ -325,8 +329,10 @@ def _check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Proble
         others = [(other, text) for other, text in earlier if other.policy is not reading.policy]
         shared = [other for other, text in others if _are_same(reading, key, other, text)]
         if shared:
-            names = " and ".join(secret.variable for secret in (reading, *shared))
-            problem = Problem(f"{names} are equal, or one contains the other", _how_to_separate([reading, *shared]))
+            problem = Problem(
+                f"{' and '.join(each.variable for each in (reading, *shared))} are equal, or one contains the other",
+                _how_to_separate([reading, *shared]),
+            )
             yield reading, problem, [other.policy.name for other in shared]
         earlier.append((reading, key))
 
@@ -338,8 +344,10 @@ def _how_to_separate(readings: Sequence[Reading]) -> str:
     manager = readings[0].manager
     if manager and all(reading.manager == manager for reading in readings):
         return f"in {manager}, set each to its own value (see an earlier version); if they were always equal, {rotate}"
-    compare = "compare them with the secret manager, and set each to its own value"
-    return f"{compare}; if the manager has equal values, {rotate}"
+    return (
+        "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
+        f" {rotate}"
+    )
 
 
 def _are_same(one: Reading, key: str, other: Reading, other_key: str) -> bool:
@@ -404,9 +412,9 @@ def _check_expiring(reading: Reading) -> Problems:
     # Temporary keys have another finding.
     if instant is not None and instant - setup.now <= policy.warn_before and not setup.ephemeral:
         days = -((setup.now - instant) // timedelta(days=1))
-        within = f"within {days} day{'s' if days > 1 else ''}"
         yield Problem(
-            f"the key expires at {iso_utc(instant)}, {within} ({policy.expiry_variable})",
+            f"the key expires at {iso_utc(instant)}, within {days} day{'s' if days > 1 else ''}"
+            f" ({policy.expiry_variable})",
             f"before then, {_how_to_rotate(policy)}",
         )
 
@@ -444,8 +452,11 @@ def _check_previous_until(reading: Reading) -> Problems:
     elif now >= EARLIEST_CLOCK and instant - now > overlap + CADENCE_GRACE:
         yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", remedy)
     elif (begin := _revoked_from(reading)) and now < begin < instant:
-        message = f"{until} is later than {iso_utc(begin)}, when the key is revoked"
-        yield Problem(message, f"{there}set {until}={iso_utc(begin)}", severity=Severity.WARNING)
+        yield Problem(
+            f"{until} is later than {iso_utc(begin)}, when the key is revoked",
+            f"{there}set {until}={iso_utc(begin)}",
+            severity=Severity.WARNING,
+        )
 
 
 def _in_words(duration: timedelta) -> str:
@@ -463,16 +474,20 @@ def _check_previous_past(reading: Reading) -> Problems:
         )
 
 
-def _check_slots_equal(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
+def _check_slots_equal(reading: Reading) -> Problems:
     """Yield each slot that has the key of another slot. A value that is not a key has another finding."""
-    for reading in [reading for reading in readings if reading.slots]:
-        accepted = (slot for slot in (reading, *reading.slots) if not slot.is_past)
-        keys = [(slot, canonical(key.get_secret_value())) for slot in accepted if (key := slot.key)]
-        for (earlier, one), (later, other) in combinations(keys, 2):
-            if one == other:
-                has_it = f"{_how_to_remove(later)}: {earlier.variable} has the key already"
-                remedy = _how_to_set(later) if later.slot == "previous" else has_it
-                yield later, Problem(f"{later.variable} and {earlier.variable} have the same value", remedy), []
+    accepted = (slot for slot in (reading, *reading.slots) if reading.slots and not slot.is_past)
+    keys = [(slot, canonical(key.get_secret_value())) for slot in accepted if (key := slot.key)]
+    for (earlier, one), (later, other) in combinations(keys, 2):
+        if one == other:
+            yield Problem(
+                f"{later.variable} and {earlier.variable} have the same value",
+                _how_to_set(later)
+                if later.slot == "previous"
+                else f"{_how_to_remove(later)}: {earlier.variable} has the key already",
+                later.used.source,
+                slot=later.slot,
+            )
 
 
 def _check_file_fallback(reading: Reading) -> Problems:
@@ -498,19 +513,12 @@ def _check_file_permissions(reading: Reading) -> Problems:
         )
 
 
-def _check_file_present(reading: Reading) -> Problems:
-    yield from _unused_files(reading, "fallback files are off", is_off=True)
-
-
-def _check_file_stale(reading: Reading) -> Problems:
-    yield from _unused_files(reading, f"{reading.used.location} is used", is_off=False)
-
-
-def _unused_files(reading: Reading, why: str, *, is_off: bool) -> Problems:
+def _check_unused_files(reading: Reading, *, is_off: bool) -> Problems:
     files = [(offer, offer.file) for offer in reading.offers if offer.file is not None and offer.is_off is is_off]
     for offer, file in files:
         if offer is not reading.used and holds_key_material(file, is_opaque=reading.policy.is_opaque):
             content = "may have a key (it cannot be read)" if file.unreadable else "has a key"
+            why = "fallback files are off" if is_off else f"{reading.used.location} is used"
             remedy = "delete {}" if file.unreadable == (NOT_REGULAR,) else _STORE
             yield Problem(f"{offer.location} {content}, but {why}", remedy.format(offer.location), offer.source)
 
@@ -525,32 +533,27 @@ def holds_key_material(file: TextFile, *, is_opaque: bool = False) -> bool:
     return bool(file.unreadable) or not all(is_placeholder(line, is_opaque=is_opaque) for line in lines)
 
 
-def _check_near_miss(reading: Reading) -> Problems:
-    yield from _misspelled_variables(reading.setup, reading.policy)
+def _check_misnamed_file(reading: Reading) -> Problems:
     for offer in reading.offers:
         if offer.file is not None and offer.file.misnamed:
             yield from _misnamed_file(reading.setup, reading.policy.file, _STORE, Severity.WARNING)
 
 
-def _check_setup_names(setup: Setup) -> Problems:
-    yield from _misspelled_variables(setup, None)
+def _check_near_miss(setup: Setup) -> Problems:
+    for miss in setup.near_misses:
+        name, meant = miss.name, miss.meant
+        yield Problem(
+            f"{name} is not read; did you mean {meant.name}?"
+            if name
+            else f"a variable that looks like {meant.name} is not read",
+            _how_to_rename(miss),
+            miss.manager or "environment",
+            None if meant.loosens else Severity.WARNING,
+            policy=meant.policy,
+        )
     if any(file.misnamed for file in setup.lists):
         where = shown_path(REVOKED_FILE, setup.directory_named_by)
         yield from _misnamed_file(setup, REVOKED_FILE, f"add its lines to {where}, then delete {{}}", None)
-
-
-def _misspelled_variables(setup: Setup, policy: SecretPolicy | None) -> Problems:
-    for miss in setup.near_misses:
-        name, meant = miss.name, miss.meant
-        if meant.policy is policy:
-            yield Problem(
-                f"{name} is not read; did you mean {meant.name}?"
-                if name
-                else f"a variable that looks like {meant.name} is not read",
-                _how_to_rename(miss),
-                miss.manager or "environment",
-                None if meant.loosens else Severity.WARNING,
-            )
 
 
 def _how_to_rename(miss: NearMiss) -> str:
@@ -568,8 +571,10 @@ def _how_to_rename(miss: NearMiss) -> str:
     elif meant == EPHEMERAL:
         remedy = f"unset {name} (exec --ephemeral makes temporary keys)"
     elif name == f"{meant}_FILE":
-        use = "to the content of the file that it named (or use exec --from directory:PATH)"
-        remedy = f"{unset} {name}, and set {meant} {use}"
+        remedy = (
+            f"{unset} {name}, and set {meant} to the content of the file that it named"
+            " (or use exec --from directory:PATH)"
+        )
     else:
         remedy = f"rename {name} to {meant}"
     if miss.manager:
@@ -591,19 +596,30 @@ def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | No
     """Yield the problem of a file to which an editor added `.txt`."""
     if f"{file}.txt" not in {policy.file for policy in setup.policies}:
         where = shown_path(f"{file}.txt", setup.directory_named_by)
-        message = f"{where} is not read; did you mean {within_config_dir(file)}?"
-        yield Problem(message, remedy.format(where), f"file:{file}", severity)
+        yield Problem(
+            f"{where} is not read; did you mean {within_config_dir(file)}?",
+            remedy.format(where),
+            f"file:{file}",
+            severity,
+        )
 
 
 def _check_setting(setup: Setup) -> Problems:
     for name in setup.unknown_switches:
         protect, who_may = _PROTECTIVE[name]
-        message = f"{name} has an invalid value, so fallback files are off until it is corrected"
-        yield Problem(message, f"{protect} ({who_may})", "environment")
+        yield Problem(
+            f"{name} has an invalid value, so fallback files are off until it is corrected",
+            f"{protect} ({who_may})",
+            "environment",
+        )
     yield from unusable_directories(setup)
     for name in setup.event_faults:
-        remedy = f"set {name} to {_EVENT_VALUES[name]}, or unset it"
-        yield Problem(f"{name} has an invalid value, and is ignored", remedy, "environment", Severity.WARNING)
+        yield Problem(
+            f"{name} has an invalid value, and is ignored",
+            f"set {name} to {_EVENT_VALUES[name]}, or unset it",
+            "environment",
+            Severity.WARNING,
+        )
 
 
 _EVENT_VALUES: Final = {
@@ -643,13 +659,14 @@ def check_revocation_list(setup: Setup) -> Problems:
     """Yield what is wrong with the content of the revocation list, and who could have written it."""
     for number, (file, named_by, where) in enumerate(_lists(setup)):
         if faults := ("is a broken link",) if file.dangling else file.unsafe:
-            remedy = _how_to_restore(file, where, named_by)
-            yield Problem(f"{where} {_join_faults(faults)}", remedy, _SOURCE_OF_LISTS)
+            yield Problem(f"{where} {_join_faults(faults)}", _how_to_restore(file, where, named_by), _SOURCE_OF_LISTS)
         # An unusable directory has its own finding.
         if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
-            fault = f"{'empty' if file.exists else 'missing'}, and the model requires one"
-            remedy = f"restore {where} from version control"
-            yield Problem(f"the revocation list {where} is {fault}", remedy, _SOURCE_OF_LISTS)
+            yield Problem(
+                f"the revocation list {where} is {'empty' if file.exists else 'missing'}, and the model requires one",
+                f"restore {where} from version control",
+                _SOURCE_OF_LISTS,
+            )
         yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", _SOURCE_OF_LISTS)
     for source, entries in setup.added:
         origin = "the secret manager" if source == "environment" else "an earlier version"
@@ -677,8 +694,12 @@ def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin:
         first, more = ", ".join(map(str, numbers[:3])), len(numbers) - 3
         kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
         named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
-        keep = "keep the fingerprint, and an instant as @2027-01-31T09:00:00Z"
-        yield Problem(f"{named} of {where} {are}", f"correct {named} by the same entry in {origin}; {keep}", source)
+        yield Problem(
+            f"{named} of {where} {are}",
+            f"correct {named} by the same entry in {origin}; keep the fingerprint, and an instant as"
+            " @2027-01-31T09:00:00Z",
+            source,
+        )
 
 
 def check_list_owners(setup: Setup) -> Problems:
@@ -710,10 +731,16 @@ def _check_ephemeral(setup: Setup) -> Problems:
 def internal(error_type: str) -> Problem:
     """Return that a check itself failed, with an error of this type."""
     if error_type == "ValidationError":  # only validators of the host raise it
-        remedy = "correct the validators of the model; they run only on values that passed every check"
-        return Problem(f"a validator of the model failed ({error_type}), so nothing is verified", remedy, "none")
-    remedy = "check the arguments of guard() and the validators of the model; if they are right, report a bug"
-    return Problem(f"the check itself failed ({error_type}), so nothing is verified", remedy, "none")
+        return Problem(
+            f"a validator of the model failed ({error_type}), so nothing is verified",
+            "correct the validators of the model; they run only on values that passed every check",
+            "none",
+        )
+    return Problem(
+        f"the check itself failed ({error_type}), so nothing is verified",
+        "check the arguments of guard() and the validators of the model; if they are right, report a bug",
+        "none",
+    )
 
 
 VALUE_RULES: Final = (
@@ -735,10 +762,11 @@ MARKER_RULES: Final = (
 )
 """For each secret, as its current key, where its expiry marker is set."""
 SECRET_RULES: Final = (
-    (Check.FILE_PRESENT, _check_file_present),
-    (Check.NEAR_MISS, _check_near_miss),
+    (Check.FILE_PRESENT, partial(_check_unused_files, is_off=True)),
+    (Check.SLOTS_EQUAL, _check_slots_equal),
+    (Check.NEAR_MISS, _check_misnamed_file),
     (Check.FILE_FALLBACK, _check_file_fallback),
-    (Check.FILE_STALE, _check_file_stale),
+    (Check.FILE_STALE, partial(_check_unused_files, is_off=False)),
     (Check.FILE_PERMISSIONS, _check_file_permissions),
 )
 """For each secret, as its current key."""
@@ -748,15 +776,10 @@ SLOT_RULES: Final = (
     (Check.PREVIOUS_PAST, _check_previous_past),
 )
 """For the next and the previous key of a secret, where they are set."""
-RULES_OF_ALL: Final = (
-    (Check.SHARED, _check_shared),
-    (Check.SLOTS_EQUAL, _check_slots_equal),
-)
-"""For all secrets together. They yield each secret with its problem, and the names of the others that it concerns."""
 SETUP_RULES: Final = (
     (Check.SETTING, _check_setting),
     (Check.REVOCATION_LIST, check_revocation_list),
-    (Check.NEAR_MISS, _check_setup_names),
+    (Check.NEAR_MISS, _check_near_miss),
     (Check.EPHEMERAL, _check_ephemeral),
     (Check.FILE_PERMISSIONS, check_list_owners),
 )

@@ -26,7 +26,7 @@ from robodj_secretguard.startup.readings import (
     Reading,
     read,
 )
-from robodj_secretguard.startup.report import ABOUT_ALL, Finding, Judgement, Report, finding
+from robodj_secretguard.startup.report import Finding, Judgement, Report, finding
 from robodj_secretguard.startup.rules import Check, internal
 from robodj_secretguard.startup.variables import SETTINGS, VariablesRead, variables_read
 
@@ -291,7 +291,7 @@ def _refuse_alerts(secrets: SecretSettings, alerts: Sequence[Finding]) -> None:
     fields = {policy.name: field for field, policy in secrets.secret_policies.items()}
     first = dict[str, Finding]()
     for alert in alerts:
-        if alert.secret is None or alert.check in ABOUT_ALL:
+        if alert.secret is None or alert.check is Check.SHARED:
             raise _validation_error(secrets, [((), alert)])
         first.setdefault(fields[alert.secret], alert)
     if first:
