@@ -252,7 +252,7 @@ class TestObserved:
         """The checks of the latest refusal count. Everything else in an event's reasons is ignored."""
         pasted, refused = good_keys()[V1], partial(line, kind="refused")
         early = refused(at=NOW - MINUTE, checks=["secret.key: expired"])
-        late = refused(checks=[f"{pasted}: placeholder", "set-up: revocation-list", f"secret.key: {pasted}", 5])
+        late = refused(checks=[f"{pasted}: placeholder", "set-up: revocation-list", f"secret.key: {pasted}", "weak", 5])
         for lines in ([early, late], [late, early]):
             assert only(*lines).refused_checks == ["placeholder", "revocation-list"]
         assert only(refused(checks={"a": 1})).refused_checks == []

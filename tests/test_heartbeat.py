@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from robodj_secretguard import Report
 
 NAMED, INSTANCE, FILE, SECONDS = EVENT_SETTINGS
-MODEL = "robodj_secretguard.startup.settings:RuntimeSecrets"
+MODEL = "robodj_secretguard:RuntimeSecrets"
 FIELDS = (EVENT_KIND, "service", "instance", "started_at", "reported_at", "version", "model", "secrets")
 PAGE = (Path(__file__).parent.parent / "docs" / "logs.md").read_text(encoding="utf-8")
 FULL = Path("/dev/full")
@@ -438,6 +438,7 @@ class TestPipeline:
         configured(log := io.StringIO())
         (event,) = self.started(log)
         assert (event["event"], event["level"], event[EVENT_KIND]) == (EVENT_TEXTS["started"], "info", "started")
+        assert event["model"] == MODEL
         assert {*FIELDS} <= {*event}
 
     def test_a_logger(self) -> None:

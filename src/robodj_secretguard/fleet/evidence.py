@@ -111,8 +111,8 @@ def seconds_of(text: Any) -> float | None:
 
 def _checks_of(reasons: Any) -> tuple[Check, ...]:
     """Return the checks in reasons such as `secret.key: placeholder`."""
-    texts = [reason for reason in reasons if isinstance(reason, str)] if isinstance(reasons, list) else []
-    named = {text.rpartition(": ")[2] for text in texts}
+    texts = reasons if isinstance(reasons, list) else []
+    named = {text.rpartition(": ")[2] for text in texts if isinstance(text, str) and ": " in text}
     return tuple(check for check in Check if check in named)
 
 

@@ -436,3 +436,6 @@ class RuntimeSecrets(SecretSettings):
             overlap=timedelta(days=7),
         ),
     ]
+
+
+RuntimeSecrets.__module__ = "robodj_secretguard"  # as users import it: start events have this name
