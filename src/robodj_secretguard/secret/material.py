@@ -14,7 +14,7 @@ from robodj_secretguard.secret.policy import MIN_KEY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from robodj_secretguard.secret.policy import Generator, Material
+    from robodj_secretguard.secret.policy import Generator, Length, Material
     from robodj_secretguard.secret.sealed import SealedStr
 
 EXACT_LENGTH_FROM: Final = 16
@@ -180,10 +180,8 @@ def _is_encoded_text(text: str, *, is_opaque: bool) -> bool:
     size = len(data)
     for mark in _BYTE_ORDER_MARKS:
         data = data.removeprefix(mark)
-    try:
-        shown = data.replace(b"\0", b"").decode().strip()  # UTF-16 and UTF-32 have zeros between
-    except UnicodeDecodeError:
-        return False
+    # UTF-16 and UTF-32 have zeros between. A byte that is not UTF-8 becomes a surrogate, which is not printable.
+    shown = data.replace(b"\0", b"").decode(errors="surrogateescape").strip()
     if not shown or not all(each.isprintable() or each.isspace() for each in shown):
         return False
     if is_placeholder(shown, is_opaque=is_opaque):
@@ -212,7 +210,7 @@ def decoded(text: str) -> bytes:
         return b""
 
 
-_QUOTES: Final = frozenset("\"'")
+_QUOTES: Final = "\"'"
 NEWLINE: Final = "a newline at the end"
 BLANK: Final = "a blank at the beginning or end"
 QUOTES: Final = "quotes around it"
@@ -221,22 +219,9 @@ PADDING: Final = "= padding at the end"
 
 def format_defects(text: str, material: Material) -> list[str]:
     """Return the parts of a key that its format does not allow (policy section 6), from the outside to the inside."""
-    defects = []
-    core = text
-    if core.endswith(("\n", "\r")):
-        defects.append(NEWLINE)
-        core = core.rstrip("\r\n")
-    if core != core.strip():
-        defects.append(BLANK)
-        core = core.strip()
-    ends = core[:1] + core[-1:]
-    # A vendor's secret may have a quote or = in any place.
-    if core[1:] and ends in {'""', "''"} if material.is_opaque else not _QUOTES.isdisjoint(ends):
-        defects.append(QUOTES)
-        core = core[1:-1] if material.is_opaque else core.strip("\"'")
-    if core.endswith("=") and not material.is_opaque:
-        defects.append(PADDING)
-        core = core.rstrip("=")
+    core, defects = text, list[str]()
+    if material.is_opaque or not _BASE64URL.issuperset(text):  # most keys have no other character
+        core, defects = _without_wrapping(text, is_opaque=material.is_opaque)
     if not core:
         return [*defects, "nothing else"]
     if material.is_opaque:
@@ -247,11 +232,35 @@ def format_defects(text: str, material: Material) -> list[str]:
     hexadecimal = not material.is_opaque and is_hexadecimal(core)
     needed = material.hexadecimal if hexadecimal else material.base64url
     if not needed.accepts(len(core)):
-        kind = "hexadecimal digits" if hexadecimal else "characters"
-        length = f"{len(core)} {kind}, not {needed}"
-        fewest = min(EXACT_LENGTH_FROM, needed.minimum)
-        defects.append(length if len(core) >= EXACT_LENGTH_FROM else f"fewer than {fewest} characters")
+        defects.append(_wrong_length(len(core), needed, "hexadecimal digits" if hexadecimal else "characters"))
     return defects
+
+
+def _without_wrapping(text: str, *, is_opaque: bool) -> tuple[str, list[str]]:
+    """Return a key without newlines, blanks, quotes and padding around it, and which of them it has."""
+    defects = []
+    core = text.rstrip("\r\n")
+    if core != text:
+        defects.append(NEWLINE)
+    if core != core.strip():
+        defects.append(BLANK)
+        core = core.strip()
+    bare = core.strip(_QUOTES)
+    if is_opaque:  # a vendor's secret may have a quote or = in any place
+        bare = core[1:-1] if core[1:] and core[0] + core[-1] in {'""', "''"} else core
+    if bare != core:
+        defects.append(QUOTES)
+        core = bare
+    if core.endswith("=") and not is_opaque:
+        defects.append(PADDING)
+        core = core.rstrip("=")
+    return core, defects
+
+
+def _wrong_length(length: int, needed: Length, kind: str) -> str:
+    if length >= EXACT_LENGTH_FROM:
+        return f"{length} {kind}, not {needed}"
+    return f"fewer than {min(EXACT_LENGTH_FROM, needed.minimum)} characters"
 
 
 def has_shape(text: str, generator: Generator) -> bool:

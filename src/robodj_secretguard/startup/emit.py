@@ -35,6 +35,8 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
     plain: list[Event] = [(each.severity, each.text, {}) for each in report.findings]
     if refusal:
         plain.append((Severity.ALERT, refusal, {}))
+    if not plain:
+        return True
     if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard(): no endless recursion
         return _write_plainly(plain, "stderr", "stdout")
     _this_thread.is_emitting = True

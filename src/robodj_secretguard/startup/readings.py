@@ -89,9 +89,11 @@ DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """The largest size of a fallback file."""
 
+ABSENT: Final = "does not exist"
 WORKING_DIRECTORY_DELETED: Final = "cannot be found: the working directory was deleted"
 
-_UNKNOWN: Final = "unknown"
+_INVALID: Final = "invalid"
+"""The value of a switch that is neither true nor false. It counts as the one that protects more."""
 _SWITCHES: Final = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -124,11 +126,6 @@ class Offer(Frozen):
     is_off: bool = False
     manager: str = ""
     variables: Variables | None = None
-
-    @property
-    def value(self) -> SealedStr | None:
-        """The only line, if it may be used."""
-        return self.lines[0] if len(self.lines) == 1 and not self.faults else None
 
 
 NOTHING: Final = Offer("none", "")
@@ -187,15 +184,15 @@ class KeyFiles:
         self._named_by = named_by
         self._off = off
 
-    def read(self, file: str, most: int) -> TextFile:
+    def read(self, file: str) -> TextFile:
         """Return the content of a file that is declared below `config/`."""
         if self._directory is None:
             return NO_TEXT
-        return read_text_file(os.path.join(self._directory, within_config_dir(file)), most=most)
+        return read_text_file(os.path.join(self._directory, within_config_dir(file)), most=MAX_FILE_BYTES)
 
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret as an offer."""
-        file, where = self.read(policy.file, MAX_FILE_BYTES), shown_path(policy.file, self._named_by)
+        file, where = self.read(policy.file), shown_path(policy.file, self._named_by)
         if self._off:
             absent = f" ({self._off})"
         elif file.dangling:
@@ -336,6 +333,7 @@ class Reading(Frozen):
         expires_at: the instant of the marker, in UTC; `None` when there is no valid one.
         offers: the offer of each source, in the order in which the sources are asked.
         used: the first offer that delivers or refuses a value; `NOTHING` where there is none.
+        value: the value, if there is exactly one that may be used.
         key: the value if it may be a key: well-formed, and neither a placeholder nor weak. No rule about the value
             finds anything then.
         slot: the role of the key.
@@ -349,6 +347,7 @@ class Reading(Frozen):
     expires_at: datetime | None
     offers: tuple[Offer, ...]
     used: Offer
+    value: SealedStr | None
     key: SealedStr | None
     slot: Slot = "current"
     slots: tuple[Reading, ...] = ()
@@ -357,11 +356,6 @@ class Reading(Frozen):
     def found(self) -> bool:
         """Whether an allowed source delivers a value, valid or not."""
         return bool(self.used.lines) and not self.used.faults
-
-    @property
-    def value(self) -> SealedStr | None:
-        """The value, if there is exactly one."""
-        return self.used.value
 
     @property
     def manager(self) -> str:
@@ -390,22 +384,15 @@ def read(
 
     Ask `managers` first, then the environment, then the fallback files.
     """
-    directory, named_by = config_directory(environment, config_dir, model_setup)
-    fault = _directory_fault(directory)
-    model_directory = model_setup.config_dir if named_by != "model" else None
-    model_fault = "" if model_directory is None else _directory_fault(model_directory)
+    named, named_by = config_directory(environment, config_dir, model_setup)
+    named_by_model = None if named_by == "model" else model_setup.config_dir
+    fault, model_fault = _directory_fault(named), _directory_fault(named_by_model)
+    directory = None if fault else named
     switches = _switches(environment)
-    protected = bool(require_env_only) or switches[PROTECTED_ENV] in (True, _UNKNOWN)
+    protected = bool(require_env_only) or _is_protected(switches)
     files_off = protected or _are_files_off(switches, model_setup)
-    off = f"{'protected environment: ' if protected else ''}fallback files are not read" if files_off else ""
-    key_files = KeyFiles(directory if fault is None else None, named_by, off=off)
-    lists = [key_files.read(REVOKED_FILE, MAX_LIST_BYTES)]
-    if fault is None and not lists[0].exists:
-        foreign = foreign_owners(f"{directory}/{within_config_dir(REVOKED_FILE)}")
-        lists[0] = lists[0]._replace(foreign=foreign) if foreign else lists[0]
-    if model_directory and model_fault is None and not (fault is None and os.path.samefile(directory, model_directory)):
-        # The variable and the argument only add a list.
-        lists.append(KeyFiles(model_directory, "model", off=off).read(REVOKED_FILE, MAX_LIST_BYTES))
+    key_files = KeyFiles(directory, named_by, off=_why_off(protected=protected) if files_off else "")
+    lists = _read_lists(directory, None if model_fault else named_by_model)
     variables: dict[str, Variables] = {"environment": environment, **{each.name: each for each in managers}}
     added = tuple([(name, entries) for name, each in variables.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
     names = frozenset(environment.names())
@@ -414,17 +401,17 @@ def read(
         policies=tuple(policies),
         protected=protected,
         files_off=files_off,
-        unknown_switches=tuple([name for name, value in switches.items() if value == _UNKNOWN]),
+        unknown_switches=tuple([name for name, value in switches.items() if value == _INVALID]),
         event_faults=() if names.isdisjoint(EVENT_SETTINGS) else _event_faults(environment),
         directory_named_by=named_by,
-        directory_fault="does not exist" if fault == "" and named_by else fault or "",
-        model_directory_fault=model_fault or "",
+        directory_fault="" if fault == ABSENT and named_by is None else fault,
+        model_directory_fault="" if model_fault == ABSENT else model_fault,
         near_misses=(
             *variables_read.near_misses(names, is_set=environment.is_set, any_case=environment.distinguishes_case),
             *chain.from_iterable([each.near_misses(variables_read) for each in managers]),
         ),
         ephemeral=environment.is_set(EPHEMERAL),
-        lists=tuple(lists),
+        lists=lists,
         added=added,
         revocation=revocation_list(lists, added),
         list_required=model_setup.require_revocation_list,
@@ -444,10 +431,9 @@ def _reading(
     present = names if first.variables is None else {*first.variables.names()}
     has_slots = policy.overlap and not present.isdisjoint(policy.slot_variables)
     slots = tuple(_slots(policy, setup, variables, first.manager)) if has_slots else ()
-    key = _sound_value(used, policy)
-    return Reading(
-        policy, setup, policy.variable, marker, parse_marker(marker), offers, used, key, slot="current", slots=slots
-    )
+    value = used.lines[0] if len(used.lines) == 1 and not used.faults else None
+    key, expires_at = _sound(value, policy), parse_marker(marker)
+    return Reading(policy, setup, policy.variable, marker, expires_at, offers, used, value, key, "current", slots)
 
 
 def _is_offered(offer: Offer) -> bool:
@@ -455,27 +441,41 @@ def _is_offered(offer: Offer) -> bool:
     return not offer.is_off and bool(offer.lines or offer.faults or offer.variables)
 
 
-def _sound_value(offer: Offer, policy: SecretPolicy) -> SealedStr | None:
-    value = offer.value
-    return value if value and is_sound(value.get_secret_value(), policy.material) else None
+def _sound(value: SealedStr | None, policy: SecretPolicy) -> SealedStr | None:
+    return value if value is not None and is_sound(value.get_secret_value(), policy.material) else None
 
 
 def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: str) -> Iterator[Reading]:
     """Yield the reading of the next and of the previous key, where they or the deadline are set."""
-    coming, previous, until = policy.slot_variables
+    next_key, previous_key, until = policy.slot_variables
     marker = variables.get(until) or None
-    slots: tuple[tuple[str, Slot, SealedStr | None], ...] = ((coming, "next", None), (previous, "previous", marker))
+    slots: tuple[tuple[str, Slot, SealedStr | None], ...]
+    slots = ((next_key, "next", None), (previous_key, "previous", marker))
     for variable, slot, deadline in slots:
         value = variables.get(variable) or None
         offer = Offer(manager or "environment", variable, (value,) if value else (), manager=manager)
         if value or deadline:
             used, instant = offer if value else NOTHING, parse_marker(deadline)
-            key = _sound_value(used, policy)
-            yield Reading(policy, setup, variable, deadline, instant, (offer,), used, key, slot)
+            key = _sound(value, policy)
+            yield Reading(policy, setup, variable, deadline, instant, (offer,), used, value, key, slot, ())
 
 
-def _directory_fault(path: str) -> str | None:
-    """Return why a directory cannot be used: `None` where it can, empty where the path does not exist."""
+def _read_lists(directory: str | None, model_directory: str | None) -> tuple[TextFile, ...]:
+    """Read the revocation list of the config directory, and that of the model's directory, which always counts."""
+    path = os.path.join(directory or "", within_config_dir(REVOKED_FILE))
+    file = NO_TEXT if directory is None else read_text_file(path, most=MAX_LIST_BYTES)
+    if directory is not None and not file.exists and (foreign := foreign_owners(path)):
+        file = file._replace(foreign=foreign)
+    if model_directory is None or (directory is not None and os.path.samefile(directory, model_directory)):
+        return (file,)
+    path = os.path.join(model_directory, within_config_dir(REVOKED_FILE))
+    return file, read_text_file(path, most=MAX_LIST_BYTES)
+
+
+def _directory_fault(path: str | None) -> str:
+    """Return why a directory cannot be used; empty where it can, or where there is no path."""
+    if path is None:
+        return ""
     try:
         os.stat(path and f"{path}/.")  # fails where this user may not enter it
     except NotADirectoryError:
@@ -483,19 +483,18 @@ def _directory_fault(path: str) -> str | None:
     except PermissionError:
         return NOT_ALLOWED
     except FileNotFoundError:
-        return "is a broken link" if os.path.islink(path) else _working_directory_fault()
+        return "is a broken link" if os.path.islink(path) else _why_absent()
     except (OSError, ValueError):
         return CANNOT_BE_READ
-    return None
+    return ""
 
 
-def _working_directory_fault() -> str:
-    """Return the fault of a deleted working directory; empty where it exists."""
+def _why_absent() -> str:
     try:
         os.getcwd()
     except OSError:
         return WORKING_DIRECTORY_DELETED
-    return ""
+    return ABSENT
 
 
 def are_files_off(environment: Environment, model_setup: ModelSetup) -> bool:
@@ -504,16 +503,24 @@ def are_files_off(environment: Environment, model_setup: ModelSetup) -> bool:
 
 
 def _are_files_off(switches: Mapping[str, bool | str | None], model_setup: ModelSetup) -> bool:
-    if switches[PROTECTED_ENV] in (True, _UNKNOWN):
+    if _is_protected(switches):
         return True
     allowed = switches[ALLOW_FILE_SECRET_FALLBACK]
     return not model_setup.file_fallback if allowed is None else allowed is not True
 
 
+def _is_protected(switches: Mapping[str, bool | str | None]) -> bool:
+    return switches[PROTECTED_ENV] in (True, _INVALID)
+
+
+def _why_off(*, protected: bool) -> str:
+    return f"{'protected environment: ' if protected else ''}fallback files are not read"
+
+
 def _switches(environment: Environment) -> dict[str, bool | str | None]:
     """Return the value of each switch; `None` where it is unset."""
     return {
-        name: _SWITCHES.get(value.get_secret_value().lower(), _UNKNOWN) if (value := environment.get(name)) else None
+        name: _SWITCHES.get(value.get_secret_value().lower(), _INVALID) if (value := environment.get(name)) else None
         for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK)
     }
 

@@ -44,7 +44,14 @@ from robodj_secretguard.startup.readings import (
     shown_path,
     within_config_dir,
 )
-from robodj_secretguard.startup.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, NOT_REGULAR, OWNED, TextFile
+from robodj_secretguard.startup.textfile import (
+    BELOW_OWNED,
+    IN_OWNED,
+    NOT_ALLOWED,
+    NOT_REGULAR,
+    OWNED,
+    TextFile,
+)
 from robodj_secretguard.startup.variables import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
@@ -364,7 +371,7 @@ def _core_of(key: str) -> str:
 
 def _check_expired(reading: Reading) -> Problems:
     instant, policy = reading.expires_at, reading.policy
-    if reading.found and instant is not None and instant <= reading.setup.now:
+    if instant is not None and instant <= reading.setup.now and reading.found:
         yield Problem(
             f"the key expired at {iso_utc(instant)} ({policy.expiry_variable})",
             f"{_how_to_rotate(policy)} (a later date alone does not rotate the key)",
@@ -372,7 +379,7 @@ def _check_expired(reading: Reading) -> Problems:
 
 
 def _check_expiry_marker(reading: Reading) -> Problems:
-    if reading.found and reading.marker is not None and reading.expires_at is None:
+    if reading.marker is not None and reading.expires_at is None and reading.found:
         yield _invalid_instant(reading.policy.expiry_variable, reading.marker, "the expiry time", reading.manager)
 
 
@@ -391,7 +398,7 @@ _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time an
 
 def _check_clock(reading: Reading) -> Problems:
     now, policy = reading.setup.now, reading.policy
-    if reading.found and reading.marker is not None and now < EARLIEST_CLOCK:
+    if reading.marker is not None and now < EARLIEST_CLOCK and reading.found:
         name = policy.slot_variables[2] if reading.slot == "previous" else policy.expiry_variable
         yield Problem(
             f"the clock says {iso_utc(now)}, before this release: {name} cannot be checked",
@@ -402,7 +409,7 @@ def _check_clock(reading: Reading) -> Problems:
 def _expiry_ahead(reading: Reading) -> datetime | None:
     """Return when a valid key expires; `None` for an expired key, or where that is unknown."""
     instant = reading.expires_at
-    if reading.found and instant is not None and EARLIEST_CLOCK <= reading.setup.now < instant:
+    if instant is not None and EARLIEST_CLOCK <= reading.setup.now < instant and reading.found:
         return instant
     return None
 

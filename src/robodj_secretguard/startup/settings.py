@@ -125,14 +125,16 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             judgement = _judgement or Judgement(read_of(type(self), Environment(), now=datetime.now(UTC)))
             # One verdict: the report of `guard()` and of the gate refuses here too, and pydantic judges nothing again.
             # So the validators of a host run only on values that passed every check.
-            _refuse_alerts(self, judgement.report().alerts)
-            values = {field: each.value for field, each in zip(self.secret_policies, judgement.readings, strict=True)}
+            if alerts := judgement.report().alerts:
+                raise _refusal(self, alerts)
+            values = dict(zip(self.secret_policies, [each.value for each in judgement.readings], strict=True))
             try:
                 # Use one separate source: those of pydantic-settings copy the whole environment, unsealed.
                 super(SecretSettings, self).__init__(_build_sources=((lambda: values,), {}))  # type: ignore[arg-type]
             except ValidationError as error:
                 raise _without_inputs(self, error) from None
-            require_values(self, judgement)
+            if _judgement is None:  # otherwise `guard()` does that, after the host's `__init__`
+                require_values(self, judgement)
             for name, value in (("_readings", judgement.readings), ("_rings", {}), ("_started", time.monotonic())):
                 object.__setattr__(self, name, value)
 
@@ -286,16 +288,15 @@ def require_values(secrets: Model, judgement: Judgement) -> Model:
     return secrets
 
 
-def _refuse_alerts(secrets: SecretSettings, alerts: Sequence[Finding]) -> None:
-    """Raise the first alert about the set-up or several secrets; otherwise the first one of each secret."""
+def _refusal(secrets: SecretSettings, alerts: Sequence[Finding]) -> ValidationError:
+    """Return the error of the first alert about all secrets, or of the first alert of each secret."""
     fields = {policy.name: field for field, policy in secrets.secret_policies.items()}
     first = dict[str, Finding]()
     for alert in alerts:
         if alert.secret is None or alert.check is Check.SHARED:
-            raise _validation_error(secrets, [((), alert)])
+            return _validation_error(secrets, [((), alert)])
         first.setdefault(fields[alert.secret], alert)
-    if first:
-        raise _validation_error(secrets, [((field,), alert) for field, alert in first.items()])
+    return _validation_error(secrets, [((field,), alert) for field, alert in first.items()])
 
 
 def _without_inputs(secrets: SecretSettings, error: ValidationError) -> ValidationError:
