@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.errors import SafeError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
-from robodj_secretguard.startup.readings import REVOKED_FILE, Offer
+from robodj_secretguard.startup.readings import REVOKED_FILE, Offer, find_near_misses
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Delivery(Frozen):
 
     def near_misses(self, variables_read: VariablesRead) -> Iterator[NearMiss]:
         """Yield the misspelled variables. A switch is none, as a manager delivers no switches."""
-        for miss in variables_read.near_misses(self.found, is_set=self.found.__contains__, any_case=True):
+        for miss in find_near_misses(variables_read, self.found, is_set=self.found.__contains__):
             if miss.meant.policy or miss.meant.name == REVOKED_FINGERPRINTS:
                 yield miss._replace(manager=self.name)
 

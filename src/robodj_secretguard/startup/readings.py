@@ -40,7 +40,7 @@ from robodj_secretguard.startup.variables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.variables import NearMiss, VariablesRead
@@ -395,7 +395,8 @@ def read(
     lists = _read_lists(directory, None if model_fault else named_by_model)
     variables: dict[str, Variables] = {"environment": environment, **{each.name: each for each in managers}}
     added = tuple([(name, entries) for name, each in variables.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
-    names = frozenset(environment.names())
+    names, any_case = frozenset(environment.names()), environment.distinguishes_case
+    near_misses = find_near_misses(variables_read, names, is_set=environment.is_set, any_case=any_case)
     setup = Setup(
         now=now,
         policies=tuple(policies),
@@ -406,10 +407,7 @@ def read(
         directory_named_by=named_by,
         directory_fault="" if fault == ABSENT and named_by is None else fault,
         model_directory_fault="" if model_fault == ABSENT else model_fault,
-        near_misses=(
-            *variables_read.near_misses(names, is_set=environment.is_set, any_case=environment.distinguishes_case),
-            *chain.from_iterable([each.near_misses(variables_read) for each in managers]),
-        ),
+        near_misses=tuple(chain(near_misses, *[manager.near_misses(variables_read) for manager in managers])),
         ephemeral=environment.is_set(EPHEMERAL),
         lists=lists,
         added=added,
@@ -458,6 +456,18 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
             used, instant = offer if value else NOTHING, parse_marker(deadline)
             key = _sound(value, policy)
             yield Reading(policy, setup, variable, deadline, instant, (offer,), used, value, key, slot, ())
+
+
+def find_near_misses(
+    variables_read: VariablesRead, names: Iterable[str], *, is_set: Callable[[str], bool], any_case: bool = True
+) -> tuple[NearMiss, ...]:
+    """Return which variables are set, are not read, and are a typo of one that is read."""
+    similar = variables_read.similar(names)
+    if not similar:
+        return ()
+    from robodj_secretguard.startup.near_miss import near_misses  # noqa: PLC0415 - few starts have such a name
+
+    return near_misses(similar, variables_read.targets.values(), is_set=is_set, any_case=any_case)
 
 
 def _read_lists(directory: str | None, model_directory: str | None) -> tuple[TextFile, ...]:
