@@ -79,6 +79,7 @@ def _described(shape: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     parts, schema = whole.get("$defs", {}), whole["items"]
     for name, part in parts.items():
         part.pop("additionalProperties", None)
+        part["description"] = part["description"].partition("\n\n")[0]  # the rest is for programmers
         for field, text in _texts_of(_class_of(name)).items():
             part["properties"][field]["description"] = text
     if "$ref" in schema:

@@ -79,7 +79,7 @@ def _now(document: dict[str, object], at: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     "name", [pytest.param(each, marks=() if each == "--unit=robodj" else pytest.mark.full) for each in RECIPES]
 )
-def test_a_recipe(name: str, workspace: Workspace) -> None:
+def test_recipe_finds_every_instance_of_its_roster(name: str, workspace: Workspace) -> None:
     """Each recipe finds every instance of its roster, and no other one."""
     if name == "events.jsonl.1":
         (workspace.root / "roster.txt").write_text("robodj web-1\n", encoding="utf-8")
@@ -91,7 +91,7 @@ def test_a_recipe(name: str, workspace: Workspace) -> None:
     assert [word for word in ("?", "Not in the roster", "could not be read") if word in output] == []
 
 
-def test_the_answer(workspace: Workspace) -> None:
+def test_shown_answer_is_that_of_an_instance_without_an_event(workspace: Workspace) -> None:
     """The answer that the page shows is that of an instance without an event."""
     asked = (
         "robodj-secretguard fleet status --roster roster.txt --events events.jsonl --secret secret.key --require moved"
@@ -103,7 +103,7 @@ def test_the_answer(workspace: Workspace) -> None:
 
 
 @pytest.mark.full
-def test_an_incident(workspace: Workspace) -> None:
+def test_incident_report_has_the_instance_on_the_revoked_key(workspace: Workspace) -> None:
     """The report of an incident has the instance that runs on the revoked key."""
     (workspace.root / "roster.txt").write_text("robodj web-1\n", encoding="utf-8")
     revoke = "robodj-secretguard revoke secret.key --reason seen --operator A --yes\n"
@@ -113,21 +113,21 @@ def test_an_incident(workspace: Workspace) -> None:
 
 
 @pytest.mark.full
-def test_prometheus_is_named(workspace: Workspace) -> None:
+def test_silent_prometheus_has_status_75(workspace: Workspace) -> None:
     """The recipe of Prometheus is valid, and a server that does not answer has status 75."""
     block = next(each for each in BLOCKS if "--prometheus" in each.text)
     text = block.text.replace("127.0.0.1:9090", f"127.0.0.1:{free_port()}")
     assert workspace.run(workspace.substituted(block._replace(text=text)))[0] == 75
 
 
-def test_every_block_is_here() -> None:
+def test_every_block_that_says_so_is_tested() -> None:
     """No block of the page is only said to be tested."""
     known = [ROTATED, ANSWER, INCIDENT.text, *(each.text for each in RECIPES.values())]
     assert [each.line for each in BLOCKS if each.text not in known and "--prometheus" not in each.text] == []
 
 
 @pytest.mark.skipif(not shutil.which("logrotate"), reason="logrotate is not installed")
-def test_the_file_is_rotated(workspace: Workspace, tmp_path: Path) -> None:
+def test_next_event_after_a_rotation_is_in_a_new_file(workspace: Workspace, tmp_path: Path) -> None:
     """The configuration is valid for logrotate, and the next event is in a new file."""
     events = workspace.root / "events.jsonl"
     config = put(tmp_path / "logrotate.conf", ROTATED.replace("/var/log/robodj", str(workspace.root)))

@@ -88,7 +88,7 @@ def imported(program: str, cwd: Path) -> dict[str, set[str]]:
     return {name: {*modules} for name, modules in json.loads(ran.out.splitlines()[-1]).items()}
 
 
-def test_the_modules_of_a_start_and_of_the_gate(tmp_path: Path) -> None:
+def test_start_and_gate_import_only_their_modules(tmp_path: Path) -> None:
     """A start imports no structlog and no lifecycle. The gate imports no other command, with any options."""
     steps = imported(START, tmp_path)
     assert steps["start"] - HASHING == OF_A_START
@@ -96,7 +96,7 @@ def test_the_modules_of_a_start_and_of_the_gate(tmp_path: Path) -> None:
     assert not [name for name in steps["options"] if name.startswith("robodj_secretguard.cli")]
 
 
-def test_the_modules_of_a_start_with_events(tmp_path: Path) -> None:
+def test_only_a_start_with_events_imports_heartbeat(tmp_path: Path) -> None:
     """Only a start that sends an event imports `heartbeat`, and what it needs."""
     program = START.replace("guard()\nstep", 'os.environ["ROBODJ_SECRET_EVENTS"] = "stderr"\nguard()\nstep')
     ran = run(["-c", program], env=clean_environment() | good_keys(), cwd=tmp_path)
@@ -105,7 +105,7 @@ def test_the_modules_of_a_start_with_events(tmp_path: Path) -> None:
     assert '"secret_event": "started"' in ran.err
 
 
-def test_the_modules_of_a_refusal(tmp_path: Path) -> None:
+def test_refusal_imports_only_structlog_in_addition(tmp_path: Path) -> None:
     """A refusal imports the modules of a start, and structlog."""
     assert imported(REFUSAL, tmp_path)["refusal"] - HASHING == OF_A_START
 
@@ -173,7 +173,9 @@ print(json.dumps(counted))
 @pytest.mark.parametrize(
     ("options", "managers"), [((), []), (("--from", "directory:."), ["delivery", "directory", "manager"])]
 )
-def test_the_managers_of_a_command(tmp_path: Path, options: tuple[str, ...], managers: list[str]) -> None:
+def test_command_imports_only_the_managers_of_its_sources(
+    tmp_path: Path, options: tuple[str, ...], managers: list[str]
+) -> None:
     """A command imports only the secret managers of its sources, and no client of a server without one."""
     for name, key in good_keys().items():
         put(tmp_path / name, key)
@@ -187,17 +189,17 @@ def test_the_managers_of_a_command(tmp_path: Path, options: tuple[str, ...], man
     assert {"hvac", "boto3", "requests", "urllib3", "http.client"}.isdisjoint(imported)
 
 
-def test_a_call(lines: dict[str, int]) -> None:
+def test_call_runs_few_lines(lines: dict[str, int]) -> None:
     """For the policy's two secrets, a call runs fewer than 1,150 lines."""
     assert lines["call"] < 1150
 
 
-def test_another_variable(lines: dict[str, int]) -> None:
+def test_another_variable_costs_at_most_four_lines(lines: dict[str, int]) -> None:
     """Another variable costs at most four lines, three of them in `os.environ`."""
     assert lines["others"] - lines["call"] <= 4 * OTHERS
 
 
-def test_a_further_secret(lines: dict[str, int]) -> None:
+def test_cost_of_a_further_secret_does_not_grow(lines: dict[str, int]) -> None:
     """The cost of a further secret does not grow with their number."""
     few, some, many = (lines[str(number)] for number in SECRETS)
     assert many - some <= 1.05 * (some - few)

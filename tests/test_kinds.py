@@ -47,7 +47,7 @@ PRINTED_BY: list[tuple[str, str, int]] = [
 
 
 @pytest.mark.parametrize(("kind", "command", "status"), PRINTED_BY, ids=[command for _, command, _ in PRINTED_BY])
-def test_a_command(tmp_path: Path, kind: str, command: str, status: int) -> None:
+def test_command_prints_a_document_of_its_kind(tmp_path: Path, kind: str, command: str, status: int) -> None:
     """Each command prints a document of its kind. Except for `keys`, it begins with the schema and the kind."""
     if "vault:" in command:
         pytest.importorskip("hvac")
@@ -65,14 +65,14 @@ def test_a_command(tmp_path: Path, kind: str, command: str, status: int) -> None
         assert [*ran.document][3] == "model"
 
 
-def test_the_list_is_complete() -> None:
+def test_every_kind_and_every_command_is_listed() -> None:
     """Every kind is printed by a command, and every command prints a kind."""
     assert {kind for kind, _, _ in PRINTED_BY} == {*KINDS}
     assert {command.split()[0] for _, command, _ in PRINTED_BY} == {*COMMAND_MODULES}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_schema(kind: str) -> None:
+def test_published_schema_is_valid_and_up_to_date(kind: str) -> None:
     """Each published schema is valid and up to date. `python tests/generated.py` writes it."""
     text = (SCHEMAS / f"{kind}.json").read_text(encoding="utf-8")
     assert text == text_of(generated(kind))
@@ -80,7 +80,7 @@ def test_the_schema(kind: str) -> None:
     Draft202012Validator.check_schema(schema_of(kind).schema)
 
 
-def test_the_published_schemas() -> None:
+def test_each_kind_has_one_schema_and_one_row() -> None:
     """Each kind has one published schema and one row in docs/json.md."""
     assert {path.stem for path in SCHEMAS.iterdir()} == {*KINDS}
     page = PAGE.read_text(encoding="utf-8")
@@ -99,7 +99,7 @@ def test_the_published_schemas() -> None:
     ],
     ids=["passes", "fails", "the set-up", "no report"],
 )
-def test_the_gate_of_the_page(
+def test_ci_commands_of_the_page_fail_like_the_check(
     clean_env: dict[str, str], tmp_path: Path, environ: dict[str, str], project: str, outcome: tuple[int, str]
 ) -> None:
     """The CI commands of docs/json.md print the findings, and pass or fail like the check."""

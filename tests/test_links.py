@@ -104,7 +104,7 @@ def test_every_link_leads_somewhere() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_link(link: str, fault: str | None) -> None:
+def test_wrong_link_is_a_fault(link: str, fault: str | None) -> None:
     """A wrong file, heading or kind of address is a fault, and so is a relative link that the site does not have."""
     assert fault_of(DOCS / "index.md", link) == fault
 

@@ -11,13 +11,13 @@ from robodj_secretguard.secret.placeholders import DEFAULTS, MAX_WORD, MIN_WORD,
 class TestLists:
     """The lists."""
 
-    def test_words(self) -> None:
+    def test_words_have_valid_lengths_and_are_not_hexadecimal(self) -> None:
         """Every word has a valid length, and none is hexadecimal, as a key may be."""
         assert {MIN_WORD, MAX_WORD} == {min(map(len, WORDS)), max(map(len, WORDS))}
         assert all(word.isascii() and word.isalpha() and word.islower() for word in (*WORDS, *PHRASES))
         assert not any(map(is_hexadecimal, (*WORDS, *PHRASES)))
 
-    def test_defaults(self) -> None:
+    def test_defaults_are_listed_as_digests_only(self) -> None:
         """The defaults of well-known projects are listed as digests only."""
         assert len(DEFAULTS) > 80
         assert all(re.fullmatch("[0-9a-f]{16}", each) for each in DEFAULTS)

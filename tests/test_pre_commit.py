@@ -125,7 +125,7 @@ def environment() -> dict[str, str]:
     return own | IDENTITY | NO_CONFIGURATION
 
 
-def test_entry(tmp_path: Path) -> None:
+def test_hook_refuses_a_staged_key(tmp_path: Path) -> None:
     """The manifest has one hook, whose command refuses a staged key and passes without one."""
     manifest = (ROOT / MANIFEST).read_text(encoding="utf-8")
     assert re.findall(r"^- id: (.*)$", manifest, re.MULTILINE) == [HOOK]
@@ -192,7 +192,7 @@ def leaking(repository: Repository) -> Repository:
 class TestPreCommit:
     """The real pre-commit, of the extra `hosts`: its environment for the hook, and git's indexes."""
 
-    def test_installed(self, template: Repository) -> None:
+    def test_pre_commit_installs_the_hook(self, template: Repository) -> None:
         """Pre-commit accepts the manifest. The hook runs in a separate environment, without packages of the tests."""
         template.pre_commit("validate-manifest", str(ROOT / MANIFEST))
         (program,) = Path(template.environ["PRE_COMMIT_HOME"]).glob("repo*/py_env-*/bin/robodj-secretguard")
@@ -201,7 +201,7 @@ class TestPreCommit:
         assert ("robodj-secretguard" in packages, "pytest" in packages) == (True, False)
 
     @pytest.mark.parametrize("options", [(), ("--config-dir", "deploy/config")], ids=["default", "args"])
-    def test_known_keys(self, repository: Repository, options: Sequence[str]) -> None:
+    def test_recorded_and_revoked_keys_are_refused(self, repository: Repository, options: Sequence[str]) -> None:
         """A recorded or revoked key is refused. The configuration's `args` say where the log and the list are."""
         (repository.root / "deploy").mkdir()
         machine = machine_at(repository.root / "deploy" if options else repository.root)
@@ -214,7 +214,7 @@ class TestPreCommit:
         recorded_at = KNOWN("secret.key (prod)", "notes.txt:1:1", "operations log")
         repository.refused(repository.commit(), recorded_at, KNOWN("a key", "notes.txt:2:1", "revocation list"))
 
-    def test_incomplete(self, repository: Repository) -> None:
+    def test_nothing_is_committed_with_a_damaged_log(self, repository: Repository) -> None:
         """A damaged operations log may hide a recorded key, so nothing is committed."""
         repository.write("config/logs/secret_operations.jsonl", "{}\n")
         ran = repository.commit("--allow-empty")
@@ -222,7 +222,7 @@ class TestPreCommit:
         assert "INCOMPLETE: operations log: line 1 cannot be parsed" in ran.out + ran.err
         assert repository.commits == 1
 
-    def test_first_commit(self, fresh: Repository) -> None:
+    def test_first_commit_is_read_as_a_whole(self, fresh: Repository) -> None:
         """The first commit is read as a whole."""
         fresh.stage("deploy.env", f"{V1}={fresh.key()}\n")
         fresh.refused(fresh.commit(), FOUND("deploy.env:1:19"), commits=0)
@@ -230,11 +230,11 @@ class TestPreCommit:
         fresh.passed(fresh.commit())
 
     @pytest.mark.parametrize("arguments", [["--all"], ["deploy.env"], ["--include", "deploy.env"]], ids=" ".join)
-    def test_staged_by_commit(self, leaking: Repository, arguments: Sequence[str]) -> None:
+    def test_content_that_commit_stages_is_read(self, leaking: Repository, arguments: Sequence[str]) -> None:
         """Content that `git commit` itself stages, in another index, is read."""
         leaking.refused(leaking.commit(*arguments), FOUND("deploy.env:1:19"))
 
-    def test_subdirectory(self, leaking: Repository) -> None:
+    def test_commit_from_a_subdirectory_is_read_as_a_whole(self, leaking: Repository) -> None:
         """A commit from a subdirectory is read as a whole, with the revocation list of the repository."""
         key = leaking.key()
         leaking.stage("config/revoked.fingerprints", fingerprint_of(key))

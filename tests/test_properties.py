@@ -110,7 +110,9 @@ class TestWhateverIsThere:
     """Any text may be in any variable or file."""
 
     @for_any(environ=ANY_ENVIRON, files=ANY_FILES)
-    def test_the_guard_returns_or_refuses(self, config: Path, environ: dict[str, str], files: dict[str, bytes]) -> None:
+    def test_guard_returns_or_refuses_whatever_is_set(
+        self, config: Path, environ: dict[str, str], files: dict[str, bytes]
+    ) -> None:
         """The guard returns for a good report, and otherwise exits with its status. The gate agrees."""
         fill(config, files)
         with process_environment(environ):
@@ -164,7 +166,9 @@ class TestEverySecretAndSource:
     @for_any(
         value=words(*OWN_KEYS.values()), expires=words(), mode=st.sampled_from([0o600, 0o640, 0o644, 0o660, 0o602])
     )
-    def test_the_verdict_is_the_same(self, config: Path, value: str, expires: str, mode: int) -> None:
+    def test_verdict_is_the_same_for_every_secret_and_source(
+        self, config: Path, value: str, expires: str, mode: int
+    ) -> None:
         """A text has the same findings as each secret, from a variable and from a file."""
         # A file must hold the value as one line without changes.
         assume(value.isprintable() and value == value.strip() and value[:1] not in {"", "#"} and len(value) < 1000)
@@ -205,7 +209,9 @@ class TestNonInterference:
         ),
         chance=st.integers().map(Random),  # a drawn seed: a failure can be repeated
     )
-    def test_of_one_value(self, config: Path, shape: list[str], where: str, chance: Random) -> None:
+    def test_output_depends_only_on_the_verdict_of_a_value(
+        self, config: Path, shape: list[str], where: str, chance: Random
+    ) -> None:
         """A value in any place only shows its verdict: a variable, a switch, a path, a file, a list or a name."""
         outputs, verdicts = [], []
         for _ in range(2):

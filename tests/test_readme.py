@@ -39,12 +39,12 @@ def project(tmp_path: Path, clean_env: dict[str, str]) -> Path:
     return tmp_path
 
 
-def test_its_length() -> None:
+def test_readme_has_at_most_1000_words() -> None:
     """The README has at most 1,000 words."""
     assert len(README.split()) <= 1000
 
 
-def test_the_commands(tmp_path: Path, clean_env: dict[str, str]) -> None:
+def test_commands_install_run_and_test_the_project(tmp_path: Path, clean_env: dict[str, str]) -> None:
     """The commands install this project, run the quickstart with the output that is shown, and run the tests as CI."""
     assert QUICKSTART == "python -m pip install . && python examples/quickstart.py\n"
     assert TESTS == 'python -m pip install ".[test]" && python -m pytest\n'
@@ -63,7 +63,9 @@ def test_the_commands(tmp_path: Path, clean_env: dict[str, str]) -> None:
     ],
     ids=["Flask", "Django"],
 )
-def test_the_frameworks(name: str, code: str, command: list[str], project: Path, clean_env: dict[str, str]) -> None:
+def test_lines_for_a_framework_start_with_good_keys_alone(
+    name: str, code: str, command: list[str], project: Path, clean_env: dict[str, str]
+) -> None:
     """With the lines for a framework, its command works with good keys, and is refused without keys."""
     (project / name).write_text(code, encoding="utf-8")
     keys = good_keys()
@@ -93,7 +95,7 @@ def rows(title: str, page: str) -> list[str]:
     return re.findall(r"^\| (?!-)(.*?) \|", section, re.MULTILINE)[1:]
 
 
-def test_the_table_of_commands() -> None:
+def test_table_of_the_readme_has_every_command() -> None:
     """Every command has a place in the README's table."""
     commands = [words for row in rows("The life of a key", README) for words in re.findall("`([^`]+)`", row)]
     assert {tuple(itertools.takewhile(re.compile("[a-z]+").fullmatch, each.split())) for each in commands} == {
@@ -101,7 +103,7 @@ def test_the_table_of_commands() -> None:
     }
 
 
-def test_the_tables_of_the_reference(tmp_path: Path) -> None:
+def test_tables_of_the_reference_have_every_variable_option_and_setting(tmp_path: Path) -> None:
     """Every variable, option of the gate and key of the project configuration has a row."""
     variables = re.findall("`([^`]+)`", "".join(rows("Variables", REFERENCE)))
     assert [name for name in SETTINGS if name not in variables] == []
@@ -112,7 +114,7 @@ def test_the_tables_of_the_reference(tmp_path: Path) -> None:
     assert sorted(keys) == sorted(name.replace("_", "-") for name in find_project(str(tmp_path))._fields[1:])
 
 
-def test_the_statuses_of_the_reference() -> None:
+def test_table_of_statuses_has_every_command() -> None:
     """Every command is in the table of exit statuses."""
     table = REFERENCE.partition("\n## Exit statuses\n")[2].partition("\n## ")[0]
     assert [words[0] for words in EVERY_COMMAND if f"`{words[0]}`" not in table] == []

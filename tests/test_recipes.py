@@ -279,14 +279,14 @@ def every_recipe(fast: str, *, but: Sequence[str] = ()) -> pytest.MarkDecorator:
 class TestEveryRecipe:
     """Rules for every recipe."""
 
-    def test_is_listed(self) -> None:
+    def test_every_recipe_is_tested_and_listed(self) -> None:
         """Every recipe is tested here, and has a row on the page."""
         files = sorted(path.stem for path in RECIPES.glob("*.py"))
         assert files == sorted(DRIVERS)
         assert sorted(re.findall(r"^\| .*\(https://\S+/examples/recipes/(\w+)\.py\)", PAGE, re.MULTILINE)) == files
 
     @pytest.mark.parametrize("name", DRIVERS)
-    def test_works(self, name: str) -> None:
+    def test_recipe_reads_its_own_tokens_and_keeps_no_key(self, name: str) -> None:
         """A recipe reads a token of another process and refuses a changed one. Its module keeps no delivered key:
         neither under a name nor in an attribute, such as a framework's configuration.
         """
@@ -295,19 +295,19 @@ class TestEveryRecipe:
         assert (again.read, again.holders) == (["jazz", *["none"] * 5], [])
 
     @every_recipe("itsdangerous_tokens")
-    def test_refuses_what_another_key_made(self, name: str) -> None:
+    def test_token_of_another_key_is_refused(self, name: str) -> None:
         """With other keys, a recipe refuses its earlier tokens."""
         assert use(name, used(name).token, keys=new_keys()).read == ["none"]
 
     @pytest.mark.full
-    def test_a_kept_key_would_be_found(self, tmp_path: Path) -> None:
+    def test_kept_key_would_be_found(self, tmp_path: Path) -> None:
         """The test above finds a key under a name and in a framework's object."""
         kept = "app.secret_key = KEPT = secrets.secret_key.get_secret_value()"
         cwd = edited("flask_sessions", lambda text: f"{text}\n{kept}\n", tmp_path)
         assert use("flask_sessions", keys=KEYS, cwd=cwd).holders == ["app", "KEPT"]
 
     @every_recipe("fernet_encryption")
-    def test_is_refused_with_bad_keys(self, name: str) -> None:
+    def test_documented_command_is_refused_with_bad_keys(self, name: str) -> None:
         """The documented command ends with status 3 and an alert for each bad key."""
         bad = KEYS | {V1: KEYS[V1][:20], V2: KEYS[V2][:100]}
         ran = command(*documented(name), keys=bad)
@@ -315,7 +315,7 @@ class TestEveryRecipe:
         assert [line.split()[1:3] for line in ran.alerts] == [["secret.key:", "format:"], ["secret_v2.key:", "format:"]]
 
     @every_recipe("fernet_encryption", but=(*SERVED, "encrypted_config"))
-    def test_the_documented_command_runs(self, name: str) -> None:
+    def test_documented_command_runs(self, name: str) -> None:
         """The documented command succeeds. Other tests cover the recipes that serve, and `encrypted_config.py`."""
         assert command(*documented(name), keys=KEYS).status == 0
 
@@ -331,7 +331,7 @@ class TestSessions:
     """The recipes with a session cookie."""
 
     @pytest.mark.parametrize("name", SESSIONS)
-    def test_cookie(self, name: str) -> None:
+    def test_session_cookie_is_secure_hidden_and_same_site(self, name: str) -> None:
         """The cookie is sent over HTTPS only, is hidden from scripts, and is not sent to this site by another."""
         attributes = {each.strip().lower() for each in used(name).made.split(";")[1:]}
         assert attributes >= {"secure", "httponly", "samesite=lax"}
@@ -421,7 +421,7 @@ print(
 class TestEncryptedConfig:
     """`encrypted_config.py`."""
 
-    def test_renew(self, tmp_path: Path) -> None:
+    def test_renew_encrypts_every_file_again(self, tmp_path: Path) -> None:
         """With the commands of the page: `renew` encrypts each file that is under another key again, and `list` shows
         what is left. Its status is 1 before and 0 after.
         """
@@ -444,7 +444,7 @@ class TestEncryptedConfig:
         assert use("encrypted_config", old.read_text(encoding="utf-8"), keys=only_new).read == ["jazz"]
         assert sorted(each.name for each in config.iterdir()) == ["old.encrypted.json", "other.json"]
 
-    def test_what_cannot_be_renewed(self, tmp_path: Path) -> None:
+    def test_file_that_cannot_be_decrypted_stays(self, tmp_path: Path) -> None:
         """A file whose key is not delivered, or that was changed, stays as it is. The status is 1, as for no files."""
         lost, broken = tmp_path / "1.encrypted.json", tmp_path / "2.encrypted.json"
         texts = {lost: used("encrypted_config").token, broken: "[]"}
@@ -465,7 +465,7 @@ def promoted() -> dict[str, str]:
 
 
 @every_recipe("flask_sessions")
-def test_rotation(name: str) -> None:
+def test_tokens_follow_a_rotation(name: str) -> None:
     """What the next key made is accepted before a promotion, and what the previous key made until its deadline. What is
     made after the promotion needs the current key alone. Data at rest is read after the deadline too.
     """
@@ -482,7 +482,7 @@ def test_rotation(name: str) -> None:
 
 
 @pytest.mark.full
-def test_a_secret_instead_of_its_value() -> None:
+def test_secret_instead_of_its_value_is_a_type_error() -> None:
     """Each framework of the page raises a `TypeError` when a secret is passed instead of its value."""
     program = """
 import django.conf, flask, itsdangerous, jwt

@@ -99,7 +99,7 @@ def call(machine: Machine, *words: str, model: tuple[str, ...] = MODEL, **option
 class TestChecks:
     """The checks."""
 
-    def test_good_values(self) -> None:
+    def test_only_a_generated_key_has_a_fingerprint(self) -> None:
         """A short key has a fingerprint. A vendor's secret has none, whatever it is, and is not revoked."""
         values = keys()
         for password in (values[PASSWORD], "aaaaaaaa", "0123456789abcdef", values[KEY][:8]):
@@ -118,18 +118,18 @@ class TestChecks:
             ("'k9!zk9!z'", "has quotes around it", "set ICECAST_PASSWORD without the quotes"),
         ],
     )
-    def test_bad_values(self, password: str, what: str, fix: str) -> None:
+    def test_malformed_value_is_refused_with_the_usual_fix(self, password: str, what: str, fix: str) -> None:
         """A placeholder and a malformed value are refused, with the usual fixes."""
         (finding,) = check(Radio, environ=keys() | {PASSWORD: password}, now=NOW).findings
         assert (what in finding.message, fix in finding.remedy) == (True, True)
 
     @pytest.mark.parametrize(("ahead", "begin"), [(-DAY, ""), (DAY, "before then, ")])
-    def test_the_fix_of_an_expiry(self, ahead: timedelta, begin: str) -> None:
+    def test_expired_secret_is_issued_again(self, ahead: timedelta, begin: str) -> None:
         """An expired vendor's secret is replaced where it was issued. It is not generated."""
         (finding,) = check(Radio, environ=keys() | {f"{PASSWORD}_EXPIRES_AT": marker(ahead)}, now=NOW).findings
         assert finding.remedy.startswith(begin + ISSUE)
 
-    def test_shared(self) -> None:
+    def test_vendors_secret_is_shared_only_if_equal(self) -> None:
         """A vendor's secret is compared with other secrets by equality alone."""
         key = secrets.token_urlsafe(16)
         report = check(Radio, environ={KEY: key, PASSWORD: key}, now=NOW)
@@ -139,20 +139,20 @@ class TestChecks:
         for model, other in product((Radio, Turned), (key[:10], f"{key}a", key.swapcase())):
             assert found(check(model, environ={KEY: key, PASSWORD: other}, now=NOW)) == []
 
-    def test_a_swap(self) -> None:
+    def test_password_in_the_variable_of_a_key_is_malformed(self) -> None:
         """A password in the variable of a key is only malformed: a vendor's secret has no shape."""
         values = keys()
         report = check(Radio, environ={KEY: values[PASSWORD], PASSWORD: values[KEY]}, now=NOW)
         assert found(report) == [("format", "radio.key")]
         assert "swapped" not in report.findings[0].message
 
-    def test_a_file(self, machine: Machine) -> None:
+    def test_fallback_file_may_have_parts_of_a_template(self, machine: Machine) -> None:
         """A fallback file with parts of a template holds a vendor's secret."""
         machine.write("icecast.password", "a%bc%d<e>\n")
         machine.environ["ROBODJ_PROTECTED_ENV"] = "true"
         assert found(machine.within(lambda: check(Radio, now=NOW))) == [("file-present", "icecast.password")]
 
-    def test_keyring(self, machine: Machine) -> None:
+    def test_ring_verifies_without_key_ids(self, machine: Machine) -> None:
         """The ring of a vendor's secret verifies. Its keys have no id, and no key is derived from them."""
         old, now = f"{keys()[PASSWORD]}?", datetime.now(UTC)
         machine.environ.update({f"{PASSWORD}_PREVIOUS": old, f"{PASSWORD}_PREVIOUS_UNTIL": marker(DAY, now=now)})
@@ -164,7 +164,7 @@ class TestChecks:
         with pytest.raises(ValueError, match="no key is derived"):
             ring.derive(b"purpose")
 
-    def test_it_signs_nothing(self, machine: Machine) -> None:
+    def test_vendors_secret_signs_nothing(self, machine: Machine) -> None:
         """A vendor's secret may be short: a signature would tell whether a guess is right."""
         ring = machine.within(Radio).keyring("icecast.password")
         signers = (secret_keys, RingJWT, partial(RingSigner, salt=b"a"), partial(RingSerializer, salt=b"a"))
@@ -172,7 +172,7 @@ class TestChecks:
             with pytest.raises(ValueError, match="does not sign"):
                 make(ring)
 
-    def test_slots(self, machine: Machine) -> None:
+    def test_each_slot_is_checked_and_has_no_fingerprint(self, machine: Machine) -> None:
         """Each slot of a vendor's secret is checked by its rules, and none has a fingerprint."""
         environ = machine.environ | {f"{PASSWORD}_NEXT": machine.environ[PASSWORD], f"{PASSWORD}_PREVIOUS": "a b"}
         report = check(Rotating, environ=environ, now=NOW)
@@ -182,7 +182,7 @@ class TestChecks:
 
 @pytest.mark.parametrize("minimum", [4, 8, 100])
 @pytest.mark.parametrize("kind", [each for each in KINDS if each not in (*OF_GENERATED, *SLOT_KINDS)])
-def test_bad_secrets_for_tests(tmp_path: Path, kind: str, minimum: int) -> None:
+def test_every_kind_of_bad_secret_is_found(tmp_path: Path, kind: str, minimum: int) -> None:
     """Every kind of bad secret is found, except those that only a generated key can be."""
     policies = (RADIO, ICECAST._replace(material=Material.opaque(minimum)))
     model = type(
@@ -194,7 +194,7 @@ def test_bad_secrets_for_tests(tmp_path: Path, kind: str, minimum: int) -> None:
     assert findings.keys() <= {"file-fallback"}
 
 
-def test_temporary_values() -> None:
+def test_temporary_secret_is_random_text_of_the_right_length() -> None:
     """A temporary vendor's secret is random text of the right length."""
     values = ephemeral([RADIO, ICECAST])
     assert found(check(Radio, environ=values)) == [("ephemeral", None)]
@@ -206,7 +206,7 @@ class TestRedactor:
     """Redacted logs."""
 
     @pytest.mark.parametrize("password", ["zq9!", "zq9'\"\\/<&%="])
-    def test_every_form(self, machine: Machine, password: str) -> None:
+    def test_secret_is_redacted_in_every_form(self, machine: Machine, password: str) -> None:
         """A short secret with any character is redacted as text, escaped, in hexadecimal and in base64."""
         machine.environ[PASSWORD] = password
         redact = SecretRedactor(machine.within(Short))
@@ -229,7 +229,7 @@ class TestRedactor:
 class TestGenerate:
     """`generate`."""
 
-    def test_a_vendor(self, machine: Machine) -> None:
+    def test_vendors_secret_is_not_generated(self, machine: Machine) -> None:
         """No vendor's secret is generated. The error says where a new one is issued."""
         for words in (("icecast.password",), ("icecast.password", "--write")):
             ran = call(machine, "generate", *words)
@@ -238,14 +238,14 @@ class TestGenerate:
         assert (only.status, only.out, ISSUE in only.err) == (2, "", True)
 
     @pytest.mark.parametrize("options", [(), ("--format", "env"), ("--write",)])
-    def test_the_others(self, machine: Machine, options: tuple[str, ...]) -> None:
+    def test_without_a_name_the_other_keys_are_made(self, machine: Machine, options: tuple[str, ...]) -> None:
         """Without NAME, the other keys are made, and stderr says what was left out."""
         ran = call(machine, "generate", *options)
         assert (ran.status, PASSWORD in ran.out) == (0, False)
         assert ran.err == f"robodj-secretguard: left out the secrets that vendors issue (icecast.password: {ISSUE})\n"
         assert not (machine.config / "icecast.password").exists()
 
-    def test_a_short_key(self, machine: Machine) -> None:
+    def test_key_of_16_bytes_has_22_characters(self, machine: Machine) -> None:
         """A key of 16 bytes has 22 characters."""
         ran = call(machine, "generate", "radio.key")
         assert (ran.status, bool(re.fullmatch(r"[\w-]{22}", ran.out)), ran.err) == (0, True, "")
@@ -254,7 +254,7 @@ class TestGenerate:
 class TestExplain:
     """`explain`."""
 
-    def test_commands(self, machine: Machine) -> None:
+    def test_explain_says_where_a_new_one_is_issued(self, machine: Machine) -> None:
         """For a vendor's secret, a comment says where a new one is issued. No command generates it."""
         out = call(machine, "explain", "missing").out
         assert f"# icecast.password: issue a new one at {ISSUER}\n" in out
@@ -270,14 +270,14 @@ WHO = ("--environment", "prod", "--operator", "dana")
 class TestRotate:
     """`rotate`, `status` and `revoke`."""
 
-    def test_plan(self, machine: Machine) -> None:
+    def test_plan_issues_a_new_one(self, machine: Machine) -> None:
         """The plan issues a new one, and ends where it was issued. It has no fingerprint and no revocation."""
         out = call(machine, "rotate", "plan", "icecast.password", *WHO).out
         assert f"1. Issue a new one at {ISSUER} for prod alone, and store it in the secret manager" in out
         assert "disable the old one where it was issued" in out
         assert not re.search("sgfp1|revoke|generate|YOUR-SECRET-MANAGER", out)
 
-    def test_plan_with_an_overlap(self, machine: Machine) -> None:
+    def test_plan_with_an_overlap_begins_with_the_next_one(self, machine: Machine) -> None:
         """With an overlap, the new one is the next one first."""
         out = call(machine, "rotate", "plan", "icecast.password", *WHO, model=("--model", "test_vendor:Rotating")).out
         new = f"Issue a new one at {ISSUER} for prod alone, and store it in the secret manager as {PASSWORD}_NEXT."
@@ -285,7 +285,7 @@ class TestRotate:
         assert f'{PASSWORD}_PREVIOUS="${PASSWORD}"' in out
         assert not re.search("sgfp1|revoke|revocation|generate|encrypted|YOUR-SECRET-MANAGER", out)
 
-    def test_record(self, machine: Machine) -> None:
+    def test_vendors_secret_is_recorded_by_name_only(self, machine: Machine) -> None:
         """A vendor's secret is recorded only by its name. It is always new, and has no fingerprint."""
         assert "icecast" not in call(machine, "rotate", "record", *WHO).out
         for days in (0, 1):
@@ -293,26 +293,26 @@ class TestRotate:
         records = [record for record in machine.records if record.fingerprint is None]
         assert [(record.fingerprint, record.open_steps) for record in records] == [(None, ("startup", "functions"))] * 2
 
-    def test_complete(self, machine: Machine) -> None:
+    def test_completing_command_repeats_every_step(self, machine: Machine) -> None:
         """The command that completes a record repeats every step, as the next record is a new one."""
         out = call(machine, "rotate", "record", "icecast.password", *WHO, "--attest", "startup").out
         (command,) = (line.split()[1:] for line in out.splitlines() if line.startswith("     robodj"))
         assert machine.call(*command).status == 0
         assert machine.records[-1].open_steps == ()
 
-    def test_no_name(self, machine: Machine) -> None:
+    def test_name_is_required_where_vendors_issue_all_secrets(self, machine: Machine) -> None:
         """Where vendors issue all secrets, a name is required."""
         ran = call(machine, "rotate", "record", *WHO, model=("--model", "test_vendor:Issued"))
         assert (ran.status, "NAME is missing" in ran.err, machine.log.exists()) == (2, True, False)
 
-    def test_a_service_log(self, machine: Machine) -> None:
+    def test_service_log_proves_no_start_without_a_fingerprint(self, machine: Machine) -> None:
         """No log of a service proves a start on a vendor's secret: its event has no fingerprint."""
         started = {"secret": "icecast.password", "state": "present", "fingerprint": None}
         machine.put("service.log", json.dumps({"event": PASSED_EVENT, "secrets": [started]}))
         call(machine, "rotate", "record", "icecast.password", *WHO, "--service-log", "service.log")
         assert machine.records[-1].open_steps == ("startup", "functions")
 
-    def test_status(self, machine: Machine) -> None:
+    def test_age_counts_from_the_last_record(self, machine: Machine) -> None:
         """The age of a vendor's secret counts from its last record. Nobody is the backup."""
         for days in (0, 10):
             call(machine, "rotate", "record", "icecast.password", *WHO, now=NOW + days * DAY)
@@ -321,13 +321,13 @@ class TestRotate:
         assert "  rotated      2026-12-11T12:00:00Z in prod, 2 days ago\n" in out
         assert out.count("  owner        Integrations\n") == 2
 
-    def test_revoke(self, machine: Machine) -> None:
+    def test_vendors_secret_cannot_be_revoked(self, machine: Machine) -> None:
         """A vendor's secret cannot be revoked here: the error says where to change it."""
         ran = call(machine, "revoke", "icecast.password", "--reason", "posted", "--yes")
         assert (ran.status, ran.out) == (2, "")
         assert f"cannot be revoked; issue a new one at {ISSUER}" in ran.err
 
-    def test_incident(self, machine: Machine) -> None:
+    def test_record_of_one_secret_completes_no_other(self, machine: Machine) -> None:
         """A complete record of one secret does not complete another one without a fingerprint."""
         call(machine, "rotate", "record", "icecast.password", *WHO)
         other = replace(rotated(NOW, f"sgfp1:{0:032}", secret=OTHER), fingerprint=None)
@@ -339,7 +339,7 @@ class TestRotate:
 class TestScan:
     """`scan`."""
 
-    def test_what_is_searched(self, machine: Machine) -> None:
+    def test_vendors_secret_is_not_searched_for(self, machine: Machine) -> None:
         """A live key of 16 bytes is found. A vendor's secret is not searched for, and a note says so."""
         machine.put("notes.txt", f"{machine.environ[KEY]}\n{machine.environ[PASSWORD]}\n")
         ran = call(machine, "scan")
@@ -348,13 +348,13 @@ class TestScan:
         note = "a vendor issues this secret, so only assignments of ICECAST_PASSWORD were searched for"
         assert f"note: icecast.password: {note}\n" in ran.out
 
-    def test_by_fingerprint(self, machine: Machine) -> None:
+    def test_key_of_16_bytes_is_found_by_its_fingerprint(self, machine: Machine) -> None:
         """A recorded key of 16 bytes is found by its fingerprint, also of another model."""
         call(machine, "rotate", "record", *WHO)
         machine.put("notes.txt", f"key={machine.environ[KEY]};")
         assert "radio.key (prod): known-key" in machine.call("scan", "--fingerprints").out
 
-    def test_assignment(self, machine: Machine) -> None:
+    def test_assigned_secret_is_found_and_not_shown(self, machine: Machine) -> None:
         """An assigned vendor's secret is found, without a fingerprint. The name of a file is not shown with it."""
         machine.put(".env", f"{PASSWORD}='zq9!zq9!zq9!'\n")
         machine.put("zq9!zq9!zq9!", "")
@@ -389,12 +389,12 @@ class TestScan:
             ('("ICECAST_PASSWORD", "config/icecast.password")', None),
         ],
     )
-    def test_every_assignment(self, text: str, value: str | None) -> None:
+    def test_only_values_are_assignments(self, text: str, value: str | None) -> None:
         """A value is found plain with a digit, or in quotes with a digit or both cases. Code is not."""
         got = [key.get_secret_value() for _, _, key, _ in assignments(text.encode(), [ICECAST])]
         assert got == ([] if value is None else [value])
 
-    def test_a_tracked_file(self, machine: Machine) -> None:
+    def test_tracked_key_file_has_no_fingerprint(self, machine: Machine) -> None:
         """A tracked key file of a vendor's secret has no fingerprint, also with text like a key."""
         from repositories import commit, git, made  # noqa: PLC0415 - needs git
 

@@ -97,7 +97,9 @@ class State(StrEnum):
 
 
 class Check(StrEnum):
-    """The checks (policy section 6), in the order of the findings of a secret. Their texts: cli/explanations.toml.
+    """The checks (policy section 6), in the order of the findings of a secret.
+
+    Their texts are in cli/explanations.toml.
 
     Attributes:
         severity: the severity of its findings, unless a rule gives another one.
