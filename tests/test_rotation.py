@@ -16,7 +16,7 @@ from robodj_secretguard.lifecycle.records import Event, Proof, Validation, draft
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
     before_key,
-    compared,
+    count_by_environment,
     completion,
     draft_rotation,
     is_replaced,
@@ -88,7 +88,7 @@ class TestRecords:
     def test_compared(self) -> None:
         """Only records of keys count, sorted by the names of the environments."""
         records = [recorded(3), recorded(2, KEY), revocation(1), recorded(1, environment="dev"), draft(Event.SEALED)]
-        assert [*compared(records).items()] == [("dev", 1), (NO_ENVIRONMENT, 1), ("prod", 2)]
+        assert [*count_by_environment(records).items()] == [("dev", 1), (NO_ENVIRONMENT, 1), ("prod", 2)]
 
     @pytest.mark.parametrize(
         ("records", "environment", "found"),
@@ -243,7 +243,7 @@ class TestJudge:
     @staticmethod
     def judged(
         *records: Record, new: Sequence[Record] = (NEW,), named: bool = False
-    ) -> tuple[list[Record], list[str], dict[str, Problem]]:
+    ) -> tuple[list[Record], list[str], dict[str | None, Problem]]:
         drafts = {each.secret or "": each for each in new}
         return judge(drafts, records, are_named=named, options=("--model", "m:C"), log_options=("--log", "x"))
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli import rotate_steps
-from robodj_secretguard.cli.log import find_log, read_log, recorded_line, recorded_log, with_recorded
+from robodj_secretguard.cli.log import find_log, read_log, recorded_line, recorded_log
 from robodj_secretguard.cli.options import (
     add_command,
     add_group,
@@ -32,38 +32,26 @@ from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Event, Proof
-from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
-from robodj_secretguard.lifecycle.rotation import (
-    NO_ENVIRONMENT,
-    compared,
-    completion,
-    draft_rotation,
-    judge,
-    other_key_replaced,
-    started_on,
-)
+from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, record_rotation
+from robodj_secretguard.lifecycle.records import Event
+from robodj_secretguard.lifecycle.revocation import entry_of
+from robodj_secretguard.lifecycle.rotation import NO_ENVIRONMENT, completion
 from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, plan_rotation
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, YELLOW, command, count, mark, option
 from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, shown_path
-from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.settings import setup_of
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from robodj_secretguard.cli.options import Commands, Request
+    from robodj_secretguard.lifecycle.recording import Recording
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import NamedBy
-    from robodj_secretguard.startup.report import Report, SecretStatus
     from robodj_secretguard.startup.settings import SecretSettings
 
-STARTUP: Final = "startup"
-FUNCTIONS: Final = "functions"
-_GATE_FAILED: Final = {None: Problem("the check failed", "fix its alerts, then run this command again")}
 # A CI system sets one of these, and keeps what is printed.
 CI_VARIABLES: Final = (
     *("CI", "CONTINUOUS_INTEGRATION"),  # GitHub, GitLab, CircleCI, Travis, Bitbucket, Drone and most others
@@ -164,39 +152,49 @@ def add(commands: Commands) -> None:
 
 def _generate(request: Request, *, name: str | None, for_next: bool, show: bool, write: bool, force: bool) -> Result:
     model = model_of(request)
-    asked = model.secret_policies.values() if name is None else (policy_of(model, name),)
-    policies = tuple(each for each in asked if not each.is_opaque)
-    left_out = (each for each in asked if each.is_opaque)
-    issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in left_out)
+    named = [*model.secret_policies.values()] if name is None else [policy_of(model, name)]
+    policies = [policy for policy in named if not policy.is_opaque]
+    vendors = [policy for policy in named if policy.is_opaque]
+    issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in vendors)
     if not policies:
         fail(f"no key was generated: a vendor issues the secret ({issued})")
-    stderr = [MODEL, *([f"{PROGRAM}: left out the secrets that vendors issue ({issued})"] if issued else [])]
+    stderr = [MODEL]
+    if vendors:
+        stderr.append(f"{PROGRAM}: left out the secrets that vendors issue ({issued})")
     if force and not write:
         fail("--force works only with --write; add --write, or leave out --force")
     if for_next and not all(policy.overlap for policy in policies):
         fail("--next works only for a secret with an overlap; leave it out")
-    if write:
-        if show or for_next or request.format != "text":
-            fail("--write prints no key; leave out --show, --next and --format")
-        return _write(request, model, policies, stderr, force=force)
-    if request.format == "text" and len(policies) > 1:
+    if not write:
+        return _print_keys(request, policies, stderr, for_next=for_next, show=show)
+    if show or for_next or request.format != "text":
+        fail("--write prints no key; leave out --show, --next and --format")
+    return _write(request, model, policies, stderr, force=force)
+
+
+def _print_keys(
+    request: Request, policies: Sequence[SecretPolicy], stderr: list[str], *, for_next: bool, show: bool
+) -> Result:
+    """Return new keys for stdout. On a terminal and in CI, somebody could read them."""
+    form = request.format
+    if form == "text" and len(policies) > 1:
         names = ", ".join(policy.name for policy in policies)
         fail(f"NAME is missing (choose from {names}); for all secrets, pass --format env, shell or json")
-    seen = is_terminal(request.stdout)
-    if (seen or any(os.environ.get(name) for name in CI_VARIABLES)) and not show:
-        where = "on a terminal" if seen else "in CI, which may keep the output,"
+    on_terminal = is_terminal(request.stdout)
+    is_kept = any(os.environ.get(name) for name in CI_VARIABLES)
+    if (on_terminal or is_kept) and not show:
+        where = "on a terminal" if on_terminal else "in CI, which may keep the output,"
         fail(f"keys are not printed {where} without --show; pipe the key into the command of the secret manager")
     variables = [policy.slot_variables[0] if for_next else policy.variable for policy in policies]
     keys = {name: generate(policy).get_secret_value() for name, policy in zip(variables, policies, strict=True)}
+    prefix = "export " if form == "shell" else ""
     return Result(
         EXIT_CLEAN,
-        [*keys.values()]
-        if request.format == "text"
-        else [f"{'export ' * (request.format == 'shell')}{variable}={key}" for variable, key in keys.items()],
-        (lambda: keys) if request.format == "json" else None,
+        [*keys.values()] if form == "text" else [f"{prefix}{variable}={key}" for variable, key in keys.items()],
+        (lambda: keys) if form == "json" else None,
         stderr,
         bare=True,
-        end="\n" if seen or request.format != "text" else "",
+        end="\n" if on_terminal or form != "text" else "",
     )
 
 
@@ -235,88 +233,51 @@ def _record(
     known: Sequence[str],
 ) -> Result:
     model = model_of(request)
-    named = {policy_of(model, name).name for name in names}
-    report = judged(request, model)
-    if not report.ok:
-        return _refused(report)
-    # Whether a vendor's secret is a new one cannot be seen.
-    named_or_seen = named or {policy.name for policy in model.secret_policies.values() if not policy.is_opaque}
-    statuses = [status for status in report.secrets if status.secret in named_or_seen]
-    if not statuses:
-        fail("NAME is missing: vendors issue all secrets, so name those that have a new value")
-    startup = _startup(statuses, service_log, attested=STARTUP in attest)
-    functions = Proof.ATTESTED if FUNCTIONS in attest else Proof.NOT_DONE
-    drafts = {
-        each.secret: draft_rotation(
-            each, startup[each.secret], functions, environment=environment, operator=operator, ticket=ticket
-        )
-        for each in statuses
-    }
-    options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
-    others = [_known(number, file) for number, file in enumerate(known, start=1)]
     log = find_log(request, model)
+    options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
     try:
-        with log.locked():
-            report = judged(request, model)  # again: a key may have been revoked while this waited for the log
-            if not report.ok:
-                return _refused(report)
-            records = [record for each in (*others, log) for record in each.records]
-            records.sort(key=lambda record: record.recorded_at)
-            accepted, unchanged, refused = judge(
-                drafts, records, are_named=bool(named), options=options, log_options=log_options
-            )
-            comparison = compared(records)
-            compared_line = _comparison(comparison, environment, others)
-            if refused:
-                return _refused(report, refused, comparison, compared_line)
-            report = with_recorded(request, model, report, log.records)
-            if not report.ok:
-                return _refused(report)
-            appended = log.append(accepted)
+        recording = record_rotation(
+            model,
+            log,
+            environment=environment,
+            operator=operator,
+            ticket=ticket,
+            names={policy_of(model, name).name for name in names},
+            attested=attest,
+            service_log=_lines_of(service_log),
+            others=(_known(number, file) for number, file in enumerate(known, start=1)),
+            config_dir=request.config_dir,
+            options=options,
+            log_options=log_options,
+        )
     except FileError as error:
         fail(f"nothing was recorded: {log.name}: {error}")
-    events = [record.as_dict() for record in appended]
-    lines = [*_lines(appended, (*log_options, *options))]
-    overlaps = {policy.name: bool(policy.overlap) for policy in model.secret_policies.values()}
-    warnings = (
-        other_key_replaced(each, records, has_overlap=overlaps.get(each.secret or "", False)) for each in appended
-    )
-    listed, unlisted = _list_replaced(appended, *directory_of(request, model))
-    lines += listed
-    lines += [f"Did not record {name}: its key has not changed." for name in unchanged]
-    if environment not in comparison:
+    document = {"kind": "rotation-record", **recording.as_dict()}
+    if recording.refusals:
+        lines = [*_refusal_lines(recording, environment), MODEL, "Nothing was recorded."]
+        return Result(EXIT_ALERTS, lines, lambda: document)
+    the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
+    stderr = [mark(warning, YELLOW) for warning in recording.warnings]
+    for entry, reason in recording.unlisted:
+        why = f"the rotation is recorded, but {the_list} was not changed: {reason}"
+        stderr.append(f"{PROGRAM}: {why}; add this line to it: {entry}")
+    lines = [
+        *_record_lines(recording.records, (*log_options, *options)),
+        *_list_lines(recording, the_list),
+        *(f"Did not record {name}: its key has not changed." for name in recording.unchanged),
+    ]
+    if environment not in recording.compared:
         lines.append(f"There was no earlier record of the environment {environment}.")
-    document = _document(report, comparison, unchanged=unchanged, records=events)
-    status = EXIT_USAGE if unlisted else EXIT_CLEAN
-    stderr = [*(mark(warning, YELLOW) for warning in warnings if warning), *unlisted]
-    return Result(status, [*lines, compared_line, MODEL], lambda: document, stderr, events=events)
+    status = EXIT_USAGE if recording.unlisted else EXIT_CLEAN
+    lines += [_comparison(recording, environment), MODEL]
+    return Result(status, lines, lambda: document, stderr, events=document["records"])
 
 
-def _list_replaced(records: Iterable[Record], directory: str, named_by: NamedBy | None) -> tuple[list[str], list[str]]:
-    """Add each previous key with its deadline to the revocation list, and return lines for stdout and stderr."""
-    the_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
-    listed, unlisted = list[str](), list[str]()
-    for record in records:
-        if record.replaced:
-            entry = entry_of(record)
-            try:
-                add_to_list(directory, record, now=record.recorded_at)
-                listed.append(f"{entry} is on {the_list}. Commit the list, and deploy it with every service.")
-            except FileError as error:
-                why = f"the rotation is recorded, but {the_list} was not changed: {error}"
-                unlisted.append(f"{PROGRAM}: {why}; add this line to it: {entry}")
-    return listed, unlisted
-
-
-def _startup(statuses: Sequence[SecretStatus], service_log: str | None, *, attested: bool) -> dict[str, Proof]:
-    """Return the proof that services started with each secret's key."""
-    keys = {status.secret: status.fingerprint for status in statuses if status.fingerprint}
-    seen: set[str] = set()
+def _lines_of(service_log: str | None) -> Iterator[bytes]:
+    """Yield the lines of a service's log. It is opened when the first one is read."""
     if service_log is not None:
         with opened_input("--service-log", service_log) as lines:
-            seen = started_on(lines, keys)
-    otherwise = Proof.ATTESTED if attested else Proof.NOT_DONE
-    return {each.secret: Proof.VERIFIED if each.secret in seen else otherwise for each in statuses}
+            yield from lines
 
 
 def _known(number: int, file: str) -> OperationsLog:
@@ -326,56 +287,37 @@ def _known(number: int, file: str) -> OperationsLog:
     return log
 
 
-def _comparison(counts: Mapping[str, int], environment: str, known: Sequence[OperationsLog]) -> str:
+def _comparison(recording: Recording, environment: str) -> str:
     """Return the line that says how many records of each environment the keys were compared with."""
-    each = ", ".join(f"{name} {number}" for name, number in counts.items())
-    text = f"Compared with {count(sum(counts.values()), 'record')}{f' ({each})' if each else ''}."
-    if not set(counts) - {environment, NO_ENVIRONMENT}:
+    each = ", ".join(f"{name} {number}" for name, number in recording.compared.items())
+    text = f"Compared with {count(sum(recording.compared.values()), 'record')}{f' ({each})' if each else ''}."
+    if not set(recording.compared) - {environment, NO_ENVIRONMENT}:
         text += " To compare with another environment, pass its log with --known FILE."
-    if damaged := sum(bool(log.defects) for log in known):
-        text += (
-            f" {count(damaged, 'known log does', 'known logs do')} not verify; only the readable records were compared."
-        )
+    if recording.damaged:
+        logs = count(recording.damaged, "known log does", "known logs do")
+        text += f" {logs} not verify; only the readable records were compared."
     return text
 
 
-def _refused(
-    report: Report,
-    problems: Mapping[str, Problem] | Mapping[None, Problem] = _GATE_FAILED,
-    comparison: Mapping[str, int] | None = None,
-    compared_line: str = "",
-) -> Result:
-    """Return a refusal by the gate, or for the problems of single secrets."""
-    lines = [*map(finding_text, report.findings)]
-    for name, problem in problems.items():
-        refused = f"REFUSED: {f'{name}: ' if name else ''}{problem.message}"
-        lines += [mark(refused, RED), f"  fix: {problem.remedy}"]
-    lines += [*filter(None, [compared_line]), MODEL, "Nothing was recorded."]
-    refusals: list[dict[str, Any]] = [
-        {"secret": name, "reason": problem.message, "remedy": problem.remedy} for name, problem in problems.items()
-    ]
-    return Result(EXIT_ALERTS, lines, lambda: _document(report, comparison or {}, refusals=refusals))
+def _refusal_lines(recording: Recording, environment: str) -> Iterator[str]:
+    """Yield why nothing was recorded."""
+    yield from map(finding_text, recording.report.findings)
+    for name, problem in recording.refusals.items():
+        yield mark(f"REFUSED: {f'{name}: ' if name else ''}{problem.message}", RED)
+        yield f"  fix: {problem.remedy}"
+    if None not in recording.refusals:
+        yield _comparison(recording, environment)
 
 
-def _document(
-    report: Report,
-    comparison: Mapping[str, int],
-    *,
-    refusals: Sequence[dict[str, Any]] = (),
-    unchanged: Sequence[str] = (),
-    records: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
-    return {
-        "kind": "rotation-record",
-        "refusals": [*refusals],
-        "unchanged": [*unchanged],
-        "compared": {**comparison},
-        "records": [*records],
-        "check": report.as_dict(),
-    }
+def _list_lines(recording: Recording, the_list: str) -> Iterator[str]:
+    """Yield the entries of the revocation list that the record has added."""
+    unlisted = {entry for entry, _ in recording.unlisted}
+    for record in recording.records:
+        if record.replaced and entry_of(record) not in unlisted:
+            yield f"{entry_of(record)} is on {the_list}. Commit the list, and deploy it with every service."
 
 
-def _lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
+def _record_lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
     """Yield the lines about new records."""
     for record in records:
         yield recorded_line(record)

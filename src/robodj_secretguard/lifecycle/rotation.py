@@ -106,7 +106,7 @@ def stage_due(slots: Slots, now: datetime) -> Stage | None:
     return None if stage == "next" or has_overlap(slots, now) else stage
 
 
-def compared(records: Iterable[Record]) -> dict[str, int]:
+def count_by_environment(records: Iterable[Record]) -> dict[str, int]:
     """Return the number of records with a key for each environment."""
     counts = Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint)
     return dict(sorted(counts.items()))
@@ -142,7 +142,7 @@ def judge(
     are_named: bool,
     options: Sequence[str],
     log_options: Sequence[str],
-) -> tuple[list[Record], list[str], dict[str, Problem]]:
+) -> tuple[list[Record], list[str], dict[str | None, Problem]]:
     """Return the rotations to record, the secrets with unchanged keys, and the problem of each refused secret.
 
     `drafts` has the rotations by secret. `records` are those of all environments, sorted by time. If the operator named
@@ -150,7 +150,7 @@ def judge(
     """
     accepted: list[Record] = []
     unchanged: list[str] = []
-    refused: dict[str, Problem] = {}
+    refused: dict[str | None, Problem] = {}
     for secret, new in drafts.items():
         here = rotations(records, secret, new.environment)
         current = here[-1] if here and here[-1].fingerprint == new.fingerprint is not None else None

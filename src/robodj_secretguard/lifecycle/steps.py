@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.errors import FileError, SafeError
-from robodj_secretguard.lifecycle.rotation import compared, conflict, recorded_environments, revoked, rotations
+from robodj_secretguard.lifecycle.rotation import (
+    conflict,
+    count_by_environment,
+    recorded_environments,
+    revoked,
+    rotations,
+)
 from robodj_secretguard.lifecycle.step_rules import (
     changed_fields,
     due,
@@ -250,7 +256,7 @@ class Rotator:
             return
         store.within(ATTEMPT_SECONDS, lambda: store.write(new, stored, ATTEMPT_SECONDS))
         result.outcome, result.rotated, result.findings = "done", done.last, alerts
-        result.is_first = bool(known) and self._environment not in compared(known)
+        result.is_first = bool(known) and self._environment not in count_by_environment(known)
         result.records = _append_records(done.records, log, result)
 
     def _require_new(self, step: StepName, keys: StoredKeys, new: Record, known: Sequence[Record]) -> None:

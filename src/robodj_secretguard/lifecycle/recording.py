@@ -1,0 +1,160 @@
+"""Record the rotation of a model's keys in the operations log (policy section 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from robodj_secretguard.errors import FileError, UsageError
+from robodj_secretguard.lifecycle.records import Proof
+from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
+from robodj_secretguard.lifecycle.rotation import (
+    count_by_environment,
+    draft_rotation,
+    judge,
+    other_key_replaced,
+    started_on,
+)
+from robodj_secretguard.lifecycle.standing import recorded_findings
+from robodj_secretguard.startup.guard import check
+from robodj_secretguard.startup.readings import Environment, config_directory
+from robodj_secretguard.startup.report import with_findings
+from robodj_secretguard.startup.rules import Problem
+from robodj_secretguard.startup.settings import setup_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from robodj_secretguard.lifecycle.operations_log import OperationsLog
+    from robodj_secretguard.lifecycle.records import Record
+    from robodj_secretguard.startup.report import Report
+    from robodj_secretguard.startup.settings import SecretSettings
+
+STARTUP: Final = "startup"
+FUNCTIONS: Final = "functions"
+_CHECK_FAILED: Final = Problem("the check failed", "fix its alerts, then run this command again")
+
+
+class Recording(NamedTuple):
+    """What was recorded of a rotation, or why nothing was recorded.
+
+    Attributes:
+        report: the report of the check.
+        refusals: why nothing was recorded, by secret; the secret is `None` where the check failed.
+        compared: with how many records of each environment the keys were compared.
+        damaged: how many logs of other environments do not verify.
+        unchanged: the secrets that were not recorded, since their keys have not changed.
+        records: the new records.
+        warnings: what is unusual about the previous keys.
+        unlisted: the entries that could not be added to the revocation list, each with the reason.
+    """
+
+    report: Report
+    refusals: Mapping[str | None, Problem]
+    compared: Mapping[str, int]
+    damaged: int = 0
+    unchanged: Sequence[str] = ()
+    records: Sequence[Record] = ()
+    warnings: Sequence[str] = ()
+    unlisted: Sequence[tuple[str, str]] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it in the plain types of JSON."""
+        return {
+            "refusals": [
+                {"secret": secret, "reason": problem.message, "remedy": problem.remedy}
+                for secret, problem in self.refusals.items()
+            ],
+            "unchanged": [*self.unchanged],
+            "compared": {**self.compared},
+            "records": [record.as_dict() for record in self.records],
+            "check": self.report.as_dict(),
+        }
+
+
+def record_rotation(
+    model: type[SecretSettings],
+    log: OperationsLog,
+    *,
+    environment: str,
+    operator: str,
+    ticket: str | None = None,
+    names: Collection[str] = (),
+    attested: Collection[str] = (),
+    service_log: Iterable[bytes] = (),
+    others: Iterable[OperationsLog] = (),
+    config_dir: str | None = None,
+    options: Sequence[str] = (),
+    log_options: Sequence[str] = (),
+) -> Recording:
+    """Check the keys of a model without fallback files, and record that they are new.
+
+    Args:
+        model: the settings model.
+        log: the operations log. Nobody else writes it from the second check to the record.
+        environment: where the keys are, such as `prod`.
+        operator: who rotated them.
+        ticket: the ticket of the rotation.
+        names: the rotated secrets; by default all with new keys, without those that a vendor issues.
+        attested: the steps of the validation that the operator has done: `startup`, `functions`.
+        service_log: lines of a service's log, whose start on the new key verifies the step `startup`.
+        others: the logs of other environments, whose keys must differ.
+        config_dir: the config directory; by default the model's.
+        options: the options of the command, for instructions.
+        log_options: the option that names the log, for instructions.
+
+    Raises:
+        UsageError: no secret has a key that can be recorded without its name.
+        FileError: the log cannot be written, so nothing was recorded.
+    """
+    policies = model.secret_policies.values()
+    report = check(model, config_dir=config_dir, require_env_only=True)
+    if not report.ok:
+        return Recording(report, {None: _CHECK_FAILED}, {})
+    # Whether a vendor's secret is a new one cannot be seen.
+    chosen = names or {policy.name for policy in policies if not policy.is_opaque}
+    statuses = [status for status in report.secrets if status.secret in chosen]
+    if not statuses:
+        msg = "NAME is missing: vendors issue all secrets, so name those that have a new value"
+        raise UsageError(msg)
+    started = started_on(service_log, {each.secret: each.fingerprint for each in statuses if each.fingerprint})
+    proofs = {step: Proof.ATTESTED if step in attested else Proof.NOT_DONE for step in (STARTUP, FUNCTIONS)}
+    drafts = {}
+    for status in statuses:
+        startup = Proof.VERIFIED if status.secret in started else proofs[STARTUP]
+        who = {"environment": environment, "operator": operator, "ticket": ticket}
+        drafts[status.secret] = draft_rotation(status, startup, proofs[FUNCTIONS], **who)
+    logs = [*others]
+    damaged = sum(bool(other.defects) for other in logs)
+    with log.locked():
+        report = check(model, config_dir=config_dir, require_env_only=True)  # a key may have been revoked meanwhile
+        if not report.ok:
+            return Recording(report, {None: _CHECK_FAILED}, {})
+        known = sorted((record for each in (*logs, log) for record in each.records), key=lambda each: each.recorded_at)
+        accepted, unchanged, refusals = judge(
+            drafts, known, are_named=bool(names), options=options, log_options=log_options
+        )
+        compared = count_by_environment(known)
+        if refusals:
+            return Recording(report, refusals, compared, damaged)
+        found = recorded_findings(report, log.records, tuple(policies), (*log_options, *options))
+        report = with_findings(report, [*found])
+        if not report.ok:
+            return Recording(report, {None: _CHECK_FAILED}, {})
+        records = log.append(accepted)
+    overlaps = {policy.name: bool(policy.overlap) for policy in policies}
+    warnings = [other_key_replaced(each, known, has_overlap=overlaps.get(each.secret or "", False)) for each in records]
+    directory, _ = config_directory(Environment(), config_dir, setup_of(model))
+    unlisted = _list_replaced(records, directory)
+    return Recording(report, {}, compared, damaged, unchanged, records, [*filter(None, warnings)], unlisted)
+
+
+def _list_replaced(records: Iterable[Record], directory: str) -> list[tuple[str, str]]:
+    """Add each previous key with its deadline to the revocation list. Return the failed entries with the reasons."""
+    unlisted = []
+    for record in records:
+        if record.replaced:
+            try:
+                add_to_list(directory, record, now=record.recorded_at)
+            except FileError as error:
+                unlisted.append((entry_of(record), str(error)))
+    return unlisted
