@@ -64,7 +64,7 @@ _EVENTS: Final = {
     Event.RESTORED: "the restart on the last good key of {}",
     Event.STOPPED: "the stop for the revoked key of {}",
 }
-_HEADER: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
+_HEADINGS: Final[tuple[str, ...]] = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
 
 
 def find_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
@@ -92,61 +92,38 @@ def checked(
 
     Sources that were not read yet are read now.
     """
-    recorded = recorded_log(request, model)
+    log = recorded_log(request, model)
     sources = sources or read_sources(request, model)
     report = judged(request, model, sources)
-    report = with_recorded(request, model, report, recorded.records, sources)
-    named = recorded.named_by
-    if recorded.is_missing:
-        message = f"{named} names a file that does not exist"
-        remedy = f"set {named} to the path of the operations log"
-        source = "environment" if named == OPERATIONS_LOG else "none"
-        report = _with_setting(report, model, message, remedy, source=source)
-    return report, recorded
+    policies = tuple(model.secret_policies.values())
+    options = given(request, "operations_log", "config_dir", "model")
+    found = [*recorded_findings(report, log.records, policies, options)]
+    if sources and log.records:
+        from robodj_secretguard.lifecycle.step_rules import find_drift  # noqa: PLC0415 - few commands have sources
+
+        found += find_drift(sources.deliveries, policies, log.records, options)
+    if log.is_missing:
+        source = "environment" if log.named_by == OPERATIONS_LOG else "none"
+        message = f"{log.named_by} names a file that does not exist"
+        remedy = f"set {log.named_by} to the path of the operations log"
+        problem = Problem(message, remedy, source, Severity.WARNING)
+        found.append(finding(policies, Check.SETTING, problem))
+    return with_findings(report, found), log
 
 
 def checked_by_gate(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
     """Return the report for the gate, with a finding if the log was not checked completely."""
-    report, recorded = checked(request, model, sources)
-    remedy = f"run {command('log', 'verify', *given(request, 'operations_log', 'config_dir', 'model'))}"
-    if recorded.defects:
-        remedy += "; unless only the last line is incomplete, keep the log as evidence and begin a new one"
-        return _with_setting(report, model, f"the operations log {recorded.verdict}", remedy)
-    if recorded.continues:
+    report, log = checked(request, model, sources)
+    verify = command("log", "verify", *given(request, "operations_log", "config_dir", "model"))
+    if log.defects:
+        remedy = "unless only the last line is incomplete, keep the log as evidence and begin a new one"
+        message = f"the operations log {log.verdict}"
+        problem = Problem(message, f"run {verify}; {remedy}", "none", Severity.WARNING)
+    elif log.continues:
         message = "the operations log continues an earlier file, whose records are not checked here"
-        remedy += ", then the command that it prints"
-        return _with_setting(report, model, message, remedy, severity=Severity.NOTE)
-    return report
-
-
-def with_recorded(
-    request: Request,
-    model: type[SecretSettings],
-    report: Report,
-    records: Sequence[Record],
-    sources: Sources | None = None,
-) -> Report:
-    """Return a report with findings from the records of the operations log."""
-    policies = tuple(model.secret_policies.values())
-    options = given(request, "operations_log", "config_dir", "model")
-    found = [*recorded_findings(report, records, policies, options)]
-    if sources and records:
-        from robodj_secretguard.lifecycle.step_rules import find_drift  # noqa: PLC0415 - few commands have sources
-
-        found += find_drift(sources.deliveries, policies, records, options)
-    return with_findings(report, found)
-
-
-def _with_setting(
-    report: Report,
-    model: type[SecretSettings],
-    message: str,
-    remedy: str,
-    *,
-    source: str = "none",
-    severity: Severity = Severity.WARNING,
-) -> Report:
-    problem = Problem(message, remedy, source, severity)
+        problem = Problem(message, f"run {verify}, then the command that it prints", "none", Severity.NOTE)
+    else:
+        return report
     return with_findings(report, [finding(model.secret_policies.values(), Check.SETTING, problem)])
 
 
@@ -225,23 +202,23 @@ def _show(
         [] if records else ["No records match."],
         document,
         stderr,
-        table=_table(records),
+        table=_rows(records),
     )
 
 
-def _table(records: Sequence[Record]) -> list[tuple[str, ...]]:
+def _rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """Return a header and a row for each record. The last column is for replaced keys, if there are any."""
+    if not records:
+        return []
+    rows = [_HEADINGS]
+    for record in records:
+        texts = (record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
+        cells = (ascii_text(text) if text else "-" for text in texts)
+        rows.append((str(record.sequence), iso_utc(record.recorded_at), record.event, *cells))
     replaced = [replaced_key(record) for record in records]
-    rows = [_HEADER, *map(_row, records)] if records else []
     if not any(replaced):
         return rows
     return [(*row, key or "-") for row, key in zip(rows, ["REPLACED", *replaced], strict=True)]
-
-
-def _row(record: Record) -> tuple[str, ...]:
-    cells = (record.event, record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
-    texts = (ascii_text(cell) if cell else "-" for cell in cells)
-    return (str(record.sequence), iso_utc(record.recorded_at), *texts)
 
 
 def replaced_key(record: Record) -> str:
@@ -255,33 +232,20 @@ def _verify(request: Request, *, expect: str | None) -> Result:
         fail("--expect: invalid hash; use sha256: and 64 hexadecimal digits in lower case")
     log = read_log(_log_of(request))
     if not log.records and not log.defects:
-        of_earlier = (
-            f". Record {log.head.sequence} was the last one of an earlier file. {_PROOF} {_proof(log.head)}"
-            if log.head
-            else ""
-        )
-        fail(f"{log.name}: the log has no record; nothing was verified{of_earlier}")
-    number = log.number_of(expect) if expect is not None else None
-    defects = list(log.defects)
-    if expect is not None and number is None:
-        defects.append("the expected record was not found: it, or a record before it, was changed or removed")
-    last, earlier = log.last, log.continues
-    here = " in this file" if earlier else ""
-    document: dict[str, Any] = {
-        "kind": "log-verification",
-        "count": len(log.records),
-        "last_hash": last.hash if last else None,
-        "defects": defects,
-        "expected_sequence": number,
-        "continues": {"sequence": earlier.sequence, "hash": earlier.hash} if earlier else None,
-    }
+        message = f"{log.name}: the log has no record; nothing was verified"
+        if log.head:
+            message += f". Record {log.head.sequence} was the last one of an earlier file. {_PROOF} {_proof(log.head)}"
+        fail(message)
+    document = {"kind": "log-verification", **log.verify(expect)}
+    defects, number, earlier = document["defects"], document["expected_sequence"], log.continues
     lines = [mark(f"ALERT: {defect}.", RED) for defect in defects]
-    if last:
-        lines.append(f"{count(len(log.records), 'record')}. The hash of the last record is {last.hash}.")
+    if log.last:
+        lines.append(f"{count(len(log.records), 'record')}. The hash of the last record is {log.last.hash}.")
     if earlier:
         lines.append(f"This log continues an earlier file, after record {earlier.sequence} ({earlier.hash}).")
         lines += [f"{_PROOF}:", f"{COMMAND_INDENT}{_proof(earlier)}"]
     if number:
+        here = " in this file" if earlier else ""
         lines.append(f"Found the expected record: number {number}. The records before it{here} are unchanged.")
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
     return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, _model_on_stderr(request))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import CHECK_OPTIONS, FORMAT, add_command, model_of, passes
@@ -20,20 +20,16 @@ from robodj_secretguard.cli.output import (
     tally,
 )
 from robodj_secretguard.fleet.metrics import as_openmetrics, of_findings, of_keys, of_rotations
-from robodj_secretguard.lifecycle.rotation import rotations, slots_of, stage_due
+from robodj_secretguard.lifecycle.standing import PROMOTE, late_steps, standing_of
 from robodj_secretguard.secret.texts import RED, YELLOW, count, mark, paint
-from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Mapping
 
     from robodj_secretguard.cli.options import Commands, Request
-    from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.startup.report import Report, SecretStatus
-
-
-_PROMOTE: Final = "promote the next key"
+    from robodj_secretguard.lifecycle.operations_log import OperationsLog
+    from robodj_secretguard.startup.report import Report
 
 
 def add(commands: Commands) -> None:
@@ -58,125 +54,83 @@ def add(commands: Commands) -> None:
 
 def _status(request: Request) -> Result:
     model = model_of(request)
-    report, recorded = checked(request, model)
-    statuses = [_status_of(status, report, recorded.records) for status in report.secrets]
+    report, log = checked(request, model)
+    standings = [standing_of(status, report, log.records) for status in report.secrets]
     issuers = {policy.name: policy.issuer for policy in model.secret_policies.values()}
-    late = {each["secret"]: why for each in statuses if (why := _to_do(each))}
+    late = {each["secret"]: " and ".join(why) for each in standings if (why := late_steps(each))}
     # The time for a promotion is the operator's choice.
-    too_late = any(why != _PROMOTE for why in late.values())
-    failed = recorded.defects or not passes(request, report) or (request.strict and too_late)
-    verdict = f"Secret status{' FAILED' if failed else ''}: {tally(report)}"
-    if recorded.defects:
-        verdict += f"; the operations log {'cannot be read' if recorded.unreadable else 'does not verify'}"
-    if late:
-        verdict += f"; to do: {', '.join(f'{secret} ({why})' for secret, why in late.items())}"
-    lines = [
-        *(
-            line
-            for each in statuses
-            for line in (*_details(each, iso_utc(report.checked_at), issuers[each["secret"]]), "")
-        ),
-        *map(finding_text, report.findings),
-        *[""] * bool(report.findings),
-        MODEL,
-        f"operations log: {recorded.verdict}",
-        revocation_line(report.revocation_list),
-        *[report.details] * bool(failed and (report.alerts or report.warnings)),
-        mark(f"{verdict}.", RED) if failed else f"{verdict}.",
-    ]
+    is_late = any(why != PROMOTE for why in late.values())
+    failed = bool(log.defects) or not passes(request, report) or (request.strict and is_late)
+    lines = list[str]()
+    for each in standings:
+        lines += [*_details(each, iso_utc(report.checked_at), issuers[each["secret"]]), ""]
+    lines += map(finding_text, report.findings)
+    if report.findings:
+        lines.append("")
+    lines += [MODEL, f"operations log: {log.verdict}", revocation_line(report.revocation_list)]
+    if failed and (report.alerts or report.warnings):
+        lines.append(report.details)
+    lines.append(_verdict(report, log, late, failed=failed))
+    status = failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN
+    # A file of metrics without the times of rotations would look whole.
+    if log.unreadable or (log.defects and request.format == "openmetrics"):
+        status = EXIT_USAGE
 
     def document() -> dict[str, Any]:
         return {
             "kind": "status",
-            "operations_log": recorded.as_dict(),
-            "secrets": statuses,
+            "operations_log": log.as_dict(),
+            "secrets": standings,
             "check": report.as_dict(),
         }
 
-    status = failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN
-    # A file of metrics without the times of rotations would look whole.
-    if recorded.unreadable or (recorded.defects and request.format == "openmetrics"):
-        status = EXIT_USAGE
-
     def metrics() -> str:
-        rotated = {each["secret"]: datetime.fromisoformat(at) for each in statuses if (at := each["rotated_at"])}
+        rotated = {each["secret"]: datetime.fromisoformat(at) for each in standings if (at := each["rotated_at"])}
         families = of_keys(report.secrets) | of_rotations(report.secrets, rotated)
         return as_openmetrics(families | of_findings(report.secrets, report.findings))
 
-    return Result(
-        status,
-        lines,
-        document,
-        stderr=recorded.complaint,
-        metrics=metrics,
-        table=status_rows(report, [*late]),
-    )
+    table = status_rows(report, [*late])
+    return Result(status, lines, document, stderr=log.complaint, metrics=metrics, table=table)
 
 
-def _status_of(status: SecretStatus, report: Report, records: Iterable[Record]) -> dict[str, Any]:
-    """Return the status of a secret with its rotations, in the plain types of JSON."""
-    of_this_secret = rotations(records, status.secret)
-    # Without a current key, as on an operator's machine, use the last recorded one.
-    fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
-    of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
-    # Records of a vendor's secret have no fingerprint, so each one is of a new value.
-    first = None if not of_this_key else of_this_key[0] if fingerprint else of_this_key[-1]
-    age = report.checked_at - first.recorded_at if first else None
-    own = [each for each in report.findings if each.secret == status.secret]
-    return {
-        **status.as_dict(),
-        "alerts": [str(each.check) for each in own if each.severity is Severity.ALERT],
-        "superseded": any(each.check is Check.SUPERSEDED for each in own),
-        "rotated_at": iso_utc(first.recorded_at) if first else None,
-        "environment": first.environment if first else None,
-        "age_days": None if age is None else age.days,
-        "overdue": age is not None and age > timedelta(days=status.rotation_days),
-        "open_steps": list(of_this_key[-1].open_steps) if of_this_key else [],
-        "due": stage_due(slots_of(status), report.checked_at),
-    }
+def _verdict(report: Report, log: OperationsLog, late: Mapping[str, str], *, failed: bool) -> str:
+    """Return the last line."""
+    verdict = f"Secret status{' FAILED' if failed else ''}: {tally(report)}"
+    if log.defects:
+        verdict += f"; the operations log {'cannot be read' if log.unreadable else 'does not verify'}"
+    if late:
+        verdict += f"; to do: {', '.join(f'{secret} ({why})' for secret, why in late.items())}"
+    return mark(f"{verdict}.", RED) if failed else f"{verdict}."
 
 
-def _to_do(status: dict[str, Any]) -> str:
-    """Return why the rotation of a secret is not up to date; empty where it is."""
-    why = {
-        "rotation not recorded": not status["rotated_at"],
-        "rotation overdue": status["overdue"],
-        "rotation incomplete": status["open_steps"] and not status["overdue"],
-        _PROMOTE: status["due"] == "promote",
-        "retire the previous key": status["due"] == "retire",
-    }
-    return " and ".join(each for each, holds in why.items() if holds)
-
-
-def _details(status: dict[str, Any], now: str, issuer: str) -> list[str]:
+def _details(standing: dict[str, Any], now: str, issuer: str) -> list[str]:
     """Return the lines about a secret below the table."""
-    cadence = count(status["rotation_days"], "day")
     none = f"none (issued at {issuer})" if issuer else "none (only a valid key has one)"
-    backup = f" (backup: {status['backup_owner']})" if status["backup_owner"] else ""
-    overdue = f": {paint('OVERDUE', YELLOW)}" if status["overdue"] else ""
-    lines = [
-        status["secret"],
-        f"  fingerprint  {status['fingerprint'] or none}",
-        f"  rotated      {_rotated(status)}",
-        f"  cadence      {cadence}{overdue}",
-        f"  expires      {status['expires_at'] or 'no expiry marker'}",
-        f"  owner        {status['owner']}{backup}",
-    ]
-    if status["previous_fingerprint"]:
-        deadline = status["previous_until"]
-        until = f" until {deadline}{': PASSED' if deadline <= now else ''}" if deadline else ""
-        lines.insert(2, f"  previous     {status['previous_fingerprint']}{until}")
-    if status["next_fingerprint"]:
-        lines.insert(2, f"  next         {status['next_fingerprint']}")
-    if status["open_steps"]:
-        lines.insert(-3, f"  {paint('INCOMPLETE', YELLOW)}   not done: {', '.join(status['open_steps'])}")
-    return lines
+    backup = f" (backup: {standing['backup_owner']})" if standing["backup_owner"] else ""
+    overdue = f": {paint('OVERDUE', YELLOW)}" if standing["overdue"] else ""
+    previous, deadline = standing["previous_fingerprint"], standing["previous_until"]
+    if previous and deadline:
+        previous += f" until {deadline}{': PASSED' if deadline <= now else ''}"
+    open_steps = ", ".join(standing["open_steps"])
+    rows = {
+        "fingerprint": standing["fingerprint"] or none,
+        "next": standing["next_fingerprint"],
+        "previous": previous,
+        "rotated": _rotated(standing),
+        paint("INCOMPLETE", YELLOW): f" not done: {open_steps}" if open_steps else "",
+        "cadence": f"{count(standing['rotation_days'], 'day')}{overdue}",
+        "expires": standing["expires_at"] or "no expiry marker",
+        "owner": f"{standing['owner']}{backup}",
+    }
+    return [standing["secret"], *(f"  {name:<11}  {text}" for name, text in rows.items() if text)]
 
 
-def _rotated(status: dict[str, Any]) -> str:
+def _rotated(standing: dict[str, Any]) -> str:
     """Return the time, the environment and the age of a key's first record."""
-    days = status["age_days"]
+    days = standing["age_days"]
     if days is None:
         return "not recorded"
-    ago = "later than this machine's clock" if days < 0 else f"{count(days, 'day')} ago" if days else "today"
-    return f"{status['rotated_at']} in {status['environment']}, {ago}"
+    ago = "today"
+    if days:
+        ago = f"{count(days, 'day')} ago" if days > 0 else "later than this machine's clock"
+    return f"{standing['rotated_at']} in {standing['environment']}, {ago}"

@@ -146,6 +146,23 @@ class OperationsLog:
                 return record.sequence
         return None
 
+    def verify(self, expected: str | None = None) -> dict[str, Any]:
+        """Return whether what was read verifies, in the plain types of JSON: it does where `defects` is empty.
+
+        `expected` is the hash of a record that must be there.
+        """
+        number = None if expected is None else self.number_of(expected)
+        defects = [*self.defects]
+        if expected is not None and number is None:
+            defects.append("the expected record was not found: it, or a record before it, was changed or removed")
+        return {
+            "count": len(self.records),
+            "last_hash": self.last.hash if self.last else None,
+            "defects": defects,
+            "expected_sequence": number,
+            "continues": self.continues.as_dict() if self.continues else None,
+        }
+
     def read(self) -> Self:
         """Read the log, or raise `FileError`; `NoLogError` if it does not exist."""
         with _errors_without_paths(missing=NoLogError("it does not exist")):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
-from robodj_secretguard.lifecycle.rotation import revoked, rotations
+from robodj_secretguard.lifecycle.rotation import revoked, rotations, slots_of, stage_due
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.readings import REVOKED_FILE, set_current
 from robodj_secretguard.startup.report import Finding, finding
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import RevocationStatus
     from robodj_secretguard.startup.report import Report, SecretStatus
+
+PROMOTE: Final = "promote the next key"
 
 
 def recorded_findings(
@@ -109,8 +112,7 @@ def expected_keys(report: Report, records: Sequence[Record], environment: str | 
         is_latest = not own or (last is not None and last.fingerprint == status.fingerprint)
         keys = Slots()
         if status.fingerprint and is_latest:
-            fingerprints = (status.fingerprint, status.next_fingerprint, status.previous_fingerprint)
-            keys = Slots(*fingerprints, status.previous_until)
+            keys = slots_of(status)
         elif last:
             keys = Slots(last.fingerprint, _staged_after(records, last), last.replaced, last.replaced_until)
         expected[status.secret] = keys
@@ -149,3 +151,38 @@ def roles_of(report: Report, records: Sequence[Record], expected: Mapping[str, S
         return "superseded" if known else "unrecorded"
 
     return role
+
+
+def standing_of(status: SecretStatus, report: Report, records: Iterable[Record]) -> dict[str, Any]:
+    """Return the status of a secret with its rotations, in the plain types of JSON."""
+    of_this_secret = rotations(records, status.secret)
+    # Without a current key, as on an operator's machine, use the last recorded one.
+    fingerprint = status.fingerprint or (of_this_secret[-1].fingerprint if of_this_secret else None)
+    of_this_key = [record for record in of_this_secret if record.fingerprint == fingerprint]
+    # Records of a vendor's secret have no fingerprint, so each one is of a new value.
+    first = next(iter(of_this_key if fingerprint else reversed(of_this_key)), None)
+    age = report.checked_at - first.recorded_at if first else None
+    own = [finding for finding in report.findings if finding.secret == status.secret]
+    return {
+        **status.as_dict(),
+        "alerts": [str(finding.check) for finding in own if finding.severity is Severity.ALERT],
+        "superseded": any(finding.check is Check.SUPERSEDED for finding in own),
+        "rotated_at": iso_utc(first.recorded_at) if first else None,
+        "environment": first.environment if first else None,
+        "age_days": None if age is None else age.days,
+        "overdue": age is not None and age > timedelta(days=status.rotation_days),
+        "open_steps": [*of_this_key[-1].open_steps] if of_this_key else [],
+        "due": stage_due(slots_of(status), report.checked_at),
+    }
+
+
+def late_steps(standing: Mapping[str, Any]) -> list[str]:
+    """Return why the rotation of a secret is not up to date; nothing where it is."""
+    holds = {
+        "rotation not recorded": not standing["rotated_at"],
+        "rotation overdue": standing["overdue"],
+        "rotation incomplete": standing["open_steps"] and not standing["overdue"],
+        PROMOTE: standing["due"] == "promote",
+        "retire the previous key": standing["due"] == "retire",
+    }
+    return [why for why, is_late in holds.items() if is_late]
