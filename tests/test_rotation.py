@@ -16,8 +16,8 @@ from robodj_secretguard.lifecycle.records import Event, Proof, Validation, draft
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
     before_key,
-    count_by_environment,
     completion,
+    count_by_environment,
     draft_rotation,
     is_replaced,
     judge,

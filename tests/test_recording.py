@@ -1,0 +1,161 @@
+"""Record a rotation from Python: what is recorded, and why nothing is recorded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import Machine, fingerprint_of, machine_at, rotated
+from conftest import NOW, V1, V2, good_keys
+from races import just_before
+
+from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
+from robodj_secretguard.lifecycle.recording import record_rotation
+from robodj_secretguard.lifecycle.records import Event, Proof, draft
+from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.startup.emit import PASSED_EVENT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from robodj_secretguard.lifecycle.recording import Recording
+
+BEFORE = NOW - timedelta(days=30)
+UNTIL = "2026-12-15T12:00:00Z"
+BOTH = ("startup", "functions")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine with good keys, and a directory for its log."""
+    machine = machine_at(tmp_path)
+    machine.log.parent.mkdir(mode=0o700)
+    return machine
+
+
+def record(machine: Machine, **options: Any) -> Recording:
+    """Record a rotation in `prod`."""
+    options = {"environment": "prod", "operator": "dana"} | options
+    return machine.within(lambda: record_rotation(RuntimeSecrets, OperationsLog(str(machine.log)), **options))
+
+
+def test_every_new_key_is_recorded(machine: Machine) -> None:
+    """Without names, every new key is recorded, and steps that nobody attested are open."""
+    recording = record(machine)
+    assert (recording.refusals, recording.compared, recording.unchanged) == ({}, {}, [])
+    assert machine.records == recording.records
+    assert [(each.event, each.fingerprint) for each in recording.records] == [
+        (Event.ROTATION_INCOMPLETE, machine.fingerprint(V1)),
+        (Event.ROTATION_INCOMPLETE, machine.fingerprint(V2)),
+    ]
+    assert recording.records[0].open_steps == BOTH
+
+
+def test_attested_steps_are_done(machine: Machine) -> None:
+    """With both steps attested, the rotation is complete. Its ticket is in the record."""
+    (rotation,) = record(machine, names=["secret.key"], attested=BOTH, ticket="OPS-1").records
+    assert (rotation.event, rotation.ticket, rotation.operator) == (Event.ROTATED, "OPS-1", "dana")
+
+
+def test_service_log_verifies_the_startup(machine: Machine) -> None:
+    """The event of a start with the new key verifies the step `startup`."""
+    event = {"event": PASSED_EVENT, "secret": "secret.key", "state": "present", "fingerprint": machine.fingerprint()}
+    lines = [json.dumps(event).encode()]
+    recording = record(machine, names=["secret.key"], attested=["functions"], service_log=lines)
+    validation = recording.records[0].validation
+    assert validation is not None
+    assert validation.startup is Proof.VERIFIED
+
+
+def test_unchanged_key_is_left_out(machine: Machine) -> None:
+    """A key that is already recorded is left out if another key is new."""
+    record(machine, attested=BOTH)
+    machine.environ[V2] = good_keys()[V2]
+    recording = record(machine, attested=BOTH)
+    assert (recording.unchanged, [each.secret for each in recording.records]) == (["secret.key"], ["secret_v2.key"])
+    (warning,) = recording.warnings
+    assert warning.startswith("WARNING: no previous key of secret_v2.key is set here")
+
+
+class TestPrevious:
+    """The previous key is added to the revocation list, from its deadline on."""
+
+    @pytest.fixture
+    def old(self, machine: Machine) -> str:
+        """Record a key, promote another one, and return the fingerprint of the first."""
+        machine.record(rotated(BEFORE, old := machine.fingerprint()))
+        machine.environ.update({f"{V1}_PREVIOUS": machine.environ[V1], f"{V1}_PREVIOUS_UNTIL": UNTIL})
+        machine.environ[V1] = good_keys()[V1]
+        return old
+
+    def test_previous_key_is_listed(self, machine: Machine, old: str) -> None:
+        """The entry begins at the deadline, and the list is made."""
+        recording = record(machine, names=["secret.key"], attested=BOTH)
+        assert (recording.records[0].replaced, recording.unlisted, recording.warnings) == (old, [], [])
+        text = (machine.config / "revoked.fingerprints").read_text(encoding="utf-8")
+        assert text.removeprefix(HEADER).splitlines()[1] == f"{old}@{UNTIL}"
+        assert machine.within(check).ok
+
+    def test_list_that_cannot_be_written(self, machine: Machine, old: str) -> None:
+        """The rotation is recorded, and the result has the entry with the reason."""
+        machine.write("revoked.fingerprints", b"\xff")
+        recording = record(machine, names=["secret.key"], attested=BOTH)
+        assert recording.refusals.keys() == {None}  # the check does not pass with such a list
+        (machine.config / "revoked.fingerprints").unlink()
+        machine.write("list", "# ours\n", 0o644)
+        (machine.config / "revoked.fingerprints").symlink_to("list")
+        recording = record(machine, names=["secret.key"], attested=BOTH)
+        why = "it is a symbolic link; use the path of the file itself"
+        assert (len(recording.records), recording.unlisted) == (1, [(f"{old}@{UNTIL}", why)])
+
+
+class TestRefused:
+    """Nothing is recorded, and the result says why."""
+
+    def refusals(self, machine: Machine, **options: Any) -> list[tuple[str | None, str]]:
+        """Return the secrets and the messages of a refusal."""
+        before = machine.log.exists() and machine.log.read_bytes()
+        recording = record(machine, **options)
+        assert not recording.records
+        assert (machine.log.exists() and machine.log.read_bytes()) == before
+        return [(secret, problem.message) for secret, problem in recording.refusals.items()]
+
+    def test_check_that_fails(self, machine: Machine) -> None:
+        """A key that fails the check is not recorded. The report says why."""
+        machine.environ[V1] = "changeme"
+        assert self.refusals(machine) == [(None, "the check failed")]
+
+    def test_key_that_is_revoked_meanwhile(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The check runs again when the log is locked."""
+        key = machine.fingerprint()
+        just_before(monkeypatch, OperationsLog, "locked", lambda: machine.write("revoked.fingerprints", key))
+        assert record(machine).refusals.keys() == {None}
+
+    def test_revocation_that_is_not_listed(self, machine: Machine) -> None:
+        """A recorded revocation that is not on the list is an alert, so nothing is recorded."""
+        gone = fingerprint_of(good_keys()[V1])
+        machine.record(replace(draft(Event.REVOKED, reason="leaked", fingerprint=gone), recorded_at=BEFORE))
+        assert self.refusals(machine) == [(None, "the check failed")]
+
+    def test_key_of_another_environment(self, machine: Machine, tmp_path: Path) -> None:
+        """A key that the log of another environment has is refused, also if that log is damaged."""
+        other = tmp_path / "other.jsonl"
+        record(machine, environment="staging")
+        other.write_bytes(machine.log.read_bytes().replace(b'"dana"', b'"dora"', 1))
+        machine.log.unlink()
+        (machine.log.parent / f"{machine.log.name}.head").unlink()
+        log = OperationsLog(str(other)).read_if_any()
+        recording = record(machine, others=[log], attested=BOTH)
+        assert (recording.damaged, recording.compared) == (1, {"staging": 2})
+        assert recording.refusals["secret.key"].message.startswith("the environment staging has this key")
+        assert recording.as_dict()["refusals"][0]["secret"] == "secret.key"  # noqa: S105 - a name
+
+    def test_no_secret_can_be_seen_as_new(self, machine: Machine) -> None:
+        """Where no declared secret can be seen to be new, the names are required."""
+        with pytest.raises(UsageError, match=r"\ANAME is missing: vendors issue all secrets"):
+            record(machine, names=["own.key"])
