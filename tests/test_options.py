@@ -19,7 +19,7 @@ from conftest import NOW, V1, Ran, posix_only
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import (
-    Project,
+    PROJECT_KEYS,
     Request,
     add_command,
     add_group,
@@ -138,7 +138,7 @@ class TestValues:
     def test_defaults(self) -> None:
         """No option is required, and every switch is off."""
         arguments = parse()
-        assert request_of(arguments)._replace(project=Project()) == Request()
+        assert request_of(arguments) == Request()
         assert set(own_options(arguments).values()) == {None}
 
     def test_help(self) -> None:
@@ -227,12 +227,12 @@ class TestModel:
     def test_used(self, machine: Machine) -> None:
         """The option wins over the project. The name is shown in ASCII, with its origin."""
         for option, project, name, source in (
-            ("caf\xe9:Own", Project(model="a:B"), "caf\\xe9:Own", "option"),
-            (None, Project(model="a:B"), "a:B", "pyproject.toml"),
-            (None, Project(), DEFAULT_MODEL["name"], "default"),
+            ("caf\xe9:Own", "a:B", "caf\\xe9:Own", "option"),
+            (None, "a:B", "a:B", "pyproject.toml"),
+            (None, None, DEFAULT_MODEL["name"], "default"),
         ):
-            assert model_used(Request(model=option, project=project)) == {"name": name, "source": source}
-        assert model_of(Request(model="robodj_secretguard:RuntimeSecrets", project=Project(model="a:B")))
+            assert model_used(Request(model=option, project_model=project)) == {"name": name, "source": source}
+        assert model_of(Request(model="robodj_secretguard:RuntimeSecrets", project_model="a:B"))
         assert model_of(Request()) is RuntimeSecrets
         configured(machine, 'model = "nowhere:Own"\n')
         why = "model in pyproject.toml: the import failed (ModuleNotFoundError)"
@@ -297,13 +297,13 @@ class TestFile:
         below.mkdir(parents=True)
         (tmp_path / "pyproject.toml").write_text(f"{TABLE}strict = true\n")
         (below / "pyproject.toml").write_text("[project]\nname = 'x'\n[tool]\nother = 1\n")
-        assert find_project(str(below)) == Project(directory=str(tmp_path), strict=True)
+        assert find_project(str(below)) == {"directory": str(tmp_path), "strict": True}
         (tmp_path / "repository" / ".git").write_text("gitdir: elsewhere\n")
-        assert find_project(str(below)) == Project()
+        assert find_project(str(below)) == {}
         (below.parent / "pyproject.toml").write_text(f'{TABLE}model = "a:B"\noperations-log = "x"\n')
-        assert find_project(str(below)) == Project(str(below.parent), "a:B", str(below.parent / "x"))
+        assert find_project(str(below)) == {"directory": str(below.parent), "model": "a:B", "operations-log": "x"}
         (below / "pyproject.toml").write_text("tool = 5\n")
-        assert find_project(str(below)).model == "a:B"
+        assert find_project(str(below))["model"] == "a:B"
 
     @pytest.mark.parametrize(
         ("content", "why"),
@@ -335,7 +335,7 @@ class TestFile:
     def test_largest(self, tmp_path: Path) -> None:
         """A configuration may have every key, and up to 1 MiB."""
         (tmp_path / "pyproject.toml").write_bytes((TABLE + EVERY_KEY).encode().ljust(2**20))
-        assert find_project(str(tmp_path))[1:] == ("a:B", str(tmp_path / "log"), True, True)
+        assert {*find_project(str(tmp_path))} == {*PROJECT_KEYS, "directory"}
 
     @posix_only
     @pytest.mark.parametrize("make", IRREGULAR, ids=range(3))
@@ -361,7 +361,7 @@ class TestFile:
         path = tmp_path / "pyproject.toml"
         path.write_text(f"{TABLE}strict = true\n")
         os.chown(tmp_path, 65534, -1)
-        assert find_project(str(tmp_path)).strict
+        assert find_project(str(tmp_path))["strict"]
         os.chown(path, 65534, -1)
         assert f" is not trusted: it {OWNED}; " in error(find_project, str(tmp_path))
 
@@ -372,7 +372,7 @@ class TestFile:
         gone.mkdir()
         with contextlib.chdir(gone):
             gone.rmdir()
-            assert request_of(parse()).project == Project()
+            assert request_of(parse()) == Request()
 
 
 class TestLog:
@@ -383,10 +383,9 @@ class TestLog:
         Only directories that nobody named are made.
         """
         machine.environ["ROBODJ_OPERATIONS_LOG"] = "variable"
-        project = Project(str(machine.root), operations_log=os.path.join(machine.root, "records", "log"))
 
-        def located(option: str | None = None, project: Project = project) -> tuple[object, ...]:
-            request = Request(operations_log=option, project=project)
+        def located(option: str | None = None, log: str | None = os.path.join("records", "log")) -> tuple[object, ...]:
+            request = Request(operations_log=option, project_directory=str(machine.root), project_log=log)
             return machine.within(lambda: locate_log(request, RuntimeSecrets))
 
         for option, path, named_by in (
@@ -399,7 +398,7 @@ class TestLog:
         path = os.path.join(directory, "log")
         assert located() == (path, f"the operations log that {named_by} names", named_by, (directory,))
         file = os.path.join("logs", "secret_operations.jsonl")
-        assert located(project=Project()) == (
+        assert located(log=None) == (
             os.path.join("config", file),
             "the operations log config/logs/secret_operations.jsonl",
             None,
@@ -407,7 +406,7 @@ class TestLog:
         )
         machine.environ["ROBODJ_CONFIG_DIR"] = "deploy"
         assert machine.within(lambda: directory_of(Request(), RuntimeSecrets)) == ("deploy", "environment")
-        assert located(project=Project()) == (
+        assert located(log=None) == (
             os.path.join("deploy", file),
             "the operations log $ROBODJ_CONFIG_DIR/logs/secret_operations.jsonl",
             None,

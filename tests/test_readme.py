@@ -14,7 +14,7 @@ from command_line import EVERY_COMMAND
 from conftest import good_keys, run
 
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.options import find_project
+from robodj_secretguard.cli.options import PROJECT_KEYS
 from robodj_secretguard.startup.variables import SETTINGS
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +103,7 @@ def test_table_of_the_readme_has_every_command() -> None:
     }
 
 
-def test_tables_of_the_reference_have_every_variable_option_and_setting(tmp_path: Path) -> None:
+def test_tables_of_the_reference_have_every_variable_option_and_setting() -> None:
     """Every variable, option of the gate and key of the project configuration has a row."""
     variables = re.findall("`([^`]+)`", "".join(rows("Variables", REFERENCE)))
     assert [name for name in SETTINGS if name not in variables] == []
@@ -111,7 +111,7 @@ def test_tables_of_the_reference_have_every_variable_option_and_setting(tmp_path
     of_both = {each for name in ("check", "exec") for each in re.findall(r"--[a-z-]+", help_of(name))}
     assert {*options} == of_both - {"--help", "--ephemeral"}
     keys = re.findall("`([a-z-]+)`", "".join(rows("Project configuration", REFERENCE)))
-    assert sorted(keys) == sorted(name.replace("_", "-") for name in find_project(str(tmp_path))._fields[1:])
+    assert sorted(keys) == sorted(PROJECT_KEYS)
 
 
 def test_table_of_statuses_has_every_command() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard.cli.app import _parse_arguments
-from robodj_secretguard.cli.usage import unknown
+from robodj_secretguard.cli.options import fail_unknown
 from robodj_secretguard.errors import SecretGuardError, UsageError
 
 COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, fleet, incident, scan, explain)"
@@ -125,7 +125,8 @@ def test_argument(words: str, why: str) -> None:
 
 def test_unknown() -> None:
     """Other known words are suggested, and not listed as choices."""
-    assert unknown("unknown word", "B_KEY", ["a"], ["b-key"]) == "unknown word; did you mean b-key? (choose from a)"
+    with pytest.raises(UsageError, match=r"^unknown word; did you mean b-key\? \(choose from a\)$"):
+        fail_unknown("unknown word", "B_KEY", ["a"], ["b-key"])
 
 
 WORDS = st.sampled_from([

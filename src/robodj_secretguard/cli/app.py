@@ -12,7 +12,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, model_used, own_options, request_of
+from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, fail_unknown, model_used, own_options, request_of
 from robodj_secretguard.cli.output import (
     EXIT_CLEAN,
     EXIT_USAGE,
@@ -79,9 +79,9 @@ class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # Python 3.11 checks the default value of a list of arguments too.
         if action.choices is not None and isinstance(value, str) and value not in action.choices:
-            from robodj_secretguard.cli.usage import refuse_choice  # noqa: PLC0415 - only where something is wrong
-
-            refuse_choice(action, value, action.choices)
+            option = next(iter(action.option_strings[-1:]), None)
+            what = f"{option}: invalid value" if option else f"unknown {str(action.metavar).lower()}"
+            fail_unknown(what, value, action.choices)
 
     def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse passes none
         self.color = False  # Python 3.14 colours it otherwise
@@ -130,7 +130,7 @@ def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         if arguments.takes_command:
             own["command"] = command
         # A model's module is third-party code. Its output, and that of its programs, must not mix with the result.
-        if (request.model or request.project.model) is not None:
+        if model_used(request)["source"] != "default":
             stdout = divert_stdout()
         result = arguments.run(request._replace(stdout=stdout), **own)
         result = render(result, request.format, result.model or model_used(request), stdout, arguments.color)

@@ -182,12 +182,12 @@ def _run_exec(
     report = _check_with_log(request, model, sources)
     lines = [*map(finding_text, report.findings)]
     passed = passes(request, report)
-    document = report_result(report, passed=passed).document
     if not passed:
         status = failed_status(report, REFUSED)
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the report's
             announce("refused", report, f"{model.__module__}:{model.__qualname__}")
-        return Result(status, lines, document, [MODEL, mark(report.refusal("did not start the command", status), RED)])
+        refusal = mark(report.refusal("did not start the command", status), RED)
+        return Result(status, lines, report.as_dict, [MODEL, refusal])
 
     def replace() -> Result:
         os.environ.update(settings_for_guard(request.config_dir, require_env_only=request.require_env_only))
@@ -218,7 +218,7 @@ def _run_exec(
         return Result(pass_on(status)) if was_started else _not_replaced(status)
 
     run = replace if watch is None else supervise
-    return Result(EXIT_CLEAN, lines, document if lines else None, [MODEL], then=lambda: _ended(run))
+    return Result(EXIT_CLEAN, lines, report.as_dict if lines else None, [MODEL], then=lambda: _ended(run))
 
 
 def _require_options_for_watch(sources: Sequence[str], watch: float | None, *others: float | None) -> None:

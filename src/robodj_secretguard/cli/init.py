@@ -188,18 +188,17 @@ class Change(NamedTuple):
 
 
 def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
-    project = request.project
     try:
         here = os.getcwd()
     except OSError:
         fail("the working directory does not exist; change to the directory of the project")
-    if project.directory not in {"", here}:
-        where = ascii_text(os.path.relpath(project.directory, here))
+    if request.project_directory not in {"", here}:
+        where = ascii_text(os.path.relpath(request.project_directory, here))
         fail(f"this project is set up already: run the command in the directory of its {PYPROJECT}, {where}")
-    file = _settings_file(settings, project.model)
-    model = project.model or f"{module_of(file or SETTINGS_FILE)}:{CLASS}"
+    file = _settings_file(settings, request.project_model)
+    model = request.project_model or f"{module_of(file or SETTINGS_FILE)}:{CLASS}"
     try:
-        plan = plan_changes(file, model, is_named=project.model is not None)
+        plan = plan_changes(file, model, is_named=request.project_model is not None)
     except OSError as error:
         fail(f"nothing was written: {reason(error)}")
     to_write = [change for change in plan if change.action == "write"]

@@ -6,7 +6,7 @@ import argparse
 import os
 import re
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, TextIO, TypeAlias
@@ -57,7 +57,7 @@ PIPE: Final = "-"
 FORMAT: Final[dict[str, Any]] = {"choices": ("text", "json"), "default": "text", "help": "the output format"}
 """The option `--format`. A command that offers metrics too replaces the choices."""
 
-_PROJECT_KEYS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
+PROJECT_KEYS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
 
 
 def _free_text(name: str, text: str) -> str:
@@ -187,8 +187,7 @@ def add_command(
     """
     short, end, text = description.partition(".")[0], epilog(examples, statuses), wrapped(description, "")
     parser = commands.add_parser(name, help=short, description=text, epilog=end, **PARSER_SETTINGS, **more)
-    parser.set_defaults(run=run, uses_project_model=True)
-    parser.set_defaults(**(defaults or {}))
+    parser.set_defaults(run=run, **(defaults or {}))
     groups = {title: parser.add_argument_group(title) for title in _GROUPS}
     titles = {each: title for title, names in _GROUPS.items() for each in names}
     arguments = {each: {"required": True, **_OPTIONS[each]} for each in required}
@@ -231,28 +230,43 @@ def given_option(name: str, value: str | None) -> list[str]:
 
 def model_of(request: Request) -> type[SecretSettings]:
     """Return the settings model: from `--model`, otherwise the project's, otherwise the default."""
+    name, source = _model_name(request)
+    if source == "default":
+        return RuntimeSecrets
     try:
-        if request.model is not None:
-            return load_model(request.model)
-        if request.project.model is not None:
-            return load_model(request.project.model, request.project.directory)
+        return load_model(name, request.project_directory if source == PYPROJECT else "")
     except UsageError as error:
-        fail(f"{'--model' if request.model is not None else f'model in {PYPROJECT}'}: {error}")
-    return RuntimeSecrets
+        fail(f"{'--model' if source == 'option' else f'model in {PYPROJECT}'}: {error}")
 
 
 def model_used(request: Request) -> dict[str, str]:
     """Return the model of a command, and its source: `option`, `pyproject.toml` or `default`."""
-    for name, source in ((request.model, "option"), (request.project.model, PYPROJECT)):
-        if name is not None:
-            return {"name": ascii_text(name), "source": source}
-    return {"name": LIBRARY_MODEL, "source": "default"}
+    name, source = _model_name(request)
+    return {"name": ascii_text(name), "source": source}
 
 
-def _fail_unknown(what: str, word: str, choices: Iterable[str], others: Iterable[str] = ()) -> NoReturn:
-    from robodj_secretguard.cli.usage import unknown  # noqa: PLC0415 - only where something is wrong
+def _model_name(request: Request) -> tuple[str, str]:
+    if request.model is not None:
+        return request.model, "option"
+    if request.project_model is not None and request.uses_project_model:
+        return request.project_model, PYPROJECT
+    return LIBRARY_MODEL, "default"
 
-    fail(unknown(what, word, choices, others))
+
+def fail_unknown(what: str, word: str, choices: Iterable[str], others: Iterable[str] = ()) -> NoReturn:
+    """Raise a usage error about an unknown word, with the nearest known word and the choices."""
+    import difflib  # noqa: PLC0415 - only where something is wrong
+
+    names = [*choices]
+    letters, known = _letters(word), {_letters(name): name for name in (*names, *others)}
+    near = difflib.get_close_matches(letters, known, n=1)
+    near = near or [name for name in known if letters and name.startswith(letters)]
+    suggestion = f"; did you mean {known[near[0]]}?" if len(near) == 1 else ""
+    fail(f"{what}{suggestion} (choose from {', '.join(names)})")
+
+
+def _letters(word: str) -> str:
+    return word.strip("-").replace("_", "-").lower()
 
 
 def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
@@ -260,7 +274,7 @@ def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
     policies = model.secret_policies.values()
     found = next((policy for policy in policies if name in {policy.name, policy.variable}), None)
     names, variables = [each.name for each in policies], [each.variable for each in policies]
-    return found or _fail_unknown("unknown secret", name, names, variables)
+    return found or fail_unknown("unknown secret", name, names, variables)
 
 
 def directory_of(request: Request, model: type[SecretSettings]) -> tuple[str, NamedBy | None]:
@@ -311,7 +325,7 @@ def locate_log(request: Request, model: type[SecretSettings]) -> tuple[str, str,
     candidates = {
         "--operations-log": request.operations_log,
         OPERATIONS_LOG: variable.get_secret_value() if variable else None,
-        PYPROJECT: request.project.operations_log,
+        PYPROJECT: request.project_log and os.path.join(request.project_directory, request.project_log),
     }
     for named_by, path in candidates.items():
         if path is not None:
@@ -369,16 +383,6 @@ def fleet_of(path: str | None) -> Fleet | None:
     return fleet or fail("--fleet: the file is not a fleet; use the output of fleet status --format json")
 
 
-class Project(NamedTuple):
-    """The configuration from `[tool.robodj-secretguard]` in pyproject.toml."""
-
-    directory: str = ""  # where pyproject.toml is; empty where there is none
-    model: str | None = None
-    operations_log: str | None = None
-    strict: bool = False
-    require_env_only: bool = False
-
-
 class Request(NamedTuple):
     """The options that commands share, and the project's configuration. Switches of both are joined here."""
 
@@ -390,8 +394,10 @@ class Request(NamedTuple):
     sources: Sequence[str] = ()
     wait: float = 30
     format: str = "text"
-    project: Project = Project()
-    ignored_model: str | None = None  # the project's, for a command that does not import it
+    project_directory: str = ""  # where its pyproject.toml is; empty where there is none
+    project_model: str | None = None
+    project_log: str | None = None
+    uses_project_model: bool = True
     stdout: TextIO | None = None  # without the output of a model's module
 
 
@@ -400,34 +406,32 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
     The project's switches can only tighten.
     """
-    try:
-        here = os.getcwd()
-    except OSError:  # it was deleted
-        project = Project()
-    else:
-        project = find_project(here)
+    project = dict[str, Any]()
+    with suppress(OSError):  # the working directory was deleted
+        project = find_project(os.getcwd())
     request = Request(**{name: value for name, value in vars(arguments).items() if name in Request._fields})
     return request._replace(
-        project=project if arguments.uses_project_model else project._replace(model=None),
-        ignored_model=None if arguments.uses_project_model else project.model,
-        strict=request.strict or project.strict,
-        require_env_only=request.require_env_only or project.require_env_only,
+        project_directory=project.get("directory", ""),
+        project_model=project.get("model"),
+        project_log=project.get("operations-log"),
+        strict=request.strict or project.get("strict", False),
+        require_env_only=request.require_env_only or project.get("require-env-only", False),
     )
 
 
 def own_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the options of one command: all that commands do not share."""
-    shared = {*Request._fields, "color", "run", "takes_command", "uses_project_model"}
+    shared = {*Request._fields, "color", "run", "takes_command"}
     return {name: value for name, value in vars(arguments).items() if name not in shared}
 
 
-def find_project(directory: str) -> Project:
-    """Return the nearest configuration at or above an absolute path, within its repository."""
+def find_project(directory: str) -> dict[str, Any]:
+    """Return the nearest configuration at or above an absolute path, within its repository, and its directory."""
     for above in directories_of_project(directory):
         path = os.path.join(above, PYPROJECT)
         if os.path.lexists(path) and (table := _project_table(path)) is not None:
-            return _project(above, table)
-    return Project()
+            return _require_project(table) | {"directory": above}
+    return {}
 
 
 def directories_of_project(directory: str) -> Iterator[str]:
@@ -469,16 +473,14 @@ def _plain(name: str) -> str:
     return "".join(filter(str.isalnum, name.lower()))
 
 
-def _project(directory: str, table: Any) -> Project:
+def _require_project(table: Any) -> dict[str, Any]:
+    """Return the library's table, if it is valid."""
     if not isinstance(table, dict):
         fail(f"{TABLE} in {PYPROJECT} is not a table; write it as {TABLE}")
     for key, value in table.items():
-        if key not in _PROJECT_KEYS:
-            _fail_unknown(f"{TABLE} in {PYPROJECT} has an unknown key", key, _PROJECT_KEYS)
-        if type(value) is not _PROJECT_KEYS[key]:
-            fail(
-                f"{TABLE} in {PYPROJECT}: {key} must be {'true or false' if _PROJECT_KEYS[key] is bool else 'a string'}"
-            )
-    project = Project(directory, **{key.replace("-", "_"): value for key, value in table.items()})
-    log = project.operations_log
-    return project if log is None else project._replace(operations_log=os.path.join(directory, log))
+        if key not in PROJECT_KEYS:
+            fail_unknown(f"{TABLE} in {PYPROJECT} has an unknown key", key, PROJECT_KEYS)
+        if type(value) is not PROJECT_KEYS[key]:
+            kind = "true or false" if PROJECT_KEYS[key] is bool else "a string"
+            fail(f"{TABLE} in {PYPROJECT}: {key} must be {kind}")
+    return table

@@ -122,5 +122,5 @@ def _unread_records(recorded: OperationsLog) -> Iterator[Unread]:
 
 def _ignored_model(request: Request) -> str | None:
     """Return the model of the project, if it is not used here and declares other secrets."""
-    is_other = request.model is None and request.ignored_model != LIBRARY_MODEL
-    return request.ignored_model if is_other else None
+    is_other = request.model is None and request.project_model != LIBRARY_MODEL
+    return request.project_model if is_other else None

@@ -5,41 +5,20 @@ No message repeats what was typed, since it may be a key. Every word in a messag
 
 from __future__ import annotations
 
-import difflib
 import re
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from robodj_secretguard.cli.options import fail_unknown
 from robodj_secretguard.cli.output import fail
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import PROGRAM
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 _OPTION: Final = re.compile(r"--?[^\W\d][^ ]*")
 """What argparse reads as an option: not a lone hyphen, a number or text with a space."""
-
-
-def unknown(what: str, word: str, choices: Iterable[str], others: Iterable[str] = ()) -> str:
-    """Return a message about an unknown word, with the nearest known word and the choices."""
-    names = [*choices]
-    letters, known = _letters(word), {_letters(name): name for name in (*names, *others)}
-    near = difflib.get_close_matches(letters, known, n=1)
-    near = near or [name for name in known if letters and name.startswith(letters)]
-    suggestion = f"; did you mean {known[near[0]]}?" if len(near) == 1 else ""
-    return f"{what}{suggestion} (choose from {', '.join(names)})"
-
-
-def _letters(word: str) -> str:
-    return word.strip("-").replace("_", "-").lower()
-
-
-def refuse_choice(action: argparse.Action, word: str, choices: Iterable[str]) -> NoReturn:
-    """Raise a usage error for a word that is none of the choices."""
-    is_option = bool(action.option_strings)
-    what = f"{action.option_strings[-1]}: invalid value" if is_option else f"unknown {str(action.metavar).lower()}"
-    fail(unknown(what, word, choices))
 
 
 def refuse_arguments(parser: argparse.ArgumentParser, words: Sequence[str], error: Exception) -> NoReturn:
@@ -51,7 +30,7 @@ def refuse_arguments(parser: argparse.ArgumentParser, words: Sequence[str], erro
     name, fix = parser.prog.removeprefix(PROGRAM).strip(), f"see {parser.prog} --help"
     subject, _, fault = str(error).partition(": ")
     if subject == "the following arguments are required" and commands:
-        fail(unknown(f"{name}: the command is missing".removeprefix(": "), "", commands))
+        fail_unknown(f"{name}: the command is missing".removeprefix(": "), "", commands)
     if subject == "the following arguments are required":
         fail(f"{name} needs {fault.replace(', ', ' and ')}; {fix}")
     if subject == "unrecognized arguments" and parser.get_default("takes_command"):
@@ -63,7 +42,7 @@ def refuse_arguments(parser: argparse.ArgumentParser, words: Sequence[str], erro
     if action.nargs == 0:
         fail(f"{option} takes no value; leave out = and the text after it")
     if action.choices:
-        fail(unknown(f"{option} needs a value", "", action.choices))
+        fail_unknown(f"{option} needs a value", "", action.choices)
     fail(f"{option} needs a value; write {option}={action.metavar}")
 
 
@@ -73,7 +52,7 @@ def _command_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> argpar
         option, commands = word.partition("=")[0], _commands_of(parser)
         if _OPTION.fullmatch(option) and option not in _options_of(parser):
             place = "; the options of a command go after it" if commands else ""
-            fail(unknown(f"unknown option{place}", option, [name for name in _options_of(parser) if name[1] == "-"]))
+            fail_unknown(f"unknown option{place}", option, [name for name in _options_of(parser) if name[1] == "-"])
         parser = commands.get(word, parser)
     return parser
 

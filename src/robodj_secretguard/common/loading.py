@@ -22,7 +22,7 @@ _HINTS: Final = {
 
 
 def _raise_usage_error(why: str) -> NoReturn:
-    raise UsageError(why)
+    raise UsageError(why) from None
 
 
 def load_model(name: str, directory: str = "") -> type[SecretSettings]:
@@ -37,8 +37,6 @@ def load_model(name: str, directory: str = "") -> type[SecretSettings]:
         model = contain(lambda: getattr(importlib.import_module(module), attribute))
     except BaseException as failure:  # noqa: BLE001 - an interrupt of the import, too
         name = type_name(failure)
-        model = None
-    if model is None:
         _raise_usage_error(f"the import failed ({name}){_HINTS.get(name, '')}")
     if not declares_secrets(model):
         _raise_usage_error("the class is not a SecretSettings model that declares a secret; name another class")
