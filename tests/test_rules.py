@@ -20,9 +20,9 @@ from robodj_secretguard.startup.readings import MAX_LIST_BYTES, Environment, Set
 from robodj_secretguard.startup.rules import (
     EARLIEST_CLOCK,
     MARKER_RULES,
+    PREVIOUS_RULES,
     SECRET_RULES,
     SETUP_RULES,
-    SLOT_RULES,
     SOUND_RULES,
     VALUE_RULES,
     Problem,
@@ -82,7 +82,7 @@ def problems(kind: Check, setup: Setup) -> list[Problem]:
 
 CHECKS_WITH_A_RULE = {
     check
-    for rules in (VALUE_RULES, SOUND_RULES, MARKER_RULES, SECRET_RULES, SLOT_RULES, SETUP_RULES)
+    for rules in (VALUE_RULES, SOUND_RULES, MARKER_RULES, SECRET_RULES, PREVIOUS_RULES, SETUP_RULES)
     for check, _ in rules
 } | {Check.SHARED}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.common.generator import generate
@@ -62,15 +62,10 @@ class _Case:
 
 
 def _write_file(directory: str, name: str, text: str, mode: int) -> None:
-    path = os.path.join(directory, within_config_dir(name))
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(path, mode)
-
-
-def _misspelled(name: str) -> str:
-    return name[:-1]
+    path = Path(directory, within_config_dir(name))
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
 
 
 _KINDS: Final[Mapping[str, Callable[[_Case], BadVariables]]] = {
@@ -89,7 +84,7 @@ _KINDS: Final[Mapping[str, Callable[[_Case], BadVariables]]] = {
     "previous-until": lambda case: {case.previous: case.key()},
     "slots-equal": lambda case: dict.fromkeys((case.variable, case.next), case.key()),
     "previous-past": lambda case: {case.previous: case.key(), case.until: case.ahead(timedelta(0))},
-    "near-miss": lambda case: {_misspelled(case.marker): case.ahead(case.policy.cadence)},
+    "near-miss": lambda case: {case.marker[:-1]: case.ahead(case.policy.cadence)},
     "ephemeral": lambda _: {PROTECTED_ENV: "true", EPHEMERAL: "1"},
     "expiring": lambda case: {case.marker: case.ahead(case.policy.warn_before / 2)},
     "cadence": lambda case: {case.marker: case.ahead(case.policy.cadence * 2)},
@@ -114,6 +109,6 @@ def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy
     """Return an environment in which one check has a finding, with good keys for every other secret."""
     good: BadVariables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
     for declared in policies:
-        good |= dict.fromkeys((*declared.variables, _misspelled(declared.expiry_variable)))
+        good |= dict.fromkeys((*declared.variables, declared.expiry_variable[:-1]))
         good |= {declared.variable: generate(declared).get_secret_value()}
     return good | _KINDS[check](_Case(policy, policies, directory))

@@ -64,27 +64,25 @@ def add(commands: Commands) -> None:
     )
 
 
-def explanations() -> dict[str, dict[str, Any]]:
-    """Return the severity and the texts of each check. Its commands still have placeholders."""
+def explanations(policies: Sequence[SecretPolicy] = (), options: str = "") -> dict[str, dict[str, Any]]:
+    """Return the severity and the texts of each check, and its commands for the secrets of some policies."""
     texts = tomllib.loads(files(__package__).joinpath("explanations.toml").read_text(encoding="utf-8"))
     explained = {}
     for check in Check:
         of_check = texts["checks"][check]
-        of_check["commands"] = [texts["commands"][name] for name in of_check["commands"]]
+        commands = [texts["commands"][name] for name in of_check["commands"]]
+        of_check["commands"] = [
+            {"purpose": command["purpose"], "commands": _filled(command["command"], policies, options)}
+            for command in commands
+        ]
         explained[str(check)] = {"check": check, "severity": check.severity, "otherwise": None, **of_check}
     return explained
 
 
 def _explain(request: Request, *, checks: Sequence[str]) -> Result:
     policies = tuple(model_of(request).secret_policies.values())
-    options = "".join(f" {shlex.quote(word)}" for word in given(request, "model"))
-    texts = explanations()
+    texts = explanations(policies, "".join(f" {shlex.quote(word)}" for word in given(request, "model")))
     explained = [texts[name] for name in dict.fromkeys(checks or texts)]
-    for texts_of_check in explained:
-        texts_of_check["commands"] = [
-            {"purpose": command["purpose"], "commands": _filled(command["command"], policies, options)}
-            for command in texts_of_check["commands"]
-        ]
     lines = [*_explained(explained), *_declared(policies)] if checks else _list_of(explained)
     return Result(EXIT_CLEAN, [*lines, MODEL], lambda: {"kind": "explanation", "checks": explained})
 
@@ -110,8 +108,9 @@ def _list_of(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for texts in checks:
-        yield f"{texts['check']}: {texts['title']}"
-        yield wrapped(f"Severity: {'; '.join(filter(None, (texts['severity'], texts['otherwise'])))}", "  ")
+        severities = "; ".join(filter(None, (texts["severity"], texts["otherwise"])))
+        section = texts["policy_section"]
+        yield from (f"{texts['check']}: {texts['title']}", wrapped(f"Severity: {severities}", "  "))
         yield from _headed("What it means", [texts["meaning"]])
         yield from _headed(f"Why it {_VERBS[texts['severity']]}", [texts["why"]])
         yield from _headed("How it happens", texts["causes"], "- ")
@@ -119,11 +118,8 @@ def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         if texts["commands"]:
             yield from ("", "Commands")
         for filled in texts["commands"]:
-            yield f"  {filled['purpose']}:"
-            yield from (f"    {command}" for command in filled["commands"])
-        section = texts["policy_section"]
-        yield from _headed("Policy", [f"Section {section}: {SECTIONS[section]}"])
-        yield ""
+            yield from (f"  {filled['purpose']}:", *(f"    {command}" for command in filled["commands"]))
+        yield from (*_headed("Policy", [f"Section {section}: {SECTIONS[section]}"]), "")
 
 
 def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[str]:
@@ -135,8 +131,7 @@ def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[st
 def _declared(policies: Iterable[SecretPolicy]) -> Iterator[str]:
     yield "Declared secrets"
     for policy in policies:
-        yield f"  {policy.name}, owner {policy.owner}"
-        yield f"    variable {policy.variable}, file {policy.file}"
+        yield from (f"  {policy.name}, owner {policy.owner}", f"    variable {policy.variable}, file {policy.file}")
         yield f"    expiry marker {policy.expiry_variable}"
         if policy.issuer:
             yield f"    issued at {policy.issuer}"

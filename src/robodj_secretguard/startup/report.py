@@ -12,9 +12,9 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.startup.rules import (
     MARKER_RULES,
+    PREVIOUS_RULES,
     SECRET_RULES,
     SETUP_RULES,
-    SLOT_RULES,
     SOUND_RULES,
     VALUE_RULES,
     Check,
@@ -240,7 +240,7 @@ def _report_of(readings: Sequence[Reading]) -> Report:
         secrets.append(_secret_status(reading, of_secret, is_usable=reading.policy.name not in shared))
         findings += of_secret
         for slot in reading.slots:
-            findings += _findings_of(slot, SLOT_RULES)
+            findings += _findings_of(slot, PREVIOUS_RULES if slot.slot == "previous" else ())
     report = Report(
         checked_at=setup.now,
         require_env_only=setup.files_off,

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Final, Self
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import (
@@ -166,10 +166,7 @@ class Problem(Frozen):
     policy: SecretPolicy | None = None
 
 
-Problems: TypeAlias = "Iterator[Problem]"
-
-
-def _check_missing(reading: Reading) -> Problems:
+def _check_missing(reading: Reading) -> Iterator[Problem]:
     if reading.used is not NOTHING or reading.slot != "current":
         return
     policy, setup = reading.policy, reading.setup
@@ -181,14 +178,9 @@ def _check_missing(reading: Reading) -> Problems:
     if setup.directory_fault and not setup.files_off and not managers:
         message = f"{reading.offers[0].absent}, and the config directory cannot be used"
         remedy = "first do what the setting alert says, then start again"
-    elif policy.variable in _names_meant(setup):
+    elif policy.variable in [miss.meant.name for miss in setup.near_misses]:
         remedy = "first do what the near-miss warning says, then start again"
     yield Problem(message, remedy)
-
-
-def _names_meant(setup: Setup) -> list[str]:
-    """Return the variables of which a misspelled one is set."""
-    return [miss.meant.name for miss in setup.near_misses]
 
 
 def _how_to_set(reading: Reading) -> str:
@@ -234,18 +226,18 @@ def _join_faults(faults: Sequence[str], *, most: int = 1) -> str:
     return " and ".join(first) if more <= 0 else f"{', '.join(first)}, and {more} more"
 
 
-def _check_file_unsafe(reading: Reading) -> Problems:
+def _check_file_unsafe(reading: Reading) -> Iterator[Problem]:
     if faults := reading.used.faults:
         yield Problem(f"{reading.used.location} {_join_faults(faults)}", reading.used.remedy)
 
 
-def _check_placeholder(reading: Reading) -> Problems:
+def _check_placeholder(reading: Reading) -> Iterator[Problem]:
     value, is_opaque = reading.value, reading.policy.is_opaque
     if value is not None and (kind := placeholder(value.get_secret_value(), is_opaque=is_opaque)):
         yield Problem(f"{reading.used.location} is {kind}", _how_to_set(reading))
 
 
-def _check_format(reading: Reading) -> Problems:
+def _check_format(reading: Reading) -> Iterator[Problem]:
     value = reading.value
     if value is not None and (defects := format_defects(value.get_secret_value(), reading.policy.material)):
         yield _swapped(reading, value) or _malformed(reading, defects)
@@ -290,7 +282,7 @@ _REMOVABLE: Final = {
 """What to remove from a value that is otherwise a key, and where it usually comes from."""
 
 
-def _check_weak(reading: Reading) -> Problems:
+def _check_weak(reading: Reading) -> Iterator[Problem]:
     if reading.value is None or reading.policy.is_opaque:
         return
     if pattern := weakness(reading.value.get_secret_value()):
@@ -306,7 +298,7 @@ def _how_to_replace(reading: Reading, value: str) -> str:
     return rotate if reading.manager else f"set {reading.variable} to the secret manager's {value}, {rotate}"
 
 
-def _check_revoked(reading: Reading) -> Problems:
+def _check_revoked(reading: Reading) -> Iterator[Problem]:
     begin = _revoked_from(reading)
     if begin is not None and begin <= reading.setup.now and reading.key:
         is_current = reading.slot == "current"
@@ -371,7 +363,7 @@ def _core_of(key: str) -> str:
     return key if len(last_characters(key)) == 1 else key[:-1]
 
 
-def _check_expired(reading: Reading) -> Problems:
+def _check_expired(reading: Reading) -> Iterator[Problem]:
     instant, policy = reading.expires_at, reading.policy
     if instant is not None and instant <= reading.setup.now and reading.found:
         yield Problem(
@@ -380,7 +372,7 @@ def _check_expired(reading: Reading) -> Problems:
         )
 
 
-def _check_expiry_marker(reading: Reading) -> Problems:
+def _check_expiry_marker(reading: Reading) -> Iterator[Problem]:
     if reading.marker is not None and reading.expires_at is None and reading.found:
         yield _invalid_instant(reading.policy.expiry_variable, reading.marker, "the expiry time", reading.manager)
 
@@ -398,7 +390,7 @@ _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time an
 """The missing end of a marker, and the fault of a marker without it."""
 
 
-def _check_clock(reading: Reading) -> Problems:
+def _check_clock(reading: Reading) -> Iterator[Problem]:
     now, policy = reading.setup.now, reading.policy
     if reading.marker is not None and now < EARLIEST_CLOCK and reading.found:
         name = policy.slot_variables[2] if reading.slot == "previous" else policy.expiry_variable
@@ -416,7 +408,7 @@ def _expiry_ahead(reading: Reading) -> datetime | None:
     return None
 
 
-def _check_expiring(reading: Reading) -> Problems:
+def _check_expiring(reading: Reading) -> Iterator[Problem]:
     instant, policy, setup = _expiry_ahead(reading), reading.policy, reading.setup
     # Temporary keys have another finding.
     if instant is not None and instant - setup.now <= policy.warn_before and not setup.ephemeral:
@@ -428,7 +420,7 @@ def _check_expiring(reading: Reading) -> Problems:
         )
 
 
-def _check_cadence(reading: Reading) -> Problems:
+def _check_cadence(reading: Reading) -> Iterator[Problem]:
     instant, policy = _expiry_ahead(reading), reading.policy
     if instant is not None and instant - reading.setup.now > policy.cadence + CADENCE_GRACE:
         name, days = policy.expiry_variable, policy.cadence.days
@@ -439,11 +431,9 @@ def _check_cadence(reading: Reading) -> Problems:
         )
 
 
-def _check_previous_until(reading: Reading) -> Problems:
-    if reading.slot != "previous":
-        return
+def _check_previous_until(reading: Reading) -> Iterator[Problem]:
     (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
-    there, misspelled = _in_manager(reading.manager), _names_meant(reading.setup)
+    there, misspelled = _in_manager(reading.manager), [miss.meant.name for miss in reading.setup.near_misses]
     overlap, limit = reading.policy.overlap, _in_words(reading.policy.overlap)
     remedy = f"{there}set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
     if not reading.found:
@@ -475,7 +465,7 @@ def _in_words(duration: timedelta) -> str:
     return f"{duration // unit} {name}"
 
 
-def _check_previous_past(reading: Reading) -> Problems:
+def _check_previous_past(reading: Reading) -> Iterator[Problem]:
     if reading.is_past and reading.found and reading.expires_at is not None:
         yield Problem(
             f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}",
@@ -483,7 +473,7 @@ def _check_previous_past(reading: Reading) -> Problems:
         )
 
 
-def _check_slots_equal(reading: Reading) -> Problems:
+def _check_slots_equal(reading: Reading) -> Iterator[Problem]:
     """Yield each slot that has the key of another slot. A value that is not a key has another finding."""
     accepted = (slot for slot in (reading, *reading.slots) if reading.slots and not slot.is_past)
     keys = [(slot, canonical(key.get_secret_value())) for slot in accepted if (key := slot.key)]
@@ -499,7 +489,7 @@ def _check_slots_equal(reading: Reading) -> Problems:
             )
 
 
-def _check_file_fallback(reading: Reading) -> Problems:
+def _check_file_fallback(reading: Reading) -> Iterator[Problem]:
     if reading.used.file is not None and reading.found:
         where = reading.used.location
         replace = f"set {reading.policy.variable} to the current value there; delete {where}"
@@ -511,7 +501,7 @@ def _check_file_fallback(reading: Reading) -> Problems:
         )
 
 
-def _check_file_permissions(reading: Reading) -> Problems:
+def _check_file_permissions(reading: Reading) -> Iterator[Problem]:
     where, file = reading.used.location, reading.used.file
     if file is not None and reading.found and (faults := file.lax + file.lax_paths):
         yield Problem(
@@ -522,7 +512,7 @@ def _check_file_permissions(reading: Reading) -> Problems:
         )
 
 
-def _check_unused_files(reading: Reading, *, is_off: bool) -> Problems:
+def _check_unused_files(reading: Reading, *, is_off: bool) -> Iterator[Problem]:
     files = [(offer, offer.file) for offer in reading.offers if offer.file is not None and offer.is_off is is_off]
     for offer, file in files:
         if offer is not reading.used and holds_key_material(file, is_opaque=reading.policy.is_opaque):
@@ -542,13 +532,13 @@ def holds_key_material(file: TextFile, *, is_opaque: bool = False) -> bool:
     return bool(file.unreadable) or not all(is_placeholder(line, is_opaque=is_opaque) for line in lines)
 
 
-def _check_misnamed_file(reading: Reading) -> Problems:
+def _check_misnamed_file(reading: Reading) -> Iterator[Problem]:
     for offer in reading.offers:
         if offer.file is not None and offer.file.misnamed:
             yield from _misnamed_file(reading.setup, reading.policy.file, _STORE, Severity.WARNING)
 
 
-def _check_near_miss(setup: Setup) -> Problems:
+def _check_near_miss(setup: Setup) -> Iterator[Problem]:
     for miss in setup.near_misses:
         name, meant = miss.name, miss.meant
         yield Problem(
@@ -601,7 +591,7 @@ _PROTECTIVE: Final = {
 """How to set a switch to its protective value, and where it may have the other one."""
 
 
-def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | None) -> Problems:
+def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | None) -> Iterator[Problem]:
     """Yield the problem of a file to which an editor added `.txt`."""
     if f"{file}.txt" not in {policy.file for policy in setup.policies}:
         where = shown_path(f"{file}.txt", setup.directory_named_by)
@@ -613,7 +603,7 @@ def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | No
         )
 
 
-def _check_setting(setup: Setup) -> Problems:
+def _check_setting(setup: Setup) -> Iterator[Problem]:
     for name in setup.unknown_switches:
         protect, who_may = _PROTECTIVE[name]
         yield Problem(
@@ -639,13 +629,12 @@ _EVENT_VALUES: Final = {
 }
 
 
-def unusable_directories(setup: Setup) -> Problems:
+def unusable_directories(setup: Setup) -> Iterator[Problem]:
     """Yield the problems of config directories that cannot be used."""
     for named_by, fault in ((setup.directory_named_by, setup.directory_fault), ("model", setup.model_directory_fault)):
         if fault:
-            subject = "" if named_by == "model" else "the config directory "
             yield Problem(
-                f"{subject}{shown_directory(named_by)} {fault}",
+                f"{'' if named_by == 'model' else 'the config directory '}{shown_directory(named_by)} {fault}",
                 _REMEDY_OF_FAULT.get(fault, _REMEDY_OF_DIRECTORY[named_by]),
                 "environment" if named_by == "environment" else "none",
             )
@@ -664,7 +653,7 @@ _REMEDY_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
 _SOURCE_OF_LISTS: Final = f"file:{REVOKED_FILE}"
 
 
-def check_revocation_list(setup: Setup) -> Problems:
+def check_revocation_list(setup: Setup) -> Iterator[Problem]:
     """Yield what is wrong with the content of the revocation list, and who could have written it."""
     for number, (file, named_by, where) in enumerate(_lists(setup)):
         if faults := ("is a broken link",) if file.dangling else file.unsafe:
@@ -697,7 +686,7 @@ def _how_to_restore(file: TextFile, where: str, named_by: NamedBy | None) -> str
     return f"compare it with version control, then {chmod(file, where, named_by)}"
 
 
-def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Problems:
+def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Iterator[Problem]:
     """Yield the problem of lines or entries that are not fingerprints, with their first three numbers."""
     if numbers:
         first, more = ", ".join(map(str, numbers[:3])), len(numbers) - 3
@@ -711,13 +700,16 @@ def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin:
         )
 
 
-def check_list_owners(setup: Setup) -> Problems:
+def check_list_owners(setup: Setup) -> Iterator[Problem]:
     """Yield who else owns the revocation list or its path, or could write it if the mount were not read-only."""
     for file, _, where in _lists(setup):
         if faults := (*file.lax_paths, *file.foreign):
-            subject = where if file.exists else f"the path {where}"
             remedy = _REMEDY_OF_OWNER.get(faults[0], "put {} into the image, not into a volume that others can write")
-            yield Problem(f"{subject} {_join_faults(faults)}", remedy.format(where), _SOURCE_OF_LISTS)
+            yield Problem(
+                f"{'' if file.exists else 'the path '}{where} {_join_faults(faults)}",
+                remedy.format(where),
+                _SOURCE_OF_LISTS,
+            )
 
 
 _REMEDY_OF_OWNER: Final = {
@@ -727,7 +719,7 @@ _REMEDY_OF_OWNER: Final = {
 }
 
 
-def _check_ephemeral(setup: Setup) -> Problems:
+def _check_ephemeral(setup: Setup) -> Iterator[Problem]:
     if setup.ephemeral:
         message = f"the keys are temporary ({EPHEMERAL} is set)"
         remedy = f"leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager"
@@ -779,12 +771,12 @@ SECRET_RULES: Final = (
     (Check.FILE_PERMISSIONS, _check_file_permissions),
 )
 """For each secret, as its current key."""
-SLOT_RULES: Final = (
+PREVIOUS_RULES: Final = (
     (Check.CLOCK, _check_clock),
     (Check.PREVIOUS_UNTIL, _check_previous_until),
     (Check.PREVIOUS_PAST, _check_previous_past),
 )
-"""For the next and the previous key of a secret, where they are set."""
+"""For the previous key of a secret, where it or its deadline is set."""
 SETUP_RULES: Final = (
     (Check.SETTING, _check_setting),
     (Check.REVOCATION_LIST, check_revocation_list),
