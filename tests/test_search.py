@@ -24,7 +24,7 @@ from robodj_secretguard.scan.search import (
     PART,
     UTF_16_FORM,
     KeySearch,
-    given_value,
+    Live,
     known_keys,
     live_values,
     views,
@@ -125,12 +125,6 @@ class TestKnownKeys:
             *((line, "secret.key", "file:config/secret.key", True) for line in lines[:2]),
         ]
 
-    @pytest.mark.parametrize("is_sound", [True, False])
-    def test_a_given_value(self, *, is_sound: bool) -> None:
-        """The secret of an operator's value is unknown. The value need only be a possible key of any secret."""
-        key = SealedStr(secrets.token_urlsafe(32) if is_sound else "short")
-        assert given_value(key) == (key, None, KEYS_FROM, is_sound)
-
     def test_what_the_sources_know(self) -> None:
         """The facts of all sources are combined. The first secret and the first environment count."""
         keys = [secrets.token_urlsafe(32) for _ in range(3)]
@@ -141,7 +135,7 @@ class TestKnownKeys:
             rotated(NOW, two, environment="dev"),
             rotated(NOW, one, environment="dev"),
         ]
-        assert known_keys([given_value(SealedStr(keys[0]))] * 2, records, [three, one]) == {
+        assert known_keys([Live(SealedStr(keys[0]), None, KEYS_FROM, is_sound=True)] * 2, records, [three, one]) == {
             one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, LOG_SOURCE, LIST_SOURCE)),
             two: KnownKey(two, "secret.key", "dev", (LOG_SOURCE,)),
             three: KnownKey(three, None, None, (LIST_SOURCE,)),

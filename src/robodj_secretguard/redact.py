@@ -111,11 +111,18 @@ class SecretRedactor(logging.Filter):
 
     def _object(self, value: Any) -> Any:
         """Return an object, or its redacted text if a text that a renderer could show for it has a key."""
-        for text in _texts(value):
+        if isinstance(value, SealedStr):  # it has no str()
+            return "**********"
+        if isinstance(value, (bytes, bytearray)):
+            text = value.decode("latin-1")
+            redacted = self._text(text)
+            return value if redacted == text else redacted.encode("latin-1")
+        texts = (str.__str__(value),) if isinstance(value, str) else (str(value), repr(value))
+        for text in texts:
             redacted = self._text(text)
             if redacted != text:
-                return redacted.encode("latin-1") if isinstance(value, (bytes, bytearray)) else redacted
-        return "**********" if isinstance(value, SealedStr) else value
+                return redacted
+        return value
 
     def _exception(self, exc_info: Any) -> Any:
         """Return the `exc_info` of structlog and logging: an exception, its tuple, or true for the current one."""
@@ -163,14 +170,6 @@ def _encodings(key: str) -> Iterator[str]:
         for before, start in enumerate((0, 2, 3)):  # bytes before the key, such as in a Basic header
             # Without the characters that depend on the bytes before and after.
             yield encode(bytes(before) + data)[start : (before + len(data)) * 8 // 6].decode()
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (str.__str__(value),)
-    if isinstance(value, (bytes, bytearray)):
-        return (value.decode("latin-1"),)
-    return () if isinstance(value, SealedStr) else (str(value), repr(value))  # a SealedStr has no str()
 
 
 def _attempt(action: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:

@@ -31,7 +31,7 @@ from robodj_secretguard.cli.output import (
     finding_text,
 )
 from robodj_secretguard.fleet.evidence import lines_of, observe, parse_event, parse_roster
-from robodj_secretguard.fleet.metrics import REFUSED_STARTS, as_openmetrics
+from robodj_secretguard.fleet.metrics import as_openmetrics, of_refused_starts
 from robodj_secretguard.fleet.scrapes import NoAnswerError, is_address, is_selector, scraped
 from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
@@ -169,11 +169,9 @@ def _show_status(
     if require and not request.sources:
         _require_records(recorded)
     if not report.secrets:  # a source of --from could not be read
-        status = failed_status(report, EXIT_ALERTS)
-        document_of = report.as_dict if request.format == "json" else None
-        return Result(status, [*map(finding_text, report.findings)], document_of)
-    now = report.checked_at
-    known = expected_keys(report, recorded.records, environment)
+        document = report.as_dict if request.format == "json" else None
+        return Result(failed_status(report, EXIT_ALERTS), [*map(finding_text, report.findings)], document)
+    now, known = report.checked_at, expected_keys(report, recorded.records, environment)
     expected = {name: known[name] for name in secrets}
     role_of = roles_of(report, recorded.records, expected)
     past = now - timedelta(seconds=max_skew)
@@ -201,7 +199,7 @@ def _show_status(
         partial(_fleet_document, fleet, role_of, results, numbers),
         recorded.complaint,
         table=[_TABLE_HEADER, *rows],
-        metrics=lambda: as_openmetrics({REFUSED_STARTS: _refused_starts(fleet)}),
+        metrics=lambda: as_openmetrics(of_refused_starts(fleet)),
     )
 
 
@@ -236,15 +234,9 @@ def _require_records(recorded: OperationsLog) -> None:
     """Refuse a log that does not verify, that is named and missing, or that has lost its records."""
     if recorded.defects:
         fail(f"{recorded.name} {recorded.verdict}; pass --from, or repair the log")
-    if _is_lost(recorded):
+    has_head = recorded.head is not None if recorded.found else os.path.lexists(recorded.path + HEAD_FILE)
+    if recorded.is_missing or (has_head and not recorded.records):
         fail(f"{recorded.name} has no record; pass --from, or restore the log")
-
-
-def _is_lost(recorded: OperationsLog) -> bool:
-    """Check whether the log has no record, although it is named, or its head file has one."""
-    if recorded.found:
-        return not recorded.records and recorded.head is not None
-    return recorded.is_missing or os.path.lexists(recorded.path + HEAD_FILE)
 
 
 def _require_evidence(
@@ -257,16 +249,15 @@ def _require_evidence(
     max_skew: int,
 ) -> None:
     """Refuse sources of evidence that do not fit together, without a part of a value."""
-    if select is not None and not is_selector(select):
-        fail('--select: invalid labels; write them like environment="prod"')
-    if max_age <= max_skew:
-        fail("--max-age must be greater than --max-skew")
-    if not events and not prometheus:
-        fail("pass --events or --prometheus, which have the evidence")
-    if [roster, *events].count(PIPE) > 1:
-        fail("only one of --roster and --events can be stdin")
-    if not all(map(is_address, prometheus)):
-        fail("--prometheus: invalid address; use one like http://127.0.0.1:9090")
+    for is_valid, why in (
+        (select is None or is_selector(select), '--select: invalid labels; write them like environment="prod"'),
+        (max_age > max_skew, "--max-age must be greater than --max-skew"),
+        (events or prometheus, "pass --events or --prometheus, which have the evidence"),
+        ([roster, *events].count(PIPE) <= 1, "only one of --roster and --events can be stdin"),
+        (all(map(is_address, prometheus)), "--prometheus: invalid address; use one like http://127.0.0.1:9090"),
+    ):
+        if not is_valid:
+            fail(why)
 
 
 def _require_conditions(require: Sequence[Sequence[str]]) -> None:
@@ -350,12 +341,6 @@ def _notes(fleet: Fleet) -> Iterator[str]:
         yield f"{each.name}: {starts} refused, the last one at {at}{why}."
     if len(refused) > _MOST_SHOWN:
         yield f"Starts of {len(refused) - _MOST_SHOWN} more instances were refused."
-
-
-def _refused_starts(fleet: Fleet) -> dict[tuple[str, ...], float]:
-    """Return the number of refused starts by service, instance and checks."""
-    refused = [each for each in fleet.instances if each.refused_starts]
-    return {(each.service, each.instance, ",".join(each.refused_checks)): each.refused_starts for each in refused}
 
 
 def _verdict(fleet: Fleet, results: Mapping[str, Sequence[NotReady]], numbers: Counter[bool]) -> Iterator[str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.startup.report import Finding, SecretStatus
 
     Samples: TypeAlias = Mapping[tuple[str, ...], float]
@@ -85,6 +86,17 @@ def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -
     samples[str(Check.INTERNAL), str(Severity.ALERT), "", owners] = 0.0
     samples |= Counter((str(each.check), str(each.severity), each.secret or "", each.owner) for each in findings)
     return {FINDINGS: samples}
+
+
+def of_refused_starts(fleet: Fleet) -> dict[str, Samples]:
+    """Return the family with the numbers of refused starts."""
+    return {
+        REFUSED_STARTS: {
+            (instance.service, instance.instance, ",".join(instance.refused_checks)): instance.refused_starts
+            for instance in fleet.instances
+            if instance.refused_starts
+        }
+    }
 
 
 def as_openmetrics(families: Mapping[str, Samples]) -> str:

@@ -138,8 +138,7 @@ _OF_FLEET: Final = TypeAdapter(dict[str, Any])
 
 def fleet_as_dict(fleet: Fleet) -> dict[str, Any]:
     """Return a fleet in the plain types of JSON."""
-    plain: dict[str, Any] = _FLEET.dump_python(fleet, mode="json")
-    return plain
+    return dict(_FLEET.dump_python(fleet, mode="json"))
 
 
 def parse_fleet(content: bytes) -> Fleet | None:

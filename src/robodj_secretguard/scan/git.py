@@ -74,12 +74,22 @@ class Repository:
 
     def limits(self) -> Iterator[str]:
         """Yield why the history may be incomplete."""
-        if self._asked("--is-shallow-repository") == b"true":
-            yield "this is a shallow clone, without the older history; run git fetch --unshallow"
-        if any(os.path.isdir(os.path.join(path, "reftable")) for path in self.directories):
-            yield "its reflogs are in reftables, which are compressed and were not searched"
-        if any(glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories):
-            yield "this is a partial clone, without some objects; run git fetch --refetch --no-filter"
+        for is_limited, why in (
+            (
+                self._asked("--is-shallow-repository") == b"true",
+                "this is a shallow clone, without the older history; run git fetch --unshallow",
+            ),
+            (
+                any(os.path.isdir(os.path.join(path, "reftable")) for path in self.directories),
+                "its reflogs are in reftables, which are compressed and were not searched",
+            ),
+            (
+                any(glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories),
+                "this is a partial clone, without some objects; run git fetch --refetch --no-filter",
+            ),
+        ):
+            if is_limited:
+                yield why
 
     def index(self) -> Iterator[tuple[str, str]]:
         """Yield the object name and the path of every file in the index."""

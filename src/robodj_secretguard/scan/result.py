@@ -149,16 +149,18 @@ def parse(text: bytes) -> Scan | None:
         scan = _SCAN.validate_json(text)
     except ValidationError:
         return None
-    findings = (
-        replace(
-            found,
-            path=None if found.path is None else _redacted(found.path),
-            carriers=tuple(replace(carrier, path=_redacted(carrier.path)) for carrier in found.carriers),
-        )
-        for found in scan.findings
+    return replace(
+        scan,
+        findings=tuple(
+            replace(
+                found,
+                path=None if found.path is None else _redacted(found.path),
+                carriers=tuple(replace(carrier, path=_redacted(carrier.path)) for carrier in found.carriers),
+            )
+            for found in scan.findings
+        ),
+        unread=tuple(replace(item, place=_redacted(item.place)) for item in scan.unread),
     )
-    unread = tuple(replace(item, place=_redacted(item.place)) for item in scan.unread)
-    return replace(scan, findings=tuple(findings), unread=unread)
 
 
 def _redacted(path: str) -> str:

@@ -23,7 +23,7 @@ from robodj_secretguard.scan.result import (
     Unread,
     Where,
 )
-from robodj_secretguard.scan.search import KeySearch, given_value, known_keys, live_values
+from robodj_secretguard.scan.search import KEYS_FROM, KeySearch, Live, known_keys, live_values
 from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.scan.content import Hit
     from robodj_secretguard.scan.git import Object
-    from robodj_secretguard.scan.search import Live
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.secret.sealed import SealedStr
     from robodj_secretguard.startup.readings import Reading
@@ -103,45 +102,45 @@ def scan(
     policies = tuple(model.secret_policies.values())
     readings = read_of(model, Environment(), now=now, config_dir=config_dir)
     setup = readings[0].setup
-    at_hand = [*live_values(readings), *map(given_value, keys)]
+    at_hand = [*live_values(readings), *(Live(key, None, KEYS_FROM, is_sound=True) for key in keys)]
     opaque = {policy.name for policy in policies if policy.is_opaque}
     values = [value for value in at_hand if value.secret not in opaque and not by_fingerprint]
     live = [value for value in values if value.is_sound]
     known = known_keys(live, records, setup.revocation.all)
-    directory, _ = config_directory(Environment(), config_dir, setup_of(model))
-    # A hook for staged changes runs where the model may not be importable, and with fingerprints alone no key is set.
-    is_hook = scope is Scope.STAGED
-    problems = (*check_revocation_list(setup), *check_list_owners(setup))
-    of_list = sorted(problems, key=lambda problem: problem.source != f"file:{REVOKED_FILE}")
-    missing = [number for number, path in enumerate(paths, start=1) if not os.path.lexists(path)]
-    scanner = Scanner(
-        KeySearch(
-            known,
-            [(value.key, known[fingerprint(value.key)]) for value in live],
-            [policy.generator for policy in policies if policy.generator],
-            [value.key for value in at_hand],
-        ),
-        policies,
-        fallback_files=[os.path.join(directory, within_config_dir(policy.file)) for policy in policies],
-        progress=progress,
-        unread=[
-            *unread,
-            *(Unread(LIST_SOURCE, problem.message) for problem in of_list),
-            *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
-            *_unsearched([] if by_fingerprint else readings, values),
-            *_secrets_without_key(policies, known.values(), matters=not (by_fingerprint and is_hook)),
-            *_unread_model(ignored_model, matters=not is_hook),
-            # By their numbers, as a path may be a pasted key.
-            *(Unread(f"PATH {number}", "it does not exist") for number in missing),
-        ],
+    search = KeySearch(
+        known,
+        [(value.key, known[fingerprint(value.key)]) for value in live],
+        [policy.generator for policy in policies if policy.generator],
+        [value.key for value in at_hand],
     )
-    paths = [path for path in dict.fromkeys(paths) if os.path.lexists(path)]
-    repositories = scanner.repositories(paths, needs_git=scope is not Scope.FILES)
+    directory, _ = config_directory(Environment(), config_dir, setup_of(model))
+    fallback_files = [os.path.join(directory, within_config_dir(policy.file)) for policy in policies]
+    scanner = Scanner(search, policies, fallback_files=fallback_files, progress=progress)
+    existing = [path for path in dict.fromkeys(paths) if os.path.lexists(path)]
+    repositories = scanner.repositories(existing, needs_git=scope is not Scope.FILES)
     if len(repositories) > 1 and scope is not Scope.FILES:
         msg = "--git-history and --staged search one repository; pass paths in one repository only"
         raise UsageError(msg)
-    contain(lambda: scanner.search(paths, repositories, scope))
-    return scanner.result(scope, known.values(), now)
+    contain(lambda: scanner.search(existing, repositories, scope))
+    # A hook for staged changes runs where the model may not be importable, and with fingerprints alone no key is set.
+    is_hook = scope is Scope.STAGED
+    problems = (*check_revocation_list(setup), *check_list_owners(setup))
+    unread = [
+        *unread,
+        *(Unread(LIST_SOURCE, problem.message) for problem in problems if problem.source == f"file:{REVOKED_FILE}"),
+        *(Unread(LIST_SOURCE, problem.message) for problem in problems if problem.source != f"file:{REVOKED_FILE}"),
+        *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
+        *_unsearched([] if by_fingerprint else readings, values),
+        *_secrets_without_key(policies, known.values(), matters=not (by_fingerprint and is_hook)),
+        *_unread_model(ignored_model, matters=not is_hook),
+        # By their numbers, as a path may be a pasted key.
+        *(
+            Unread(f"PATH {number}", "it does not exist")
+            for number, path in enumerate(paths, start=1)
+            if not os.path.lexists(path)
+        ),
+    ]
+    return scanner.result(scope, known.values(), now, unread)
 
 
 def _unsearched(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator[Unread]:
@@ -183,7 +182,7 @@ class Scanner:
     """Searches files and git objects.
 
     Keys are allowed in `fallback_files`, unless git tracks them. `progress` gets the numbers of files and objects, and
-    of bytes, so far. `unread` is what the caller could not read.
+    of bytes, so far.
     """
 
     def __init__(
@@ -193,7 +192,6 @@ class Scanner:
         *,
         fallback_files: Iterable[str],
         progress: Callable[[int, int], None],
-        unread: Iterable[Unread],
     ) -> None:
         self._search = search
         self._content = ContentSearch(search, policies)
@@ -205,11 +203,10 @@ class Scanner:
         # The paths are not redacted yet: a name may hold a key that is found later.
         self._found: list[tuple[Found, str | None, Sequence[_Carried]]] = []
         self._missed: list[tuple[str, str, bool]] = []
-        self._unread = [*unread]
         self._files = self._objects = self._size = 0
 
-    def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime) -> Scan:
-        """Return the result of the scan."""
+    def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime, unread: Iterable[Unread]) -> Scan:
+        """Return the result of the scan. `unread` is what could not be read besides the files and objects."""
         self._search.learn()
         findings = tuple(
             replace(
@@ -220,7 +217,7 @@ class Scanner:
             for found, path, carriers in self._found
         )
         missed = dict.fromkeys(Unread(self._shown(path), why, matters) for path, why, matters in self._missed)
-        unread = (*self._unread, *missed)
+        unread = (*unread, *missed)
         complete = not any(item.matters for item in unread)
         return Scan(
             ok=complete and not findings,

@@ -90,11 +90,6 @@ def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
                     yield Live(key, policy.name, offer.source, is_sound(key.get_secret_value(), policy.material))
 
 
-def given_value(key: SealedStr) -> Live:
-    """Return a value from `--keys-from`, whose secret is unknown."""
-    return Live(key, None, KEYS_FROM, is_sound(key.get_secret_value(), LEAST_MATERIAL))
-
-
 def known_keys(live: Iterable[Live], records: Iterable[Record], revoked: Iterable[str]) -> dict[str, KnownKey]:
     """Return what is known about each key, by fingerprint. The first secret and the first environment count."""
     facts = (
