@@ -72,6 +72,7 @@ def _scan_places(
         fail("--fingerprints and --keys-from cannot be combined; leave one of them out")
     model = model_of(request)
     recorded = recorded_log(request, model)
+    declares_others = request.model is None and request.project_model != LIBRARY_MODEL
     progress = Progress(getattr(sys, "stderr", None))
     try:
         found = scan(
@@ -83,7 +84,7 @@ def _scan_places(
             records=recorded.records,
             config_dir=request.config_dir,
             unread=_unread_records(recorded),
-            ignored_model=_ignored_model(request),
+            ignored_model=request.project_model if declares_others else None,
             progress=lambda number, size: progress.show(f"{PROGRAM}: {number} scanned, {size_in_words(size)}"),
         )
     finally:
@@ -118,9 +119,3 @@ def _unread_records(recorded: OperationsLog) -> Iterator[Unread]:
         yield Unread(LOG_SOURCE, shown, matters=bool(recorded.unreadable or recorded.damage))
     if not recorded.found and recorded.named_by is not None:
         yield Unread(LOG_SOURCE, f"{recorded.name} does not exist")
-
-
-def _ignored_model(request: Request) -> str | None:
-    """Return the model of the project, if it is not used here and declares other secrets."""
-    is_other = request.model is None and request.project_model != LIBRARY_MODEL
-    return request.project_model if is_other else None

@@ -34,6 +34,7 @@ MOST_USES: Final = 5_000
 """How many sets of keys are kept, of all instances together. With more of them, no condition holds."""
 _MOST_CACHED: Final = 200
 _END: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
+_is_name: Final = lru_cache(maxsize=4096)(is_instance_name)
 _BY_SECRET: Final = TypeAdapter(Annotated[dict[SecretName, Slots], Field(min_length=1, max_length=100)])
 
 
@@ -127,11 +128,6 @@ def slots_by_secret(secrets: Iterable[Sequence[Any]]) -> KeysInUse | None:
     except (ValueError, TypeError):
         return None
     return tuple(slots) if len(valid) == len(slots) else None
-
-
-@lru_cache(maxsize=4096)
-def _is_name(text: str) -> bool:
-    return is_instance_name(text)
 
 
 class Observed:

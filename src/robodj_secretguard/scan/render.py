@@ -172,16 +172,13 @@ def _result(found: Found, fields: dict[str, Any]) -> dict[str, Any]:
     # Code hosts refuse a result without a path.
     carrying = [carrier.path for carrier in found.carriers]
     paths = dict.fromkeys(carrying if found.path is None else [found.path]) or [DOT_GIT]
+    uris = [quote(os.fsencode(path.encode("ascii").decode("unicode_escape"))) for path in paths]
     region = {"region": {"startLine": found.line, "startColumn": found.column}} if found.line else {}
     return {
         "ruleId": str(found.rule),
         "level": "error",
         "message": {"text": _alert(found)},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(path)}, **region}} for path in paths],
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri}, **region}} for uri in uris],
         "properties": {name: value for name, value in fields.items() if value},
         **({"partialFingerprints": {"key/v1": found.fingerprint}} if found.fingerprint else {}),
     }
-
-
-def _uri(path: str) -> str:
-    return quote(os.fsencode(path.encode("ascii").decode("unicode_escape")))
