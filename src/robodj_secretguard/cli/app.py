@@ -12,7 +12,7 @@ import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, fail_unknown, model_used, own_options, request_of
+from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, fail_unknown, model_used, request_of
 from robodj_secretguard.cli.output import (
     EXIT_CLEAN,
     EXIT_USAGE,
@@ -126,7 +126,7 @@ def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         arguments = _parse_arguments(options)
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
-        request, own = request_of(arguments), own_options(arguments)
+        request, own = request_of(arguments)
         if arguments.takes_command:
             own["command"] = command
         # A model's module is third-party code. Its output, and that of its programs, must not mix with the result.

@@ -34,15 +34,6 @@ _GENERATES: Final = ("{generator}", f"{PROGRAM} generate {{name}}")
 _VERBS: Final = {Severity.ALERT: "refuses", Severity.WARNING: "warns"}
 
 
-class _Checks(tuple[str, ...]):
-    """The names of the checks. The empty list is also a choice, as Python 3.11 looks it up for no arguments."""
-
-    __slots__ = ()
-
-    def __contains__(self, name: object) -> bool:
-        return name == [] or super().__contains__(name)
-
-
 def add(commands: Commands) -> None:
     """Add the command."""
     add_command(
@@ -54,7 +45,7 @@ def add(commands: Commands) -> None:
             "checks": {
                 "nargs": "*",
                 "metavar": "CHECK",
-                "choices": _Checks(map(str, Check)),
+                "choices": [*map(str, Check)],
                 "help": "a check, such as format (default: list all checks)",
             }
         },

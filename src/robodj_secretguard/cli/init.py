@@ -8,7 +8,6 @@ import re
 import stat
 import sys
 import tomllib
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from robodj_secretguard.cli.options import add_command, directories_of_project
@@ -245,11 +244,8 @@ def _settings_file(option: str | None, model: str | None) -> str | None:
         return file if model in {None, f"{module_of(file)}:{CLASS}"} else None
     file = os.path.normpath(option).replace(os.sep, "/")
     module = module_of(file)
-    if module is None or _is_installed(module):
-        fail(
-            "--settings: invalid file; use a path such as app/service_secrets.py, of names that Python can import and"
-            " that no installed package has"
-        )
+    if module is None:
+        fail("--settings: invalid file; use a path such as app/service_secrets.py, of names that Python can import")
     if not os.path.isdir(os.path.dirname(file) or os.curdir):
         fail("--settings: the directory of the file does not exist; create it first, or correct the path")
     if model is not None and model.partition(":")[0] != module:
@@ -276,13 +272,6 @@ def module_of(settings: str) -> str | None:
     if parts[0] == _SRC and len(parts) > 1 and not os.path.exists(f"{_SRC}/__init__.py"):
         del parts[0]
     return None if settings == GATE or parts[0] in sys.stdlib_module_names else ".".join(parts)
-
-
-def _is_installed(module: str) -> bool:
-    """Check whether a package outside of the working directory has the name, so that a new module would hide it."""
-    found = find_spec(module.partition(".")[0])
-    places = [found.origin, *(found.submodule_search_locations or ())] if found else []
-    return any(place and not place.startswith(os.path.join(os.getcwd(), "")) for place in places)
 
 
 def plan_changes(settings: str | None, model: str, *, is_named: bool) -> list[Change]:

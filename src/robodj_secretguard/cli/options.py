@@ -74,13 +74,8 @@ def _environment_name(text: str) -> str:
 
 
 def _moment(name: str, text: str) -> datetime:
-    given = SealedStr(text)
-    del text
-    first_of_date = SealedStr(f"{given.get_secret_value()}T00:00Z")
-    instant = parse_marker(given) or parse_marker(first_of_date)
-    if instant is None:
-        fail(f"{name}: invalid time; use one like 2027-01-31T08:00:00Z, or a date like 2027-01-31")
-    return instant
+    instant = parse_marker(SealedStr(text)) or parse_marker(SealedStr(f"{text}T00:00Z"))
+    return instant or fail(f"{name}: invalid time; use one like 2027-01-31T08:00:00Z, or a date like 2027-01-31")
 
 
 def seconds(name: str, text: str, *, least: float = 0, most: float = 9999) -> float:
@@ -401,28 +396,24 @@ class Request(NamedTuple):
     stdout: TextIO | None = None  # without the output of a model's module
 
 
-def request_of(arguments: argparse.Namespace) -> Request:
-    """Return the options that commands share. The project's configuration holds where no option is passed.
+def request_of(arguments: argparse.Namespace) -> tuple[Request, dict[str, Any]]:
+    """Return the options that commands share, and those of one command.
 
-    The project's switches can only tighten.
+    The project's configuration holds where no option is passed. Its switches can only tighten.
     """
+    own = {name: value for name, value in vars(arguments).items() if name not in {"color", "run", "takes_command"}}
+    request = Request(**{name: own.pop(name) for name in Request._fields if name in own})
     project = dict[str, Any]()
     with suppress(OSError):  # the working directory was deleted
         project = find_project(os.getcwd())
-    request = Request(**{name: value for name, value in vars(arguments).items() if name in Request._fields})
-    return request._replace(
+    request = request._replace(
         project_directory=project.get("directory", ""),
         project_model=project.get("model"),
         project_log=project.get("operations-log"),
         strict=request.strict or project.get("strict", False),
         require_env_only=request.require_env_only or project.get("require-env-only", False),
     )
-
-
-def own_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return the options of one command: all that commands do not share."""
-    shared = {*Request._fields, "color", "run", "takes_command"}
-    return {name: value for name, value in vars(arguments).items() if name not in shared}
+    return request, own
 
 
 def find_project(directory: str) -> dict[str, Any]:
