@@ -97,18 +97,11 @@ class State(StrEnum):
 
 
 class Check(StrEnum):
-    """The checks (policy section 6), in the order of the findings of a secret.
-
-    Their texts are in cli/explanations.toml.
-
-    Attributes:
-        severity: the severity of its findings, unless a rule gives another one.
-        state: the state of a secret with a finding of this check.
-    """
+    """The checks (policy section 6), in the order of the findings of a secret."""
 
     _value_: str
-    severity: Severity
-    state: State
+    severity: Severity  # of its findings, unless a rule gives another one
+    state: State  # of a secret with such a finding
 
     def __new__(cls, name: str, severity: Severity = Severity.ALERT, state: State = State.PRESENT) -> Self:
         """Make a check from its id, its severity and its state."""
