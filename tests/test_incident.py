@@ -32,14 +32,6 @@ HOUR = timedelta(hours=1)
 SINCE = ("--since", "2026-12-01")
 NEW, OLD = (fingerprint_of(good_keys()[V1]) for _ in range(2))
 
-REVOKED = f"Revoked {OLD}, secret.key (prod), at 2026-12-01T10:00:00Z"
-UNKNOWN = "an unknown secret (unknown environment)"
-REPLACEMENT = f"Replacement of {OLD}: "
-ROTATED = "Rotated secret.key (prod) at 2026-12-01T10:00:00Z"
-NOT_REVOKED = "Previous key versions revoked: ..."
-NOT_ROTATED = "Emergency rotation recorded: ..."
-UNFINISHED = "Every incomplete rotation validated and recorded: ..."
-
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
@@ -51,9 +43,6 @@ def revoked(at: datetime, fingerprint: str, **fields: Any) -> Record:
     """Return the record of a revocation, by default of `secret.key` in `prod`."""
     fields = {"secret": "secret.key", "environment": "prod", "reason": "leaked"} | fields
     return replace(draft(Event.REVOKED, fingerprint=fingerprint, **fields), recorded_at=at)
-
-
-BEGUN = rotated(NOW - 3 * HOUR, NEW, startup=Proof.NOT_DONE)
 
 
 def report(machine: Machine, *arguments: str, since: Sequence[str] = SINCE, err: str = "") -> str:
@@ -104,10 +93,8 @@ From 2026-12-01T00:00:00Z to 2026-12-01T12:00:00Z. This report has no key materi
 
 ## 3. Rotate/Revoke
 
-- Revoked {OLD}, secret.key (prod), at 2026-12-01T09:00:00Z
-- Replacement of {OLD}: recorded
-- Rotated secret.key (prod) at 2026-12-01T11:00:00Z
-- Every incomplete rotation validated and recorded: ...
+- Previous key versions revoked, as in the timeline: ...
+- Emergency rotation recorded, as in the timeline: ...
 - Old versions disabled in the secret manager: ...
 
 ## 4. Recover
@@ -187,43 +174,6 @@ def test_check_has_the_options_of_the_gate(machine: Machine, options: tuple[str,
     assert document_of(report(machine, "--format", "json", *options))["check"]["ok"] is (not options)
 
 
-class TestKeys:
-    """The revocations and rotations of the step Rotate/Revoke."""
-
-    @pytest.mark.parametrize(
-        ("records", "expected"),
-        [
-            ([], [NOT_REVOKED, NOT_ROTATED]),
-            ([revoked(NOW - 2 * HOUR, OLD)], [REVOKED, f"{REPLACEMENT}...", NOT_ROTATED]),
-            ([revoked(NOW - 2 * HOUR, OLD), rotated(NOW, NEW)], [REVOKED, f"{REPLACEMENT}recorded", NOT_ROTATED]),
-            (
-                [revoked(NOW - 2 * HOUR, OLD, secret=None, environment=None)],
-                [REVOKED.replace("secret.key (prod)", UNKNOWN), f"{REPLACEMENT}...", NOT_ROTATED],
-            ),
-            (
-                [rotated(NOW - 2 * HOUR, NEW, replaced=OLD, replaced_until=NOW)],
-                [f"{ROTATED}. It replaced {OLD} until 2026-12-01T12:00:00Z", NOT_REVOKED],
-            ),
-            ([BEGUN], [NOT_REVOKED, NOT_ROTATED, UNFINISHED]),
-            ([BEGUN, rotated(NOW - 2 * HOUR, NEW)], [ROTATED, NOT_REVOKED, UNFINISHED]),
-        ],
-        ids=[
-            "nothing",
-            "revoked",
-            "replaced-after-the-time",
-            "unknown-secret",
-            "promoted",
-            "incomplete",
-            "finished",
-        ],
-    )
-    def test_keys(self, machine: Machine, records: list[Record], expected: list[str]) -> None:
-        """Revocations and rotations count in the time of the incident, and a replacement at any time."""
-        machine.record(*records)
-        found = items(report(machine, "--until", "2026-12-01T10:30Z"), "Rotate/Revoke")
-        assert found == [*expected, "Old versions disabled in the secret manager: ..."]
-
-
 @pytest.mark.parametrize(
     ("span", "numbers", "text"),
     [
@@ -259,7 +209,7 @@ def test_invalid_time(machine: Machine) -> None:
         machine, "--since", "2026-12-01T12:00:01Z", why="--since is in the future; use the time when the incident began"
     )
     see = "; see robodj-secretguard incident report --help"
-    refused(machine, why=f"incident report needs --since TIME{see}")
+    refused(machine, why=f"incident report needs --since{see}")
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.cli.log import checked, replaced_key
+from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import add_command, add_group, fleet_of, model_of, read_input, span_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
 from robodj_secretguard.fleet.verdict import fleet_as_dict, why_unknown
 from robodj_secretguard.lifecycle.records import Event
-from robodj_secretguard.lifecycle.rotation import is_replaced
 from robodj_secretguard.scan.render import scan_lines
 from robodj_secretguard.scan.result import parse
 from robodj_secretguard.secret.texts import ascii_text, count
@@ -38,7 +37,7 @@ _COLUMNS: Final[tuple[str, ...]] = (
     "reason",
 )
 _MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>~|&])")
-_TEMPLATE: Final = """\
+_REPORT: Final = """\
 # Secret incident report
 
 From {since} to {until}. This report has no key material.
@@ -55,7 +54,8 @@ From {since} to {until}. This report has no key material.
 
 ## 3. Rotate/Revoke
 
-{keys}
+- Previous key versions revoked, as in the timeline: ...
+- Emergency rotation recorded, as in the timeline: ...
 - Old versions disabled in the secret manager: ...
 
 ## 4. Recover
@@ -126,11 +126,10 @@ def _report(
     if evidence is not None:
         sections += ["", "## Workloads on the affected keys", "", *_workloads(evidence, affected)]
     findings = (finding.text for finding in report.findings)
-    text = _TEMPLATE.format(
+    text = _REPORT.format(
         since=iso_utc(since),
         until=iso_utc(until),
         tally=tally(report),
-        keys="\n".join(_keys(within, recorded.records)),
         blast_radius=_blast_radius(found),
         log=recorded.verdict,
         timeline="\n".join(_timeline(within)),
@@ -152,26 +151,6 @@ def _report(
         }
 
     return Result(EXIT_CLEAN, text.splitlines(), document, [MODEL, *recorded.complaint])
-
-
-def _keys(within: Sequence[Record], records: Sequence[Record]) -> Iterator[str]:
-    """Yield the revocations and rotations during the incident, and what is still missing."""
-    events = {record.event for record in within}
-    for record in within:
-        where, at = f"{record.subject} ({record.environment or 'unknown environment'})", iso_utc(record.recorded_at)
-        if record.event is Event.REVOKED:
-            yield f"- Revoked {record.fingerprint}, {where}, at {at}"
-            replaced = "recorded" if is_replaced(record, records) else "..."
-            yield f"- Replacement of {record.fingerprint}: {replaced}"
-        elif record.event is Event.ROTATED:
-            key = replaced_key(record)
-            yield f"- Rotated {where} at {at}{f'. It replaced {key}' if key else ''}"
-    if Event.REVOKED not in events:
-        yield "- Previous key versions revoked: ..."
-    if Event.ROTATED not in events:
-        yield "- Emergency rotation recorded: ..."
-    if Event.ROTATION_INCOMPLETE in events:
-        yield "- Every incomplete rotation validated and recorded: ..."
 
 
 def _blast_radius(scan: Scan | None) -> str:

@@ -202,11 +202,11 @@ def _show(
         [] if records else ["No records match."],
         document,
         stderr,
-        table=_rows(records),
+        table=_record_rows(records),
     )
 
 
-def _rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
+def _record_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """Return a header and a row for each record. The last column is for replaced keys, if there are any."""
     if not records:
         return []

@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
     add_command(
         commands,
         "revoke",
-        _revoke,
+        _revoke_key,
         required=("--reason",),
         options=(
             *("--environment", "--operator", "--ticket"),
@@ -71,7 +71,7 @@ def add(commands: Commands) -> None:
     )
 
 
-def _revoke(
+def _revoke_key(
     request: Request,
     *,
     reason: str,

@@ -69,7 +69,7 @@ def add(commands: Commands) -> None:
     add_command(
         commands,
         "generate",
-        _generate,
+        _make_keys,
         options=("--config-dir", "--model"),
         own={
             "name": {"nargs": "?", "metavar": "NAME", "help": "the secret, such as secret.key"},
@@ -150,7 +150,7 @@ def add(commands: Commands) -> None:
     rotate_steps.add(group)
 
 
-def _generate(request: Request, *, name: str | None, for_next: bool, show: bool, write: bool, force: bool) -> Result:
+def _make_keys(request: Request, *, name: str | None, for_next: bool, show: bool, write: bool, force: bool) -> Result:
     model = model_of(request)
     named = [*model.secret_policies.values()] if name is None else [policy_of(model, name)]
     policies = [policy for policy in named if not policy.is_opaque]
@@ -169,7 +169,7 @@ def _generate(request: Request, *, name: str | None, for_next: bool, show: bool,
         return _print_keys(request, policies, stderr, for_next=for_next, show=show)
     if show or for_next or request.format != "text":
         fail("--write prints no key; leave out --show, --next and --format")
-    return _write(request, model, policies, stderr, force=force)
+    return _write_files(request, model, policies, stderr, force=force)
 
 
 def _print_keys(
@@ -198,7 +198,7 @@ def _print_keys(
     )
 
 
-def _write(
+def _write_files(
     request: Request,
     model: type[SecretSettings],
     policies: Sequence[SecretPolicy],
@@ -244,7 +244,7 @@ def _record(
             ticket=ticket,
             names={policy_of(model, name).name for name in names},
             attested=attest,
-            service_log=_lines_of(service_log),
+            service_log=_read_lines(service_log),
             others=(_known(number, file) for number, file in enumerate(known, start=1)),
             config_dir=request.config_dir,
             options=options,
@@ -273,7 +273,7 @@ def _record(
     return Result(status, lines, lambda: document, stderr, events=document["records"])
 
 
-def _lines_of(service_log: str | None) -> Iterator[bytes]:
+def _read_lines(service_log: str | None) -> Iterator[bytes]:
     """Yield the lines of a service's log. It is opened when the first one is read."""
     if service_log is not None:
         with opened_input("--service-log", service_log) as lines:

@@ -70,7 +70,7 @@ def _status(request: Request) -> Result:
     lines += [MODEL, f"operations log: {log.verdict}", revocation_line(report.revocation_list)]
     if failed and (report.alerts or report.warnings):
         lines.append(report.details)
-    lines.append(_verdict(report, log, late, failed=failed))
+    lines.append(_last_line(report, log, late, failed=failed))
     status = failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN
     # A file of metrics without the times of rotations would look whole.
     if log.unreadable or (log.defects and request.format == "openmetrics"):
@@ -93,7 +93,7 @@ def _status(request: Request) -> Result:
     return Result(status, lines, document, stderr=log.complaint, metrics=metrics, table=table)
 
 
-def _verdict(report: Report, log: OperationsLog, late: Mapping[str, str], *, failed: bool) -> str:
+def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, failed: bool) -> str:
     """Return the last line."""
     verdict = f"Secret status{' FAILED' if failed else ''}: {tally(report)}"
     if log.defects:

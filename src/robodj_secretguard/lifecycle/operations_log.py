@@ -169,11 +169,11 @@ class OperationsLog:
             head = _read_head(self.path)  # first, as the log may grow now and must not be behind its head
             descriptor = open_unlinked(self.path, os.O_RDONLY)
             try:
-                self.parse(_content(descriptor, self.path), head)
+                self.parse(_read_content(descriptor, self.path), head)
                 if self.torn or self.damage:
                     # Another process may be writing: a file system can show a write in part.
                     with locked(descriptor):
-                        self.parse(_content(descriptor, self.path), head)
+                        self.parse(_read_content(descriptor, self.path), head)
             finally:
                 os.close(descriptor)
         return self
@@ -199,7 +199,7 @@ class OperationsLog:
                 with locked(descriptor):
                     if not is_at(descriptor, self.path):
                         raise_file_error("another process moved it; try again")
-                    content = _content(descriptor, self.path)
+                    content = _read_content(descriptor, self.path)
                     if not content:
                         sync_directory(os.path.dirname(self.path))  # the log may be new
                     self.parse(content, _read_head(self.path))
@@ -339,7 +339,7 @@ def _may_be_cut(line: bytes, last: Record | None) -> bool:
     return False  # a part of a record is not JSON, so a line of JSON was changed
 
 
-def _content(descriptor: int, path: str) -> bytes:
+def _read_content(descriptor: int, path: str) -> bytes:
     content = content_of(descriptor, MAX_LOG_BYTES + 1)
     if why := path_faults(path, os.fstat(descriptor)).exposed:
         raise_file_error(f"it {' and '.join(why)}; correct the permissions, then run log verify --expect")

@@ -165,7 +165,7 @@ def plan_rotation(
         **_dates(policy, stage, slots, old, report),
     }
     is_recorded = old is not None and old in {record.fingerprint for record in recorded}
-    steps = _steps(policy, runbook, is_recorded=is_recorded, is_refused=bool(checks & {*_UNFIT, Check.EXPIRED}))
+    steps = _fitting_steps(policy, runbook, is_recorded=is_recorded, is_refused=bool(checks & {*_UNFIT, Check.EXPIRED}))
     return stage, [
         (_TEXTS[each].format_map(names), _COMMANDS.get(each, "").format_map(names) or None) for each in steps
     ]
@@ -179,7 +179,7 @@ def _stage(policy: SecretPolicy, slots: Slots, checks: set[Check]) -> Stage | No
     return "next" if stage == "retire" and Check.EXPIRED in checks else stage
 
 
-def _steps(policy: SecretPolicy, runbook: Sequence[str], *, is_recorded: bool, is_refused: bool) -> list[str]:
+def _fitting_steps(policy: SecretPolicy, runbook: Sequence[str], *, is_recorded: bool, is_refused: bool) -> list[str]:
     """Return the names of the steps that there are for a secret, and for its old key."""
     if policy.is_opaque:
         return [_OF_VENDORS.get(name, name) for name in runbook if name not in _NOT_OF_VENDORS]
