@@ -13,8 +13,8 @@ from fleets import MAX_AGE, MAX_SKEW, fleet, instance, use, without_times
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle import step_rules
-from robodj_secretguard.lifecycle.step_rules import MIN_AGE, UNFINISHED_AGE, StoredKeys, stored_keys
+from robodj_secretguard.lifecycle import steps
+from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, StoredKeys, stored_keys
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
@@ -41,11 +41,11 @@ def first() -> Fields:
 def take(step: StepName, fields: Fields, now: datetime = NOW) -> Fields:
     """Return the fields of the new version."""
     keys = stored_keys(POLICY, fields)
-    new = step_rules.changed_fields(step, POLICY, fields, keys, now)
+    new = steps.changed_fields(step, POLICY, fields, keys, now)
     environ = {name: value for name, value in new.items() if isinstance(value, str)}
     status = check(environ=environ, now=now, require_env_only=True).secrets[0]
-    done = step_rules.last_step(step, keys, status, now, environment="prod", operator="Ada", reason="a test")
-    return step_rules.with_step(new, POLICY.name, done)
+    done = steps.last_step(step, keys, status, now, environment="prod", operator="Ada", reason="a test")
+    return steps.with_step(new, POLICY.name, done)
 
 
 def rotation(*names: StepName, fields: Fields | None = None) -> Fields:
@@ -61,13 +61,13 @@ def refusals(
 ) -> list[str]:
     """Return why a step is not allowed."""
     keys = stored_keys(POLICY, fields)
-    found = step_rules.obstacles(step, POLICY, keys, now, is_now=is_now, fleet=fleet)
+    found = steps.obstacles(step, POLICY, keys, now, is_now=is_now, fleet=fleet)
     return [without_times(each.message) for each in found]
 
 
 def is_done(step: StepName, fields: Fields, now: datetime = NOW) -> bool:
     """Check whether a step is done."""
-    return step_rules.is_done(step, stored_keys(POLICY, fields), now)
+    return steps.is_done(step, stored_keys(POLICY, fields), now)
 
 
 def events(fields: Fields) -> list[str]:
@@ -77,12 +77,12 @@ def events(fields: Fields) -> list[str]:
 
 def keys_records(fields: Fields) -> list[Record]:
     """Return the records of the last step."""
-    return step_rules.last_steps(fields)[POLICY.name].records
+    return steps.last_steps(fields)[POLICY.name].records
 
 
 def of_other(fields: Fields, at: datetime = NOW) -> LastStep:
     """Return the last step as one of the other secret."""
-    step = step_rules.last_steps(fields)[POLICY.name]
+    step = steps.last_steps(fields)[POLICY.name]
     return replace(step, records=[replace(step.last, secret=OTHER, recorded_at=at)])
 
 
@@ -90,7 +90,7 @@ def drift(fields: Fields, *, logged: bool = True) -> list[str]:
     """Return what differs from the log, which has the last step or not."""
     keys = stored_keys(POLICY, fields)
     records = keys.step.records if keys.step and logged else []
-    return [each.message for each in step_rules.drift(POLICY, keys, records, SOURCE)]
+    return [each.message for each in steps.drift(POLICY, keys, records, SOURCE)]
 
 
 class TestChanges:
@@ -119,7 +119,7 @@ class TestChanges:
             REVOKED_FINGERPRINTS: f"{fingerprint_of(before[V1])}@{end}",
             ROTATION_RECORD: after[ROTATION_RECORD],
         }
-        record = step_rules.last_steps(after)[POLICY.name].last
+        record = steps.last_steps(after)[POLICY.name].last
         assert (record.fingerprint, record.replaced) == (fingerprint_of(before[NEXT]), fingerprint_of(before[V1]))
         assert (record.operator, record.reason, record.recorded_at) == ("Ada", "a test", NOW)
 
@@ -175,7 +175,7 @@ class TestChanges:
         assert after[EXPIRES] == iso_utc(NOW + POLICY.cadence)
         assert after[REVOKED_FINGERPRINTS] == f"{before[REVOKED_FINGERPRINTS]},{old}"
         assert events(after) == ["revoked", "rotation-incomplete"]
-        assert step_rules.last_steps(after)[POLICY.name].records[0].fingerprint == old
+        assert steps.last_steps(after)[POLICY.name].records[0].fingerprint == old
 
     def test_an_invalid_key_is_replaced_and_not_revoked(self) -> None:
         """An invalid key has no fingerprint, so it is replaced and not revoked."""
@@ -186,14 +186,14 @@ class TestChanges:
     def test_the_record_of_another_secret_stays(self) -> None:
         """The last steps of all secrets are in one field."""
         other = of_other(rotation("stage"))
-        after = take("stage", step_rules.with_step(first(), OTHER, other))
-        assert [*step_rules.last_steps(after)] == [OTHER, POLICY.name]
-        assert step_rules.last_steps(after)[OTHER] == other
+        after = take("stage", steps.with_step(first(), OTHER, other))
+        assert [*steps.last_steps(after)] == [OTHER, POLICY.name]
+        assert steps.last_steps(after)[OTHER] == other
 
     def test_an_invalid_record_is_none(self) -> None:
         """A record that cannot be parsed is replaced."""
         of_other = rotation("stage")[ROTATION_RECORD].replace('{"secret.key":', '{"secret_v2.key":', 1)
-        assert step_rules.last_steps({ROTATION_RECORD: of_other}) == {}
+        assert steps.last_steps({ROTATION_RECORD: of_other}) == {}
         for text in ("{}}", "[]", '{"secret.key": 5}'):
             fields = first() | {ROTATION_RECORD: text}
             assert stored_keys(POLICY, fields).step is None
@@ -202,7 +202,7 @@ class TestChanges:
     def test_an_invalid_record_does_not_hide_another_one(self) -> None:
         """An invalid record of one secret does not hide that of another one."""
         text = rotation("stage")[ROTATION_RECORD]
-        assert [*step_rules.last_steps({ROTATION_RECORD: text[:-1] + ',"secret_v2.key":{}}'})] == [POLICY.name]
+        assert [*steps.last_steps({ROTATION_RECORD: text[:-1] + ',"secret_v2.key":{}}'})] == [POLICY.name]
 
 
 class TestIsDone:
@@ -265,13 +265,13 @@ class TestObstacles:
         fields = rotation("stage") | {NEXT: good_keys()[V1]}
         for written_at, number in ((NOW - MIN_AGE, 0), (NOW - MIN_AGE + MINUTE, 1), (None, 1)):
             keys = stored_keys(POLICY, fields, written_at)
-            assert len([*step_rules.obstacles("promote", POLICY, keys, NOW, is_now=False)]) == number
+            assert len([*steps.obstacles("promote", POLICY, keys, NOW, is_now=False)]) == number
 
     def test_the_time_of_the_manager_counts(self) -> None:
         """The time of the version counts, also for a key that was restored; unless another secret's step made it."""
         fields, later = rotation("stage"), NOW + DAY
         assert stored_keys(POLICY, fields, later).staged_at == later
-        both = step_rules.with_step(fields, OTHER, of_other(fields, later))
+        both = steps.with_step(fields, OTHER, of_other(fields, later))
         assert stored_keys(POLICY, both, later).staged_at == NOW
 
     def test_the_previous_key_is_not_promoted(self) -> None:
@@ -401,7 +401,7 @@ class TestDue:
     """The step that `rotate run` takes."""
 
     def due(self, fields: Fields, now: datetime = NOW, rotated_at: datetime | None = NOW) -> StepName | None:
-        return step_rules.due(POLICY, stored_keys(POLICY, fields), rotated_at, now)
+        return steps.due(POLICY, stored_keys(POLICY, fields), rotated_at, now)
 
     def test_each_step_of_a_rotation_is_due_in_turn(self) -> None:
         """A next key is promoted, and a previous key is retired after its deadline; nothing is due in between."""
@@ -422,7 +422,7 @@ class TestDue:
     def test_nothing_is_due_without_an_overlap(self) -> None:
         """A secret without an overlap has no such steps."""
         policy = POLICY._replace(overlap=timedelta(0))
-        assert step_rules.due(policy, stored_keys(POLICY, first()), None, NOW) is None
+        assert steps.due(policy, stored_keys(POLICY, first()), None, NOW) is None
 
     def test_a_rotation_is_due_when_the_expiry_is_near(self) -> None:
         """A rotation begins when the expiry is near enough for its warning."""
@@ -440,7 +440,7 @@ class TestDue:
 def continues(step: StepName, unfinished: Fields, fields: Fields, now: datetime = NOW) -> bool:
     """Check whether an unfinished version is used again."""
     keys = stored_keys(POLICY, fields)
-    return step_rules.unfinished_step(step, POLICY, keys, fields, unfinished, now=now) is not None
+    return steps.unfinished_step(step, POLICY, keys, fields, unfinished, now=now) is not None
 
 
 class TestUnfinishedStep:
@@ -488,7 +488,7 @@ class TestUnfinishedStep:
         """A version that lacks the later step of another secret is not used."""
         fields = first()
         unfinished = take("stage", fields)
-        later = step_rules.with_step(fields, OTHER, of_other(unfinished))
+        later = steps.with_step(fields, OTHER, of_other(unfinished))
         assert not continues("stage", unfinished, later)
 
 
@@ -500,9 +500,9 @@ class TestUnrecorded:
         step = stored_keys(POLICY, rotation("stage", "promote")).step
         assert step is not None
         completed = rotated(NOW, step.last.fingerprint or "", replaced=step.last.replaced)
-        assert step_rules.unrecorded(step, step.records) == []
-        assert step_rules.unrecorded(step, [completed]) == []
-        assert step_rules.unrecorded(None, []) == []
+        assert steps.unrecorded(step, step.records) == []
+        assert steps.unrecorded(step, [completed]) == []
+        assert steps.unrecorded(None, []) == []
 
     @pytest.mark.parametrize(
         "other",
@@ -518,7 +518,7 @@ class TestUnrecorded:
         """An earlier record, and one of something else, is another step."""
         step = stored_keys(POLICY, rotation("stage", "promote")).step
         assert step is not None
-        assert step_rules.unrecorded(step, [replace(step.last, **other)]) == step.records
+        assert steps.unrecorded(step, [replace(step.last, **other)]) == step.records
 
 
 class TestDrift:
@@ -536,7 +536,7 @@ class TestDrift:
             f"{SOURCE} has a step that the operations log does not have: staged at {iso_utc(NOW)}"
         ]
         for names in TestUnfinishedStep.STEPS:
-            (problem,) = step_rules.drift(POLICY, stored_keys(POLICY, rotation(*names)), [], SOURCE)
+            (problem,) = steps.drift(POLICY, stored_keys(POLICY, rotation(*names)), [], SOURCE)
             command = "run" if names[-1] == "replace" else names[-1]
             assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in problem.remedy
 
@@ -560,25 +560,25 @@ class TestDrift:
         fields |= {variable: before[PREVIOUS] if variable == PREVIOUS else good_keys()[V1]}
         keys = stored_keys(POLICY, fields)
         assert keys.step is not None
-        (problem,) = step_rules.drift(POLICY, keys, keys.step.records, SOURCE)
+        (problem,) = steps.drift(POLICY, keys, keys.step.records, SOURCE)
         assert problem.message == f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
         assert fix in problem.remedy
         meant = rotated(NOW, keys.slots.current or "")
-        assert variable != V1 or [*step_rules.drift(POLICY, keys, [*keys.step.records, meant], SOURCE)] == []
+        assert variable != V1 or [*steps.drift(POLICY, keys, [*keys.step.records, meant], SOURCE)] == []
 
     def test_a_current_key_that_is_not_the_last_recorded_one_is_drift(self) -> None:
         """A current key that is not the last recorded one is drift, whatever the last step was."""
         fields = rotation("stage", "promote")
         promoted, fields = keys_records(fields), take("retire", fields, NOW + OVERLAP)
         fields |= {V1: good_keys()[V1]}
-        (problem,) = step_rules.drift(POLICY, stored_keys(POLICY, fields), [*promoted, *keys_records(fields)], SOURCE)
+        (problem,) = steps.drift(POLICY, stored_keys(POLICY, fields), [*promoted, *keys_records(fields)], SOURCE)
         assert problem.message.startswith(f"{V1} was changed after the last step (retired at ")
 
     def test_a_restored_version_is_drift(self) -> None:
         """A version that was restored is older than the log, which has later steps."""
         staged = rotation("stage")
         later = [*keys_records(staged), *keys_records(take("promote", staged, NOW + DAY))]
-        (problem,) = step_rules.drift(POLICY, stored_keys(POLICY, staged), later, SOURCE)
+        (problem,) = steps.drift(POLICY, stored_keys(POLICY, staged), later, SOURCE)
         step, log = f"staged at {iso_utc(NOW)}", f"rotation-incomplete at {iso_utc(NOW + DAY)}"
         assert problem.message == f"{SOURCE} is at an older step ({step}) than the log ({log})"
 
@@ -587,8 +587,8 @@ class TestDrift:
         fields = first()
         keys = stored_keys(POLICY, fields)
         other = fingerprint_of(good_keys()[V1])
-        assert [*step_rules.drift(POLICY, keys, [rotated(NOW, keys.slots.current or "")], SOURCE)] == []
-        (problem,) = step_rules.drift(POLICY, keys, [rotated(NOW, other)], SOURCE)
+        assert [*steps.drift(POLICY, keys, [rotated(NOW, keys.slots.current or "")], SOURCE)] == []
+        (problem,) = steps.drift(POLICY, keys, [rotated(NOW, other)], SOURCE)
         assert problem.message == f"{V1} is not a recorded key; the last one is {other}"
 
 

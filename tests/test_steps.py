@@ -14,8 +14,7 @@ from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.steps import MAX_SKEW, Rotator, StepResult
-from robodj_secretguard.managers.manager import ManagerError
-from robodj_secretguard.managers.store import CONFLICT, NO_FIELDS, Store, Stored, sealed
+from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, ManagerError, Store, Stored, sealed
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -334,7 +333,7 @@ class TestManager:
 
         monkeypatch.setattr(desk.store, "read", deny)
         result = desk.take("stage")
-        assert (result.outcome, result.keys.filled, result.may_be_written) == ("refused", frozenset(), False)
+        assert (result.outcome, result.keys.filled, result.fields) == ("refused", frozenset(), [])
         assert [(finding.message, str(finding.check)) for finding in result.findings] == [
             ("memory:robodj does not exist", "source")
         ]
@@ -344,7 +343,8 @@ class TestManager:
         """A write without an answer may have been done. After a conflict, nothing was written."""
         desk.store.error = error
         result = desk.take("stage")
-        assert (result.outcome, result.may_be_written, len(result.findings)) == ("refused", is_lost, 1)
+        assert (result.outcome, result.fields) == ("refused", [NEXT])
+        assert [str(finding.check) for finding in result.findings] == ["unavailable" if is_lost else "source"]
 
     def test_a_field_that_cannot_be_checked(self, desk: Desk) -> None:
         """A key that is not a text is an alert about the source, and not a refusal."""

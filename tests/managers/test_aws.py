@@ -32,7 +32,7 @@ require("boto3", "moto")
 from moto_server import LOGIN, REGION, Moto, running  # noqa: E402 - skipped above where boto3 is missing
 
 from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
-from robodj_secretguard.managers.store import CONFLICT, Stored, sealed  # noqa: E402
+from robodj_secretguard.managers.manager import CONFLICT, Stored, sealed  # noqa: E402
 from robodj_secretguard.secret.sealed import SealedStr  # noqa: E402
 
 NAME = "robodj"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import Failure, failure_of
 
-from robodj_secretguard.managers.manager import ManagerError
-from robodj_secretguard.managers.store import NO_FIELDS, Store, Stored, sealed, time_of
+from robodj_secretguard.managers.manager import NO_FIELDS, ManagerError, Store, Stored, sealed, time_of
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
 if TYPE_CHECKING:

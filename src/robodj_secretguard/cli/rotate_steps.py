@@ -21,8 +21,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.files import raise_file_error
 from robodj_secretguard.errors import FileError
-from robodj_secretguard.lifecycle.step_rules import MIN_AGE, step_in_words
-from robodj_secretguard.lifecycle.steps import Rotator
+from robodj_secretguard.lifecycle.steps import MIN_AGE, Rotator, step_in_words
 from robodj_secretguard.managers.delivery import open_store
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, ascii_text, command, mark, option
 from robodj_secretguard.startup.rules import Check
@@ -34,8 +33,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.lifecycle.records import StepName
-    from robodj_secretguard.lifecycle.step_rules import StoredKeys
-    from robodj_secretguard.lifecycle.steps import StepResult
+    from robodj_secretguard.lifecycle.steps import StepResult, StoredKeys
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.settings import SecretSettings
 
@@ -245,37 +243,32 @@ def _exit_status(result: StepResult) -> int:
 
 def _result_lines(
     result: StepResult, source: str, environment: str, after: Callable[[StepResult], Iterator[str]]
-) -> Iterator[str]:
-    """Yield what happened to a secret, and what the operator does next."""
-    name, step, refusal = result.policy.name, result.step, result.refusal
-    does, is_done = (text.format(name) for text in _STEP_TEXTS[step or "stage"])
-    yield from map(recorded_line, result.recovered)
+) -> list[str]:
+    """Return what happened to a secret, and what the operator does next."""
+    name, refusal, texts = result.policy.name, result.refusal, [*map(finding_text, result.findings)]
+    does, is_done = (text.format(name) for text in _STEP_TEXTS[result.step or "stage"])
+    lines = [*map(recorded_line, result.recovered)]
     if result.outcome == "done":
-        yield from (f"Done: {does} in {source}.", f"  changed: {', '.join(result.fields)}")
-        if result.is_first:
-            yield f"There was no earlier record of the environment {environment}."
-        yield from map(recorded_line, result.records)
-        yield from after(result)
-        if result.findings:
-            yield "No service takes this version before this is fixed:"
-        yield from map(finding_text, result.findings)
-    elif result.outcome == "would-be-done":
-        yield f"Would {does} in {source}: {', '.join(result.fields)}."
-    elif refusal:
-        # Their fixes would be about fields that are not there yet.
-        yield from (finding.lines[0] for finding in result.findings)
-        yield mark(f"REFUSED: {refusal.message}", RED) if result.outcome == "refused" else f"Not yet: {refusal.message}"
-        yield f"  fix: {refusal.remedy}"
-    elif result.outcome == "refused":
-        if result.may_be_written:
-            yield "It may have been written. Run this command again: it does nothing twice."
-        yield from map(finding_text, result.findings)
-    elif step is None:
-        yield _nothing_due(result.policy, result.keys)
-    else:
-        last = result.keys.step
-        by = ascii_text(last.last.operator or "nobody") if last else ""
-        yield f"Nothing to do: {is_done} in {source}{f' (last step: {step_in_words(last)} by {by})' if last else ''}."
+        first = [f"There was no earlier record of the environment {environment}."] if result.is_first else []
+        alerts = ["No service takes this version before this is fixed:", *texts] if texts else []
+        lines += [f"Done: {does} in {source}.", f"  changed: {', '.join(result.fields)}", *first]
+        return [*lines, *map(recorded_line, result.records), *after(result), *alerts]
+    if result.outcome == "would-be-done":
+        return [*lines, f"Would {does} in {source}: {', '.join(result.fields)}."]
+    if refusal:
+        # The fixes of the findings would be about fields that are not there yet.
+        lines += [finding.lines[0] for finding in result.findings]
+        label = mark("REFUSED:", RED) if result.outcome == "refused" else "Not yet:"
+        return [*lines, f"{label} {refusal.message}", f"  fix: {refusal.remedy}"]
+    if result.outcome == "refused":
+        is_lost = result.fields and _exit_status(result) == EXIT_UNAVAILABLE  # the manager did not answer to the write
+        may_be = ["It may have been written. Run this command again: it does nothing twice."] if is_lost else []
+        return [*lines, *may_be, *texts]
+    if result.step is None:
+        return [*lines, _nothing_due(result.policy, result.keys)]
+    last = result.keys.step
+    who = f" (last step: {step_in_words(last)} by {ascii_text(last.last.operator or 'nobody')})" if last else ""
+    return [*lines, f"Nothing to do: {is_done} in {source}{who}."]
 
 
 def _nothing_due(policy: SecretPolicy, keys: StoredKeys) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.cli.options import passes, read_sources
 from robodj_secretguard.cli.watch import Candidate, Watch, outcome
 from robodj_secretguard.common.launch import NOT_EXECUTABLE, NOT_FOUND
-from robodj_secretguard.managers.delivery import Sources, collect_variables, source_failure
+from robodj_secretguard.managers.delivery import Sources, collect_variables
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.emit import silence_broken_streams, write_line
@@ -311,7 +311,7 @@ class Supervisor:
 
     def _read(self) -> Candidate | Finding:
         candidate = self._judge(read_sources(self._request, self._model) or Sources(()))
-        return source_failure(candidate.report) or candidate
+        return _source_failure(candidate.report) or candidate
 
     def _judged(self, candidate: Candidate) -> Candidate:
         """Check a set again. A failure of the check does not end the command, but nothing starts on the set."""
@@ -333,6 +333,12 @@ class Supervisor:
             report = self._report_of(self._request, self._model, Sources(sources.deliveries, withdrawn=withdrawn))
         variables = collect_variables(sources.deliveries, self._model)
         return Candidate(sources.deliveries, variables, report, passes(self._request, report), withdrawn)
+
+
+def _source_failure(report: Report) -> Finding | None:
+    """Return the finding of a source that failed, so that nothing was checked."""
+    failures = {Check.SOURCE, Check.UNAVAILABLE}
+    return next((each for each in report.findings if each.check in failures and each.secret is None), None)
 
 
 def _start(action: Callable[[], object]) -> None:

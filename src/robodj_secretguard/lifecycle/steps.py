@@ -1,75 +1,459 @@
-"""Take the steps of a rotation in a secret manager (policy sections 3 and 4). Nothing here prints.
+"""The steps of a rotation in a secret manager: take one, and the rules for it (policy sections 3 and 4).
 
-Each step is one write of the manager, which fails if somebody else has written in the meantime.
+`Rotator.take` takes a step: one write of the manager, which fails if somebody else has written in the meantime. Nothing
+here prints.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from robodj_secretguard.common.files import raise_file_error, reason
-from robodj_secretguard.errors import FileError, SafeError
+from robodj_secretguard.common.generator import generate
+from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.errors import FileError
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, judge_of, unready_instances
+from robodj_secretguard.lifecycle.records import Event, LastStep, Proof, draft, dump_last_steps, parse_last_steps
 from robodj_secretguard.lifecycle.rotation import (
     conflict,
     count_by_environment,
+    draft_rotation,
     recorded_environments,
     revoked,
     rotations,
 )
-from robodj_secretguard.lifecycle.step_rules import (
-    changed_fields,
-    due,
-    is_done,
-    is_state_after,
-    last_step,
-    later,
-    obstacles,
-    record_in_words,
-    stored_keys,
-    unfinished_step,
-    unrecorded,
-    with_step,
-)
 from robodj_secretguard.managers.delivery import names_of, source_finding
-from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, ManagerError, delivery_of
-from robodj_secretguard.managers.store import sealed
-from robodj_secretguard.secret.sealed import contain
-from robodj_secretguard.secret.texts import command
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, ManagerError, delivery_of, first_with, sealed
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.material import fingerprint, is_sound
+from robodj_secretguard.secret.sealed import SealedStr, contain
+from robodj_secretguard.secret.texts import command, listed
 from robodj_secretguard.startup.guard import examine
-from robodj_secretguard.startup.readings import Environment, config_directory
-from robodj_secretguard.startup.rules import Problem, Severity
+from robodj_secretguard.startup.readings import Environment, config_directory, revocation_list
+from robodj_secretguard.startup.report import finding
+from robodj_secretguard.startup.rules import Check, Problem, Severity
 from robodj_secretguard.startup.settings import setup_of
-from robodj_secretguard.startup.variables import ROTATION_RECORD, iso_utc
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
-    from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
-    from robodj_secretguard.lifecycle.step_rules import Fields, StoredKeys
-    from robodj_secretguard.managers.store import Store, Stored
+    from robodj_secretguard.lifecycle.records import Record, StepName
+    from robodj_secretguard.managers.manager import Delivery, Store, Stored
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.secret.sealed import SealedStr
-    from robodj_secretguard.startup.report import Finding, Report
+    from robodj_secretguard.startup.report import Finding, Report, SecretStatus
     from robodj_secretguard.startup.settings import SecretSettings
 
+Fields: TypeAlias = "Mapping[str, Any]"
+"""The fields of a secret in a manager. A function that takes them runs inside `contain()`."""
 Outcome: TypeAlias = Literal["done", "would-be-done", "nothing-to-do", "refused"]
 
+MIN_AGE: Final = timedelta(hours=1)
+"""How long a next key is in the manager before it is promoted: every instance must have it."""
+UNFINISHED_AGE: Final = timedelta(minutes=5)
+"""How long the version of an interrupted write is used again. No instance has its keys."""
 MAX_SKEW: Final = timedelta(minutes=2)
 """How much the clocks of this machine and of the manager may differ."""
+_MOST_INSTANCES: Final = 10
 _REPEATABLE: Final = ("stage", "replace")
 """With `is_now`, these steps replace a key that they have stored before, whatever its environment is."""
+_SLOTS: Final = {
+    Event.STAGED: "next",
+    Event.RETIRED: "previous",
+    **dict.fromkeys((Event.ROTATED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK), "current"),
+}
+"""By event: which key the record names."""
+_DONE: Final[dict[StepName, str]] = {
+    "stage": "staged",
+    "promote": "promoted",
+    "retire": "retired",
+    "back": "rolled back",
+    "replace": "replaced",
+}
 
 
-class StepRefusedError(SafeError):
-    """A step is not taken."""
+class StoredKeys(Frozen):
+    """The keys of a secret in a version of a manager. No field has a key.
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+    Attributes:
+        slots: the fingerprint of each valid key. A next key that is also the current one is none.
+        filled: the slots that have a key, valid or not.
+        expires_at: the instant of the expiry marker, if there is a valid one.
+        revoked_from: from when on the current key is revoked, if it is.
+        step: the last step; `None` where its record is missing or invalid.
+        staged_at: since when the manager has the next key, if that is known.
+    """
+
+    slots: Slots
+    filled: frozenset[str]
+    expires_at: datetime | None
+    revoked_from: datetime | None
+    step: LastStep | None
+    staged_at: datetime | None
+
+
+def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | None = None) -> StoredKeys:
+    """Return the keys of a secret, and its last step. `written_at` is when the manager made this version."""
+    next_variable, previous_variable, until = policy.slot_variables
+    variables = {"current": policy.variable, "next": next_variable, "previous": previous_variable}
+    texts = {slot: text for slot, variable in variables.items() if (text := _field_text(fields, variable))}
+    keys = {slot: fingerprint(SealedStr(text)) for slot, text in texts.items() if is_sound(text, policy.material)}
+    current = keys.get("current")
+    if texts.get("next") == texts.get("current") or (current and keys.get("next") == current):
+        texts.pop("next", None)
+        keys.pop("next", None)
+    steps = last_steps(fields)
+    step = steps.get(policy.name)
+    # The server's time is better. It is that of this version, which another secret's step may have made.
+    is_older = any(step and step.last.recorded_at < other.last.recorded_at for other in steps.values())
+    is_staged = step is not None and step.step == "stage" and step.last.fingerprint == keys.get("next")
+    return StoredKeys(
+        Slots(**keys, previous_until=parse_marker(SealedStr(_field_text(fields, until)))),
+        frozenset(texts),
+        parse_marker(SealedStr(_field_text(fields, policy.expiry_variable))),
+        revocation_list([], [("", SealedStr(_field_text(fields, REVOKED_FINGERPRINTS)))]).begin(current or ""),
+        step,
+        step.last.recorded_at if step and is_staged and (is_older or not written_at) else written_at,
+    )
+
+
+def last_steps(fields: Fields) -> dict[str, LastStep]:
+    """Return the last step of each secret."""
+    return parse_last_steps(_field_text(fields, ROTATION_RECORD))
+
+
+def is_done(step: StepName, keys: StoredKeys, now: datetime) -> bool:
+    """Check whether the manager already has the result of a step."""
+    if step == "stage":
+        return keys.slots.next is not None
+    if step == "retire":
+        return "previous" not in keys.filled
+    done = keys.step
+    if done is None or done.step != step or done.last.fingerprint != keys.slots.current:
+        return False
+    # After an hour, it is another emergency.
+    is_recent = abs(now - done.last.recorded_at) < MIN_AGE
+    return {"promote": "next" not in keys.filled, "replace": is_recent}.get(step, True)
+
+
+def obstacles(
+    step: StepName, policy: SecretPolicy, keys: StoredKeys, now: datetime, *, is_now: bool, fleet: Fleet | None = None
+) -> Iterator[Problem]:
+    """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once.
+
+    `fleet` is the evidence of the instances. Where it proves that all of them have the next key, no hour is needed.
+    """
+    if step != "retire" and "current" not in keys.filled:
+        yield Problem(f"there is no current key of {policy.name}", "correct --to, or store the first key (generate)")
+    if step == "promote":
+        yield from _obstacles_of_next(policy.name, keys, now, is_now=is_now or fleet is not None)
+    if step == "back":
+        yield from _obstacles_of_back(policy.name, keys, now, is_now=is_now)
+    if step in {"promote", "retire"} and not is_now:
+        if fleet and (step == "retire" or "next" in keys.filled):
+            yield from _unproven_instances(step, policy.name, keys, fleet, now)
+        if "previous" in keys.filled:
+            yield from _obstacles_of_previous(policy, keys.slots.previous_until, now)
+
+
+def _applying(*rules: tuple[bool, Problem]) -> Iterator[Problem]:
+    """Return the problems whose conditions are true."""
+    return (problem for applies, problem in rules if applies)
+
+
+def _obstacles_of_next(name: str, keys: StoredKeys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
+    since, slots = keys.staged_at or now, keys.slots
+    what = f"the next key of {name} has its place since {iso_utc(since)}; every instance needs it first"
+    later = f"run this command again after {iso_utc(since + MIN_AGE)}"
+    return _applying(
+        (
+            "next" not in keys.filled,
+            Problem(f"{name} has no next key", "stage one first (rotate stage), and wait an hour"),
+        ),
+        (
+            slots.next is not None and slots.next == slots.previous,
+            Problem(f"the next key of {name} is its previous key", "replace it: run rotate stage with --now"),
+        ),
+        (not is_now and now - since < MIN_AGE, Problem(what, later, severity=Severity.NOTE)),
+    )
+
+
+def _obstacles_of_back(name: str, keys: StoredKeys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
+    slots, step = keys.slots, keys.step
+    last = step.last if step and step.step == "promote" and slots.previous else None
+    is_promotion = last is not None and (last.fingerprint, last.replaced) == (slots.current, slots.previous)
+    return _applying(
+        (
+            "previous" not in keys.filled or slots.previous_until is None or slots.previous_until <= now,
+            Problem(f"{name} has no previous key that still verifies", "stage a new key (rotate stage)"),
+        ),
+        (
+            step is not None and not is_promotion,
+            Problem(
+                f"the last step of {name} is not the promotion of its current key over its previous key",
+                "compare the versions in the manager, and restore the right one",
+            ),
+        ),
+        (
+            "next" in keys.filled and not is_now,
+            Problem(
+                f"{name} has a next key, whose place the current key needs",
+                "to give up the next key, run this command again with --now",
+            ),
+        ),
+    )
+
+
+def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None, now: datetime) -> Iterator[Problem]:
+    subject, variable = f"the previous key of {policy.name}", policy.slot_variables[2]
+    if until is None:
+        remedy = f"correct {variable} in the manager, or add --now: what that key has signed is then refused"
+        yield Problem(f"{subject} has no valid deadline in {variable}", remedy)
+    elif now < until:
+        remedy = f"run this command again after {iso_utc(until)}"
+        yield Problem(f"{subject} verifies until {iso_utc(until)}", remedy, severity=Severity.NOTE)
+
+
+def _unproven_instances(step: StepName, name: str, keys: StoredKeys, fleet: Fleet, now: datetime) -> Iterator[Problem]:
+    """Yield that the evidence of the instances does not agree: who lacks the next key, or signs with another one."""
+    condition = {"promote": HAS_NEXT, "retire": MOVED}[step]
+    judge = judge_of(condition, keys.slots, None, now)
+    again = "then run fleet status and this command again"
+    if not any(name in instance.secrets for instance in fleet.instances):
+        yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
+    elif failing := [*unready_instances(fleet, {name: judge}, now)]:
+        names = listed([f"{who} ({why})" for who, _, why in failing], _MOST_INSTANCES)
+        remedy = f"restart the instances that still have old keys, and wait until these do not count; {again}"
+        if all(why.startswith(UNPROVEN) for _, _, why in failing):
+            remedy = f"let these instances report, or correct the roster; {again}"
+        yield Problem(f"not every instance is ready to {step}: {names}", remedy)
+
+
+def due(policy: SecretPolicy, keys: StoredKeys, rotated_at: datetime | None, now: datetime) -> StepName | None:
+    """Return the step of a rotation that is due. `rotated_at` is when the current key was recorded, if it was."""
+    if "current" not in keys.filled:
+        return None
+    if "next" in keys.filled:
+        return None if keys.step and keys.step.step == "back" else "promote"
+    until = keys.slots.previous_until
+    if "previous" in keys.filled and until and until <= now:
+        return "retire"
+    ends = keys.expires_at or (rotated_at and rotated_at + policy.cadence)
+    is_due = policy.overlap and (ends is None or ends - policy.warn_before <= now)
+    return "stage" if is_due else None
+
+
+def changed_fields(
+    step: StepName, policy: SecretPolicy, fields: Fields, keys: StoredKeys, now: datetime
+) -> dict[str, Any]:
+    """Return the fields after a step. Those that it does not change stay as they are."""
+    new = _changes(step, policy, fields, keys, now)
+    return {name: value for name, value in {**fields, **new}.items() if value is not None or name not in new}
+
+
+def _changes(
+    step: StepName, policy: SecretPolicy, fields: Fields, keys: StoredKeys, now: datetime
+) -> dict[str, str | None]:
+    """Return the new text of each field that a step changes; `None` for one that it removes."""
+    variable, marker, (next_variable, previous, until) = policy.variable, policy.expiry_variable, policy.slot_variables
+    expires, no_previous = iso_utc(now + policy.cadence), dict.fromkeys((previous, until))
+    if step == "stage":
+        return {next_variable: generate(policy).get_secret_value()}
+    if step == "retire":
+        return no_previous
+    if step == "back":
+        before = keys.step.replaced_expires_at if keys.step else None
+        soonest = min(filter(None, (keys.slots.previous_until, before)))  # its time as a key does not get longer
+        moved = {variable: _field_text(fields, previous), next_variable: _field_text(fields, variable)}
+        return {**moved, **no_previous, marker: iso_utc(soonest)}
+    if step == "replace":
+        others = dict.fromkeys(name for name in policy.variables if fields.get(name))
+        new = {variable: generate(policy).get_secret_value(), marker: expires}
+        return {**others, **new, **_with_entry(fields, keys.slots.current, "")}
+    promoted = {variable: _field_text(fields, next_variable), next_variable: None, marker: expires, **no_previous}
+    if not keys.slots.current or (keys.revoked_from and keys.revoked_from <= now):  # no service would accept it
+        return promoted
+    # Promoted again after `back`, the deadline does not move.
+    ends = iso_utc(min(filter(None, (now + policy.overlap, keys.revoked_from))))
+    kept = {previous: _field_text(fields, variable), until: ends}
+    return {**promoted, **kept, **_with_entry(fields, keys.slots.current, f"@{ends}")}
+
+
+def last_step(step: StepName, before: StoredKeys, after: SecretStatus, now: datetime, **who: Any) -> LastStep:
+    """Return a step with its records, which the new version and the operations log get."""
+    rotated = draft_rotation(after, Proof.NOT_DONE, Proof.NOT_DONE, **who)
+    of_secret: dict[str, Any] = {"secret": after.secret, "owner": after.owner, **who}
+    current = before.slots.current
+    records = {
+        "stage": [draft(Event.STAGED, fingerprint=after.next_fingerprint, **of_secret)],
+        "promote": [rotated],
+        "retire": [draft(Event.RETIRED, fingerprint=before.slots.previous, **of_secret)],
+        "back": [replace(rotated, event=Event.ROLLED_BACK)],
+        "replace": [*([draft(Event.REVOKED, fingerprint=current, **of_secret)] if current else []), rotated],
+    }[step]
+    marker = before.expires_at if step == "promote" else None
+    return LastStep(step, [replace(record, recorded_at=now) for record in records], marker)
+
+
+def with_step(fields: Fields, secret: str, step: LastStep) -> dict[str, Any]:
+    """Return the fields of the new version, with its last step."""
+    return {**fields, ROTATION_RECORD: dump_last_steps({**last_steps(fields), secret: step})}
+
+
+def unfinished_step(
+    step: StepName, policy: SecretPolicy, keys: StoredKeys, fields: Fields, unfinished: Fields, *, now: datetime
+) -> LastStep | None:
+    """Return the step of an unfinished version, if it is the same step from this version, and recent.
+
+    Args:
+        step: the step that is taken now.
+        policy: the secret.
+        keys: its keys in the current version.
+        fields: the fields of the current version.
+        unfinished: the fields of the version that an interrupted write has left.
+        now: the time.
+    """
+    made = last_steps(unfinished).get(policy.name)
+    if made is None or made.step != step or made == keys.step or now - made.last.recorded_at >= UNFINISHED_AGE:
+        return None
+    expected = with_step(changed_fields(step, policy, fields, keys, made.last.recorded_at), policy.name, made)
+    if generated := {"stage": policy.slot_variables[0], "replace": policy.variable}.get(step):
+        expected[generated] = unfinished.get(generated)
+    # Any other difference is a change that somebody has made after that version.
+    return made if expected == unfinished else None
+
+
+def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:
+    """Return the records of a manager that the operations log does not have."""
+    records = step.records if step else ()
+    return [record for record in records if not any(_is_same(record, other) for other in logged)]
+
+
+def _is_same(record: Record, logged: Record) -> bool:
+    """Check whether the log has the record of a step. It was written after the step, and may be completed by now."""
+    names = ("secret", "environment", "fingerprint", "replaced")
+    is_completed = (record.event, logged.event) == (Event.ROTATION_INCOMPLETE, Event.ROTATED)
+    is_equal = all(getattr(record, name) == getattr(logged, name) for name in names)
+    return (is_completed or record.event is logged.event) and is_equal and logged.recorded_at >= record.recorded_at
+
+
+def later(keys: StoredKeys, logged: Sequence[Record]) -> Record | None:
+    """Return the last record of a rotation that is later than the manager's last step, if there is one."""
+    if keys.step is None:
+        return None
+    last = keys.step.last
+    own = [record for record in logged if (record.secret, record.environment) == (last.secret, last.environment)]
+    known = [index for index, record in enumerate(own) if _is_same(last, record)]
+    after = [record for record in own[known[-1] + 1 :] if record.event in _SLOTS] if known else []
+    return after[-1] if after else None
+
+
+def is_state_after(record: Record, keys: StoredKeys) -> bool:
+    """Check whether the keys of a manager are those after a recorded step."""
+    key = record.fingerprint
+    has_key = key is not None and getattr(keys.slots, _SLOTS[record.event]) == key
+    return not has_key if record.event is Event.RETIRED else has_key
+
+
+def drift(
+    policy: SecretPolicy, keys: StoredKeys, logged: Sequence[Record], manager: str, options: Sequence[str] = ()
+) -> Iterator[Problem]:
+    """Yield how the keys of a manager differ from what is recorded."""
+    next_variable, previous, _ = policy.slot_variables
+    done, restore = keys.step, f"compare the versions of {manager}, and restore the right one"
+    meant = "if this was meant, run rotate record"
+    if done is None:
+        known = [record.fingerprint for record in rotations(logged, policy.name)]
+        if known and keys.slots.current not in known:
+            what = f"{policy.variable} is not a recorded key; the last one is {known[-1]}"
+            yield Problem(what, f"{restore}; {meant}", manager)
+        return
+    where = ("--to", manager, "--environment", done.last.environment or "ENVIRONMENT")
+    who = (*where, "--operator", "YOUR-NAME", *options)
+    if unrecorded(done, logged):
+        what = f"{manager} has a step that the operations log does not have: {step_in_words(done)}"
+        words = ("rotate", "run" if done.step == "replace" else done.step, policy.name)
+        yield Problem(what, f"run {command(*words, *who)}: it records the step", manager)
+        return
+    newest, is_recorded = later(keys, logged) or done.last, _is_recorded(keys, done.last, logged)
+    is_newest = is_state_after(newest, keys)
+    if is_newest and is_recorded:
+        return
+    slots = {"next": next_variable, "previous": previous} if is_recorded else {}
+    variable = slots.get(_SLOTS[done.last.event], policy.variable)
+    what, fix = f"{variable} was changed after the last step ({step_in_words(done)})", f"{restore}; {meant}"
+    if newest is not done.last and not is_newest:
+        what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})"
+    elif variable != policy.variable:
+        fix = f"run {command('rotate', done.step, policy.name, *who, '--now')}"
+    yield Problem(what, fix, manager)
+
+
+def _is_recorded(keys: StoredKeys, last: Record, logged: Sequence[Record]) -> bool:
+    """Check whether the current key is the last recorded one of its environment, if there is any."""
+    known = rotations(logged, last.secret, last.environment)
+    return not known or known[-1].fingerprint == keys.slots.current
+
+
+def find_drift(
+    deliveries: Sequence[Delivery],
+    policies: Iterable[SecretPolicy],
+    logged: Sequence[Record],
+    options: Sequence[str] = (),
+) -> Iterator[Finding]:
+    """Yield a finding for each secret of a manager whose keys differ from what is recorded.
+
+    Args:
+        deliveries: what the managers have delivered.
+        policies: the declared secrets.
+        logged: the records of the operations log.
+        options: the options of the commands in the remedies.
+    """
+    for policy in policies:
+        if delivery := first_with(deliveries, policy):
+            keys = contain(partial(_delivered_keys, policy, delivery))
+            for problem in drift(policy, keys, logged, delivery.name, options):
+                yield finding((), Check.DRIFT, problem, policy)
+
+
+def _delivered_keys(policy: SecretPolicy, delivery: Delivery) -> StoredKeys:
+    return stored_keys(policy, {name: value.get_secret_value() for name, value in delivery.values.items()})
+
+
+def step_in_words(step: LastStep) -> str:
+    """Return a step in words."""
+    return f"{_DONE[step.step]} at {iso_utc(step.last.recorded_at)}"
+
+
+def record_in_words(record: Record) -> str:
+    """Return a recorded step in words."""
+    return f"{record.event} at {iso_utc(record.recorded_at)}"
+
+
+def _field_text(fields: Fields, name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _with_entry(fields: Fields, key: str | None, end: str) -> dict[str, str | None]:
+    """Return the revocation list with an entry for a key; nothing where it has no fingerprint."""
+    if key is None:
+        return {}
+    return {REVOKED_FINGERPRINTS: ",".join(dict.fromkeys([*_entries(fields), f"{key}{end}"]))}
+
+
+def _entries(fields: Fields) -> list[str]:
+    return [*filter(None, re.split(r"[\s,]+", _field_text(fields, REVOKED_FINGERPRINTS)))]
+
+
+class StepRefusedError(ManagerError):
+    """A step is not taken, although the manager answers."""
 
 
 class StepResult:
@@ -86,7 +470,6 @@ class StepResult:
         records: the records that it got of this step.
         unrecorded: why it did not get a record.
         refusal: why the step was refused, or is not due yet.
-        may_be_written: whether the manager did not answer to the write.
         findings: alerts: about the manager, about the version that was refused, or about the one that was written.
         rotated: the record of the new state, where the step was done.
         is_first: whether the operations log has records, but none of this environment.
@@ -103,21 +486,21 @@ class StepResult:
         self.unrecorded: list[str] = []
         self.refusal: Problem | None = None
         self.findings: list[Finding] = []
-        self.may_be_written = False
         self.rotated: Record | None = None
         self.is_first = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result in the plain types of JSON."""
-        refusal, secret = self.refusal, self.policy.name
-        refusals = [{"secret": secret, "reason": refusal.message, "remedy": refusal.remedy}] if refusal else []
+        secret, problems = self.policy.name, [self.refusal] if self.refusal else []
         return {
             "secret": secret,
             "step": self.step,
             "outcome": self.outcome,
             "fields": self.fields,
             "records": [record.as_dict() for record in (*self.recovered, *self.records)],
-            "refusals": refusals,
+            "refusals": [
+                {"secret": secret, "reason": problem.message, "remedy": problem.remedy} for problem in problems
+            ],
             "findings": [finding.as_dict() for finding in self.findings],
         }
 
@@ -180,64 +563,58 @@ class Rotator:
         Returns:
             What happened. A refusal and an error of the manager are results as well.
         """
-        known = log.records if log else ()
-        writable = None if dry_run else log
         result = StepResult(policy, None if step == "replace" else step)
         try:
-            stored = self._store.within(ATTEMPT_SECONDS, lambda: self._store.current(ATTEMPT_SECONDS))
-            result.now = self._time_of(stored, step, result.now)
-            keys = contain(lambda: stored_keys(policy, stored.opened(), stored.written_at))
-            if not (is_now and step in _REPEATABLE):
-                self._require_environment(policy, keys, known)
-            result.recovered = _append_records(unrecorded(keys.step, known), writable, result)
-            if step != "replace":
-                self._require_newest(keys, known)
-            of_secret = rotations(known, policy.name)
-            dates = [record.recorded_at for record in of_secret if record.fingerprint == keys.slots.current]
-            result.keys, result.step = keys, step or due(policy, keys, next(iter(dates), None), result.now)
-            if result.step and _is_to_be_taken(
-                result, result.step, keys, is_asked=step is not None, is_now=is_now, fleet=fleet
-            ):
-                self._write(result, result.step, keys, stored, known, writable, dry_run=dry_run)
-        except ManagerError as error:
-            result.outcome, result.may_be_written = "refused", error.is_temporary and bool(result.fields)
-            result.findings = [source_finding(self._policies, self._store.name, error)]
+            self._take(result, step, log, is_now=is_now, fleet=fleet, dry_run=dry_run)
         except StepRefusedError as error:
-            result.outcome, result.refusal = "refused", error.problem
+            result.outcome, result.refusal = "refused", Problem(error.message, error.remedy)
+        except ManagerError as error:
+            result.outcome, result.findings = "refused", [source_finding(self._policies, self._store.name, error)]
         return result
 
-    def _time_of(self, stored: Stored, step: StepName | None, now: datetime) -> datetime:
-        """Return the time of a step. An emergency does not wait for a clock that is right."""
-        if stored.read_at is None or abs(stored.read_at - now) <= MAX_SKEW:
-            return now
-        if step != "replace":
-            clocks = f"{iso_utc(now)}, and that of {self._store.name} {iso_utc(stored.read_at)}"
-            raise StepRefusedError(Problem(f"this machine's clock is {clocks}", "set the clock that is wrong"))
-        return stored.read_at
+    def _take(
+        self,
+        result: StepResult,
+        step: StepName | None,
+        log: OperationsLog | None,
+        *,
+        is_now: bool,
+        fleet: Fleet | None,
+        dry_run: bool,
+    ) -> None:
+        store, known = self._store, log.records if log else ()
+        stored = store.within(ATTEMPT_SECONDS, lambda: store.current(ATTEMPT_SECONDS))
+        if stored.read_at and abs(stored.read_at - result.now) > MAX_SKEW:
+            if step != "replace":  # an emergency does not wait for a clock that is right
+                clocks = f"{iso_utc(result.now)}, and that of {store.name} {iso_utc(stored.read_at)}"
+                raise StepRefusedError(f"this machine's clock is {clocks}", "set the clock that is wrong")
+            result.now = stored.read_at
+        result.keys = contain(lambda: stored_keys(result.policy, stored.opened(), stored.written_at))
+        if not (is_now and step in _REPEATABLE):
+            self._require_environment(result, known)
+        result.recovered = _append_records(unrecorded(result.keys.step, known), None if dry_run else log, result)
+        newer = later(result.keys, known)
+        if newer and step != "replace" and not is_state_after(newer, result.keys):
+            what = f"is at an older step than the operations log ({record_in_words(newer)})"
+            remedy = "compare the versions in the manager, and restore the right one"
+            raise StepRefusedError(f"{store.name} {what}", remedy)
+        if chosen := _choose_step(result, step, known, is_now=is_now, fleet=fleet):
+            self._write(result, chosen, stored, known, log, dry_run=dry_run)
 
-    def _require_environment(self, policy: SecretPolicy, keys: StoredKeys, known: Sequence[Record]) -> None:
+    def _require_environment(self, result: StepResult, known: Sequence[Record]) -> None:
         """Refuse a step for another environment than that of the keys."""
-        recorded = recorded_environments(keys.slots.current, policy.name, known)
+        keys, secret = result.keys, result.policy.name
+        recorded = recorded_environments(keys.slots.current, secret, known)
         where = (keys.step and keys.step.last.environment) or (recorded[-1] if recorded else None)
         if where not in {None, self._environment}:
-            message = f"{policy.name} in {self._store.name} is of the environment {where}"
             other = f"correct --to (if {where} is wrong: rotate stage --now corrects it)"
-            raise StepRefusedError(Problem(message, f"pass --environment {where}, or {other}"))
+            message = f"{secret} in {self._store.name} is of the environment {where}"
+            raise StepRefusedError(message, f"pass --environment {where}, or {other}")
 
-    def _require_newest(self, keys: StoredKeys, known: Sequence[Record]) -> None:
-        """Refuse a step from a version that is older than the operations log."""
-        newer = later(keys, known)
-        if newer and not is_state_after(newer, keys):
-            what = f"is at an older step than the operations log ({record_in_words(newer)})"
-            raise StepRefusedError(
-                Problem(f"{self._store.name} {what}", "compare the versions in the manager, and restore the right one")
-            )
-
-    def _write(  # noqa: PLR0917 - what it needs of `take`
+    def _write(
         self,
         result: StepResult,
         step: StepName,
-        keys: StoredKeys,
         stored: Stored,
         known: Sequence[Record],
         log: OperationsLog | None,
@@ -247,66 +624,53 @@ class Rotator:
         """Make the new version, check it, write it and record it."""
         store = self._store
         unfinished = store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS))
-        new, names, done, alerts = contain(partial(self._new_version, result, step, keys, stored, unfinished, known))
-        if step in {"promote", "back"}:
-            self._require_new(step, keys, done.last, known)
-        result.fields = names
-        if dry_run:
-            result.outcome = "would-be-done"
-            return
-        store.within(ATTEMPT_SECONDS, lambda: store.write(new, stored, ATTEMPT_SECONDS))
-        result.outcome, result.rotated, result.findings = "done", done.last, alerts
-        result.is_first = bool(known) and self._environment not in count_by_environment(known)
-        result.records = _append_records(done.records, log, result)
+        new, done, after = contain(partial(self._new_version, result, step, stored, unfinished, known))
+        result.outcome = "would-be-done"
+        if not dry_run:
+            store.within(ATTEMPT_SECONDS, lambda: store.write(new, stored, ATTEMPT_SECONDS))
+            result.outcome, result.rotated = "done", done.last
+            delivered = {status.secret for status in after.secrets if status.source == store.name}
+            result.findings = [alert for alert in after.alerts if alert.secret in delivered]
+            result.is_first = bool(known) and self._environment not in count_by_environment(known)
+            result.records = _append_records(done.records, log, result)
 
-    def _require_new(self, step: StepName, keys: StoredKeys, new: Record, known: Sequence[Record]) -> None:
-        """Refuse a key that the operations log forbids: one that was revoked, is old, or is used elsewhere."""
-        of_secret = [record.fingerprint for record in rotations(known, new.secret, self._environment)]
-        withdrawn = next((key for key in reversed(of_secret) if key != keys.slots.current), None)
-        is_again = keys.step is not None and keys.step.step == "back" and keys.slots.next == withdrawn
-        if why := conflict(new, known, is_current=is_again or step == "back"):
-            raise StepRefusedError(Problem(why, self._stage_again(new.subject)))
-
-    def _new_version(  # noqa: PLR0917 - as above
+    def _new_version(
         self,
         result: StepResult,
         step: StepName,
-        keys: StoredKeys,
         stored: Stored,
         unfinished: Stored | None,
         known: Sequence[Record],
-    ) -> tuple[SealedStr, list[str], LastStep, list[Finding]]:
-        """Return the fields of the new version, which of them change, the step, and the alerts that stay.
+    ) -> tuple[SealedStr, LastStep, Report]:
+        """Return the fields of the new version, the step, and the report on it.
 
         It runs inside `contain()`. An interrupted write of the same step is used again.
         """
-        policy, now = result.policy, result.now
-        fields = stored.opened()
+        policy, now, fields = result.policy, result.now, stored.opened()
         before = self._check(fields, policy, step)
-        refused = [
-            alert for alert in before.alerts if (step, alert.secret, alert.slot) == ("promote", policy.name, "next")
-        ]
-        if refused:
-            message = f"the next key of {policy.name} is not accepted by the check {refused[0].check}"
-            raise StepRefusedError(Problem(message, self._stage_again(policy.name)))
-        keys = keys._replace(revoked_from=_earliest_revocation(keys, before, known))
+        stage = f"run {command('rotate', 'stage', policy.name, *self._options, '--now')}"
+        refused = [alert.check for alert in before.alerts if (alert.secret, alert.slot) == (policy.name, "next")]
+        if step == "promote" and refused:
+            message = f"the next key of {policy.name} is not accepted by the check {refused[0]}"
+            raise StepRefusedError(message, stage)
+        keys = result.keys._replace(revoked_from=_earliest_revocation(result.keys, before, known))
         made = unfinished.opened() if unfinished else {}
-        continued = unfinished_step(step, policy, keys, fields, made, now=now)
-        if continued is None or continued.last.environment != self._environment:
-            continued, made = None, changed_fields(step, policy, fields, keys, now)
+        done = unfinished_step(step, policy, keys, fields, made, now=now)
+        if done is None or done.last.environment != self._environment:
+            done, unfinished, made = None, None, changed_fields(step, policy, fields, keys, now)
         after = self._check(made, policy, step)
         earlier = {(alert.check, alert.secret, alert.message) for alert in before.alerts}
         result.findings = [alert for alert in after.alerts if (alert.check, alert.secret, alert.message) not in earlier]
         if result.findings:
-            raise StepRefusedError(Problem("the new version would have these alerts", self._stage_again(policy.name)))
-        delivered = {status.secret for status in after.secrets if status.source == self._store.name}
-        alerts = [alert for alert in after.alerts if alert.secret in delivered]
-        names = sorted(name for name in {*fields, *made} - {ROTATION_RECORD} if fields.get(name) != made.get(name))
-        if unfinished and continued:
-            return unfinished.fields, names, continued, alerts
-        status = next(status for status in after.secrets if status.secret == policy.name)
-        done = last_step(step, keys, status, now, **self._who)
-        return sealed(with_step(made, policy.name, done)), names, done, alerts
+            raise StepRefusedError("the new version would have these alerts", stage)
+        if done is None:
+            status = next(status for status in after.secrets if status.secret == policy.name)
+            done = last_step(step, keys, status, now, **self._who)
+        if why := _conflict_with_log(done.last, step, keys, known):
+            raise StepRefusedError(why, stage)
+        names = {*fields, *made} - {ROTATION_RECORD}
+        result.fields = sorted(name for name in names if fields.get(name) != made.get(name))
+        return unfinished.fields if unfinished else sealed(with_step(made, policy.name, done)), done, after
 
     def _check(self, fields: Fields, policy: SecretPolicy, step: StepName) -> Report:
         """Return the report on fields, as a service that reads nothing else would have it."""
@@ -317,46 +681,48 @@ class Rotator:
                 raise
             # An emergency needs only its own fields.
             delivery = delivery_of(self._store.name, fields, names_of([policy]))
-        report, _ = examine(
-            self._model,
-            environment=Environment({}),
-            config_dir=self._config_dir,
-            require_env_only=True,
-            managers=[delivery],
-        )
-        return report
-
-    def _stage_again(self, secret: str) -> str:
-        """Return the remedy that replaces the next key."""
-        return f"run {command('rotate', 'stage', secret, *self._options, '--now')}"
+        environment, directory = Environment({}), self._config_dir
+        return examine(
+            self._model, environment=environment, config_dir=directory, require_env_only=True, managers=[delivery]
+        )[0]
 
 
-def _is_to_be_taken(
-    result: StepResult, step: StepName, keys: StoredKeys, *, is_asked: bool, is_now: bool, fleet: Fleet | None
-) -> bool:
-    """Check whether a step is neither done nor forbidden. The result gets the reason.
+def _choose_step(
+    result: StepResult, step: StepName | None, known: Sequence[Record], *, is_now: bool, fleet: Fleet | None
+) -> StepName | None:
+    """Return the step to take: the one that the operator named, or the one that is due.
 
-    `is_asked`: the operator named the step. One that is only due may wait without being refused.
+    It is `None` for a step that is done, and for one that must wait. The result gets the reason.
     """
-    if is_done(step, keys, result.now) and not (is_now and step in _REPEATABLE):
-        return False
-    obstacle = next(obstacles(step, result.policy, keys, result.now, is_now=is_now, fleet=fleet), None)
-    is_unlogged = bool(result.unrecorded) and step != "replace"
-    if obstacle is None and not is_unlogged:
-        return True
-    is_not_yet = obstacle is not None and obstacle.severity is Severity.NOTE and not is_asked
-    result.refusal, result.outcome = obstacle, "nothing-to-do" if is_not_yet else "refused"
-    return False
+    policy, keys, now = result.policy, result.keys, result.now
+    of_current = [record for record in rotations(known, policy.name) if record.fingerprint == keys.slots.current]
+    result.step = chosen = step or due(policy, keys, of_current[0].recorded_at if of_current else None, now)
+    if chosen is None or (is_done(chosen, keys, now) and not (is_now and chosen in _REPEATABLE)):
+        return None
+    result.refusal = next(obstacles(chosen, policy, keys, now, is_now=is_now, fleet=fleet), None)
+    if result.refusal is None and (step == "replace" or not result.unrecorded):  # the log can be written
+        return chosen
+    is_due_later = step is None and result.refusal is not None and result.refusal.severity is Severity.NOTE
+    result.outcome = "nothing-to-do" if is_due_later else "refused"
+    return None
+
+
+def _conflict_with_log(new: Record, step: StepName, keys: StoredKeys, known: Sequence[Record]) -> str | None:
+    """Return why the operations log forbids a key, if it does: it was revoked, is old, or is used elsewhere."""
+    if step not in {"promote", "back"}:
+        return None
+    of_secret = [record.fingerprint for record in rotations(known, new.secret, new.environment)]
+    withdrawn = next((key for key in reversed(of_secret) if key != keys.slots.current), None)
+    is_again = keys.step is not None and keys.step.step == "back" and keys.slots.next == withdrawn
+    return conflict(new, known, is_current=is_again or step == "back")
 
 
 def _earliest_revocation(keys: StoredKeys, report: Report, known: Sequence[Record]) -> datetime | None:
     """Return from when on the current key is revoked: by the manager, by a list of this machine, or by the log."""
-    current = keys.slots.current
-    if current is None:
-        return None
-    listed = report.revocation_list.begin(current) if report.revocation_list else None
+    current, listed = keys.slots.current or "", report.revocation_list
     recorded = datetime.min.replace(tzinfo=UTC) if current in revoked(known) else None
-    return min(filter(None, (keys.revoked_from, listed, recorded)), default=None)
+    instants = [keys.revoked_from, listed.begin(current) if listed else None, recorded]
+    return min([instant for instant in instants if instant], default=None)
 
 
 def _append_records(records: Sequence[Record], log: OperationsLog | None, result: StepResult) -> Sequence[Record]:

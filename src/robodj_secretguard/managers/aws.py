@@ -12,9 +12,8 @@ from botocore import exceptions
 from botocore.config import Config
 
 from robodj_secretguard.managers.json_object import members
-from robodj_secretguard.managers.manager import ManagerError
+from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, ManagerError, Store, Stored, time_of, whole
 from robodj_secretguard.managers.network import is_insecure, manager_error
-from robodj_secretguard.managers.store import CONFLICT, NO_FIELDS, Store, Stored, time_of, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -120,10 +119,7 @@ class AwsSecret(Store):
         text = answer.get("SecretString")
         if not isinstance(text, str):
             raise ManagerError("has no text", _IN_JSON)
-        try:
-            fields = members(text, _IN_JSON)
-        except ManagerError as error:  # this answer is whole, so the stored text is at fault
-            raise ManagerError(error.message, error.remedy) from None
+        fields = members(text, _IN_JSON, is_whole=True)
         date = time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
         return dict(fields), Stored(NO_FIELDS, answer["VersionId"], answer.get("CreatedDate"), date)
 

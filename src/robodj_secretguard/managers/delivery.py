@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, Delivery, ManagerError, first_with
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, Delivery, ManagerError, Store, first_with
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.startup.guard import examine
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from robodj_secretguard.managers.manager import Manager
-    from robodj_secretguard.managers.store import Store
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Variables
     from robodj_secretguard.startup.report import Finding
@@ -134,12 +133,6 @@ def collect_variables(deliveries: Sequence[Delivery], model: type[SecretSettings
     return variables | ({REVOKED_FINGERPRINTS: SealedStr(",".join(lists))} if lists else {})
 
 
-def source_failure(report: Report) -> Finding | None:
-    """Return the finding of a source that failed, so that nothing was checked."""
-    failures = {Check.SOURCE, Check.UNAVAILABLE}
-    return next((each for each in report.findings if each.check in failures and each.secret is None), None)
-
-
 def _with_withdrawn(withdrawn: Iterable[str]) -> Environment:
     """Return the environment, where the revocation list also has entries that were withdrawn."""
     if not withdrawn:
@@ -160,12 +153,9 @@ def open_store(source: str, policies: Sequence[SecretPolicy]) -> Store:
     Raises:
         UsageError: the source is invalid or cannot be written, or the package of its client cannot be imported.
     """
-    from robodj_secretguard.managers.store import Store  # noqa: PLC0415 - only `rotate` writes
-
     (manager,) = open_sources([source], policies, "--to", "vault:MOUNT/PATH or aws:SECRET_ID")
     if not isinstance(manager, Store):
-        msg = "--to: this source cannot be written; use vault:MOUNT/PATH or aws:SECRET_ID"
-        raise UsageError(msg)
+        raise UsageError("--to: this source cannot be written; use vault:MOUNT/PATH or aws:SECRET_ID")
     return manager
 
 
@@ -184,8 +174,7 @@ def open_sources(
         # A client would send a pasted key to its server.
         if not is_valid or (package and could_hold_key(_RANDOM_END.sub("", place))):
             which = f" (number {number})" if number > 1 else ""
-            msg = f"{word}{which}: invalid source; use {forms}"
-            raise UsageError(msg)
+            raise UsageError(f"{word}{which}: invalid source; use {forms}")
         is_shown = place.isprintable() and not could_hold_key(place)
         name = ascii_text(source) if is_shown else f"{kind}:PATH"
         managers.append(_import_class(word, kind, path, package)(name, place, policies))
@@ -199,8 +188,8 @@ def _import_class(word: str, kind: str, path: str, package: str) -> type[Manager
         found: type[Manager] = getattr(import_module(f"robodj_secretguard.managers.{module}"), name)
     except Exception:  # noqa: BLE001 - a client may raise anything at its import
         extra = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
-        msg = f"{word} {kind}: needs the package {package or module}, which cannot be imported; {extra}"
-        raise UsageError(msg) from None
+        why = f"needs the package {package or module}, which cannot be imported; {extra}"
+        raise UsageError(f"{word} {kind}: {why}") from None
     return found
 
 

@@ -29,16 +29,16 @@ class JsonObject(Manager):
         return members(read_most(sys.stdin.fileno(), MAX_BYTES + 1), _CLIENT)
 
 
-def members(text: bytes | str, remedy: str) -> Mapping[str, object]:
-    """Return the members of a JSON object.
+def members(text: bytes | str, remedy: str, *, is_whole: bool = False) -> Mapping[str, object]:
+    """Return the members of a JSON object. `is_whole`: no part of the text was lost on its way.
 
     Raises:
-        ManagerError: it cannot be used. Where its end is missing, that is temporary.
+        ManagerError: it cannot be used. Where its end may have been lost, that is temporary.
     """
     if len(text) > MAX_BYTES:
         raise ManagerError(f"is larger than {MAX_BYTES} bytes", remedy)
     if not text.strip():
-        raise ManagerError("is empty", remedy, is_temporary=True)
+        raise ManagerError("is empty", remedy, is_temporary=not is_whole)
     try:
         found = json.loads(text, object_pairs_hook=_unique_members)
     except UnreadError:
@@ -47,7 +47,7 @@ def members(text: bytes | str, remedy: str) -> Mapping[str, object]:
         document = error.doc.strip()
         is_at_end = not document.endswith("}") or error.pos >= len(error.doc.rstrip())
         if document.startswith("{") and error.msg != "Extra data" and is_at_end:
-            raise ManagerError("is cut off", remedy, is_temporary=True) from None
+            raise ManagerError("is cut off", remedy, is_temporary=not is_whole) from None
         found = None
     except (ValueError, RecursionError):  # not UTF-8, or nested too deeply
         found = None

@@ -1,11 +1,13 @@
-"""The base of the secret managers: read a set of variables within a time limit, and deliver them."""
+"""The bases of the secret managers: one that is read within a time limit, and one that `rotate` writes as well."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.errors import SafeError
 from robodj_secretguard.secret.frozen import Frozen
@@ -15,6 +17,7 @@ from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from datetime import datetime
     from typing import TypeVar
 
     from robodj_secretguard.secret.policy import SecretPolicy
@@ -32,6 +35,12 @@ MAX_CHARACTERS: Final = 1 << 16
 """The longest value: the systems limit the variables of a command."""
 MAX_BYTES: Final = 1 << 20
 """The largest answer, and the largest file."""
+CONFLICT: Final = (
+    "was changed by somebody else in the meantime, so nothing was written",
+    "run this command again: it reads the new version",
+)
+"""What is wrong, and what to do, where the version of a write is not the current one any more."""
+NO_FIELDS: Final = SealedStr("{}")
 _MOST_UNFINISHED: Final = 8
 """How many attempts may be without an answer at the same time."""
 _unfinished: Final[list[threading.Thread]] = []
@@ -209,3 +218,81 @@ def delivery_of(manager: str, fields: Mapping[str, object], names: Collection[st
 def first_with(deliveries: Iterable[Delivery], policy: SecretPolicy) -> Delivery | None:
     """Return what the first manager that has a secret has delivered."""
     return next((delivery for delivery in deliveries if delivery.delivers(policy)), None)
+
+
+class Stored(Frozen):
+    """A version of a secret in a manager.
+
+    Attributes:
+        fields: all fields, as one JSON object.
+        version: the version. A write names the one that it was made from.
+        written_at: when the manager made it, if that is known.
+        read_at: the manager's time, if that is known.
+    """
+
+    fields: SealedStr
+    version: str
+    written_at: datetime | None = None
+    read_at: datetime | None = None
+
+    def opened(self) -> dict[str, Any]:
+        """Return the fields. Call it inside `contain()`."""
+        return opened(self.fields)
+
+
+class Store(Manager):
+    """A manager that can be written. Its methods raise `ManagerError` or any other error: call them with `within`."""
+
+    @abstractmethod
+    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:
+        """Return the fields of the current version, and that version without them."""
+
+    @abstractmethod
+    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
+        """Replace the current version by a new one with these fields.
+
+        Raises:
+            ManagerError: nothing was written. Its text is `CONFLICT` where another version is current by now.
+        """
+
+    def unfinished(self, seconds: float) -> Stored | None:  # noqa: ARG002
+        """Return the version that an interrupted `write` has left; `None` where a write is one step."""
+        return None
+
+    def current(self, seconds: float) -> Stored:
+        """Return the current version. `seconds` is the time limit."""
+        return whole(*self.read(seconds))
+
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
+        """Return the fields of the current version."""
+        fields, _ = self.read(seconds)
+        return fields
+
+
+def whole(fields: dict[str, Any], version: Stored) -> Stored:
+    """Return a version with its fields."""
+    try:
+        return version._replace(fields=sealed(fields))
+    except RecursionError:
+        message, remedy = "has a field that is nested too deeply", "store that field elsewhere, or as one text"
+        raise ManagerError(message, remedy) from None
+
+
+def time_of(text: object) -> datetime | None:
+    """Return the time of an HTTP header `Date`; `None` where it is missing or invalid."""
+    try:
+        found = parsedate_to_datetime(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if found and found.tzinfo else None
+
+
+def opened(fields: SealedStr) -> dict[str, Any]:
+    """Return the fields of a JSON object. Call it inside `contain()`."""
+    found: dict[str, Any] = json.loads(fields.get_secret_value())
+    return found
+
+
+def sealed(fields: Mapping[str, Any]) -> SealedStr:
+    """Return fields as one JSON object."""
+    return SealedStr(json.dumps(fields))

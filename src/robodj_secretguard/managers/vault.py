@@ -11,9 +11,17 @@ from hvac import exceptions
 from hvac.adapters import JSONAdapter
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.managers.manager import MAX_BYTES, ManagerError
+from robodj_secretguard.managers.manager import (
+    CONFLICT,
+    MAX_BYTES,
+    NO_FIELDS,
+    ManagerError,
+    Store,
+    Stored,
+    opened,
+    time_of,
+)
 from robodj_secretguard.managers.network import is_insecure, manager_error
-from robodj_secretguard.managers.store import CONFLICT, NO_FIELDS, Store, Stored, opened, time_of
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.textfile import read_text_file
 from robodj_secretguard.startup.variables import parse_marker
@@ -102,23 +110,15 @@ class Vault(Store):
 
     def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:
         """Log in, and return the current version."""
-        dates: list[object] = []
-        fields, version = self._with_client(
-            seconds, self._read, lambda response: dates.append(response.headers.get("Date"))
-        )
-        return fields, version._replace(read_at=time_of(dates[-1]))
+        (fields, version), date = self._with_client(seconds, self._read)
+        return fields, version._replace(read_at=time_of(date))
 
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
         """Log in, and write a new version, if the current one is still the same."""
         self._with_client(seconds, lambda client: self._write(client, fields, current.version))
 
-    def _with_client(
-        self,
-        seconds: float,
-        action: Callable[[hvac.Client], Answer],
-        note: Callable[[requests.Response], object] = lambda _: None,
-    ) -> Answer:
-        """Log in, and return what an action returns. `note` gets each response."""
+    def _with_client(self, seconds: float, action: Callable[[hvac.Client], Answer]) -> tuple[Answer, object]:
+        """Log in, and return what an action returns, and the time of the last response."""
         address = _client_setting("ADDR")
         if not address:
             raise ManagerError("cannot be read: VAULT_ADDR is not set", _ADDRESS)
@@ -126,7 +126,8 @@ class Vault(Store):
             raise ManagerError("is not read without TLS: VAULT_ADDR is not an address with https://", _ADDRESS)
         session = requests.Session()
         session.verify = _client_setting("CACERT") or True
-        session.hooks["response"] += _limited, lambda response, **_: note(response)
+        dates: list[object] = []
+        session.hooks["response"] += _limited, lambda response, **_: dates.append(response.headers.get("Date"))
         session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
         # A redirect could lead to another server, which would get the token.
         settings: dict[str, Any] = {"session": session, "timeout": seconds, "allow_redirects": False}
@@ -134,7 +135,7 @@ class Vault(Store):
         try:
             client = hvac.Client(address, token="", adapter=_Adapter, namespace=namespace, **settings)
             _log_in(client)
-            return action(client)
+            return action(client), dates[-1]
         except (exceptions.VaultError, OSError, UnreadError, UnicodeError) as error:  # OSError: also those of requests
             raise manager_error(error, _CLIENT_ERRORS, _CA_CERT) from None
         finally:
@@ -185,11 +186,10 @@ def _absence(answer: Any, mount: str, path: str) -> ManagerError:
         version = int(metadata["version"])
     except (TypeError, KeyError, ValueError):
         return ManagerError("does not exist", _PATH)
+    how, remedy = "deleted", f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
     if metadata.get("destroyed"):
-        remedy = "write the keys of its last good version again, as a new version"
-        return ManagerError(f"has no current version: version {version} is destroyed", remedy)
-    remedy = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
-    return ManagerError(f"has no current version: version {version} is deleted", remedy)
+        how, remedy = "destroyed", "write the keys of its last good version again, as a new version"
+    return ManagerError(f"has no current version: version {version} is {how}", remedy)
 
 
 def _client_setting(name: str) -> str:
