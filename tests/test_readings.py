@@ -18,6 +18,7 @@ from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.managers.manager import Delivery, delivery_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     MAX_LIST_BYTES,
@@ -54,7 +55,6 @@ from robodj_secretguard.startup.textfile import (
     UTF_16,
     WRITABLE,
     TextFile,
-    text_of,
 )
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, variables_read
 

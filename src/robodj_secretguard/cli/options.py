@@ -439,7 +439,7 @@ def _project_table(path: str) -> Any:
     """Return the library's table, if the file has one."""
     import tomllib  # noqa: PLC0415 - only where there is a file
 
-    from robodj_secretguard.startup.textfile import read_trusted  # noqa: PLC0415
+    from robodj_secretguard.startup.file_reader import read_trusted  # noqa: PLC0415
 
     try:
         content, distrust = contain(lambda: read_trusted(path, most=MAX_PYPROJECT_BYTES))

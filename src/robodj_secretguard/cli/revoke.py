@@ -21,6 +21,7 @@ from robodj_secretguard.lifecycle.revocation import (
 from robodj_secretguard.lifecycle.rotation import before_key
 from robodj_secretguard.secret.material import FORM, is_fingerprint
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM
+from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
@@ -30,7 +31,6 @@ from robodj_secretguard.startup.readings import (
 )
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.settings import setup_of
-from robodj_secretguard.startup.textfile import read_text_file
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:

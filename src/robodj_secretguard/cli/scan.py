@@ -16,7 +16,7 @@ from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.secret.material import is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.texts import PROGRAM, is_free_text
-from robodj_secretguard.startup.textfile import text_of
+from robodj_secretguard.startup.file_reader import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -12,7 +12,8 @@ import time
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from robodj_secretguard.errors import ChangedError, FileError
-from robodj_secretguard.startup.textfile import NOT_REGULAR, read_most
+from robodj_secretguard.startup.file_reader import read_most
+from robodj_secretguard.startup.textfile import NOT_REGULAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.common.files import locked_directory, prepared_file, put_in_place, reason
 from robodj_secretguard.errors import UsageError
+from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES, within_config_dir
 from robodj_secretguard.startup.rules import holds_key_material
-from robodj_secretguard.startup.textfile import read_text_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

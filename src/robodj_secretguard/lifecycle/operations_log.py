@@ -29,8 +29,8 @@ from robodj_secretguard.common.files import (
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse_head, parse_record
 from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
+from robodj_secretguard.startup.file_reader import path_faults
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
-from robodj_secretguard.startup.textfile import path_faults
 from robodj_secretguard.startup.variables import OPERATIONS_LOG, iso_utc
 
 if TYPE_CHECKING:

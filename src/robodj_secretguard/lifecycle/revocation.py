@@ -31,8 +31,8 @@ from robodj_secretguard.lifecycle.rotation import (
     slots_of,
 )
 from robodj_secretguard.secret.texts import MANAGER, command
+from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES, REVOKED_FILE, revocation_list, within_config_dir
-from robodj_secretguard.startup.textfile import text_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:

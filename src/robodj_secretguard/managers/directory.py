@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.managers.manager import MAX_BYTES, Manager, ManagerError
-from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, is_read_only, read_text_file
+from robodj_secretguard.startup.file_reader import is_read_only, read_text_file
+from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

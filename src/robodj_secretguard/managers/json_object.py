@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.managers.manager import MAX_BYTES, Manager, ManagerError
-from robodj_secretguard.startup.textfile import read_most
+from robodj_secretguard.startup.file_reader import read_most
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

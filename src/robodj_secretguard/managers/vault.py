@@ -23,7 +23,7 @@ from robodj_secretguard.managers.manager import (
 )
 from robodj_secretguard.managers.network import is_insecure, manager_error
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.textfile import read_text_file
+from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.variables import parse_marker
 
 if TYPE_CHECKING:

@@ -29,6 +29,7 @@ from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
+from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     REVOKED_FILE,
@@ -43,7 +44,6 @@ from robodj_secretguard.startup.rules import (
     unusable_directories,
 )
 from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, read_of, setup_of
-from robodj_secretguard.startup.textfile import text_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -11,7 +11,8 @@ from robodj_secretguard.common.files import open_unlinked, reason, regular_statu
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.result import Where
-from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR, version
+from robodj_secretguard.startup.file_reader import version
+from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -22,9 +22,7 @@ from robodj_secretguard.startup.textfile import (
     NOT_UTF_8,
     UTF_16,
     TextFile,
-    foreign_owners,
     is_one_line,
-    read_text_file,
 )
 from robodj_secretguard.startup.variables import (
     ALLOW_FILE_SECRET_FALLBACK,
@@ -188,7 +186,7 @@ class KeyFiles:
         """Return the content of a file that is declared below `config/`."""
         if self._directory is None:
             return NO_TEXT
-        return read_text_file(os.path.join(self._directory, within_config_dir(file)), most=MAX_FILE_BYTES)
+        return _read_file(f"{self._directory}/{within_config_dir(file)}", MAX_FILE_BYTES)
 
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret as an offer."""
@@ -472,14 +470,21 @@ def find_near_misses(
 
 def _read_lists(directory: str | None, model_directory: str | None) -> tuple[TextFile, ...]:
     """Read the revocation list of the config directory, and that of the model's directory, which always counts."""
-    path = os.path.join(directory or "", within_config_dir(REVOKED_FILE))
-    file = NO_TEXT if directory is None else read_text_file(path, most=MAX_LIST_BYTES)
-    if directory is not None and not file.exists and (foreign := foreign_owners(path)):
-        file = file._replace(foreign=foreign)
+    name, first = within_config_dir(REVOKED_FILE), NO_TEXT
+    if directory is not None:
+        first = _read_file(f"{directory}/{name}", MAX_LIST_BYTES, is_absence_judged=True)
     if model_directory is None or (directory is not None and os.path.samefile(directory, model_directory)):
-        return (file,)
-    path = os.path.join(model_directory, within_config_dir(REVOKED_FILE))
-    return file, read_text_file(path, most=MAX_LIST_BYTES)
+        return (first,)
+    return first, _read_file(f"{model_directory}/{name}", MAX_LIST_BYTES)
+
+
+def _read_file(path: str, most: int, *, is_absence_judged: bool = False) -> TextFile:
+    """Read a file in a config directory. A start without such a directory does not import what reads it."""
+    try:
+        from robodj_secretguard.startup.file_reader import read_text_file  # noqa: PLC0415
+    except OSError:  # no descriptor is left
+        return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
+    return read_text_file(path, most=most, is_absence_judged=is_absence_judged)
 
 
 def _directory_fault(path: str | None) -> str:

@@ -1,23 +1,13 @@
-"""Read a small text file that decides whether a service starts: with one descriptor and one bounded read."""
+"""What is known of a small text file that decides whether a service starts: its lines, and its faults."""
 
 from __future__ import annotations
 
-import errno
-import os
-import stat
-from codecs import BOM_UTF8
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-_MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
-
-# The tests set it to test the other platform.
-POSIX = os.name == "posix"
+    from robodj_secretguard.secret.sealed import SealedStr
 
 # The faults of a file. Each is the end of a sentence that begins with the name of the file.
 NOT_REGULAR: Final = "is not a regular file"
@@ -35,9 +25,6 @@ IN_OWNED: Final = "is in a directory that another user owns"
 BELOW_OWNED: Final = "is below a directory that another user owns"
 READABLE: Final = "can be read by others"
 GROUP_WRITABLE: Final = "can be written by its group"
-
-# Do not block on a FIFO, do not get a controlling terminal, and do not change bytes on Windows.
-_READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
 class TextFile(Frozen):
@@ -78,199 +65,6 @@ class TextFile(Frozen):
 NO_TEXT: Final = TextFile()
 
 
-def read_text_file(path: str, *, most: int) -> TextFile:
-    """Read and judge a file, with one descriptor for both."""
-    file = _read(path, most)
-    return file._replace(misnamed=True) if os.path.lexists(f"{path}.txt") else file
-
-
-def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
-    """Return a file's content, and why it cannot be trusted: others can write it, or another user owns it."""
-    _, unreadable, content, faults = _examined(os.open(path, _READ_FLAGS), path, most)
-    if unreadable:
-        raise OSError
-    return content, (*faults.exposed, *[each for each in faults.foreign if each == OWNED])
-
-
-def _read(path: str, most: int) -> TextFile:
-    try:
-        descriptor = os.open(path, _READ_FLAGS)
-    except (FileNotFoundError, NotADirectoryError):
-        return TextFile(dangling=True) if os.path.islink(path) else NO_TEXT
-    except PermissionError:
-        return TextFile(exists=True, unreadable=(NOT_ALLOWED,))
-    except OSError:
-        return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
-    try:
-        status, unreadable, content, faults = _examined(descriptor, path, most)
-    except OSError:
-        return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
-    text = TextFile(unreadable=unreadable) if unreadable else text_of(content)
-    return text._replace(
-        exists=True,
-        empty=not content.removeprefix(BOM_UTF8).strip(),
-        exposed=faults.exposed,
-        lax=_lax(status) if POSIX else (),
-        lax_paths=faults.lax,
-        foreign=faults.foreign,
-    )
-
-
-def _examined(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, PathFaults]:
-    """Return an open file's status, why its content cannot be used, the content, and the path's faults. Close it."""
-    try:
-        status = os.fstat(descriptor)
-        return status, *_content(descriptor, status, most), path_faults(path, status)
-    finally:
-        os.close(descriptor)
-
-
-def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[str, ...], bytes]:
-    """Return why a file's content cannot be used, and the content."""
-    if not stat.S_ISREG(status.st_mode):
-        return (NOT_REGULAR,), b""
-    content = read_most(descriptor, most + 1)
-    if version(os.fstat(descriptor)) != version(status):
-        return (CHANGED,), b""
-    if len(content) > most:
-        return (TOO_LARGE.format(most),), b""
-    return (), content
-
-
-def read_most(descriptor: int, most: int) -> bytes:
-    """Return the rest of an open file, and at most this number of bytes."""
-    content = b""
-    while len(content) < most and (chunk := os.read(descriptor, most - len(content))):
-        content += chunk
-    return content
-
-
-def text_of(content: bytes) -> TextFile:
-    """Return the lines other than blank lines and comments, or why the content cannot be used."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return TextFile(unreadable=(UTF_16,))
-    try:
-        # Not "utf-8-sig": its first use imports a module, and no descriptor may be left.
-        text = content.removeprefix(BOM_UTF8).decode()
-    except UnicodeDecodeError:
-        return TextFile(unreadable=(NOT_UTF_8,))
-    numbered = enumerate([line.removesuffix("\r").strip(" \t") for line in text.split("\n")], start=1)
-    kept = {
-        number: SealedStr(line)
-        for number, line in numbered
-        if line and not (line.startswith("#") and is_one_line(line))
-    }
-    return TextFile(lines=tuple(kept.values()), numbers=tuple(kept))
-
-
 def is_one_line(text: str) -> bool:
     """Check whether text has no other kind of line break, after which an editor shows another line."""
     return len(text.splitlines()) == 1
-
-
-def version(status: os.stat_result) -> tuple[int, ...]:
-    """Return values that change with the content, to detect a read of half an old key and half a new one."""
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-class PathFaults(Frozen):
-    """How users other than root and this one can replace a file: through its mode, or through a directory above it.
-
-    Attributes:
-        exposed: parts of the path that others can write.
-        lax: parts that others could write if the file system were not read-only.
-        foreign: parts that another ordinary user owns.
-    """
-
-    exposed: tuple[str, ...] = ()
-    lax: tuple[str, ...] = ()
-    foreign: tuple[str, ...] = ()
-
-
-def path_faults(path: str, status: os.stat_result | None = None) -> PathFaults:
-    """Return the faults of a path and of every directory and link that leads to it."""
-    exposed, lax, foreign = list[str](), list[str](), list[str]()
-    if not POSIX:
-        return PathFaults()
-    last = os.stat(os.path.dirname(path) or os.curdir)
-    if status is not None:
-        if status.st_mode & stat.S_IWOTH:
-            (lax if _is_volume(path, status) else exposed).append(WRITABLE)
-        if not _is_ours(status):
-            foreign.append(OWNED)
-    for step in _steps(path):
-        folder = os.stat(os.path.dirname(step))
-        is_parent = os.path.samestat(folder, last)
-        if _is_replaceable(step, folder):
-            is_volume = _is_volume(os.path.dirname(step), folder)
-            (lax if is_volume else exposed).append(IN_WRITABLE if is_parent else BELOW_WRITABLE)
-        if not _is_ours(folder):
-            foreign.append(IN_OWNED if is_parent else BELOW_OWNED)
-    return PathFaults(*(tuple(dict.fromkeys(each)) for each in (exposed, lax, foreign)))
-
-
-def foreign_owners(path: str) -> tuple[str, ...]:
-    """Return which directories of a path another ordinary user owns; empty where that is unknown."""
-    try:
-        return path_faults(path).foreign
-    except OSError:
-        return ()
-
-
-def _steps(path: str) -> Iterator[str]:
-    """Yield every path from the root to a file. Follow each link as the kernel does."""
-    here, links = os.sep, 0
-    ahead = _parts(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
-    while ahead:
-        part = ahead.pop()
-        step = os.path.dirname(here) if part == os.pardir else os.path.join(here, part)
-        yield step
-        if os.path.islink(step):
-            links += 1
-            if links > _MOST_LINKS:  # another program makes more links during this loop
-                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            target = os.readlink(step)
-            ahead += _parts(target)
-            here = os.sep if os.path.isabs(target) else here
-        else:
-            here = step
-
-
-def _parts(path: str) -> list[str]:
-    """Return the names in a path in reverse order."""
-    return [part for part in reversed(path.split(os.sep)) if part not in {"", os.curdir}]
-
-
-def _is_replaceable(step: str, folder: os.stat_result) -> bool:
-    """Check whether others can replace a file, or did: the sticky bit protects files of root and of this user."""
-    return bool(folder.st_mode & stat.S_IWOTH) and not (folder.st_mode & stat.S_ISVTX and _is_ours(os.lstat(step)))
-
-
-def _is_volume(path: str, status: os.stat_result) -> bool:
-    """Check whether root owns a path of a read-only mount, such as a ConfigMap's.
-
-    In a bind mount, users who can write its source can still replace the file.
-    """
-    return status.st_uid == 0 and is_read_only(path)
-
-
-def is_read_only(path: str) -> bool:
-    """Check whether a path is on a read-only mount; unknown, and so false, on Windows."""
-    return POSIX and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
-
-
-def _is_ours(status: os.stat_result) -> bool:
-    return status.st_uid in {0, os.geteuid()}
-
-
-def _lax(status: os.stat_result) -> tuple[str, ...]:
-    """Return the permissions that are wider than those of a key file should be."""
-    return tuple(
-        phrase
-        for holds, phrase in (
-            (status.st_mode & stat.S_IROTH, READABLE),
-            (status.st_mode & stat.S_IWGRP, GROUP_WRITABLE),
-            (not _is_ours(status), OWNED),
-        )
-        if holds
-    )
