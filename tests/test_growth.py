@@ -60,7 +60,7 @@ OF_A_START = {
         f"robodj_secretguard.{name}"
         for name in (
             *("errors", "secret", "startup"),
-            *(f"secret.{each}" for each in ("frozen", "material", "placeholders", "policy", "sealed")),
+            *(f"secret.{each}" for each in ("frozen", "material", "policy", "sealed")),
             *(f"startup.{each}" for each in ("emit", "guard", "readings", "report", "rules", "variables")),
             *(f"startup.{each}" for each in ("settings", "textfile")),
         )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from robodj_secretguard.secret.material import is_hexadecimal
-from robodj_secretguard.secret.placeholders import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WORDS
+from robodj_secretguard.secret.material import DEFAULTS, MAX_WORD, MIN_WORD, PHRASES, WORDS, is_hexadecimal
 
 
 class TestLists:

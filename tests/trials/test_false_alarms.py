@@ -10,22 +10,24 @@ from typing import Literal
 import pytest
 
 from robodj_secretguard import Generator
-from robodj_secretguard.secret import placeholders
+from robodj_secretguard.secret import material
 from robodj_secretguard.secret.material import (
     _RUNS,
+    DEFAULTS,
     MIN_ASCII_BYTES,
     MIN_COVERED,
     MIN_SHARE,
     MIN_TEXT_BYTES,
     ONE_CASE_FROM,
+    PHRASES,
     RUN_LENGTH,
+    WORDS,
     fewest_distinct,
     most_others,
     worth,
 )
-from robodj_secretguard.secret.placeholders import DEFAULTS, PHRASES, WORDS
 
-DOCUMENTED = re.findall(r"(?m)^\| ([a-z ]+) \|(( \S+ \|){5})$", placeholders.__doc__ or "")
+DOCUMENTED = re.findall(r"(?m)^\| ([a-z ]+) \|(( \S+ \|){5})$", material.__doc__ or "")
 MILLION = 1e6
 BASE64URL = dict.fromkeys(string.ascii_lowercase, 2 / 64) | dict.fromkeys(string.digits, 1 / 64) | {"-": 2 / 64}
 HEXADECIMAL = dict.fromkeys("0123456789abcdef", 1 / 16)

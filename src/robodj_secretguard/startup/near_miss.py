@@ -27,7 +27,7 @@ _OF_EXPIRY: Final = tuple(
 _NOT_OF_EXPIRY: Final = ("EXPO", "EXPER", "EXPECT", "EXPEN", "EXPL", "EXPAND", "EXPRESS")
 """Every other word that begins with EXP is a typo of expiry, such as EXPRIES."""
 _MARKER: Final = "_EXPIRES_AT"
-_WORDS: Final = frozenset(
+_KNOWN_WORDS: Final = frozenset(
     (
         *("ROBODJ", "SECRET", "SECRETS", "KEY", "KEYS", "V1", "V2", "EXP", "EXPIRE", "EXPIRED", "EXPIRES", "EXPIRY"),
         *("EXPIRATION", "VALID", "VALIDUNTIL", "UNTIL", "TO", "TILL", "NOT", "AFTER", "AT", "ON", "DATE", "TIME"),
@@ -78,7 +78,7 @@ def _match_beginning(name: str, targets: Collection[VariableRead], is_set: Calla
     folded = name.upper()
     if re.fullmatch(_SERVICE_LINK, folded):
         return None
-    shown = name if _WORDS.issuperset(folded.split("_")) else ""
+    shown = name if _KNOWN_WORDS.issuperset(folded.split("_")) else ""
     for target in targets:
         if target.beginning is not None and folded.startswith(target.beginning):
             return NearMiss(target, shown)
@@ -100,7 +100,7 @@ def _stem(name: str, variables: Iterable[str]) -> str | None:
         (
             stem
             for stem in stems
-            if "_" in stem and name.startswith(f"{stem}_") and _WORDS.issuperset(name[len(stem) + 1 :].split("_"))
+            if "_" in stem and name.startswith(f"{stem}_") and _KNOWN_WORDS.issuperset(name[len(stem) + 1 :].split("_"))
         ),
         None,
     )
