@@ -192,7 +192,7 @@ class TestRefused:
     def test_a_directory_that_others_can_write_to(self, checker: Checker) -> None:
         """No key is written to a directory that others can write, even with force. No service would accept it."""
         checker.config.chmod(0o777)
-        why = f"config/secret.key would fail the check: it {IN_WRITABLE}{TRY_AGAIN}"
+        why = f"config/secret.key: would fail the check: it {IN_WRITABLE}{TRY_AGAIN}"
         assert refused(checker, FIRST, force=True) == why
         assert names(checker) == []
 
@@ -233,7 +233,7 @@ class TestInPlace:
         monkeypatch.setattr(key_files, "put_in_place", put_the_first)
         with pytest.raises(UsageError) as raised:
             write(checker, FIRST, SECOND)
-        why = "the config directory: it cannot be used: Input/output error"
+        why = "config/secret_v2.key: it cannot be used: Input/output error"
         assert str(raised.value) == f"{why}. Already written: secret.key"
         assert names(checker) == ["secret.key"]
         assert re.fullmatch(rb"[A-Za-z0-9_-]{43}\n", (checker.config / "secret.key").read_bytes())

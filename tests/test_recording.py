@@ -96,7 +96,11 @@ class TestPrevious:
     def test_previous_key_is_listed(self, machine: Machine, old: str) -> None:
         """The entry begins at the deadline, and the list is made."""
         recording = record(machine, names=["secret.key"], attested=BOTH)
-        assert (recording.records[0].replaced, recording.unlisted, recording.warnings) == (old, [], [])
+        assert (recording.records[0].replaced, recording.listed, recording.warnings) == (
+            old,
+            [(f"{old}@{UNTIL}", "")],
+            [],
+        )
         text = (machine.config / "revoked.fingerprints").read_text(encoding="utf-8")
         assert text.removeprefix(HEADER).splitlines()[1] == f"{old}@{UNTIL}"
         assert machine.within(check).ok
@@ -111,7 +115,7 @@ class TestPrevious:
         (machine.config / "revoked.fingerprints").symlink_to("list")
         recording = record(machine, names=["secret.key"], attested=BOTH)
         why = "it is a symbolic link; use the path of the file itself"
-        assert (len(recording.records), recording.unlisted) == (1, [(f"{old}@{UNTIL}", why)])
+        assert (len(recording.records), recording.listed) == (1, [(f"{old}@{UNTIL}", why)])
 
 
 class TestRefused:

@@ -34,7 +34,6 @@ from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, record_rotation
 from robodj_secretguard.lifecycle.records import Event
-from robodj_secretguard.lifecycle.revocation import entry_of
 from robodj_secretguard.lifecycle.rotation import NO_ENVIRONMENT, completion
 from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, plan_rotation
 from robodj_secretguard.secret.material import fingerprint
@@ -257,18 +256,19 @@ def _record(
         lines = [*_refusal_lines(recording, environment), MODEL, "Nothing was recorded."]
         return Result(EXIT_ALERTS, lines, lambda: document)
     the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
+    lines = [*_record_lines(recording.records, (*log_options, *options))]
     stderr = [mark(warning, YELLOW) for warning in recording.warnings]
-    for entry, reason in recording.unlisted:
-        why = f"the rotation is recorded, but {the_list} was not changed: {reason}"
-        stderr.append(f"{PROGRAM}: {why}; add this line to it: {entry}")
-    lines = [
-        *_record_lines(recording.records, (*log_options, *options)),
-        *_list_lines(recording, the_list),
-        *(f"Did not record {name}: its key has not changed." for name in recording.unchanged),
-    ]
+    status = EXIT_CLEAN
+    for entry, why in recording.listed:
+        if why:
+            status = EXIT_USAGE
+            failed = f"the rotation is recorded, but {the_list} was not changed: {why}"
+            stderr.append(f"{PROGRAM}: {failed}; add this line to it: {entry}")
+        else:
+            lines.append(f"{entry} is on {the_list}. Commit the list, and deploy it with every service.")
+    lines += [f"Did not record {name}: its key has not changed." for name in recording.unchanged]
     if environment not in recording.compared:
         lines.append(f"There was no earlier record of the environment {environment}.")
-    status = EXIT_USAGE if recording.unlisted else EXIT_CLEAN
     lines += [_comparison(recording, environment), MODEL]
     return Result(status, lines, lambda: document, stderr, events=document["records"])
 
@@ -307,14 +307,6 @@ def _refusal_lines(recording: Recording, environment: str) -> Iterator[str]:
         yield f"  fix: {problem.remedy}"
     if None not in recording.refusals:
         yield _comparison(recording, environment)
-
-
-def _list_lines(recording: Recording, the_list: str) -> Iterator[str]:
-    """Yield the entries of the revocation list that the record has added."""
-    unlisted = {entry for entry, _ in recording.unlisted}
-    for record in recording.records:
-        if record.replaced and entry_of(record) not in unlisted:
-            yield f"{entry_of(record)} is on {the_list}. Commit the list, and deploy it with every service."
 
 
 def _record_lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.common.files import locked_directory, prepared_file, put_in_place, reason
+from robodj_secretguard.common.files import locked_directory, prepared_file, put_in_place, raise_file_error, reason
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES, within_config_dir
@@ -24,27 +23,34 @@ _KEY_MODE: Final = 0o600
 
 
 def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force: bool) -> None:
-    """Write keys to their fallback files: all of them, or none if one is refused.
+    """Write keys to their fallback files, unless one of these files must be kept.
 
-    Each file is readable by its owner alone, and is replaced atomically, never through a link.
+    Each file is readable by its owner alone, and is replaced atomically, never through a link. `UsageError` says why a
+    key was not written, and which ones already are.
     """
     paths = {policy: os.path.join(directory, within_config_dir(policy.file)) for policy in keys}
     written: list[str] = []
+    where = "the config directory"
     try:
-        with locked_directory(directory), contextlib.ExitStack() as stack:
+        with locked_directory(directory):
             files = {policy: read_text_file(path, most=MAX_FILE_BYTES) for policy, path in paths.items()}
-            refusals = [_why_kept(policy, path, files[policy], force=force) for policy, path in paths.items()]
-            if any(refusals):
-                raise UsageError(". ".join(filter(None, refusals)))
-            ready = {policy: _prepare(stack, policy, paths[policy], key) for policy, key in keys.items()}
-            for policy, prepared in ready.items():
-                put_in_place(prepared, paths[policy], replace=files[policy].exists)
+            kept = [_why_kept(policy, path, files[policy], force=force) for policy, path in paths.items()]
+            if any(kept):
+                raise UsageError(". ".join(filter(None, kept)))
+            for policy, key in keys.items():
+                where = policy.file
+                with prepared_file(paths[policy], f"{key.get_secret_value()}\n".encode(), _KEY_MODE) as prepared:
+                    if unsafe := read_text_file(prepared, most=MAX_FILE_BYTES).unsafe:
+                        raise_file_error(
+                            f"would fail the check: it {' and '.join(unsafe)}; correct that, then try again"
+                        )
+                    put_in_place(prepared, paths[policy], replace=files[policy].exists)
                 written.append(policy.name)
             return
     except FileExistsError:
         why = "another process created a key file; read that file, then try again"
     except OSError as error:
-        why = f"the config directory: {reason(error)}"
+        why = f"{where}: {reason(error)}"
         if error.errno == errno.EBUSY:  # only for the replacement of a file
             policy = next(policy for policy in keys if policy.name not in written)
             why = (
@@ -64,17 +70,3 @@ def _why_kept(policy: SecretPolicy, path: str, file: TextFile, *, force: bool) -
         what = "cannot be read" if file.unreadable else "already has a key"
         return f"{policy.file} {what}; to replace it, add --force"
     return ""
-
-
-def _prepare(stack: contextlib.ExitStack, policy: SecretPolicy, path: str, key: SealedStr) -> str:
-    """Write a key to a new file next to the key file, check it, and return its path."""
-    try:
-        prepared = stack.enter_context(prepared_file(path, f"{key.get_secret_value()}\n".encode(), _KEY_MODE))
-    except OSError as error:
-        why = f": {reason(error)}"
-    else:
-        unsafe = read_text_file(prepared, most=MAX_FILE_BYTES).unsafe
-        if not unsafe:
-            return prepared
-        why = f" would fail the check: it {' and '.join(unsafe)}; correct that, then try again"
-    raise UsageError(policy.file + why)

@@ -166,14 +166,13 @@ class OperationsLog:
     def read(self) -> Self:
         """Read the log, or raise `FileError`; `NoLogError` if it does not exist."""
         with _errors_without_paths(missing=NoLogError("it does not exist")):
-            head = _read_head(self.path)  # first, as the log may grow now and must not be behind its head
             descriptor = open_unlinked(self.path, os.O_RDONLY)
             try:
-                self.parse(_read_content(descriptor, self.path), head)
+                self._load(descriptor)
                 if self.torn or self.damage:
                     # Another process may be writing: a file system can show a write in part.
                     with locked(descriptor):
-                        self.parse(_read_content(descriptor, self.path), head)
+                        self._load(descriptor)
             finally:
                 os.close(descriptor)
         return self
@@ -199,10 +198,9 @@ class OperationsLog:
                 with locked(descriptor):
                     if not is_at(descriptor, self.path):
                         raise_file_error("another process moved it; try again")
-                    content = _read_content(descriptor, self.path)
-                    if not content:
+                    self._load(descriptor)
+                    if not self._size:
                         sync_directory(os.path.dirname(self.path))  # the log may be new
-                    self.parse(content, _read_head(self.path))
                     if self.damage:
                         raise_file_error(
                             f"it does not verify ({self.damage[0]}); rename it and keep it as evidence, for --known."
@@ -213,6 +211,15 @@ class OperationsLog:
             finally:
                 self._descriptor = -1
                 os.close(descriptor)
+
+    def _load(self, descriptor: int) -> None:
+        head = _read_head(self.path)  # first, as the log may grow now and must not be behind its head
+        content = content_of(descriptor, MAX_LOG_BYTES + 1)
+        if why := path_faults(self.path, os.fstat(descriptor)).exposed:
+            raise_file_error(f"it {' and '.join(why)}; correct the permissions, then run log verify --expect")
+        if len(content) > MAX_LOG_BYTES:
+            raise_file_error(_FULL)
+        self.parse(content, head)
 
     def _require_new_place(self) -> None:
         """Make the directories of a new log. Refuse a place that others can write, or a name that could be a key."""
@@ -337,15 +344,6 @@ def _may_be_cut(line: bytes, last: Record | None) -> bool:
     except (ValueError, RecursionError):
         return True
     return False  # a part of a record is not JSON, so a line of JSON was changed
-
-
-def _read_content(descriptor: int, path: str) -> bytes:
-    content = content_of(descriptor, MAX_LOG_BYTES + 1)
-    if why := path_faults(path, os.fstat(descriptor)).exposed:
-        raise_file_error(f"it {' and '.join(why)}; correct the permissions, then run log verify --expect")
-    if len(content) > MAX_LOG_BYTES:
-        raise_file_error(_FULL)
-    return content
 
 
 def _read_head(path: str) -> Head | None:

@@ -45,7 +45,7 @@ class Recording(NamedTuple):
         unchanged: the secrets that were not recorded, since their keys have not changed.
         records: the new records.
         warnings: what is unusual about the previous keys.
-        unlisted: the entries that could not be added to the revocation list, each with the reason.
+        listed: the entries of the revocation list, each with the reason why it could not be added; empty if it was.
     """
 
     report: Report
@@ -55,7 +55,7 @@ class Recording(NamedTuple):
     unchanged: Sequence[str] = ()
     records: Sequence[Record] = ()
     warnings: Sequence[str] = ()
-    unlisted: Sequence[tuple[str, str]] = ()
+    listed: Sequence[tuple[str, str]] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return it in the plain types of JSON."""
@@ -144,17 +144,14 @@ def record_rotation(
     overlaps = {policy.name: bool(policy.overlap) for policy in policies}
     warnings = [other_key_replaced(each, known, has_overlap=overlaps.get(each.secret or "", False)) for each in records]
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
-    unlisted = _list_replaced(records, directory)
-    return Recording(report, {}, compared, damaged, unchanged, records, [*filter(None, warnings)], unlisted)
+    listed = [(entry_of(record), _why_unlisted(directory, record)) for record in records if record.replaced]
+    return Recording(report, {}, compared, damaged, unchanged, records, [*filter(None, warnings)], listed)
 
 
-def _list_replaced(records: Iterable[Record], directory: str) -> list[tuple[str, str]]:
-    """Add each previous key with its deadline to the revocation list. Return the failed entries with the reasons."""
-    unlisted = []
-    for record in records:
-        if record.replaced:
-            try:
-                add_to_list(directory, record, now=record.recorded_at)
-            except FileError as error:
-                unlisted.append((entry_of(record), str(error)))
-    return unlisted
+def _why_unlisted(directory: str, record: Record) -> str:
+    """Add the replaced key with its deadline to the revocation list. Return why that failed; empty if it did not."""
+    try:
+        add_to_list(directory, record, now=record.recorded_at)
+    except FileError as error:
+        return str(error)
+    return ""
