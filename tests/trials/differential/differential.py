@@ -359,6 +359,8 @@ class Runner:
             summary.kinds.update([*unexpected])
             for kind, difference in unexpected.items():
                 summary.examples.setdefault(kind, (setup.number, difference))
+            if summary.counts["set-ups"] % 500 == 0:
+                show(f"{summary.counts['set-ups']:,} set-ups, {len(summary.kinds)} kinds of unexpected differences")
 
 
 def work(runner: Runner, make_setup: Callable[[int], SetUp], numbers: Iterator[int], summary: Summary) -> None:
