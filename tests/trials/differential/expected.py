@@ -94,7 +94,20 @@ RULES: Final = (
         ),
         may_lose=True,
     ),
-    Rule("`init` only appends", "init", "out|err", ignored=".*"),
+    Rule("`init` only appends", "init", "out|err|status", ignored=".*"),
     Rule("`init` only appends", "init", "files", ignored=r"\.pre-commit-config\.yaml: .*"),
+    Rule(
+        "A usage error names no other command that has an option",
+        ".*",
+        "err",
+        ignored=r"robodj-secretguard: ([a-z ]+: unexpected argument|unknown option|unknown command).*"
+        r"|robodj-secretguard: .*( has no option | goes after the command|: invalid |needs ).*",
+    ),
+    Rule(
+        "The `model` of a start event is `robodj_secretguard:RuntimeSecrets`",
+        "program",
+        "out|err|files",
+        same=((r"robodj_secretguard\.models:RuntimeSecrets", "robodj_secretguard:RuntimeSecrets"),),
+    ),
 )
 """The first rule that explains a difference counts."""
