@@ -141,7 +141,7 @@ class TestAnEvent:
     """The processor, on one event."""
 
     @pytest.mark.parametrize("form", FORMS)
-    def test_forms(self, redact: SecretRedactor, form: str) -> None:
+    def test_every_form_of_a_key_is_found(self, redact: SecretRedactor, form: str) -> None:
         """A key is found as it is, in hexadecimal, and in base64 wherever it begins."""
         event = redact(None, "info", {"event": f"before {FORMS[form]} after"})["event"]
         assert (NAME2 if form == "other-case" else NAME1) in event
@@ -150,7 +150,7 @@ class TestAnEvent:
         assert leaks(event, list(KEYS.values())) == []
         assert redact(None, "info", event) is event
 
-    def test_every_slot(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_keys_of_every_slot_are_redacted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The next and the previous key are redacted too, also a previous key after its deadline."""
         slots = {f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1]}
         for name, value in (KEYS | slots | {f"{V1}_PREVIOUS_UNTIL": "2026-11-01T00:00:00Z"}).items():
@@ -161,7 +161,7 @@ class TestAnEvent:
         assert SecretRedactor(RuntimeSecrets())(None, "", "xyz") == "xyz"
 
     @pytest.mark.parametrize("encode", [str.encode, base64.b64encode, base64.urlsafe_b64encode, bytes.hex])
-    def test_a_respelled_key(self, redact: SecretRedactor, encode: Callable[[Any], bytes | str]) -> None:
+    def test_respelled_key_is_found_whole(self, redact: SecretRedactor, encode: Callable[[Any], bytes | str]) -> None:
         """A key is found whatever the unused bits of its last character are, and no part of it remains."""
         for spelling in (KEY1, *respelled(KEY1)):
             encoded = encode(spelling if encode is str.encode else spelling.encode())
@@ -169,7 +169,7 @@ class TestAnEvent:
             written = redact(None, "info", f"<{text}>")
             assert re.fullmatch(rf"<{re.escape(NAME1)}[A-Za-z0-9]?={{0,2}}>", written)
 
-    def test_base64_within_something_longer(self, redact: SecretRedactor) -> None:
+    def test_base64_leaves_no_character_of_the_key(self, redact: SecretRedactor) -> None:
         """No character remains that depends on the key alone."""
         written = [redact(None, "info", in_basic_header(user)).replace(NAME1, "") for user in ("", "a", "ab", "abc")]
         assert list(map(len, written)) == [4, 7, 7, 8]
@@ -193,7 +193,7 @@ class TestAnEvent:
         ],
         ids=lambda value: type(value).__name__,
     )
-    def test_nested(self, redact: SecretRedactor, value: Any, becomes: Any) -> None:
+    def test_key_in_nested_values_is_replaced(self, redact: SecretRedactor, value: Any, becomes: Any) -> None:
         """A key is found in nested objects, and in the text of an object."""
         before = repr(value)
         event = {"event": "x", "value": value, "other": 1}
@@ -205,11 +205,11 @@ class TestAnEvent:
         [{"event": "x", "n": 10**5000, "in": [("a" * 60, b"b" * 60, {"c"}, Path("a" * 60))]}, "a" * 60, b"a" * 60],
         ids=["dict", "text", "bytes"],
     )
-    def test_without_a_key(self, redact: SecretRedactor, event: Any) -> None:
+    def test_event_without_a_key_is_the_same_object(self, redact: SecretRedactor, event: Any) -> None:
         """An object without a key is passed on as the same object."""
         assert redact(None, "info", event) is event
 
-    def test_an_exception(self, redact: SecretRedactor) -> None:
+    def test_exception_that_shows_a_key_is_replaced(self, redact: SecretRedactor) -> None:
         """An exception that shows a key, also in its cause, is replaced by its redacted text."""
         try:
             try:
@@ -224,7 +224,7 @@ class TestAnEvent:
                 assert f"KeyError: '{NAME1}'" in str(stands_for_it)
 
     @pytest.mark.parametrize("exc_info", [True, None, (), ValueError("nothing")], ids=repr)
-    def test_no_exception(self, redact: SecretRedactor, exc_info: Any) -> None:
+    def test_event_without_an_exception_is_unchanged(self, redact: SecretRedactor, exc_info: Any) -> None:
         """Without a handled exception, or if it shows no key, the event is unchanged."""
         event = {"event": "x", "exc_info": exc_info}
         assert redact(None, "info", event) is event
@@ -315,7 +315,9 @@ class TestARecord:
         ids=["key", "sealed"],
     )
     @pytest.mark.parametrize("name", ARGUMENTS)
-    def test_arguments(self, redact: SecretRedactor, name: str, value: Any, shows: tuple[str, str]) -> None:
+    def test_key_and_sealed_secret_are_replaced_in_arguments(
+        self, redact: SecretRedactor, name: str, value: Any, shows: tuple[str, str]
+    ) -> None:
         """A key and a sealed secret are replaced in any argument, and no attribute has a key."""
         arguments, expected = ARGUMENTS[name]
         written = logged(redact, lambda logger: logger.info(*arguments(value)), Everything())
@@ -351,7 +353,9 @@ class TestARecord:
         ],
         ids=["object", "mapping", "extra", "extra-name", "exception"],
     )
-    def test_other_places(self, redact: SecretRedactor, log: Callable[[logging.Logger], None], expected: str) -> None:
+    def test_key_is_replaced_in_every_place_of_a_record(
+        self, redact: SecretRedactor, log: Callable[[logging.Logger], None], expected: str
+    ) -> None:
         """A key is replaced in an object's text, in extra fields and their names, and in an exception."""
         written = logged(redact, log, Everything())
         assert written.startswith(expected)
@@ -359,13 +363,13 @@ class TestARecord:
         assert NAME1 in written
 
     @pytest.mark.parametrize("length", [1, 50])
-    def test_a_type_made_from_a_plain_one(self, redact: SecretRedactor, length: int) -> None:
+    def test_subclass_of_str_is_searched_when_it_is_short(self, redact: SecretRedactor, length: int) -> None:
         """A subclass of a plain type, such as `str`, can show any text, so short values are searched too."""
         value = ChangingText("x" * length)
         written = logged(redact, lambda logger: logger.info("%s", value), logging.Formatter())
         assert leaks(written, [KEY1]) == []
 
-    def test_a_list_that_is_changed_later(self, redact: SecretRedactor) -> None:
+    def test_message_stays_when_a_list_changes_later(self, redact: SecretRedactor) -> None:
         """A record that waits in a queue shows its arguments as they were when they were searched."""
         values, by_name = ["x"], {"key": "x"}
         records = [
@@ -376,7 +380,7 @@ class TestARecord:
         values[0] = by_name["key"] = KEY1
         assert [record.getMessage() for record in records] == ["['x']", "x"]
 
-    def test_extra_fields(self, redact: SecretRedactor) -> None:
+    def test_extra_object_becomes_text_only_if_it_shows_a_key(self, redact: SecretRedactor) -> None:
         """An object whose text shows a key becomes that text. Another one stays, and a sealed secret is masked."""
         kept = Fraction(1, 2)
         record = logging.makeLogRecord({"msg": "x", "user": Shown(), "kept": kept, "sealed": SealedStr(KEY1)})
@@ -385,7 +389,7 @@ class TestARecord:
         assert (fields["user"], fields["sealed"]) == (f"<{NAME1}>", "**********")
         assert fields["kept"] is kept
 
-    def test_values_that_cannot_change(self, redact: SecretRedactor) -> None:
+    def test_texts_and_numbers_stay_arguments(self, redact: SecretRedactor) -> None:
         """Texts and numbers stay separate arguments: a formatter may need them, as for a server's access log."""
         values = ("text", b"bytes", 1, 1.5, True, None)
         record = logging.makeLogRecord(
@@ -400,14 +404,14 @@ class TestARecord:
         assert redact.filter(record)
         assert all(vars(record)[name] is value for name, value in before.items())
 
-    def test_an_argument_that_was_redacted(self, redact: SecretRedactor) -> None:
+    def test_redacted_argument_stays_an_argument(self, redact: SecretRedactor) -> None:
         """An argument in which a key was replaced stays an argument."""
         record = logging.makeLogRecord({"msg": '"%s %s" %d', "args": ("GET", f"/?key={KEY1}", 200)})
         assert redact.filter(record)
         assert (record.msg, record.args) == ('"%s %s" %d', ("GET", f"/?key={NAME1}", 200))
 
     @pytest.mark.parametrize("error", [ValueError(), ValueError(KEY1)], ids=["without", "with"])
-    def test_a_text_that_another_handler_has_cached(self, redact: SecretRedactor, error: ValueError) -> None:
+    def test_cached_text_of_an_exception_is_searched(self, redact: SecretRedactor, error: ValueError) -> None:
         """The cached text of an exception is searched as well as the exception."""
         exc_info = (ValueError, error, None)
         record = logging.makeLogRecord({"msg": "x", "exc_info": exc_info, "exc_text": f"in short: {KEY1}"})
@@ -417,7 +421,7 @@ class TestARecord:
         assert record.exc_text == (str(record.exc_info[1]) if error.args else f"in short: {NAME1}")  # type: ignore[index]
 
     @pytest.mark.parametrize("position", ["last", "filter"])
-    def test_structlogs_formatter(self, redact: SecretRedactor, position: str) -> None:
+    def test_processor_formatter_writes_no_key(self, redact: SecretRedactor, position: str) -> None:
         """With `ProcessorFormatter`, the redactor is one of its processors, or a filter of the handler."""
         form = structlog.stdlib.ProcessorFormatter
         processors: list[Any] = [form.remove_processors_meta, structlog.processors.JSONRenderer()]
@@ -448,7 +452,9 @@ class TestBounds:
         ],
     )
     @pytest.mark.parametrize("within", [MAX_TEXT, -1, 20, 1, 0, -9])
-    def test_a_long_text(self, redact: SecretRedactor, within: int, form: str, *, in_bytes: bool) -> None:
+    def test_long_text_is_cut_without_half_a_key(
+        self, redact: SecretRedactor, within: int, form: str, *, in_bytes: bool
+    ) -> None:
         """A long text is cut, and no half of a key remains. The full run has each form in text and in bytes."""
         before = MAX_TEXT - (within if within >= 0 else len(form) + within)
         text = "-" * before + form + "-" * MAX_TEXT
@@ -457,7 +463,7 @@ class TestBounds:
         assert written.endswith(TOO_LONG)
         assert leaks(re.sub("-{99,}", "", written), list(KEYS.values())) == []
 
-    def test_a_text_as_long_as_the_bound(self, redact: SecretRedactor) -> None:
+    def test_text_as_long_as_the_limit_is_kept(self, redact: SecretRedactor) -> None:
         """A text as long as the limit is passed on, and a longer one is cut."""
         text = "-" * MAX_TEXT
         assert redact(None, "info", text) is text
@@ -467,13 +473,13 @@ class TestBounds:
 class TestWhateverFails:
     """No error reaches the host, and nothing is passed on without a search."""
 
-    def test_a_value(self, redact: SecretRedactor) -> None:
+    def test_broken_object_becomes_a_constant(self, redact: SecretRedactor) -> None:
         """An object that fails becomes a constant, and its neighbours are redacted."""
         event = {"event": "x", "key": KEY1, "broken": Broken()}
         assert redact(None, "info", event) == {"event": "x", "key": NAME1, "broken": NOT_SEARCHED}
 
     @pytest.mark.parametrize("event", [Strange(event=KEY1), ((Strange(),), {})], ids=["event", "arguments"])
-    def test_an_event(self, redact: SecretRedactor, event: Any) -> None:
+    def test_broken_container_becomes_a_constant(self, redact: SecretRedactor, event: Any) -> None:
         """A container that fails becomes a constant."""
         assert redact(None, "info", event) == NOT_SEARCHED
 
@@ -482,7 +488,7 @@ class TestWhateverFails:
         [{"msg": "%d", "args": (KEY1,)}, {"msg": Broken()}, {"msg": Strange(event=KEY1)}, {"msg": "x", "more": CYCLE}],
         ids=["format", "message", "event", "cycle"],
     )
-    def test_a_record(self, redact: SecretRedactor, record: dict[str, Any]) -> None:
+    def test_broken_record_is_blanked_and_not_dropped(self, redact: SecretRedactor, record: dict[str, Any]) -> None:
         """A record that fails is not dropped, and has nothing left that could be a key."""
         made = logging.makeLogRecord(record | {"thread": 1})  # a random key can end like the thread's number
         assert redact.filter(made)
@@ -490,7 +496,9 @@ class TestWhateverFails:
         assert leaks(repr(vars(made)), list(KEYS.values())) == []
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
-    def test_an_exception_that_ends_the_process(self, redact: SecretRedactor, error: type[BaseException]) -> None:
+    def test_signal_ends_the_process_without_frames_of_the_search(
+        self, redact: SecretRedactor, error: type[BaseException]
+    ) -> None:
         """A signal's exception ends the process, without the frames of the search."""
 
         class Ends:
@@ -506,14 +514,14 @@ class TestWhateverFails:
 class TestItShowsNothing:
     """The redactor holds every key in every form, and shows none."""
 
-    def test_attributes_copies_and_pickles(self, redact: SecretRedactor) -> None:
+    def test_redactor_shows_no_key_in_attributes_and_copies(self, redact: SecretRedactor) -> None:
         """No attribute of the redactor or of a copy shows a key, and it is not pickled."""
         for each in (redact, copy.copy(redact), copy.deepcopy(redact)):
             assert leaks(f"{each!r} {vars(each)}", list(KEYS.values())) == []
             with pytest.raises(TypeError, match="secrets are not pickled"):
                 pickle.dumps(each)
 
-    def test_frames(self, redact: SecretRedactor) -> None:
+    def test_frames_show_no_key_while_an_object_is_called(self, redact: SecretRedactor) -> None:
         """The frames of the redactor show no key while it calls an object."""
         seen: list[Any] = []
 
@@ -530,12 +538,12 @@ class TestItShowsNothing:
         assert len(seen) > 3
         assert leaks(repr(seen), list(KEYS.values())) == []
 
-    def test_settings_that_are_broken(self) -> None:
+    def test_broken_settings_are_an_error(self) -> None:
         """Settings that return no value are a `CheckFailedError`."""
         with pytest.raises(CheckFailedError, match="AttributeError"):
             SecretRedactor(RuntimeSecrets.__new__(RuntimeSecrets))
 
-    def test_a_wrong_argument(self) -> None:
+    def test_wrong_argument_is_refused_and_not_shown(self) -> None:
         """An argument other than the settings is refused, and is not shown."""
         with pytest.raises(TypeError, match=r"^SecretRedactor takes the settings that guard\(\) returned$") as raised:
             SecretRedactor(KEY1)  # type: ignore[arg-type]
@@ -557,13 +565,13 @@ VALUES = st.recursive(
 
 @settings(max_examples=50)
 @given(VALUES, st.sampled_from(list(FORMS.values())))
-def test_whatever_an_event_holds(redact: SecretRedactor, value: Any, form: str) -> None:
+def test_no_form_of_a_key_remains_in_any_event(redact: SecretRedactor, value: Any, form: str) -> None:
     """No form of a key remains in any event."""
     written = repr(redact(None, "info", {"event": form, "value": value}))
     assert [each for each in (*FORMS.values(), *KEYS.values()) if each in written] == []
 
 
-def test_the_page(clean_env: dict[str, str], tmp_path: Path) -> None:
+def test_examples_of_the_page_work(clean_env: dict[str, str], tmp_path: Path) -> None:
     """The examples of the page, for structlog and logging, work as described, and its numbers are the limits."""
     structlogs, loggings = EXAMPLES[:2]
     script = f"{structlogs}\nimport os\nKEY = os.environ['{V1}']\nstructlog.get_logger().info('said', token=KEY)\n"
