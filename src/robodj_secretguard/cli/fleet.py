@@ -295,25 +295,25 @@ def _evidence(
 
 
 def _rows(
-    fleet: Fleet, each: Instance, secrets: Iterable[str], role_of: RoleOf, past: datetime
+    fleet: Fleet, instance: Instance, secrets: Iterable[str], role_of: RoleOf, past: datetime
 ) -> Iterator[tuple[str, ...]]:
     """Yield a row for each key that an instance may run on, and for each secret of which nothing is known."""
-    now, whose = fleet.checked_at, (each.service, each.instance)
+    now, whose = fleet.checked_at, (instance.service, instance.instance)
     for secret in secrets:
-        for use in fleet.possible(each, secret, now):
+        for use in fleet.possible(instance, secret, now):
             keys, since = use.keys[secret], iso_utc(use.since) if use.since else "-"
             accepted = [key for key in (keys.next, keys.previous) if key and judge_of(NONE_ON, None, key, past)(keys)]
             role, others = role_of(secret, keys.current), {role_of(secret, key) for key in accepted}
-            mark = "FAIL" if "revoked" in others else _MARKS.get(role, "FAIL")  # it verifies in every slot
+            label = "FAIL" if "revoked" in others else _MARKS.get(role, "FAIL")  # it verifies in every slot
             more = [what for name, what in (("next", "has next"), ("revoked", "accepts revoked")) if name in others]
             seen = f"{max(0, int((now - use.latest_at).total_seconds()))}s ago"
-            if is_quiet := fleet.is_quiet(each, secret, use):
-                mark = mark if "revoked" in {role, *others} else WAIT
+            if is_quiet := fleet.is_quiet(instance, secret, use):
+                label = label if "revoked" in {role, *others} else WAIT
             if is_quiet or use.heartbeat > fleet.max_age:
                 seen += f", counts until {iso_utc(fleet.counts_until(use))}"
-            yield (mark, *whose, secret, ", ".join([role, *more]), since, seen)
-        if secret in each.secrets and not fleet.is_proven(each, secret, now):
-            yield ("?", *whose, secret, UNPROVEN, "-", why_unknown(each).removeprefix(f"{UNPROVEN}: "))
+            yield (label, *whose, secret, ", ".join([role, *more]), since, seen)
+        if secret in instance.secrets and not fleet.is_proven(instance, secret, now):
+            yield ("?", *whose, secret, UNPROVEN, "-", why_unknown(instance).removeprefix(f"{UNPROVEN}: "))
 
 
 def _totals(rows: Iterable[Sequence[str]], secret: str) -> str:
@@ -332,13 +332,13 @@ def _expected(status: SecretStatus, keys: Slots) -> str:
 
 
 def _notes(fleet: Fleet) -> Iterator[str]:
-    if others := [each.name for each in fleet.instances if not each.listed]:
+    if others := [instance.name for instance in fleet.instances if not instance.listed]:
         yield f"Not in the roster: {listed(others, _MOST_SHOWN)}."
-    refused = [each for each in fleet.instances if each.refused_at]
-    for each in refused[:_MOST_SHOWN]:
-        starts, at = count(each.refused_starts, "start"), iso_utc(each.refused_at or fleet.checked_at)
-        why = f" ({', '.join(each.refused_checks)})" if each.refused_checks else ""
-        yield f"{each.name}: {starts} refused, the last one at {at}{why}."
+    refused = [instance for instance in fleet.instances if instance.refused_at]
+    for instance in refused[:_MOST_SHOWN]:
+        starts, at = count(instance.refused_starts, "start"), iso_utc(instance.refused_at or fleet.checked_at)
+        why = f" ({', '.join(instance.refused_checks)})" if instance.refused_checks else ""
+        yield f"{instance.name}: {starts} refused, the last one at {at}{why}."
     if len(refused) > _MOST_SHOWN:
         yield f"Starts of {len(refused) - _MOST_SHOWN} more instances were refused."
 
