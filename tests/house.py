@@ -145,7 +145,9 @@ def layout_of(page: Path) -> set[str]:
         packages = packages[:depth]
         if name.endswith("/"):
             packages.append(name[:-1])
-        listed.add(".".join(packages if name.endswith("/") else [*packages, name.removesuffix(".py")]))
+            listed.add(".".join(packages))
+        else:
+            listed |= {".".join([*packages, module]) for module in re.findall(r"(\w+)\.py\b", line)}
     return listed
 
 
