@@ -284,9 +284,9 @@ def differences(step: Step, old: dict[str, str], new: dict[str, str]) -> Iterato
                 yield Difference(command_of(step), part, tuple(lines[a:b]), tuple(others[c:d]))
 
 
-def rule_for(difference: Difference, files: str) -> Rule | None:
+def rule_for(difference: Difference, results: str) -> Rule | None:
     """Return the rule that explains a difference."""
-    rules = (rule for rule in RULES if rule.applies(difference.command, difference.part, files))
+    rules = (rule for rule in RULES if rule.applies(difference.command, difference.part, results))
     return next((rule for rule in rules if rule.explains(difference.old, difference.new)), None)
 
 
@@ -340,10 +340,11 @@ class Runner:
         found = list[Difference]()
         explained = set[str]()
         unexpected = dict[str, Difference]()
+        results = "\n".join(text for result in old for text in result.values())
         for step, before, after in zip(setup.steps, old, new, strict=True):
             for difference in differences(step, before, after):
                 found.append(difference)
-                if rule := rule_for(difference, before["files"]):
+                if rule := rule_for(difference, results):
                     explained.add(rule.entry)
                 else:
                     unexpected[difference.kind] = difference

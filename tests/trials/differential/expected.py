@@ -21,7 +21,7 @@ class Rule:
         ignored: a pattern for lines that either side may have alone.
         same: patterns and their replacements, which make the remaining lines of both sides the same.
         may_lose: whether the new side may leave out lines.
-        needs: a pattern for the files of the old side.
+        needs: a pattern for the whole results of the old side.
     """
 
     entry: str
@@ -32,10 +32,10 @@ class Rule:
     may_lose: bool = False
     needs: str = ""
 
-    def applies(self, command: str, part: str, files: str) -> bool:
+    def applies(self, command: str, part: str, results: str) -> bool:
         """Check whether the rule is about this part of the results."""
         is_part = re.fullmatch(self.command, command) and re.fullmatch(self.part, part)
-        return bool(is_part and re.search(self.needs, files))
+        return bool(is_part and re.search(self.needs, results))
 
     def explains(self, old: Sequence[str], new: Sequence[str]) -> bool:
         """Check whether these lines of the old side may have become these of the new side."""
@@ -96,6 +96,7 @@ RULES: Final = (
     ),
     Rule("`init` only appends", "init", "out|err|status", ignored=".*"),
     Rule("`init` only appends", "init", "files", ignored=r"\.pre-commit-config\.yaml: .*"),
+    Rule("`init` only appends", "init|check", ".*", ignored=".*", needs="its TOML cannot be extended"),
     Rule(
         "A usage error names no other command that has an option",
         ".*",
