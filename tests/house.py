@@ -29,12 +29,12 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 8920,
-    "statements of a start": 1990,
-    "modules of a start": 15,
-    "record shapes": 43,
-    "names with two meanings": 20,
-    "branches of the largest function": 25,
+    "statements": 8800,
+    "statements of a start": 1815,
+    "modules of a start": 14,
+    "record shapes": 42,
+    "names with two meanings": 14,
+    "branches of the largest function": 15,
     "statements of tests / 100 of the source": 229,
     "exceptions without the common base": 0,
     "file names used twice": 0,
