@@ -18,6 +18,7 @@ from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, StoredKe
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from robodj_secretguard.fleet.verdict import Fleet
@@ -86,11 +87,12 @@ def of_other(fields: Fields, at: datetime = NOW) -> LastStep:
     return replace(step, records=[replace(step.last, secret=OTHER, recorded_at=at)])
 
 
-def drift(fields: Fields, *, logged: bool = True) -> list[str]:
-    """Return what differs from the log, which has the last step or not."""
+def drift(fields: Fields, logged: Sequence[Record] | None = None) -> tuple[str, str] | None:
+    """Return what differs from the log, and the remedy. Without records, the log has the last step."""
     keys = stored_keys(POLICY, fields)
-    records = keys.step.records if keys.step and logged else []
-    return [each.message for each in steps.drift(POLICY, keys, records, SOURCE)]
+    records = keys.step.records if keys.step and logged is None else logged or []
+    problem = steps.drift(POLICY, keys, records, SOURCE)
+    return (problem.message, problem.remedy) if problem else None
 
 
 class TestChanges:
@@ -527,18 +529,17 @@ class TestDrift:
     def test_after_a_step_there_is_none(self) -> None:
         """A manager is as its last step has left it."""
         for names in TestUnfinishedStep.STEPS:
-            assert drift(rotation(*names)) == []
-        assert drift(first()) == []
+            assert drift(rotation(*names)) is None
+        assert drift(first()) is None
 
     def test_a_step_that_the_log_lacks_is_recorded_by_its_command(self) -> None:
         """The fix is the command of that step, which only records it."""
-        assert drift(rotation("stage"), logged=False) == [
-            f"{SOURCE} has a step that the operations log does not have: staged at {iso_utc(NOW)}"
-        ]
         for names in TestUnfinishedStep.STEPS:
-            (problem,) = steps.drift(POLICY, stored_keys(POLICY, rotation(*names)), [], SOURCE)
+            found = drift(rotation(*names), [])
+            assert found is not None
+            assert found[0].startswith(f"{SOURCE} has a step that the operations log does not have: ")
             command = "run" if names[-1] == "replace" else names[-1]
-            assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in problem.remedy
+            assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in found[1]
 
     @pytest.mark.parametrize(
         ("names", "variable", "done", "fix"),
@@ -560,36 +561,39 @@ class TestDrift:
         fields |= {variable: before[PREVIOUS] if variable == PREVIOUS else good_keys()[V1]}
         keys = stored_keys(POLICY, fields)
         assert keys.step is not None
-        (problem,) = steps.drift(POLICY, keys, keys.step.records, SOURCE)
-        assert problem.message == f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
-        assert fix in problem.remedy
+        found = drift(fields)
+        assert found is not None
+        assert found[0] == f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
+        assert fix in found[1]
         meant = rotated(NOW, keys.slots.current or "")
-        assert variable != V1 or [*steps.drift(POLICY, keys, [*keys.step.records, meant], SOURCE)] == []
+        assert variable != V1 or drift(fields, [*keys.step.records, meant]) is None
 
     def test_a_current_key_that_is_not_the_last_recorded_one_is_drift(self) -> None:
         """A current key that is not the last recorded one is drift, whatever the last step was."""
         fields = rotation("stage", "promote")
         promoted, fields = keys_records(fields), take("retire", fields, NOW + OVERLAP)
         fields |= {V1: good_keys()[V1]}
-        (problem,) = steps.drift(POLICY, stored_keys(POLICY, fields), [*promoted, *keys_records(fields)], SOURCE)
-        assert problem.message.startswith(f"{V1} was changed after the last step (retired at ")
+        found = drift(fields, [*promoted, *keys_records(fields)])
+        assert found is not None
+        assert found[0].startswith(f"{V1} was changed after the last step (retired at ")
 
     def test_a_restored_version_is_drift(self) -> None:
         """A version that was restored is older than the log, which has later steps."""
         staged = rotation("stage")
         later = [*keys_records(staged), *keys_records(take("promote", staged, NOW + DAY))]
-        (problem,) = steps.drift(POLICY, stored_keys(POLICY, staged), later, SOURCE)
+        found = drift(staged, later)
         step, log = f"staged at {iso_utc(NOW)}", f"rotation-incomplete at {iso_utc(NOW + DAY)}"
-        assert problem.message == f"{SOURCE} is at an older step ({step}) than the log ({log})"
+        assert found is not None
+        assert found[0] == f"{SOURCE} is at an older step ({step}) than the log ({log})"
 
     def test_without_a_step_the_current_key_must_be_recorded(self) -> None:
         """Without a step in the manager, its current key is one of the log, if the log has any."""
         fields = first()
-        keys = stored_keys(POLICY, fields)
         other = fingerprint_of(good_keys()[V1])
-        assert [*steps.drift(POLICY, keys, [rotated(NOW, keys.slots.current or "")], SOURCE)] == []
-        (problem,) = steps.drift(POLICY, keys, [rotated(NOW, other)], SOURCE)
-        assert problem.message == f"{V1} is not a recorded key; the last one is {other}"
+        assert drift(fields, [rotated(NOW, fingerprint_of(fields[V1]))]) is None
+        found = drift(fields, [rotated(NOW, other)])
+        assert found is not None
+        assert found[0] == f"{V1} is not a recorded key; the last one is {other}"
 
 
 def test_stored_keys_have_no_key() -> None:

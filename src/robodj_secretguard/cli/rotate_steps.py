@@ -110,8 +110,14 @@ def add(group: Commands) -> None:
             },
         ),
     }
-    to = {"required": True, "metavar": "SOURCE", "help": "the secret manager: vault:MOUNT/PATH or aws:SECRET_ID"}
-    dry = {"action": "store_true", "help": "write nothing, and print what would be written"}
+    shared: dict[str, dict[str, Any]] = {
+        "--to": {
+            "required": True,
+            "metavar": "SOURCE",
+            "help": "the secret manager: vault:MOUNT/PATH or aws:SECRET_ID",
+        },
+        "--dry-run": {**now, "help": "write nothing, and print what would be written"},
+    }
     for step, (description, own) in wanted.items():
         words = f"rotate {step}{'' if step == 'run' else ' secret.key'} --to vault:secret/robodj"
         add_command(
@@ -120,7 +126,7 @@ def add(group: Commands) -> None:
             _rotate,
             required=("--environment", "--operator"),
             options=("--reason", "--ticket", "--operations-log", "--config-dir", "--model", "--format"),
-            own={**own, "--to": to, "--dry-run": dry},
+            own={**own, **shared},
             defaults={"step": None if step == "run" else step, "emergency": False, "now": False, "fleet": None},
             description=f"{description} {_ONE_WRITE}",
             examples=(f"{words} \\\n      --environment prod --operator 'Ada Lovelace'",),
@@ -173,13 +179,9 @@ def _rotate(
         fleet=fleet_of(fleet),
         dry_run=dry_run,
     )
-    results, unlogged = _take_all(take, policies, log, dry_run=dry_run, is_emergency=emergency)
     # An hour after an emergency, the same command would replace the key once more.
-    again = command("rotate", "run", policies[0].name, *options)
-    repeat = again if emergency else "this command again"
-    stderr = [f"this was not recorded: {why}; fix that, then run {again}: it records the step" for why in unlogged]
-    reasons = [why for result in results for why in result.unrecorded]
-    stderr += [f"the manager has this step, but it was not recorded: {why}; then run {repeat}" for why in reasons]
+    again = command("rotate", "run", policies[0].name, *options) if emergency else ""
+    results, stderr = _take_all(take, policies, log, again, dry_run=dry_run)
     after = partial(_next_lines, options, ("exec", "--from", to, *log_options, "--", PROGRAM), who, log_options)
     documents = [result.as_dict() for result in results]
     document = {"kind": "rotation-steps", "source": store.name, "dry_run": dry_run, "results": documents}
@@ -211,28 +213,31 @@ def _take_all(
     take: Callable[..., StepResult],
     policies: Sequence[SecretPolicy],
     log: OperationsLog,
+    again: str,
     *,
     dry_run: bool,
-    is_emergency: bool,
 ) -> tuple[list[StepResult], list[str]]:
-    """Take a step for each secret. Return what happened, and why the operations log could not be opened.
+    """Take a step for each secret. Return what happened, and why it was not recorded.
 
-    Only an emergency does not wait for the log.
+    Only an emergency, which has a command to run `again`, does not wait for the operations log.
     """
     results: list[StepResult] = []
     try:
         with nullcontext() if dry_run else log.locked():
             is_ahead = log.last is not None and datetime.now(UTC) < log.last.recorded_at
-            if is_ahead and not is_emergency and not dry_run:
+            if is_ahead and not again and not dry_run:
                 raise_file_error("its last record is later than this machine's clock; set the clock")
             for policy in policies:
                 results.append(take(policy, log=log))  # noqa: PERF401 - an error ends it, and keeps these
     except FileError as error:
-        if is_emergency:
-            return [take(policies[0])], [f"{log.name}: {error}"]
+        if again:
+            remedy = f"fix that, then run {again}: it records the step"
+            return [take(policies[0])], [f"this was not recorded: {log.name}: {error}; {remedy}"]
         is_begun = any(result.outcome == "done" for result in results)
         fail(f"{'not every step was taken' if is_begun else 'nothing was written'}: {log.name}: {error}")
-    return results, []
+    remedy = f"then run {again or 'this command again'}"
+    reasons = [why for result in results for why in result.unrecorded]
+    return results, [f"the manager has this step, but it was not recorded: {why}; {remedy}" for why in reasons]
 
 
 def _exit_status(result: StepResult) -> int:

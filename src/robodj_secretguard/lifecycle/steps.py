@@ -363,42 +363,36 @@ def is_state_after(record: Record, keys: StoredKeys) -> bool:
 
 def drift(
     policy: SecretPolicy, keys: StoredKeys, logged: Sequence[Record], manager: str, options: Sequence[str] = ()
-) -> Iterator[Problem]:
-    """Yield how the keys of a manager differ from what is recorded."""
-    next_variable, previous, _ = policy.slot_variables
-    done, restore = keys.step, f"compare the versions of {manager}, and restore the right one"
-    meant = "if this was meant, run rotate record"
+) -> Problem | None:
+    """Return how the keys of a manager differ from what is recorded, if they do."""
+    done, current = keys.step, keys.slots.current
+    restore = f"compare the versions of {manager}, and restore the right one; if this was meant, run rotate record"
     if done is None:
         known = [record.fingerprint for record in rotations(logged, policy.name)]
-        if known and keys.slots.current not in known:
-            what = f"{policy.variable} is not a recorded key; the last one is {known[-1]}"
-            yield Problem(what, f"{restore}; {meant}", manager)
-        return
+        if not known or current in known:
+            return None
+        what = f"{policy.variable} is not a recorded key; the last one is {known[-1]}"
+        return Problem(what, restore, manager)
     where = ("--to", manager, "--environment", done.last.environment or "ENVIRONMENT")
-    who = (*where, "--operator", "YOUR-NAME", *options)
+    who = (policy.name, *where, "--operator", "YOUR-NAME", *options)
     if unrecorded(done, logged):
         what = f"{manager} has a step that the operations log does not have: {step_in_words(done)}"
-        words = ("rotate", "run" if done.step == "replace" else done.step, policy.name)
-        yield Problem(what, f"run {command(*words, *who)}: it records the step", manager)
-        return
-    newest, is_recorded = later(keys, logged) or done.last, _is_recorded(keys, done.last, logged)
-    is_newest = is_state_after(newest, keys)
+        again = command("rotate", {"replace": "run"}.get(done.step, done.step), *who)
+        return Problem(what, f"run {again}: it records the step", manager)
+    newest, here = later(keys, logged) or done.last, rotations(logged, done.last.secret, done.last.environment)
+    is_newest, is_recorded = is_state_after(newest, keys), not here or here[-1].fingerprint == current
     if is_newest and is_recorded:
-        return
-    slots = {"next": next_variable, "previous": previous} if is_recorded else {}
-    variable = slots.get(_SLOTS[done.last.event], policy.variable)
-    what, fix = f"{variable} was changed after the last step ({step_in_words(done)})", f"{restore}; {meant}"
+        return None
     if newest is not done.last and not is_newest:
         what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})"
-    elif variable != policy.variable:
-        fix = f"run {command('rotate', done.step, policy.name, *who, '--now')}"
-    yield Problem(what, fix, manager)
-
-
-def _is_recorded(keys: StoredKeys, last: Record, logged: Sequence[Record]) -> bool:
-    """Check whether the current key is the last recorded one of its environment, if there is any."""
-    known = rotations(logged, last.secret, last.environment)
-    return not known or known[-1].fingerprint == keys.slots.current
+        return Problem(what, restore, manager)
+    slot = _SLOTS[done.last.event] if is_recorded else "current"
+    next_variable, previous, _ = policy.slot_variables
+    variable = {"next": next_variable, "previous": previous}.get(slot, policy.variable)
+    what = f"{variable} was changed after the last step ({step_in_words(done)})"
+    return Problem(
+        what, restore if slot == "current" else f"run {command('rotate', done.step, *who, '--now')}", manager
+    )
 
 
 def find_drift(
@@ -418,7 +412,7 @@ def find_drift(
     for policy in policies:
         if delivery := first_with(deliveries, policy):
             keys = contain(partial(_delivered_keys, policy, delivery))
-            for problem in drift(policy, keys, logged, delivery.name, options):
+            if problem := drift(policy, keys, logged, delivery.name, options):
                 yield finding((), Check.DRIFT, problem, policy)
 
 
@@ -534,7 +528,6 @@ class Rotator:
     ) -> None:
         self._model, self._store, self._options = model, store, options
         self._policies = tuple(model.secret_policies.values())
-        self._environment = environment
         self._who = {"environment": environment, "operator": operator, "ticket": ticket, "reason": reason}
         directory, named_by = config_directory(Environment(), config_dir, setup_of(model))
         self._config_dir = directory if named_by else None
@@ -606,7 +599,7 @@ class Rotator:
         keys, secret = result.keys, result.policy.name
         recorded = recorded_environments(keys.slots.current, secret, known)
         where = (keys.step and keys.step.last.environment) or (recorded[-1] if recorded else None)
-        if where not in {None, self._environment}:
+        if where not in {None, self._who["environment"]}:
             other = f"correct --to (if {where} is wrong: rotate stage --now corrects it)"
             message = f"{secret} in {self._store.name} is of the environment {where}"
             raise StepRefusedError(message, f"pass --environment {where}, or {other}")
@@ -631,7 +624,7 @@ class Rotator:
             result.outcome, result.rotated = "done", done.last
             delivered = {status.secret for status in after.secrets if status.source == store.name}
             result.findings = [alert for alert in after.alerts if alert.secret in delivered]
-            result.is_first = bool(known) and self._environment not in count_by_environment(known)
+            result.is_first = bool(known) and self._who["environment"] not in count_by_environment(known)
             result.records = _append_records(done.records, log, result)
 
     def _new_version(
@@ -656,7 +649,7 @@ class Rotator:
         keys = result.keys._replace(revoked_from=_earliest_revocation(result.keys, before, known))
         made = unfinished.opened() if unfinished else {}
         done = unfinished_step(step, policy, keys, fields, made, now=now)
-        if done is None or done.last.environment != self._environment:
+        if done is None or done.last.environment != self._who["environment"]:
             done, unfinished, made = None, None, changed_fields(step, policy, fields, keys, now)
         after = self._check(made, policy, step)
         earlier = {(alert.check, alert.secret, alert.message) for alert in before.alerts}
