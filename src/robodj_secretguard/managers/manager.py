@@ -265,8 +265,7 @@ class Store(Manager):
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
         """Return the fields of the current version."""
-        fields, _ = self.read(seconds)
-        return fields
+        return self.read(seconds)[0]
 
 
 def whole(fields: dict[str, Any], version: Stored) -> Stored:
@@ -274,8 +273,8 @@ def whole(fields: dict[str, Any], version: Stored) -> Stored:
     try:
         return version._replace(fields=sealed(fields))
     except RecursionError:
-        message, remedy = "has a field that is nested too deeply", "store that field elsewhere, or as one text"
-        raise ManagerError(message, remedy) from None
+        remedy = "store that field elsewhere, or as one text"
+        raise ManagerError("has a field that is nested too deeply", remedy) from None
 
 
 def time_of(text: object) -> datetime | None:

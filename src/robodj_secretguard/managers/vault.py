@@ -130,10 +130,9 @@ class Vault(Store):
         session.hooks["response"] += _limited, lambda response, **_: dates.append(response.headers.get("Date"))
         session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
         # A redirect could lead to another server, which would get the token.
-        settings: dict[str, Any] = {"session": session, "timeout": seconds, "allow_redirects": False}
-        namespace = _client_setting("NAMESPACE") or None
+        settings = {"namespace": _client_setting("NAMESPACE") or None, "allow_redirects": False}
         try:
-            client = hvac.Client(address, token="", adapter=_Adapter, namespace=namespace, **settings)
+            client = hvac.Client(address, token="", adapter=_Adapter, session=session, timeout=seconds, **settings)
             _log_in(client)
             return action(client), dates[-1]
         except (exceptions.VaultError, OSError, UnreadError, UnicodeError) as error:  # OSError: also those of requests
