@@ -64,7 +64,7 @@ def test_command(words: str, why: str) -> None:
         ("rotate plan --o Ada x", f"unknown option (choose from {OF_PLAN})"),
         ("check -strict", f"unknown option; did you mean --strict? (choose from {OF_CHECK})"),
         (f"check --{TYPED}={TYPED}", f"unknown option (choose from {OF_CHECK})"),
-        ("check -hx", f"unknown option (choose from {OF_CHECK})"),
+        ("check -x", f"unknown option (choose from {OF_CHECK})"),
         (f"check --model -{TYPED}", f"unknown option (choose from {OF_CHECK})"),
         ("--vers", f"unknown option{AFTER}; did you mean --version? (choose from --help, --version)"),
         ("--format json check", f"unknown option{AFTER} (choose from --help, --version)"),
@@ -88,7 +88,7 @@ def test_option(words: str, why: str) -> None:
         ("check --model", "--model needs a value; write --model=MODULE:CLASS"),
         ("check --model --strict", "--model needs a value; write --model=MODULE:CLASS"),
         ("check --strict=yes", "--strict takes no value; leave out = and the text after it"),
-        ("check -h=yes", "--help takes no value; leave out = and the text after it"),
+        ("check --help=yes", "--help takes no value; leave out = and the text after it"),
     ],
 )
 def test_value(words: str, why: str) -> None:
