@@ -39,6 +39,8 @@ def error_for(words: str) -> str:
         ("", f"the command is missing {COMMANDS}"),
         ("chek", f"unknown command; did you mean check? {COMMANDS}"),
         ("CHECK", f"unknown command; did you mean check? {COMMANDS}"),
+        ("chek --strict", f"unknown command; did you mean check? {COMMANDS}"),
+        ("rotate plna --x", f"unknown command; did you mean plan? (choose from {STEPS})"),
         (TYPED, f"unknown command {COMMANDS}"),
         ("rotate", f"rotate: the command is missing (choose from {STEPS})"),
         (

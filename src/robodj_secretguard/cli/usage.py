@@ -53,6 +53,8 @@ def _command_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> argpar
         if _OPTION.fullmatch(option) and option not in _options_of(parser):
             place = "; the options of a command go after it" if commands else ""
             fail_unknown(f"unknown option{place}", option, [name for name in _options_of(parser) if name[1] == "-"])
+        if commands and word not in commands:  # the error is about this word
+            return parser
         parser = commands.get(word, parser)
     return parser
 
