@@ -143,7 +143,7 @@ def hosts(session: nox.Session) -> None:
     which = session.posargs or (
         "tests/hosts",
         "tests/trials/test_deploy.py",
-        "tests/test_pre_commit.py",
+        "tests/trials/test_pre_commit.py",
         "tests/test_render.py",
     )
     session.run("python", "-m", "pytest", "-q", "-m", "full or not full", PROCESSES, *which)

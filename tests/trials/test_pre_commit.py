@@ -21,7 +21,7 @@ from repositories import NO_CONFIGURATION
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
 """If this variable is set, a missing pre-commit is a failure."""
 PAGE = ROOT / "docs" / "scan.md"
