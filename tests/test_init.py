@@ -39,6 +39,7 @@ MODEL = "service_secrets:ServiceSecrets"
 TABLE = f'[tool.robodj-secretguard]\nmodel = "{MODEL}"\n'
 COMMENT = "# Every command that runs in this repository checks the service's own model.\n"
 IGNORED = (EXAMPLE / ".gitignore").read_text(encoding="utf-8").removesuffix("\n__pycache__/\n")
+PLACE = "a part of its path is a link, or no directory; rename that part"
 PROGRAMS = os.path.dirname(sys.executable)
 OTHERS_MAY_WRITE = 0o002
 
@@ -409,7 +410,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("file", "content", "refusal"),
         [
-            ("config", "a", "config is not a directory, or it is a link; rename it"),
+            ("config", "a", f"config/secret.key.example: {PLACE}"),
             (f"{LIST}/a", "", f"{LIST}: it is not a regular file"),
             ("pyproject.toml/a", "", "pyproject.toml cannot be read; make it"),
             (".gitignore/a", "", ".gitignore: it is not a regular file"),
@@ -437,14 +438,16 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("link", "target", "refusal"),
         [
-            ("config", "../outside", "config is not a directory, or it is a link; rename it"),
-            ("config", "nowhere", "config is not a directory, or it is a link; rename it"),
+            ("config", "../outside", f"config/secret.key.example: {PLACE}"),
+            ("config", "nowhere", f"config/secret.key.example: {PLACE}"),
+            (OWN, "../outside/blank", f"{OWN}: {PLACE}"),
             (".gitignore", "nowhere", ".gitignore: it cannot be used: No such file or directory"),
         ],
     )
     def test_links(self, machine: Machine, link: str, target: str, refusal: str) -> None:
         """Nothing is written through a link, also not in another directory."""
         (machine.root.parent / "outside").mkdir()
+        (machine.root.parent / "outside" / "blank").touch()
         (machine.root / link).symlink_to(target)
         assert refused(machine) == f"nothing was written: {refusal}\n"
         assert [*machine.root.iterdir()] == [machine.root / link]

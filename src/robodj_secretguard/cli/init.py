@@ -294,7 +294,7 @@ def plan_changes(settings: str | None, model: str, *, is_named: bool) -> list[Ch
     plan = [_ignored(), *new, _hook(model), _configuration(model, is_named=is_named)]
     for change in plan:
         if change.action == "write":
-            _require_directory(os.path.dirname(change.file))
+            _require_place(change.file)
     return plan
 
 
@@ -362,11 +362,11 @@ def _read_file(file: str) -> str:
     return text
 
 
-def _require_directory(directory: str) -> None:
-    """Raise an error unless files in a directory are files of this project."""
-    expected = os.path.join(os.path.realpath(os.curdir), *filter(None, directory.split("/")))
-    if os.path.lexists(directory) and (os.path.realpath(directory) != expected or not os.path.isdir(directory)):
-        raise_file_error(f"{directory} is not a directory, or it is a link; rename it")
+def _require_place(file: str) -> None:
+    """Raise an error where a path leads through a link out of this project, or through a file."""
+    directory, expected = os.path.dirname(file), os.path.join(os.path.realpath(os.curdir), *file.split("/"))
+    if os.path.realpath(file) != expected or (os.path.lexists(directory) and not os.path.isdir(directory)):
+        raise_file_error(f"{file}: a part of its path is a link, or no directory; rename that part")
 
 
 def write_files(changes: Iterable[Change]) -> None:
