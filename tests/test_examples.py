@@ -41,7 +41,7 @@ def elsewhere(tmp_path: Path) -> Path:
 class TestQuickstart:
     """`examples/quickstart.py`."""
 
-    def test_shows_a_start_a_refusal_and_the_gate(self, clean_env: dict[str, str], elsewhere: Path) -> None:
+    def test_quickstart_shows_a_start_a_refusal_and_the_gate(self, clean_env: dict[str, str], elsewhere: Path) -> None:
         """From any directory it shows a start, a refusal with its status, and the gate, and no part of a key.
         Keys in the environment change nothing.
         """
@@ -69,7 +69,9 @@ class TestQuickstart:
         assert failed.splitlines()[-1] == "exit status: 1"
 
     @pytest.mark.full
-    def test_fails_when_what_it_shows_did_not_happen(self, clean_env: dict[str, str], elsewhere: Path) -> None:
+    def test_quickstart_fails_where_a_child_has_another_status(
+        self, clean_env: dict[str, str], elsewhere: Path
+    ) -> None:
         """Its status is 1 if a child has an unexpected status, for example 4 under an autoreloader."""
         ran = run([str(EXAMPLES / "quickstart.py")], env=clean_env | {"RUN_MAIN": "true"}, cwd=elsewhere)
         assert ran.status == 1
@@ -85,14 +87,18 @@ class TestGate:
         return {"root": repository, "elsewhere": elsewhere, "own folder": (repository / GATE).parent}[request.param]
 
     @pytest.mark.parametrize("option", ["-B", *(pytest.param(each, marks=pytest.mark.full) for each in ("-P", "-I"))])
-    def test_passes(self, clean_env: dict[str, str], repository: Path, cwd: Path, option: str) -> None:
+    def test_gate_passes_with_good_keys(
+        self, clean_env: dict[str, str], repository: Path, cwd: Path, option: str
+    ) -> None:
         """It passes with good keys, whether or not Python puts the script's directory on the path."""
         keys = good_keys()
         command = [option, str(repository / GATE), ENV_ONLY]
         ran = run(command, env=clean_env | keys, cwd=cwd, keys=list(keys.values()))
         assert (ran.status, ran.err, ran.out.splitlines()[-1]) == (0, "", PASSED)
 
-    def test_fails(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+    def test_gate_fails_for_a_key_on_the_services_list(
+        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
+    ) -> None:
         """It checks the service's model and list, and fails with status 1 and without the success line."""
         keys = good_keys()
         revoke(repository, keys[V2])
@@ -105,14 +111,16 @@ class TestGate:
         ]
         assert "model: service_secrets:ServiceSecrets (pyproject.toml)" in ran.out.splitlines()
 
-    def test_requires_the_list(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+    def test_gate_fails_without_the_services_list(
+        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
+    ) -> None:
         """It fails without the service's revocation list, even if another directory has one."""
         (elsewhere / "config").mkdir()
         (repository / "config" / "revoked.fingerprints").rename(elsewhere / "config" / "revoked.fingerprints")
         ran = run([str(repository / GATE), ENV_ONLY], env=clean_env | good_keys(), cwd=elsewhere)
         assert (ran.status, [line.split()[1] for line in ran.alerts]) == (1, ["revocation-list:"])
 
-    def test_passes_arguments_on(self, clean_env: dict[str, str], repository: Path) -> None:
+    def test_gate_passes_its_arguments_on(self, clean_env: dict[str, str], repository: Path) -> None:
         """It accepts the arguments of `check`. A wrong one has status 2."""
         ran = run([str(GATE), "--no-such-option"], env=clean_env | good_keys(), cwd=repository)
         assert (ran.status, ran.out) == (2, "")
@@ -131,21 +139,25 @@ class TestTemplates:
         assert leaks(ran.out, list((keys or {}).values())) == []
         return ran.status, findings
 
-    def test_untouched_copies(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+    def test_unchanged_template_is_a_placeholder(
+        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
+    ) -> None:
         """An unchanged copy is the finding `placeholder`."""
         copy_templates(repository)
         status, findings = self.findings(clean_env, repository, elsewhere)
         alerts = [each for each in findings if each[1] == "alert"]
         assert (status, alerts) == (1, [("placeholder", "alert", name) for name in FILES.values()])
 
-    def test_filled_copies(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+    def test_filled_template_passes_with_a_warning(
+        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
+    ) -> None:
         """A copy whose placeholder line is replaced with a key passes, with a warning about the fallback file."""
         keys = good_keys()
         copy_templates(repository, keys)
         warnings = [("file-fallback", "warning", name) for name in FILES.values()]
         assert self.findings(clean_env, repository, elsewhere, keys) == (0, warnings)
 
-    def test_files_are_off(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+    def test_model_turns_fallback_files_off(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
         """The model turns fallback files off."""
         copy_templates(repository, good_keys())
         status, findings = self.findings(clean_env | dict.fromkeys(FILES_ON, ""), repository, elsewhere)
@@ -155,7 +167,7 @@ class TestTemplates:
 class TestOwnTests:
     """The tests of the example service."""
 
-    def test_they_pass_without_a_key(self, clean_env: dict[str, str], repository: Path) -> None:
+    def test_own_tests_pass_without_a_key(self, clean_env: dict[str, str], repository: Path) -> None:
         """`python -m pytest` passes with the plugin, without a key in the environment or a file."""
         ran = run(["-m", "pytest", "-q", "-W", "error"], env=clean_env, cwd=repository)
         assert (ran.status, ran.out.splitlines()[-1].split(" in ")[0]) == (0, "16 passed")
@@ -191,7 +203,7 @@ class TestGitignore:
         "tests/test_service.py",
     )
 
-    def test_live_keys_stay_out(self, repository: Path) -> None:
+    def test_git_ignores_only_live_keys_and_files_of_commands(self, repository: Path) -> None:
         """Git ignores only live key files, their editor and backup copies, and the files that commands write."""
         paths = self.LIVE + self.LEFT + self.VERSIONED
         ignored = git(made(repository), "--no-literal-pathspecs", "check-ignore", *paths)

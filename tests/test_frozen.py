@@ -33,20 +33,20 @@ def test_positional_and_keyword_values() -> None:
     assert (Point(1).x, Point(1).y, [*Point(3, 4)], Empty()) == (1, 2, [3, 4], ())
 
 
-def test_its_signature() -> None:
+def test_signature_has_the_fields_and_their_defaults() -> None:
     """The signature has the fields and their defaults. Type checkers know that fields are frozen."""
     assert (str(signature(Point)), str(signature(Named))) == ("(x, y=2)", "(*, x)")
     declared = vars(Frozen)["__dataclass_transform__"]
     assert (declared | declared["kwargs"])["frozen_default"] is True  # in `kwargs` before Python 3.12
 
 
-def test_its_text() -> None:
+def test_repr_has_every_field() -> None:
     """The repr has every field."""
     assert repr(Point(1)) == "Point(x=1, y=2)"
 
 
 @pytest.mark.parametrize("record", [Point(1, 3), Named(x=1)], ids=repr)
-def test_a_copy(record: Frozen) -> None:
+def test_copy_is_equal_and_has_the_same_type(record: Frozen) -> None:
     """A copy is equal, and has the same type."""
     for again in (copy.copy(record), copy.deepcopy(record), record._replace()):
         assert (again, type(again)) == (record, type(record))
@@ -71,7 +71,9 @@ def test_nothing_is_changed_or_attached(name: str) -> None:
         (Empty, (1,), {}, "Empty: its fields are "),
     ],
 )
-def test_wrong_arguments(record: type[Frozen], values: tuple[int, ...], named: dict[str, int], why: str) -> None:
+def test_error_names_fields_and_shows_no_value(
+    record: type[Frozen], values: tuple[int, ...], named: dict[str, int], why: str
+) -> None:
     """The error names the fields, and never shows a value."""
     with pytest.raises(TypeError) as raised:
         record(*values, **named)

@@ -31,7 +31,7 @@ PAGES = {
 @pytest.mark.parametrize(
     "name", [pytest.param(each, marks=pytest.mark.full if each in SLOW else ()) for each in sorted(PAGES)]
 )
-def test_the_page(name: str, tmp_path: Path) -> None:
+def test_page_works_as_it_says(name: str, tmp_path: Path) -> None:
     """Every block does what the page says, and every command in a line has valid arguments."""
     assert faults(name, (ROOT / name).read_text(encoding="utf-8"), tmp_path) == []
 
@@ -91,13 +91,13 @@ BAD = {
 }
 
 
-def test_a_good_page(tmp_path: Path) -> None:
+def test_blocks_of_a_page_share_a_workspace(tmp_path: Path) -> None:
     """Blocks run in order in one workspace, and each shell block continues where the one before ended."""
     assert faults("tests/test_pages.py", "".join(GOOD), tmp_path) == []
 
 
 @pytest.mark.parametrize("why", BAD)
-def test_a_bad_page(why: str, tmp_path: Path) -> None:
+def test_each_fault_of_a_page_is_reported(why: str, tmp_path: Path) -> None:
     """Each fault of a page is reported, without showing a key."""
     text, fault = BAD[why]
     (found,) = faults("tests/test_pages.py", text, tmp_path)
@@ -114,7 +114,7 @@ def test_a_bad_page(why: str, tmp_path: Path) -> None:
         ("on 2027-01-31T00:00:00Z\nsgfp1:…\n", False),
     ],
 )
-def test_output(shown: str, expected: bool) -> None:  # noqa: FBT001
+def test_dates_and_fingerprints_of_output_may_differ(shown: str, expected: bool) -> None:  # noqa: FBT001
     """Dates and fingerprints may differ, and a line `...` stands for any lines."""
     assert is_output(shown, "at 2026-11-24T22:30:59Z\nsgfp1:89abcdef\n") == expected
 
@@ -132,6 +132,6 @@ def test_output(shown: str, expected: bool) -> None:  # noqa: FBT001
         pytest.param("uvicorn --workers 2 --port 1 app.main:app", marks=pytest.mark.full),
     ],
 )
-def test_stand_ins(script: str, tmp_path: Path) -> None:
+def test_stand_ins_keep_keys_and_serve(script: str, tmp_path: Path) -> None:
     """The secret manager keeps keys, servers serve, and the programs of the deployment succeed."""
     assert Workspace(tmp_path).run(parsed(block("sh", script)).blocks[0])[0] == 0

@@ -112,11 +112,11 @@ OVERRIDING = CANNOT_BE_MADE | REPLACES_A_VALUE | IN_VAIN
 class TestOverriding:
     """The guard judges the values that it reads, before it makes a model of the host."""
 
-    def test_bad_keys(self, tmp_path: Path, name: str) -> None:
+    def test_bad_keys_are_refused_whatever_a_model_overrides(self, tmp_path: Path, name: str) -> None:
         """Bad keys are refused, whatever a model overrides."""
         assert_refused(run_copy(f"{MODEL}{OVERRIDING[name]}\nguard(Ours)\n{SERVED}", BAD, tmp_path))
 
-    def test_good_keys(self, tmp_path: Path, name: str) -> None:
+    def test_values_of_a_model_are_those_that_were_checked(self, tmp_path: Path, name: str) -> None:
         """With good keys, the values of a model are those that were checked. Any other value is an `internal` alert."""
         ran = run_copy(f"{MODEL}{OVERRIDING[name]}\nguard(Ours)\n{SERVED}", GOOD, tmp_path)
         if name in IN_VAIN:

@@ -55,7 +55,7 @@ class TestDescriptors:
         assert_alert_lines(bad.out)
 
     @pytest.mark.parametrize("keys", ["good", "bad"])
-    def test_keys_in_files(self, tmp_path: Path, limit: int, keys: str) -> None:
+    def test_file_without_a_descriptor_is_unsafe(self, tmp_path: Path, limit: int, keys: str) -> None:
         """Without a descriptor, a file that is needed is unsafe, and an unreadable revocation list may exist."""
         config_files(tmp_path, SETS[keys])
         ran = run_forked(f"{DESCRIPTORS.format(limit)}{START}", {}, tmp_path)
@@ -86,13 +86,13 @@ class TestMemory:
     """Memory is scarce."""
 
     @pytest.mark.parametrize("freed", [0, 16, 1024, *(pytest.param(each, marks=full) for each in (1, 4, 64, 256))])
-    def test_it_runs_out(self, tmp_path: Path, freed: int) -> None:
+    def test_bad_key_starts_nothing_without_memory(self, tmp_path: Path, freed: int) -> None:
         """With hardly any memory, a bad key does not start a service: the guard refuses, or the process crashes."""
         ran = run_forked(f"{GUARD}{MEMORY.format(extra=1 << 20, freed=freed)}guard()\n{SERVED}", BAD, tmp_path)
         assert (ran.status == 0, "served" in ran.out) == (False, False)
 
     @pytest.mark.parametrize("keys", ["good", "bad"])
-    def test_it_is_enough(self, tmp_path: Path, keys: str) -> None:
+    def test_limit_with_enough_memory_changes_nothing(self, tmp_path: Path, keys: str) -> None:
         """A limit with enough memory changes nothing."""
         script = f"{GUARD}{MEMORY.format(extra=1 << 26, freed='len(hog)')}guard()\n{SERVED}"
         ran = run_forked(script, SETS[keys], tmp_path)
@@ -252,7 +252,7 @@ class TestStack:
         ran = run_forked(f"{GUARD}{STACK}{DEEP.format(step)}", SETS[keys], tmp_path)
         assert ran.out.splitlines()[-1] == str(statuses)
 
-    def test_in_a_thread(self, tmp_path: Path) -> None:
+    def test_thread_near_the_limit_ends_the_process(self, tmp_path: Path) -> None:
         """In a thread near the limit, where a SystemExit is swallowed, the process still ends at once."""
         ran = run_forked(f"{GUARD}{STACK}{THREAD}", BAD, tmp_path)
         assert (ran.status, "served" in ran.out) == (3, False)
@@ -298,7 +298,7 @@ print("failed" if failure else "went on")
 """
 
 
-def test_a_subinterpreter(tmp_path: Path) -> None:
+def test_nothing_runs_after_a_refusal_in_a_subinterpreter(tmp_path: Path) -> None:
     """In a subinterpreter, nothing runs after the guard, or the library cannot be imported. The rest is the host's."""
     ran = run_forked(SUBINTERPRETER, BAD, tmp_path)
     assert (ran.out.splitlines()[-1], "served" in ran.out) == ("failed", False)

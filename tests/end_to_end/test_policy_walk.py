@@ -168,7 +168,7 @@ def recorded(ran: Ran) -> list[tuple[str, str]]:
 class TestPolicy:
     """Each section of the policy, by the output of its commands."""
 
-    def test_1_generation(self, walk: Walk) -> None:
+    def test_1_generated_keys_are_made_by_the_approved_generator(self, walk: Walk) -> None:
         """Each key is made by its approved generator, without an end of line. Where output is kept, none is printed."""
         assert [len(key) for key in walk.keys] == [43, 128, 43]
         made = [walk[f"generate {number}"] for number in range(3)]
@@ -194,7 +194,7 @@ class TestPolicy:
         (alert,) = walk["scan by fingerprint"].alerts
         assert alert.startswith("ALERT: secret.key (prod): known-key: NOTES.md:3:12: ")
 
-    def test_3_rotation(self, walk: Walk) -> None:
+    def test_3_rotation_is_planned_and_recorded(self, walk: Walk) -> None:
         """A rotation is planned, then recorded with four steps: two from the log of the service, two attested."""
         assert [walk[step].status for step in ("plan", "record", "complete", "status")] == [0, 0, 0, 0]
         for step, what in (("record", "incomplete rotation"), ("complete", "rotation")):
@@ -206,7 +206,7 @@ class TestPolicy:
         assert walk.lines("complete")[1].endswith("gate verified, startup verified, functions attested, log verified")
         assert f"  fingerprint  {walk.old}" in walk.lines("status")
 
-    def test_4_revocation(self, walk: Walk) -> None:
+    def test_4_nothing_starts_on_a_revoked_key(self, walk: Walk) -> None:
         """Nothing starts on a revoked key, by any command, and the replacement is recorded."""
         assert (walk["revoke"].status, walk.lines("revoke")[0].split()[:2]) == (0, ["Revoked:", walk.old])
         for step, status in (("refused start", 3), ("refused exec", 3), ("refused gate", 1)):
@@ -217,7 +217,7 @@ class TestPolicy:
         assert f", fingerprint {walk.new}, " in walk.lines("record the new")[0]
         assert walk.lines("revoke again")[0].startswith(f"Already revoked: {walk.old} ")
 
-    def test_5_incident_response(self, walk: Walk) -> None:
+    def test_5_incident_report_has_the_five_steps(self, walk: Walk) -> None:
         """The report has the policy's five steps, and a timeline of the records."""
         assert (walk["incident"].status, walk["incident"].err) == (0, "")
         steps = ["1. Detect", "2. Contain", "3. Rotate/Revoke", "4. Recover", "5. Post-incident"]
@@ -232,7 +232,7 @@ class TestPolicy:
             ["rotated", "secret.key", "prod", walk.new],
         ]
 
-    def test_6_startup(self, walk: Walk) -> None:
+    def test_6_service_fails_closed_on_a_bad_key(self, walk: Walk) -> None:
         """A service starts on good keys, logs their fingerprints, and fails closed on a bad key."""
         for step, key in (("start", walk.old), ("start again", walk.new)):
             event, last = walk.lines(step)
@@ -241,12 +241,12 @@ class TestPolicy:
             assert [each["fingerprint"] for each in json.loads(event)["secrets"]] == [key, walk.v2]
         assert walk["refused start"].status == 3
 
-    def test_7_gate(self, walk: Walk) -> None:
+    def test_7_gate_fails_without_keys(self, walk: Walk) -> None:
         """The quickstart fails without keys. With keys, its last line is the documented one."""
         assert (walk["gate without keys"].status, len(walk["gate without keys"].alerts)) == (1, 2)
         assert (walk["gate"].status, walk["gate"].err, walk.lines("gate")[-1]) == (0, "", PASSED)
 
-    def test_the_operations_log(self, walk: Walk) -> None:
+    def test_log_has_every_printed_record(self, walk: Walk) -> None:
         """The log verifies, and has every record that a command printed."""
         steps = ("record", "complete", "revoke", "record the new")
         assert [number for step in steps for number, _ in recorded(walk[step])] == [*"123456"]
@@ -339,7 +339,7 @@ def overlap(tmp_path_factory: pytest.TempPathFactory) -> Overlap:
 class TestOverlap:
     """A rotation with an overlap, by the output of its commands."""
 
-    def test_stages(self, overlap: Overlap) -> None:
+    def test_plan_knows_the_stage_from_the_keys(self, overlap: Overlap) -> None:
         """The plan knows the stage, from the keys that are set."""
         walk = overlap.walk
         stages = [walk[step].document["stage"] for step in ("plan next", "plan promote", "plan retire")]
@@ -347,14 +347,14 @@ class TestOverlap:
         steps = [walk[step].document["steps"] for step in ("plan next", "plan promote", "plan retire")]
         assert [len(each) for each in steps] == [14, 12, 8]
 
-    def test_promotion(self, overlap: Overlap) -> None:
+    def test_promotion_lists_the_old_key_from_its_deadline_on(self, overlap: Overlap) -> None:
         """The record has both keys, and the list revokes the old one from its deadline on."""
         walk, entry = overlap.walk, f"{overlap.old}@{overlap.until}"
         assert [walk[step].status for step in ("record", "check next", "record promotion")] == [0, 0, 0]
         assert f"  replaced: {overlap.old}, which verifies until {overlap.until}" in walk.lines("record promotion")
         assert (walk.root / "config" / "revoked.fingerprints").read_text(encoding="utf-8").splitlines()[-1] == entry
 
-    def test_rollback(self, overlap: Overlap) -> None:
+    def test_rollback_starts_only_before_the_deadline(self, overlap: Overlap) -> None:
         """Before the deadline a rollback starts, with a note. After it, nothing starts on the old key."""
         walk = overlap.walk
         assert [walk[step].status for step in ("rollback", "start after rollback")] == [0, 0]
@@ -364,7 +364,7 @@ class TestOverlap:
         for step in ("late rollback", "refused start"):
             assert [line.split()[:3] for line in walk[step].alerts] == [["ALERT:", "secret.key:", "revoked:"]]
 
-    def test_retire(self, overlap: Overlap) -> None:
+    def test_previous_key_is_due_after_the_deadline(self, overlap: Overlap) -> None:
         """After the deadline the new key starts. The previous key is due for its removal."""
         walk = overlap.walk
         assert [walk[step].status for step in ("start after the deadline", "check past", "status past")] == [0, 1, 1]
@@ -382,7 +382,7 @@ PAGES = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("rotati
 class TestPages:
     """The pages for operators describe what the program does."""
 
-    def test_what_it_says(self) -> None:
+    def test_documented_messages_are_those_of_the_program(self) -> None:
         """The messages in the tables are messages of the program."""
         texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py"))]
         said = re.sub(r'"\n\s*f?"', "", "\n".join(texts)) + os.strerror(errno.ENOSPC)
@@ -396,6 +396,6 @@ class TestPages:
         assert len(tables) == 2
         assert [text for text in looked_up if text not in said] == []
 
-    def test_the_empty_list(self) -> None:
+    def test_list_of_the_example_begins_like_a_new_one(self) -> None:
         """The list of the example service begins like a list that `revoke` makes."""
         assert (REPOSITORY / "config" / "revoked.fingerprints").read_text(encoding="utf-8") == HEADER

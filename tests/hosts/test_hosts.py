@@ -77,7 +77,9 @@ class TestHosts:
         assert (seen.boots > host.workers) is (host.end is End.STARTS_AGAIN), output
         assert not seen.port_open or seen.end is not End.ENDS, output
 
-    def test_refused_behind_exec(self, tmp_path: Path, host: Host, versions: dict[str, str]) -> None:
+    def test_refused_service_does_not_boot_behind_exec(
+        self, tmp_path: Path, host: Host, versions: dict[str, str]
+    ) -> None:
         """Behind `exec` a service does not even boot, nothing starts it again, and the status is 3."""
         seen, output = refused(host, tmp_path, gate=True)
         keep(host, table.Run.EXEC, seen, versions)
@@ -87,7 +89,9 @@ class TestHosts:
         assert (seen.boots, seen.refusals) == (0, 1), output
         assert (seen.end, seen.status) == ((End.GOES_ON, None) if host.gate_inside else (End.ENDS, 3)), output
 
-    def test_started(self, tmp_path: Path, host: Host, versions: dict[str, str]) -> None:
+    def test_service_with_good_keys_serves_without_a_finding(
+        self, tmp_path: Path, host: Host, versions: dict[str, str]
+    ) -> None:
         """With good keys, behind `exec` and with the guard, the service serves or works, and no finding is written."""
         seen, output = started(host, tmp_path)
         keep(host, table.Run.GOOD, seen, versions)

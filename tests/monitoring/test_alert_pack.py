@@ -57,7 +57,7 @@ def test_each_file_is_valid(command: tuple[str, ...]) -> None:
     assert status == 0, output
 
 
-def test_the_rules() -> None:
+def test_rules_pass_their_cases() -> None:
     """The cases of both files pass."""
     status, output = tool("promtool", "test", "rules", *CASES)
     assert status == 0, output
@@ -116,7 +116,7 @@ def test_each_rule_has_both_cases_and_a_section(name: str) -> None:
         (f"No {OWNER}", "operators"),
     ],
 )
-def test_the_route(owner: str, receiver: str) -> None:
+def test_alert_goes_to_its_owner(owner: str, receiver: str) -> None:
     """An alert goes to its owner, also where it has several, and otherwise to the operators."""
     command = ("amtool", "config", "routes", "test", "--config.file=alertmanager.yml", f'owner="{owner}"')
     status, output = tool(*command)

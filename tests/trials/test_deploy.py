@@ -245,7 +245,7 @@ class TestEveryFile:
         assert settings == ["true"]
 
     @pytest.mark.parametrize("name", [*FILES, "deployment.md"])
-    def test_holds_no_key(self, name: str, tmp_path: Path) -> None:
+    def test_no_word_of_a_file_is_a_valid_key(self, name: str, tmp_path: Path) -> None:
         """No word of a file or of the page is a valid key."""
         text = DOCS if name == "deployment.md" else text_of(name)
         words = set(re.findall(r"[A-Za-z0-9_-]+", text))
@@ -254,7 +254,7 @@ class TestEveryFile:
         assert {secret.state for report in reports for secret in report.secrets} == {"invalid-format"}
 
     @starts
-    def test_command(self, name: str) -> None:
+    def test_command_is_the_gate_with_its_source(self, name: str) -> None:
         """Keys and markers come from outside. The command is the gate, with its source, and the server."""
         start = STARTS[name]
         assert (start.handed_on, set(start.settings)) == (HANDED_ON, {PROTECTED})
@@ -310,7 +310,9 @@ class TestCheckers:
             ("Dockerfile", "USER 10001", "USER root"),
         ],
     )
-    def test_checkers(self, name: str, right: str, wrong: str, tmp_path: Path) -> None:
+    def test_checkers_accept_the_file_and_find_a_mistake(
+        self, name: str, right: str, wrong: str, tmp_path: Path
+    ) -> None:
         """The schema and the linters of its format accept each file, and find a planted mistake."""
         copy = tmp_path / Path(name).name
         assert right in text_of(name)
@@ -318,13 +320,13 @@ class TestCheckers:
         complaints = [ran.out + ran.err for ran in checked(name, copy) if ran.status]
         assert bool(complaints) is bool(wrong), complaints
 
-    def test_actionlint(self) -> None:
+    def test_actionlint_accepts_the_workflow(self) -> None:
         """The workflow passes actionlint, if it is installed."""
         command = [program("actionlint"), str(DEPLOY / WORKFLOW)]
         ran = run(command, env=clean_environment(), cwd=DEPLOY, python=False)
         assert (ran.status, ran.out + ran.err) == (0, "")
 
-    def test_compose_itself(self, tmp_path: Path) -> None:
+    def test_docker_compose_accepts_the_file(self, tmp_path: Path) -> None:
         """Docker-compose accepts the file, if it is installed."""
         command = [program("docker-compose"), "--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
         keys = good_keys()
@@ -342,21 +344,21 @@ class TestSystemd:
         command = [program("systemd-analyze"), *arguments, str(unit)]
         return run(command, env=clean_environment(), cwd=cwd, python=False)
 
-    def test_verify(self, tmp_path: Path) -> None:
+    def test_systemd_accepts_the_unit(self, tmp_path: Path) -> None:
         """Systemd accepts the unit, and reports a misspelled setting."""
         right = self.analyze("verify", text=text_of(UNIT), cwd=tmp_path)
         assert (right.status, right.out + right.err) == (0, "")
         wrong = text_of(UNIT).replace("RestartPreventExitStatus", "RestartPreventStatus")
         assert "RestartPreventStatus" in self.analyze("verify", text=wrong, cwd=tmp_path).err
 
-    def test_security(self, tmp_path: Path) -> None:
+    def test_exposure_of_the_unit_is_low(self, tmp_path: Path) -> None:
         """The exposure of the unit is 2.0 of 10 or less."""
         ran = self.analyze(
             "security", "--offline=true", "--threshold=20", "--no-pager", text=text_of(UNIT), cwd=tmp_path
         )
         assert ran.status == 0, ran.out
 
-    def test_lines(self) -> None:
+    def test_unit_is_not_restarted_after_a_refusal(self) -> None:
         """Systemd does not restart the service after a refusal, and writes no core dump."""
         lines = {"Restart=on-failure", "RestartPreventExitStatus=3", "LimitCORE=0"}
         assert lines <= set(text_of(UNIT).splitlines())
@@ -435,7 +437,7 @@ class TestStarts:
         return STARTS[name].env(keys)
 
     @starts
-    def test_refused(self, name: str, place: Path) -> None:
+    def test_bad_key_and_missing_list_are_refused(self, name: str, place: Path) -> None:
         """A bad key and a missing list are one ALERT each, with status 3, and no server starts."""
         keys = good_keys()
         (place / "config" / "revoked.fingerprints").unlink()
@@ -447,7 +449,7 @@ class TestStarts:
         assert "uvicorn" not in (ran.out + ran.err).lower()
 
     @pytest.mark.parametrize("name", [*sorted(IMAGES), UNIT])
-    def test_serves(self, name: str, place: Path) -> None:
+    def test_good_keys_start_the_service(self, name: str, place: Path) -> None:
         """With good keys the service answers the file's probe, and shows no key.
 
         The health check of compose succeeds while the service runs, and fails afterwards.
@@ -466,7 +468,7 @@ class TestStarts:
             assert run(probe, env=env, cwd=place, python=False).status == 1
         assert leaks("".join(written), list(keys.values())) == []
 
-    def test_kubernetes_core_dumps(self, service: Path) -> None:
+    def test_command_of_the_pod_writes_no_core_dump(self, service: Path) -> None:
         """The pod's command cannot write a core dump."""
         start = STARTS[MANIFEST]
         allowed = ["sh", "-c", 'ulimit -S -c "$(ulimit -H -c)" && exec "$@"', "sh"]
@@ -477,7 +479,7 @@ class TestStarts:
         assert (ran.status, ran.out) == (0, "0\n")
 
 
-def test_kubernetes() -> None:
+def test_probes_and_gate_of_kubernetes_use_the_service() -> None:
     """Both probes use HTTP with the service's path and port. The gate reads the one volume of keys and markers."""
     deployment, other = documents(MANIFEST)
     pod = deployment["spec"]["template"]["spec"]
@@ -522,7 +524,7 @@ class TestImage:
             "srv/robodj/service_secrets.py",
         ]
 
-    def test_installs_the_requirements(self, service: Path, tmp_path: Path) -> None:
+    def test_first_stage_installs_the_requirements_alone(self, service: Path, tmp_path: Path) -> None:
         """The first stage makes an environment from the requirements alone. Here, pip finds them installed."""
         stages = instructions()
         (_, _), (copy, copied), (_, installation) = stages[: [name for name, _ in stages].index("FROM", 1)]
@@ -637,7 +639,7 @@ class TestSupervisord:
         command = ["sh", "-euc", BLOCKS["supervisord"].replace("/etc/supervisord.conf", str(conf))]
         return running(command, clean_environment() | {"PATH": with_programs()}, conf.parent)
 
-    def test_refused_once(self, conf: Path) -> None:
+    def test_refused_service_is_not_restarted(self, conf: Path) -> None:
         """A refused service is not restarted: its ALERT line is written once, and its state is EXITED."""
         keys = good_keys()
         STARTS[SUPERVISORD].deliver(bad_keys(keys), conf.parent / "secrets")
@@ -653,7 +655,7 @@ class TestSupervisord:
         assert (text.count("spawned: "), text.count("ALERT: secret.key: format: ")) == (1, 1)
         assert leaks(text, list(keys.values())) == []
 
-    def test_status_75(self, conf: Path) -> None:
+    def test_service_is_started_again_after_status_75(self, conf: Path) -> None:
         """After status 75, the service is started again."""
         text = conf.read_text(encoding="utf-8")
         conf.write_text(re.sub("^command=.*", "command=sh -c 'exit 75'", text, flags=re.MULTILINE), encoding="utf-8")
@@ -661,7 +663,7 @@ class TestSupervisord:
             written = "".join(until(lines, "spawned: ") + until(lines, "spawned: "))
         assert "exited: robodj (exit status 75; not expected)" in written
 
-    def test_serves(self, conf: Path, port: int) -> None:
+    def test_good_keys_start_the_service(self, conf: Path, port: int) -> None:
         """With good keys, the page's command starts the service, which stops with supervisord."""
         keys = good_keys()
         STARTS[SUPERVISORD].deliver(keys, conf.parent / "secrets")
@@ -709,7 +711,14 @@ class TestGitHubActions:
         ],
         ids=["good", "not set", "no list", "warning"],
     )
-    def test_gate(self, service: Path, environ: dict[str, str], has_list: bool, status: int, line: str) -> None:  # noqa: FBT001
+    def test_gate_of_the_workflow_stops_a_release(
+        self,
+        service: Path,
+        environ: dict[str, str],
+        has_list: bool,  # noqa: FBT001
+        status: int,
+        line: str,
+    ) -> None:
         """The gate checks the service's model. An unset secret, a missing list or a warning stops a release."""
         if not has_list:
             (service / "config" / "revoked.fingerprints").unlink()
@@ -768,14 +777,14 @@ class TestPage:
         after = [run(command, env=clean_environment() | keys, cwd=clone) for command in (start, gate)]
         assert [(ran.status, ran.alerts) for ran in after] == [(0, []), (0, [])]
 
-    def test_compose(self, fakes: Path) -> None:
+    def test_docker_gets_no_key(self, fakes: Path) -> None:
         """Docker gets no key, as an argument or in its environment."""
         install(fakes, "docker", '#!/bin/sh\necho "$*"\nenv\n')
         lines = self.run(fakes, BLOCKS["compose"]).out.splitlines()
         assert lines[0] == "compose up --build --detach"
         assert [line for line in lines if line.startswith("ROBODJ_")] == []
 
-    def test_key_files(self, fakes: Path, keys: dict[str, str]) -> None:
+    def test_each_variable_has_a_key_file(self, fakes: Path, keys: dict[str, str]) -> None:
         """Each variable that the deployment files read has a file, in a directory of root. The gate accepts them."""
         until = marker(timedelta(days=20), now=datetime.now(UTC))
         text = BLOCKS["key files"].replace(KEY_FILES, str(fakes / "run"))
@@ -798,11 +807,11 @@ class TestPage:
         assert leaks((fakes / "arguments").read_text(encoding="utf-8"), keys) == []
         return (fakes / "read").read_text(encoding="utf-8")
 
-    def test_kubernetes_secret(self, fakes: Path, keys: dict[str, str]) -> None:
+    def test_kubectl_gets_no_key_as_an_argument(self, fakes: Path, keys: dict[str, str]) -> None:
         """Kubectl reads a line for each key, and gets no key as an argument."""
         sent = self.send(fakes, "kubectl", BLOCKS["kubernetes"], list(keys.values()))
         assert sent == "".join(f"{name}={key}\n" for name, key in keys.items())
 
-    def test_github_secrets(self, fakes: Path, keys: dict[str, str]) -> None:
+    def test_gh_gets_no_key_as_an_argument(self, fakes: Path, keys: dict[str, str]) -> None:
         """Gh reads each key unchanged, and gets no key as an argument."""
         assert self.send(fakes, "gh", BLOCKS["github"], list(keys.values())) == "".join(keys.values())

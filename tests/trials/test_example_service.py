@@ -117,7 +117,7 @@ def token(key: str) -> bytes:
 class TestService:
     """`uvicorn app.main:app`."""
 
-    def test_says_which_keys_it_runs_on(self, clean_env: dict[str, str], repository: Path) -> None:
+    def test_event_and_metrics_name_its_keys(self, clean_env: dict[str, str], repository: Path) -> None:
         """Its start is in the events file. Its metrics are on a port of their own, not on that of the service."""
         keys, events, port = good_keys(), repository.parent / "events.jsonl", free_port()
         env = clean_env | keys | {"ROBODJ_SECRET_EVENTS": str(events), "METRICS_PORT": str(port)}
@@ -133,7 +133,7 @@ class TestService:
         assert {*re.findall("sgfp1:[0-9a-f]+", metrics)} == fingerprints
         assert leaks(metrics + line.decode(), [*keys.values()]) == []
 
-    def test_serves_with_good_keys(self, clean_env: dict[str, str], repository: Path) -> None:
+    def test_service_with_good_keys_is_ready_and_shows_none(self, clean_env: dict[str, str], repository: Path) -> None:
         """The service is ready. `/status` shows no key, and is 401 without the token."""
         keys = good_keys()
         good = token(keys[V1])
@@ -165,7 +165,7 @@ class TestService:
         assert leaks(status.body + written, list(keys.values())) == []
 
     @pytest.mark.full
-    def test_a_rotation(self, clean_env: dict[str, str], repository: Path) -> None:
+    def test_token_from_before_a_promotion_is_accepted(self, clean_env: dict[str, str], repository: Path) -> None:
         """Tokens from before a promotion are accepted after it, and the page shows the keys. An operator logs in."""
         keys, new = good_keys(), good_keys()[V1]
         old, until = keys[V1], datetime.now(UTC).replace(microsecond=0) + timedelta(days=14)
@@ -187,7 +187,9 @@ class TestService:
         assert datetime.fromisoformat(page["previous_until"]) == until
 
     @pytest.mark.full
-    def test_is_ready_as_it_started(self, clean_env: dict[str, str], repository: Path, elsewhere: Path) -> None:
+    def test_service_stays_ready_when_its_secrets_become_bad(
+        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
+    ) -> None:
         """If the secrets become bad after the start, the status reports it, and the service stays ready."""
         keys = good_keys()
         copy_templates(repository, keys)
@@ -203,7 +205,9 @@ class TestService:
         assert leaks(written, list(keys.values())) == []
 
     @pytest.mark.parametrize("bad", ["format", pytest.param("revoked", marks=pytest.mark.full)])
-    def test_refused_start(self, clean_env: dict[str, str], repository: Path, elsewhere: Path, bad: str) -> None:
+    def test_refused_service_never_opens_its_port(
+        self, clean_env: dict[str, str], repository: Path, elsewhere: Path, bad: str
+    ) -> None:
         """With a bad key, or one on the service's list, it ends with status 3 and never opens its port."""
         keys = good_keys()
         if bad == "revoked":

@@ -161,7 +161,7 @@ GENERATORS = [
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_expected_false_alarms(rule: str) -> None:
+def test_documented_false_alarms_are_the_computed_ones(rule: str) -> None:
     """The documented number of false alarms of each rule is the computed one, or an upper limit of it."""
     (documented,) = (row[1].replace("|", "").split() for row in DOCUMENTED if row[0] == rule)
     for number, generator in enumerate(GENERATORS):
@@ -172,7 +172,7 @@ def test_the_expected_false_alarms(rule: str) -> None:
 
 
 @pytest.mark.parametrize("function", ["token_urlsafe", "token_hex"])
-def test_of_every_size(function: Literal["token_urlsafe", "token_hex"]) -> None:
+def test_fewer_than_one_key_in_four_million_is_refused(function: Literal["token_urlsafe", "token_hex"]) -> None:
     """At every size, all rules together refuse fewer than one key in four million."""
     runs = expected("runs", Generator(function, 16))
     for size in range(16, 65):

@@ -87,7 +87,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return run(tmp_path_factory.mktemp("idle"), [])
 
 
-def test_a_million_events(tmp_path: Path, idle: Measured) -> None:
+def test_million_events_are_read_in_bounded_memory(tmp_path: Path, idle: Measured) -> None:
     """A million events of a thousand instances are read in bounded memory."""
     many = b"".join(lines(range(INSTANCES)))
     ran = run(tmp_path, repeat(many, MILLION // INSTANCES))
@@ -96,7 +96,7 @@ def test_a_million_events(tmp_path: Path, idle: Measured) -> None:
     shown("events", MILLION, ran, idle)
 
 
-def test_a_million_instances(tmp_path: Path, idle: Measured) -> None:
+def test_million_unlisted_instances_are_read_in_bounded_memory(tmp_path: Path, idle: Measured) -> None:
     """A million events of instances that nobody listed are read in bounded memory, and no condition holds."""
     ran = run(tmp_path, lines(range(MILLION)))
     assert (ran.document["events"], ran.document["fleet"]["complete"]) == (MILLION, False)
@@ -104,14 +104,14 @@ def test_a_million_instances(tmp_path: Path, idle: Measured) -> None:
     shown("events of many instances", MILLION, ran, idle)
 
 
-def test_a_long_line(tmp_path: Path, idle: Measured) -> None:
+def test_long_line_is_one_invalid_event(tmp_path: Path, idle: Measured) -> None:
     """A line of 1 GiB is one invalid event, in bounded memory, and the line after it is read."""
     ran = run(tmp_path, [*repeat(b"secret_event" * 10_000, (1 << 30) // 120_000), b"\n", *lines([1])])
     assert (ran.document["events"], ran.document["invalid_events"]) == (1, 1)
     shown("MiB of a line", 1024, ran, idle)
 
 
-def test_lines_without_events(tmp_path: Path, idle: Measured) -> None:
+def test_lines_without_events_are_skipped(tmp_path: Path, idle: Measured) -> None:
     """Ten million lines of other programs are skipped."""
     other = b'{"log": "GET / HTTP/1.1 200", "stream": "stdout", "time": "2026-12-01T12:00:00Z"}\n' * 1000
     ran = run(tmp_path, [*repeat(other, 10 * MILLION // 1000), *lines([1])])

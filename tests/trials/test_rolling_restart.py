@@ -373,7 +373,7 @@ def assert_seamless(traffic: Traffic) -> None:
     assert {pair for pair, count in traffic.accepted.items() if count} == {*itertools.product((True, False), repeat=2)}
 
 
-def test_a_rolling_restart(tmp_path: Path) -> None:
+def test_rolling_restart_rejects_no_valid_token(tmp_path: Path) -> None:
     """A rotation rejects no valid token, signs with the current key only, and the deadline ends the old key."""
     traffic = rotated(FRAMEWORKS["Flask"], tmp_path, step=8)
     assert_seamless(traffic)
@@ -382,7 +382,7 @@ def test_a_rolling_restart(tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_each_framework(name: str, tmp_path: Path) -> None:
+def test_rolling_restart_of_each_framework_rejects_no_valid_token(name: str, tmp_path: Path) -> None:
     """The same holds for 2,000 requests with each framework."""
     traffic = rotated(FRAMEWORKS[name], tmp_path, step=160)
     assert_seamless(traffic)
@@ -392,6 +392,6 @@ def test_each_framework(name: str, tmp_path: Path) -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("leave_out", ["next", "previous"])
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_without_a_slot(name: str, leave_out: str, tmp_path: Path) -> None:
+def test_valid_tokens_are_rejected_without_a_slot(name: str, leave_out: str, tmp_path: Path) -> None:
     """Without the next key, or without the previous one, valid tokens are rejected."""
     assert {*rotated(FRAMEWORKS[name], tmp_path, step=40, leave_out=leave_out).faults} == {"rejected"}

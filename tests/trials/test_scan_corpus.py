@@ -75,7 +75,9 @@ def all_of_them(root: Path, keys: dict[str, str]) -> Iterable[Place]:
 
 @MODES
 @pytest.mark.parametrize("plant", [a_few, pytest.param(all_of_them, marks=FULL)])
-def test_planted_files(tmp_path: Path, mode: str, plant: Callable[[Path, dict[str, str]], Iterable[Place]]) -> None:
+def test_each_planted_key_is_found_once_at_its_place(
+    tmp_path: Path, mode: str, plant: Callable[[Path, dict[str, str]], Iterable[Place]]
+) -> None:
     """Each planted key is found once, with its file, line, column, offset and encodings.
 
     By its fingerprint, a key is not found among letters, where nothing shows where it begins or ends.
@@ -99,7 +101,7 @@ def test_planted_files(tmp_path: Path, mode: str, plant: Callable[[Path, dict[st
 @FULL
 @MODES
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_what_git_keeps(tmp_path: Path, mode: str) -> None:
+def test_each_key_that_git_keeps_is_found_with_its_commits(tmp_path: Path, mode: str) -> None:
     """Each key that git keeps is found once in its object, with its path and every commit that added it."""
     keys, root = new_keys(), tmp_path / "repository"
     kept = {each.object: each for each in plant_history(root, keys).values()}
@@ -131,7 +133,7 @@ def test_what_git_keeps(tmp_path: Path, mode: str) -> None:
 
 @MODES
 @pytest.mark.parametrize("least", [100, pytest.param(LEAST_FILES, marks=FULL)])
-def test_real_files(tmp_path: Path, mode: str, least: int) -> None:
+def test_nothing_is_found_in_real_files(tmp_path: Path, mode: str, least: int) -> None:
     """Nothing is found in the files of Python and its packages, which hold no key."""
     directories, count = real_directories(least)
     if count < least:
@@ -143,7 +145,7 @@ def test_real_files(tmp_path: Path, mode: str, least: int) -> None:
 
 @FULL
 @pytest.mark.parametrize("part", ["speed", "memory", "history"])
-def test_the_measurements(part: str) -> None:
+def test_each_measurement_has_a_row_of_the_scan(part: str) -> None:
     """Each part of `python tests/scanning`, which writes the tables of `docs/scan.md`, has a row of the scan."""
     program = [str(TESTS / "scanning"), "--smoke", "--part", part]
     ran = run(program, env=clean_environment(), cwd=TESTS)

@@ -180,13 +180,13 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Booted:
     return Booted(tmp_path_factory.mktemp("systemd"))
 
 
-def test_the_example(booted: Booted) -> None:
+def test_unit_starts_the_service_with_its_credentials(booted: Booted) -> None:
     """The unit of the example, unchanged, starts the service with the keys of the credentials."""
     assert booted.states["robodj"] == ("active", "0", "0")
     assert {name: booted.environment()[name] for name in booted.keys} == booted.keys
 
 
-def test_its_event(booted: Booted) -> None:
+def test_event_of_the_start_names_the_unit_and_the_host(booted: Booted) -> None:
     """The event of the start is in the journal. Its service is the unit, and its instance is the host."""
     ((host, line),) = re.findall(r"^\S+ \S+ \S+ (\S+) \S+: (.*secret_event.*)$", booted.shown("robodj"), re.MULTILINE)
     event = json.loads(line)
@@ -194,26 +194,26 @@ def test_its_event(booted: Booted) -> None:
 
 
 @pytest.mark.parametrize("name", ["dynamic", "encrypted"])
-def test_variants(name: str, booted: Booted) -> None:
+def test_dynamic_user_and_encrypted_credentials_deliver_the_keys(name: str, booted: Booted) -> None:
     """A dynamic user, and credentials that are encrypted on the disk, deliver the keys and the marker too."""
     assert booted.states[name] == ("inactive", "0", "0")
     assert booted.out(name).split() == [*booted.keys.values(), booted.expires]
 
 
-def test_refused(booted: Booted) -> None:
+def test_placeholder_is_refused_once(booted: Booted) -> None:
     """A placeholder is refused once, with status 3: systemd does not restart the unit, and no command runs."""
     assert booted.states["refused"] == ("failed", "3", "0")
     assert booted.alerts("refused") == ["ALERT: secret.key: placeholder:"]
 
 
-def test_away(booted: Booted) -> None:
+def test_silent_manager_is_retried(booted: Booted) -> None:
     """A manager that does not answer is status 75, which is retried until the limit of starts. No command runs."""
     state, status, restarts = booted.states["away"]
     assert (state, status, restarts) == ("failed", "75", "5")
     assert booted.alerts("away") == ["ALERT: unavailable: vault:secret/robodj"] * 5
 
 
-def test_nothing_is_shown(booted: Booted) -> None:
+def test_systemctl_and_the_log_show_no_key(booted: Booted) -> None:
     """`systemctl cat`, `systemctl show`, the log and the alerts have no part of a key."""
     shown = [booted.shown(name) for name in booted.states]
     alerts = [booted.out(name) for name in ("refused", "away")]

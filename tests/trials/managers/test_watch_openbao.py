@@ -195,7 +195,9 @@ def bad_sets() -> dict[str, Callable[[], dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("number", [12, pytest.param(100, marks=pytest.mark.full)])
-def test_bad_publications(stored: Stored, number: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_publication_is_an_alert_and_no_request_fails(
+    stored: Stored, number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Bad publications under traffic: no request fails, the process stays, and each one is an alert within a poll."""
     port, delays = free_port(), list[float]()
     with watched(stored, f"--watch={POLL}", command=serve(port), environ=stored.environ, seconds=300) as gate:
@@ -229,7 +231,7 @@ def test_bad_publications(stored: Stored, number: int, capsys: pytest.CaptureFix
 
 
 @pytest.mark.full
-def test_two_instances(stored: Stored, capsys: pytest.CaptureFixture[str]) -> None:
+def test_splay_keeps_one_instance_serving(stored: Stored, capsys: pytest.CaptureFixture[str]) -> None:
     """With a splay that keeps two restarts apart, no request fails for a client that asks another instance once."""
     ports, splay = (free_port(), free_port()), 12
     options, rounds = (f"--watch={POLL}", f"--splay={splay}"), list[str]()
@@ -261,7 +263,7 @@ def _restarted(gate: Watched, port: int, kid: str) -> float:
     return time.monotonic()
 
 
-def test_a_bad_deployment(stored: Stored) -> None:
+def test_service_that_does_not_start_gets_its_last_good_keys(stored: Stored) -> None:
     """A set that passes, and on which the service does not start: it serves on the last good one again."""
     port = free_port()
     with watched(stored, f"--watch={POLL}", command=serve(port), environ=stored.environ) as gate:
@@ -277,7 +279,7 @@ def test_a_bad_deployment(stored: Stored) -> None:
         assert gate.end(signal.SIGTERM) == -signal.SIGTERM
 
 
-def test_revoked(stored: Stored, capsys: pytest.CaptureFixture[str]) -> None:
+def test_revoked_key_is_replaced_or_stops_the_service(stored: Stored, capsys: pytest.CaptureFixture[str]) -> None:
     """A revoked current key with a good replacement in the same write is replaced. Otherwise the service stops."""
     port = free_port()
     with watched(stored, f"--watch={POLL}", "--splay=9999", command=serve(port), environ=stored.environ) as gate:
@@ -293,7 +295,7 @@ def test_revoked(stored: Stored, capsys: pytest.CaptureFixture[str]) -> None:
     show(capsys, f"revoked: stopped after {stopped:.2f} s (poll {POLL} s)")
 
 
-def test_a_sealed_server(stored: Stored) -> None:
+def test_service_runs_while_the_server_is_sealed(stored: Stored) -> None:
     """While the server is sealed the service runs, with a warning. A denied token is an alert."""
     port, environ = free_port(), stored.environ
     with watched(stored, f"--watch={POLL}", command=serve(port), environ=environ) as gate:
