@@ -64,7 +64,7 @@ _EVENTS: Final = {
     Event.RESTORED: "the restart on the last good key of {}",
     Event.STOPPED: "the stop for the revoked key of {}",
 }
-_HEADINGS: Final[tuple[str, ...]] = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
+_HEADINGS: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
 
 
 def find_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
@@ -208,23 +208,16 @@ def _show(
 
 def _record_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """Return a header and a row for each record. The last column is for replaced keys, if there are any."""
-    if not records:
-        return []
-    rows = [_HEADINGS]
+    rows: list[tuple[str, ...]] = [(*_HEADINGS, "REPLACED")]
     for record in records:
         texts = (record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
         cells = (ascii_text(text) if text else "-" for text in texts)
-        rows.append((str(record.sequence), iso_utc(record.recorded_at), record.event, *cells))
-    replaced = [replaced_key(record) for record in records]
-    if not any(replaced):
-        return rows
-    return [(*row, key or "-") for row, key in zip(rows, ["REPLACED", *replaced], strict=True)]
-
-
-def replaced_key(record: Record) -> str:
-    """Return the key that a rotation has replaced, and its deadline; empty where there is none."""
-    until = f" until {iso_utc(record.replaced_until)}" if record.replaced_until else ""
-    return f"{record.replaced}{until}" if record.replaced else ""
+        until = f" until {iso_utc(record.replaced_until)}" if record.replaced_until else ""
+        replaced = f"{record.replaced}{until}" if record.replaced else "-"
+        rows.append((str(record.sequence), iso_utc(record.recorded_at), record.event, *cells, replaced))
+    if not records:
+        return []
+    return rows if any(record.replaced for record in records) else [row[:-1] for row in rows]
 
 
 def _verify(request: Request, *, expect: str | None) -> Result:

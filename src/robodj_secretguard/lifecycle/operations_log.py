@@ -262,7 +262,10 @@ class OperationsLog:
         if self._size - self.torn + len(content) > MAX_LOG_BYTES:
             raise_file_error(_FULL)
         append_content(self._descriptor, content, size=self._size, torn=self.torn)
-        _write_head(self.path, self._descriptor, appended[-1])
+        head = Head(sequence=appended[-1].sequence, hash=appended[-1].hash).line() + b"\n"
+        path, mode = self.path + HEAD_FILE, stat.S_IMODE(os.fstat(self._descriptor).st_mode)
+        with contextlib.suppress(OSError), prepared_file(path, head, mode) as prepared:  # the records are on the disk
+            put_in_place(prepared, path, replace=True)
         self._size += len(content) - self.torn
         self.records, self.torn, self._has_end = (*self.records, *appended), 0, True
         return tuple(appended)
@@ -354,15 +357,6 @@ def _read_head(path: str) -> Head | None:
     except OSError:
         return None
     return None if path_faults(path, status).exposed else parse_head(content)
-
-
-def _write_head(path: str, descriptor: int, last: Record) -> None:
-    """Write the last record to the head file. Errors are ignored, as the record itself is on the disk."""
-    path += HEAD_FILE
-    head = Head(sequence=last.sequence, hash=last.hash)
-    mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-    with contextlib.suppress(OSError), prepared_file(path, head.line() + b"\n", mode) as prepared:
-        put_in_place(prepared, path, replace=True)
 
 
 @contextlib.contextmanager

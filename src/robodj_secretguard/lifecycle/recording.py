@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.startup.report import Report
+    from robodj_secretguard.startup.report import Report, SecretStatus
     from robodj_secretguard.startup.settings import SecretSettings
 
 STARTUP: Final = "startup"
@@ -116,13 +116,8 @@ def record_rotation(
     if not statuses:
         msg = "NAME is missing: vendors issue all secrets, so name those that have a new value"
         raise UsageError(msg)
-    started = started_on(service_log, {each.secret: each.fingerprint for each in statuses if each.fingerprint})
-    proofs = {step: Proof.ATTESTED if step in attested else Proof.NOT_DONE for step in (STARTUP, FUNCTIONS)}
-    drafts = {}
-    for status in statuses:
-        startup = Proof.VERIFIED if status.secret in started else proofs[STARTUP]
-        who = {"environment": environment, "operator": operator, "ticket": ticket}
-        drafts[status.secret] = draft_rotation(status, startup, proofs[FUNCTIONS], **who)
+    who = {"environment": environment, "operator": operator, "ticket": ticket}
+    drafts = _drafts(statuses, service_log, attested, **who)
     logs = [*others]
     damaged = sum(bool(other.defects) for other in logs)
     with log.locked():
@@ -146,6 +141,19 @@ def record_rotation(
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
     listed = [(entry_of(record), _why_unlisted(directory, record)) for record in records if record.replaced]
     return Recording(report, {}, compared, damaged, unchanged, records, [*filter(None, warnings)], listed)
+
+
+def _drafts(
+    statuses: Sequence[SecretStatus], service_log: Iterable[bytes], attested: Collection[str], **who: str | None
+) -> dict[str, Record]:
+    """Return the draft of each secret's record, by the steps of the validation that are proven or attested."""
+    started = started_on(service_log, {each.secret: each.fingerprint for each in statuses if each.fingerprint})
+    proofs = {step: Proof.ATTESTED if step in attested else Proof.NOT_DONE for step in (STARTUP, FUNCTIONS)}
+    proven = dict.fromkeys(started, Proof.VERIFIED)
+    return {
+        each.secret: draft_rotation(each, proven.get(each.secret, proofs[STARTUP]), proofs[FUNCTIONS], **who)
+        for each in statuses
+    }
 
 
 def _why_unlisted(directory: str, record: Record) -> str:

@@ -149,13 +149,14 @@ def plan_rotation(
     """
     environment, slots, checks = _keys_here(policy, report, records, environment)
     recorded = rotations(records, policy.name, environment)
+    keys = [record.fingerprint for record in recorded]
     stage = None if is_emergency else _stage(policy, slots, checks)
     is_expired = Check.EXPIRED in checks
     old = slots.previous if stage == "retire" else slots.current
     if stage is None:
         old = _replaced_at_once(policy, slots, recorded, revoked(records), report.checked_at) or old
         runbook = _IN_EMERGENCY if is_emergency else _AT_ONCE
-    elif _are_swapped(slots, recorded):
+    elif slots.previous and slots.previous in keys[-1:] and slots.current in keys[:-1]:
         runbook = ("swapped",)
     else:
         runbook = _OF_EXPIRED[stage] if is_expired else _RUNBOOKS[stage]
@@ -164,7 +165,7 @@ def plan_rotation(
         **_names_of_old(policy, old, slots, recorded, (*who, *log_options, *options)),
         **_dates(policy, stage, slots, old, report),
     }
-    is_recorded = old is not None and old in {record.fingerprint for record in recorded}
+    is_recorded = old is not None and old in keys
     steps = _fitting_steps(policy, runbook, is_recorded=is_recorded, is_refused=bool(checks & {*_UNFIT, Check.EXPIRED}))
     return stage, [
         (_TEXTS[each].format_map(names), _COMMANDS.get(each, "").format_map(names) or None) for each in steps
@@ -189,12 +190,6 @@ def _fitting_steps(policy: SecretPolicy, runbook: Sequence[str], *, is_recorded:
     elif is_refused:
         first = "old is refused"
     return [first if name == "record old" else name for name in runbook if policy.overlap or name != "re-encrypt"]
-
-
-def _are_swapped(slots: Slots, recorded: Sequence[Record]) -> bool:
-    """Check whether the log has the previous key as the last one, and the current key as an earlier one."""
-    keys = [record.fingerprint for record in recorded]
-    return slots.previous is not None and slots.previous in keys[-1:] and slots.current in keys[:-1]
 
 
 def _keys_here(

@@ -104,35 +104,29 @@ def expected_keys(report: Report, records: Sequence[Record], environment: str | 
     """
     expected = {}
     for status in report.secrets:
-        recorded = rotations(records, status.secret)
-        own = [each.environment for each in recorded if _has(each, status.fingerprint)]
-        where = environment or (own[-1] if own else None)
-        known = rotations(records, status.secret, where)
-        last = known[-1] if len({each.environment for each in known}) == 1 else None
+        own = [record.environment for record in rotations(records, status.secret) if _has(record, status.fingerprint)]
+        known = rotations(records, status.secret, environment or next(reversed(own), None))
+        last = known[-1] if len({record.environment for record in known}) == 1 else None
         is_latest = not own or (last is not None and last.fingerprint == status.fingerprint)
-        keys = Slots()
+        expected[status.secret] = Slots()
         if status.fingerprint and is_latest:
-            keys = slots_of(status)
+            expected[status.secret] = slots_of(status)
         elif last:
-            keys = Slots(last.fingerprint, _staged_after(records, last), last.replaced, last.replaced_until)
-        expected[status.secret] = keys
+            staged = [
+                record.fingerprint
+                for record in records
+                if (record.event, record.secret, record.environment) == (Event.STAGED, last.secret, last.environment)
+                and record.sequence > last.sequence
+                and record.fingerprint != last.fingerprint
+            ]
+            following = next(reversed(staged), None)
+            expected[status.secret] = Slots(last.fingerprint, following, last.replaced, last.replaced_until)
     return expected
 
 
 def _has(rotation: Record, fingerprint: str | None) -> bool:
     """Check whether a rotation has a key: the new one, or the one that it replaced."""
     return fingerprint is not None and fingerprint in {rotation.fingerprint, rotation.replaced}
-
-
-def _staged_after(records: Iterable[Record], last: Record) -> str | None:
-    """Return the next key that was stored after a rotation."""
-    of_secret = [each for each in records if (each.secret, each.environment) == (last.secret, last.environment)]
-    staged = [
-        each.fingerprint
-        for each in of_secret
-        if each.event is Event.STAGED and each.sequence > last.sequence and each.fingerprint != last.fingerprint
-    ]
-    return staged[-1] if staged else None
 
 
 def roles_of(report: Report, records: Sequence[Record], expected: Mapping[str, Slots]) -> RoleOf:
