@@ -154,7 +154,9 @@ def keyring_of(reading: Reading, clock: Callable[[], datetime] | None, started: 
     """Return the ring of a secret that passed every check when the monotonic clock was `started`."""
     until = next((slot.expires_at for slot in reading.slots if slot.expires_at), _NO_DEADLINE)
     left = (until - reading.setup.now).total_seconds()
-    deadline = _Deadline(until, clock, math.inf) if clock else _Deadline(until, _now, started + left)
+    deadline = (
+        _Deadline(until, clock, math.inf) if clock else _Deadline(until, lambda: datetime.now(UTC), started + left)
+    )
     return Keyring(reading.policy.name, tuple(_keys(reading)), deadline)
 
 
@@ -166,7 +168,3 @@ def _keys(reading: Reading) -> Iterator[Key]:
             its_fingerprint = "" if each.policy.is_opaque else fingerprint(key)
             if its_fingerprint not in revoked:
                 yield Key(each.slot, its_fingerprint.removeprefix(PREFIX), key)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

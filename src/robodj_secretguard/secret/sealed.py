@@ -28,7 +28,8 @@ class Sealed:
         return self
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        refuse_pickle()
+        msg = "secrets are not pickled: call guard() in each process instead"
+        raise TypeError(msg)
 
 
 class _Reveal(Sealed):
@@ -74,12 +75,6 @@ class SealedStr(Sealed, SecretStr):
     def __hash__(self) -> int:
         # Not hash(text) as in SecretStr: a guess could be verified by its hash.
         return hash((_HASH_SALT, self._reveal()))
-
-
-def refuse_pickle() -> NoReturn:
-    """Raise the `TypeError` of every attempt to pickle a secret."""
-    msg = "secrets are not pickled: call guard() in each process instead"
-    raise TypeError(msg)
 
 
 def type_name(error: BaseException) -> str:

@@ -236,8 +236,7 @@ def guard(
         refusal.add_note(_NOTHING_VERIFIED if report is None else _summary(report))
         is_swallowed = _probe(_is_swallowed) is not False
         if is_swallowed:
-            with suppress(BaseException):
-                _exit_later(WRITE_SECONDS, status)
+            _probe(lambda: _exit_later(WRITE_SECONDS, status))
         if report is None or not _write(report, logger, report.refusal("refused to start", status), status):
             write_line(getattr(sys, "stderr", None), _NOTHING_VERIFIED)
         if report is not None:
@@ -322,8 +321,11 @@ def _exit_later(seconds: float, status: int) -> None:
 
 
 def _exit_now(status: int) -> None:
+    """End the process. First, logging handlers and standard streams write their buffers, for a limited time."""
     try:
-        _flush_at_most(FLUSH_SECONDS)
+        flusher = threading.Thread(target=_probe, args=(_flush,), daemon=True)
+        flusher.start()
+        flusher.join(FLUSH_SECONDS)
     finally:
         os._exit(status)
 
@@ -335,13 +337,6 @@ def _is_event_loop_running() -> bool:
     twisted = _probe(lambda: sys.modules["twisted.internet.reactor"].running)  # the reactor itself
     in_greenlet = _probe(lambda: sys.modules["greenlet"].getcurrent().parent is not None)  # eventlet's, gevent's
     return twisted is True or in_greenlet is True or asyncio is not None or trio is not None
-
-
-def _flush_at_most(seconds: float) -> None:
-    """Let the logging handlers and the standard streams write their buffers, for a limited time."""
-    flusher = threading.Thread(target=_probe, args=(_flush,), daemon=True)
-    flusher.start()
-    flusher.join(seconds)
 
 
 def _flush() -> None:

@@ -389,7 +389,8 @@ def read(
     switches = _switches(environment)
     protected = bool(require_env_only) or _is_protected(switches)
     files_off = protected or _are_files_off(switches, model_setup)
-    key_files = KeyFiles(directory, named_by, off=_why_off(protected=protected) if files_off else "")
+    why_off = "protected environment: fallback files are not read" if protected else "fallback files are not read"
+    key_files = KeyFiles(directory, named_by, off=why_off if files_off else "")
     lists = _read_lists(directory, None if model_fault else named_by_model)
     variables: dict[str, Variables] = {"environment": environment, **{each.name: each for each in managers}}
     added = tuple([(name, entries) for name, each in variables.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
@@ -526,10 +527,6 @@ def _are_files_off(switches: Mapping[str, bool | str | None], model_setup: Model
 
 def _is_protected(switches: Mapping[str, bool | str | None]) -> bool:
     return switches[PROTECTED_ENV] in (True, _INVALID)
-
-
-def _why_off(*, protected: bool) -> str:
-    return f"{'protected environment: ' if protected else ''}fallback files are not read"
 
 
 def _switches(environment: Environment) -> dict[str, bool | str | None]:

@@ -186,15 +186,8 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
         msg = f"{type(self).__name__} is frozen"
         raise AttributeError(msg)
 
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
-        """Return the model itself, which is frozen. Refuse an update, which would not be checked."""
-        if update:
-            del update
-            _raise_type_error(f"{type(self).__name__} is not changed without its checks")
-        return self
-
-    def copy(self, *, deep: bool = False, **changes: Any) -> Self:  # noqa: ARG002
-        """Return the model itself: the old name of `model_copy`. Refuse updates, `include` and `exclude`."""
+    def model_copy(self, *, deep: bool = False, **changes: Any) -> Self:  # noqa: ARG002
+        """Return the model itself, which is frozen. Refuse an `update`, which would not be checked."""
         if any(changes.values()):
             changes.clear()
             _raise_type_error(f"{type(self).__name__} is not changed without its checks")
@@ -213,6 +206,7 @@ for _entrance in (
     *("construct", "parse_obj", "parse_raw", "parse_file", "from_orm", "validate"),  # pydantic's old names
 ):
     setattr(SecretSettings, _entrance, SecretSettings.__dict__["model_construct"])
+setattr(SecretSettings, "copy", SecretSettings.model_copy)  # noqa: B010 - an old name too
 
 
 Model = TypeVar("Model", bound=SecretSettings)
