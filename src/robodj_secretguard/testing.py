@@ -109,6 +109,6 @@ def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy
     """Return an environment in which one check has a finding, with good keys for every other secret."""
     good: BadVariables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
     for declared in policies:
-        good |= dict.fromkeys((*declared.variables, declared.expiry_variable[:-1]))
-        good |= {declared.variable: generate(declared).get_secret_value()}
+        unset = dict.fromkeys((*declared.variables, declared.expiry_variable[:-1]))
+        good |= {**unset, declared.variable: generate(declared).get_secret_value()}
     return good | _KINDS[check](_Case(policy, policies, directory))

@@ -92,9 +92,8 @@ def _filled_for(policy: SecretPolicy, command: str, options: str) -> str:
 
 def _list_of(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """Yield every check with its severity and its title."""
-    yield columns([(str(texts["check"]), str(texts["severity"]), texts["title"]) for texts in checks])
-    yield ""
-    yield f"Run {PROGRAM} explain CHECK for its causes and fixes."
+    rows = [(str(texts["check"]), str(texts["severity"]), texts["title"]) for texts in checks]
+    yield from (columns(rows), "", f"Run {PROGRAM} explain CHECK for its causes and fixes.")
 
 
 def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:

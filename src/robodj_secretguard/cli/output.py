@@ -143,8 +143,7 @@ def tally(report: Report) -> str:
 
 def failed_status(report: Report, status: int) -> int:
     """Return the exit status of a report that does not pass: `status`, or 75 where a manager did not answer."""
-    is_unavailable = any(finding.check is Check.UNAVAILABLE for finding in report.alerts)
-    return EXIT_UNAVAILABLE if is_unavailable else status
+    return EXIT_UNAVAILABLE if Check.UNAVAILABLE in [finding.check for finding in report.alerts] else status
 
 
 def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...]]:

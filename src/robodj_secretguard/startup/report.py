@@ -288,8 +288,8 @@ def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
 
 
 def _finding_of(reading: Reading, check: Check, problem: Problem) -> Finding:
-    source, slot = problem.source or reading.used.source, problem.slot or reading.slot
-    return finding(reading.setup.policies, check, problem._replace(source=source, slot=slot), reading.policy)
+    problem = problem._replace(source=problem.source or reading.used.source, slot=problem.slot or reading.slot)
+    return finding(reading.setup.policies, check, problem, reading.policy)
 
 
 def finding(

@@ -259,9 +259,11 @@ def _malformed(reading: Reading, defects: Sequence[str]) -> Problem:
     where, remedy = reading.used.location, _how_to_set(reading)
     if len(defects) == 1 and defects[0] in _REMOVABLE:
         defect, origin = _REMOVABLE[defects[0]]
-        remedy = f"{_in_manager(reading.manager)}set {where} without {defect}{origin}"
-        if reading.used.file is not None:
-            remedy = f"remove {defect} from {where}"
+        remedy = (
+            f"{_in_manager(reading.manager)}set {where} without {defect}{origin}"
+            if reading.used.file is None
+            else f"remove {defect} from {where}"
+        )
     elif reading.slot == "current" and not reading.manager:
         remedy += ", whole and unchanged"
     return Problem(f"{where} has {_join_faults(defects, most=2)}", remedy)
@@ -431,10 +433,13 @@ def _check_previous_until(reading: Reading) -> Iterator[Problem]:
     remedy = f"{there}set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
     if not reading.found:
         delete, again = ("delete", "restore it") if there else ("unset", f"set {previous} to it")
-        remedy = f"{there}{delete} {until}; only if the previous key must still verify, {again}"
-        if previous in misspelled:
-            remedy = "first do what the near-miss warning says, then start again"
-        yield Problem(f"{until} is set, but {previous} is not", remedy, severity=Severity.WARNING)
+        yield Problem(
+            f"{until} is set, but {previous} is not",
+            "first do what the near-miss warning says, then start again"
+            if previous in misspelled
+            else f"{there}{delete} {until}; only if the previous key must still verify, {again}",
+            severity=Severity.WARNING,
+        )
     elif reading.marker is None and until in misspelled:
         yield Problem(f"{until} is not set", "first do what the near-miss alert says, then start again")
     elif reading.marker is None:
@@ -556,10 +561,9 @@ def _how_to_rename(miss: NearMiss) -> str:
     elif meant == REVOKED_FINGERPRINTS:
         which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
         remedy = f"add {which} to {meant}, then {unset} {name}"
-    elif miss.is_meant_set and miss.meant.expires:
-        remedy = f"set {meant} to the earlier of both, then {unset} {name}"
     elif miss.is_meant_set:
-        remedy = f"{unset} {name}; {meant} is set"
+        earlier = f"set {meant} to the earlier of both, then {unset} {name}"
+        remedy = earlier if miss.meant.expires else f"{unset} {name}; {meant} is set"
     elif meant == EPHEMERAL:
         remedy = f"unset {name} (exec --ephemeral makes temporary keys)"
     elif name == f"{meant}_FILE":
@@ -713,13 +717,15 @@ _REMEDY_OF_OWNER: Final = {
 
 
 def _check_ephemeral(setup: Setup) -> Iterator[Problem]:
+    remedy = f"leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager"
     if setup.ephemeral:
-        message = f"the keys are temporary ({EPHEMERAL} is set)"
-        remedy = f"leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager"
-        if setup.protected:
-            yield Problem(f"{message}, but the environment is protected", remedy, "environment", Severity.ALERT)
-        else:
-            yield Problem(message, f"to serve, {remedy}", "environment")
+        yield Problem(
+            f"the keys are temporary ({EPHEMERAL} is set)"
+            f"{', but the environment is protected' if setup.protected else ''}",
+            remedy if setup.protected else f"to serve, {remedy}",
+            "environment",
+            Severity.ALERT if setup.protected else None,
+        )
 
 
 def internal(error_type: str) -> Problem:
