@@ -433,6 +433,22 @@ class TestKey:
         ]
         assert tuple(number for number, item in enumerate(items, start=1) if item["done"]) == done
 
+    @pytest.mark.parametrize("environment", ["prod", None])
+    def test_replacement_that_does_not_count(self, environment: str | None) -> None:
+        """A revoked replacement, the same key again, and a replacement in an unknown environment do not count."""
+        keys = good_keys()
+        report = check(environ=keys, now=NOW)
+        old, new = fingerprint_of(keys[V1]), another()
+        key = key_of(old, environment=environment)
+        begun = [
+            rotated(NOW - 3 * HOUR, old, environment=environment),
+            rotated(NOW - 2 * HOUR, new, environment=environment),
+        ]
+        revoked = draft(Event.REVOKED, reason="leaked", fingerprint=new)
+        for records in ([*begun, revoked], [*begun, rotated(NOW - HOUR, old, environment=environment)]):
+            assert not steps_after(key, report, records, options=[], log_options=[])[3]["done"]
+        assert steps_after(key, report, begun, options=[], log_options=[])[3]["done"] is (environment is not None)
+
     @pytest.mark.parametrize("slot", ["next", "previous"])
     def test_slots(self, slot: str) -> None:
         """A next or a previous key is described with its slot. Then a current key replaces it already."""

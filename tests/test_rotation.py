@@ -19,7 +19,6 @@ from robodj_secretguard.lifecycle.rotation import (
     completion,
     count_by_environment,
     draft_rotation,
-    is_replaced,
     judge,
     other_key_replaced,
     recorded_keys,
@@ -116,22 +115,6 @@ class TestRecords:
             before_key(KEY, NAME, records)
         known = f"{OLD} prod 2026-11-29T12:00:00Z; {OLDER} dev 2026-11-30T12:00:00Z"
         assert str(raised.value) == f"several environments have records of {NAME}; pass --environment ({known})"
-
-    @pytest.mark.parametrize(
-        ("records", "replaced"),
-        [
-            ([recorded(2), recorded(1, KEY)], True),
-            ([recorded(2), recorded(1, KEY, startup=NOT_DONE)], False),
-            ([recorded(2), recorded(1, KEY, environment="dev")], False),
-            ([recorded(3), recorded(2, KEY), recorded(1)], False),
-            ([recorded(2), recorded(1, KEY), revocation(0, KEY)], False),
-            ([recorded(2, environment=None), recorded(1, KEY, environment=None)], False),
-        ],
-        ids=range(6),
-    )
-    def test_is_replaced(self, records: Sequence[Record], replaced: bool) -> None:  # noqa: FBT001
-        """A key is replaced when the last rotation in its environment is complete and has another, unrevoked key."""
-        assert is_replaced(records[0], records) is replaced
 
 
 class TestStage:
@@ -245,7 +228,7 @@ class TestJudge:
         *records: Record, new: Sequence[Record] = (NEW,), named: bool = False
     ) -> tuple[list[Record], list[str], dict[str | None, Problem]]:
         drafts = {each.secret or "": each for each in new}
-        return judge(drafts, records, are_named=named, options=("--model", "m:C"), log_options=("--log", "x"))
+        return judge(drafts, records, are_named=named, options=("--log", "x", "--model", "m:C"))
 
     def test_a_new_key(self) -> None:
         """A key without a record may be recorded."""

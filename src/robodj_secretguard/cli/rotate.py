@@ -233,7 +233,7 @@ def _record(
 ) -> Result:
     model = model_of(request)
     log = find_log(request, model)
-    options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
+    options = given(request, "operations_log", "config_dir", "model")
     try:
         recording = record_rotation(
             model,
@@ -247,7 +247,6 @@ def _record(
             others=(_known(number, file) for number, file in enumerate(known, start=1)),
             config_dir=request.config_dir,
             options=options,
-            log_options=log_options,
         )
     except FileError as error:
         fail(f"nothing was recorded: {log.name}: {error}")
@@ -256,7 +255,7 @@ def _record(
         lines = [*_refusal_lines(recording, environment), MODEL, "Nothing was recorded."]
         return Result(EXIT_ALERTS, lines, lambda: document)
     the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
-    lines = [*_record_lines(recording.records, (*log_options, *options))]
+    lines = [*_record_lines(recording.records, options)]
     stderr = [mark(warning, YELLOW) for warning in recording.warnings]
     status = EXIT_CLEAN
     for entry, why in recording.listed:

@@ -84,7 +84,6 @@ def record_rotation(
     others: Iterable[OperationsLog] = (),
     config_dir: str | None = None,
     options: Sequence[str] = (),
-    log_options: Sequence[str] = (),
 ) -> Recording:
     """Check the keys of a model without fallback files, and record that they are new.
 
@@ -99,8 +98,7 @@ def record_rotation(
         service_log: lines of a service's log, whose start on the new key verifies the step `startup`.
         others: the logs of other environments, whose keys must differ.
         config_dir: the config directory; by default the model's.
-        options: the options of the command, for instructions.
-        log_options: the option that names the log, for instructions.
+        options: the options of the commands in instructions.
 
     Raises:
         UsageError: no secret has a key that can be recorded without its name.
@@ -125,13 +123,11 @@ def record_rotation(
         if not report.ok:
             return Recording(report, {None: _CHECK_FAILED}, {})
         known = sorted((record for each in (*logs, log) for record in each.records), key=lambda each: each.recorded_at)
-        accepted, unchanged, refusals = judge(
-            drafts, known, are_named=bool(names), options=options, log_options=log_options
-        )
+        accepted, unchanged, refusals = judge(drafts, known, are_named=bool(names), options=options)
         compared = count_by_environment(known)
         if refusals:
             return Recording(report, refusals, compared, damaged)
-        found = recorded_findings(report, log.records, tuple(policies), (*log_options, *options))
+        found = recorded_findings(report, log.records, tuple(policies), options)
         report = with_findings(report, [*found])
         if not report.ok:
             return Recording(report, {None: _CHECK_FAILED}, {})

@@ -24,7 +24,6 @@ from robodj_secretguard.lifecycle.records import Event, Record, draft
 from robodj_secretguard.lifecycle.rotation import (
     ROTATIONS,
     before_key,
-    is_replaced,
     recorded_keys,
     revoked,
     rotations,
@@ -253,7 +252,7 @@ def steps_after(
     The report is from before the revocation.
     """
     refused = {finding.secret for finding in report.alerts}
-    is_replaced_here = any(
+    is_replaced = any(
         status.secret == key.secret
         and status.secret not in refused
         and status.fingerprint not in {None, key.fingerprint}
@@ -261,7 +260,8 @@ def steps_after(
     )
     of_key = [each.environment for each in (*records, key) if each.fingerprint == key.fingerprint and each.environment]
     last = next(reversed(rotations(records, key.secret, of_key[-1])), None) if of_key else None
-    is_recorded = last is not None and last.fingerprint not in {None, key.fingerprint, *revoked(records)}
+    replacement = last if last and last.fingerprint not in {None, key.fingerprint, *revoked(records)} else None
+    is_complete = replacement is not None and key.environment is not None and replacement.event is Event.ROTATED
     name = key.secret or "NAME"
     slots = [each["slot"] for each in _delivered_as(key.fingerprint, report) if each["secret"] == key.secret]
     unset = ""
@@ -272,9 +272,13 @@ def steps_after(
     follow = "Set the new key, restart the services and record the rotation: follow this plan from step 4."
     steps: list[tuple[str, bool, str | None]] = [
         ("Stop every service that runs on this key. A revocation does not stop a running service.", False, None),
-        ("Generate a replacement and store it in the secret manager:", is_replaced_here or is_recorded, generate),
+        (
+            "Generate a replacement and store it in the secret manager:",
+            is_replaced or replacement is not None,
+            generate,
+        ),
         (f"Disable the old version in the secret manager.{unset}", False, None),
-        (follow, is_replaced(key, records), plan),
+        (follow, is_complete, plan),
         ("Invalidate the sessions and tokens that were signed with the old key.", False, None),
     ]
     return [{"text": text, "done": done, "command": command} for text, done, command in steps]

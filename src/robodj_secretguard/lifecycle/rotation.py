@@ -71,18 +71,6 @@ def recorded_environments(fingerprint: str | None, secret: str | None, records: 
     return [record.environment for record in rotations(records, secret) if record.fingerprint == fingerprint]
 
 
-def is_replaced(key: Record, records: Sequence[Record]) -> bool:
-    """Return whether the last recorded key of the same environment is a different one, which is not revoked."""
-    here = rotations(records, key.secret, key.environment) if key.environment else []
-    last = next(reversed(here), None)
-    return (
-        last is not None
-        and last.event is Event.ROTATED
-        and last.fingerprint != key.fingerprint
-        and last.fingerprint not in revoked(records)
-    )
-
-
 def slots_of(status: SecretStatus) -> Slots:
     """Return the keys of a secret that are set here."""
     return Slots(status.fingerprint, status.next_fingerprint, status.previous_fingerprint, status.previous_until)
@@ -141,7 +129,6 @@ def judge(
     *,
     are_named: bool,
     options: Sequence[str],
-    log_options: Sequence[str],
 ) -> tuple[list[Record], list[str], dict[str | None, Problem]]:
     """Return the rotations to record, the secrets with unchanged keys, and the problem of each refused secret.
 
@@ -155,7 +142,7 @@ def judge(
         here = rotations(records, secret, new.environment)
         current = here[-1] if here and here[-1].fingerprint == new.fingerprint is not None else None
         if why := conflict(new, records, is_current=current is not None):
-            words = ("rotate", "plan", secret, "--environment", new.environment or "", *log_options, *options)
+            words = ("rotate", "plan", secret, "--environment", new.environment or "", *options)
             set_new = f"set the variable of {secret} to its new key from the secret manager"
             fix = f"{set_new}; if there is none, run {command(*words)}"
             refused[secret] = Problem(why, fix)
@@ -168,7 +155,7 @@ def judge(
         else:
             since = iso_utc(current.recorded_at)
             why = f"this rotation was recorded as incomplete at {since}, and no other step is confirmed"
-            fix = f"do the open steps, then run {completion(completed, (*log_options, *options))}"
+            fix = f"do the open steps, then run {completion(completed, options)}"
             refused[secret] = Problem(why, fix)
     if unchanged and (are_named or len(unchanged) == len(drafts)):
         for secret in unchanged:

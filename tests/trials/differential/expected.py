@@ -87,6 +87,7 @@ RULES: Final = (
     Rule(
         "`incident report` has no boxes",
         "incident report",
+        ignored=r"- (\[[ x]\] )?(Previous key versions revoked|Emergency rotation recorded).*",
         same=(
             (r"^- \[[ x]\] ", "- "),
             (r"(:|; the workloads are missing \(--fleet\)|;) \.\.\.$|; the workloads are missing \(--fleet\)$", ""),
