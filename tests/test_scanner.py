@@ -17,6 +17,7 @@ from repositories import SETTINGS, commit, git, made, object_file, put, replace_
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.errors import UsageError
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.scan import scanner as scanner_module
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import DOT_GIT
@@ -143,12 +144,16 @@ class TestScan:
     def test_finds_recorded_keys_by_fingerprint(self) -> None:
         """With fingerprints alone, only the recorded and the revoked keys are known."""
         write("a", f"{KEY}\n{OTHER}")
-        result = scan(by_fingerprint=True, records=[rotated(NOW, fingerprint_of(KEY))])
+        log = OperationsLog("log.jsonl")
+        with log.locked():
+            log.append([rotated(NOW, fingerprint_of(KEY))])
+        result = scan(by_fingerprint=True, operations_log=OperationsLog("log.jsonl").read_if_any())
         assert found(result, "secret", "known_by") == [("secret.key", ("operations log",))]
 
-    def test_lists_what_its_caller_could_not_read(self) -> None:
-        """The caller's items come first and make the scan incomplete. A missing path is shown by its number."""
-        result = scan(paths=["nowhere"], unread=[Unread("operations log", "it does not verify")])
+    def test_lists_what_could_not_be_read(self) -> None:
+        """A missing operations log makes the scan incomplete. So does a missing path, which is shown by its number."""
+        log = OperationsLog("nowhere", named_by="--operations-log").read_if_any()
+        result = scan(paths=["nowhere"], operations_log=log)
         assert [item.place for item in result.unread] == ["operations log", "PATH 1"]
         assert not result.complete
 

@@ -11,18 +11,17 @@ from robodj_secretguard.cli.log import recorded_log
 from robodj_secretguard.cli.options import LIBRARY_MODEL, add_command, given, model_of, read_input
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
 from robodj_secretguard.scan.render import sarif, scan_as_text, size_in_words
-from robodj_secretguard.scan.result import LOG_SOURCE, Scope, Unread
+from robodj_secretguard.scan.result import Scope
 from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.secret.material import is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
-from robodj_secretguard.secret.texts import PROGRAM, is_free_text
+from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.file_reader import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from robodj_secretguard.cli.options import Commands, Request
-    from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.secret.sealed import SealedStr
 
 _SCOPES: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}
@@ -71,7 +70,6 @@ def _scan_places(
     if fingerprints and keys_from:
         fail("--fingerprints and --keys-from cannot be combined; leave one of them out")
     model = model_of(request)
-    recorded = recorded_log(request, model)
     declares_others = request.model is None and request.project_model != LIBRARY_MODEL
     progress = Progress(getattr(sys, "stderr", None))
     try:
@@ -81,9 +79,8 @@ def _scan_places(
             scope=_SCOPES[staged, git_history],
             by_fingerprint=fingerprints,
             keys=_keys_in(keys_from) if keys_from is not None else (),
-            records=recorded.records,
+            operations_log=recorded_log(request, model),
             config_dir=request.config_dir,
-            unread=_unread_records(recorded),
             ignored_model=request.project_model if declares_others else None,
             progress=lambda number, size: progress.show(f"{PROGRAM}: {number} scanned, {size_in_words(size)}"),
         )
@@ -109,13 +106,3 @@ def _keys_in(name: str) -> Sequence[SealedStr]:
         what = f"the file {file.unreadable[0]}" if file.unreadable else what
         fail(f"--keys-from: {what}; write one valid key on each line")
     return file.lines
-
-
-def _unread_records(recorded: OperationsLog) -> Iterator[Unread]:
-    """Yield the defects of the operations log."""
-    for why in recorded.defects:  # an incomplete last line or a wrong clock hides no record
-        # A hash in it looks like a key.
-        shown = why if is_free_text(why) else "it does not verify"
-        yield Unread(LOG_SOURCE, shown, matters=bool(recorded.unreadable or recorded.damage))
-    if not recorded.found and recorded.named_by is not None:
-        yield Unread(LOG_SOURCE, f"{recorded.name} does not exist")

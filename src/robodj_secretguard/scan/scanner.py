@@ -13,6 +13,7 @@ from robodj_secretguard.scan.content import ContentSearch
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository, work_tree_of
 from robodj_secretguard.scan.result import (
     LIST_SOURCE,
+    LOG_SOURCE,
     REDACTED,
     Carrier,
     Found,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    from robodj_secretguard.lifecycle.records import Record
+    from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.scan.content import Hit
     from robodj_secretguard.scan.git import Object
     from robodj_secretguard.secret.policy import SecretPolicy
@@ -72,9 +73,8 @@ def scan(
     scope: Scope = Scope.FILES,
     by_fingerprint: bool = False,
     keys: Sequence[SealedStr] = (),
-    records: Sequence[Record] = (),
+    operations_log: OperationsLog | None = None,
     config_dir: str | None = None,
-    unread: Iterable[Unread] = (),
     ignored_model: str | None = None,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Scan:
@@ -89,9 +89,8 @@ def scan(
         scope: `FILES`; or `STAGED` or `HISTORY`, for which all paths must be in one repository.
         by_fingerprint: search by fingerprints alone, without the keys that are set here.
         keys: further keys, which must be valid.
-        records: the records of the operations log.
+        operations_log: the operations log, after `read_if_any()`.
         config_dir: the config directory, as `guard()` takes it.
-        unread: what the caller could not read, such as the operations log.
         ignored_model: the model that a project names and that was not imported: its secrets are not searched for.
         progress: is called with the number of files and objects and with that of bytes so far.
 
@@ -106,7 +105,7 @@ def scan(
     opaque = {policy.name for policy in policies if policy.is_opaque}
     values = [value for value in at_hand if value.secret not in opaque and not by_fingerprint]
     live = [value for value in values if value.is_sound]
-    known = known_keys(live, records, setup.revocation.all)
+    known = known_keys(live, operations_log.records if operations_log else (), setup.revocation.all)
     search = KeySearch(
         known,
         [(value.key, known[fingerprint(value.key)]) for value in live],
@@ -125,10 +124,10 @@ def scan(
     # A hook for staged changes runs where the model may not be importable, and with fingerprints alone no key is set.
     is_hook = scope is Scope.STAGED
     problems = (*check_revocation_list(setup), *check_list_owners(setup))
+    of_list = sorted(problems, key=lambda problem: problem.source != f"file:{REVOKED_FILE}")
     unread = [
-        *unread,
-        *(Unread(LIST_SOURCE, problem.message) for problem in problems if problem.source == f"file:{REVOKED_FILE}"),
-        *(Unread(LIST_SOURCE, problem.message) for problem in problems if problem.source != f"file:{REVOKED_FILE}"),
+        *(_unread_records(operations_log) if operations_log else ()),
+        *(Unread(LIST_SOURCE, problem.message) for problem in of_list),
         *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
         *_unsearched([] if by_fingerprint else readings, values),
         *_secrets_without_key(policies, known.values(), matters=not (by_fingerprint and is_hook)),
@@ -141,6 +140,15 @@ def scan(
         ),
     ]
     return scanner.result(scope, known.values(), now, unread)
+
+
+def _unread_records(log: OperationsLog) -> Iterator[Unread]:
+    for why in log.defects:  # an incomplete last line or a wrong clock hides no record
+        # A hash in it looks like a key.
+        shown = why if is_free_text(why) else "it does not verify"
+        yield Unread(LOG_SOURCE, shown, matters=bool(log.unreadable or log.damage))
+    if not log.found and log.named_by is not None:
+        yield Unread(LOG_SOURCE, f"{log.name} does not exist")
 
 
 def _unsearched(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator[Unread]:
