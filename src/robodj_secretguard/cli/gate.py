@@ -181,8 +181,7 @@ def _run_exec(
     sources = read_sources(request, model)
     report = _check_with_log(request, model, sources)
     lines = [*map(finding_text, report.findings)]
-    passed = passes(request, report)
-    if not passed:
+    if not passes(request, report):
         status = failed_status(report, REFUSED)
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the report's
             announce("refused", report, f"{model.__module__}:{model.__qualname__}")

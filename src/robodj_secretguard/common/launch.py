@@ -11,7 +11,7 @@ from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
 
@@ -22,7 +22,7 @@ NOT_FOUND: Final = 127
 _IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
 
 
-def set_temporary_keys(policies: Iterable[SecretPolicy]) -> list[str]:
+def set_temporary_keys(policies: Collection[SecretPolicy]) -> list[str]:
     """Set temporary keys in the environment of this process.
 
     Returns:
