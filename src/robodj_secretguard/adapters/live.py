@@ -71,50 +71,50 @@ class FallbackKeys(Sealed, list[str]):
     def __iter__(self) -> Iterator[str]:
         # Django makes a `map` of the list, and reads it later. So each step reads the ring.
         position = 0
-        while position < len(keys := _keys(self)):
+        while position < len(keys := _fallback_keys(self)):
             yield keys[position]
             position += 1
 
     def __reversed__(self) -> Iterator[str]:
-        yield from reversed(_keys(self))  # the previous key comes first
+        yield from reversed(_fallback_keys(self))  # the previous key comes first
 
     def copy(self) -> FallbackKeys:
         """Return the list itself: a copy would not follow the deadline."""
         return self
 
 
-def _keys(fallbacks: FallbackKeys) -> list[str]:
+def _fallback_keys(fallbacks: FallbackKeys) -> list[str]:
     return [masked(key) for key in fallbacks._ring.accepted()[1:]]  # noqa: SLF001 - of this module
 
 
-def _read(action: Callable[..., Any]) -> Callable[..., Any]:
+def _reading_method(action: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that reads the ring."""
 
     def method(self: FallbackKeys, *arguments: object) -> Any:
         try:
-            return action(_keys(self), *arguments)
+            return action(_fallback_keys(self), *arguments)
         finally:
             del arguments  # a traceback with locals would show them
 
     return method
 
 
-def _refuse(_self: FallbackKeys, *values: object, **options: object) -> NoReturn:
+def _refuse_call(_self: FallbackKeys, *values: object, **options: object) -> NoReturn:
     del values, options  # a traceback with locals would show them
     msg = "the fallback keys are those of the ring: they can only be read, one by one or by position"
     raise TypeError(msg)
 
 
-_READING: Final = {
+_READING_METHODS: Final = {
     **{f"__{name}__": getattr(operator, name) for name in ("add", "contains", "eq", "getitem", "ne")},
     "__len__": len,
     "__radd__": lambda keys, other: other + keys,
 }
-_REFUSED: Final = (
+_REFUSED_METHODS: Final = (
     *(f"__{name}__" for name in ("delitem", "ge", "gt", "iadd", "imul", "le", "lt", "mul", "rmul", "setitem")),
     *("append", "clear", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"),
 )
-for _name, _action in _READING.items():
-    setattr(FallbackKeys, _name, _read(_action))
-for _name in _REFUSED:
-    setattr(FallbackKeys, _name, _refuse)
+for _name, _action in _READING_METHODS.items():
+    setattr(FallbackKeys, _name, _reading_method(_action))
+for _name in _REFUSED_METHODS:
+    setattr(FallbackKeys, _name, _refuse_call)

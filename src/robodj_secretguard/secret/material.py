@@ -58,8 +58,8 @@ _TO_STANDARD: Final = str.maketrans("-_", "+/")
 _TO_URL_SAFE: Final = str.maketrans("+/", "-_")
 # In the order of their values.
 _DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_BASE64URL: Final = frozenset(_DIGITS)
-_HEXADECIMAL: Final = frozenset("0123456789abcdefABCDEF")
+_BASE64URL_DIGITS: Final = frozenset(_DIGITS)
+_HEXADECIMAL_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 _SAME_LAST: Final = {2: 16, 3: 4}
 """How many last digits encode the same bytes, by the length of the text modulo 4: 4 or 2 of the bits are unused."""
 _KEY_CHARACTERS: Final = frozenset(f"{_DIGITS}+/=")
@@ -81,7 +81,7 @@ _RUNS: Final = frozenset(
 
 def is_hexadecimal(text: str) -> bool:
     """Check whether text has hexadecimal digits only, in any case."""
-    return bool(text) and _HEXADECIMAL.issuperset(text)
+    return bool(text) and _HEXADECIMAL_DIGITS.issuperset(text)
 
 
 def canonical(text: str) -> str:
@@ -232,14 +232,14 @@ PADDING: Final = "= padding at the end"
 def format_defects(text: str, material: Material) -> list[str]:
     """Return the parts of a key that its format does not allow (policy section 6), from the outside to the inside."""
     core, defects = text, list[str]()
-    if material.is_opaque or not _BASE64URL.issuperset(text):  # most keys have no other character
+    if material.is_opaque or not _BASE64URL_DIGITS.issuperset(text):  # most keys have no other character
         core, defects = _without_wrapping(text, is_opaque=material.is_opaque)
     if not core:
         return [*defects, "nothing else"]
     if material.is_opaque:
         if not core.isascii() or not core.isprintable() or " " in core:
             defects.append("a blank or a character that is not printable ASCII")
-    elif not _BASE64URL.issuperset(core):
+    elif not _BASE64URL_DIGITS.issuperset(core):
         defects.append("a character outside A-Za-z0-9_-")
     hexadecimal = not material.is_opaque and is_hexadecimal(core)
     needed = material.hexadecimal if hexadecimal else material.base64url
@@ -277,7 +277,7 @@ def _wrong_length(length: int, needed: Length, kind: str) -> str:
 
 def has_shape(text: str, generator: Generator) -> bool:
     """Check whether text has the length and the alphabet of a generator's keys."""
-    is_of_alphabet = is_hexadecimal(text) if generator.function == "token_hex" else _BASE64URL.issuperset(text)
+    is_of_alphabet = is_hexadecimal(text) if generator.function == "token_hex" else _BASE64URL_DIGITS.issuperset(text)
     return len(text) == generator.characters and is_of_alphabet
 
 

@@ -12,7 +12,7 @@ from robodj_secretguard.errors import CheckFailedError, SafeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_Result = TypeVar("_Result")
+_Returned = TypeVar("_Returned")
 _HASH_SALT: Final = os.urandom(16)
 
 
@@ -85,7 +85,7 @@ def type_name(error: BaseException) -> str:
     return name if name.isascii() and name.isidentifier() else "an error"
 
 
-def contain(action: Callable[[], _Result]) -> _Result:
+def contain(action: Callable[[], _Returned]) -> _Returned:
     """Return what `action` returns, and keep its frames and its exception texts inside.
 
     Functions called inside may have keys in local variables: a traceback with locals never reaches them.

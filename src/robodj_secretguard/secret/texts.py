@@ -27,7 +27,7 @@ YELLOW: Final = 33
 
 # The patterns are compiled when they are used: a start that sends an event needs few of them.
 _ENVIRONMENT: Final = rf"[a-z0-9][a-z0-9_-]{{0,{LEAST_MATERIAL.hexadecimal.minimum - 2}}}"
-_INSTANCE: Final = r"[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,119}"
+_INSTANCE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,119}"
 _LONG: Final = least_material(32)
 """A text of this length that is not weak is a key. Shorter ones can be a slug, a UUID or the name of a commit."""
 # Both find overlapping parts too.
@@ -75,7 +75,7 @@ def is_environment(text: str) -> bool:
 
 def is_instance_name(text: str) -> bool:
     """Check whether text may name a service or an instance, such as `api` or `web-1:8000`, and is not a key."""
-    return re.fullmatch(_INSTANCE, text) is not None and not could_hold_key(text)
+    return re.fullmatch(_INSTANCE_NAME, text) is not None and not could_hold_key(text)
 
 
 def is_free_text(text: str) -> bool:

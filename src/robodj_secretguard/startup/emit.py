@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.startup.report import Finding, Report
 
-    Event: TypeAlias = tuple[Severity, str, dict[str, Any]]
+    LogEvent: TypeAlias = tuple[Severity, str, dict[str, Any]]
     """The severity, the text and the fields."""
 
 LOGGER_NAME: Final = "robodj_secretguard"
@@ -32,7 +32,7 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
     `logger` is the host's structlog logger; `None` for the pipeline that the host configured, if there is one.
     `refusal` is the last line of a refusal. Its event has the fields of the findings, and the exit status.
     """
-    plain: list[Event] = [(each.severity, each.text, {}) for each in report.findings]
+    plain: list[LogEvent] = [(each.severity, each.text, {}) for each in report.findings]
     if refusal:
         plain.append((Severity.ALERT, refusal, {}))
     if not plain:
@@ -56,7 +56,7 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
         _this_thread.is_emitting = False
 
 
-def _event(finding: Finding) -> Event:
+def _event(finding: Finding) -> LogEvent:
     fields = {name: getattr(finding, name) for name in _FIELDS}
     return finding.severity, finding.lines[0], fields | {"check": str(finding.check), "severity": str(finding.severity)}
 
@@ -75,7 +75,7 @@ class _PlainStream:
     warning = info = critical
 
 
-def _write_plainly(events: Sequence[Event], first: StreamName, second: StreamName) -> bool:
+def _write_plainly(events: Sequence[LogEvent], first: StreamName, second: StreamName) -> bool:
     plain = _PlainStream(first, second)
     return not events or _send(_wrapped_by_structlog(plain), events) or _send(plain, events)
 
@@ -104,7 +104,7 @@ def configured_pipeline() -> Any:
         return None
 
 
-def _send(logger: Any, events: Iterable[Event]) -> bool:
+def _send(logger: Any, events: Iterable[LogEvent]) -> bool:
     """Send events until one fails, and return whether all were sent."""
     try:
         for severity, text, fields in events:

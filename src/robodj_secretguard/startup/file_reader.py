@@ -46,7 +46,7 @@ _READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONB
 
 def read_text_file(path: str, *, most: int, is_absence_judged: bool = False) -> TextFile:
     """Read and judge a file, with one descriptor for both; and judge who owns the path of an absent one."""
-    file = _read(path, most)
+    file = _judge_file(path, most)
     if is_absence_judged and not file.exists:
         file = file._replace(foreign=foreign_owners(path))
     return file._replace(misnamed=True) if os.path.lexists(f"{path}.txt") else file
@@ -54,13 +54,13 @@ def read_text_file(path: str, *, most: int, is_absence_judged: bool = False) -> 
 
 def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
     """Return a file's content, and why it cannot be trusted: others can write it, or another user owns it."""
-    _, unreadable, content, faults = _examined(os.open(path, _READ_FLAGS), path, most)
+    _, unreadable, content, faults = _read_and_judge(os.open(path, _READ_FLAGS), path, most)
     if unreadable:
         raise OSError
     return content, (*faults.exposed, *[each for each in faults.foreign if each == OWNED])
 
 
-def _read(path: str, most: int) -> TextFile:
+def _judge_file(path: str, most: int) -> TextFile:
     try:
         descriptor = os.open(path, _READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
@@ -70,7 +70,7 @@ def _read(path: str, most: int) -> TextFile:
     except OSError:
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
     try:
-        status, unreadable, content, faults = _examined(descriptor, path, most)
+        status, unreadable, content, faults = _read_and_judge(descriptor, path, most)
     except OSError:
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
     text = TextFile(unreadable=unreadable) if unreadable else text_of(content)
@@ -84,16 +84,16 @@ def _read(path: str, most: int) -> TextFile:
     )
 
 
-def _examined(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, TextFile]:
+def _read_and_judge(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, TextFile]:
     """Return an open file's status, why its content cannot be used, the content, and the path's faults. Close it."""
     try:
         status = os.fstat(descriptor)
-        return status, *_content(descriptor, status, most), path_faults(path, status)
+        return status, *_read_content(descriptor, status, most), path_faults(path, status)
     finally:
         os.close(descriptor)
 
 
-def _content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[str, ...], bytes]:
+def _read_content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[str, ...], bytes]:
     """Return why a file's content cannot be used, and the content."""
     if not stat.S_ISREG(status.st_mode):
         return (NOT_REGULAR,), b""
@@ -150,7 +150,7 @@ def path_faults(path: str, status: os.stat_result | None = None) -> TextFile:
             (lax if _is_volume(path, status) else exposed).append(WRITABLE)
         if not _is_ours(status):
             foreign.append(OWNED)
-    for step in _steps(path):
+    for step in _paths_to(path):
         folder = os.stat(os.path.dirname(step))
         is_parent = os.path.samestat(folder, last)
         if _is_replaceable(step, folder):
@@ -170,10 +170,10 @@ def foreign_owners(path: str) -> tuple[str, ...]:
         return ()
 
 
-def _steps(path: str) -> Iterator[str]:
+def _paths_to(path: str) -> Iterator[str]:
     """Yield every path from the root to a file. Follow each link as the kernel does."""
     here, links = os.sep, 0
-    ahead = _parts(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
+    ahead = _reversed_parts(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
     while ahead:
         part = ahead.pop()
         step = os.path.dirname(here) if part == os.pardir else os.path.join(here, part)
@@ -183,13 +183,13 @@ def _steps(path: str) -> Iterator[str]:
             if links > _MOST_LINKS:  # another program makes more links during this loop
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             target = os.readlink(step)
-            ahead += _parts(target)
+            ahead += _reversed_parts(target)
             here = os.sep if os.path.isabs(target) else here
         else:
             here = step
 
 
-def _parts(path: str) -> list[str]:
+def _reversed_parts(path: str) -> list[str]:
     """Return the names in a path in reverse order."""
     return [part for part in reversed(path.split(os.sep)) if part not in {"", os.curdir}]
 

@@ -186,7 +186,7 @@ class KeyFiles:
         """Return the content of a file that is declared below `config/`."""
         if self._directory is None:
             return NO_TEXT
-        return _read_file(f"{self._directory}/{within_config_dir(file)}", MAX_FILE_BYTES)
+        return _read_config_file(f"{self._directory}/{within_config_dir(file)}", MAX_FILE_BYTES)
 
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret as an offer."""
@@ -473,13 +473,13 @@ def _read_lists(directory: str | None, model_directory: str | None) -> tuple[Tex
     """Read the revocation list of the config directory, and that of the model's directory, which always counts."""
     name, first = within_config_dir(REVOKED_FILE), NO_TEXT
     if directory is not None:
-        first = _read_file(f"{directory}/{name}", MAX_LIST_BYTES, is_absence_judged=True)
+        first = _read_config_file(f"{directory}/{name}", MAX_LIST_BYTES, is_absence_judged=True)
     if model_directory is None or (directory is not None and os.path.samefile(directory, model_directory)):
         return (first,)
-    return first, _read_file(f"{model_directory}/{name}", MAX_LIST_BYTES)
+    return first, _read_config_file(f"{model_directory}/{name}", MAX_LIST_BYTES)
 
 
-def _read_file(path: str, most: int, *, is_absence_judged: bool = False) -> TextFile:
+def _read_config_file(path: str, most: int, *, is_absence_judged: bool = False) -> TextFile:
     """Read a file in a config directory. A start without such a directory does not import what reads it."""
     try:
         from robodj_secretguard.startup.file_reader import read_text_file  # noqa: PLC0415
