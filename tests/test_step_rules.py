@@ -15,6 +15,7 @@ from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, StoredKeys, stored_keys
+from robodj_secretguard.managers.manager import delivery_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
@@ -594,6 +595,15 @@ class TestDrift:
         found = drift(fields, [rotated(NOW, other)])
         assert found is not None
         assert found[0] == f"{V1} is not a recorded key; the last one is {other}"
+
+
+def test_drift_is_found_in_what_the_managers_have_delivered() -> None:
+    """A secret that no manager delivers has no drift."""
+    fields = rotation("stage")
+    delivery = delivery_of(SOURCE, {V1: fields[V1], ROTATION_RECORD: fields[ROTATION_RECORD]}, [V1, ROTATION_RECORD])
+    policies = RuntimeSecrets.secret_policies.values()
+    (found,) = steps.find_drift([delivery], policies, [])
+    assert (found.secret, str(found.check), found.source) == (POLICY.name, "drift", SOURCE)
 
 
 def test_stored_keys_have_no_key() -> None:
