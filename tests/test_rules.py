@@ -101,6 +101,12 @@ class TestTables:
         without = [str(check) for check in Check if check not in CHECKS_WITH_A_RULE]
         assert without == ["superseded", "drift", "source", "unavailable", "internal"]
 
+    @pytest.mark.parametrize(("check", "rule"), VALUE_RULES, ids=[check for check, _ in VALUE_RULES])
+    def test_rule_of_the_value_finds_nothing_in_a_sound_key(self, check: Check, rule: Any) -> None:
+        """The rules of a bad value agree with `is_sound`: the report runs them only where that is false."""
+        readings = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
+        assert [*map(list, map(rule, readings))] == [[], []], check
+
     def test_every_check_of_the_guard_has_a_kind(self) -> None:
         """Each check of the guard has a kind, except `clock`, which a test cannot set up."""
         assert [*KINDS] == [check for check in Check if check in CHECKS_WITH_A_RULE and check is not Check.CLOCK]
