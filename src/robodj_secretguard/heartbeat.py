@@ -21,17 +21,15 @@ from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import Environment, event_setting
-from robodj_secretguard.startup.report import Finding
+from robodj_secretguard.startup.report import Finding, Report
 from robodj_secretguard.startup.rules import Check, Severity
-from robodj_secretguard.startup.settings import started_report
+from robodj_secretguard.startup.settings import SecretSettings, started_report
 from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE, iso_utc
 from robodj_secretguard.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from robodj_secretguard.startup.report import Report
-    from robodj_secretguard.startup.settings import SecretSettings
 
 EVENT_TEXTS: Final = {
     "started": PASSED_EVENT,

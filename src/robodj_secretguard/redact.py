@@ -8,7 +8,7 @@ import logging
 import sys
 import traceback
 from operator import is_
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote
 
 from robodj_secretguard.errors import RedactedError
@@ -18,7 +18,6 @@ from robodj_secretguard.startup.settings import SecretSettings, live_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import TypeAlias
 
     _Form: TypeAlias = tuple[SealedStr, tuple[SealedStr, ...], str]
     """The common beginning of all spellings of a key in one encoding, the spellings, and their replacement."""

@@ -14,16 +14,14 @@ from robodj_secretguard.fleet.metrics import DECLARED, FINDINGS, START, of_findi
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import Environment, config_directory
-from robodj_secretguard.startup.report import finding
+from robodj_secretguard.startup.report import Finding, Report, finding
 from robodj_secretguard.startup.rules import Check, Problem, internal
-from robodj_secretguard.startup.settings import setup_of, started_report
+from robodj_secretguard.startup.settings import SecretSettings, setup_of, started_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from robodj_secretguard.fleet.metrics import Samples
-    from robodj_secretguard.startup.report import Finding, Report
-    from robodj_secretguard.startup.settings import SecretSettings
 
 
 class SecretCollector(Collector):

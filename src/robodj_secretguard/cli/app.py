@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, fail_unknown, model_used, request_of
 from robodj_secretguard.cli.output import (
@@ -29,7 +29,6 @@ from robodj_secretguard.secret.texts import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import TextIO
 
 END_OF_OPTIONS: Final = "--"
 # Every command, and the module that adds it.

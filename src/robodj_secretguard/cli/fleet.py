@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,7 +55,6 @@ from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
     from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.common.shapes import Slots

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import add_command, add_group, fleet_of, model_of, read_input, span_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
-from robodj_secretguard.fleet.verdict import fleet_as_dict, why_unknown
-from robodj_secretguard.lifecycle.records import Event
+from robodj_secretguard.fleet.verdict import Fleet, fleet_as_dict, why_unknown
+from robodj_secretguard.lifecycle.records import Event, Record
 from robodj_secretguard.scan.render import scan_lines
-from robodj_secretguard.scan.result import parse
+from robodj_secretguard.scan.result import Scan, parse
 from robodj_secretguard.secret.texts import ascii_text, count
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.cli.options import Commands, Request
-    from robodj_secretguard.fleet.verdict import Fleet
-    from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.scan.result import Scan
 
 MAX_SCAN_BYTES: Final = 1 << 26
 

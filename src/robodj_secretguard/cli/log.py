@@ -17,7 +17,7 @@ from robodj_secretguard.cli.options import (
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Event, is_hash
+from robodj_secretguard.lifecycle.records import Event, Head, Record, is_hash
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
@@ -28,9 +28,9 @@ from robodj_secretguard.secret.texts import (
     count,
     mark,
 )
-from robodj_secretguard.startup.report import finding, with_findings
+from robodj_secretguard.startup.report import Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity
-from robodj_secretguard.startup.settings import RuntimeSecrets
+from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings
 from robodj_secretguard.startup.variables import OPERATIONS_LOG, iso_utc
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.cli.options import Commands, Request
-    from robodj_secretguard.lifecycle.records import Head, Record
     from robodj_secretguard.managers.delivery import Sources
-    from robodj_secretguard.startup.report import Report
-    from robodj_secretguard.startup.settings import SecretSettings
 
 LIMITS: Final = (
     "This finds damage and careless edits. Somebody who can write to both the log and its head file can still change or"

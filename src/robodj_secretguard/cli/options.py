@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, TextIO, TypeAlias
 
-from robodj_secretguard.cli.output import WIDTH, fail, is_terminal, wrapped
+from robodj_secretguard.cli.output import WIDTH, Result, fail, is_terminal, wrapped
 from robodj_secretguard.common.loading import load_model
 from robodj_secretguard.errors import CheckFailedError, UsageError
 from robodj_secretguard.secret.sealed import SealedStr, contain
@@ -34,19 +34,17 @@ from robodj_secretguard.startup.readings import (
     shown_path,
     within_config_dir,
 )
-from robodj_secretguard.startup.settings import RuntimeSecrets, setup_of
+from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, setup_of
 from robodj_secretguard.startup.variables import OPERATIONS_LOG, parse_marker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.cli.output import Result
     from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.managers.delivery import Sources
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import NamedBy
     from robodj_secretguard.startup.report import Report
-    from robodj_secretguard.startup.settings import SecretSettings
 
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - it has no public name
 

@@ -30,7 +30,7 @@ from robodj_secretguard.startup.readings import (
     within_config_dir,
 )
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report
-    from robodj_secretguard.startup.settings import SecretSettings
 
 _DEPLOY: Final = f"Deploy this list with every service, or add the fingerprint to {REVOKED_FINGERPRINTS} there."
 

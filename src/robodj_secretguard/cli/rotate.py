@@ -32,24 +32,21 @@ from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, record_rotation
-from robodj_secretguard.lifecycle.records import Event
+from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, Recording, record_rotation
+from robodj_secretguard.lifecycle.records import Event, Record
 from robodj_secretguard.lifecycle.rotation import NO_ENVIRONMENT, completion
 from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, plan_rotation
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, YELLOW, command, count, mark, option
 from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, shown_path
-from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from robodj_secretguard.cli.options import Commands, Request
-    from robodj_secretguard.lifecycle.recording import Recording
-    from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.settings import SecretSettings
 
 # A CI system sets one of these, and keeps what is printed.
 CI_VARIABLES: Final = (

@@ -21,7 +21,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.files import raise_file_error
 from robodj_secretguard.errors import FileError
-from robodj_secretguard.lifecycle.steps import MIN_AGE, Rotator, step_in_words
+from robodj_secretguard.lifecycle.steps import MIN_AGE, Rotator, StepResult, StoredKeys, step_in_words
 from robodj_secretguard.managers.delivery import open_store
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, ascii_text, command, mark, option
 from robodj_secretguard.startup.rules import Check
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.lifecycle.records import StepName
-    from robodj_secretguard.lifecycle.steps import StepResult, StoredKeys
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.settings import SecretSettings
 

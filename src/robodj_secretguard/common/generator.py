@@ -7,14 +7,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.secret.material import is_sound
-from robodj_secretguard.secret.policy import MIN_KEY_BYTES, Generator
+from robodj_secretguard.secret.policy import MIN_KEY_BYTES, Generator, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.variables import EPHEMERAL, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from robodj_secretguard.secret.policy import SecretPolicy
 
 EPHEMERAL_LIFE: Final = timedelta(hours=1)
 """How long temporary keys are valid."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.sealed import contain, type_name
-from robodj_secretguard.startup.settings import declares_secrets
-
-if TYPE_CHECKING:
-    from robodj_secretguard.startup.settings import SecretSettings
-
+from robodj_secretguard.startup.settings import SecretSettings, declares_secrets
 
 _HINTS: Final = {
     "SystemExit": "; do not call guard() while the module is imported",

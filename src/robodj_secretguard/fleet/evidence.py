@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
@@ -19,7 +19,6 @@ from robodj_secretguard.startup.rules import Check
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import BinaryIO
 
     KeysInUse: TypeAlias = tuple[tuple[str, Slots], ...]
     """The name and the slots of each secret."""

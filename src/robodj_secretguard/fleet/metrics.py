@@ -6,14 +6,13 @@ Instants are Unix timestamps. No label has anything derived from a key but its f
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from robodj_secretguard.startup.rules import Check, Severity, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
 
     from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.startup.report import Finding, SecretStatus

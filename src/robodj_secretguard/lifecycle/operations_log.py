@@ -9,7 +9,7 @@ import re
 import stat
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from robodj_secretguard.common.files import (
     append_content,
@@ -35,7 +35,6 @@ from robodj_secretguard.startup.variables import OPERATIONS_LOG, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Self
 
 MAX_LOG_BYTES: Final = 64 << 20
 HEAD_FILE: Final = ".head"  # the suffix of the head file, which has the last acknowledged record

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from robodj_secretguard.errors import FileError, UsageError
-from robodj_secretguard.lifecycle.records import Proof
+from robodj_secretguard.lifecycle.records import Proof, Record
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.rotation import (
     count_by_environment,
@@ -17,17 +17,14 @@ from robodj_secretguard.lifecycle.rotation import (
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import Environment, config_directory
-from robodj_secretguard.startup.report import with_findings
+from robodj_secretguard.startup.report import Report, SecretStatus, with_findings
 from robodj_secretguard.startup.rules import Problem
-from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.settings import SecretSettings, setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
-    from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.startup.report import Report, SecretStatus
-    from robodj_secretguard.startup.settings import SecretSettings
 
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"

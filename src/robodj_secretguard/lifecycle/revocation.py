@@ -31,7 +31,13 @@ from robodj_secretguard.lifecycle.rotation import (
 )
 from robodj_secretguard.secret.texts import MANAGER, command
 from robodj_secretguard.startup.file_reader import text_of
-from robodj_secretguard.startup.readings import MAX_LIST_BYTES, REVOKED_FILE, revocation_list, within_config_dir
+from robodj_secretguard.startup.readings import (
+    MAX_LIST_BYTES,
+    REVOKED_FILE,
+    RevocationStatus,
+    revocation_list,
+    within_config_dir,
+)
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:
@@ -39,7 +45,6 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import RevocationStatus
     from robodj_secretguard.startup.report import Report
 
 HEADER: Final = """\

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.rotation import (
+    Stage,
     has_overlap,
     recorded_environments,
     revoked,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.lifecycle.rotation import Stage
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import Report
 

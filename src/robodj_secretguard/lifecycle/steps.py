@@ -16,8 +16,17 @@ from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import FileError
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, judge_of, unready_instances
-from robodj_secretguard.lifecycle.records import Event, LastStep, Proof, draft, dump_last_steps, parse_last_steps
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, Fleet, judge_of, unready_instances
+from robodj_secretguard.lifecycle.records import (
+    Event,
+    LastStep,
+    Proof,
+    Record,
+    StepName,
+    draft,
+    dump_last_steps,
+    parse_last_steps,
+)
 from robodj_secretguard.lifecycle.rotation import (
     conflict,
     count_by_environment,
@@ -27,28 +36,32 @@ from robodj_secretguard.lifecycle.rotation import (
     rotations,
 )
 from robodj_secretguard.managers.delivery import names_of, source_finding
-from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, ManagerError, delivery_of, first_with, sealed
+from robodj_secretguard.managers.manager import (
+    ATTEMPT_SECONDS,
+    Delivery,
+    ManagerError,
+    Store,
+    Stored,
+    delivery_of,
+    first_with,
+    sealed,
+)
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import command, listed
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment, config_directory, revocation_list
-from robodj_secretguard.startup.report import finding
+from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity
-from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
-    from robodj_secretguard.lifecycle.records import Record, StepName
-    from robodj_secretguard.managers.manager import Delivery, Store, Stored
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.report import Finding, Report, SecretStatus
-    from robodj_secretguard.startup.settings import SecretSettings
 
 Fields: TypeAlias = "Mapping[str, Any]"
 """The fields of a secret in a manager. A function that takes them runs inside `contain()`."""

@@ -12,13 +12,12 @@ from botocore import exceptions
 from botocore.config import Config
 
 from robodj_secretguard.managers.json_object import members
-from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, ManagerError, Store, Stored, time_of, whole
+from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, Answer, ManagerError, Store, Stored, time_of, whole
 from robodj_secretguard.managers.network import is_insecure, manager_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from robodj_secretguard.managers.manager import Answer
     from robodj_secretguard.secret.sealed import SealedStr
 
 STAGE: Final = "AWSCURRENT"

@@ -11,24 +11,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, Delivery, ManagerError, Store, first_with
+from robodj_secretguard.managers.manager import (
+    ATTEMPT_SECONDS,
+    FIRST_PAUSE,
+    Delivery,
+    Manager,
+    ManagerError,
+    Store,
+    first_with,
+)
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment, are_files_off
-from robodj_secretguard.startup.report import Report, finding, with_findings
+from robodj_secretguard.startup.report import Finding, Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem
-from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-    from robodj_secretguard.managers.manager import Manager
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Variables
-    from robodj_secretguard.startup.report import Finding
-    from robodj_secretguard.startup.settings import SecretSettings
 
 _STDIN: Final = "json:-"
 # The class of each kind, the form of its place, and the package of its client.

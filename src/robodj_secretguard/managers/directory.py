@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.managers.manager import MAX_BYTES, Manager, ManagerError
 from robodj_secretguard.startup.file_reader import is_read_only, read_text_file
-from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED
+from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, TextFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from robodj_secretguard.startup.textfile import TextFile
 
 SETTLED_SECONDS: Final = 1.0
 """How long the files must be unchanged, as an agent writes one after the other."""

@@ -7,23 +7,21 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from robodj_secretguard.errors import SafeError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.readings import REVOKED_FILE, Offer, find_near_misses
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, NearMiss, VariablesRead
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from datetime import datetime
-    from typing import TypeVar
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.variables import NearMiss, VariablesRead
 
-    Answer = TypeVar("Answer")
+Answer = TypeVar("Answer")
 
 ATTEMPT_SECONDS: Final = 5.0
 """The time limit of one attempt, and of the only one where there is no time to wait."""

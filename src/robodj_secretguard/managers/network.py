@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import ssl
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from robodj_secretguard.managers.manager import ManagerError
 from robodj_secretguard.secret.sealed import type_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import TypeAlias
 
     Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
     """Errors of a client, what is wrong (`{}` is the type's name), what to do, and whether it is temporary."""

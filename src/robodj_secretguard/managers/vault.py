@@ -15,6 +15,7 @@ from robodj_secretguard.managers.manager import (
     CONFLICT,
     MAX_BYTES,
     NO_FIELDS,
+    Answer,
     ManagerError,
     Store,
     Stored,
@@ -29,7 +30,6 @@ from robodj_secretguard.startup.variables import parse_marker
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from robodj_secretguard.managers.manager import Answer
 _POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"

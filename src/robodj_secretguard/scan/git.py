@@ -8,7 +8,7 @@ import stat
 import subprocess
 from contextlib import contextmanager, suppress
 from glob import escape, glob
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, cast
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
@@ -16,7 +16,6 @@ from robodj_secretguard.scan.content import BLOCK_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from io import BufferedReader, BufferedWriter
-    from typing import TypeAlias
 
     Object: TypeAlias = tuple[str, str, Iterator[bytes]]
     """The name of an object, its kind, and its content in blocks. Read these before the next object."""

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from robodj_secretguard.scan.git import DOT_GIT
-from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, Rule, Scope, Where
+from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, Found, Rule, Scan, Scope, Where
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, YELLOW, command, count, mark, paint
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from robodj_secretguard.scan.result import Found, Scan
     from robodj_secretguard.secret.policy import SecretPolicy
 
 # The last line of a scan that is complete and found nothing.

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.scan.content import ContentSearch
@@ -27,14 +27,15 @@ from robodj_secretguard.scan.result import (
 from robodj_secretguard.scan.search import KEYS_FROM, KeySearch, Live, known_keys, live_values
 from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.secret.material import fingerprint, is_sound
-from robodj_secretguard.secret.policy import LEAST_MATERIAL
-from robodj_secretguard.secret.sealed import contain
+from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
+from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
 from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     REVOKED_FILE,
     Environment,
+    Reading,
     config_directory,
     within_config_dir,
 )
@@ -48,14 +49,10 @@ from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, 
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from typing import TypeAlias
 
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.scan.content import Hit
     from robodj_secretguard.scan.git import Object
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.secret.sealed import SealedStr
-    from robodj_secretguard.startup.readings import Reading
 
     _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 

@@ -6,7 +6,7 @@ import binascii
 import re
 from bisect import bisect_right
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.secret.material import (
@@ -20,15 +20,13 @@ from robodj_secretguard.secret.material import (
     is_sound,
     last_characters,
 )
-from robodj_secretguard.secret.policy import LEAST_MATERIAL
+from robodj_secretguard.secret.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import TypeAlias
 
     from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.secret.policy import Generator
     from robodj_secretguard.startup.readings import Reading
 
     Forms: TypeAlias = tuple[str, ...]  # encodings, the outermost first; empty for a plain key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from robodj_secretguard.common.files import open_unlinked, reason, regular_status
 from robodj_secretguard.errors import UnreadError
@@ -16,7 +16,6 @@ from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import TypeAlias
 
     Entry: TypeAlias = tuple[str, Where, str, bool]
     """A path, and the part of it that may hold a key: of a directory, the name alone. Then why that part cannot be

@@ -23,12 +23,11 @@ from hashlib import blake2b
 from itertools import compress, count, pairwise
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.secret.policy import MIN_KEY_BYTES
+from robodj_secretguard.secret.policy import MIN_KEY_BYTES, Generator, Length, Material
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from robodj_secretguard.secret.policy import Generator, Length, Material
     from robodj_secretguard.secret.sealed import SealedStr
 
 EXACT_LENGTH_FROM: Final = 16
