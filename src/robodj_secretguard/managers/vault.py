@@ -185,10 +185,11 @@ def _absence(answer: Any, mount: str, path: str) -> ManagerError:
         version = int(metadata["version"])
     except (TypeError, KeyError, ValueError):
         return ManagerError("does not exist", _PATH)
-    how, remedy = "deleted", f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
+    what = f"has no current version: version {version}"
     if metadata.get("destroyed"):
-        how, remedy = "destroyed", "write the keys of its last good version again, as a new version"
-    return ManagerError(f"has no current version: version {version} is {how}", remedy)
+        return ManagerError(f"{what} is destroyed", "write the keys of its last good version again, as a new version")
+    remedy = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
+    return ManagerError(f"{what} is deleted", remedy)
 
 
 def _client_setting(name: str) -> str:
