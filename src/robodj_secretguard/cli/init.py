@@ -204,7 +204,7 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     is_written = yes and bool(to_write)
     lines, stderr = [*_shown(plan)], list[str]()
     if is_written:
-        write_files(to_write)
+        write_changes(to_write)
         module, _, name = model.partition(":")
         files = " \\\n        ".join(change.file for change in to_write)
         lines += _LEFT.format(module=module, name=name, files=files).splitlines()
@@ -369,7 +369,7 @@ def _require_place(file: str) -> None:
         raise_file_error(f"{file}: a part of its path is a link, or no directory; rename that part")
 
 
-def write_files(changes: Iterable[Change]) -> None:
+def write_changes(changes: Iterable[Change]) -> None:
     """Write the files, up to the first one that cannot be written. Others can write none of them."""
     written = list[str]()
     for change in changes:
