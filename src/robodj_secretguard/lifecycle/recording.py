@@ -109,8 +109,7 @@ def record_rotation(
     chosen = names or {policy.name for policy in policies if not policy.is_opaque}
     statuses = [status for status in report.secrets if status.secret in chosen]
     if not statuses:
-        msg = "NAME is missing: vendors issue all secrets, so name those that have a new value"
-        raise UsageError(msg)
+        raise UsageError("NAME is missing: vendors issue all secrets, so name those that have a new value")
     who = {"environment": environment, "operator": operator, "ticket": ticket}
     drafts = _drafts(statuses, service_log, attested, **who)
     logs = [*others]

@@ -62,13 +62,11 @@ def current_key(policy: SecretPolicy, report: Report, records: Sequence[Record])
     """Return the fingerprint of a secret's current key in a report; `UsageError` says why there is none."""
     if policy.is_opaque:
         instead = f"{policy.replacement}, and disable the old one there"
-        msg = f"{policy.name} has no fingerprint, so it cannot be revoked; {instead}"
-        raise UsageError(msg)
+        raise UsageError(f"{policy.name} has no fingerprint, so it cannot be revoked; {instead}")
     current = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
     if current is None:
         known = recorded_keys(records, policy.name)
-        msg = f"no valid key of {policy.name} is set here; pass --fingerprint ({known})"
-        raise UsageError(msg)
+        raise UsageError(f"no valid key of {policy.name} is set here; pass --fingerprint ({known})")
     return current
 
 
@@ -76,8 +74,7 @@ def earlier_key(policy: SecretPolicy, report: Report, records: Sequence[Record],
     """Return the fingerprint of the key that was recorded before the current one; `UsageError` where there is none."""
     earlier = before_key(current_key(policy, report, records), policy.name, records, environment)
     if earlier is None or earlier.fingerprint is None:
-        msg = f"no earlier key of {policy.name} is recorded; pass the --fingerprint of that key"
-        raise UsageError(msg)
+        raise UsageError(f"no earlier key of {policy.name} is recorded; pass the --fingerprint of that key")
     return earlier.fingerprint
 
 
@@ -232,8 +229,7 @@ def revoke(
     try:
         is_new = add_to_list(directory, key, now=datetime.now(UTC))
     except FileError as error:
-        why = f"{error}; {instead}"
-        raise FileError(why) from None
+        raise FileError(f"{error}; {instead}") from None
     if key.fingerprint in revoked(log.records):
         return is_new, appended, [f"{log.name} {log.verdict}"] if log.defects else []
     try:

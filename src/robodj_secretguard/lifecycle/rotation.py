@@ -61,8 +61,9 @@ def before_key(
     own = recorded_environments(fingerprint, secret, records)
     candidates = rotations(records, secret, environment or (own[-1] if own else None))
     if len({record.environment for record in candidates}) > 1:
-        msg = f"several environments have records of {secret}; pass --environment ({recorded_keys(records, secret)})"
-        raise UsageError(msg)
+        raise UsageError(
+            f"several environments have records of {secret}; pass --environment ({recorded_keys(records, secret)})"
+        )
     return next((record for record in reversed(candidates) if record.fingerprint != fingerprint), None)
 
 

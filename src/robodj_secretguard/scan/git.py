@@ -8,7 +8,7 @@ import stat
 import subprocess
 from contextlib import contextmanager, suppress
 from glob import escape, glob
-from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
@@ -67,7 +67,7 @@ class Repository:
         paths = [os.path.normpath(os.path.join(os.path.realpath(directory), name)) for name in names]
         self.directories = tuple(dict.fromkeys(_near(path) for path in paths))
         if any(_keeps_waiting(path) for path in self.directories):
-            _raise_unread("git's directory contains a pipe or a device, which would block git; remove it")
+            raise UnreadError("git's directory contains a pipe or a device, which would block git; remove it")
         self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
         self.top = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
 
@@ -146,11 +146,11 @@ class Repository:
                 answer, _ = process.communicate(timeout=_ANSWER_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-                _raise_unread(
+                raise UnreadError(
                     f"git did not answer within {_ANSWER_SECONDS:g} seconds; make its configuration a regular file"
-                )
+                ) from None
         if process.returncode:
-            _raise_unread(
+            raise UnreadError(
                 f"there is no repository, or git refuses it (exit status {process.returncode}); run git status"
             )
         return answer.removesuffix(b"\n")
@@ -174,13 +174,13 @@ class Repository:
             except BaseException as error:
                 process.kill()
                 if isinstance(error, OSError):  # a broken pipe; on Windows an invalid argument
-                    _raise_unread(TOO_EARLY)
+                    raise UnreadError(TOO_EARLY) from None
                 raise
             finally:
                 with suppress(OSError):
                     stdin.close()
         if process.returncode:
-            _raise_unread(f"git {arguments[0]} failed (exit status {process.returncode}); run git fsck")
+            raise UnreadError(f"git {arguments[0]} failed (exit status {process.returncode}); run git fsck")
 
     def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
         with suppress(OSError):
@@ -194,12 +194,7 @@ class Repository:
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                 )
-        msg = "git cannot be run; install it, or add it to PATH"
-        raise UnreadError(msg)
-
-
-def _raise_unread(why: str) -> NoReturn:
-    raise UnreadError(why) from None
+        raise UnreadError("git cannot be run; install it, or add it to PATH")
 
 
 class _Unshown:
@@ -243,7 +238,7 @@ def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
     """Yield the object after a header, and read the stream to its end."""
     name, kind, *size = header.decode().split() or ("", "")
     if not name:
-        _raise_unread(TOO_EARLY)
+        raise UnreadError(TOO_EARLY)
     content = _object_content(stream, int(size[0])) if size else iter(())
     yield name, kind, content
     for _ in content:  # the unread rest
@@ -254,7 +249,7 @@ def _object_content(stream: BufferedReader, size: int) -> Iterator[bytes]:
     while size:
         block = stream.read(min(size, BLOCK_BYTES))
         if not block:
-            _raise_unread(TOO_EARLY)
+            raise UnreadError(TOO_EARLY)
         size -= len(block)
         yield block
     stream.read(1)  # the end of the line

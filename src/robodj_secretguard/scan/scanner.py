@@ -115,8 +115,7 @@ def scan(
     existing = [path for path in dict.fromkeys(paths) if os.path.lexists(path)]
     repositories = scanner.repositories(existing, needs_git=scope is not Scope.FILES)
     if len(repositories) > 1 and scope is not Scope.FILES:
-        msg = "--git-history and --staged search one repository; pass paths in one repository only"
-        raise UsageError(msg)
+        raise UsageError("--git-history and --staged search one repository; pass paths in one repository only")
     contain(lambda: scanner.search(existing, repositories, scope))
     # A hook for staged changes runs where the model may not be importable, and with fingerprints alone no key is set.
     is_hook = scope is Scope.STAGED

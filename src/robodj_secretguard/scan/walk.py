@@ -80,8 +80,7 @@ def _blocks(path: str) -> Iterator[bytes | int]:
             if at < end:
                 break
         if os.read(descriptor, 1) or version(os.fstat(descriptor)) != version(status):
-            what = f"it {CHANGED}; scan again"
-            raise UnreadError(what)
+            raise UnreadError(f"it {CHANGED}; scan again")
     finally:
         os.close(descriptor)
 
