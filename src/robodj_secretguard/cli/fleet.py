@@ -272,8 +272,10 @@ def _roster(path: str, declared: Iterable[str], secrets: Iterable[str], *, has_c
     content = read_input("--roster", path, most=1 << 22)
     roster, invalid = parse_roster(content.decode("utf-8-sig", "replace"), declared)
     if invalid:
-        fix = "write each instance once: the service, the instance, and names of declared secrets if not all"
-        fail(f"--roster: line {invalid[0]} is invalid; {fix}")
+        fail(
+            f"--roster: line {invalid[0]} is invalid; write each instance once: the service, the instance, and names of"
+            " declared secrets if not all"
+        )
     if not roster:
         fail("--roster: the file has no instance")
     for secret in secrets if has_conditions else ():
@@ -318,8 +320,7 @@ def _rows(
 def _totals(rows: Iterable[Sequence[str]], secret: str) -> str:
     """Return on which keys how many instances run."""
     own = {(row[1], row[2], row[4].partition(",")[0]): None for row in rows if row[3] == secret and row[0] != WAIT}
-    roles = Counter(role for *_, role in own)
-    return ", ".join(f"{number} {role}" for role, number in roles.items()) or "no instance"
+    return ", ".join(f"{number} {role}" for role, number in Counter(role for *_, role in own).items()) or "no instance"
 
 
 def _expected(status: SecretStatus, keys: Slots) -> str:

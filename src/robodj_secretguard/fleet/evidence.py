@@ -174,22 +174,26 @@ class Observed:
         self._refused[evidence.who] = (number + 1, max(last, evidence.oldest), checks)
 
     def _add_use(self, evidence: Evidence, keys: KeysInUse, *, is_ahead: bool) -> None:
-        never = (None, evidence.newest, evidence.started, 0)
-        seen, latest, since, heartbeat = self._uses.get((evidence.who, keys), never)
+        seen, latest, since, heartbeat = self._uses.get(
+            (evidence.who, keys), (None, evidence.newest, evidence.started, 0)
+        )
         if not is_ahead:
             seen = max(evidence.oldest, seen or evidence.oldest)
         since = min((start for start in (since, evidence.started) if start is not None), default=None)
-        heartbeat = max(heartbeat, evidence.heartbeat)
-        self._uses[evidence.who, keys] = (seen, max(evidence.newest, latest), since, heartbeat)
+        self._uses[evidence.who, keys] = (
+            seen,
+            max(evidence.newest, latest),
+            since,
+            max(heartbeat, evidence.heartbeat),
+        )
 
     def fleet(self, expected: dict[str, Slots]) -> Fleet:
         """Return what is known: first the instances of the roster. `expected` has the expected keys."""
-        of: dict[Who, list[Use]] = {who: [] for who in self._roster}
+        of: dict[Who, list[Use]] = {who: [] for who in (*self._roster, *(who for who, _ in self._uses), *self._refused)}
         for (who, keys), (seen, latest, since, heartbeat) in self._uses.items():
-            use = Use(dict(keys), _instant(since), _instant(seen), datetime.fromtimestamp(latest, UTC), heartbeat)
-            of.setdefault(who, []).append(use)
-        for who in self._refused:
-            of.setdefault(who, [])
+            of[who].append(
+                Use(dict(keys), _instant(since), _instant(seen), datetime.fromtimestamp(latest, UTC), heartbeat)
+            )
         instances = [
             Instance(
                 *who,

@@ -72,8 +72,10 @@ def of_keys(statuses: Sequence[SecretStatus]) -> dict[str, Samples]:
 def of_rotations(statuses: Sequence[SecretStatus], rotated: Mapping[str, datetime]) -> dict[str, Samples]:
     """Return the families about recorded rotations, of the first record of each secret's current key."""
     found = [(each, rotated[each.secret]) for each in statuses if each.secret in rotated]
-    due = [(each, at + timedelta(days=each.rotation_days)) for each, at in found]
-    return {ROTATED: _instants(found), ROTATION_DUE: _instants(due)}
+    return {
+        ROTATED: _instants(found),
+        ROTATION_DUE: _instants((each, at + timedelta(days=each.rotation_days)) for each, at in found),
+    }
 
 
 def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -> dict[str, Samples]:
@@ -106,8 +108,9 @@ def as_openmetrics(families: Mapping[str, Samples]) -> str:
         if samples:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
         for values, value in samples.items():
-            pairs = zip(labels, values, strict=True)
-            shown_labels = ",".join(f'{label}="{text.translate(_ESCAPES)}"' for label, text in pairs)
+            shown_labels = ",".join(
+                f'{label}="{text.translate(_ESCAPES)}"' for label, text in zip(labels, values, strict=True)
+            )
             shown = f"{value:.0f}" if value == int(value) else repr(value)
             lines.append(f"{name}{shown_labels and f'{{{shown_labels}}}'} {shown}")
     return "\n".join([*lines, "# EOF"])

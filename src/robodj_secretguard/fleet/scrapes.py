@@ -54,13 +54,11 @@ def scraped(url: str, selector: str, seconds: int) -> Iterator[Evidence]:
         with urlopen(f"{url.rstrip('/')}/api/v1/query?{urlencode({'query': query})}", timeout=SECONDS) as answer:  # noqa: S310 - the caller checks the scheme
             content = answer.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            msg = "its answer is too large; shorten --max-age, or pass --select"
-            raise NoAnswerError(msg)
+            raise NoAnswerError("its answer is too large; shorten --max-age, or pass --select")
         document = json.loads(content)
         series = document["data"]["result"]
         if document["status"] != "success" or document.get("warnings"):
-            msg = "its answer is not complete"
-            raise NoAnswerError(msg)
+            raise NoAnswerError("its answer is not complete")
         yield from evidence_in(series)
     except (OSError, HTTPException, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         code = getattr(error, "code", None)

@@ -153,8 +153,7 @@ def parse_fleet(content: bytes) -> Fleet | None:
 def used(fleet: Fleet) -> list[tuple[str, str]]:
     """Return each secret with each fingerprint that an instance uses."""
     keys = [(secret, of) for each in fleet.instances for use in each.uses for secret, of in use.keys.items()]
-    found = {(secret, each) for secret, of in keys for each in (of.current, of.next, of.previous) if each}
-    return sorted(found)
+    return sorted({(secret, each) for secret, of in keys for each in (of.current, of.next, of.previous) if each})
 
 
 def judge_of(condition: str, expected: Slots | None, fingerprint: str | None, accepted_until: datetime) -> Judge:
@@ -172,13 +171,17 @@ def judge_of(condition: str, expected: Slots | None, fingerprint: str | None, ac
         return "" if keys.current in {None, expected.current} else f"signs with {keys.current}"
 
     def has_next(keys: Slots) -> str:
-        has_it = expected.next and expected.next in {keys.current, keys.next}
-        return "" if has_it else f"does not have the next key {expected.next}"
+        if expected.next and expected.next in {keys.current, keys.next}:
+            return ""
+        return f"does not have the next key {expected.next}"
 
     def none_on(keys: Slots) -> str:
         is_past = keys.previous_until is not None and keys.previous_until <= accepted_until
-        slots = [name for name in ("current", "next", "previous") if getattr(keys, name) == fingerprint]
-        used = [name for name in slots if name != "previous" or not is_past]
+        used = [
+            name
+            for name in ("current", "next", "previous")
+            if getattr(keys, name) == fingerprint and not (name == "previous" and is_past)
+        ]
         return f"uses {fingerprint} as its {used[0]} key" if used else ""
 
     return {MOVED: moved, HAS_NEXT: has_next, NONE_ON: none_on}[condition]
@@ -201,11 +204,11 @@ def judges_of(condition: str, expected: Mapping[str, Slots], role_of: RoleOf, pa
     for secret, keys in expected.items() if slot else ():
         key = getattr(keys, str(slot))
         if not key:
-            msg = f"no {slot} key of {secret} is known; {_HOW_TO_KNOW[name]}; to compare only one secret, pass --secret"
-            raise UsageError(msg)
+            raise UsageError(
+                f"no {slot} key of {secret} is known; {_HOW_TO_KNOW[name]}; to compare only one secret, pass --secret"
+            )
         if role_of(secret, key) == "revoked":
-            msg = f"the {slot} key of {secret} is revoked; replace it first: see rotate run --help"
-            raise UsageError(msg)
+            raise UsageError(f"the {slot} key of {secret} is revoked; replace it first: see rotate run --help")
     return {secret: judge_of(name, keys, fingerprint, past) for secret, keys in expected.items()}
 
 
