@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, Ran, good_keys
+from conftest import NOW, V1, Ran, good_keys
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
@@ -399,6 +399,16 @@ class TestGate:
         remedy = "run robodj-secretguard log verify, then the command that it prints"
         assert self.findings(machine) == [("note", message, "none", remedy)]
         assert machine.call("check", "--strict").status == 0
+
+    @pytest.mark.usefixtures("entries")
+    def test_source_with_a_key_that_is_not_recorded(self, machine: Machine) -> None:
+        """A key of a source that is not a recorded one is the warning `drift`."""
+        for name, value in machine.environ.items():
+            machine.put(f"mounted/{name}", value).chmod(0o600)
+        machine.write("revoked.fingerprints", f"{OLD}\n", 0o644)
+        ran = machine.call("check", "--from", "directory:mounted", "--format", "json")
+        drift = [each for each in ran.document["findings"] if each["check"] == "drift"]
+        assert [each["message"] for each in drift] == [f"{V1} is not a recorded key; the last one is {NEW}"]
 
     @pytest.mark.usefixtures("entries")
     def test_recorded_revocation(self, machine: Machine) -> None:

@@ -122,6 +122,14 @@ class TestReplaced:
         }
         assert found == ([] if is_listed else [warning])
 
+    def test_key_that_is_current_again_needs_no_entry(self, report: Report) -> None:
+        """A replaced key that a rollback made current again need not be on the list."""
+        replaced = recorded(DAY, replaced=GONE, replaced_until=self.UNTIL)
+        back = replace(recorded(SECOND, GONE), event=Event.ROLLED_BACK)
+        unlisted = f"{GONE} was replaced, but is not on the revocation list"
+        assert [each.message for each in findings(report, replaced)] == [unlisted]
+        assert unlisted not in [each.message for each in findings(report, replaced, back)]
+
     def test_several(self, report: Report) -> None:
         """The first missing entry is named. The others are counted, each once."""
         records = [recorded(DAY, replaced=key, replaced_until=self.UNTIL) for key in (GONE, GONE, LATER)]

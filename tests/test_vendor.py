@@ -7,7 +7,6 @@ import json
 import logging
 import re
 import secrets
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import product
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import pytest
-from command_line import OTHER, Machine, fingerprint_of, machine_at, rotated
+from command_line import Machine, fingerprint_of, machine_at
 from conftest import NOW, Ran, found, marker
 from detector import leaks
 from flask import Flask
@@ -326,14 +325,6 @@ class TestRotate:
         ran = call(machine, "revoke", "icecast.password", "--reason", "posted", "--yes")
         assert (ran.status, ran.out) == (2, "")
         assert f"cannot be revoked; issue a new one at {ISSUER}" in ran.err
-
-    def test_record_of_one_secret_completes_no_other(self, machine: Machine) -> None:
-        """A complete record of one secret does not complete another one without a fingerprint."""
-        call(machine, "rotate", "record", "icecast.password", *WHO)
-        other = replace(rotated(NOW, f"sgfp1:{0:032}", secret=OTHER), fingerprint=None)
-        machine.record(*machine.records, other)
-        out = call(machine, "incident", "report", "--since", "2026-11-01T00:00:00Z").out
-        assert "Every incomplete rotation validated and recorded" in out
 
 
 class TestScan:
