@@ -276,6 +276,8 @@ class TestWritten:
         (machine.root / LIST).unlink()
         assert written(machine)["changes"] == []
         assert not (machine.root / LIST).exists()
+        machine.put(LIST, "")
+        assert written(machine)["changes"] == []
 
     @posix_only
     def test_links_that_stay(self, machine: Machine) -> None:
