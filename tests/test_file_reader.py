@@ -415,5 +415,6 @@ class TestOwners:
     def test_of_a_directory(self, path: Path) -> None:
         """The foreign owner of a directory is reported. A missing directory has no owner."""
         assert foreign_owners(str(path.parent)) == foreign_owners(str(path)) == ()
+        assert foreign_owners(str(path / "below" / "file")) == ()
         os.chown(path.parent, NOBODY, -1)
         assert foreign_owners(str(path)) == (IN_OWNED,)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import errno
 import os
 import secrets
 import shutil
@@ -186,6 +188,21 @@ class TestKeyFiles:
         offer = KeyFiles(None, None, off="").offer(POLICIES[0])
         assert offer.absent == ", and there is no config/secret.key"
         assert (offer.file, offer.faults, offer.remedy) == (NO_TEXT, (), "")
+
+    def test_without_a_descriptor_for_its_reader_a_file_cannot_be_read(
+        self, config: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The module that reads files is imported late. Where that fails, the file counts as one with a key."""
+        import_module = builtins.__import__
+
+        def fail(name: str, *rest: Any) -> Any:
+            if name.endswith("file_reader"):
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return import_module(name, *rest)
+
+        monkeypatch.setattr(builtins, "__import__", fail)
+        offer = KeyFiles(str(config), None, off="").offer(POLICIES[0])
+        assert (offer.faults, offer.lines) == ((CANNOT_BE_READ,), ())
 
     SET = f"set {V1} to its current value from the secret manager"
     ENCODING = "save config/secret.key as UTF-8, with mode 600, without changing the key"
