@@ -98,7 +98,7 @@ def _revoke_key(
     key = draft_revocation(*meant, report, log.records, policies, operator=operator, ticket=ticket, reason=reason)
     known = known_of(key, report, log.records)
     if not yes:
-        earlier = [] if name is None or last_recorded else _earlier_line(*meant, log.records)
+        earlier = [] if name is None or last_recorded else _earlier_line(meant[0], key.secret, log.records)
         lines = [f"Would revoke: {_description(key, known)}", *earlier, MODEL]
         stderr = [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"]
         return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), stderr)

@@ -53,13 +53,19 @@ def open_unlinked(path: str, flags: int, mode: int = 0o600) -> int:
     return os.open(path, flags | _OPTIONAL_FLAGS, mode)
 
 
-def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result]:
-    """Return the first bytes and the status of a regular file that is not a link."""
-    descriptor = open_unlinked(path, os.O_RDONLY)
+@contextlib.contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close an open file at the end."""
     try:
-        return content_of(descriptor, most), os.fstat(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def read_unlinked(path: str, most: int) -> tuple[bytes, os.stat_result]:
+    """Return the first bytes and the status of a regular file that is not a link."""
+    with closing(open_unlinked(path, os.O_RDONLY)) as descriptor:
+        return content_of(descriptor, most), os.fstat(descriptor)
 
 
 def content_of(descriptor: int, most: int) -> bytes:
@@ -144,12 +150,9 @@ def make_directory(path: str, *, others: bool = False) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, _OPEN_DIRECTORY_MODE if others else SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
         if os.name == "posix":
-            descriptor = open_unlinked(path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
+            with closing(open_unlinked(path, os.O_RDONLY | os.O_DIRECTORY)) as descriptor:
                 if not os.listdir(descriptor):  # somebody could have replaced the directory
                     _give_away(descriptor, os.path.dirname(path))
-            finally:
-                os.close(descriptor)
         sync_directory(os.path.dirname(path))
 
 
@@ -205,13 +208,10 @@ def locked_directory(directory: str) -> Iterator[None]:
         descriptor, _ = open_or_make(path, os.O_RDONLY)
     except OSError as error:
         raise_file_error(f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}")
-    try:
-        with locked(descriptor):
-            if not is_at(descriptor, path):
-                raise_file_error(_BUSY)  # deleted during the wait: others wait for a new file
-            yield
-    finally:
-        os.close(descriptor)
+    with closing(descriptor), locked(descriptor):
+        if not is_at(descriptor, path):
+            raise_file_error(_BUSY)  # deleted during the wait: others wait for a new file
+        yield
 
 
 @contextlib.contextmanager
@@ -253,9 +253,8 @@ def put_in_place(prepared: str, path: str, *, replace: bool) -> None:
 def sync_directory(directory: str) -> None:
     """Write the names in a directory to the disk, where the platform can. An empty path is the working directory."""
     if os.name == "posix":
-        with contextlib.suppress(OSError):  # some file systems cannot
-            descriptor = os.open(directory or os.curdir, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        with (
+            contextlib.suppress(OSError),  # some file systems cannot
+            closing(os.open(directory or os.curdir, os.O_RDONLY)) as descriptor,
+        ):
+            os.fsync(descriptor)

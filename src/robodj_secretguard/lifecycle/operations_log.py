@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from robodj_secretguard.common.files import (
     append_content,
+    closing,
     content_of,
     is_at,
     locked,
@@ -164,16 +165,15 @@ class OperationsLog:
 
     def read(self) -> Self:
         """Read the log, or raise `FileError`; `NoLogError` if it does not exist."""
-        with _errors_without_paths(missing=NoLogError("it does not exist")):
-            descriptor = open_unlinked(self.path, os.O_RDONLY)
-            try:
-                self._load(descriptor)
-                if self.torn or self.damage:
-                    # Another process may be writing: a file system can show a write in part.
-                    with locked(descriptor):
-                        self._load(descriptor)
-            finally:
-                os.close(descriptor)
+        with (
+            _errors_without_paths(missing=NoLogError("it does not exist")),
+            closing(open_unlinked(self.path, os.O_RDONLY)) as descriptor,
+        ):
+            self._load(descriptor)
+            if self.torn or self.damage:
+                # Another process may be writing: a file system can show a write in part.
+                with locked(descriptor):
+                    self._load(descriptor)
         return self
 
     def read_if_any(self) -> Self:
@@ -193,23 +193,22 @@ class OperationsLog:
             if not os.path.lexists(self.path):
                 self._require_new_place()
             descriptor, _ = open_or_make(self.path, os.O_RDWR | os.O_APPEND)
-            try:
-                with locked(descriptor):
-                    if not is_at(descriptor, self.path):
-                        raise_file_error("another process moved it; try again")
-                    self._load(descriptor)
-                    if not self._size:
-                        sync_directory(os.path.dirname(self.path))  # the log may be new
-                    if self.damage:
-                        raise_file_error(
-                            f"it does not verify ({self.damage[0]}); rename it and keep it as evidence, for --known."
-                            " The next record starts a new log"
-                        )
-                    self._descriptor = descriptor
+            with closing(descriptor), locked(descriptor):
+                if not is_at(descriptor, self.path):
+                    raise_file_error("another process moved it; try again")
+                self._load(descriptor)
+                if not self._size:
+                    sync_directory(os.path.dirname(self.path))  # the log may be new
+                if self.damage:
+                    raise_file_error(
+                        f"it does not verify ({self.damage[0]}); rename it and keep it as evidence, for --known."
+                        " The next record starts a new log"
+                    )
+                self._descriptor = descriptor
+                try:
                     yield self
-            finally:
-                self._descriptor = -1
-                os.close(descriptor)
+                finally:
+                    self._descriptor = -1
 
     def _load(self, descriptor: int) -> None:
         head = _read_head(self.path)  # first, as the log may grow now and must not be behind its head

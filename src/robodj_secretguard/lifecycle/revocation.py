@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.common.files import (
     append_content,
+    closing,
     content_of,
     is_at,
     locked,
@@ -171,29 +172,26 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
 def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool | None:
     """Append an entry to the list, and return whether it is new; `None` while another program writes the list."""
     descriptor, is_made = open_or_make(path, os.O_RDWR | os.O_APPEND, _MODE)
-    try:
-        with locked(descriptor):
-            content = content_of(descriptor, MAX_LIST_BYTES)
-            if not content and not is_made and not may_be_empty:
-                return None
-            text = text_of(content)
-            is_new = not is_listed(key, revocation_list([text]))
-            gap = HEADER.encode() if not content else b"" if content.endswith(b"\n") else b"\n"
-            addition = gap + entry if is_new else b""
-            if len(content) + len(addition) >= MAX_LIST_BYTES:
-                raise_file_error(f"it is full (the limit is {MAX_LIST_BYTES} bytes)")
-            if text.unreadable:
-                raise_file_error(f"it {' and '.join(text.unreadable)}")
-            if addition:
-                append_content(descriptor, addition, size=len(content))
-                content += addition
-            if not is_at(descriptor, path) or not content_of(descriptor, MAX_LIST_BYTES).startswith(content):
-                raise ChangedError
-            if is_made:
-                sync_directory(os.path.dirname(path))
-            return is_new
-    finally:
-        os.close(descriptor)
+    with closing(descriptor), locked(descriptor):
+        content = content_of(descriptor, MAX_LIST_BYTES)
+        if not content and not is_made and not may_be_empty:
+            return None
+        text = text_of(content)
+        is_new = not is_listed(key, revocation_list([text]))
+        gap = HEADER.encode() if not content else b"" if content.endswith(b"\n") else b"\n"
+        addition = gap + entry if is_new else b""
+        if len(content) + len(addition) >= MAX_LIST_BYTES:
+            raise_file_error(f"it is full (the limit is {MAX_LIST_BYTES} bytes)")
+        if text.unreadable:
+            raise_file_error(f"it {' and '.join(text.unreadable)}")
+        if addition:
+            append_content(descriptor, addition, size=len(content))
+            content += addition
+        if not is_at(descriptor, path) or not content_of(descriptor, MAX_LIST_BYTES).startswith(content):
+            raise ChangedError
+        if is_made:
+            sync_directory(os.path.dirname(path))
+        return is_new
 
 
 def _why_not_written(error: OSError) -> str:

@@ -77,11 +77,11 @@ RULES: Final = (
     Rule(
         "`rotate plan` prints the steps from the stage that comes next",
         "rotate( plan)?",
-        ignored=r' +"done": (true|false),|Continue with step .*|Replace these words with your own values: .*',
+        ignored=r' +"done": (true|false),|Continue with step .*|Replace these words with your own values: .*'
+        r"|Print the steps of a rotation.*|done\.",
         same=(
             (r"^ *[0-9]+\. (\[[ x]\] )?", ""),
             (r'^( +"number": )[0-9]+', r"\1N"),
-            ("(Print the steps of a rotation), from the stage that comes next", r"\1"),
         ),
         may_lose=True,
     ),
