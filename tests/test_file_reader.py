@@ -14,7 +14,6 @@ from conftest import clean_environment, posix_only, put, root_only
 from mounts import run_with_mounts
 
 from robodj_secretguard.startup.file_reader import (
-    foreign_owners,
     path_faults,
     read_most,
     read_text_file,
@@ -412,9 +411,12 @@ class TestOwners:
         os.chown(path, NOBODY, -1)
         assert read_trusted(str(path), most=MOST) == (b"text", (OWNED,))
 
-    def test_of_a_directory(self, path: Path) -> None:
-        """The foreign owner of a directory is reported. A missing directory has no owner."""
-        assert foreign_owners(str(path.parent)) == foreign_owners(str(path)) == ()
-        assert foreign_owners(str(path / "below" / "file")) == ()
+    def test_the_owner_of_the_path_of_an_absent_file_is_judged_on_request(self, path: Path) -> None:
+        """Another owner of its directory is reported. A path that does not exist has no owner."""
+
+        def owners(path: Path) -> tuple[str, ...]:
+            return read_text_file(str(path), most=MOST, is_absence_judged=True).foreign
+
+        assert owners(path) == owners(path.parent / "below" / "file") == ()
         os.chown(path.parent, NOBODY, -1)
-        assert foreign_owners(str(path)) == (IN_OWNED,)
+        assert (owners(path), seen(path).foreign) == ((IN_OWNED,), ())

@@ -9,6 +9,7 @@ import errno
 import os
 import stat
 from codecs import BOM_UTF8
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.secret.sealed import SealedStr
@@ -48,7 +49,8 @@ def read_text_file(path: str, *, most: int, is_absence_judged: bool = False) -> 
     """Read and judge a file, with one descriptor for both; and judge who owns the path of an absent one."""
     file = _judge_file(path, most)
     if is_absence_judged and not file.exists:
-        file = file._replace(foreign=foreign_owners(path))
+        with suppress(OSError):  # a directory is absent too, or cannot be entered
+            file = file._replace(foreign=path_faults(path).foreign)
     return file._replace(misnamed=True) if os.path.lexists(f"{path}.txt") else file
 
 
@@ -160,14 +162,6 @@ def path_faults(path: str, status: os.stat_result | None = None) -> TextFile:
             foreign.append(IN_OWNED if is_parent else BELOW_OWNED)
     exposed, lax, foreign = ([*dict.fromkeys(faults)] for faults in (exposed, lax, foreign))
     return TextFile(exposed=tuple(exposed), lax_paths=tuple(lax), foreign=tuple(foreign))
-
-
-def foreign_owners(path: str) -> tuple[str, ...]:
-    """Return which directories of a path another ordinary user owns; empty where that is unknown."""
-    try:
-        return path_faults(path).foreign
-    except OSError:
-        return ()
 
 
 def _paths_to(path: str) -> Iterator[str]:

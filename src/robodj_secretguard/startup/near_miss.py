@@ -17,15 +17,11 @@ if TYPE_CHECKING:
 
 _SHOWABLE: Final = r"[A-Za-z0-9_]+"
 _SECRET: Final = "ROBODJ_SECRET"  # noqa: S105 - the beginning of a name
-_OF_EXPIRY: Final = tuple(
-    f"_{words}_"
-    for words in (
-        *("VALID_UNTIL", "VALIDUNTIL", "VALID_TO", "VALID_TILL", "VALID_THRU", "VALID_THROUGH", "NOT_AFTER"),
-        *("NOTAFTER", "GOOD_UNTIL", "ROTATE_BY"),
-    )
+# Every word that begins with EXP is one of expiry or a typo of it, such as EXPRIES, but for EXPORT, EXPRESS and so on.
+_EXPIRY: Final = (
+    r"EXPIR|(?:^|_)(?:EXP(?!O|ER|ECT|EN|L|AND|RESS)"
+    r"|(?:VALID_(?:UNTIL|TO|TILL|THRU|THROUGH)|VALIDUNTIL|NOT_?AFTER|GOOD_UNTIL|ROTATE_BY)(?:_|$))"
 )
-_NOT_OF_EXPIRY: Final = ("EXPO", "EXPER", "EXPECT", "EXPEN", "EXPL", "EXPAND", "EXPRESS")
-"""Every other word that begins with EXP is a typo of expiry, such as EXPRIES."""
 _MARKER: Final = "_EXPIRES_AT"
 _KNOWN_WORDS: Final = frozenset(
     (
@@ -84,7 +80,7 @@ def _match_beginning(name: str, targets: Collection[VariableRead], is_set: Calla
             return NearMiss(target, shown)
     markers = {target.expires: target for target in targets if target.expires is not None}
     beginning = next(filter(folded.startswith, (*markers, _SECRET)), None) or _stem(folded, markers)
-    if beginning is None or not _speaks_of_expiry(folded):
+    if beginning is None or not re.search(_EXPIRY, folded):
         return None
     if name.endswith(_MARKER) and name.removesuffix(_MARKER) not in markers and is_set(name.removesuffix(_MARKER)):
         return None  # the marker of a secret that another service declares
@@ -104,12 +100,6 @@ def _stem(name: str, variables: Iterable[str]) -> str | None:
         ),
         None,
     )
-
-
-def _speaks_of_expiry(name: str) -> bool:
-    if "EXPIR" in name or any(words in f"_{name}_" for words in _OF_EXPIRY):
-        return True
-    return any(word.startswith("EXP") and not word.startswith(_NOT_OF_EXPIRY) for word in name.split("_"))
 
 
 def _is_one_edit_away(name: str, target: str) -> bool:
