@@ -216,6 +216,13 @@ class TestRead:
         log = read(joined(before) + line)
         assert (log.torn, log.damage, len(log.records)) == (0, (), len(before) + 1)
 
+    def test_torn_record_that_was_acknowledged_is_damage(self) -> None:
+        """A torn first line is damage if the head file names its record: it is evidence, and is not replaced."""
+        acknowledged, next_one = Head(sequence=1, hash=hash_of(A)), Head(sequence=4, hash=LAST.hash)
+        assert (read(A[:-20], acknowledged).damage, read(A[:-20]).damage) == (("line 1 cannot be parsed",), ())
+        log = read(CONTINUED[0][:-20], next_one)
+        assert (log.damage, log.torn) == ((), len(CONTINUED[0]) - 20)
+
     def test_ahead_of_the_clock(self) -> None:
         """A last record that is ahead of the clock is a defect, not damage."""
         log, defects = read(joined([A, B])), list[tuple[str, ...]]()

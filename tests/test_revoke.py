@@ -308,6 +308,12 @@ class TestLastRecorded:
         by_fingerprint = ("revoke", "--reason", "leaked", "--fingerprint", machine.fingerprint())
         assert machine.call(*by_fingerprint).out.count("\n") == 1
 
+    def test_preview_names_the_earlier_key_of_the_recorded_secret(self, machine: Machine) -> None:
+        """Where the log has the delivered key as that of another secret, the earlier key is the other secret's."""
+        old, key = another(), machine.fingerprint()
+        machine.record(rotated(NOW - 5 * HOUR, old, secret=OTHER), rotated(NOW - 3 * HOUR, key, secret=OTHER))
+        assert f"An earlier key is recorded: {old}" in machine.call(*PREVIEW).out
+
     def test_environment(self, machine: Machine, old: str) -> None:
         """--environment selects the environment. It is required if several have records and none is known."""
         dev = machine.call(*PREVIEW, "--last-recorded", "--environment", "dev").out

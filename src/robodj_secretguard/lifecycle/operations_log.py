@@ -297,7 +297,7 @@ class OperationsLog:
             last, last_line = record, number
             records.append(record)
         self.torn = sum(len(line) + 1 for line in unreadable) - bool(unreadable and end)
-        if not all(_may_be_cut(line, last) for line in unreadable):
+        if not all(_may_be_cut(line, last or head) for line in unreadable):
             damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
             self.torn = 0
         self.records, self.damage, self.head = tuple(records), (*damage, *_lost(records, head)), head
@@ -332,8 +332,8 @@ def _follows(record: Record, last: Record | None) -> bool:
     return (record.sequence, record.previous) == _next(last)
 
 
-def _may_be_cut(line: bytes, last: Record | None) -> bool:
-    """Return whether an invalid line can come from a write that a crash interrupted."""
+def _may_be_cut(line: bytes, last: Record | Head | None) -> bool:
+    """Return whether an invalid line can come from a write that a crash interrupted, after the last known record."""
     written = line.rstrip(b"\0 \t\r")
     begins = b'{"schema":1,"sequence":%d,' % _next(last)[0]
     if last is None and (any_number := _ANY_BEGINNING.match(written)):  # it may continue an earlier file
