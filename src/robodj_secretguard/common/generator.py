@@ -24,11 +24,9 @@ def generate(policy: SecretPolicy) -> SealedStr:
 
     For a secret that a vendor issues, it is random text, which only a build or a test can use.
     """
-    fewest = policy.material.base64url.minimum
-    generator = policy.generator or Generator("token_urlsafe", max(MIN_KEY_BYTES, fewest))
-    make = getattr(secrets, generator.function)
+    generator = policy.generator or Generator("token_urlsafe", max(MIN_KEY_BYTES, policy.material.base64url.minimum))
     while True:
-        key = SealedStr(make(generator.size))
+        key = SealedStr(getattr(secrets, generator.function)(generator.size))
         if is_sound(key.get_secret_value(), policy.material):
             return key
 

@@ -28,8 +28,7 @@ def set_temporary_keys(policies: Collection[SecretPolicy]) -> list[str]:
     Returns:
         The declared variables that are set already. If there is one, nothing changes.
     """
-    declared = [name for policy in policies for name in policy.variables]
-    already_set = [name for name in declared if Environment().is_set(name)]
+    already_set = [name for policy in policies for name in policy.variables if Environment().is_set(name)]
     if not already_set:
         os.environ.update(ephemeral(policies) | {EPHEMERAL: ANNOUNCED})
     return already_set
@@ -64,8 +63,7 @@ def _run_on_windows(program: Sequence[str]) -> int:
 
     signal.signal(signal.SIGINT, lambda *_: None)  # both processes get Control-C, and the command decides
     # CreateProcess does not find .cmd and .bat files.
-    name = shutil.which(program[0]) or program[0]
-    return signed(subprocess.call([name, *program[1:]]))  # noqa: S603 - as above
+    return signed(subprocess.call([shutil.which(program[0]) or program[0], *program[1:]]))  # noqa: S603 - as above
 
 
 def signed(status: int) -> int:

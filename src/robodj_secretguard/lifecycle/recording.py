@@ -123,8 +123,7 @@ def record_rotation(
         compared = count_by_environment(known)
         if refusals:
             return Recording(report, refusals, compared, damaged)
-        found = recorded_findings(report, log.records, tuple(policies), options)
-        report = with_findings(report, [*found])
+        report = with_findings(report, [*recorded_findings(report, log.records, tuple(policies), options)])
         if not report.ok:
             return Recording(report, {None: _CHECK_FAILED}, {})
         records = log.append(accepted)
@@ -141,9 +140,10 @@ def _drafts(
     """Return the draft of each secret's record, by the steps of the validation that are proven or attested."""
     started = started_on(service_log, {each.secret: each.fingerprint for each in statuses if each.fingerprint})
     proofs = {step: Proof.ATTESTED if step in attested else Proof.NOT_DONE for step in (STARTUP, FUNCTIONS)}
-    proven = dict.fromkeys(started, Proof.VERIFIED)
     return {
-        each.secret: draft_rotation(each, proven.get(each.secret, proofs[STARTUP]), proofs[FUNCTIONS], **who)
+        each.secret: draft_rotation(
+            each, Proof.VERIFIED if each.secret in started else proofs[STARTUP], proofs[FUNCTIONS], **who
+        )
         for each in statuses
     }
 

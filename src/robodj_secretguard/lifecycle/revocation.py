@@ -62,12 +62,15 @@ _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file fir
 def current_key(policy: SecretPolicy, report: Report, records: Sequence[Record]) -> str:
     """Return the fingerprint of a secret's current key in a report; `UsageError` says why there is none."""
     if policy.is_opaque:
-        instead = f"{policy.replacement}, and disable the old one there"
-        raise UsageError(f"{policy.name} has no fingerprint, so it cannot be revoked; {instead}")
+        raise UsageError(
+            f"{policy.name} has no fingerprint, so it cannot be revoked; {policy.replacement}, and disable the old one"
+            " there"
+        )
     current = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
     if current is None:
-        known = recorded_keys(records, policy.name)
-        raise UsageError(f"no valid key of {policy.name} is set here; pass --fingerprint ({known})")
+        raise UsageError(
+            f"no valid key of {policy.name} is set here; pass --fingerprint ({recorded_keys(records, policy.name)})"
+        )
     return current
 
 
@@ -178,8 +181,8 @@ def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -
             return None
         text = text_of(content)
         is_new = not is_listed(key, revocation_list([text]))
-        gap = HEADER.encode() if not content else b"" if content.endswith(b"\n") else b"\n"
-        addition = gap + entry if is_new else b""
+        gap = b"" if content.endswith(b"\n") else b"\n"
+        addition = (gap if content else HEADER.encode()) + entry if is_new else b""
         if len(content) + len(addition) >= MAX_LIST_BYTES:
             raise_file_error(f"it is full (the limit is {MAX_LIST_BYTES} bytes)")
         if text.unreadable:
@@ -263,21 +266,21 @@ def steps_after(
     is_complete = replacement is not None and key.environment is not None and replacement.event is Event.ROTATED
     name = key.secret or "NAME"
     slots = [each["slot"] for each in _delivered_as(key.fingerprint, report) if each["secret"] == key.secret]
-    unset = ""
-    if slots and slots[0] != "current":
-        unset = f" Unset the variable of this key: it is the {slots[0]} key here."
-    generate = f"{command('generate', name, *options)} | {MANAGER}"
-    plan = command("rotate", "plan", name, "--emergency", *log_options, *options)
-    follow = "Set the new key, restart the services and record the rotation: follow this plan from step 4."
+    is_other_slot = bool(slots) and slots[0] != "current"
+    unset = f" Unset the variable of this key: it is the {slots[0]} key here." if is_other_slot else ""
     steps: list[tuple[str, bool, str | None]] = [
         ("Stop every service that runs on this key. A revocation does not stop a running service.", False, None),
         (
             "Generate a replacement and store it in the secret manager:",
             is_replaced or replacement is not None,
-            generate,
+            f"{command('generate', name, *options)} | {MANAGER}",
         ),
         (f"Disable the old version in the secret manager.{unset}", False, None),
-        (follow, is_complete, plan),
+        (
+            "Set the new key, restart the services and record the rotation: follow this plan from step 4.",
+            is_complete,
+            command("rotate", "plan", name, "--emergency", *log_options, *options),
+        ),
         ("Invalidate the sessions and tokens that were signed with the old key.", False, None),
     ]
     return [{"text": text, "done": done, "command": command} for text, done, command in steps]

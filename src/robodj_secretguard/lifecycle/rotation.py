@@ -47,8 +47,8 @@ def revoked(records: Iterable[Record]) -> list[str | None]:
 def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
     """Return the last record of each key of a secret, in words."""
     last = {record.fingerprint: record for record in rotations(records, secret)}.values()
-    known = "; ".join(f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in last)
-    return known or "none is recorded"
+    known = (f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in last)
+    return "; ".join(known) or "none is recorded"
 
 
 def before_key(
@@ -97,8 +97,9 @@ def stage_due(slots: Slots, now: datetime) -> Stage | None:
 
 def count_by_environment(records: Iterable[Record]) -> dict[str, int]:
     """Return the number of records with a key for each environment."""
-    counts = Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint)
-    return dict(sorted(counts.items()))
+    return dict(
+        sorted(Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint).items())
+    )
 
 
 def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who: Any) -> Record:
@@ -120,8 +121,10 @@ def _validated(startup: Proof, functions: Proof) -> dict[str, Any]:
     """Return the fields of a record that say how a rotation was validated."""
     # The record is itself the last step.
     validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=functions, log=Proof.VERIFIED)
-    event = Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED
-    return {"event": event, "validation": validation}
+    return {
+        "event": Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED,
+        "validation": validation,
+    }
 
 
 def judge(
@@ -216,9 +219,12 @@ def completion(record: Record, options: Iterable[str]) -> str:
     """Return the command that completes the record of a rotation."""
     # Without a fingerprint, the next record does not complete this one: it is a new one with all steps.
     steps = record.open_steps if record.fingerprint else ("startup", "functions")
-    attested = [word for name in steps for word in ("--attest", name)]
-    who = ("--environment", record.environment or "", *option("--operator", record.operator or ""))
-    return command("rotate", "record", record.secret or "", *who, *attested, *options)
+    return command(
+        *("rotate", "record", record.secret or "", "--environment", record.environment or ""),
+        *option("--operator", record.operator or ""),
+        *(word for name in steps for word in ("--attest", name)),
+        *options,
+    )
 
 
 def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:

@@ -151,7 +151,6 @@ def plan_rotation(
     recorded = rotations(records, policy.name, environment)
     keys = [record.fingerprint for record in recorded]
     stage = None if is_emergency else _stage(policy, slots, checks)
-    is_expired = Check.EXPIRED in checks
     old = slots.previous if stage == "retire" else slots.current
     if stage is None:
         old = _replaced_at_once(policy, slots, recorded, revoked(records), report.checked_at) or old
@@ -159,7 +158,7 @@ def plan_rotation(
     elif slots.previous and slots.previous in keys[-1:] and slots.current in keys[:-1]:
         runbook = ("swapped",)
     else:
-        runbook = _OF_EXPIRED[stage] if is_expired else _RUNBOOKS[stage]
+        runbook = _OF_EXPIRED[stage] if Check.EXPIRED in checks else _RUNBOOKS[stage]
     names = {
         **_names(policy, environment, who, options, log_options, is_staged=stage is not None),
         **_names_of_old(policy, old, slots, recorded, (*who, *log_options, *options)),
@@ -210,8 +209,11 @@ def _keys_here(
     environment = environment or next(reversed(own), None) or "ENVIRONMENT"
     if own and environment not in own:  # these are the keys of another environment
         return environment, Slots(), set()
-    alerts = (alert for alert in report.alerts if (alert.secret, alert.slot) == (policy.name, "current"))
-    return environment, slots, {alert.check for alert in alerts}
+    return (
+        environment,
+        slots,
+        {alert.check for alert in report.alerts if (alert.secret, alert.slot) == (policy.name, "current")},
+    )
 
 
 def _replaced_at_once(
@@ -226,8 +228,7 @@ def _replaced_at_once(
         return None
     last = recorded[-1]
     since = last.recorded_at if last.fingerprint == slots.current else now
-    is_recent = now <= since + (policy.overlap or policy.warn_before)
-    return others[-1] if is_recent else None
+    return others[-1] if now <= since + (policy.overlap or policy.warn_before) else None
 
 
 def _names(

@@ -43,8 +43,8 @@ def _unlisted(listed: RevocationStatus, records: Sequence[Record], options: Sequ
     unlisted = [each for each in revoked(records) if each is not None and each not in listed.fingerprints]
     if unlisted:
         message = f"{unlisted[0]} is recorded as revoked, but is not on the revocation list{_more(unlisted)}"
-        words = ("--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
-        yield Problem(message, f"run {command('revoke', *words)} (it adds the fingerprint again)", source)
+        revoke = command("revoke", "--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
+        yield Problem(message, f"run {revoke} (it adds the fingerprint again)", source)
     entries, current_again = dict[str, None](), set[str | None]()
     for record in reversed(records):
         if record.event is Event.ROLLED_BACK:
@@ -54,8 +54,7 @@ def _unlisted(listed: RevocationStatus, records: Sequence[Record], options: Sequ
     if entries:
         first = next(reversed(entries))  # the oldest one
         message = f"{first.partition('@')[0]} was replaced, but is not on the revocation list{_more(entries)}"
-        remedy = f"add the line {first} to the revocation list, and deploy it"
-        yield Problem(message, remedy, source, Severity.WARNING)
+        yield Problem(message, f"add the line {first} to the revocation list, and deploy it", source, Severity.WARNING)
 
 
 def _more(entries: Collection[str]) -> str:
@@ -115,8 +114,9 @@ def expected_keys(report: Report, records: Sequence[Record], environment: str | 
                 and record.sequence > last.sequence
                 and record.fingerprint != last.fingerprint
             ]
-            following = next(reversed(staged), None)
-            expected[status.secret] = Slots(last.fingerprint, following, last.replaced, last.replaced_until)
+            expected[status.secret] = Slots(
+                last.fingerprint, next(reversed(staged), None), last.replaced, last.replaced_until
+            )
     return expected
 
 
@@ -137,8 +137,7 @@ def roles_of(report: Report, records: Sequence[Record], expected: Mapping[str, S
         for name in ("current", "next", "previous"):
             if fingerprint is not None and getattr(keys, name) == fingerprint:
                 return name
-        known = any(_has(each, fingerprint) for each in rotations(records, secret))
-        return "superseded" if known else "unrecorded"
+        return "superseded" if any(_has(each, fingerprint) for each in rotations(records, secret)) else "unrecorded"
 
     return role
 
