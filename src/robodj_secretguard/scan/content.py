@@ -142,8 +142,11 @@ def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[
         if match:
             end = match.end()
             if _ENDED.match(text, end):
-                readings = _readings(match["value"])
-                sound = [(key, forms) for key, forms in readings if is_sound(key.get_secret_value(), policy.material)]
+                sound = [
+                    (key, forms)
+                    for key, forms in _readings(match["value"])
+                    if is_sound(key.get_secret_value(), policy.material)
+                ]
                 yield from ((match.start("value"), policy, key, forms) for key, forms in sound[:1])
         start = text.find(name, end)
 

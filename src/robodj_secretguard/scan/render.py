@@ -120,8 +120,10 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
     """Yield what to do about the findings, each step with its commands."""
     is_staged = scan.scope is Scope.STAGED
     if is_staged:
-        step = "Remove it from the next commit (before the first commit: git rm --cached -- PATH):"
-        yield (step, "git restore --staged -- PATH")
+        yield (
+            "Remove it from the next commit (before the first commit: git rm --cached -- PATH):",
+            "git restore --staged -- PATH",
+        )
     listed = {key.fingerprint for key in scan.looked_for if LIST_SOURCE in key.known_by}
     keys = dict.fromkeys(finding.fingerprint for finding in scan.findings if finding.fingerprint)
     revoke = [
@@ -147,10 +149,6 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
 
 def sarif(scan: Scan) -> dict[str, Any]:
     """Return a scan as a SARIF document."""
-    notifications = [
-        {"level": "error" if item.matters else "note", "message": {"text": f"not scanned: {item.place}: {item.why}"}}
-        for item in scan.unread
-    ]
     rules = [{"id": str(rule), "shortDescription": {"text": text}} for rule, text in _SARIF_RULES.items()]
     run = {
         "tool": {"driver": {"name": PROGRAM, "rules": rules}},
@@ -159,7 +157,13 @@ def sarif(scan: Scan) -> dict[str, Any]:
             {
                 "executionSuccessful": scan.complete,
                 "startTimeUtc": iso_utc(scan.scanned_at),
-                "toolExecutionNotifications": notifications,
+                "toolExecutionNotifications": [
+                    {
+                        "level": "error" if item.matters else "note",
+                        "message": {"text": f"not scanned: {item.place}: {item.why}"},
+                    }
+                    for item in scan.unread
+                ],
             }
         ],
         "results": [*map(_result, scan.findings, scan.as_dict()["findings"])],

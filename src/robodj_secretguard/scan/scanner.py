@@ -155,8 +155,9 @@ def _unsearched(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator
                 yield Unread(reading.policy.name, f"the key file {offer.location} {why}")
     for value in values:
         if not value.is_sound:
-            why = f"its value ({value.source}) is not a valid key, so it was not searched for"
-            yield Unread(str(value.secret), why)
+            yield Unread(
+                str(value.secret), f"its value ({value.source}) is not a valid key, so it was not searched for"
+            )
 
 
 def _secrets_without_key(
@@ -166,20 +167,29 @@ def _secrets_without_key(
     names = {key.secret for key in known}
     for policy in policies:
         if policy.is_opaque:
-            why = f"a vendor issues this secret, so only assignments of {policy.variable} were searched for"
-            yield Unread(policy.name, why, matters=False)
+            yield Unread(
+                policy.name,
+                f"a vendor issues this secret, so only assignments of {policy.variable} were searched for",
+                matters=False,
+            )
         elif None not in names and known and policy.name not in names:
             yield Unread(policy.name, "no key of this secret is known here, so none was searched for", matters=False)
     if not known:
-        why = "no key is set, recorded or revoked here; only assignments and tracked key files were searched for"
-        yield Unread("keys", why, matters)
+        yield Unread(
+            "keys",
+            "no key is set, recorded or revoked here; only assignments and tracked key files were searched for",
+            matters,
+        )
 
 
 def _unread_model(model: str | None, *, matters: bool) -> Iterator[Unread]:
     if model is not None:
         name = model if model.isascii() and is_free_text(model) else "MODULE:CLASS"
-        why = f"{PYPROJECT} names a model, which scan does not import; if you trust it, add --model {name}"
-        yield Unread("model", why, matters)
+        yield Unread(
+            "model",
+            f"{PYPROJECT} names a model, which scan does not import; if you trust it, add --model {name}",
+            matters,
+        )
 
 
 class Scanner:
@@ -220,8 +230,10 @@ class Scanner:
             )
             for found, path, carriers in self._found
         )
-        missed = dict.fromkeys(Unread(self._shown(path), why, matters) for path, why, matters in self._missed)
-        unread = (*unread, *missed)
+        unread = (
+            *unread,
+            *dict.fromkeys(Unread(self._shown(path), why, matters) for path, why, matters in self._missed),
+        )
         complete = not any(item.matters for item in unread)
         return Scan(
             ok=complete and not findings,
