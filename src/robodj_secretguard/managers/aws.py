@@ -135,12 +135,14 @@ class AwsSecret(Store):
         if made and made.fields == fields:
             new = made.version
         else:
-            text = fields.get_secret_value()
-            answer = client.put_secret_value(SecretId=self._place, SecretString=text, VersionStages=[PRIVATE_STAGE])
+            answer = client.put_secret_value(
+                SecretId=self._place, SecretString=fields.get_secret_value(), VersionStages=[PRIVATE_STAGE]
+            )
             new = answer["VersionId"]
-        versions = {"MoveToVersionId": new, "RemoveFromVersionId": version}
         try:
-            client.update_secret_version_stage(SecretId=self._place, VersionStage=STAGE, **versions)
+            client.update_secret_version_stage(
+                SecretId=self._place, VersionStage=STAGE, MoveToVersionId=new, RemoveFromVersionId=version
+            )
         except exceptions.ClientError as error:
             if (
                 error.response["Error"]["Code"] == "InvalidParameterException"

@@ -180,8 +180,7 @@ def open_sources(
         if not is_valid or (package and could_hold_key(_RANDOM_END.sub("", place))):
             which = f" (number {number})" if number > 1 else ""
             raise UsageError(f"{word}{which}: invalid source; use {forms}")
-        is_shown = place.isprintable() and not could_hold_key(place)
-        name = ascii_text(source) if is_shown else f"{kind}:PATH"
+        name = ascii_text(source) if place.isprintable() and not could_hold_key(place) else f"{kind}:PATH"
         managers.append(_import_class(word, kind, path, package)(name, place, policies))
     return managers
 

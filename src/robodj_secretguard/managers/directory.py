@@ -53,8 +53,9 @@ class Directory(Manager):
                     if wait <= 0:
                         return _variables_in(found, texts)
             except (NotADirectoryError, PermissionError):
-                message = "is not a directory that this user may read"
-                raise ManagerError(message, "correct the path, or let this user read it") from None
+                raise ManagerError(
+                    "is not a directory that this user may read", "correct the path, or let this user read it"
+                ) from None
             except OSError:  # perhaps another directory takes its place
                 time.sleep(_PAUSE)
                 if not os.path.exists(self._place):
@@ -77,12 +78,10 @@ def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile
     for (name, file), text in texts.items():
         if why := text.unsafe:
             remedy = _FIXES.get(why[0], _LINE if text.unreadable else _OTHERS)
-            is_temporary = why == (CHANGED,)
-            raise ManagerError(f"has {file}, which {why[0]}", remedy.format(file), is_temporary=is_temporary)
+            raise ManagerError(f"has {file}, which {why[0]}", remedy.format(file), is_temporary=why == (CHANGED,))
         value = "\n".join([line.get_secret_value() for line in text.lines])
         if variables.get(name) and variables[name] != value:
-            message = f"has {name} and {file} with different values"
-            raise ManagerError(message, "delete the file with the wrong one")
+            raise ManagerError(f"has {name} and {file} with different values", "delete the file with the wrong one")
         variables[name] = value
     return variables
 

@@ -204,8 +204,10 @@ def delivery_of(manager: str, fields: Mapping[str, object], names: Collection[st
         if not isinstance(value, str):
             raise ManagerError(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
         if len(value) > MAX_CHARACTERS:
-            message = f"has {name} of more than {MAX_CHARACTERS} characters"
-            raise ManagerError(message, f"store a shorter {name}; a long list belongs into the file {REVOKED_FILE}")
+            raise ManagerError(
+                f"has {name} of more than {MAX_CHARACTERS} characters",
+                f"store a shorter {name}; a long list belongs into the file {REVOKED_FILE}",
+            )
         if "\0" in value:  # no variable of a command can have it
             raise ManagerError(f"has {name}, but it has a zero byte", f"store {name} again, without that byte")
         if value:
@@ -271,8 +273,9 @@ def whole(fields: dict[str, Any], version: Stored) -> Stored:
     try:
         return version._replace(fields=sealed(fields))
     except RecursionError:
-        remedy = "store that field elsewhere, or as one text"
-        raise ManagerError("has a field that is nested too deeply", remedy) from None
+        raise ManagerError(
+            "has a field that is nested too deeply", "store that field elsewhere, or as one text"
+        ) from None
 
 
 def time_of(text: object) -> datetime | None:
