@@ -132,10 +132,16 @@ def send_and_repeat(kind: str, report: Report, model: str, logger: Any = None) -
     events file only: the pipeline already has its findings.
     """
     if fault := send_event(kind, report, model, logger):
-        fix = f"correct {SECRET_EVENTS}, or let the service's user write there (its directory must exist)"
-        owner = ", ".join(dict.fromkeys(each.owner for each in report.secrets))
-        what = f"{SECRET_EVENTS} cannot be written ({fault})"
-        warning = Finding(Check.SETTING, Severity.WARNING, None, None, "environment", what, fix, owner)
+        warning = Finding(
+            Check.SETTING,
+            Severity.WARNING,
+            None,
+            None,
+            "environment",
+            f"{SECRET_EVENTS} cannot be written ({fault})",
+            f"correct {SECRET_EVENTS}, or let the service's user write there (its directory must exist)",
+            ", ".join(dict.fromkeys(status.owner for status in report.secrets)),
+        )
         target = event_setting(Environment(), SECRET_EVENTS)
         if kind == "started" and target not in {"stdout", "stderr"}:
             emit(report._replace(findings=(warning,)), logger)

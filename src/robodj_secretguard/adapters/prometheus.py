@@ -71,8 +71,7 @@ class SecretCollector(Collector):
         try:
             found = contain(lambda: [*self._found()])
         except CheckFailedError as failure:
-            policies = self._model.secret_policies.values()
-            found = [finding(policies, Check.INTERNAL, internal(type_name(failure)))]
+            found = [finding(self._model.secret_policies.values(), Check.INTERNAL, internal(type_name(failure)))]
         for name, samples in (self._constant | of_findings(self._start.secrets, found)).items():
             yield _gauges(name, samples)
 

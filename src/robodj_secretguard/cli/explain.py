@@ -61,10 +61,9 @@ def explanations(policies: Sequence[SecretPolicy] = (), options: str = "") -> di
     explained = {}
     for check in Check:
         of_check = texts["checks"][check]
-        commands = [texts["commands"][name] for name in of_check["commands"]]
         of_check["commands"] = [
             {"purpose": command["purpose"], "commands": _filled(command["command"], policies, options)}
-            for command in commands
+            for command in map(texts["commands"].get, of_check["commands"])
         ]
         explained[str(check)] = {"check": check, "severity": check.severity, "otherwise": None, **of_check}
     return explained
@@ -86,8 +85,13 @@ def _filled(command: str, policies: Iterable[SecretPolicy], options: str) -> lis
 def _filled_for(policy: SecretPolicy, command: str, options: str) -> str:
     if policy.is_opaque and command.startswith(_GENERATES):
         return f"# {policy.name}: {policy.replacement}"
-    fields = {"name": policy.name, "variable": policy.variable, "file": policy.file, "generator": policy.replacement}
-    return command.format(**fields, options=options)
+    return command.format(
+        name=policy.name,
+        variable=policy.variable,
+        file=policy.file,
+        generator=policy.replacement,
+        options=options,
+    )
 
 
 def _list_of(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -193,8 +193,9 @@ def _run_exec(
         if sources:
             from robodj_secretguard.managers.delivery import collect_variables  # noqa: PLC0415 - few commands have sources
 
-            variables = collect_variables(sources.deliveries, model)
-            os.environ.update({name: value.get_secret_value() for name, value in variables.items()})
+            os.environ.update(
+                {name: value.get_secret_value() for name, value in collect_variables(sources.deliveries, model).items()}
+            )
         restore_stdout(request.stdout)
         return _not_replaced(replace_process(command))
 

@@ -122,7 +122,6 @@ def _report(
         sections += ["", "## Blast radius", "", "```text", *scan_lines(found), "```"]
     if evidence is not None:
         sections += ["", "## Workloads on the affected keys", "", *_workloads(evidence, affected)]
-    findings = (finding.text for finding in report.findings)
     text = _REPORT.format(
         since=iso_utc(since),
         until=iso_utc(until),
@@ -132,7 +131,13 @@ def _report(
         timeline="\n".join(_timeline(within)),
         evidence="\n".join([*sections, ""]),
         checked_at=iso_utc(report.checked_at),
-        state="\n".join([columns(status_rows(report)), *findings, revocation_line(report.revocation_list)]),
+        state="\n".join(
+            [
+                columns(status_rows(report)),
+                *(finding.text for finding in report.findings),
+                revocation_line(report.revocation_list),
+            ]
+        ),
     )
 
     def document() -> dict[str, Any]:

@@ -192,8 +192,10 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     except OSError:
         fail("the working directory does not exist; change to the directory of the project")
     if request.project_directory not in {"", here}:
-        where = ascii_text(os.path.relpath(request.project_directory, here))
-        fail(f"this project is set up already: run the command in the directory of its {PYPROJECT}, {where}")
+        fail(
+            f"this project is set up already: run the command in the directory of its {PYPROJECT},"
+            f" {ascii_text(os.path.relpath(request.project_directory, here))}"
+        )
     file = _settings_file(settings, request.project_model)
     model = request.project_model or f"{module_of(file or SETTINGS_FILE)}:{CLASS}"
     try:
@@ -341,9 +343,11 @@ def new_files(settings: str | None) -> dict[str, str]:
     if settings is not None:
         texts[settings] = _SETTINGS_MODULE.format(parents=".parent" * (settings.count("/") + 1))
     for policy in RuntimeSecrets.secret_policies.values():
-        name = re.sub(r"\W", "_", policy.name).upper()
         texts[f"{policy.file}.example"] = _KEY_FILE_TEMPLATE.format(
-            file=policy.file, variable=policy.variable, generator=policy.replacement, name=name
+            file=policy.file,
+            variable=policy.variable,
+            generator=policy.replacement,
+            name=re.sub(r"\W", "_", policy.name).upper(),
         )
     return {**texts, GATE: _GATE, REVOKED_FILE: HEADER}
 

@@ -100,10 +100,12 @@ def checked(
 
         found += find_drift(sources.deliveries, policies, log.records, options)
     if log.is_missing:
-        source = "environment" if log.named_by == OPERATIONS_LOG else "none"
-        message = f"{log.named_by} names a file that does not exist"
-        remedy = f"set {log.named_by} to the path of the operations log"
-        problem = Problem(message, remedy, source, Severity.WARNING)
+        problem = Problem(
+            f"{log.named_by} names a file that does not exist",
+            f"set {log.named_by} to the path of the operations log",
+            "environment" if log.named_by == OPERATIONS_LOG else "none",
+            Severity.WARNING,
+        )
         found.append(finding(policies, Check.SETTING, problem))
     return with_findings(report, found), log
 
@@ -113,12 +115,19 @@ def checked_by_gate(request: Request, model: type[SecretSettings], sources: Sour
     report, log = checked(request, model, sources)
     verify = command("log", "verify", *given(request, "operations_log", "config_dir", "model"))
     if log.defects:
-        remedy = "unless only the last line is incomplete, keep the log as evidence and begin a new one"
-        message = f"the operations log {log.verdict}"
-        problem = Problem(message, f"run {verify}; {remedy}", "none", Severity.WARNING)
+        problem = Problem(
+            f"the operations log {log.verdict}",
+            f"run {verify}; unless only the last line is incomplete, keep the log as evidence and begin a new one",
+            "none",
+            Severity.WARNING,
+        )
     elif log.continues:
-        message = "the operations log continues an earlier file, whose records are not checked here"
-        problem = Problem(message, f"run {verify}, then the command that it prints", "none", Severity.NOTE)
+        problem = Problem(
+            "the operations log continues an earlier file, whose records are not checked here",
+            f"run {verify}, then the command that it prints",
+            "none",
+            Severity.NOTE,
+        )
     else:
         return report
     return with_findings(report, [finding(model.secret_policies.values(), Check.SETTING, problem)])
@@ -207,8 +216,10 @@ def _record_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """Return a header and a row for each record. The last column is for replaced keys, if there are any."""
     rows: list[tuple[str, ...]] = [(*_HEADINGS, "REPLACED")]
     for record in records:
-        texts = (record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
-        cells = (ascii_text(text) if text else "-" for text in texts)
+        cells = (
+            ascii_text(text) if text else "-"
+            for text in (record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
+        )
         until = f" until {iso_utc(record.replaced_until)}" if record.replaced_until else ""
         replaced = f"{record.replaced}{until}" if record.replaced else "-"
         rows.append((str(record.sequence), iso_utc(record.recorded_at), record.event, *cells, replaced))
@@ -251,5 +262,6 @@ def recorded_line(record: Record) -> str:
     what = _EVENTS[record.event].format(record.subject)
     where = f" in {record.environment}" if record.environment else ""
     key = f", fingerprint {record.fingerprint}" if record.fingerprint else ""
-    number = f"record {record.sequence}{key}, hash {record.hash}"
-    return f"Recorded {what}{where} at {iso_utc(record.recorded_at)}: {number}."
+    return (
+        f"Recorded {what}{where} at {iso_utc(record.recorded_at)}: record {record.sequence}{key}, hash {record.hash}."
+    )

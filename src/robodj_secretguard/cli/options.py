@@ -60,8 +60,10 @@ PROJECT_KEYS: Final = {"model": str, "operations-log": str, "strict": bool, "req
 
 def _free_text(name: str, text: str) -> str:
     if not is_free_text(text):
-        limits = f"one line of at most {MOST_CHARACTERS} printable characters, without anything that looks like a key"
-        fail(f"{name}: invalid text; use {limits}")
+        fail(
+            f"{name}: invalid text; use one line of at most {MOST_CHARACTERS} printable characters, without anything"
+            " that looks like a key"
+        )
     return text
 
 
@@ -183,9 +185,8 @@ def add_command(
     parser.set_defaults(run=run, **(defaults or {}))
     groups = {title: parser.add_argument_group(title) for title in _GROUPS}
     titles = {each: title for title, names in _GROUPS.items() for each in names}
-    arguments = {each: {"required": True, **_OPTIONS[each]} for each in required}
     for each, settings in {
-        **arguments,
+        **{each: {"required": True, **_OPTIONS[each]} for each in required},
         **{each: _OPTIONS[each] for each in (*options, "--color")},
         **(own or {}),
     }.items():
@@ -194,8 +195,13 @@ def add_command(
 
 def add_group(commands: Commands, name: str, description: str) -> Commands:
     """Add a command whose first argument is a command."""
-    text = f"Run {PROGRAM} {name} COMMAND --help for examples and exit statuses."
-    parser = commands.add_parser(name, help=description, description=f"{description}.", epilog=text, **PARSER_SETTINGS)
+    parser = commands.add_parser(
+        name,
+        help=description,
+        description=f"{description}.",
+        epilog=f"Run {PROGRAM} {name} COMMAND --help for examples and exit statuses.",
+        **PARSER_SETTINGS,
+    )
     return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
 
@@ -266,8 +272,9 @@ def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
     """Return the declared secret with a name or a variable."""
     policies = model.secret_policies.values()
     found = next((policy for policy in policies if name in {policy.name, policy.variable}), None)
-    names, variables = [each.name for each in policies], [each.variable for each in policies]
-    return found or fail_unknown("unknown secret", name, names, variables)
+    return found or fail_unknown(
+        "unknown secret", name, [policy.name for policy in policies], [policy.variable for policy in policies]
+    )
 
 
 def directory_of(request: Request, model: type[SecretSettings]) -> tuple[str, NamedBy | None]:
@@ -453,8 +460,10 @@ def _project_table(path: str) -> Any:
         fail(f"{PYPROJECT} has a table that is not read; did you mean {TABLE}?")
     table = tools.get(PROGRAM)
     if table is not None and distrust:
-        fix = "run chmod go-w on it and on the directories above it, and run the command as its owner"
-        fail(f"{TABLE} in {PYPROJECT} is not trusted: it {' and '.join(distrust)}; {fix}")
+        fail(
+            f"{TABLE} in {PYPROJECT} is not trusted: it {' and '.join(distrust)}; run chmod go-w on it and on the"
+            " directories above it, and run the command as its owner"
+        )
     return table
 
 

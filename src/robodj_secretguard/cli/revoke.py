@@ -116,13 +116,16 @@ def _revoke_key(
         fail(f"nothing was revoked: {name_of_list}: {error}")
     options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
     steps = steps_after(key, report, log.records, options=options, log_options=log_options)
-    # With other faults in the list, the revocation may not be effective.
-    findings = judged(request, model).findings
     lines = [
         f"{'Revoked' if is_new else 'Already revoked'}: {_description(key, known)}",
         *map(recorded_line, appended),
         f"The fingerprint is on {name_of_list}. {_DEPLOY}",
-        *[finding_text(finding) for finding in findings if finding.check is Check.REVOCATION_LIST],
+        # With other faults in the list, the revocation may not be effective.
+        *[
+            finding_text(finding)
+            for finding in judged(request, model).findings
+            if finding.check is Check.REVOCATION_LIST
+        ],
         "",
         "What to do next:",
         *_task_list(steps),
@@ -164,8 +167,10 @@ def _document(
 def _description(key: Record, known: dict[str, Any]) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
-    named = (each["secret"] + f" ({each['slot']})" * (each["slot"] != "current") for each in known["delivered_as"])
-    here = ", ".join(named)
+    here = ", ".join(
+        each["secret"] if each["slot"] == "current" else f"{each['secret']} ({each['slot']})"
+        for each in known["delivered_as"]
+    )
     use = f"This key is in use here as {here}: no service starts with it." if here else "This key is not set here."
     return f"{key.fingerprint} ({of_whom}; {since}). {use}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli import rotate_steps
 from robodj_secretguard.cli.log import find_log, read_log, recorded_line, recorded_log
@@ -174,11 +174,12 @@ def _print_keys(
     """Return new keys for stdout. On a terminal and in CI, somebody could read them."""
     form = request.format
     if form == "text" and len(policies) > 1:
-        names = ", ".join(policy.name for policy in policies)
-        fail(f"NAME is missing (choose from {names}); for all secrets, pass --format env, shell or json")
+        fail(
+            f"NAME is missing (choose from {', '.join(policy.name for policy in policies)}); for all secrets, pass"
+            " --format env, shell or json"
+        )
     on_terminal = is_terminal(request.stdout)
-    is_kept = any(os.environ.get(name) for name in CI_VARIABLES)
-    if (on_terminal or is_kept) and not show:
+    if not show and (on_terminal or any(map(os.environ.get, CI_VARIABLES))):
         where = "on a terminal" if on_terminal else "in CI, which may keep the output,"
         fail(f"keys are not printed {where} without --show; pipe the key into the command of the secret manager")
     variables = [policy.slot_variables[0] if for_next else policy.variable for policy in policies]
@@ -212,8 +213,10 @@ def _write_files(
         write_keys(directory, keys, force=force)
     except UsageError as error:
         fail(f"not every key was written: {error}")
-    written = ((policy.name, shown_path(policy.file, named_by), fingerprint(key)) for policy, key in keys.items())
-    lines = [f"Wrote a new key of {name} to {where} (fingerprint {key})." for name, where, key in written]
+    lines = [
+        f"Wrote a new key of {policy.name} to {shown_path(policy.file, named_by)} (fingerprint {fingerprint(key)})."
+        for policy, key in keys.items()
+    ]
     return Result(EXIT_CLEAN, lines, stderr=stderr)
 
 
@@ -258,8 +261,10 @@ def _record(
     for entry, why in recording.listed:
         if why:
             status = EXIT_USAGE
-            failed = f"the rotation is recorded, but {the_list} was not changed: {why}"
-            stderr.append(f"{PROGRAM}: {failed}; add this line to it: {entry}")
+            stderr.append(
+                f"{PROGRAM}: the rotation is recorded, but {the_list} was not changed: {why}; add this line to it:"
+                f" {entry}"
+            )
         else:
             lines.append(f"{entry} is on {the_list}. Commit the list, and deploy it with every service.")
     lines += [f"Did not record {name}: its key has not changed." for name in recording.unchanged]
@@ -315,8 +320,7 @@ def _record_lines(records: Sequence[Record], options: Sequence[str]) -> Iterator
         if record.replaced and record.replaced_until:
             yield f"  replaced: {record.replaced}, which verifies until {iso_utc(record.replaced_until)}"
         if record.open_steps:
-            steps = ", ".join(record.open_steps)
-            yield mark(f"INCOMPLETE: when the remaining steps are done ({steps}), run:", YELLOW)
+            yield mark(f"INCOMPLETE: when the remaining steps are done ({', '.join(record.open_steps)}), run:", YELLOW)
             yield f"{COMMAND_INDENT}{completion(record, options)}"
     first = records[0]
     if first.event is Event.CONTINUED:
@@ -362,10 +366,14 @@ def _plan(
     for number, (text, commands) in enumerate(steps, start=1):
         lines.append(f"{number}. {text}")
         lines += [f"{COMMAND_INDENT}  {line}" for line in (commands or "").splitlines()]
-    document: dict[str, Any] = {
-        "kind": "rotation-plan",
-        "secret": policy.name,
-        "stage": stage,
-        "steps": [{"text": text, "command": commands} for text, commands in steps],
-    }
-    return Result(EXIT_CLEAN, [*lines, "", MODEL], lambda: document, recorded.complaint)
+    return Result(
+        EXIT_CLEAN,
+        [*lines, "", MODEL],
+        lambda: {
+            "kind": "rotation-plan",
+            "secret": policy.name,
+            "stage": stage,
+            "steps": [{"text": text, "command": commands} for text, commands in steps],
+        },
+        recorded.complaint,
+    )

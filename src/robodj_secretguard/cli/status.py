@@ -86,11 +86,13 @@ def _status(request: Request) -> Result:
 
     def metrics() -> str:
         rotated = {each["secret"]: datetime.fromisoformat(at) for each in standings if (at := each["rotated_at"])}
-        families = of_keys(report.secrets) | of_rotations(report.secrets, rotated)
-        return as_openmetrics(families | of_findings(report.secrets, report.findings))
+        return as_openmetrics(
+            of_keys(report.secrets)
+            | of_rotations(report.secrets, rotated)
+            | of_findings(report.secrets, report.findings)
+        )
 
-    table = status_rows(report, [*late])
-    return Result(status, lines, document, stderr=log.complaint, metrics=metrics, table=table)
+    return Result(status, lines, document, stderr=log.complaint, metrics=metrics, table=status_rows(report, [*late]))
 
 
 def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, failed: bool) -> str:
