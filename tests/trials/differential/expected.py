@@ -55,6 +55,22 @@ class Rule:
 RULES: Final = (
     Rule("`generate --write` writes the key alone", "generate", "files", ignored=r"\S+: (#.*)?"),
     Rule(
+        "A torn first record that the head file knows as acknowledged is damage",
+        ".*",
+        ".*",
+        needs='"event":"continued".*"sealed":"sha256:',
+        ignored=".*",
+    ),
+    Rule(
+        "A torn first record that the head file knows as acknowledged is damage",
+        ".*",
+        "out|err",
+        same=(
+            ("the last line is incomplete: a write was interrupted; the next record seals the line", "DAMAGE"),
+            ("line 1 cannot be parsed", "DAMAGE"),
+        ),
+    ),
+    Rule(
         "The next record of the operations log replaces the rest of an interrupted write",
         ".*",
         "out|err",
@@ -97,13 +113,13 @@ RULES: Final = (
         may_lose=True,
     ),
     Rule("`init` only appends", "init", "out|err|status", ignored=".*"),
-    Rule("`init` only appends", "init", "files", ignored=r"\.pre-commit-config\.yaml: .*"),
+    Rule("`init` only appends", "init|check", "files", ignored=r"\.pre-commit-config\.yaml: .*"),
     Rule("`init` only appends", "init|check", ".*", ignored=".*", needs="its TOML cannot be extended"),
     Rule(
         "A usage error names no other command that has an option",
         ".*",
         "err",
-        ignored=r"robodj-secretguard: ([a-z ]+: unexpected argument|unknown option|unknown command).*"
+        ignored=r"robodj-secretguard: ([a-z ]+: unexpected argument|unknown option|([a-z]+: )?unknown command).*"
         r"|robodj-secretguard: .*( has no option | goes after the command|: invalid |needs ).*",
     ),
     Rule(
