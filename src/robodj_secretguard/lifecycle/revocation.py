@@ -265,9 +265,9 @@ def steps_after(
     replacement = last if last and last.fingerprint not in {None, key.fingerprint, *revoked(records)} else None
     is_complete = replacement is not None and key.environment is not None and replacement.event is Event.ROTATED
     name = key.secret or "NAME"
-    slots = [each["slot"] for each in _delivered_as(key.fingerprint, report) if each["secret"] == key.secret]
-    is_other_slot = bool(slots) and slots[0] != "current"
-    unset = f" Unset the variable of this key: it is the {slots[0]} key here." if is_other_slot else ""
+    delivered = _delivered_as(key.fingerprint, report)
+    slot = next((each["slot"] for each in delivered if each["secret"] == key.secret), "current")
+    unset = "" if slot == "current" else f" Unset the variable of this key: it is the {slot} key here."
     steps: list[tuple[str, bool, str | None]] = [
         ("Stop every service that runs on this key. A revocation does not stop a running service.", False, None),
         (
