@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.fleet.metrics import DECLARED, FINDINGS, START, of_findings, of_keys
+from robodj_secretguard.fleet.metrics import DECLARED, FINDINGS, START, Samples, of_findings, of_keys
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import Environment, config_directory
@@ -20,8 +20,6 @@ from robodj_secretguard.startup.settings import SecretSettings, setup_of, starte
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from robodj_secretguard.fleet.metrics import Samples
 
 
 class SecretCollector(Collector):

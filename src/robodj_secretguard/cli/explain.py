@@ -7,7 +7,7 @@ import tomllib
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.cli.options import add_command, given, model_of
+from robodj_secretguard.cli.options import Commands, Request, add_command, given, model_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, wrapped
 from robodj_secretguard.secret.texts import PROGRAM, count
 from robodj_secretguard.startup.rules import Check, Severity
@@ -15,7 +15,6 @@ from robodj_secretguard.startup.rules import Check, Severity
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.secret.policy import SecretPolicy
 
 SECTIONS: Final = {

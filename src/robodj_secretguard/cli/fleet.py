@@ -12,6 +12,8 @@ from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
     FORMAT,
     PIPE,
+    Commands,
+    Request,
     add_command,
     add_group,
     model_of,
@@ -30,7 +32,7 @@ from robodj_secretguard.cli.output import (
     failed_status,
     finding_text,
 )
-from robodj_secretguard.fleet.evidence import lines_of, observe, parse_event, parse_roster
+from robodj_secretguard.fleet.evidence import Evidence, Roster, lines_of, observe, parse_event, parse_roster
 from robodj_secretguard.fleet.metrics import as_openmetrics, of_refused_starts
 from robodj_secretguard.fleet.scrapes import NoAnswerError, is_address, is_selector, scraped
 from robodj_secretguard.fleet.verdict import (
@@ -39,6 +41,10 @@ from robodj_secretguard.fleet.verdict import (
     MOVED,
     NONE_ON,
     UNPROVEN,
+    Fleet,
+    Instance,
+    NotReady,
+    RoleOf,
     fleet_as_dict,
     judge_of,
     judges_of,
@@ -56,10 +62,7 @@ from robodj_secretguard.startup.variables import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.common.shapes import Slots
-    from robodj_secretguard.fleet.evidence import Evidence, Roster
-    from robodj_secretguard.fleet.verdict import Fleet, Instance, NotReady, RoleOf
     from robodj_secretguard.startup.report import SecretStatus
 
 DEFAULT_MAX_AGE: Final = 900

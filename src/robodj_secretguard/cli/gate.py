@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.options import (
     CHECK_OPTIONS,
+    Commands,
+    Request,
     add_command,
     judged,
     locate_log,
@@ -47,7 +49,6 @@ from robodj_secretguard.startup.guard import REFUSED, announce
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.managers.delivery import Sources
     from robodj_secretguard.startup.readings import ManagedSource
     from robodj_secretguard.startup.report import Report

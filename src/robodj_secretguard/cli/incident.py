@@ -6,7 +6,16 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.log import checked
-from robodj_secretguard.cli.options import add_command, add_group, fleet_of, model_of, read_input, span_of
+from robodj_secretguard.cli.options import (
+    Commands,
+    Request,
+    add_command,
+    add_group,
+    fleet_of,
+    model_of,
+    read_input,
+    span_of,
+)
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
 from robodj_secretguard.fleet.verdict import Fleet, fleet_as_dict, why_unknown
 from robodj_secretguard.lifecycle.records import Event, Record
@@ -19,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.cli.options import Commands, Request
 
 MAX_SCAN_BYTES: Final = 1 << 26
 

@@ -10,7 +10,7 @@ import sys
 import tomllib
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
-from robodj_secretguard.cli.options import add_command, directories_of_project
+from robodj_secretguard.cli.options import Commands, Request, add_command, directories_of_project
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.common.files import (
     LOCK_FILE,
@@ -29,7 +29,6 @@ from robodj_secretguard.startup.settings import RuntimeSecrets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from robodj_secretguard.cli.options import Commands, Request
 
 CLASS: Final = "ServiceSecrets"
 """The name of the model in a new settings module."""

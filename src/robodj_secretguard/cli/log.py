@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.options import (
+    Commands,
+    Request,
     add_command,
     add_group,
     given,
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.managers.delivery import Sources
 
 LIMITS: Final = (

@@ -7,7 +7,16 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.log import recorded_line, recorded_log
-from robodj_secretguard.cli.options import add_command, directory_of, given, judged, model_of, policy_of
+from robodj_secretguard.cli.options import (
+    Commands,
+    Request,
+    add_command,
+    directory_of,
+    given,
+    judged,
+    model_of,
+    policy_of,
+)
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, finding_text
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle.revocation import (
@@ -36,7 +45,6 @@ from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.cli import rotate_steps
 from robodj_secretguard.cli.log import find_log, read_log, recorded_line, recorded_log
 from robodj_secretguard.cli.options import (
+    Commands,
+    Request,
     add_command,
     add_group,
     directory_of,
@@ -45,7 +47,6 @@ from robodj_secretguard.startup.variables import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.secret.policy import SecretPolicy
 
 # A CI system sets one of these, and keeps what is printed.

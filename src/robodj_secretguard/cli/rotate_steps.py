@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.cli.log import find_log, recorded_line, recorded_log
-from robodj_secretguard.cli.options import add_command, fleet_of, given, model_of, policy_of
+from robodj_secretguard.cli.options import Commands, Request, add_command, fleet_of, given, model_of, policy_of
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -30,7 +30,6 @@ from robodj_secretguard.startup.variables import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.lifecycle.records import StepName
     from robodj_secretguard.secret.policy import SecretPolicy

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.log import recorded_log
-from robodj_secretguard.cli.options import LIBRARY_MODEL, add_command, given, model_of, read_input
+from robodj_secretguard.cli.options import LIBRARY_MODEL, Commands, Request, add_command, given, model_of, read_input
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
 from robodj_secretguard.scan.render import sarif, scan_as_text, size_in_words
 from robodj_secretguard.scan.result import Scope
@@ -21,7 +21,6 @@ from robodj_secretguard.startup.file_reader import text_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.secret.sealed import SealedStr
 
 _SCOPES: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.cli.log import checked
-from robodj_secretguard.cli.options import CHECK_OPTIONS, FORMAT, add_command, model_of, passes
+from robodj_secretguard.cli.options import CHECK_OPTIONS, FORMAT, Commands, Request, add_command, model_of, passes
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -27,7 +27,6 @@ from robodj_secretguard.startup.variables import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from robodj_secretguard.cli.options import Commands, Request
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.startup.report import Report
 

@@ -20,12 +20,12 @@ from robodj_secretguard.startup.rules import Check
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    KeysInUse: TypeAlias = tuple[tuple[str, Slots], ...]
-    """The name and the slots of each secret."""
-    Who: TypeAlias = tuple[str, str]
-    """A service and an instance."""
-    Roster: TypeAlias = Mapping[Who, frozenset[str]]
-    """Every instance that there should be, and its secrets."""
+KeysInUse: TypeAlias = tuple[tuple[str, Slots], ...]
+"""The name and the slots of each secret."""
+Who: TypeAlias = tuple[str, str]
+"""A service and an instance."""
+Roster: TypeAlias = "Mapping[Who, frozenset[str]]"
+"""Every instance that there should be, and its secrets."""
 
 MOST_LINE_BYTES: Final = 1 << 16
 """A longer line is not an event."""

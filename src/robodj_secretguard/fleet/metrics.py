@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.startup.report import Finding, SecretStatus
 
-    Samples: TypeAlias = Mapping[tuple[str, ...], float]
-    """The values of a metric, by the values of its labels."""
+Samples: TypeAlias = "Mapping[tuple[str, ...], float]"
+"""The values of a metric, by the values of its labels."""
 
 INFO: Final = "robodj_secret_info"
 EXPIRY: Final = "robodj_secret_expiry_timestamp_seconds"

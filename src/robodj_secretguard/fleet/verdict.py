@@ -25,15 +25,15 @@ from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS, iso_utc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    RoleOf: TypeAlias = Callable[[str, str | None], "Role"]
-    """Returns the role of a secret's fingerprint."""
-    Judge: TypeAlias = Callable[["Slots"], str]
-    """Returns what is wrong with the keys of a process, in words; empty for nothing."""
-    NotReady: TypeAlias = tuple[str, str, str]
-    """An instance for which a condition is not proven, the secret, and why, in words."""
-
 InstanceName = Annotated[str, must(is_instance_name)]
 Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]
+
+RoleOf: TypeAlias = "Callable[[str, str | None], Role]"
+"""Returns the role of a secret's fingerprint."""
+Judge: TypeAlias = "Callable[[Slots], str]"
+"""Returns what is wrong with the keys of a process, in words; empty for nothing."""
+NotReady: TypeAlias = tuple[str, str, str]
+"""An instance for which a condition is not proven, the secret, and why, in words."""
 
 MOVED: Final = "moved"
 HAS_NEXT: Final = "has-next"

@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.result import KnownKey, Rule
-from robodj_secretguard.scan.search import views
+from robodj_secretguard.scan.search import Forms, KeySearch, views
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from robodj_secretguard.scan.search import Forms, KeySearch
     from robodj_secretguard.secret.policy import SecretPolicy
 
-    Assignment: TypeAlias = tuple[int, SecretPolicy, SealedStr, Forms]  # the offset of the value
-    Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, the line, the column, the key
-    _Position: TypeAlias = tuple[int, int, int, str | None]
-    """The bytes, whole lines and characters of the line before it; and the encoding of the byte order mark."""
+Assignment: TypeAlias = "tuple[int, SecretPolicy, SealedStr, Forms]"  # the offset of the value
+Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, the line, the column, the key
+_Position: TypeAlias = tuple[int, int, int, str | None]
+"""The bytes, whole lines and characters of the line before it; and the encoding of the byte order mark."""
 
 BLOCK_BYTES: Final = 1 << 20  # searched at once, so memory does not grow with the size of a content
 OVERLAP_BYTES: Final = 1 << 15  # searched again with the next block: enough for a fallback file in any encoding

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
     from io import BufferedReader, BufferedWriter
 
-    Object: TypeAlias = tuple[str, str, Iterator[bytes]]
-    """The name of an object, its kind, and its content in blocks. Read these before the next object."""
+Object: TypeAlias = "tuple[str, str, Iterator[bytes]]"
+"""The name of an object, its kind, and its content in blocks. Read these before the next object."""
 
 DOT_GIT: Final = ".git"
 TOO_EARLY: Final = "git exited before everything was read; run git fsck"

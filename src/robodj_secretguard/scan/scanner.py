@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import UnreadError, UsageError
-from robodj_secretguard.scan.content import ContentSearch
-from robodj_secretguard.scan.git import DOT_GIT, MISSING, Repository, work_tree_of
+from robodj_secretguard.scan.content import ContentSearch, Hit
+from robodj_secretguard.scan.git import DOT_GIT, MISSING, Object, Repository, work_tree_of
 from robodj_secretguard.scan.result import (
     LIST_SOURCE,
     LOG_SOURCE,
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
-    from robodj_secretguard.scan.content import Hit
-    from robodj_secretguard.scan.git import Object
 
     _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 

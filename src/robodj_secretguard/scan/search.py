@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.readings import Reading
 
-    Forms: TypeAlias = tuple[str, ...]  # encodings, the outermost first; empty for a plain key
-    Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or of the text that encodes it
+Forms: TypeAlias = tuple[str, ...]  # encodings, the outermost first; empty for a plain key
+Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or of the text that encodes it
 
 KEYS_FROM: Final = "keys-from"
 MOST_LAYERS: Final = 2  # nested encodings to decode: Kubernetes has base64 in base64
