@@ -74,8 +74,8 @@ def unpacked(wheel: Path, directory: Path) -> Path:
 
 def build(tree: Path, directory: Path) -> Path:
     """Build the wheel of a source tree."""
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(directory), str(tree)]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(directory), str(tree)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     (wheel,) = directory.glob("*.whl")
     return wheel
 
