@@ -260,8 +260,9 @@ def steps_after(
         and status.fingerprint not in {None, key.fingerprint}
         for status in report.secrets
     )
-    of_key = [each.environment for each in (*records, key) if each.fingerprint == key.fingerprint and each.environment]
-    last = next(reversed(rotations(records, key.secret, of_key[-1])), None) if of_key else None
+    environments = [record.environment for record in (*records, key) if record.fingerprint == key.fingerprint]
+    environment = next(filter(None, reversed(environments)), None)
+    last = next(reversed(rotations(records, key.secret, environment)), None) if environment else None
     replacement = last if last and last.fingerprint not in {None, key.fingerprint, *revoked(records)} else None
     is_complete = replacement is not None and key.environment is not None and replacement.event is Event.ROTATED
     name = key.secret or "NAME"
