@@ -88,9 +88,8 @@ def _described(shape: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _class_of(name: str) -> Any:
-    return next(
-        vars(module)[name] for module in (shapes, records, result, documents, instances, kinds) if name in vars(module)
-    )
+    modules = (shapes, records, result, documents, instances, kinds)
+    return next(vars(module)[name] for module in modules if isinstance(vars(module).get(name), type))
 
 
 def _texts_of(shape: Any) -> dict[str, str]:
