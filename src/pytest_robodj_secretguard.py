@@ -5,9 +5,9 @@ This module is outside of the package. A run of pytest that does not use the plu
 
 from __future__ import annotations
 
-import itertools
 import os
 import sys
+import tempfile
 from typing import TYPE_CHECKING, Final, Protocol
 
 import pytest
@@ -51,10 +51,15 @@ def is_running() -> bool:
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Declare the options of the configuration, and register the run."""
-    ephemeral = "use temporary keys for the whole run, and set them before the project is imported"
-    parser.addini(EPHEMERAL_OPTION, ephemeral, type="bool", default=False)
-    model = "the settings model that declares the secrets: package.module:Class"
-    parser.addini(MODEL_OPTION, model, default=DEFAULT_MODEL)
+    parser.addini(
+        EPHEMERAL_OPTION,
+        "use temporary keys for the whole run, and set them before the project is imported",
+        type="bool",
+        default=False,
+    )
+    parser.addini(
+        MODEL_OPTION, "the settings model that declares the secrets: package.module:Class", default=DEFAULT_MODEL
+    )
     pluginmanager.register(_Run(), "robodj_secretguard_run")
 
 
@@ -76,15 +81,17 @@ class _Run:
         early_config.add_cleanup(lambda: _sessions.remove(process))
         if early_config.pluginmanager.hasplugin("django"):  # it imports the settings before other plugins run
             _make_ephemeral(early_config)
-        return (yield from self._usage_error())
+        return (yield from self.pytest_sessionstart())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionstart(self) -> Generator[None]:
-        return (yield from self._usage_error())
+        try:
+            return (yield)
+        except SystemExit as refusal:
+            why = self._why(refusal)
+        raise pytest.UsageError(why)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection(self) -> Generator[None]:
-        return (yield from self._usage_error())
+    pytest_collection = pytest_sessionstart  # a refusal is the same error there
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_make_collect_report(
@@ -95,13 +102,6 @@ class _Run:
         except SystemExit as refusal:
             why = self._why(refusal)
         return pytest.CollectReport(collector.nodeid, "failed", why, [])
-
-    def _usage_error(self) -> Generator[None]:
-        try:
-            return (yield)
-        except SystemExit as refusal:
-            why = self._why(refusal)
-        raise pytest.UsageError(why)
 
     def _why(self, refusal: SystemExit) -> str:
         """Return the refusal and a hint. Raise any other `SystemExit`."""
@@ -152,7 +152,6 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
 
     model = _model(pytestconfig)
     policies = {policy.name: policy for policy in model.secret_policies.values()}
-    numbers = itertools.count()
 
     def make_bad(check: str, secret: str | None = None) -> None:
         if check not in KINDS or secret not in {None, *policies} or (check == "shared" and len(policies) == 1):
@@ -165,16 +164,13 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
         if check in OF_GENERATED and policy.is_opaque:
             msg = f"{check} never finds a secret that a vendor issues"
             raise ValueError(msg)
-        config = tmp_path / f"robodj_config_{next(numbers)}"
-        config.mkdir(mode=0o700)
+        config = tempfile.mkdtemp(dir=tmp_path)  # only its owner may enter it
         if setup_of(model).require_revocation_list:
-            put_list(str(config))
+            put_list(config)
         # This also replaces a config_dir that the service passes.
-        monkeypatch.setattr(
-            "robodj_secretguard.startup.readings.config_directory", lambda *_: (str(config), "environment")
-        )
+        monkeypatch.setattr("robodj_secretguard.startup.readings.config_directory", lambda *_: (config, "environment"))
         # Contained: its frames have the new keys, and a test report may show frames.
-        contain(lambda: _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), str(config))))
+        contain(lambda: _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), config)))
 
     return make_bad
 
