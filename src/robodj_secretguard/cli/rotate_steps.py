@@ -234,8 +234,11 @@ def _take_all(
         is_begun = any(result.outcome == "done" for result in results)
         fail(f"{'not every step was taken' if is_begun else 'nothing was written'}: {log.name}: {error}")
     remedy = f"then run {again or 'this command again'}"
-    reasons = [why for result in results for why in result.unrecorded]
-    return results, [f"the manager has this step, but it was not recorded: {why}; {remedy}" for why in reasons]
+    return results, [
+        f"the manager has this step, but it was not recorded: {why}; {remedy}"
+        for result in results
+        for why in result.unrecorded
+    ]
 
 
 def _exit_status(result: StepResult) -> int:

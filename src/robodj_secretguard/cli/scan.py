@@ -88,10 +88,10 @@ def _scan_places(
     status = EXIT_CLEAN if found.ok else EXIT_ALERTS
     if not found.complete:
         status = EXIT_USAGE
-    options = given(request, "config_dir", "model")
-    lines = [scan_as_text(found, model.secret_policies.values(), options)] if request.format == "text" else []
-    document = partial(sarif, found) if request.format == "sarif" else found.as_dict
-    return Result(status, lines, document, [MODEL], bare=True)
+    if request.format == "sarif":
+        return Result(status, document=partial(sarif, found), stderr=[MODEL], bare=True)
+    text = scan_as_text(found, model.secret_policies.values(), given(request, "config_dir", "model"))
+    return Result(status, [text], found.as_dict, [MODEL], bare=True)
 
 
 def _keys_in(name: str) -> Sequence[SealedStr]:

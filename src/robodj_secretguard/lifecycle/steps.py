@@ -182,8 +182,6 @@ def _applying(*rules: tuple[bool, Problem]) -> Iterator[Problem]:
 
 def _obstacles_of_next(name: str, keys: StoredKeys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
     since, slots = keys.staged_at or now, keys.slots
-    what = f"the next key of {name} has its place since {iso_utc(since)}; every instance needs it first"
-    later = f"run this command again after {iso_utc(since + MIN_AGE)}"
     return _applying(
         (
             "next" not in keys.filled,
@@ -193,7 +191,14 @@ def _obstacles_of_next(name: str, keys: StoredKeys, now: datetime, *, is_now: bo
             slots.next is not None and slots.next == slots.previous,
             Problem(f"the next key of {name} is its previous key", "replace it: run rotate stage with --now"),
         ),
-        (not is_now and now - since < MIN_AGE, Problem(what, later, severity=Severity.NOTE)),
+        (
+            not is_now and now - since < MIN_AGE,
+            Problem(
+                f"the next key of {name} has its place since {iso_utc(since)}; every instance needs it first",
+                f"run this command again after {iso_utc(since + MIN_AGE)}",
+                severity=Severity.NOTE,
+            ),
+        ),
     )
 
 
@@ -226,17 +231,21 @@ def _obstacles_of_back(name: str, keys: StoredKeys, now: datetime, *, is_now: bo
 def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None, now: datetime) -> Iterator[Problem]:
     subject, variable = f"the previous key of {policy.name}", policy.slot_variables[2]
     if until is None:
-        remedy = f"correct {variable} in the manager, or add --now: what that key has signed is then refused"
-        yield Problem(f"{subject} has no valid deadline in {variable}", remedy)
+        yield Problem(
+            f"{subject} has no valid deadline in {variable}",
+            f"correct {variable} in the manager, or add --now: what that key has signed is then refused",
+        )
     elif now < until:
-        remedy = f"run this command again after {iso_utc(until)}"
-        yield Problem(f"{subject} verifies until {iso_utc(until)}", remedy, severity=Severity.NOTE)
+        yield Problem(
+            f"{subject} verifies until {iso_utc(until)}",
+            f"run this command again after {iso_utc(until)}",
+            severity=Severity.NOTE,
+        )
 
 
 def _unproven_instances(step: StepName, name: str, keys: StoredKeys, fleet: Fleet, now: datetime) -> Iterator[Problem]:
     """Yield that the evidence of the instances does not agree: who lacks the next key, or signs with another one."""
-    condition = {"promote": HAS_NEXT, "retire": MOVED}[step]
-    judge = judge_of(condition, keys.slots, None, now)
+    judge = judge_of({"promote": HAS_NEXT, "retire": MOVED}[step], keys.slots, None, now)
     again = "then run fleet status and this command again"
     if not any(name in instance.secrets for instance in fleet.instances):
         yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
@@ -310,8 +319,11 @@ def last_step(step: StepName, before: StoredKeys, after: SecretStatus, now: date
         "back": [replace(rotated, event=Event.ROLLED_BACK)],
         "replace": [*([draft(Event.REVOKED, fingerprint=current, **of_secret)] if current else []), rotated],
     }[step]
-    marker = before.expires_at if step == "promote" else None
-    return LastStep(step, [replace(record, recorded_at=now) for record in records], marker)
+    return LastStep(
+        step,
+        [replace(record, recorded_at=now) for record in records],
+        before.expires_at if step == "promote" else None,
+    )
 
 
 def with_step(fields: Fields, secret: str, step: LastStep) -> dict[str, Any]:
@@ -350,9 +362,10 @@ def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:
 
 def _is_same(record: Record, logged: Record) -> bool:
     """Check whether the log has the record of a step. It was written after the step, and may be completed by now."""
-    names = ("secret", "environment", "fingerprint", "replaced")
     is_completed = (record.event, logged.event) == (Event.ROTATION_INCOMPLETE, Event.ROTATED)
-    is_equal = all(getattr(record, name) == getattr(logged, name) for name in names)
+    is_equal = all(
+        getattr(record, name) == getattr(logged, name) for name in ("secret", "environment", "fingerprint", "replaced")
+    )
     return (is_completed or record.event is logged.event) and is_equal and logged.recorded_at >= record.recorded_at
 
 
@@ -384,27 +397,33 @@ def drift(
         known = [record.fingerprint for record in rotations(logged, policy.name)]
         if not known or current in known:
             return None
-        what = f"{policy.variable} is not a recorded key; the last one is {known[-1]}"
-        return Problem(what, restore, manager)
-    where = ("--to", manager, "--environment", done.last.environment or "ENVIRONMENT")
-    who = (policy.name, *where, "--operator", "YOUR-NAME", *options)
+        return Problem(f"{policy.variable} is not a recorded key; the last one is {known[-1]}", restore, manager)
+    environment = done.last.environment or "ENVIRONMENT"
+    who = (policy.name, "--to", manager, "--environment", environment, "--operator", "YOUR-NAME", *options)
     if unrecorded(done, logged):
-        what = f"{manager} has a step that the operations log does not have: {step_in_words(done)}"
         again = command("rotate", {"replace": "run"}.get(done.step, done.step), *who)
-        return Problem(what, f"run {again}: it records the step", manager)
+        return Problem(
+            f"{manager} has a step that the operations log does not have: {step_in_words(done)}",
+            f"run {again}: it records the step",
+            manager,
+        )
     newest, here = later(keys, logged) or done.last, rotations(logged, done.last.secret, done.last.environment)
     is_newest, is_recorded = is_state_after(newest, keys), not here or here[-1].fingerprint == current
     if is_newest and is_recorded:
         return None
     if newest is not done.last and not is_newest:
-        what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})"
-        return Problem(what, restore, manager)
+        return Problem(
+            f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})",
+            restore,
+            manager,
+        )
     slot = _SLOTS[done.last.event] if is_recorded else "current"
     next_variable, previous, _ = policy.slot_variables
     variable = {"next": next_variable, "previous": previous}.get(slot, policy.variable)
-    what = f"{variable} was changed after the last step ({step_in_words(done)})"
     return Problem(
-        what, restore if slot == "current" else f"run {command('rotate', done.step, *who, '--now')}", manager
+        f"{variable} was changed after the last step ({step_in_words(done)})",
+        restore if slot == "current" else f"run {command('rotate', done.step, *who, '--now')}",
+        manager,
     )
 
 
@@ -601,9 +620,10 @@ class Rotator:
         result.recovered = _append_records(unrecorded(result.keys.step, known), None if dry_run else log, result)
         newer = later(result.keys, known)
         if newer and step != "replace" and not is_state_after(newer, result.keys):
-            what = f"is at an older step than the operations log ({record_in_words(newer)})"
-            remedy = "compare the versions in the manager, and restore the right one"
-            raise StepRefusedError(f"{store.name} {what}", remedy)
+            raise StepRefusedError(
+                f"{store.name} is at an older step than the operations log ({record_in_words(newer)})",
+                "compare the versions in the manager, and restore the right one",
+            )
         if chosen := _choose_step(result, step, known, is_now=is_now, fleet=fleet):
             self._write(result, chosen, stored, known, log, dry_run=dry_run)
 
@@ -613,9 +633,10 @@ class Rotator:
         recorded = recorded_environments(keys.slots.current, secret, known)
         where = (keys.step and keys.step.last.environment) or (recorded[-1] if recorded else None)
         if where not in {None, self._who["environment"]}:
-            other = f"correct --to (if {where} is wrong: rotate stage --now corrects it)"
-            message = f"{secret} in {self._store.name} is of the environment {where}"
-            raise StepRefusedError(message, f"pass --environment {where}, or {other}")
+            raise StepRefusedError(
+                f"{secret} in {self._store.name} is of the environment {where}",
+                f"pass --environment {where}, or correct --to (if {where} is wrong: rotate stage --now corrects it)",
+            )
 
     def _write(
         self,
@@ -657,8 +678,7 @@ class Rotator:
         stage = f"run {command('rotate', 'stage', policy.name, *self._options, '--now')}"
         refused = [alert.check for alert in before.alerts if (alert.secret, alert.slot) == (policy.name, "next")]
         if step == "promote" and refused:
-            message = f"the next key of {policy.name} is not accepted by the check {refused[0]}"
-            raise StepRefusedError(message, stage)
+            raise StepRefusedError(f"the next key of {policy.name} is not accepted by the check {refused[0]}", stage)
         keys = result.keys._replace(revoked_from=_earliest_revocation(result.keys, before, known))
         made = unfinished.opened() if unfinished else {}
         done = unfinished_step(step, policy, keys, fields, made, now=now)
