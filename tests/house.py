@@ -29,12 +29,12 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 8660,
+    "statements": 8560,
     "statements of a start": 1795,
     "modules of a start": 14,
     "record shapes": 42,
-    "names with two meanings": 5,
-    "branches of the largest function": 15,
+    "names with two meanings": 3,
+    "branches of the largest function": 14,
     "statements of tests / 100 of the source": 229,
     "exceptions without the common base": 0,
     "file names used twice": 0,

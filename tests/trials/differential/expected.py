@@ -58,17 +58,8 @@ RULES: Final = (
         "A torn first record that the head file knows as acknowledged is damage",
         ".*",
         ".*",
-        needs='"event":"continued".*"sealed":"sha256:',
+        needs=r'"event":"continued".*"sealed":"sha256:|\.jsonl: \{"schema":1,"sequence":1,[^\n]*[^}\n]\n\S+\.head ',
         ignored=".*",
-    ),
-    Rule(
-        "A torn first record that the head file knows as acknowledged is damage",
-        ".*",
-        "out|err",
-        same=(
-            ("the last line is incomplete: a write was interrupted; the next record seals the line", "DAMAGE"),
-            ("line 1 cannot be parsed", "DAMAGE"),
-        ),
     ),
     Rule(
         "The next record of the operations log replaces the rest of an interrupted write",
@@ -94,7 +85,7 @@ RULES: Final = (
         "`rotate plan` prints the steps from the stage that comes next",
         "rotate( plan)?",
         ignored=r' +"done": (true|false),|Continue with step .*|Replace these words with your own values: .*'
-        r"|Print the steps of a rotation.*|done\.",
+        r"|( +plan +)?Print the steps of a rotation.*|done\.",
         same=(
             (r"^ *[0-9]+\. (\[[ x]\] )?", ""),
             (r'^( +"number": )[0-9]+', r"\1N"),
@@ -113,13 +104,13 @@ RULES: Final = (
         may_lose=True,
     ),
     Rule("`init` only appends", "init", "out|err|status", ignored=".*"),
-    Rule("`init` only appends", "init|check", "files", ignored=r"\.pre-commit-config\.yaml: .*"),
+    Rule("`init` only appends", "init|check", "files", ignored=r"\.pre-commit-config\.yaml: .*|\S+ -rw-\S+"),
     Rule("`init` only appends", "init|check", ".*", ignored=".*", needs="its TOML cannot be extended"),
     Rule(
         "A usage error names no other command that has an option",
         ".*",
         "err",
-        ignored=r"robodj-secretguard: ([a-z ]+: unexpected argument|unknown option|([a-z]+: )?unknown command).*"
+        ignored=r"robodj-secretguard: ([a-z ]+: unexpected argument|([a-z]+: )?unknown (option|command|check)).*"
         r"|robodj-secretguard: .*( has no option | goes after the command|: invalid |needs ).*",
     ),
     Rule(
