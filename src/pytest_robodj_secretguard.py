@@ -128,8 +128,9 @@ def _make_ephemeral(config: pytest.Config) -> None:
     _set_ephemeral(patch, model)
     alerts = check(model).alerts
     if alerts:
-        msg = "\n".join([f"{EPHEMERAL_OPTION}: the keys are refused", *(alert.text for alert in alerts)])
-        raise pytest.UsageError(msg)
+        raise pytest.UsageError(
+            "\n".join([f"{EPHEMERAL_OPTION}: the keys are refused", *(alert.text for alert in alerts)])
+        )
 
 
 @pytest.fixture
@@ -155,15 +156,14 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
 
     def make_bad(check: str, secret: str | None = None) -> None:
         if check not in KINDS or secret not in {None, *policies} or (check == "shared" and len(policies) == 1):
-            msg = f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}; shared needs two secrets"
-            raise ValueError(msg)
+            raise ValueError(
+                f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}; shared needs two secrets"
+            )
         policy = policies[secret or next(iter(policies))]
         if check in SLOT_KINDS and not policy.overlap:
-            msg = f"{check} needs a secret with an overlap"
-            raise ValueError(msg)
+            raise ValueError(f"{check} needs a secret with an overlap")
         if check in OF_GENERATED and policy.is_opaque:
-            msg = f"{check} never finds a secret that a vendor issues"
-            raise ValueError(msg)
+            raise ValueError(f"{check} never finds a secret that a vendor issues")
         config = tempfile.mkdtemp(dir=tmp_path)  # only its owner may enter it
         if setup_of(model).require_revocation_list:
             put_list(config)

@@ -122,14 +122,11 @@ class Keyring(Sealed):
         """
         if not isinstance(purpose, bytes):
             del purpose
-            msg = "the purpose must be bytes, such as b'session cookies v1'"
-            raise TypeError(msg)
+            raise TypeError("the purpose must be bytes, such as b'session cookies v1'")
         if not purpose:
-            msg = "the purpose must not be empty"
-            raise ValueError(msg)
+            raise ValueError("the purpose must not be empty")
         if not self.current.kid:
-            msg = "no key is derived from a secret that a vendor issues"
-            raise ValueError(msg)
+            raise ValueError("no key is derived from a secret that a vendor issues")
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - of an extra
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
 

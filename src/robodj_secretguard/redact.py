@@ -50,8 +50,7 @@ class SecretRedactor(logging.Filter):
     def __init__(self, secrets: SecretSettings) -> None:
         if not isinstance(secrets, SecretSettings):
             del secrets
-            msg = "SecretRedactor takes the settings that guard() returned"
-            raise TypeError(msg)
+            raise TypeError("SecretRedactor takes the settings that guard() returned")
         super().__init__()
         self._forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[1][0]), reverse=True))
         self._shortest, self._longest = len(self._forms[-1][1][0]), len(self._forms[0][1][0])

@@ -67,5 +67,6 @@ def _fernet(keys: Iterable[Key]) -> MultiFernet:
     try:  # the frames of Fernet have a key
         return contain(lambda: MultiFernet([Fernet(key.value.get_secret_value()) for key in keys]))
     except CheckFailedError:
-        msg = 'the keys of the ring are not Fernet keys: pass ring.derive(b"...") with the name of the purpose'
-        raise ValueError(msg) from None
+        raise ValueError(
+            'the keys of the ring are not Fernet keys: pass ring.derive(b"...") with the name of the purpose'
+        ) from None

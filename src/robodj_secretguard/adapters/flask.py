@@ -29,8 +29,7 @@ def sign_sessions(app: Flask, ring: Keyring) -> None:
         RuntimeError: this version of Flask signs with a fallback key, or does not read them: it is before 3.1.1.
     """
     if not _signs_with_current():
-        msg = "Flask before 3.1.1 signs sessions with a fallback key; install Flask 3.1.1 or later"
-        raise RuntimeError(msg)
+        raise RuntimeError("Flask before 3.1.1 signs sessions with a fallback key; install Flask 3.1.1 or later")
     app.secret_key = masked(ring.current)
     app.config["SECRET_KEY_FALLBACKS"] = FallbackKeys(ring)
 

@@ -30,8 +30,7 @@ class _RingKeys:
     def secret_keys(self, keys: Sequence[bytes]) -> None:
         if keys:  # the constructor of itsdangerous sets an empty list
             del keys
-            msg = "the keys are those of the ring"
-            raise TypeError(msg)
+            raise TypeError("the keys are those of the ring")
 
 
 class RingSigner(_RingKeys, TimestampSigner):

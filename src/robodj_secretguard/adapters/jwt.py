@@ -33,11 +33,9 @@ class RingJWT:
 
     def __init__(self, ring: Keyring, algorithm: str = "HS256") -> None:
         if algorithm not in _ALGORITHMS:
-            msg = f"the algorithm must be one of {', '.join(_ALGORITHMS)}"
-            raise ValueError(msg)
+            raise ValueError(f"the algorithm must be one of {', '.join(_ALGORITHMS)}")
         if min(len(key.value) for key in signing(ring).accepted()) < _ALGORITHMS[algorithm]:
-            msg = f"{algorithm} needs keys of {_ALGORITHMS[algorithm]} characters or more"
-            raise ValueError(msg)
+            raise ValueError(f"{algorithm} needs keys of {_ALGORITHMS[algorithm]} characters or more")
         self._ring, self._algorithm = ring, algorithm
 
     def encode(self, payload: dict[str, Any], headers: dict[str, Any] | None = None) -> str:

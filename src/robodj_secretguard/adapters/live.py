@@ -43,8 +43,7 @@ def masked(key: Key) -> MaskedStr:
 def signing(ring: Keyring) -> Keyring:
     """Return a ring whose keys may sign what clients see, or raise `ValueError`."""
     if not ring.current.kid:
-        msg = "a secret that a vendor issues does not sign: it could be guessed from a signature"
-        raise ValueError(msg)
+        raise ValueError("a secret that a vendor issues does not sign: it could be guessed from a signature")
     return ring
 
 
@@ -101,8 +100,7 @@ def _reading_method(action: Callable[..., Any]) -> Callable[..., Any]:
 
 def _refuse_call(_self: FallbackKeys, *values: object, **options: object) -> NoReturn:
     del values, options  # a traceback with locals would show them
-    msg = "the fallback keys are those of the ring: they can only be read, one by one or by position"
-    raise TypeError(msg)
+    raise TypeError("the fallback keys are those of the ring: they can only be read, one by one or by position")
 
 
 _READING_METHODS: Final = {

@@ -51,8 +51,9 @@ class SecretCollector(Collector):
         try:
             self._start, self._config_dir = contain(partial(_report_and_directory, secrets, config_dir))
         except CheckFailedError:
-            msg = "pass what guard() returned, and the config_dir that it got: SecretCollector(secrets)"
-            raise TypeError(msg) from None
+            raise TypeError(
+                "pass what guard() returned, and the config_dir that it got: SecretCollector(secrets)"
+            ) from None
         finally:
             del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
         self._model = model

@@ -91,8 +91,7 @@ class _Version(argparse.Action):
     def __call__(self, *_: object) -> NoReturn:
         from importlib.metadata import version  # noqa: PLC0415 - looking it up is slow
 
-        text = f"{PROGRAM} {version(PROGRAM)}"
-        raise _Information(text)
+        raise _Information(f"{PROGRAM} {version(PROGRAM)}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -49,8 +49,7 @@ class Frozen(tuple[Any, ...], metaclass=_FrozenType):  # noqa: SLOT001 - the met
             missing = ", ".join(name for name in by_name if name not in given)
             why = f"missing {missing}" if missing else f"its fields are {', '.join(cls._fields)}"
             how = ", by name, not positional" if cls._kw_only and values else ""
-            msg = f"{cls.__name__}: {why}{how}"  # without the values: one may be a key
-            raise TypeError(msg)
+            raise TypeError(f"{cls.__name__}: {why}{how}")  # without the values: one may be a key
         return values + tuple(map(given.__getitem__, by_name))
 
     def _asdict(self) -> dict[str, Any]:

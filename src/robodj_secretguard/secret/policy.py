@@ -188,11 +188,11 @@ class SecretPolicy(Frozen, kw_only=True):
         """Raise an error, without the value, for an invalid field: no text may break or forge a line."""
         texts = (self.name, self.variable, self.expiry_variable, self.file, self.owner, self.backup_owner, self.issuer)
         if not all(isinstance(each, str) for each in texts):
-            msg = "SecretPolicy: name, variable, expiry_variable, file, owner, backup_owner and issuer are strings"
-            raise TypeError(msg)
+            raise TypeError(
+                "SecretPolicy: name, variable, expiry_variable, file, owner, backup_owner and issuer are strings"
+            )
         if not all(isinstance(each, timedelta) for each in (self.cadence, self.warn_before, self.overlap)):
-            msg = "SecretPolicy: cadence, warn_before and overlap are timedeltas"
-            raise TypeError(msg)
+            raise TypeError("SecretPolicy: cadence, warn_before and overlap are timedeltas")
         variable = "a letter, then four or more of A-Z, 0-9 and underscore"
         rules = (
             (is_secret_name(self.name), "name: letters, digits, dot, hyphen and underscore only"),
@@ -209,8 +209,7 @@ class SecretPolicy(Frozen, kw_only=True):
         )
         for holds, rule in chain(rules, self._rules_of_material()):
             if not holds:
-                msg = f"SecretPolicy {rule}"
-                raise ValueError(msg)
+                raise ValueError(f"SecretPolicy {rule}")
 
     def _rules_of_material(self) -> Iterator[tuple[bool, str]]:
         """Yield whether each rule holds. A rule needs the earlier ones."""

@@ -28,8 +28,7 @@ class Sealed:
         return self
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
-        msg = "secrets are not pickled: call guard() in each process instead"
-        raise TypeError(msg)
+        raise TypeError("secrets are not pickled: call guard() in each process instead")
 
 
 class _Reveal(Sealed):
@@ -60,8 +59,7 @@ class SealedStr(Sealed, SecretStr):
         return self._reveal()
 
     def __str__(self) -> NoReturn:
-        msg = "a secret has no str(): call get_secret_value() where the key is used"
-        raise TypeError(msg)
+        raise TypeError("a secret has no str(): call get_secret_value() where the key is used")
 
     def _display(self) -> str:
         return "**********"
