@@ -151,8 +151,10 @@ def is_done(step: StepName, keys: StoredKeys, now: datetime) -> bool:
     if done is None or done.step != step or done.last.fingerprint != keys.slots.current:
         return False
     # After an hour, it is another emergency.
-    is_recent = abs(now - done.last.recorded_at) < MIN_AGE
-    return {"promote": "next" not in keys.filled, "replace": is_recent}.get(step, True)
+    return {
+        "promote": "next" not in keys.filled,
+        "replace": abs(now - done.last.recorded_at) < MIN_AGE,
+    }.get(step, True)
 
 
 def obstacles(
@@ -292,8 +294,12 @@ def _changes(
     if step == "back":
         before = keys.step.replaced_expires_at if keys.step else None
         soonest = min(filter(None, (keys.slots.previous_until, before)))  # its time as a key does not get longer
-        moved = {variable: _field_text(fields, previous), next_variable: _field_text(fields, variable)}
-        return {**moved, **no_previous, marker: iso_utc(soonest)}
+        return {
+            variable: _field_text(fields, previous),
+            next_variable: _field_text(fields, variable),
+            marker: iso_utc(soonest),
+            **no_previous,
+        }
     if step == "replace":
         others = dict.fromkeys(name for name in policy.variables if fields.get(name))
         new = {variable: generate(policy).get_secret_value(), marker: expires}
@@ -356,8 +362,7 @@ def unfinished_step(
 
 def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:
     """Return the records of a manager that the operations log does not have."""
-    records = step.records if step else ()
-    return [record for record in records if not any(_is_same(record, other) for other in logged)]
+    return [record for record in (step.records if step else ()) if not any(_is_same(record, other) for other in logged)]
 
 
 def _is_same(record: Record, logged: Record) -> bool:
@@ -471,11 +476,8 @@ def _with_entry(fields: Fields, key: str | None, end: str) -> dict[str, str | No
     """Return the revocation list with an entry for a key; nothing where it has no fingerprint."""
     if key is None:
         return {}
-    return {REVOKED_FINGERPRINTS: ",".join(dict.fromkeys([*_entries(fields), f"{key}{end}"]))}
-
-
-def _entries(fields: Fields) -> list[str]:
-    return [*filter(None, re.split(r"[\s,]+", _field_text(fields, REVOKED_FINGERPRINTS)))]
+    entries = [*filter(None, re.split(r"[\s,]+", _field_text(fields, REVOKED_FINGERPRINTS))), f"{key}{end}"]
+    return {REVOKED_FINGERPRINTS: ",".join(dict.fromkeys(entries))}
 
 
 class StepRefusedError(ManagerError):
@@ -611,8 +613,11 @@ class Rotator:
         stored = store.within(ATTEMPT_SECONDS, lambda: store.current(ATTEMPT_SECONDS))
         if stored.read_at and abs(stored.read_at - result.now) > MAX_SKEW:
             if step != "replace":  # an emergency does not wait for a clock that is right
-                clocks = f"{iso_utc(result.now)}, and that of {store.name} {iso_utc(stored.read_at)}"
-                raise StepRefusedError(f"this machine's clock is {clocks}", "set the clock that is wrong")
+                raise StepRefusedError(
+                    f"this machine's clock is {iso_utc(result.now)}, and that of {store.name}"
+                    f" {iso_utc(stored.read_at)}",
+                    "set the clock that is wrong",
+                )
             result.now = stored.read_at
         result.keys = contain(lambda: stored_keys(result.policy, stored.opened(), stored.written_at))
         if not (is_now and step in _REPEATABLE):
@@ -707,9 +712,12 @@ class Rotator:
                 raise
             # An emergency needs only its own fields.
             delivery = delivery_of(self._store.name, fields, names_of([policy]))
-        environment, directory = Environment({}), self._config_dir
         return examine(
-            self._model, environment=environment, config_dir=directory, require_env_only=True, managers=[delivery]
+            self._model,
+            environment=Environment({}),
+            config_dir=self._config_dir,
+            require_env_only=True,
+            managers=[delivery],
         )[0]
 
 
@@ -747,8 +755,7 @@ def _earliest_revocation(keys: StoredKeys, report: Report, known: Sequence[Recor
     """Return from when on the current key is revoked: by the manager, by a list of this machine, or by the log."""
     current, listed = keys.slots.current or "", report.revocation_list
     recorded = datetime.min.replace(tzinfo=UTC) if current in revoked(known) else None
-    instants = [keys.revoked_from, listed.begin(current) if listed else None, recorded]
-    return min([instant for instant in instants if instant], default=None)
+    return min(filter(None, (keys.revoked_from, listed.begin(current) if listed else None, recorded)), default=None)
 
 
 def _append_records(records: Sequence[Record], log: OperationsLog | None, result: StepResult) -> Sequence[Record]:
