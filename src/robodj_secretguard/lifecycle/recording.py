@@ -110,8 +110,7 @@ def record_rotation(
     statuses = [status for status in report.secrets if status.secret in chosen]
     if not statuses:
         raise UsageError("NAME is missing: vendors issue all secrets, so name those that have a new value")
-    who = {"environment": environment, "operator": operator, "ticket": ticket}
-    drafts = _drafts(statuses, service_log, attested, **who)
+    drafts = _drafts(statuses, service_log, attested, environment=environment, operator=operator, ticket=ticket)
     logs = [*others]
     damaged = sum(bool(other.defects) for other in logs)
     with log.locked():

@@ -47,8 +47,10 @@ def revoked(records: Iterable[Record]) -> list[str | None]:
 def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
     """Return the last record of each key of a secret, in words."""
     last = {record.fingerprint: record for record in rotations(records, secret)}.values()
-    known = (f"{each.fingerprint} {each.environment} {iso_utc(each.recorded_at)}" for each in last)
-    return "; ".join(known) or "none is recorded"
+    return (
+        "; ".join(f"{record.fingerprint} {record.environment} {iso_utc(record.recorded_at)}" for record in last)
+        or "none is recorded"
+    )
 
 
 def before_key(
@@ -146,10 +148,11 @@ def judge(
         here = rotations(records, secret, new.environment)
         current = here[-1] if here and here[-1].fingerprint == new.fingerprint is not None else None
         if why := conflict(new, records, is_current=current is not None):
-            words = ("rotate", "plan", secret, "--environment", new.environment or "", *options)
-            set_new = f"set the variable of {secret} to its new key from the secret manager"
-            fix = f"{set_new}; if there is none, run {command(*words)}"
-            refused[secret] = Problem(why, fix)
+            plan = command("rotate", "plan", secret, "--environment", new.environment or "", *options)
+            refused[secret] = Problem(
+                why,
+                f"set the variable of {secret} to its new key from the secret manager; if there is none, run {plan}",
+            )
         elif current is None:
             accepted.append(new)
         elif current.event is Event.ROTATED:
@@ -157,14 +160,17 @@ def judge(
         elif (completed := _completed(new, current)).validation != current.validation:
             accepted.append(completed)
         else:
-            since = iso_utc(current.recorded_at)
-            why = f"this rotation was recorded as incomplete at {since}, and no other step is confirmed"
-            fix = f"do the open steps, then run {completion(completed, options)}"
-            refused[secret] = Problem(why, fix)
+            refused[secret] = Problem(
+                f"this rotation was recorded as incomplete at {iso_utc(current.recorded_at)}, and no other step is"
+                " confirmed",
+                f"do the open steps, then run {completion(completed, options)}",
+            )
     if unchanged and (are_named or len(unchanged) == len(drafts)):
         for secret in unchanged:
-            fix = f"set the variable of {secret} to its new key from the secret manager, then run this command again"
-            refused[secret] = Problem("this key is already recorded", fix)
+            refused[secret] = Problem(
+                "this key is already recorded",
+                f"set the variable of {secret} to its new key from the secret manager, then run this command again",
+            )
     return accepted, unchanged, refused
 
 

@@ -167,7 +167,7 @@ def plan_rotation(
     is_recorded = old is not None and old in keys
     steps = _fitting_steps(policy, runbook, is_recorded=is_recorded, is_refused=bool(checks & {*_UNFIT, Check.EXPIRED}))
     return stage, [
-        (_TEXTS[each].format_map(names), _COMMANDS.get(each, "").format_map(names) or None) for each in steps
+        (_TEXTS[step].format_map(names), _COMMANDS.get(step, "").format_map(names) or None) for step in steps
     ]
 
 
@@ -243,8 +243,7 @@ def _names(
     """Return the names of the secret, its variables and the environment, and the commands that name no key."""
     following, previous, until = policy.slot_variables
     slot = ("--next",) if is_staged else ()
-    record = ("rotate", "record", policy.name, "--environment", environment)
-    attested = ("--attest", "startup", "--attest", "functions")
+    record = ("rotate", "record", policy.name, "--environment", environment, *who)
     return {
         "environment": environment,
         "variable": policy.variable,
@@ -259,7 +258,7 @@ def _names(
         "unset_slots": f" Unset {following}, {previous} and {until}." if policy.overlap else "",
         "generate": f"{command('generate', policy.name, *slot, *options)} | {MANAGER}",
         "check": command("check", "--require-env-only", *options),
-        "record": command(*record, *who, *attested, *log_options, *options),
+        "record": command(*record, "--attest", "startup", "--attest", "functions", *log_options, *options),
     }
 
 

@@ -42,9 +42,12 @@ def _unlisted(listed: RevocationStatus, records: Sequence[Record], options: Sequ
     source = f"file:{REVOKED_FILE}"
     unlisted = [each for each in revoked(records) if each is not None and each not in listed.fingerprints]
     if unlisted:
-        message = f"{unlisted[0]} is recorded as revoked, but is not on the revocation list{_more(unlisted)}"
         revoke = command("revoke", "--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
-        yield Problem(message, f"run {revoke} (it adds the fingerprint again)", source)
+        yield Problem(
+            f"{unlisted[0]} is recorded as revoked, but is not on the revocation list{_more(unlisted)}",
+            f"run {revoke} (it adds the fingerprint again)",
+            source,
+        )
     entries, current_again = dict[str, None](), set[str | None]()
     for record in reversed(records):
         if record.event is Event.ROLLED_BACK:
@@ -53,8 +56,12 @@ def _unlisted(listed: RevocationStatus, records: Sequence[Record], options: Sequ
             entries[entry_of(record)] = None
     if entries:
         first = next(reversed(entries))  # the oldest one
-        message = f"{first.partition('@')[0]} was replaced, but is not on the revocation list{_more(entries)}"
-        yield Problem(message, f"add the line {first} to the revocation list, and deploy it", source, Severity.WARNING)
+        yield Problem(
+            f"{first.partition('@')[0]} was replaced, but is not on the revocation list{_more(entries)}",
+            f"add the line {first} to the revocation list, and deploy it",
+            source,
+            Severity.WARNING,
+        )
 
 
 def _more(entries: Collection[str]) -> str:
