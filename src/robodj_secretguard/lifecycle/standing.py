@@ -82,9 +82,8 @@ def _superseded(
         return
     later, latest = after[0], after[-1].fingerprint
     (coming, previous, _), variable = policy.slot_variables, policy.variable
-    until = later.recorded_at + policy.overlap
-    if later.replaced == status.fingerprint and later.replaced_until:
-        until = later.replaced_until
+    deadline = later.replaced_until if later.replaced == status.fingerprint else None
+    until = deadline or later.recorded_at + policy.overlap
     message = f"{variable} is an old key; a later one was recorded at {iso_utc(later.recorded_at)}"
     severity = Severity.WARNING
     remedy = f"{set_current(policy)}, then restart"

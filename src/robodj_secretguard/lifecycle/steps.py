@@ -253,9 +253,11 @@ def _unproven_instances(step: StepName, name: str, keys: StoredKeys, fleet: Flee
         yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
     elif failing := [*unready_instances(fleet, {name: judge}, now)]:
         names = listed([f"{who} ({why})" for who, _, why in failing], _MOST_INSTANCES)
-        remedy = f"restart the instances that still have old keys, and wait until these do not count; {again}"
-        if all(why.startswith(UNPROVEN) for _, _, why in failing):
-            remedy = f"let these instances report, or correct the roster; {again}"
+        remedy = (
+            f"let these instances report, or correct the roster; {again}"
+            if all(why.startswith(UNPROVEN) for _, _, why in failing)
+            else f"restart the instances that still have old keys, and wait until these do not count; {again}"
+        )
         yield Problem(f"not every instance is ready to {step}: {names}", remedy)
 
 

@@ -191,9 +191,10 @@ def _import_class(word: str, kind: str, path: str, package: str) -> type[Manager
     try:
         found: type[Manager] = getattr(import_module(f"robodj_secretguard.managers.{module}"), name)
     except Exception:  # noqa: BLE001 - a client may raise anything at its import
-        extra = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
-        why = f"needs the package {package or module}, which cannot be imported; {extra}"
-        raise UsageError(f"{word} {kind}: {why}") from None
+        fix = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
+        raise UsageError(
+            f"{word} {kind}: needs the package {package or module}, which cannot be imported; {fix}"
+        ) from None
     return found
 
 
@@ -214,7 +215,9 @@ def _conflicts(
         if names := [name for name, value in values if value and value != delivery.get(name)]:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             message = f"{names[0]}{more} in the environment differ{'' if more else 's'} from {delivery.name}"
-            remedy = f"unset {', '.join(names)} in the environment"
-            if len(names) > _MOST_NAMES:
-                remedy = f"unset every variable of {policy.name} in the environment (explain lists them)"
+            remedy = (
+                f"unset every variable of {policy.name} in the environment (explain lists them)"
+                if len(names) > _MOST_NAMES
+                else f"unset {', '.join(names)} in the environment"
+            )
             yield finding(policies, Check.SOURCE, Problem(message, remedy, "environment"), policy)

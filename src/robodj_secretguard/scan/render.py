@@ -107,9 +107,11 @@ def _place(found: Found) -> str:
 def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> list[str]:
     if not scan.findings:
         return []
-    where = "Everybody who could read these places may have the key (policy section 4)."
-    if scan.scope is Scope.STAGED:
-        where = "Nothing is committed yet. If the key was in any other place too, others may have it."
+    where = (
+        "Nothing is committed yet. If the key was in any other place too, others may have it."
+        if scan.scope is Scope.STAGED
+        else "Everybody who could read these places may have the key (policy section 4)."
+    )
     lines = ["", where, "What to do:"]
     for number, (step, *commands) in enumerate(_steps(scan, policies, options), start=1):
         lines += [f"{number}. {step}", *(f"{COMMAND_INDENT}{words}" for words in commands)]
