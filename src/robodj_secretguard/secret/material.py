@@ -135,9 +135,7 @@ def placeholder(text: str, *, is_opaque: bool = False) -> str:
 
 
 def _is_template(text: str, *, is_opaque: bool) -> bool:
-    if is_opaque:
-        return re.fullmatch(_WHOLE_TEMPLATE, text) is not None
-    return re.search(_TEMPLATE, text) is not None
+    return (re.fullmatch(_WHOLE_TEMPLATE, text) if is_opaque else re.search(_TEMPLATE, text)) is not None
 
 
 def _folded(text: str) -> str:

@@ -80,9 +80,8 @@ def is_instance_name(text: str) -> bool:
 
 def is_free_text(text: str) -> bool:
     """Check whether an operator's text may be kept and shown: it is one line, and no part of it could be a key."""
-    if not text.strip() or len(text) > MOST_CHARACTERS or re.search(_UNPRINTABLE, text):
-        return False
-    return not could_hold_key(text)
+    is_line = bool(text.strip()) and len(text) <= MOST_CHARACTERS and not re.search(_UNPRINTABLE, text)
+    return is_line and not could_hold_key(text)
 
 
 def could_hold_key(text: str) -> bool:
