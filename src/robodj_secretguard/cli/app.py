@@ -26,6 +26,7 @@ from robodj_secretguard.cli.output import (
 from robodj_secretguard.errors import SecretGuardError, UsageError
 from robodj_secretguard.secret.sealed import type_name
 from robodj_secretguard.secret.texts import PROGRAM
+from robodj_secretguard.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,16 +83,12 @@ class _Parser(argparse.ArgumentParser):
             what = f"{option}: invalid value" if option else f"unknown {str(action.metavar).lower()}"
             fail_unknown(what, value, action.choices)
 
-    def print_help(self, file: object = None) -> NoReturn:  # noqa: ARG002 - argparse passes none
+    def print_help(self, file: Any = None) -> None:
         self.color = False  # Python 3.14 colours it otherwise
-        raise _Information(self.format_help().rstrip())
+        super().print_help(file)
 
-
-class _Version(argparse.Action):
-    def __call__(self, *_: object) -> NoReturn:
-        from importlib.metadata import version  # noqa: PLC0415 - looking it up is slow
-
-        raise _Information(f"{PROGRAM} {version(PROGRAM)}")
+    def _print_message(self, message: str, file: object = None) -> NoReturn:  # noqa: ARG002 - it is not printed here
+        raise _Information(message.rstrip())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,9 +154,8 @@ def _parser(command: str) -> argparse.ArgumentParser:
         prog=PROGRAM, usage=f"{PROGRAM} COMMAND [options]", epilog=epilog(_EXAMPLES, _EXIT_STATUSES), **PARSER_SETTINGS
     )
     parser.set_defaults(takes_command=False)
-    suppressed = argparse.SUPPRESS
-    parser.add_argument("--version", action=_Version, nargs=0, default=suppressed, help="show the version and exit")
-    commands = parser.add_subparsers(prog=PROGRAM, required=True, metavar="COMMAND", help=suppressed)
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}", help="show the version and exit")
+    commands = parser.add_subparsers(prog=PROGRAM, required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     modules = [COMMAND_MODULES[command]] if command in COMMAND_MODULES else dict.fromkeys(COMMAND_MODULES.values())
     for module in modules:
         import_module(f"robodj_secretguard.cli.{module}").add(commands)
