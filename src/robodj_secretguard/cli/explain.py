@@ -61,7 +61,11 @@ def explanations(policies: Sequence[SecretPolicy] = (), options: str = "") -> di
     for check in Check:
         of_check = texts["checks"][check]
         of_check["commands"] = [
-            {"purpose": command["purpose"], "commands": _filled(command["command"], policies, options)}
+            {
+                "purpose": command["purpose"],
+                # Without a placeholder, it is the same for all secrets.
+                "commands": [*dict.fromkeys(_filled(command["command"], policy, options) for policy in policies)],
+            }
             for command in map(texts["commands"].get, of_check["commands"])
         ]
         explained[str(check)] = {"check": check, "severity": check.severity, "otherwise": None, **of_check}
@@ -76,12 +80,8 @@ def _explain(request: Request, *, checks: Sequence[str]) -> Result:
     return Result(EXIT_CLEAN, [*lines, MODEL], lambda: {"kind": "explanation", "checks": explained})
 
 
-def _filled(command: str, policies: Iterable[SecretPolicy], options: str) -> list[str]:
-    """Return a command without placeholders: one for each declared secret, if the command names one."""
-    return [*dict.fromkeys(_filled_for(policy, command, options) for policy in policies)]
-
-
-def _filled_for(policy: SecretPolicy, command: str, options: str) -> str:
+def _filled(command: str, policy: SecretPolicy, options: str) -> str:
+    """Return a command without placeholders, for one secret."""
     if policy.is_opaque and command.startswith(_GENERATES):
         return f"# {policy.name}: {policy.replacement}"
     return command.format(
@@ -116,9 +116,8 @@ def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[str]:
-    yield from ("", heading)
-    for text in texts:
-        yield wrapped(f"  {bullet}{text}", "  " + " " * len(bullet))
+    indent = "  " + " " * len(bullet)
+    yield from ("", heading, *(wrapped(f"  {bullet}{text}", indent) for text in texts))
 
 
 def _declared(policies: Iterable[SecretPolicy]) -> Iterator[str]:
