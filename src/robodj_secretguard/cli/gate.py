@@ -177,8 +177,8 @@ def _run_exec(
         already_set = set_temporary_keys(model.secret_policies.values())
         if already_set:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
-            fix = f"  fix: unset {', '.join(already_set)}, or run the command without --ephemeral"
-            return Result(REFUSED, stderr=[mark(what, RED), fix])
+            fix = f"unset {', '.join(already_set)}, or run the command without --ephemeral"
+            return Result(REFUSED, stderr=[mark(what, RED), f"  fix: {fix}"])
     sources = read_sources(request, model)
     report = _check_with_log(request, model, sources)
     lines = [*map(finding_text, report.findings)]
