@@ -78,11 +78,6 @@ def read_log(log: OperationsLog) -> OperationsLog:
         fail(f"{log.name}: {error}")
 
 
-def recorded_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
-    """Return the operations log, for a command that also works without one."""
-    return find_log(request, model).read_if_any()
-
-
 def checked(
     request: Request, model: type[SecretSettings], sources: Sources | None = None
 ) -> tuple[Report, OperationsLog]:
@@ -90,7 +85,7 @@ def checked(
 
     Sources that were not read yet are read now.
     """
-    log = recorded_log(request, model)
+    log = find_log(request, model).read_if_any()
     sources = sources or read_sources(request, model)
     report = judged(request, model, sources)
     policies = tuple(model.secret_policies.values())
@@ -101,13 +96,10 @@ def checked(
 
         found += find_drift(sources.deliveries, policies, log.records, options)
     if log.is_missing:
-        problem = Problem(
-            f"{log.named_by} names a file that does not exist",
-            f"set {log.named_by} to the path of the operations log",
-            "environment" if log.named_by == OPERATIONS_LOG else "none",
-            Severity.WARNING,
-        )
-        found.append(finding(policies, Check.SETTING, problem))
+        message = f"{log.named_by} names a file that does not exist"
+        remedy = f"set {log.named_by} to the path of the operations log"
+        source = "environment" if log.named_by == OPERATIONS_LOG else "none"
+        found.append(finding(policies, Check.SETTING, Problem(message, remedy, source, Severity.WARNING)))
     return with_findings(report, found), log
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.cli.log import recorded_line, recorded_log
+from robodj_secretguard.cli.log import find_log, recorded_line
 from robodj_secretguard.cli.options import (
     Commands,
     Request,
@@ -92,7 +92,7 @@ def _revoke_key(
 ) -> Result:
     model = model_of(request)
     report = judged(request, model)
-    log = recorded_log(request, model)  # an unreadable log does not prevent a revocation
+    log = find_log(request, model).read_if_any()  # an unreadable log does not prevent a revocation
     meant = _meant(
         model,
         report,
@@ -102,8 +102,15 @@ def _revoke_key(
         environment=environment,
         last_recorded=last_recorded,
     )
-    policies = model.secret_policies.values()
-    key = draft_revocation(*meant, report, log.records, policies, operator=operator, ticket=ticket, reason=reason)
+    key = draft_revocation(
+        *meant,
+        report,
+        log.records,
+        model.secret_policies.values(),
+        operator=operator,
+        ticket=ticket,
+        reason=reason,
+    )
     known = known_of(key, report, log.records)
     if not yes:
         earlier = [] if name is None or last_recorded else _earlier_line(meant[0], key.secret, log.records)

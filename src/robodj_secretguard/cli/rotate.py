@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli import rotate_steps
-from robodj_secretguard.cli.log import find_log, read_log, recorded_line, recorded_log
+from robodj_secretguard.cli.log import find_log, read_log, recorded_line
 from robodj_secretguard.cli.options import (
     Commands,
     Request,
@@ -342,7 +342,7 @@ def _plan(
     model = model_of(request)
     policy = policy_of(model, name)
     report = judged(request, model)
-    recorded = recorded_log(request, model)
+    recorded = find_log(request, model).read_if_any()
     options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
     stage, steps = plan_rotation(
         policy,

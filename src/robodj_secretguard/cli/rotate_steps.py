@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from robodj_secretguard.cli.log import find_log, recorded_line, recorded_log
+from robodj_secretguard.cli.log import find_log, recorded_line
 from robodj_secretguard.cli.options import Commands, Request, add_command, fleet_of, given, model_of, policy_of
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
@@ -156,7 +156,7 @@ def _rotate(
         fail("rotate run takes --now only with --emergency; the single steps have their own --now")
     policies = _policies_of(request, model, name, is_step=step is not None, emergency=emergency)
     store = open_store(to, tuple(model.secret_policies.values()))
-    log = recorded_log(request, model) if dry_run else find_log(request, model)
+    log = find_log(request, model)
     log_options = given(request, "operations_log", "config_dir", "model")
     who = ("--environment", environment, *option("--operator", operator))
     options = ("--to", to, *who, *log_options)
@@ -221,7 +221,7 @@ def _take_all(
     """
     results: list[StepResult] = []
     try:
-        with nullcontext() if dry_run else log.locked():
+        with nullcontext(log.read_if_any()) if dry_run else log.locked():
             is_ahead = log.last is not None and datetime.now(UTC) < log.last.recorded_at
             if is_ahead and not again and not dry_run:
                 raise_file_error("its last record is later than this machine's clock; set the clock")

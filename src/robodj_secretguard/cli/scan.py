@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.cli.log import recorded_log
+from robodj_secretguard.cli.log import find_log
 from robodj_secretguard.cli.options import LIBRARY_MODEL, Commands, Request, add_command, given, model_of, read_input
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
 from robodj_secretguard.scan.render import sarif, scan_as_text, size_in_words
@@ -78,7 +78,7 @@ def _scan_places(
             scope=_SCOPES[staged, git_history],
             by_fingerprint=fingerprints,
             keys=_keys_in(keys_from) if keys_from is not None else (),
-            operations_log=recorded_log(request, model),
+            operations_log=find_log(request, model).read_if_any(),
             config_dir=request.config_dir,
             ignored_model=request.project_model if declares_others else None,
             progress=lambda number, size: progress.show(f"{PROGRAM}: {number} scanned, {size_in_words(size)}"),
