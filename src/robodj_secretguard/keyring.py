@@ -133,12 +133,11 @@ class Keyring(Sealed):
         parts = (self._name.encode(), purpose)
         info = b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in parts)
 
-        def derived() -> tuple[Key, ...]:
-            made = (HKDF(SHA256(), _DERIVED_BYTES, _SALT, info).derive(_bytes_of(key.value)) for key in self._keys)
-            values = (SealedStr(base64.urlsafe_b64encode(each).decode()) for each in made)
-            return tuple(key._replace(value=value) for key, value in zip(self._keys, values, strict=True))
+        def derived(key: Key) -> Key:
+            made = HKDF(SHA256(), _DERIVED_BYTES, _SALT, info).derive(_bytes_of(key.value))
+            return key._replace(value=SealedStr(base64.urlsafe_b64encode(made).decode()))
 
-        return Keyring(self._name, contain(derived), self._deadline)
+        return Keyring(self._name, contain(lambda: tuple(map(derived, self._keys))), self._deadline)
 
 
 def _bytes_of(key: SealedStr) -> bytes:

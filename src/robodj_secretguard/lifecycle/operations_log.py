@@ -73,15 +73,8 @@ class OperationsLog:
         new_directories: Sequence[str] = (),
     ) -> None:
         self.path, self.name, self.named_by, self._new_directories = path, name, named_by, new_directories
-        self.records: tuple[Record, ...] = ()
-        self.damage: tuple[str, ...] = ()
-        self.torn = 0
-        self.head: Head | None = None
-        self.found = False
-        self.unreadable = ""
-        self._size = 0
-        self._has_end = True  # whether the last line has a newline
-        self._descriptor = -1
+        self.parse(b"")
+        self.found, self.unreadable, self._descriptor = False, "", -1
 
     @property
     def is_missing(self) -> bool:
@@ -301,7 +294,8 @@ class OperationsLog:
             damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
             self.torn = 0
         self.records, self.damage, self.head = tuple(records), (*damage, *_lost(records, head)), head
-        self.found, self._size, self._has_end = True, len(content), not end or bool(unreadable)
+        self.found, self._size = True, len(content)
+        self._has_end = not end or bool(unreadable)  # whether the last line has a newline
 
 
 def _lines(first: int, last: int) -> str:
@@ -314,8 +308,9 @@ def _lost(records: Sequence[Record], head: Head | None) -> Iterator[str]:
         return
     last = records[-1].sequence
     if head.sequence > last:
-        one = head.sequence == last + 1
-        gone = f"record {head.sequence} is" if one else f"records {last + 1} to {head.sequence} are"
+        gone = (
+            f"records {last + 1} to {head.sequence} are" if head.sequence > last + 1 else f"record {head.sequence} is"
+        )
         yield f"{gone} missing: the last record in the head file is {head.hash}"
     elif any(record.sequence == head.sequence and record.hash != head.hash for record in records):
         yield f"record {head.sequence} was changed: its hash in the head file is {head.hash}"
