@@ -76,6 +76,42 @@ class OperationsLog:
         self.parse(b"")
         self.found, self.unreadable, self._descriptor = False, "", -1
 
+    def parse(self, content: bytes, head: Head | None = None) -> None:
+        """Parse the content of a log. Verify its hash chain, and compare it with the head file."""
+        records: list[Record] = []
+        damage: list[str] = []
+        unreadable: list[bytes] = []
+        *lines, end = content.split(b"\n")
+        if end:
+            lines.append(end)
+        last, last_line = None, 0
+        for number, line in enumerate(lines, start=1):
+            record = parse_record(line)
+            if record is None:
+                unreadable.append(line)
+                continue
+            # An earlier version kept an interrupted write, and recorded its hash.
+            if unreadable and record.sealed != hash_of(b"\n".join(unreadable)):
+                damage.append(f"{_lines(last_line + 1, number - 1)} cannot be parsed")
+            unreadable.clear()
+            if not _follows(record, last):
+                damage.append(
+                    f"line {number} does not continue line {last_line}: a line was changed or removed"
+                    if last
+                    else f"line {number} is not the first record: a line was changed or removed"
+                )
+            elif last and record.recorded_at < last.recorded_at:
+                damage.append(f"line {number} has an earlier time than line {last_line}")
+            last, last_line = record, number
+            records.append(record)
+        self.torn = sum(len(line) + 1 for line in unreadable) - bool(unreadable and end)
+        if not all(_may_be_cut(line, last or head) for line in unreadable):
+            damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
+            self.torn = 0
+        self.records, self.damage, self.head = tuple(records), (*damage, *_lost(records, head)), head
+        self.found, self._size = True, len(content)
+        self._has_end = not end or bool(unreadable)  # whether the last line has a newline
+
     @property
     def is_missing(self) -> bool:
         """Whether an option or the variable names a file that does not exist."""
@@ -260,42 +296,6 @@ class OperationsLog:
         self._size += len(content) - self.torn
         self.records, self.torn, self._has_end = (*self.records, *appended), 0, True
         return tuple(appended)
-
-    def parse(self, content: bytes, head: Head | None = None) -> None:
-        """Parse the content of a log. Verify its hash chain, and compare it with the head file."""
-        records: list[Record] = []
-        damage: list[str] = []
-        unreadable: list[bytes] = []
-        *lines, end = content.split(b"\n")
-        if end:
-            lines.append(end)
-        last, last_line = None, 0
-        for number, line in enumerate(lines, start=1):
-            record = parse_record(line)
-            if record is None:
-                unreadable.append(line)
-                continue
-            # An earlier version kept an interrupted write, and recorded its hash.
-            if unreadable and record.sealed != hash_of(b"\n".join(unreadable)):
-                damage.append(f"{_lines(last_line + 1, number - 1)} cannot be parsed")
-            unreadable.clear()
-            if not _follows(record, last):
-                damage.append(
-                    f"line {number} does not continue line {last_line}: a line was changed or removed"
-                    if last
-                    else f"line {number} is not the first record: a line was changed or removed"
-                )
-            elif last and record.recorded_at < last.recorded_at:
-                damage.append(f"line {number} has an earlier time than line {last_line}")
-            last, last_line = record, number
-            records.append(record)
-        self.torn = sum(len(line) + 1 for line in unreadable) - bool(unreadable and end)
-        if not all(_may_be_cut(line, last or head) for line in unreadable):
-            damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
-            self.torn = 0
-        self.records, self.damage, self.head = tuple(records), (*damage, *_lost(records, head)), head
-        self.found, self._size = True, len(content)
-        self._has_end = not end or bool(unreadable)  # whether the last line has a newline
 
 
 def _lines(first: int, last: int) -> str:
