@@ -63,8 +63,10 @@ class Repository:
             name: value for name, value in os.environ.items() if name not in withheld and not name.startswith(_WITHHELD)
         } | _GIT_ENVIRONMENT
         self.top = directory
-        names = [os.fsdecode(self._asked(option)) for option in ("--git-dir", "--git-common-dir")]
-        paths = [os.path.normpath(os.path.join(os.path.realpath(directory), name)) for name in names]
+        paths = [
+            os.path.normpath(os.path.join(os.path.realpath(directory), os.fsdecode(self._asked(option))))
+            for option in ("--git-dir", "--git-common-dir")
+        ]
         self.directories = tuple(dict.fromkeys(_near(path) for path in paths))
         if any(_keeps_waiting(path) for path in self.directories):
             raise UnreadError("git's directory contains a pipe or a device, which would block git; remove it")

@@ -264,9 +264,8 @@ class Scanner:
 
     def repository(self, directory: str) -> Repository | None:
         """Return the repository that a directory is in. If git finds none, report that and return `None`."""
-        withheld = {variable for policy in self._policies for variable in policy.variables}
         try:
-            return Repository(directory, withheld)
+            return Repository(directory, {variable for policy in self._policies for variable in policy.variables})
         except UnreadError as error:
             self._miss("git", str(error))  # without the path, which may be a key by mistake
             return None
@@ -294,12 +293,14 @@ class Scanner:
     def tracked(self, repository: Repository, paths: Sequence[str]) -> None:
         """Search the key files that git tracks at some paths and below them."""
         within = tuple(os.path.join(os.path.realpath(path), "") for path in paths)
-        below = [
-            (name, path)
-            for name, path in self._tracked(repository)
-            if os.path.join(_unfollowed(os.path.join(repository.top, path)), "").startswith(within)
-        ]
-        self._key_files(repository, below)
+        self._key_files(
+            repository,
+            [
+                (name, path)
+                for name, path in self._tracked(repository)
+                if os.path.join(_unfollowed(os.path.join(repository.top, path)), "").startswith(within)
+            ],
+        )
 
     def staged(self, repository: Repository) -> None:
         """Search what the next commit adds or changes."""
