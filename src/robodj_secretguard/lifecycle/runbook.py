@@ -164,8 +164,12 @@ def plan_rotation(
         **_names_of_old(policy, old, slots, recorded, (*who, *log_options, *options)),
         **_dates(policy, stage, slots, old, report),
     }
-    is_recorded = old is not None and old in keys
-    steps = _fitting_steps(policy, runbook, is_recorded=is_recorded, is_refused=bool(checks & {*_UNFIT, Check.EXPIRED}))
+    steps = _fitting_steps(
+        policy,
+        runbook,
+        is_recorded=old is not None and old in keys,
+        is_refused=bool(checks & {*_UNFIT, Check.EXPIRED}),
+    )
     return stage, [
         (_TEXTS[step].format_map(names), _COMMANDS.get(step, "").format_map(names) or None) for step in steps
     ]

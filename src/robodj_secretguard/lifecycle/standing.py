@@ -76,8 +76,8 @@ def _superseded(
     own = [index for index, record in enumerate(of_this_secret) if record.fingerprint == status.fingerprint]
     if status.fingerprint is None or not own:
         return
-    environment = of_this_secret[own[-1]].environment
-    after = [record for record in of_this_secret[own[-1] + 1 :] if record.environment == environment]
+    current, *following = of_this_secret[own[-1] :]
+    after = [record for record in following if record.environment == current.environment]
     if not after:
         return
     later, latest = after[0], after[-1].fingerprint

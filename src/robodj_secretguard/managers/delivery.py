@@ -214,10 +214,18 @@ def _conflicts(
         values = [(name, environment.get(name)) for name in policy.variables]
         if names := [name for name, value in values if value and value != delivery.get(name)]:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            message = f"{names[0]}{more} in the environment differ{'' if more else 's'} from {delivery.name}"
             remedy = (
                 f"unset every variable of {policy.name} in the environment (explain lists them)"
                 if len(names) > _MOST_NAMES
                 else f"unset {', '.join(names)} in the environment"
             )
-            yield finding(policies, Check.SOURCE, Problem(message, remedy, "environment"), policy)
+            yield finding(
+                policies,
+                Check.SOURCE,
+                Problem(
+                    f"{names[0]}{more} in the environment differ{'' if more else 's'} from {delivery.name}",
+                    remedy,
+                    "environment",
+                ),
+                policy,
+            )

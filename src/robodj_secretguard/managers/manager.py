@@ -86,9 +86,13 @@ class Delivery(Frozen):
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the variable of a secret as an offer."""
         value = self.get(policy.variable)
-        variables = self if self.delivers(policy) else None
-        lines = (value,) if value else ()
-        return Offer(self.name, policy.variable, lines, manager=self.name, variables=variables)
+        return Offer(
+            self.name,
+            policy.variable,
+            (value,) if value else (),
+            manager=self.name,
+            variables=self if self.delivers(policy) else None,
+        )
 
     def near_misses(self, variables_read: VariablesRead) -> Iterator[NearMiss]:
         """Yield the misspelled variables. A switch is none, as a manager delivers no switches."""

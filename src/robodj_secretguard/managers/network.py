@@ -46,5 +46,7 @@ def _reasons_of_tls(error: BaseException) -> set[str]:
     for each in found:
         further = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
         found += [one for one in further if isinstance(one, BaseException) and one not in found]
-    reasons = {str(getattr(each, "reason", "")) for each in found if isinstance(each, ssl.SSLError)}
-    return reasons | {type(each).__name__ for each in found}
+    return {
+        *(str(getattr(each, "reason", "")) for each in found if isinstance(each, ssl.SSLError)),
+        *(type(each).__name__ for each in found),
+    }
