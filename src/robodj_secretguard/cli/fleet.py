@@ -78,9 +78,8 @@ _TABLE_HEADER: Final = ("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE",
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    group = add_group(commands, "fleet", "Show which instances run on which keys")
     add_command(
-        group,
+        add_group(commands, "fleet", "Show which instances run on which keys"),
         "status",
         _show_status,
         options=("--from", "--wait", "--environment", "--operations-log", "--config-dir", "--model"),

@@ -91,9 +91,8 @@ As checked at {checked_at}:
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    group = add_group(commands, "incident", "Write an incident report")
     add_command(
-        group,
+        add_group(commands, "incident", "Write an incident report"),
         "report",
         _report,
         required=("--since",),
@@ -198,8 +197,9 @@ def _timeline(records: Sequence[Record]) -> list[str]:
     rows: list[tuple[str, ...]] = [_COLUMNS]
     for record in records:
         names = (record.secret or "", record.environment or "", record.fingerprint or "")
-        texts = (ascii_text(text or "") for text in (record.operator, record.ticket, record.reason))
-        escaped = (_MARKDOWN.sub(r"\\\1", text) for text in texts)
+        escaped = (
+            _MARKDOWN.sub(r"\\\1", ascii_text(text or "")) for text in (record.operator, record.ticket, record.reason)
+        )
         rows.append((iso_utc(record.recorded_at), record.event, *names, *escaped))
     header, *lines = (f"| {' | '.join(row)} |" for row in rows)
     return [header, "|---" * len(_COLUMNS) + "|", *lines]

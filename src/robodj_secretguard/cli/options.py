@@ -195,14 +195,13 @@ def add_command(
 
 def add_group(commands: Commands, name: str, description: str) -> Commands:
     """Add a command whose first argument is a command."""
-    parser = commands.add_parser(
+    return commands.add_parser(
         name,
         help=description,
         description=f"{description}.",
         epilog=f"Run {PROGRAM} {name} COMMAND --help for examples and exit statuses.",
         **PARSER_SETTINGS,
-    )
-    return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    ).add_subparsers(title="commands", required=True, metavar="COMMAND")
 
 
 def epilog(examples: Iterable[str], statuses: Mapping[str, str]) -> str:
