@@ -297,11 +297,9 @@ def read_sources(request: Request, model: type[SecretSettings]) -> Sources | Non
 
 
 def judged(request: Request, model: type[SecretSettings], sources: Sources | None = None) -> Report:
-    """Return the check's report, with the options of the command. Sources that were not read yet are read now."""
-    sources = sources or read_sources(request, model)
-    if sources is not None:
-        return sources.check(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
-    return check(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
+    """Return the check's report, with the options of the command."""
+    check_keys = sources.check if sources else check
+    return check_keys(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
 
 
 def passes(request: Request, report: Report) -> bool:
