@@ -170,8 +170,11 @@ def _show_status(
     if require and not request.sources:
         _require_records(recorded)
     if not report.secrets:  # a source of --from could not be read
-        document = report.as_dict if request.format == "json" else None
-        return Result(failed_status(report, EXIT_ALERTS), [*map(finding_text, report.findings)], document)
+        return Result(
+            failed_status(report, EXIT_ALERTS),
+            [*map(finding_text, report.findings)],
+            report.as_dict if request.format == "json" else None,
+        )
     now, known = report.checked_at, expected_keys(report, recorded.records, environment)
     expected = {name: known[name] for name in secrets}
     role_of = roles_of(report, recorded.records, expected)
@@ -225,10 +228,9 @@ def _fleet_document(
 
 
 def _unrecorded_keys(require: Sequence[Sequence[str]], secrets: Sequence[str], role_of: RoleOf) -> Iterator[str]:
-    for _, *fingerprints in require:
-        for key in fingerprints:
-            if {role_of(secret, key) for secret in secrets} == {"unrecorded"}:
-                yield f"{key} is not a recorded key."
+    for key in (key for _, *fingerprints in require for key in fingerprints):
+        if all(role_of(secret, key) == "unrecorded" for secret in secrets):
+            yield f"{key} is not a recorded key."
 
 
 def _require_records(recorded: OperationsLog) -> None:
@@ -347,10 +349,7 @@ def _notes(fleet: Fleet) -> Iterator[str]:
 
 def _verdict(fleet: Fleet, results: Mapping[str, Sequence[NotReady]], numbers: Counter[bool]) -> Iterator[str]:
     for condition, failing in results.items():
-        if not failing:
-            yield f"{condition}: proven for every instance."
-            continue
-        yield f"{condition}: NOT PROVEN"
+        yield f"{condition}: {'NOT PROVEN' if failing else 'proven for every instance.'}"
         yield from (f"  {who}: {secret}: {why}" for who, secret, why in failing[:_MOST_SHOWN])
         if len(failing) > _MOST_SHOWN:
             yield f"  and {len(failing) - _MOST_SHOWN} more"
