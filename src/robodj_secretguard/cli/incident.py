@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
@@ -146,9 +146,10 @@ def _report(
             ]
         ),
     )
-
-    def document() -> dict[str, Any]:
-        return {
+    return Result(
+        EXIT_CLEAN,
+        text.splitlines(),
+        lambda: {
             "kind": "incident",
             "operations_log": recorded.as_dict(),
             "since": iso_utc(since),
@@ -157,9 +158,9 @@ def _report(
             "check": report.as_dict(),
             "blast_radius": found.as_dict() if found else None,
             "fleet": fleet_as_dict(evidence) if evidence else None,
-        }
-
-    return Result(EXIT_CLEAN, text.splitlines(), document, [MODEL, *recorded.complaint])
+        },
+        [MODEL, *recorded.complaint],
+    )
 
 
 def _blast_radius(scan: Scan | None) -> str:

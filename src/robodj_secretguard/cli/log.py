@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.options import (
     Commands,
@@ -193,13 +193,10 @@ def _show(
         verify = command("log", "verify", *given(request, "operations_log", "config_dir", "model"))
         stderr.append(f"{PROGRAM}: the operations log does not verify; to see why, run {verify}")
 
-    def document() -> dict[str, Any]:
-        return {"kind": "log", "records": [record.as_dict() for record in records]}
-
     return Result(
         EXIT_ALERTS if log.defects else EXIT_CLEAN,
         [] if records else ["No records match."],
-        document,
+        lambda: {"kind": "log", "records": [record.as_dict() for record in records]},
         stderr,
         table=_record_rows(records),
     )

@@ -25,7 +25,7 @@ from robodj_secretguard.secret.texts import RED, YELLOW, count, mark, paint
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.startup.report import Report
@@ -74,24 +74,25 @@ def _status(request: Request) -> Result:
     # A file of metrics without the times of rotations would look whole.
     if log.unreadable or (log.defects and request.format == "openmetrics"):
         status = EXIT_USAGE
-
-    def document() -> dict[str, Any]:
-        return {
+    return Result(
+        status,
+        lines,
+        lambda: {
             "kind": "status",
             "operations_log": log.as_dict(),
             "secrets": standings,
             "check": report.as_dict(),
-        }
+        },
+        log.complaint,
+        table=status_rows(report, [*late]),
+        metrics=lambda: _metrics(report, standings),
+    )
 
-    def metrics() -> str:
-        rotated = {each["secret"]: datetime.fromisoformat(at) for each in standings if (at := each["rotated_at"])}
-        return as_openmetrics(
-            of_keys(report.secrets)
-            | of_rotations(report.secrets, rotated)
-            | of_findings(report.secrets, report.findings)
-        )
 
-    return Result(status, lines, document, stderr=log.complaint, metrics=metrics, table=status_rows(report, [*late]))
+def _metrics(report: Report, standings: Sequence[dict[str, Any]]) -> str:
+    secrets = report.secrets
+    rotated = {each["secret"]: datetime.fromisoformat(at) for each in standings if (at := each["rotated_at"])}
+    return as_openmetrics(of_keys(secrets) | of_rotations(secrets, rotated) | of_findings(secrets, report.findings))
 
 
 def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, failed: bool) -> str:
