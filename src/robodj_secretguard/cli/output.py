@@ -149,9 +149,11 @@ def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...
 
     `late` has the secrets whose rotation is not up to date.
     """
-    labels: dict[str | None, str] = dict.fromkeys(late, "due")
-    labels.update(dict.fromkeys([finding.secret for finding in report.warnings], "warn"))
-    labels.update(dict.fromkeys([status.secret for status in report.secrets if not status.usable], "FAIL"))
+    labels = (
+        dict.fromkeys(late, "due")
+        | dict.fromkeys([finding.secret for finding in report.warnings], "warn")
+        | dict.fromkeys([status.secret for status in report.secrets if not status.usable], "FAIL")
+    )
     rows = [
         (
             labels.get(status.secret, "ok"),
