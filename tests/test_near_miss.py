@@ -54,10 +54,10 @@ def one_edit_away(target: str) -> frozenset[str]:
     return frozenset(names - {target})
 
 
-def near_target(names: list[str], *, target: str = TARGET, any_case: bool = True) -> list[str]:
+def near_target(names: list[str], *, target: str = TARGET, exact_case: bool = True) -> list[str]:
     """Return the typos of one variable."""
     read = VariablesRead([VariableRead(target)])
-    return [miss.name for miss in find_near_misses(read, names, is_set=lambda _: True, any_case=any_case)]
+    return [miss.name for miss in find_near_misses(read, names, is_set=lambda _: True, exact_case=exact_case)]
 
 
 class TestOneEdit:
@@ -83,7 +83,7 @@ class TestOneEdit:
     def test_case(self) -> None:
         """A name in another case is a typo, except where case does not matter (Windows)."""
         assert near_target(["robodj_Secret_v2_key"]) == ["robodj_Secret_v2_key"]
-        assert near_target(["robodj_Secret_v2_key"], any_case=False) == []
+        assert near_target(["robodj_Secret_v2_key"], exact_case=False) == []
 
     @pytest.mark.parametrize(
         "name", ["ROBODJ_SECRET_V1_KEY", "ROBODJ_SECRET_V_KEY", "ROBODJ_SECRET_KEY2", "ROBODJ_SERCET_V2_KYE"]

@@ -1,1 +1,1 @@
-"""The guard: readings, rules, report, settings, guard."""
+"""The guard. Read its modules in this order: readings, rules, report, settings, guard, emit."""

@@ -134,6 +134,8 @@ def examine(
             checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
         )
         return _failed(empty, model.secret_policies, failure)
+    finally:
+        config_dir = None  # it may be a key, and an interrupt can show this frame
     report = judgement.report()
     if not report.ok:
         return report, None
@@ -281,7 +283,7 @@ def announce(kind: Literal["started", "refused"], report: Report, model: str, lo
 
 
 def _probe(action: Callable[[], object]) -> object:
-    """Return what an action returns; `None` where it fails, whatever it raises. The frames of os.environ have keys."""
+    """Return what an action returns; `None` for any error. Frames of `os.environ` have keys, so none is passed on."""
     try:
         return action()
     except BaseException:  # noqa: BLE001 - a host's stream, module or variable may raise anything

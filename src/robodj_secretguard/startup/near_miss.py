@@ -39,14 +39,14 @@ _SERVICE_LINK: Final = (
 
 
 def near_misses(
-    names: Iterable[str], targets: Collection[VariableRead], *, is_set: Callable[[str], bool], any_case: bool
+    names: Iterable[str], targets: Collection[VariableRead], *, is_set: Callable[[str], bool], exact_case: bool
 ) -> tuple[NearMiss, ...]:
     """Return which names are misspelled, in the order of the variables that the operator meant.
 
-    With `any_case`, names that differ in case are different names (POSIX).
+    With `exact_case`, names that differ in case are different names (POSIX).
     """
     found = {
-        next(filter(None, (_match(name, target, any_case=any_case) for target in targets)), None)
+        next(filter(None, (_match(name, target, exact_case=exact_case) for target in targets)), None)
         or _match_beginning(name, targets, is_set)
         for name in names
         if is_set(name)
@@ -59,8 +59,8 @@ def near_misses(
     return tuple([miss._replace(is_meant_set=each) for miss, each in zip(misses, is_meant_set, strict=True)])
 
 
-def _match(name: str, target: VariableRead, *, any_case: bool) -> NearMiss | None:
-    if any_case and name.isascii() and name.upper() == target.name:
+def _match(name: str, target: VariableRead, *, exact_case: bool) -> NearMiss | None:
+    if exact_case and name.isascii() and name.upper() == target.name:
         return NearMiss(target, name)
     if _is_one_edit_away(name, target.name):
         # All but one of its characters are known, so the name does not contain a key.

@@ -394,8 +394,8 @@ def read(
     lists = _read_lists(directory, None if model_fault else named_by_model)
     variables: dict[str, Variables] = {"environment": environment, **{each.name: each for each in managers}}
     added = tuple([(name, entries) for name, each in variables.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
-    names, any_case = frozenset(environment.names()), environment.distinguishes_case
-    near_misses = find_near_misses(variables_read, names, is_set=environment.is_set, any_case=any_case)
+    names, exact_case = frozenset(environment.names()), environment.distinguishes_case
+    near_misses = find_near_misses(variables_read, names, is_set=environment.is_set, exact_case=exact_case)
     setup = Setup(
         now=now,
         policies=tuple(policies),
@@ -458,7 +458,11 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
 
 
 def find_near_misses(
-    variables_read: VariablesRead, names: Iterable[str], *, is_set: Callable[[str], bool], any_case: bool = True
+    variables_read: VariablesRead,
+    names: Iterable[str],
+    *,
+    is_set: Callable[[str], bool],
+    exact_case: bool = True,
 ) -> tuple[NearMiss, ...]:
     """Return which variables are set, are not read, and are a typo of one that is read."""
     similar = variables_read.similar(names)
@@ -466,7 +470,7 @@ def find_near_misses(
         return ()
     from robodj_secretguard.startup.near_miss import near_misses  # noqa: PLC0415 - few starts have such a name
 
-    return near_misses(similar, variables_read.targets.values(), is_set=is_set, any_case=any_case)
+    return near_misses(similar, variables_read.targets.values(), is_set=is_set, exact_case=exact_case)
 
 
 def _read_lists(directory: str | None, model_directory: str | None) -> tuple[TextFile, ...]:

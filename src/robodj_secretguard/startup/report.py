@@ -204,7 +204,7 @@ class Report(Frozen):
 
 
 class Judgement:
-    """The readings of all secrets and the report on them, which no caller can change. `__init__` runs each rule once.
+    """The readings of all secrets, and the report on them. `__init__` runs each rule once.
 
     Args:
         readings: the readings of all declared secrets, in declared order; at least one.
@@ -280,7 +280,7 @@ def _secret_status(reading: Reading, findings: Iterable[Finding], *, is_usable: 
 def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
     """Run rules for one key. Of the rules about the value, keep the first finding only."""
     of_value: _Rules = ()
-    if not reading.is_past:  # no rule finds anything in a sound value: `is_sound` asked the same functions
+    if not reading.is_past:  # `is_sound` asked the same functions, so no rule of VALUE_RULES finds anything in a key
         of_value = VALUE_RULES if reading.key is None else SOUND_RULES
     first = islice(((check, problem) for check, rule in of_value for problem in rule(reading)), 1)
     found = (*first, *[(check, problem) for check, rule in others for problem in rule(reading)])

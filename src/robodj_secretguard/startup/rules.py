@@ -76,6 +76,7 @@ if TYPE_CHECKING:
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
 CADENCE_GRACE: Final = timedelta(days=1)
+"""How much further ahead than the cadence a marker may be, as clocks and times of day differ."""
 
 
 class Severity(StrEnum):
@@ -750,7 +751,10 @@ VALUE_RULES: Final = (
     (Check.WEAK, _check_weak),
     (Check.FILE_UNSAFE, _check_file_unsafe),
 )
-"""For each key that is missing or invalid: the current, the next and the previous one. The first finding counts."""
+"""For each key that is missing or invalid: the current, the next and the previous one. The first finding counts.
+
+A rule about the text of a value must also be in `material.is_sound`, which decides whether these rules run.
+"""
 SOUND_RULES: Final = ((Check.REVOKED, _check_revoked),)
 """For each key that is well-formed, and neither a placeholder nor weak."""
 MARKER_RULES: Final = (
