@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
+    MAX_DOCUMENT_BYTES,
     Commands,
     Request,
     add_command,
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from datetime import datetime
 
-
-MAX_SCAN_BYTES: Final = 1 << 26
 
 _COLUMNS: Final[tuple[str, ...]] = (
     "when",
@@ -118,7 +117,7 @@ def _report(
     if since > report.checked_at:
         fail("--since is in the future; use the time when the incident began")
     within = [record for record in recorded.records if since <= record.recorded_at < until]
-    found = None if scan is None else parse(read_input("--scan", scan, most=MAX_SCAN_BYTES))
+    found = None if scan is None else parse(read_input("--scan", scan, most=MAX_DOCUMENT_BYTES))
     if scan is not None and found is None:
         fail("--scan: the file is not a scan; use the output of scan --format json")
     evidence = fleet_of(fleet)

@@ -50,7 +50,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 LIBRARY_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
-MAX_FLEET_BYTES: Final = 1 << 26
+MAX_DOCUMENT_BYTES: Final = 1 << 26
 PIPE: Final = "-"
 FORMAT: Final[dict[str, Any]] = {"choices": ("text", "json"), "default": "text", "help": "the output format"}
 """The option `--format`. A command that offers metrics too replaces the choices."""
@@ -74,8 +74,11 @@ def _environment_name(text: str) -> str:
 
 
 def _moment(name: str, text: str) -> datetime:
-    instant = parse_marker(SealedStr(text)) or parse_marker(SealedStr(f"{text}T00:00Z"))
-    return instant or fail(f"{name}: invalid time; use one like 2027-01-31T08:00:00Z, or a date like 2027-01-31")
+    return (
+        parse_marker(SealedStr(text))
+        or parse_marker(SealedStr(f"{text}T00:00Z"))
+        or fail(f"{name}: invalid time; use one like 2027-01-31T08:00:00Z, or a date like 2027-01-31")
+    )
 
 
 def seconds(name: str, text: str, *, least: float = 0, most: float = 9999) -> float:
@@ -376,8 +379,9 @@ def fleet_of(path: str | None) -> Fleet | None:
         return None
     from robodj_secretguard.fleet.verdict import parse_fleet  # noqa: PLC0415 - few commands have one
 
-    fleet = parse_fleet(read_input("--fleet", path, most=MAX_FLEET_BYTES))
-    return fleet or fail("--fleet: the file is not a fleet; use the output of fleet status --format json")
+    return parse_fleet(read_input("--fleet", path, most=MAX_DOCUMENT_BYTES)) or fail(
+        "--fleet: the file is not a fleet; use the output of fleet status --format json"
+    )
 
 
 class Request(NamedTuple):
