@@ -148,9 +148,13 @@ def _revoke_key(
         MODEL,
     ]
     events = [record.as_dict() for record in appended]
-    document = _document(known, revoked=True, recorded=not problems, steps=steps, records=events)
-    stderr = [f"{PROGRAM}: {problem}" for problem in problems]
-    return Result(EXIT_USAGE if problems else EXIT_CLEAN, lines, lambda: document, stderr, events=events)
+    return Result(
+        EXIT_USAGE if problems else EXIT_CLEAN,
+        lines,
+        lambda: _document(known, revoked=True, recorded=not problems, steps=steps, records=events),
+        [f"{PROGRAM}: {problem}" for problem in problems],
+        events=events,
+    )
 
 
 def _task_list(steps: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -183,8 +183,10 @@ def _print_keys(
     if not show and (on_terminal or any(map(os.environ.get, CI_VARIABLES))):
         where = "on a terminal" if on_terminal else "in CI, which may keep the output,"
         fail(f"keys are not printed {where} without --show; pipe the key into the command of the secret manager")
-    variables = [policy.slot_variables[0] if for_next else policy.variable for policy in policies]
-    keys = {name: generate(policy).get_secret_value() for name, policy in zip(variables, policies, strict=True)}
+    keys = {
+        policy.slot_variables[0] if for_next else policy.variable: generate(policy).get_secret_value()
+        for policy in policies
+    }
     prefix = "export " if form == "shell" else ""
     return Result(
         EXIT_CLEAN,
@@ -341,12 +343,11 @@ def _plan(
 ) -> Result:
     model = model_of(request)
     policy = policy_of(model, name)
-    report = judged(request, model)
     recorded = find_log(request, model).read_if_any()
     options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
     stage, steps = plan_rotation(
         policy,
-        report,
+        judged(request, model),
         recorded.records,
         environment=environment,
         who=(*option("--operator", operator or "YOUR-NAME"), *given_option("ticket", ticket)),

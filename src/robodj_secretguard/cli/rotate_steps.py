@@ -182,12 +182,11 @@ def _rotate(
     results, stderr = _take_all(take, policies, log, again, dry_run=dry_run)
     after = partial(_next_lines, options, ("exec", "--from", to, *log_options, "--", PROGRAM), who, log_options)
     documents = [result.as_dict() for result in results]
-    document = {"kind": "rotation-steps", "source": store.name, "dry_run": dry_run, "results": documents}
     statuses = [EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)]
     return Result(
         next((status for status in (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_ALERTS) if status in statuses), EXIT_CLEAN),
         [*(line for result in results for line in (*_result_lines(result, store.name, environment, after), "")), MODEL],
-        lambda: document,
+        lambda: {"kind": "rotation-steps", "source": store.name, "dry_run": dry_run, "results": documents},
         [f"{PROGRAM}: {line}" for line in stderr],
         events=[record for result in documents for record in result["records"]],
     )
