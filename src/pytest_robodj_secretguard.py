@@ -126,8 +126,7 @@ def _make_ephemeral(config: pytest.Config) -> None:
     patch = pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
     _set_ephemeral(patch, model)
-    alerts = check(model).alerts
-    if alerts:
+    if alerts := check(model).alerts:
         raise pytest.UsageError(
             "\n".join([f"{EPHEMERAL_OPTION}: the keys are refused", *(alert.text for alert in alerts)])
         )

@@ -134,25 +134,19 @@ class Keyring(Sealed):
         info = b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in parts)
 
         def derived(key: Key) -> Key:
-            made = HKDF(SHA256(), _DERIVED_BYTES, _SALT, info).derive(_bytes_of(key.value))
+            text = canonical(key.value.get_secret_value())
+            encoded = decoded(text) or text.encode()  # base64 does not have every length: then the text
+            made = HKDF(SHA256(), _DERIVED_BYTES, _SALT, info).derive(encoded)
             return key._replace(value=SealedStr(base64.urlsafe_b64encode(made).decode()))
 
         return Keyring(self._name, contain(lambda: tuple(map(derived, self._keys))), self._deadline)
 
 
-def _bytes_of(key: SealedStr) -> bytes:
-    """Return the bytes that a key encodes. A key of a length that base64 does not have counts as its text."""
-    text = canonical(key.get_secret_value())
-    return decoded(text) or text.encode()
-
-
 def keyring_of(reading: Reading, clock: Callable[[], datetime] | None, started: float) -> Keyring:
     """Return the ring of a secret that passed every check when the monotonic clock was `started`."""
     until = next((slot.expires_at for slot in reading.slots if slot.expires_at), _NO_DEADLINE)
-    left = (until - reading.setup.now).total_seconds()
-    deadline = (
-        _Deadline(until, clock, math.inf) if clock else _Deadline(until, lambda: datetime.now(UTC), started + left)
-    )
+    seconds = math.inf if clock else started + (until - reading.setup.now).total_seconds()
+    deadline = _Deadline(until, clock or (lambda: datetime.now(UTC)), seconds)
     return Keyring(reading.policy.name, tuple(_keys(reading)), deadline)
 
 

@@ -55,8 +55,7 @@ class RingFernet:
             cryptography.fernet.InvalidToken: the token was changed, is older than `ttl`, or was made with another key:
                 with none of the accepted keys, or not with the key of this id.
         """
-        key = self._ring.find(kid)
-        keys = self._ring.accepted() if kid is None else [key] if key else []
+        keys = self._ring.accepted() if kid is None else [*filter(None, [self._ring.find(kid)])]
         if not keys or not token.isascii():  # Fernet raises a ValueError for such text
             raise InvalidToken
         return _fernet(keys).decrypt(token, ttl)

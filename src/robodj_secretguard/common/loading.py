@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Final, NoReturn
+from typing import Final
 
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.sealed import contain, type_name
@@ -17,23 +17,19 @@ _HINTS: Final = {
 }
 
 
-def _raise_usage_error(why: str) -> NoReturn:
-    raise UsageError(why) from None
-
-
 def load_model(name: str, directory: str = "") -> type[SecretSettings]:
     """Import the settings model `package.module:Class`. Also search a directory: empty is the working directory."""
     module, _, attribute = name.partition(":")
     del name
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         del module, attribute
-        _raise_usage_error("invalid name; use package.module:Class")
+        raise UsageError("invalid name; use package.module:Class")
     sys.path.append(directory)  # last: a file there must not replace a library's
     try:
         model = contain(lambda: getattr(importlib.import_module(module), attribute))
     except BaseException as failure:  # noqa: BLE001 - an interrupt of the import, too
         name = type_name(failure)
-        _raise_usage_error(f"the import failed ({name}){_HINTS.get(name, '')}")
+        raise UsageError(f"the import failed ({name}){_HINTS.get(name, '')}") from None
     if not declares_secrets(model):
-        _raise_usage_error("the class is not a SecretSettings model that declares a secret; name another class")
+        raise UsageError("the class is not a SecretSettings model that declares a secret; name another class")
     return model

@@ -53,6 +53,14 @@ HEADER: Final = """\
 # A fingerprint does not reveal its key, so commit this file, and deploy it in the config/ of every service.
 """
 
+_WHY_NOT_WRITTEN: Final[dict[int | None, str]] = {
+    errno.EROFS: "its file system is read-only; add the entry in the repository that it comes from, then deploy it",
+    errno.ENOENT: "the config directory does not exist; create it, or pass --config-dir",
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM),
+        "this user cannot write it; as its owner, run chmod u+w on it and then this command",
+    ),
+}
 _MODE: Final = 0o644
 _MOST_ATTEMPTS: Final = 20
 _WAIT_SECONDS: Final = 0.02
@@ -168,7 +176,7 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
                 return is_new
         why_not = "another program keeps changing it; stop that program, then try again"
     except OSError as error:
-        why_not = _why_not_written(error)
+        why_not = _WHY_NOT_WRITTEN.get(error.errno) or reason(error)
     raise FileError(why_not)
 
 
@@ -195,16 +203,6 @@ def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -
         if is_made:
             sync_directory(os.path.dirname(path))
         return is_new
-
-
-def _why_not_written(error: OSError) -> str:
-    if error.errno == errno.EROFS:
-        return "its file system is read-only; add the entry in the repository that it comes from, then deploy it"
-    if isinstance(error, PermissionError):
-        return "this user cannot write it; as its owner, run chmod u+w on it and then this command"
-    if isinstance(error, FileNotFoundError):
-        return "the config directory does not exist; create it, or pass --config-dir"
-    return reason(error)
 
 
 def revoke(

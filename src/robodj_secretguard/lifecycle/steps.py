@@ -28,6 +28,7 @@ from robodj_secretguard.lifecycle.records import (
     parse_last_steps,
 )
 from robodj_secretguard.lifecycle.rotation import (
+    ROTATIONS,
     conflict,
     count_by_environment,
     draft_rotation,
@@ -79,7 +80,7 @@ _REPEATABLE: Final = ("stage", "replace")
 _SLOTS: Final = {
     Event.STAGED: "next",
     Event.RETIRED: "previous",
-    **dict.fromkeys((Event.ROTATED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK), "current"),
+    **dict.fromkeys(ROTATIONS, "current"),
 }
 """By event: which key the record names."""
 _DONE: Final[dict[StepName, str]] = {
