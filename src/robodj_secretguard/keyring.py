@@ -7,7 +7,7 @@ import hmac
 import math
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import PREFIX, canonical, decoded, fingerprint
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from robodj_secretguard.startup.readings import Reading, Slot
-
-_SALT: Final = b"robodj-secretguard keyring v1"
-_DERIVED_BYTES: Final = 32
-_LENGTH_BYTES: Final = 4
-_NO_DEADLINE: Final = datetime.max.replace(tzinfo=UTC)
 
 
 class Key(Frozen):
@@ -130,13 +125,12 @@ class Keyring(Sealed):
         from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - of an extra
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
 
-        parts = (self._name.encode(), purpose)
-        info = b"".join(len(part).to_bytes(_LENGTH_BYTES, "big") + part for part in parts)
+        info = b"".join(len(part).to_bytes(4, "big") + part for part in (self._name.encode(), purpose))
 
         def derived(key: Key) -> Key:
             text = canonical(key.value.get_secret_value())
             encoded = decoded(text) or text.encode()  # base64 does not have every length: then the text
-            made = HKDF(SHA256(), _DERIVED_BYTES, _SALT, info).derive(encoded)
+            made = HKDF(SHA256(), 32, b"robodj-secretguard keyring v1", info).derive(encoded)
             return key._replace(value=SealedStr(base64.urlsafe_b64encode(made).decode()))
 
         return Keyring(self._name, contain(lambda: tuple(map(derived, self._keys))), self._deadline)
@@ -144,7 +138,7 @@ class Keyring(Sealed):
 
 def keyring_of(reading: Reading, clock: Callable[[], datetime] | None, started: float) -> Keyring:
     """Return the ring of a secret that passed every check when the monotonic clock was `started`."""
-    until = next((slot.expires_at for slot in reading.slots if slot.expires_at), _NO_DEADLINE)
+    until = next((slot.expires_at for slot in reading.slots if slot.expires_at), datetime.max.replace(tzinfo=UTC))
     seconds = math.inf if clock else started + (until - reading.setup.now).total_seconds()
     deadline = _Deadline(until, clock or (lambda: datetime.now(UTC)), seconds)
     return Keyring(reading.policy.name, tuple(_keys(reading)), deadline)

@@ -26,8 +26,6 @@ SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Without the bits of the umask. A group of operators may write the log and the lock: they contain no key."""
 
 _BUSY: Final = "another process holds the lock; try again"
-_OPEN_DIRECTORY_MODE: Final = 0o755
-_POLL_SECONDS: Final = 0.02
 _WINDOWS_LOCK_AT: Final = 1 << 30  # a locked range cannot be read: it is after all content
 _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
@@ -148,7 +146,7 @@ def make_directory(path: str, *, others: bool = False) -> None:
     Where others may enter it, such as services of another user, only its owner may write.
     """
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, _OPEN_DIRECTORY_MODE if others else SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
+        os.mkdir(path, 0o755 if others else SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
         if os.name == "posix":
             with closing(open_unlinked(path, os.O_RDONLY | os.O_DIRECTORY)) as descriptor:
                 if not os.listdir(descriptor):  # somebody could have replaced the directory
@@ -177,7 +175,7 @@ def locked(descriptor: int) -> Iterator[None]:
     while not _lock(descriptor, take=True):
         if time.monotonic() > end:
             raise_file_error(_BUSY)
-        time.sleep(_POLL_SECONDS)
+        time.sleep(0.02)
     try:
         yield
     finally:

@@ -19,8 +19,6 @@ NOT_EXECUTABLE: Final = 126
 NOT_FOUND: Final = 127
 """Both are the statuses of a shell for the same."""
 
-_IGNORED_BY_PYTHON: Final = ("SIGPIPE", "SIGXFSZ")
-
 
 def set_temporary_keys(policies: Collection[SecretPolicy]) -> list[str]:
     """Set temporary keys in the environment of this process.
@@ -48,7 +46,7 @@ def replace_process(program: Sequence[str]) -> int:
     try:
         if os.name == "nt":
             return _run_on_windows(program)
-        for name in _IGNORED_BY_PYTHON:  # an ignored signal stays ignored in what replaces the process
+        for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and so would what replaces the process
             signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.execvp(program[0], list(program))  # noqa: S606 - the operator names the command
     except (FileNotFoundError, NotADirectoryError, ValueError):  # an empty name is a ValueError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from robodj_secretguard.common.files import locked_directory, prepared_file, put_in_place, raise_file_error, reason
 from robodj_secretguard.errors import UsageError
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.secret.sealed import SealedStr
     from robodj_secretguard.startup.textfile import TextFile
-
-_KEY_MODE: Final = 0o600
 
 
 def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force: bool) -> None:
@@ -39,7 +37,7 @@ def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force:
                 raise UsageError(". ".join(filter(None, kept)))
             for policy, key in keys.items():
                 where = policy.file
-                with prepared_file(paths[policy], f"{key.get_secret_value()}\n".encode(), _KEY_MODE) as prepared:
+                with prepared_file(paths[policy], f"{key.get_secret_value()}\n".encode(), 0o600) as prepared:
                     if unsafe := read_text_file(prepared, most=MAX_FILE_BYTES).unsafe:
                         raise_file_error(
                             f"would fail the check: it {' and '.join(unsafe)}; correct that, then try again"

@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 MAX_LOG_BYTES: Final = 64 << 20
 HEAD_FILE: Final = ".head"  # the suffix of the head file, which has the last acknowledged record
 
-_MAX_HEAD_BYTES: Final = 1024
 _ANY_BEGINNING: Final = re.compile(rb'\{"schema":1,"sequence":[0-9]+(?:,|\Z)')
 _FULL: Final = f"it is full (the limit is {MAX_LOG_BYTES} bytes); rename it, and the next record starts a new log"
 
@@ -346,7 +345,7 @@ def _read_head(path: str) -> Head | None:
     """Return the head of a log; `None` without a head file that can be trusted."""
     path += HEAD_FILE
     try:
-        content, status = read_unlinked(path, _MAX_HEAD_BYTES)
+        content, status = read_unlinked(path, most=1024)
     except OSError:
         return None
     return None if path_faults(path, status).exposed else parse_head(content)

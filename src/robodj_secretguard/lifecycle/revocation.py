@@ -61,9 +61,7 @@ _WHY_NOT_WRITTEN: Final[dict[int | None, str]] = {
         "this user cannot write it; as its owner, run chmod u+w on it and then this command",
     ),
 }
-_MODE: Final = 0o644
 _MOST_ATTEMPTS: Final = 20
-_WAIT_SECONDS: Final = 0.02
 _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
 
 
@@ -172,7 +170,7 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
             with contextlib.suppress(ChangedError):
                 while (is_new := _append_entry(path, key, entry, may_be_empty=waits == _MOST_WAITS)) is None:
                     waits += 1
-                    time.sleep(_WAIT_SECONDS)
+                    time.sleep(0.02)
                 return is_new
         why_not = "another program keeps changing it; stop that program, then try again"
     except OSError as error:
@@ -182,7 +180,7 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
 
 def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool | None:
     """Append an entry to the list, and return whether it is new; `None` while another program writes the list."""
-    descriptor, is_made = open_or_make(path, os.O_RDWR | os.O_APPEND, _MODE)
+    descriptor, is_made = open_or_make(path, os.O_RDWR | os.O_APPEND, mode=0o644)
     with closing(descriptor), locked(descriptor):
         content = content_of(descriptor, MAX_LIST_BYTES)
         if not content and not is_made and not may_be_empty:

@@ -27,7 +27,6 @@ Stage: TypeAlias = Literal["next", "promote", "retire"]
 """A stage of a rotation with an overlap: the next key is set, it becomes current, and the previous key is removed."""
 
 _INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
-_FROM_BEST: Final = (Proof.VERIFIED, Proof.ATTESTED, Proof.NOT_DONE)
 
 
 def rotations(records: Iterable[Record], secret: str | None, environment: str | None = None) -> list[Record]:
@@ -195,8 +194,9 @@ def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str
 def _completed(new: Record, earlier: Record) -> Record:
     """Return a rotation with the better proof of each step from two records of it."""
     validations = [each.validation for each in (new, earlier) if each.validation]
-    startup = min((each.startup for each in validations), key=_FROM_BEST.index)
-    functions = min((each.functions for each in validations), key=_FROM_BEST.index)
+    # The proofs are defined from the best to the worst.
+    startup = min((each.startup for each in validations), key=[*Proof].index)
+    functions = min((each.functions for each in validations), key=[*Proof].index)
     last = new if new.replaced else earlier  # the previous key may have been removed meanwhile
     return replace(new, **_validated(startup, functions), replaced=last.replaced, replaced_until=last.replaced_until)
 

@@ -91,16 +91,6 @@ _AFTER_PROMOTION: Final = (
     "unset",
     "disable",
 )
-_RUNBOOKS: Final[dict[str, tuple[str, ...]]] = {
-    "next": ("record old", "generate", "set next", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
-    "promote": ("record old", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
-    "retire": _AFTER_PROMOTION,
-}
-_OF_EXPIRED: Final[dict[str, tuple[str, ...]]] = {
-    "next": ("record old", "generate", "promote at once", *_AFTER_PROMOTION),
-    "promote": ("record old", "promote at once", *_AFTER_PROMOTION),
-}
-"""No instance starts on an expired key, so none can get the next key first."""
 _REPLACE: Final = (
     "generate",
     "set current",
@@ -112,8 +102,18 @@ _REPLACE: Final = (
     "re-encrypt",
     "disable",
 )
-_AT_ONCE: Final[tuple[str, ...]] = ("record old", *_REPLACE, "revoke if leaked")
-_IN_EMERGENCY: Final[tuple[str, ...]] = ("record old", "revoke", *_REPLACE)
+_RUNBOOKS: Final[dict[str, tuple[str, ...]]] = {
+    "next": ("record old", "generate", "set next", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
+    "promote": ("record old", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
+    "retire": _AFTER_PROMOTION,
+    "at once": ("record old", *_REPLACE, "revoke if leaked"),
+    "in an emergency": ("record old", "revoke", *_REPLACE),
+}
+_OF_EXPIRED: Final[dict[str, tuple[str, ...]]] = {
+    "next": ("record old", "generate", "promote at once", *_AFTER_PROMOTION),
+    "promote": ("record old", "promote at once", *_AFTER_PROMOTION),
+}
+"""No instance starts on an expired key, so none can get the next key first."""
 _OF_VENDORS: Final = {"generate": "issue", "disable": "disable issued"}
 _NOT_OF_VENDORS: Final = {"record old", "deploy list", "re-encrypt", "revoke", "revoke if leaked"}
 """A vendor's secret has no fingerprint."""
@@ -154,7 +154,7 @@ def plan_rotation(
     old = slots.previous if stage == "retire" else slots.current
     if stage is None:
         old = _replaced_at_once(policy, slots, recorded, revoked(records), report.checked_at) or old
-        runbook = _IN_EMERGENCY if is_emergency else _AT_ONCE
+        runbook = _RUNBOOKS["in an emergency" if is_emergency else "at once"]
     elif slots.previous and slots.previous in keys[-1:] and slots.current in keys[:-1]:
         runbook = ("swapped",)
     else:

@@ -66,7 +66,6 @@ if TYPE_CHECKING:
 
 Fields: TypeAlias = "Mapping[str, Any]"
 """The fields of a secret in a manager. A function that takes them runs inside `contain()`."""
-Outcome: TypeAlias = Literal["done", "would-be-done", "nothing-to-do", "refused"]
 
 MIN_AGE: Final = timedelta(hours=1)
 """How long a next key is in the manager before it is promoted: every instance must have it."""
@@ -508,7 +507,7 @@ class StepResult:
 
     def __init__(self, policy: SecretPolicy, step: StepName | None) -> None:
         self.policy, self.step = policy, step
-        self.outcome: Outcome = "nothing-to-do"
+        self.outcome: Literal["done", "would-be-done", "nothing-to-do", "refused"] = "nothing-to-do"
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.keys = stored_keys(policy, {})
         self.fields: list[str] = []
