@@ -56,12 +56,6 @@ TITLES: Final = {
     "explain": "findings",
 }
 _DESCRIPTION: Final = "Check the secrets of a RoboDJ service before it starts, and rotate, revoke and find keys."
-_EXAMPLES: Final = ("check", "status", "check --help")
-_EXIT_STATUSES: Final = {
-    "0": "done",
-    "1": "alerts, or refused",
-    "2": "usage error, or the command could not do its work",
-}
 
 
 class _Information(SecretGuardError):  # noqa: N818 - not an error, but a result
@@ -151,7 +145,13 @@ def _parse_arguments(options: Sequence[str]) -> argparse.Namespace:
 def _parser(command: str) -> argparse.ArgumentParser:
     """Return a parser with one command, so the gate imports no other; or with all of them."""
     parser = _Parser(
-        prog=PROGRAM, usage=f"{PROGRAM} COMMAND [options]", epilog=epilog(_EXAMPLES, _EXIT_STATUSES), **PARSER_SETTINGS
+        prog=PROGRAM,
+        usage=f"{PROGRAM} COMMAND [options]",
+        epilog=epilog(
+            ("check", "status", "check --help"),
+            {"0": "done", "1": "alerts, or refused", "2": "usage error, or the command could not do its work"},
+        ),
+        **PARSER_SETTINGS,
     )
     parser.set_defaults(takes_command=False)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}", help="show the version and exit")

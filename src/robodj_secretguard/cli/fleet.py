@@ -73,7 +73,6 @@ WAIT: Final = "wait"
 """The mark of keys that an instance has probably given up. They count for a while."""
 _MARKS: Final = {"current": "ok", "next": "warn", "previous": "warn", "superseded": "warn"}
 _MOST_SHOWN: Final = 20
-_TABLE_HEADER: Final = ("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE", "SEEN")
 
 
 def add(commands: Commands) -> None:
@@ -202,7 +201,7 @@ def _show_status(
         lines,
         partial(_fleet_document, fleet, role_of, results, numbers),
         recorded.complaint,
-        table=[_TABLE_HEADER, *rows],
+        table=[("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE", "SEEN"), *rows],
         metrics=lambda: as_openmetrics(of_refused_starts(fleet)),
     )
 

@@ -43,12 +43,6 @@ _STEP_TEXTS: Final[dict[StepName, tuple[str, str]]] = {
     "replace": ("replace the current key of {}, and revoke it", "the key of {} was replaced less than an hour ago"),
 }
 """By step: what it does, and what is so where it is done already."""
-_STEP_STATUSES: Final = {
-    "0": "done, or there was nothing to do",
-    "1": "refused, not yet, or somebody else was faster; with --dry-run: there is something to do",
-    "2": "usage error, or the operations log cannot be written",
-    "75": "the secret manager did not answer in time; run it again",
-}
 _ANOTHER_NEXT: Final = "To replace the next key by another one, run rotate stage with --now."
 _RESTART: Final = "Restart the instances without exec --watch, one after another. The others read it by themselves."
 _COMPLETE: Final = ("When the functions that use the key still work, complete the record:", "{complete}")
@@ -60,7 +54,6 @@ _NEXT_LINES: Final[dict[StepName, tuple[str, ...]]] = {
     "replace": (f"Everybody has to sign in again. {_RESTART.replace(', one after another', ' now')}", *_COMPLETE),
 }
 """By step: what the operator does next."""
-_ONE_WRITE: Final = "It is one write, which fails if somebody else has written in the meantime."
 
 
 def add(group: Commands) -> None:
@@ -126,9 +119,14 @@ def add(group: Commands) -> None:
             options=("--reason", "--ticket", "--operations-log", "--config-dir", "--model", "--format"),
             own={**own, **shared},
             defaults={"step": None if step == "run" else step, "emergency": False, "now": False, "fleet": None},
-            description=f"{description} {_ONE_WRITE}",
+            description=f"{description} It is one write, which fails if somebody else has written in the meantime.",
             examples=(f"{words} \\\n      --environment prod --operator 'Ada Lovelace'",),
-            statuses=_STEP_STATUSES,
+            statuses={
+                "0": "done, or there was nothing to do",
+                "1": "refused, not yet, or somebody else was faster; with --dry-run: there is something to do",
+                "2": "usage error, or the operations log cannot be written",
+                "75": "the secret manager did not answer in time; run it again",
+            },
         )
 
 
