@@ -260,20 +260,21 @@ def _record(
     the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
     lines = [*_record_lines(recording.records, options)]
     stderr = [mark(warning, YELLOW) for warning in recording.warnings]
-    status = EXIT_CLEAN
-    for entry, why in recording.listed:
-        if why:
-            status = EXIT_USAGE
-            stderr.append(
-                f"{PROGRAM}: the rotation is recorded, but {the_list} was not changed: {why}; add this line to it:"
-                f" {entry}"
-            )
-        else:
-            lines.append(f"{entry} is on {the_list}. Commit the list, and deploy it with every service.")
+    stderr += [
+        f"{PROGRAM}: the rotation is recorded, but {the_list} was not changed: {why}; add this line to it: {entry}"
+        for entry, why in recording.listed
+        if why
+    ]
+    lines += [
+        f"{entry} is on {the_list}. Commit the list, and deploy it with every service."
+        for entry, why in recording.listed
+        if not why
+    ]
     lines += [f"Did not record {name}: its key has not changed." for name in recording.unchanged]
     if environment not in recording.compared:
         lines.append(f"There was no earlier record of the environment {environment}.")
     lines += [_comparison(recording, environment), MODEL]
+    status = EXIT_USAGE if any(why for _, why in recording.listed) else EXIT_CLEAN
     return Result(status, lines, lambda: document, stderr, events=document["records"])
 
 
