@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.cli.log import find_log, recorded_line
 from robodj_secretguard.cli.options import (
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report
-
-_DEPLOY: Final = f"Deploy this list with every service, or add the fingerprint to {REVOKED_FINGERPRINTS} there."
 
 
 def add(commands: Commands) -> None:
@@ -134,7 +132,10 @@ def _revoke_key(
     lines = [
         f"{'Revoked' if is_new else 'Already revoked'}: {_description(key, known)}",
         *map(recorded_line, appended),
-        f"The fingerprint is on {name_of_list}. {_DEPLOY}",
+        (
+            f"The fingerprint is on {name_of_list}. Deploy this list with every service, or add the fingerprint to"
+            f" {REVOKED_FINGERPRINTS} there."
+        ),
         # With other faults in the list, the revocation may not be effective.
         *[
             finding_text(finding)
