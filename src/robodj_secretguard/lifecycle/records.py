@@ -12,7 +12,6 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from pydantic_core import to_json
 
 from robodj_secretguard.common.shapes import (
     SHAPE,
@@ -189,8 +188,7 @@ _RECORD: Final = TypeAdapter(Record)
 _HASH_FIELD: Final = {"hash"}
 _LAST_STEPS: Final = TypeAdapter(dict[SecretName, LastStep])
 _OF_STEPS: Final = (Event.STAGED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK, Event.RETIRED)
-_LAST_STEP: Final = TypeAdapter(LastStep)
-_ANY_STEPS: Final = TypeAdapter(dict[str, Any])
+_ANY_STEPS: Final = TypeAdapter(dict[str, Annotated[LastStep | Any, Field(union_mode="left_to_right")]])
 _HEAD: Final = TypeAdapter(Head)
 
 
@@ -215,14 +213,15 @@ def dump_last_steps(steps: dict[str, LastStep]) -> str:
 
 def parse_last_steps(text: str) -> dict[str, LastStep]:
     """Return the steps that `dump_last_steps` has written, without those that are invalid."""
-    steps = dict[str, LastStep]()
     with contextlib.suppress(ValidationError):
-        for name, each in _ANY_STEPS.validate_json(text).items():
-            with contextlib.suppress(ValidationError):
-                step = _LAST_STEP.validate_json(to_json(each))
-                if step.last.event in _OF_STEPS and {record.secret for record in step.records} == {name}:
-                    steps[name] = step
-    return steps
+        return {
+            name: step
+            for name, step in _ANY_STEPS.validate_json(text).items()
+            if isinstance(step, LastStep)
+            and step.last.event in _OF_STEPS
+            and {record.secret for record in step.records} == {name}
+        }
+    return {}
 
 
 def draft(event: Event, **fields: Any) -> Record:
