@@ -130,8 +130,11 @@ def placeholder(text: str, *, is_opaque: bool = False) -> str:
         return "a placeholder, not a key"
     if default_digest(text) in DEFAULTS:
         return "the default key of a well-known project"
-    is_encoded = _is_encoded_text(text, is_opaque=is_opaque)
-    return "readable text in base64 or hexadecimal, not a random key" if is_encoded else ""
+    return (
+        "readable text in base64 or hexadecimal, not a random key"
+        if _is_encoded_text(text, is_opaque=is_opaque)
+        else ""
+    )
 
 
 def _is_template(text: str, *, is_opaque: bool) -> bool:
