@@ -180,9 +180,15 @@ def _show_status(
     past = now - timedelta(seconds=max_skew)
     conditions = {name: judges_of(name, expected, role_of, past) for name in map(" ".join, require)}
     instances = _roster(roster, declared, secrets, has_conditions=bool(require))
-    evidence = _evidence(events, prometheus, select or "", max_age + max_skew)
     try:
-        fleet, numbers = observe(evidence, instances, expected, now, max_age=max_age, max_skew=max_skew)
+        fleet, numbers = observe(
+            _evidence(events, prometheus, select or "", max_age + max_skew),
+            instances,
+            expected,
+            now,
+            max_age=max_age,
+            max_skew=max_skew,
+        )
     except NoAnswerError as error:
         return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: no complete answer ({error})"])
     results = {name: [*unready_instances(fleet, judges, now)] for name, judges in conditions.items()}

@@ -158,18 +158,17 @@ def _rotate(
     log_options = given(request, "operations_log", "config_dir", "model")
     who = ("--environment", environment, *option("--operator", operator))
     options = ("--to", to, *who, *log_options)
-    rotator = Rotator(
-        model,
-        store,
-        environment=environment,
-        operator=operator,
-        ticket=ticket,
-        reason=reason,
-        config_dir=request.config_dir,
-        options=options,
-    )
     take = partial(
-        rotator.take,
+        Rotator(
+            model,
+            store,
+            environment=environment,
+            operator=operator,
+            ticket=ticket,
+            reason=reason,
+            config_dir=request.config_dir,
+            options=options,
+        ).take,
         step="replace" if emergency else step,
         is_now=now,
         fleet=fleet_of(fleet),

@@ -247,7 +247,6 @@ def _names(
     """Return the names of the secret, its variables and the environment, and the commands that name no key."""
     following, previous, until = policy.slot_variables
     slot = ("--next",) if is_staged else ()
-    record = ("rotate", "record", policy.name, "--environment", environment, *who)
     return {
         "environment": environment,
         "variable": policy.variable,
@@ -262,7 +261,10 @@ def _names(
         "unset_slots": f" Unset {following}, {previous} and {until}." if policy.overlap else "",
         "generate": f"{command('generate', policy.name, *slot, *options)} | {MANAGER}",
         "check": command("check", "--require-env-only", *options),
-        "record": command(*record, "--attest", "startup", "--attest", "functions", *log_options, *options),
+        "record": command(
+            *("rotate", "record", policy.name, "--environment", environment, *who),
+            *("--attest", "startup", "--attest", "functions", *log_options, *options),
+        ),
     }
 
 

@@ -118,9 +118,11 @@ def load_sources(
             deliveries[number] = manager.load(names_of(policies), deadline, say, least=least)
         except ManagerError as error:
             tried = f" (tried for {wait:g} s)" if error.is_temporary and manager.is_repeatable and wait else ""
-            failed = source_finding(policies, manager.name, error, tried)
             off = require_env_only or are_files_off(Environment(), setup_of(model))
-            return Sources(deliveries, Report(datetime.now(UTC), off, None, (), (failed,)))
+            return Sources(
+                deliveries,
+                Report(datetime.now(UTC), off, None, (), (source_finding(policies, manager.name, error, tried),)),
+            )
     return Sources(deliveries)
 
 
