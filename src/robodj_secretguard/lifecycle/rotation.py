@@ -226,7 +226,11 @@ def completion(record: Record, options: Iterable[str]) -> str:
     # Without a fingerprint, the next record does not complete this one: it is a new one with all steps.
     steps = record.open_steps if record.fingerprint else ("startup", "functions")
     return command(
-        *("rotate", "record", record.secret or "", "--environment", record.environment or ""),
+        "rotate",
+        "record",
+        record.secret or "",
+        "--environment",
+        record.environment or "",
         *option("--operator", record.operator or ""),
         *(word for name in steps for word in ("--attest", name)),
         *options,

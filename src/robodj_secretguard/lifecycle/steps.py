@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.errors import FileError
 from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, Fleet, judge_of, unready_instances
 from robodj_secretguard.lifecycle.records import (
     Event,
@@ -770,5 +769,5 @@ def _append_records(records: Sequence[Record], log: OperationsLog | None, result
             raise_file_error(f"the clock ({iso_utc(now)}) is earlier than {iso_utc(latest)}; set the clock")
         return log.append(records)
     except OSError as error:
-        result.unrecorded.append(str(error) if isinstance(error, FileError) else reason(error))
+        result.unrecorded.append(reason(error))
         return ()
