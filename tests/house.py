@@ -176,7 +176,10 @@ def measure() -> dict[str, int | list[str]]:
               and names_of([*node.bases, *node.decorator_list]) & _RECORDS]  # fmt: skip
     errors = [node for node in classes.values() if is_a(node, _EXCEPTIONS, classes)]
     branches = [count_branches(node) for node in nodes if isinstance(node, _FUNCTIONS)]
-    meanings = Counter(name for tree in trees.values() for name in {*defined_names(tree)})
+    meanings: dict[str, list[str]] = {}
+    for module, tree in trees.items():
+        for name in {*defined_names(tree)} - _REPEATED_NAMES:
+            meanings.setdefault(name, []).append(module.removeprefix(f"{PACKAGE}."))
     files = Counter(path.name for path in paths if not path.name.startswith("__"))
     edges = {name: {*imports_of(tree, trees.keys())} - {name} for name, tree in trees.items()}
 
@@ -188,7 +191,7 @@ def measure() -> dict[str, int | list[str]]:
         "modules of a start": started,
         "record shapes": shapes,
         "names with two meanings": [
-            name for name, count in meanings.items() if count > 1 and name not in _REPEATED_NAMES
+            f"{name}: {', '.join(modules)}" for name, modules in meanings.items() if len(modules) > 1
         ],
         "branches of the largest function": max(branches),
         "statements of tests / 100 of the source": round(100 * sum(map(count_statements, map(parse, tests))) / total),
