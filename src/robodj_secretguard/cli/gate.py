@@ -144,8 +144,12 @@ def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, pas
         revocation_line(report.revocation_list),
         *([paint(PASSED, GREEN)] if passed else [report.details, mark(failed, RED)]),
     ]
-    status = EXIT_CLEAN if passed else failed_status(report, EXIT_ALERTS)
-    return Result(status, lines, report.as_dict, table=status_rows(report))
+    return Result(
+        EXIT_CLEAN if passed else failed_status(report, EXIT_ALERTS),
+        lines,
+        report.as_dict,
+        table=status_rows(report),
+    )
 
 
 def _check_with_log(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
