@@ -126,8 +126,8 @@ def record_rotation(
         if not report.ok:
             return Recording(report, {None: _CHECK_FAILED}, {})
         records = log.append(accepted)
-    overlaps = {policy.name: bool(policy.overlap) for policy in policies}
-    warnings = [other_key_replaced(each, known, has_overlap=overlaps.get(each.secret or "", False)) for each in records]
+    overlapping = {policy.name for policy in policies if policy.overlap}
+    warnings = [other_key_replaced(record, known, has_overlap=record.secret in overlapping) for record in records]
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
     listed = [(entry_of(record), _why_unlisted(directory, record)) for record in records if record.replaced]
     return Recording(report, {}, compared, damaged, unchanged, records, [*filter(None, warnings)], listed)
