@@ -110,7 +110,16 @@ _READING_METHODS: Final = {
 }
 _REFUSED_METHODS: Final = (
     *(f"__{name}__" for name in ("delitem", "ge", "gt", "iadd", "imul", "le", "lt", "mul", "rmul", "setitem")),
-    *("append", "clear", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort"),
+    "append",
+    "clear",
+    "count",
+    "extend",
+    "index",
+    "insert",
+    "pop",
+    "remove",
+    "reverse",
+    "sort",
 )
 for _name, _action in _READING_METHODS.items():
     setattr(FallbackKeys, _name, _reading_method(_action))

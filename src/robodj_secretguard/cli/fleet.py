@@ -273,7 +273,8 @@ def _require_conditions(require: Sequence[Sequence[str]]) -> None:
     for name, *fingerprints in require:
         if name not in {MOVED, HAS_NEXT, NONE_ON}:
             fail(f"--require: unknown condition (choose from {MOVED}, {HAS_NEXT}, {NONE_ON} FINGERPRINT)")
-        if len(fingerprints) != (name == NONE_ON) or not all(map(is_fingerprint, fingerprints)):
+        most = 1 if name == NONE_ON else 0
+        if len(fingerprints) != most or any(not is_fingerprint(text) for text in fingerprints):
             fail(f"--require: write {MOVED} and {HAS_NEXT} alone, and {NONE_ON} with one fingerprint")
 
 

@@ -138,7 +138,7 @@ def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, pas
     failed = f"Secret integrity check FAILED: {tally(report)}. Do not release."
     lines = [
         *map(finding_text, report.findings),
-        *[""] * bool(report.findings),
+        *([""] if report.findings else []),
         MODEL,
         f"mode: {mode}",
         revocation_line(report.revocation_list),

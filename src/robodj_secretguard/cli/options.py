@@ -151,14 +151,27 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "the end of the period"},
 }
 CHECK_OPTIONS: Final = (
-    *("--from", "--wait", "--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log"),
+    "--from",
+    "--wait",
+    "--require-env-only",
+    "--config-dir",
+    "--model",
+    "--strict",
+    "--format",
+    "--operations-log",
 )
 """The options of `check`, `exec` and `status`."""
 # In a command's help, these options have groups of their own.
 _GROUPS: Final = {
     "files and model": (
-        *("--config-dir", "--model", "--operations-log", "--service-log", "--known", "--keys-from"),
-        *("--scan", "--fleet"),
+        "--config-dir",
+        "--model",
+        "--operations-log",
+        "--service-log",
+        "--known",
+        "--keys-from",
+        "--scan",
+        "--fleet",
     ),
     "output": ("--format", "--show", "--color"),
 }

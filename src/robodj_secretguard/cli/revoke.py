@@ -57,8 +57,13 @@ def add(commands: Commands) -> None:
         _revoke_key,
         required=("--reason",),
         options=(
-            *("--environment", "--operator", "--ticket"),
-            *("--operations-log", "--config-dir", "--model", "--format"),
+            "--environment",
+            "--operator",
+            "--ticket",
+            "--operations-log",
+            "--config-dir",
+            "--model",
+            "--format",
         ),
         own={
             "name": {"nargs": "?", "metavar": "NAME", "help": "the secret whose current key, as set here, is revoked"},

@@ -187,8 +187,10 @@ def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -
             return None
         text = text_of(content)
         is_new = not is_listed(key, revocation_list([text]))
-        gap = b"" if content.endswith(b"\n") else b"\n"
-        addition = (gap if content else HEADER.encode()) + entry if is_new else b""
+        beginning = HEADER.encode()
+        if content:
+            beginning = b"" if content.endswith(b"\n") else b"\n"
+        addition = beginning + entry if is_new else b""
         if len(content) + len(addition) >= MAX_LIST_BYTES:
             raise_file_error(f"it is full (the limit is {MAX_LIST_BYTES} bytes)")
         if text.unreadable:

@@ -262,8 +262,18 @@ def _names(
         "generate": f"{command('generate', policy.name, *slot, *options)} | {MANAGER}",
         "check": command("check", "--require-env-only", *options),
         "record": command(
-            *("rotate", "record", policy.name, "--environment", environment, *who),
-            *("--attest", "startup", "--attest", "functions", *log_options, *options),
+            "rotate",
+            "record",
+            policy.name,
+            "--environment",
+            environment,
+            *who,
+            "--attest",
+            "startup",
+            "--attest",
+            "functions",
+            *log_options,
+            *options,
         ),
     }
 

@@ -40,9 +40,18 @@ _FIXES_BY_CODE: Final = {
 }
 _MAY_WRITE: Final = "allow secretsmanager:PutSecretValue and secretsmanager:UpdateSecretVersionStage for the secret"
 _SHOWN: Final = (
-    *("ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "InternalServiceError"),
-    *("UnrecognizedClientException", "InvalidClientTokenId", "InvalidSignatureException", "SignatureDoesNotMatch"),
-    *("ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "MissingAuthenticationToken"),
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "RequestLimitExceeded",
+    "InternalServiceError",
+    "UnrecognizedClientException",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "MissingAuthenticationToken",
 )
 """No other code of an answer is shown: it could be anything."""
 _SDK_ERRORS: Final = (

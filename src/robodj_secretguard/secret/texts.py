@@ -88,7 +88,7 @@ def could_hold_key(text: str) -> bool:
     """Check whether a part of text could be a key."""
     if len(text) < LEAST_MATERIAL.base64url.minimum:
         return False
-    if re.search(_HEXADECIMAL, text) or not all(map(weakness, re.findall(_BASE64URL, text))):
+    if re.search(_HEXADECIMAL, text) or any(not weakness(part) for part in re.findall(_BASE64URL, text)):
         return True
     return any(_is_mixed(part) and not weakness(part) for part in re.findall(_SHORT, text))
 

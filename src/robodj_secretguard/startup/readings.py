@@ -622,8 +622,9 @@ def named_list(source: str) -> str:
 
 def revocation_list(files: Sequence[TextFile], added: Sequence[tuple[str, SealedStr]] = ()) -> RevocationStatus:
     """Return the revocation list of some files, and of variables by their sources."""
-    has_file = any(file.exists or file.dangling for file in files)
-    sources = (*[f"file:{REVOKED_FILE}"] * has_file, *[source for source, _ in added])
+    sources = tuple([source for source, _ in added])
+    if any(file.exists or file.dangling for file in files):
+        sources = (f"file:{REVOKED_FILE}", *sources)
     entries = filter(None, map(_parsed, chain(*map(_entries_of, files), *[_entries_in(each) for _, each in added])))
     earliest = dict[str, datetime]()
     for fingerprint, instant in entries:

@@ -202,8 +202,16 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
 
 SecretSettings.model_config["defer_build"] = False  # for this class only: it has no field and no instance
 for _entrance in (
-    *("model_validate", "model_validate_json", "model_validate_strings"),
-    *("construct", "parse_obj", "parse_raw", "parse_file", "from_orm", "validate"),  # pydantic's old names
+    "model_validate",
+    "model_validate_json",
+    "model_validate_strings",
+    # pydantic's old names
+    "construct",
+    "parse_obj",
+    "parse_raw",
+    "parse_file",
+    "from_orm",
+    "validate",
 ):
     setattr(SecretSettings, _entrance, SecretSettings.__dict__["model_construct"])
 setattr(SecretSettings, "copy", SecretSettings.model_copy)  # noqa: B010 - an old name too
