@@ -21,7 +21,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!robodj_secretguard).*"),  # of other projects: their inventories are not downloaded
-    ("py:class", r"robodj_secretguard\.models\.Model"),  # a type variable
+    ("py:class", r"robodj_secretguard\.startup\.settings\.Model"),  # a type variable
 ]
 default_role = "code"  # docstrings write `name`, as Markdown does
 
