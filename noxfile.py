@@ -187,8 +187,8 @@ def benchmarks(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def mutation(session: nox.Session) -> None:
-    """Mutate modules, one change at a time, and print each mutant that no test detects: `-- checks report`."""
+    """Mutate modules, one change at a time, and print each mutant that no test detects: `-- startup.rules scan.git`."""
     if not session.posargs:
-        session.error("name modules: nox -s mutation -- checks scan.git")
+        session.error("name modules: nox -s mutation -- startup.rules scan.git")
     session.install("-e", ".[test]", "cosmic-ray==8.7.0")
     session.run("python", ".ci/mutation.py", *session.posargs)

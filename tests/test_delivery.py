@@ -314,6 +314,15 @@ class TestUsage:
         with pytest.raises(KeyboardInterrupt):
             delivery.open_sources(["directory:x"], ())
 
+    def test_a_client_that_exits_at_its_import_is_a_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A client that ends the process while it is imported is a usage error."""
+
+        def exiting(_: str) -> None:
+            raise SystemExit(0)
+
+        monkeypatch.setattr(delivery, "import_module", exiting)
+        assert "cannot be imported" in usage_error("directory:x")
+
     @pytest.mark.parametrize(("kind", "package"), [("vault:a/b", "hvac"), ("aws:a", "boto3")])
     def test_without_the_extra(self, monkeypatch: pytest.MonkeyPatch, kind: str, package: str) -> None:
         """Without the package of an extra, a usage error says how to install it."""

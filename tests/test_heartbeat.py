@@ -136,9 +136,10 @@ class TestIdentity:
         with environ():
             assert event_of("refused", report("bad"), MODEL)["instance"] == "web-1.example"
 
-    def test_no_program(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An embedded interpreter may have no arguments, and a machine no name."""
-        monkeypatch.setattr(sys, "argv", [])
+    @pytest.mark.parametrize("argv", [[], [5], [b"api"], None], ids=repr)
+    def test_no_program(self, argv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An embedded interpreter may have no arguments, or none that are texts, and a machine no name."""
+        monkeypatch.setattr(sys, "argv", argv)
         monkeypatch.setattr("socket.gethostname", lambda: int("no number"))
         assert identify_process(Environment({})) == ("python", f"unknown:{os.getpid()}")
 

@@ -137,6 +137,20 @@ def fail(error: Exception) -> NoReturn:
     raise error
 
 
+class HiddenError(ValueError):
+    """An exception whose traceback does not have its arguments."""
+
+    def __str__(self) -> str:
+        return "hidden"
+
+
+class HiddenBrokenError(HiddenError):
+    """The same, without a `repr`."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
 class TestAnEvent:
     """The processor, on one event."""
 
@@ -222,6 +236,12 @@ class TestAnEvent:
                 kind, stands_for_it, frames = event["exc_info"]
                 assert (kind, frames) == (RedactedError, None)
                 assert f"KeyError: '{NAME1}'" in str(stands_for_it)
+
+    def test_an_exception_without_a_key_in_its_traceback_stays(self, redact: SecretRedactor) -> None:
+        """Renderers need the exception itself, also where its `repr` fails or has a key that they do not show."""
+        for error in (HiddenError("x", KEY1), HiddenBrokenError("x")):
+            exc_info = (type(error), error, None)
+            assert redact(None, "error", {"exc_info": exc_info})["exc_info"] is exc_info
 
     @pytest.mark.parametrize("exc_info", [True, None, (), ValueError("nothing")], ids=repr)
     def test_event_without_an_exception_is_unchanged(self, redact: SecretRedactor, exc_info: Any) -> None:

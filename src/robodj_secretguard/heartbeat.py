@@ -83,7 +83,10 @@ def _unit() -> str:
 
 
 def _program() -> str:
-    words = sys.argv or [""]  # a host that embeds Python may have none
+    """Return the name of this process's program; empty where a host that embeds Python has set no text."""
+    words = getattr(sys, "argv", None) or [""]
+    if any(not isinstance(word, str) for word in words):
+        return ""
     if "--" in words[1:-1] and words[0].endswith(("robodj-secretguard", "robodj_secretguard/__main__.py")):  # exec
         words = words[words.index("--") + 1 :]
         if os.path.basename(words[0]).startswith("python"):

@@ -130,7 +130,8 @@ class SecretRedactor(logging.Filter):
         formatted = "".join(traceback.format_exception(*shown)) if shown else ""
         redacted = self._text(formatted)
         if redacted == formatted:
-            return self._value(exc_info)  # a field of that name may have another value
+            # A field of that name may have another value.
+            return exc_info if isinstance(exc_info, (BaseException, tuple)) else self._value(exc_info)
         # Every renderer can format this exception. Without one, some renderers would get the current exception.
         return RedactedError, RedactedError(redacted.rstrip("\n")), None
 

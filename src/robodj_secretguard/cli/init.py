@@ -127,7 +127,7 @@ The files are written. What is left:
   https://github.com/robodj/robodj-secretguard/blob/main/docs/recipes.md
 - Try it without keys: {PROGRAM} exec --ephemeral -- COMMAND
 - Gate a release: python {GATE} --require-env-only
-- Commit, in a git repository and in this environment, which the hook needs:
+- Commit the files where this library is installed, as the hook runs it:
      python -m pip install pre-commit
      pre-commit install -t pre-commit
      git add {{files}}

@@ -1,4 +1,4 @@
-"""The records of the operations log, and those that a secret manager keeps beside the keys: JSON in, JSON out."""
+"""The records of the operations log, and those that a secret manager keeps next to the keys: JSON in, JSON out."""
 
 from __future__ import annotations
 

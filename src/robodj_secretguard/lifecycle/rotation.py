@@ -79,7 +79,7 @@ def slots_of(status: SecretStatus) -> Slots:
 
 
 def stage_of(slots: Slots) -> Stage:
-    """Return the stage of a rotation that comes next, by the keys of a secret. A copy of the current key counts not."""
+    """Return the next stage of a rotation, by the keys of a secret. A copy of the current key does not count."""
     if slots.next not in {None, slots.current}:
         return "promote"
     return "next" if slots.previous in {None, slots.current} else "retire"

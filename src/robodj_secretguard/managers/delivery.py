@@ -192,7 +192,9 @@ def _import_class(word: str, kind: str, path: str, package: str) -> type[Manager
     module, name = path.split(".")
     try:
         found: type[Manager] = getattr(import_module(f"robodj_secretguard.managers.{module}"), name)
-    except Exception:  # noqa: BLE001 - a client may raise anything at its import
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - a client may raise anything at its import, or exit
         fix = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
         raise UsageError(
             f"{word} {kind}: needs the package {package or module}, which cannot be imported; {fix}"
