@@ -103,13 +103,12 @@ class OperationsLog:
                 damage.append(f"line {number} has an earlier time than line {last_line}")
             last, last_line = record, number
             records.append(record)
-        self.torn = sum(len(line) + 1 for line in unreadable) - bool(unreadable and end)
-        if not all(_may_be_cut(line, last or head) for line in unreadable):
+        self.torn = _torn_bytes(unreadable, end, last or head)
+        if unreadable and not self.torn:
             damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
-            self.torn = 0
         self.records, self.damage, self.head = tuple(records), (*damage, *_lost(records, head)), head
         self.found, self._size = True, len(content)
-        self._has_end = not end or bool(unreadable)  # whether the last line has a newline
+        self._has_end = not end or bool(self.torn)  # whether the last line has a newline
 
     @property
     def is_missing(self) -> bool:
@@ -326,9 +325,17 @@ def _follows(record: Record, last: Record | None) -> bool:
     return (record.sequence, record.previous) == _next(last)
 
 
-def _may_be_cut(line: bytes, last: Record | Head | None) -> bool:
-    """Return whether an invalid line can come from a write that a crash interrupted, after the last known record."""
-    written = line.rstrip(b"\0 \t\r")
+def _torn_bytes(unreadable: Sequence[bytes], end: bytes, last: Record | Head | None) -> int:
+    """Return how many bytes are the rest of a cut write: only text after the last line end (`end`) can be one.
+
+    An invalid line with its end is damage, since a cut write leaves valid lines.
+    """
+    return len(end) if unreadable == [end] and _may_be_cut(end, last) else 0
+
+
+def _may_be_cut(end: bytes, last: Record | Head | None) -> bool:
+    """Return whether text without a line end can come from a write that a crash cut, after the last known record."""
+    written = end.rstrip(b"\0 \t\r")
     begins = b'{"schema":1,"sequence":%d,' % _next(last)[0]
     if last is None and (any_number := _ANY_BEGINNING.match(written)):  # it may continue an earlier file
         begins = any_number[0]
