@@ -399,6 +399,23 @@ class TestAppend:
             assert [record.event for record in appended] == [*begun, Event.ROTATED]
             assert log.continues == (LAST if head else None)
 
+    @pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES])
+    def test_cut_write_that_cannot_be_removed(self, path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+        """Where only appending is allowed, as after `chattr +a`, the rest of a cut write stays. A remedy is named."""
+
+        def refuse(_: int, __: int) -> None:
+            raise OSError(code, os.strerror(code))
+
+        path.write_bytes(joined([A]) + TORN)
+        with monkeypatch.context() as only_appending:
+            only_appending.setattr(os, "ftruncate", refuse)
+            assert refused(path) == (
+                "its incomplete last line cannot be removed, as the file is append-only; remove that attribute"
+                " (chattr -a), run the command again, and set it again"
+            )
+        assert path.read_bytes() == joined([A]) + TORN
+        assert append(path, *some(1))[0].sequence == 2
+
     @pytest.mark.parametrize(
         "kind", ["unreadable", "a whole last line, and a cut one", "a whole first line"], ids=range(3)
     )

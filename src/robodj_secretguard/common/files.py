@@ -26,6 +26,10 @@ SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Without the bits of the umask. A group of operators may write the log and the lock: they contain no key."""
 
 _BUSY: Final = "another process holds the lock; try again"
+_APPEND_ONLY: Final = (
+    "its incomplete last line cannot be removed, as the file is append-only; remove that attribute (chattr -a), run the"
+    " command again, and set it again"
+)
 _WINDOWS_LOCK_AT: Final = 1 << 30  # a locked range cannot be read: it is after all content
 _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
@@ -97,7 +101,10 @@ def append_content(descriptor: int, content: bytes, *, size: int, torn: int = 0)
         raise ChangedError
     if torn:
         size -= torn
-        os.ftruncate(descriptor, size)
+        try:
+            os.ftruncate(descriptor, size)
+        except PermissionError:
+            raise_file_error(_APPEND_ONLY)
     start, end = size, size + len(content)  # an interrupt may come right after the write
     try:
         written = os.write(descriptor, content)
