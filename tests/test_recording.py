@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from command_line import Machine, fingerprint_of, machine_at, rotated
 from conftest import NOW, V1, V2, good_keys
+from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from races import just_before
 
-from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import record_rotation
@@ -21,9 +23,28 @@ from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.startup.emit import PASSED_EVENT
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from robodj_secretguard.lifecycle.recording import Recording
+
+
+class Issued(SecretSettings):
+    """A service whose only secret is a vendor's."""
+
+    password: Annotated[
+        SecretStr,
+        SecretPolicy(
+            name="password",
+            variable="PASSWORD",
+            material=Material.opaque(),
+            issuer="https://vendor.example",
+            owner="A",
+            cadence=timedelta(days=90),
+            warn_before=timedelta(days=7),
+        ),
+    ]
+
 
 BEFORE = NOW - timedelta(days=30)
 UNTIL = "2026-12-15T12:00:00Z"
@@ -161,5 +182,31 @@ class TestRefused:
 
     def test_no_secret_can_be_seen_as_new(self, machine: Machine) -> None:
         """Where no declared secret can be seen to be new, the names are required."""
+        machine.environ["PASSWORD"] = secrets.token_hex(16)
+        log = OperationsLog(str(machine.log))
         with pytest.raises(UsageError, match=r"\ANAME is missing: vendors issue all secrets"):
-            record(machine, names=["own.key"])
+            machine.within(lambda: record_rotation(Issued, log, environment="prod", operator="dana"))
+        assert not machine.log.exists()
+
+    @pytest.mark.parametrize("names", [["own.key"], ["secret.key", "secret.kye"], "secret.key"])
+    def test_unknown_secret(self, machine: Machine, names: Collection[str]) -> None:
+        """A misspelled name is not left out, and is not shown, as it could be a key."""
+        with pytest.raises(UsageError, match=r"\Aunknown secret \(choose from secret\.key, secret_v2\.key\)\Z"):
+            record(machine, names=names)
+        assert not machine.log.exists()
+
+    @pytest.mark.parametrize("attested", [["start"], ["startup", "log"], "startup"])
+    def test_unknown_step(self, machine: Machine, attested: Collection[str]) -> None:
+        """A misspelled step of the validation is not left open without a word."""
+        with pytest.raises(UsageError, match=r"\Aunknown step in attested \(choose from startup, functions\)\Z"):
+            record(machine, attested=attested)
+        assert not machine.log.exists()
+
+    @pytest.mark.parametrize("field", ["operator", "ticket", "environment"])
+    def test_text_that_cannot_be_recorded(self, machine: Machine, field: str) -> None:
+        """A text with a key is an error that names the field, and shows nothing of the key."""
+        key = good_keys()[V1]
+        with pytest.raises(UsageError, match=rf"\Ainvalid {field}; ") as caught:
+            record(machine, **{field: key})
+        assert key not in repr(caught.value)
+        assert not machine.log.exists()

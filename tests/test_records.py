@@ -10,8 +10,8 @@ from hashlib import sha256
 import pytest
 from conftest import V1, V2, good_keys
 from detector import leaks
-from pydantic import ValidationError
 
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import (
     Event,
     Head,
@@ -134,7 +134,7 @@ class TestRecord:
     def test_key_in_free_text(self, field: str) -> None:
         """A draft with a key in an operator's text is refused, and the error does not show the key."""
         for key in KEYS.values():
-            with pytest.raises(ValidationError) as caught:
+            with pytest.raises(UsageError, match=rf"\Ainvalid {field}; ") as caught:
                 draft(Event.ROTATED, **{field: key})
             assert leaks(f"{caught.value} {caught.value!r}", [key]) == []
 

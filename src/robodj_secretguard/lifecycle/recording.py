@@ -98,10 +98,15 @@ def record_rotation(
         options: the options of the commands in instructions.
 
     Raises:
-        UsageError: no secret has a key that can be recorded without its name.
+        UsageError: a name, a word of `attested` or a text of the operator is invalid, or vendors issue all secrets and
+            none is named.
         FileError: the log cannot be written, so nothing was recorded.
     """
     policies = model.secret_policies.values()
+    if not {*names} <= {policy.name for policy in policies}:
+        raise UsageError(f"unknown secret (choose from {', '.join(policy.name for policy in policies)})")
+    if not {*attested} <= {STARTUP, FUNCTIONS}:
+        raise UsageError(f"unknown step in attested (choose from {STARTUP}, {FUNCTIONS})")
     report = check(model, config_dir=config_dir, require_env_only=True)
     if not report.ok:
         return Recording(report, {None: _CHECK_FAILED}, {})

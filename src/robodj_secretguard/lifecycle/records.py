@@ -22,6 +22,8 @@ from robodj_secretguard.common.shapes import (
     PlainText,
     SecretName,
 )
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.secret.texts import MOST_CHARACTERS
 
 _HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
 Hash = Annotated[str, Field(pattern=f"^{_HASH.pattern}$")]
@@ -225,5 +227,15 @@ def parse_last_steps(text: str) -> dict[str, LastStep]:
 
 
 def draft(event: Event, **fields: Any) -> Record:
-    """Return a record with the fields that apply. The log adds the number, the time and the hashes."""
-    return Record(sequence=1, recorded_at=datetime.min.replace(tzinfo=UTC), event=event, **fields)
+    """Return a record with the fields that apply. The log adds the number, the time and the hashes.
+
+    `UsageError` names the fields that are invalid, and shows nothing of them.
+    """
+    try:
+        return Record(sequence=1, recorded_at=datetime.min.replace(tzinfo=UTC), event=event, **fields)
+    except ValidationError as error:
+        names = ", ".join(str(fault["loc"][0]) for fault in error.errors(include_input=False))
+    raise UsageError(
+        f"invalid {names}; a text has one line of at most {MOST_CHARACTERS} printable characters, without anything that"
+        " looks like a key, and an environment is a name such as prod"
+    )
