@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.cli.log import find_log, recorded_line
@@ -30,16 +29,8 @@ from robodj_secretguard.lifecycle.revocation import (
 from robodj_secretguard.lifecycle.rotation import before_key
 from robodj_secretguard.secret.material import FORM, is_fingerprint
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM
-from robodj_secretguard.startup.file_reader import read_text_file
-from robodj_secretguard.startup.readings import (
-    MAX_LIST_BYTES,
-    REVOKED_FILE,
-    absent_lists,
-    shown_path,
-    within_config_dir,
-)
+from robodj_secretguard.startup.readings import REVOKED_FILE, shown_path
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:
@@ -47,6 +38,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.startup.report import Report
+    from robodj_secretguard.startup.settings import SecretSettings
 
 
 def add(commands: Commands) -> None:
@@ -117,23 +109,25 @@ def _revoke_key(
     known = known_of(key, report, log.records)
     if not yes:
         earlier = [] if name is None or last_recorded else _earlier_line(meant[0], key.secret, log.records)
-        lines = [f"Would revoke: {_description(key, known)}", *earlier, MODEL]
-        stderr = [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"]
-        return Result(EXIT_ALERTS, lines, lambda: _document(known, revoked=False, recorded=False), stderr)
+        return Result(
+            EXIT_ALERTS,
+            [f"Would revoke: {_description(key, known)}", *earlier, MODEL],
+            lambda: _document(known, revoked=False, recorded=False),
+            [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"],
+        )
     directory, named_by = directory_of(request, model)
     name_of_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
-    list_file = read_text_file(os.path.join(directory, within_config_dir(REVOKED_FILE)), most=MAX_LIST_BYTES)
-    if setup_of(model).require_revocation_list and absent_lists([list_file]):
-        fail(
-            f"nothing was revoked: {name_of_list} is missing or empty, and the model requires it; restore it from"
-            " version control, then run this again (in a new project, create it with a comment line)"
-        )
     try:
-        is_new, appended, problems = revoke(key, log, directory, name_of_list=name_of_list)
+        is_new, appended, problems = revoke(key, log, directory, model=model, name_of_list=name_of_list)
     except FileError as error:
         fail(f"nothing was revoked: {name_of_list}: {error}")
-    options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
-    steps = steps_after(key, report, log.records, options=options, log_options=log_options)
+    steps = steps_after(
+        key,
+        report,
+        log.records,
+        options=given(request, "config_dir", "model"),
+        log_options=given(request, "operations_log"),
+    )
     lines = [
         f"{'Revoked' if is_new else 'Already revoked'}: {_description(key, known)}",
         *map(recorded_line, appended),
@@ -204,8 +198,12 @@ def _earlier_line(fingerprint: str, secret: str | None, records: Sequence[Record
     """Return a line about the key that was recorded before the current one."""
     with contextlib.suppress(UsageError):
         if earlier := before_key(fingerprint, secret, records):
-            which = f"{earlier.fingerprint} ({earlier.environment}; recorded at {iso_utc(earlier.recorded_at)})"
-            return [f"An earlier key is recorded: {which}. To revoke that key instead, add --last-recorded."]
+            return [
+                (
+                    f"An earlier key is recorded: {earlier.fingerprint} ({earlier.environment}; recorded at"
+                    f" {iso_utc(earlier.recorded_at)}). To revoke that key instead, add --last-recorded."
+                )
+            ]
     return []
 
 

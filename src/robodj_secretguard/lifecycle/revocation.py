@@ -31,14 +31,16 @@ from robodj_secretguard.lifecycle.rotation import (
     slots_of,
 )
 from robodj_secretguard.secret.texts import MANAGER, command
-from robodj_secretguard.startup.file_reader import text_of
+from robodj_secretguard.startup.file_reader import read_text_file, text_of
 from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
     RevocationStatus,
+    absent_lists,
     revocation_list,
     within_config_dir,
 )
+from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 if TYPE_CHECKING:
@@ -98,7 +100,8 @@ def draft_revocation(
 ) -> Record:
     """Return the draft of a key's revocation, with the operator's texts in `who`.
 
-    The secret comes from the log; otherwise from `name`; otherwise from the check's report.
+    The secret comes from the log; otherwise from `name`; otherwise from the check's report. `UsageError` says which of
+    the arguments is invalid.
     """
     rotated = [*_rotations_to(fingerprint, records)]
     here = [each["secret"] for each in _delivered_as(fingerprint, report)]
@@ -206,7 +209,7 @@ def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -
 
 
 def revoke(
-    key: Record, log: OperationsLog, directory: str, *, name_of_list: str
+    key: Record, log: OperationsLog, directory: str, *, model: type[SecretSettings], name_of_list: str
 ) -> tuple[bool, tuple[Record, ...], list[str]]:
     """Add a key to the revocation list of a config directory, and record that in the operations log.
 
@@ -214,14 +217,22 @@ def revoke(
         key: the draft of the record (`draft_revocation`).
         log: the operations log, which was read.
         directory: the config directory.
+        model: the settings model. Where it requires a revocation list, a lost one is not begun again.
         name_of_list: the name of the list in messages.
 
     Returns:
         Whether the entry in the list is new, the new records, and what failed after the key was listed.
 
     Raises:
+        UsageError: the model requires the list, and it is missing or empty, so nothing was revoked.
         FileError: the list cannot be written, so nothing was revoked.
     """
+    path = os.path.join(directory, within_config_dir(REVOKED_FILE))
+    if setup_of(model).require_revocation_list and absent_lists([read_text_file(path, most=MAX_LIST_BYTES)]):
+        raise UsageError(
+            f"nothing was revoked: {name_of_list} is missing or empty, and the model requires it; restore it from"
+            " version control, then run this again (in a new project, create it with a comment line)"
+        )
     instead = f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
     problems = list[str]()
     appended: tuple[Record, ...] = ()
@@ -264,8 +275,9 @@ def steps_after(
     replacement = last if last and last.fingerprint not in {None, key.fingerprint, *revoked(records)} else None
     is_complete = replacement is not None and key.environment is not None and replacement.event is Event.ROTATED
     name = key.secret or "NAME"
-    delivered = _delivered_as(key.fingerprint, report)
-    slot = next((each["slot"] for each in delivered if each["secret"] == key.secret), "current")
+    slot = next(
+        (each["slot"] for each in _delivered_as(key.fingerprint, report) if each["secret"] == key.secret), "current"
+    )
     unset = "" if slot == "current" else f" Unset the variable of this key: it is the {slot} key here."
     steps: list[tuple[str, bool, str | None]] = [
         ("Stop every service that runs on this key. A revocation does not stop a running service.", False, None),
