@@ -54,7 +54,6 @@ CLOCKS = (
     "lifecycle.steps",
     "lifecycle.operations_log",
     "lifecycle.revocation",
-    "cli.rotate_steps",
     "scan.scanner",
 )
 """The modules that read the clock."""

@@ -9,7 +9,9 @@ import pytest
 from command_line import clock, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
+from robodj_secretguard.errors import FileError, UsageError
+from robodj_secretguard.fleet.verdict import Fleet
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event
@@ -25,6 +27,17 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.sealed import SealedStr
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
+SINGLE = POLICY._replace(overlap=timedelta(0))
+VENDOR = SecretPolicy(
+    name="vendor.password",
+    variable="VENDOR_PASSWORD",
+    material=Material.opaque(),
+    issuer="https://vendor.example",
+    owner="A",
+    cadence=timedelta(days=90),
+    warn_before=timedelta(days=7),
+    overlap=timedelta(days=7),
+)
 NEXT, PREVIOUS, UNTIL = POLICY.slot_variables
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 OTHERS = {"OTHER": "text", "NUMBER": 5, "NESTED": {"A": [1.5, None]}}
@@ -90,18 +103,22 @@ class Desk:
         now: datetime = NOW,
         *,
         environment: str = "prod",
+        policy: SecretPolicy = POLICY,
+        reason: str | None = "leaked",
         recorded: bool = True,
         known: Sequence[Record] = (),
         **how: Any,
     ) -> StepResult:
         """Take a step at a time, and record it or not."""
         options = ("--to", self.store.name, "--environment", environment)
-        rotator = Rotator(RuntimeSecrets, self.store, environment=environment, operator="Ada", options=options)
+        rotator = Rotator(
+            RuntimeSecrets, self.store, environment=environment, operator="Ada", reason=reason, options=options
+        )
         with clock(now):
             if not recorded:
-                return rotator.take(POLICY, step, log=ReadOnlyLog(known), **how)
+                return rotator.take(policy, step, log=ReadOnlyLog(known), **how)
             with self._log.locked():
-                return rotator.take(POLICY, step, log=self._log, **how)
+                return rotator.take(policy, step, log=self._log, **how)
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -319,6 +336,74 @@ class TestRefused:
         desk.store.fields |= {} if known else {REVOKED_FINGERPRINTS: old}
         assert desk.take("promote", NOW + HOUR, recorded=False, known=known).outcome == "done"
         assert not {PREVIOUS, UNTIL} & {*desk.store.fields}
+
+
+class TestUsage:
+    """A call that no result answers: it is an error, and nothing is written."""
+
+    @pytest.mark.parametrize("step", ["replace", "stage", "promote", "retire", "back", None])
+    def test_the_secret_of_a_vendor_has_no_steps(self, desk: Desk, step: StepName | None) -> None:
+        """No text that this library generates replaces a vendor's secret, and no fingerprint of it is listed."""
+        before = dict(desk.store.fields)
+        with pytest.raises(UsageError) as caught:
+            desk.take(step, policy=VENDOR, recorded=False)
+        emergency = " --emergency" if step == "replace" else ""
+        assert str(caught.value) == (
+            "vendor.password has no such steps: a vendor issues it; run robodj-secretguard rotate plan vendor.password"
+            f"{emergency}"
+        )
+        assert (desk.store.fields, desk.store.writes) == (before, 0)
+
+    @pytest.mark.parametrize("step", ["stage", "promote", "retire", "back"])
+    def test_a_secret_without_an_overlap_has_no_single_steps(self, desk: Desk, step: StepName) -> None:
+        """Without an overlap, no service reads a next or a previous key."""
+        with pytest.raises(UsageError, match=r"\Asecret\.key has no such steps: it has no overlap; run "):
+            desk.take(step, policy=SINGLE, recorded=False)
+        assert desk.store.writes == 0
+
+    @pytest.mark.parametrize(("step", "writes"), [("replace", 1), (None, 0)])
+    def test_a_secret_without_an_overlap_has_an_emergency(self, desk: Desk, step: StepName | None, writes: int) -> None:
+        """An emergency needs no overlap. Otherwise, no step is due."""
+        assert desk.take(step, policy=SINGLE, recorded=False).outcome == ("done" if writes else "nothing-to-do")
+        assert desk.store.writes == writes
+
+    def test_a_log_that_is_later_than_the_clock_is_refused_before_the_write(self, desk: Desk) -> None:
+        """The manager would have a step that cannot be recorded. An emergency and a dry run do not wait."""
+        ahead = [rotated(NOW + DAY, f"sgfp1:{'0' * 32}")]
+        with pytest.raises(FileError) as caught:
+            desk.take("stage", recorded=False, known=ahead)
+        assert str(caught.value) == "its last record is later than this machine's clock; set the clock"
+        assert desk.store.writes == 0
+        assert desk.take("stage", recorded=False, known=ahead, dry_run=True).outcome == "would-be-done"
+        assert desk.take("replace", recorded=False, known=ahead).outcome == "done"
+
+    def test_evidence_and_haste_exclude_each_other(self, desk: Desk) -> None:
+        """With `is_now`, the evidence would be ignored, although it may show that an instance is not ready."""
+        desk.take("stage")
+        fleet = Fleet(checked_at=NOW, max_age=60, max_skew=5, expected={}, instances=[], complete=True)
+        with pytest.raises(UsageError, match=r"\Apass --fleet or --now: --now does not wait for evidence\Z"):
+            desk.take("promote", is_now=True, fleet=fleet)
+        assert desk.store.writes == 1
+
+    def test_the_step_that_is_due_is_not_hurried(self, desk: Desk) -> None:
+        """`is_now` needs the name of the step: otherwise, a next key would be promoted within its hour."""
+        desk.take("stage")
+        with pytest.raises(UsageError, match=r"\Arotate run takes --now only with --emergency"):
+            desk.take(None, is_now=True)
+        assert desk.store.writes == 1
+
+    def test_an_emergency_needs_a_reason(self, desk: Desk) -> None:
+        """The record of a revocation says why."""
+        with pytest.raises(UsageError, match=r"\A--emergency needs NAME and --reason\Z"):
+            desk.take("replace", reason=None)
+        assert desk.store.writes == 0
+
+    def test_a_text_that_cannot_be_recorded(self, desk: Desk) -> None:
+        """An invalid text of the operator is refused, and is not shown."""
+        with pytest.raises(UsageError) as caught:
+            desk.take("stage", reason=(text := "two\nlines"))
+        assert str(caught.value).startswith("invalid reason; ")
+        assert text not in str(caught.value)
 
 
 class TestManager:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,9 +18,16 @@ from robodj_secretguard.cli.output import (
     fail,
     finding_text,
 )
-from robodj_secretguard.common.files import raise_file_error
 from robodj_secretguard.errors import FileError
-from robodj_secretguard.lifecycle.steps import MIN_AGE, Rotator, StepResult, StoredKeys, step_in_words
+from robodj_secretguard.lifecycle.steps import (
+    MIN_AGE,
+    Rotator,
+    StepResult,
+    StoredKeys,
+    require_consistent,
+    step_in_words,
+    with_steps,
+)
 from robodj_secretguard.managers.delivery import open_store
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, ascii_text, command, mark, option
 from robodj_secretguard.startup.rules import Check
@@ -33,7 +39,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
     from robodj_secretguard.lifecycle.records import StepName
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.settings import SecretSettings
 
 _STEP_TEXTS: Final[dict[StepName, tuple[str, str]]] = {
     "stage": ("store a next key of {}", "{} already has a next key (--now replaces it)"),
@@ -146,13 +151,13 @@ def _rotate(
     dry_run: bool,
 ) -> Result:
     model = model_of(request)
-    if fleet and now:
-        fail("pass --fleet or --now: --now does not wait for evidence")
-    if emergency and (name is None or reason is None):
-        fail("--emergency needs NAME and --reason")
-    if now and not (step or emergency):
-        fail("rotate run takes --now only with --emergency; the single steps have their own --now")
-    policies = _policies_of(request, model, name, is_step=step is not None, emergency=emergency)
+    require_consistent("replace" if emergency else step, is_now=now, fleet=fleet, name=name, reason=reason)
+    named = tuple(model.secret_policies.values()) if name is None else (policy_of(model, name),)
+    policies = with_steps(
+        named,
+        needs_overlap=name is None or step is not None,  # the step that is due for NAME, and an emergency, need none
+        options=[*(["--emergency"] if emergency else []), *given(request, "config_dir", "model")],
+    )
     store = open_store(to, tuple(model.secret_policies.values()))
     log = find_log(request, model)
     log_options = given(request, "operations_log", "config_dir", "model")
@@ -189,20 +194,6 @@ def _rotate(
     )
 
 
-def _policies_of(
-    request: Request, model: type[SecretSettings], name: str | None, *, is_step: bool, emergency: bool
-) -> list[SecretPolicy]:
-    """Return the secrets to rotate. A vendor's secret has no such steps; only an emergency needs no overlap."""
-    named = tuple(model.secret_policies.values()) if name is None else (policy_of(model, name),)
-    needs_overlap = is_step or name is None
-    policies = [policy for policy in named if not policy.is_opaque and (policy.overlap or not needs_overlap)]
-    if not policies:
-        why = "a vendor issues it" if named[0].is_opaque else "it has no overlap"
-        words = (*(["--emergency"] if emergency else []), *given(request, "config_dir", "model"))
-        fail(f"{named[0].name} has no such steps: {why}; run {command('rotate', 'plan', named[0].name, *words)}")
-    return policies
-
-
 def _take_all(
     take: Callable[..., StepResult],
     policies: Sequence[SecretPolicy],
@@ -218,20 +209,17 @@ def _take_all(
     results: list[StepResult] = []
     try:
         with nullcontext(log.read_if_any()) if dry_run else log.locked():
-            is_ahead = log.last is not None and datetime.now(UTC) < log.last.recorded_at
-            if is_ahead and not again and not dry_run:
-                raise_file_error("its last record is later than this machine's clock; set the clock")
             for policy in policies:
                 results.append(take(policy, log=log))  # noqa: PERF401 - an error ends it, and keeps these
     except FileError as error:
         if again:
-            remedy = f"fix that, then run {again}: it records the step"
-            return [take(policies[0])], [f"this was not recorded: {log.name}: {error}; {remedy}"]
+            return [take(policies[0])], [
+                f"this was not recorded: {log.name}: {error}; fix that, then run {again}: it records the step"
+            ]
         is_begun = any(result.outcome == "done" for result in results)
         fail(f"{'not every step was taken' if is_begun else 'nothing was written'}: {log.name}: {error}")
-    remedy = f"then run {again or 'this command again'}"
     return results, [
-        f"the manager has this step, but it was not recorded: {why}; {remedy}"
+        f"the manager has this step, but it was not recorded: {why}; then run {again or 'this command again'}"
         for result in results
         for why in result.unrecorded
     ]
@@ -286,14 +274,14 @@ def _next_lines(
 ) -> Iterator[str]:
     """Yield what the operator does next."""
     name, new = result.policy.name, result.rotated
-    attested = ("--attest", "startup", "--attest", "functions")
     texts = {
         "hour": iso_utc(result.now + MIN_AGE),
         "until": iso_utc(new.replaced_until) if new and new.replaced_until else "",
         "expires": iso_utc(new.expires_at) if new and new.expires_at else "",
         "promote": f"{COMMAND_INDENT}{command('rotate', 'promote', name, *options)}",
         "retire": f"{COMMAND_INDENT}{command('rotate', 'retire', name, *options)}",
-        "complete": COMMAND_INDENT + command(*start, "rotate", "record", name, *who, *attested, *log_options),
+        "complete": COMMAND_INDENT
+        + command(*start, "rotate", "record", name, *who, "--attest", "startup", "--attest", "functions", *log_options),
     }
     lines = _NEXT_LINES[result.step or "stage"]
     if result.step == "promote" and not texts["until"]:  # there is no previous key to retire

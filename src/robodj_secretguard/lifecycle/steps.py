@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, Fleet, judge_of, unready_instances
 from robodj_secretguard.lifecycle.records import (
     Event,
@@ -270,8 +271,7 @@ def due(policy: SecretPolicy, keys: StoredKeys, rotated_at: datetime | None, now
     if "previous" in keys.filled and until and until <= now:
         return "retire"
     ends = keys.expires_at or (rotated_at and rotated_at + policy.cadence)
-    is_due = policy.overlap and (ends is None or ends - policy.warn_before <= now)
-    return "stage" if is_due else None
+    return "stage" if policy.overlap and (ends is None or ends - policy.warn_before <= now) else None
 
 
 def changed_fields(
@@ -485,6 +485,30 @@ class StepRefusedError(ManagerError):
     """A step is not taken, although the manager answers."""
 
 
+def require_consistent(
+    step: StepName | None, *, is_now: bool, fleet: object, name: str | None, reason: str | None
+) -> None:
+    """Raise `UsageError` for options that exclude each other, and for an emergency without a secret or a reason."""
+    if fleet and is_now:
+        raise UsageError("pass --fleet or --now: --now does not wait for evidence")
+    if step == "replace" and (name is None or reason is None):
+        raise UsageError("--emergency needs NAME and --reason")
+    if is_now and step is None:
+        raise UsageError("rotate run takes --now only with --emergency; the single steps have their own --now")
+
+
+def with_steps(policies: Sequence[SecretPolicy], *, needs_overlap: bool, options: Sequence[str]) -> list[SecretPolicy]:
+    """Return the secrets that have steps: none that a vendor issues. `UsageError` says why no secret has.
+
+    `options` are those of the command that plans the rotation of such a secret.
+    """
+    found = [policy for policy in policies if not policy.is_opaque and (policy.overlap or not needs_overlap)]
+    if not found:
+        name, why = policies[0].name, "a vendor issues it" if policies[0].is_opaque else "it has no overlap"
+        raise UsageError(f"{name} has no such steps: {why}; run {command('rotate', 'plan', name, *options)}")
+    return found
+
+
 class StepResult:
     """What happened to one secret. No attribute has a key.
 
@@ -547,6 +571,9 @@ class Rotator:
         config_dir: the config directory, whose revocation list counts too; `None` for that of the environment or of
             the model.
         options: the options of the commands in remedies.
+
+    Raises:
+        UsageError: `environment`, `operator`, `ticket` or `reason` cannot be recorded.
     """
 
     def __init__(
@@ -564,6 +591,7 @@ class Rotator:
         self._model, self._store, self._options = model, store, options
         self._policies = tuple(model.secret_policies.values())
         self._who = {"environment": environment, "operator": operator, "ticket": ticket, "reason": reason}
+        draft(Event.STAGED, **self._who)  # an invalid text is refused before anything is written
         directory, named_by = config_directory(Environment(), config_dir, setup_of(model))
         self._config_dir = directory if named_by else None
 
@@ -590,7 +618,20 @@ class Rotator:
 
         Returns:
             What happened. A refusal and an error of the manager are results as well.
+
+        Raises:
+            UsageError: the secret has no such step, an emergency has no reason, or `is_now` has a `fleet` or no `step`.
+            FileError: the log is later than this machine's clock, so nothing was written. An emergency does not wait.
         """
+        require_consistent(step, is_now=is_now, fleet=fleet, name=policy.name, reason=self._who["reason"])
+        with_steps(
+            [policy],
+            needs_overlap=step not in {None, "replace"},
+            options=["--emergency"] if step == "replace" else [],
+        )
+        last = log.last if log and not dry_run and step != "replace" else None
+        if last and datetime.now(UTC) < last.recorded_at:
+            raise_file_error("its last record is later than this machine's clock; set the clock")
         result = StepResult(policy, None if step == "replace" else step)
         try:
             self._take(result, step, log, is_now=is_now, fleet=fleet, dry_run=dry_run)
