@@ -68,6 +68,13 @@ RULES: Final = (
         ignored=".*",
     ),
     Rule(
+        "So is a line that cannot be parsed but has its line end",
+        ".*",
+        ".*",
+        needs=r"\.jsonl: \0?\n",
+        ignored=".*",
+    ),
+    Rule(
         "The next record of the operations log replaces the rest of an interrupted write",
         ".*",
         "out|err",
