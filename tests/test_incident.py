@@ -209,7 +209,7 @@ def test_invalid_time(machine: Machine) -> None:
         machine, "--since", "2026-12-01T12:00:01Z", why="--since is in the future; use the time when the incident began"
     )
     see = "; see robodj-secretguard incident report --help"
-    refused(machine, why=f"incident report needs --since{see}")
+    refused(machine, why=f"incident report needs --since TIME{see}")
 
 
 @pytest.mark.parametrize(

@@ -374,7 +374,7 @@ class TestRecord:
 
     def test_required(self, machine: Machine) -> None:
         """A rotation needs an environment and an operator."""
-        needed = "rotate record needs --environment and --operator"
+        needed = "rotate record needs --environment NAME and --operator NAME"
         assert usage(machine.call("rotate", "record")) == f"{needed}; see {PROGRAM} rotate record --help"
 
 

@@ -181,6 +181,14 @@ class TestLines:
             == "a validator of the model failed (ValidationError), so nothing is verified"
         )
 
+    def test_failed_import_says_when_to_call_the_guard(self) -> None:
+        """After chroot, the modules of the library are not there any more."""
+        problem = internal("ModuleNotFoundError")
+        assert (problem.message, problem.remedy) == (
+            "a module cannot be imported (ModuleNotFoundError), so nothing is verified",
+            "call guard() before chroot or a change of the user; otherwise install this library again",
+        )
+
     @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])
     def test_odd_name_of_a_type_is_not_shown(self, name: str) -> None:
         """The name of a type is not shown if it is not an ASCII identifier."""

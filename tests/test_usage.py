@@ -21,7 +21,7 @@ OF_PLAN = (
 SEE = "see robodj-secretguard"
 STEPS = "record, plan, stage, promote, retire, back, run"
 AFTER = "; the options of a command go after it"
-UNEXPECTED = "unexpected argument (write all arguments in one place)"
+UNEXPECTED = "unexpected argument"
 TYPED = "Zq9"
 """A part of the input, which is a part of no known word."""
 
@@ -106,7 +106,7 @@ def test_value(words: str, why: str) -> None:
         ("check --=x", f"check: {UNEXPECTED}; {SEE} check --help"),
         ("check -5x", f"check: {UNEXPECTED}; {SEE} check --help"),
         ("rotate plan a b", f"rotate plan: {UNEXPECTED}; {SEE} rotate plan --help"),
-        ("scan a --staged b", f"scan: {UNEXPECTED}; {SEE} scan --help"),
+        ("scan a --staged b", f"scan: {UNEXPECTED} (write all arguments in one place); {SEE} scan --help"),
         ("scan a b --staged=x", "--staged takes no value; leave out = and the text after it"),
         (
             "exec --strict true",
@@ -115,9 +115,9 @@ def test_value(words: str, why: str) -> None:
         ("rotate plan", f"rotate plan needs NAME; {SEE} rotate plan --help"),
         (
             "rotate record a",
-            f"rotate record needs --environment and --operator; {SEE} rotate record --help",
+            f"rotate record needs --environment NAME and --operator NAME; {SEE} rotate record --help",
         ),
-        ("rotate record a --operator -5", f"rotate record needs --environment; {SEE} rotate record --help"),
+        ("rotate record a --operator -5", f"rotate record needs --environment NAME; {SEE} rotate record --help"),
     ],
 )
 def test_argument(words: str, why: str) -> None:

@@ -29,21 +29,28 @@ def refuse_arguments(parser: argparse.ArgumentParser, words: Sequence[str], erro
     commands = _commands_of(parser)
     name, fix = parser.prog.removeprefix(PROGRAM).strip(), f"see {parser.prog} --help"
     subject, _, fault = str(error).partition(": ")
-    if subject == "the following arguments are required" and commands:
-        fail_unknown(f"{name}: the command is missing".removeprefix(": "), "", commands)
+    options = _options_of(parser)
     if subject == "the following arguments are required":
-        fail(f"{name} needs {fault.replace(', ', ' and ')}; {fix}")
+        if commands:
+            fail_unknown(f"{name}: the command is missing".removeprefix(": "), "", commands)
+        needed = [f"{word} {options[word].metavar}" if word in options else word for word in fault.split(", ")]
+        fail(f"{name} needs {' and '.join(needed)}; {fix}")
     if subject == "unrecognized arguments" and parser.get_default("takes_command"):
         fix = f"write the command after --: {parser.prog} [options] -- COMMAND ..."
     option = subject.rpartition(" ")[2].rpartition("/")[2]
-    action = _options_of(parser).get(option)
+    action = options.get(option)
     if action is None:
-        fail(f"{name}: unexpected argument (write all arguments in one place); {fix}")
+        hint = " (write all arguments in one place)" if _takes_several(parser) else ""
+        fail(f"{name}: unexpected argument{hint}; {fix}")
     if action.nargs == 0:
         fail(f"{option} takes no value; leave out = and the text after it")
     if action.choices:
         fail_unknown(f"{option} needs a value", "", action.choices)
     fail(f"{option} needs a value; write {option}={action.metavar}")
+
+
+def _takes_several(parser: argparse.ArgumentParser) -> bool:
+    return any(action.nargs in {"*", "+"} for action in parser._actions if not action.option_strings)  # noqa: SLF001
 
 
 def _command_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:

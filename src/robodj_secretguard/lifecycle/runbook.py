@@ -45,7 +45,7 @@ _TEXTS: Final = {
     " before it:",
     "set current": "Set {variable} in {environment} to the new key from the secret manager.{unset_slots}",
     "set marker": "Set the expiry marker ({cadence} from now), here and in the settings of the deployment:",
-    "check": "Run the check there:",
+    "check": "Run the check in {environment}:",
     "restart one by one": "Restart the instances one after another. Make sure that each startup check passes.",
     "restart": "Restart the services. Make sure that each startup check passes.",
     "test": "Test the functions that depend on authentication or encryption.",

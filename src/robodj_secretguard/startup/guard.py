@@ -107,12 +107,10 @@ def examine(
     """
     if not declares_secrets(model):
         del model, config_dir, require_env_only, now
-        msg = "the model must be a subclass of SecretSettings that declares a secret"
-        raise TypeError(msg)
+        raise TypeError("the model must be a subclass of SecretSettings that declares a secret")
     if now is not None and now.utcoffset() is None:
         del model, config_dir, require_env_only, now
-        msg = "now must have a timezone"
-        raise ValueError(msg)
+        raise ValueError("now must have a timezone")
     now = (datetime.now(UTC) if now is None else now).astimezone(UTC)
 
     try:
@@ -299,8 +297,7 @@ def _valid_status(status: int | None) -> int | None:
     # True is an int, and the shell gets 0 for 256.
     if status is not None and (type(status) is not int or not 1 <= status <= _MAX_STATUS):
         del status
-        msg = f"exit_status must be an int from 1 to {_MAX_STATUS}"
-        raise ValueError(msg)
+        raise ValueError(f"exit_status must be an int from 1 to {_MAX_STATUS}")
     return status
 
 

@@ -737,6 +737,12 @@ def internal(error_type: str) -> Problem:
             "correct the validators of the model; they run only on values that passed every check",
             "none",
         )
+    if error_type in {"ImportError", "ModuleNotFoundError"}:
+        return Problem(
+            f"a module cannot be imported ({error_type}), so nothing is verified",
+            "call guard() before chroot or a change of the user; otherwise install this library again",
+            "none",
+        )
     return Problem(
         f"the check itself failed ({error_type}), so nothing is verified",
         "check the arguments of guard() and the validators of the model; if they are right, report a bug",

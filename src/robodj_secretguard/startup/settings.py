@@ -173,18 +173,15 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
         reading = next((each for each in self._readings if each.policy.name == name), None)
         if reading is None:
             del name
-            msg = f"unknown secret; choose from {', '.join(each.policy.name for each in self._readings)}"
-            raise ValueError(msg)
+            raise ValueError(f"unknown secret; choose from {', '.join(each.policy.name for each in self._readings)}")
         if clock is not None and clock().utcoffset() is None:
-            msg = "the clock must return a time with a timezone"
-            raise ValueError(msg)
+            raise ValueError("the clock must return a time with a timezone")
         ring = contain(lambda: keyring_of(reading, clock, self._started))
         return ring if clock else self._rings.setdefault(name, ring)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         del value  # a traceback with locals would show it
-        msg = f"{type(self).__name__} is frozen"
-        raise AttributeError(msg)
+        raise AttributeError(f"{type(self).__name__} is frozen")
 
     def model_copy(self, *, deep: bool = False, **changes: Any) -> Self:  # noqa: ARG002
         """Return the model itself, which is frozen. Refuse an `update`, which would not be checked."""
