@@ -36,6 +36,7 @@ WHO = "--operator 'dana o'\"'\"'neil'"
 DONE = "--attest startup --attest functions"
 RECORD = f"{PROGRAM} rotate record {NAME} --environment {{}} {WHO} {DONE} --log x --model m:C"
 REVOKE = f"{PROGRAM} revoke {{}} --reason WHY {WHO} --log x --model m:C"
+CHECK_ANYWHERE = ("Run the check in ENVIRONMENT:", f"{PROGRAM} check --require-env-only --model m:C")
 CHECK = ("Run the check in prod:", f"{PROGRAM} check --require-env-only --model m:C")
 RECORD_IT = "Record the current key, where ROBODJ_SECRET_KEY is set. Only a recorded key can be revoked by name:"
 RESTART = "Restart the instances one after another. Make sure that each startup check passes."
@@ -108,10 +109,10 @@ class TestStages:
             (RECORD_IT, record),
             generate(f"{V1}_NEXT"),
             (f"Set {V1}_NEXT on every instance to this key from the secret manager. {V1} stays as it is.", None),
-            CHECK,
+            CHECK_ANYWHERE,
             (RESTART, None),
             (f"{PROMOTE}. {AGAIN} {IN_ONE_WRITE}", "\n".join(PROMOTION)),
-            CHECK,
+            CHECK_ANYWHERE,
             (RESTART, None),
             (TEST, None),
             (f"Record the rotation in ENVIRONMENT, where {V1}_PREVIOUS is set. {LEAVE_OUT}", record),
@@ -225,7 +226,7 @@ class TestAtOnce:
                 "Set the expiry marker (90 days from now), here and in the settings of the deployment:",
                 f"export {V1}_EXPIRES_AT=2027-03-01T12:00:00Z",
             ),
-            CHECK,
+            CHECK_ANYWHERE,
             ("Restart the services. Make sure that each startup check passes.", None),
             (TEST, None),
             (f"Record the rotation in ENVIRONMENT. {LEAVE_OUT}", record),

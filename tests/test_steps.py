@@ -82,6 +82,8 @@ class Memory(Store):
 class ReadOnlyLog(OperationsLog):
     """A log that has some records, and gets no further one."""
 
+    is_locked = True
+
     def __init__(self, records: Sequence[Record]) -> None:
         super().__init__("nowhere")
         self.records = tuple(records)
@@ -366,6 +368,13 @@ class TestUsage:
         """An emergency needs no overlap. Otherwise, no step is due."""
         assert desk.take(step, policy=SINGLE, recorded=False).outcome == ("done" if writes else "nothing-to-do")
         assert desk.store.writes == writes
+
+    def test_a_log_that_is_not_locked_is_refused_before_the_write(self, desk: Desk, tmp_path: Path) -> None:
+        """Without the lock nothing could be recorded, so nothing is written."""
+        with pytest.raises(UsageError, match="the operations log is not locked"):
+            Rotator(RuntimeSecrets, desk.store, environment="prod", operator="Ada").take(
+                POLICY, "stage", log=OperationsLog(str(tmp_path / "log"))
+            )
 
     def test_a_log_that_is_later_than_the_clock_is_refused_before_the_write(self, desk: Desk) -> None:
         """The manager would have a step that cannot be recorded. An emergency and a dry run do not wait."""

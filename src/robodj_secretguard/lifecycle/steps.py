@@ -610,7 +610,8 @@ class Rotator:
         Args:
             policy: the secret.
             step: `stage`, `promote`, `retire`, `back`, or `replace` in an emergency; `None` for the step that is due.
-            log: the operations log, which was read; it is locked, and gets the records, unless `dry_run` is true.
+            log: the operations log. It gets the records, so take the step within `log.locked()`. For a dry run, it is
+                only read.
             is_now: take the step without waiting: for the hour of a next key, for the deadline of a previous key, or
                 for evidence. `stage` and `replace` replace the key again.
             fleet: the evidence of the instances, which must prove that they are ready.
@@ -620,7 +621,8 @@ class Rotator:
             What happened. A refusal and an error of the manager are results as well.
 
         Raises:
-            UsageError: the secret has no such step, an emergency has no reason, or `is_now` has a `fleet` or no `step`.
+            UsageError: the secret has no such step, an emergency has no reason, `is_now` has a `fleet` or no `step`, or
+                the log is not locked.
             FileError: the log is later than this machine's clock, so nothing was written. An emergency does not wait.
         """
         require_consistent(step, is_now=is_now, fleet=fleet, name=policy.name, reason=self._who["reason"])
@@ -629,6 +631,8 @@ class Rotator:
             needs_overlap=step not in {None, "replace"},
             options=["--emergency"] if step == "replace" else [],
         )
+        if log and not dry_run and not log.is_locked:
+            raise UsageError("the operations log is not locked; take the step within log.locked()")
         last = log.last if log and not dry_run and step != "replace" else None
         if last and datetime.now(UTC) < last.recorded_at:
             raise_file_error("its last record is later than this machine's clock; set the clock")
