@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "statements": 8400,
-    "statements of a start": 1790,
+    "statements of a start": 1783,
     "modules of a start": 14,
     "record shapes": 42,
     "names with two meanings": 3,
