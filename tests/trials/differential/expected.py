@@ -102,6 +102,7 @@ RULES: Final = (
         same=(
             (r"^ *[0-9]+\. (\[[ x]\] )?", ""),
             (r'^( +"number": )[0-9]+', r"\1N"),
+            (r"Run the check (there|in [\w-]+):", "Run the check:"),
         ),
         may_lose=True,
     ),
