@@ -462,7 +462,7 @@ class TestEmergency:
         old = production.fields[V1]
         ran = self.replace(production)
         assert (ran.status, production.version) == (0, 3)
-        assert "Everybody has to sign in again. Restart the instances without exec --watch now." in ran.out
+        assert "Everybody has to sign in again. Restart the instances that do not refresh their keys now." in ran.out
         fields = production.fields
         assert fields[REVOKED_FINGERPRINTS] == fingerprint_of(old)
         assert {*fields} == {V1, V2, EXPIRES, REVOKED_FINGERPRINTS, *OTHERS}

@@ -785,30 +785,6 @@ def from_directory(
     return read_from(planted, f"directory:{directory}")
 
 
-WATCHED = """
-publish() { ln -s "$1" given/..new; mv -T given/..new given/..data; }
-[ -e second ] && exit 4
-[ -e first ] && touch second && exit 5
-touch first
-trap 'exit 0' TERM
-publish ..2; sleep 0.5; publish ..3
-while :; do sleep 0.02 & wait $!; done
-"""
-"""A command that publishes a bad set, and then one on which it ends at once."""
-
-
-def watched() -> Planted:
-    """Plant the versions of a volume: good keys, a malformed set, and other good keys. Watch them."""
-    planted, bad = given(DELIVERED["malformed"])
-    assert isinstance(bad, dict)
-    keys: list[dict[str, object]] = [{**good_keys()}, {**bad, V2: planted.secret[1]}, {**good_keys()}]
-    for number, has in enumerate(keys, start=1):
-        planted.files |= {f"given/..{number}/{name}": str(value).encode() for name, value in has.items()}
-    planted.secret += [str(value) for has in keys[::2] for value in has.values()]
-    planted.links["given/..data"] = "..1"
-    return arguments(planted, ["exec", "--from=directory:given", "--watch=0.1", "--wait=0", "--", "sh", "-c", WATCHED])
-
-
 def drifted() -> Planted:
     """Plant an operations log with other keys than those that a directory delivers."""
     planted = from_directory()
@@ -1099,7 +1075,6 @@ SCENARIOS: dict[str, Scenario] = {
         for name, make in DELIVERED.items()
     },
     "from-directory-of-other-keys": Scenario(drifted, "run_commands"),
-    "exec-watched": Scenario(watched, "run_gate"),
     "from-directory-of-bad-files": Scenario(from_bad_files, "run_commands"),
     "from-directory-in-conflict": Scenario(in_conflict, "run_commands"),
     "from-directory-named-by-a-key": Scenario(partial(from_directory, name="given-{}"), "run_commands"),

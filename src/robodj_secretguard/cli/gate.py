@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.options import (
@@ -18,7 +17,6 @@ from robodj_secretguard.cli.options import (
     model_of,
     passes,
     read_sources,
-    seconds,
 )
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
@@ -86,31 +84,14 @@ def add(commands: Commands) -> None:
                 "action": "store_true",
                 "help": "give COMMAND temporary keys, for an image build or a test",
             },
-            "--watch": {
-                "type": partial(seconds, "--watch", least=0.1, most=86400),
-                "metavar": "SECONDS",
-                "help": "read --from again each time after so many seconds, and restart COMMAND when a changed set of"
-                " keys passes",
-            },
-            "--splay": {
-                "type": partial(seconds, "--splay", most=86400),
-                "metavar": "SECONDS",
-                "help": "with --watch, restart after a random part of this time (default: 0)",
-            },
-            "--stop-timeout": {
-                "type": partial(seconds, "--stop-timeout", most=86400),
-                "metavar": "SECONDS",
-                "help": "with --watch, the time between SIGTERM and SIGKILL (default: 30)",
-            },
         },
         defaults={"takes_command": True},
         description="Check every declared secret, then run a command. The command does not start if there is an"
-        " alert. Otherwise it replaces this process. With --watch this process stays, and restarts the command.",
+        " alert. Otherwise it replaces this process.",
         usage=f"{PROGRAM} exec [options] -- COMMAND ...",
         examples=(
             "exec -- python -m http.server",
             "exec --from directory:/run/secrets -- python -m http.server",
-            "exec --watch 60 --from directory:/secrets -- python app.py",
             "exec --ephemeral -- python -m pytest",
         ),
         statuses={
@@ -162,18 +143,9 @@ def _check_with_log(request: Request, model: type[SecretSettings], sources: Sour
     return checked_by_gate(request, model, sources)
 
 
-def _run_exec(
-    request: Request,
-    *,
-    command: Sequence[str] | None,
-    ephemeral: bool,
-    watch: float | None,
-    splay: float | None,
-    stop_timeout: float | None,
-) -> Result:
+def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: bool) -> Result:
     if not command:
         fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
-    _require_options_for_watch(request.sources, watch, splay, stop_timeout)
     model = model_of(request)
     if ephemeral and request.sources:
         fail("exec takes --from or --ephemeral, not both")
@@ -204,35 +176,7 @@ def _run_exec(
         restore_stdout(request.stdout)
         return _not_replaced(replace_process(command))
 
-    def supervise() -> Result:
-        from robodj_secretguard.cli.supervisor import STOP_SECONDS, Supervisor, pass_on  # noqa: PLC0415 - as above
-
-        supervisor = Supervisor(
-            request._replace(wait=0),
-            command,
-            model,
-            report,
-            sources.deliveries if sources else (),
-            report_of=_check_with_log,
-            settings=settings_for_guard(request.config_dir, require_env_only=request.require_env_only),
-            period=watch or 0,
-            splay=splay or 0,
-            stop_seconds=STOP_SECONDS if stop_timeout is None else stop_timeout,
-        )
-        status, was_started = supervisor.run()
-        return Result(pass_on(status)) if was_started else _not_replaced(status)
-
-    run = replace if watch is None else supervise
-    return Result(EXIT_CLEAN, lines, report.as_dict if lines else None, [MODEL], then=lambda: _ended(run))
-
-
-def _require_options_for_watch(sources: Sequence[str], watch: float | None, *others: float | None) -> None:
-    if watch is not None:
-        from robodj_secretguard.cli.watch import require_watchable  # noqa: PLC0415 - few commands are watched
-
-        require_watchable(sources)
-    elif any(value is not None for value in others):
-        fail("--splay and --stop-timeout are for the restarts of --watch; add --watch SECONDS, or leave them out")
+    return Result(EXIT_CLEAN, lines, report.as_dict if lines else None, [MODEL], then=lambda: _ended(replace))
 
 
 def _ended(run: Callable[[], Result]) -> Result:

@@ -57,10 +57,6 @@ _EVENTS: Final = {
     Event.RETIRED: "the removal of the previous key of {}",
     Event.SEALED: "the end of an interrupted write",
     Event.CONTINUED: "the end of an earlier file",
-    Event.APPLIED: "the restart on a changed key of {}",
-    Event.REFUSED: "the refusal of a changed key of {}",
-    Event.RESTORED: "the restart on the last good key of {}",
-    Event.STOPPED: "the stop for the revoked key of {}",
 }
 _HEADINGS: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
 

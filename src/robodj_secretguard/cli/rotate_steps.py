@@ -49,7 +49,7 @@ _STEP_TEXTS: Final[dict[StepName, tuple[str, str]]] = {
 }
 """By step: what it does, and what is so where it is done already."""
 _ANOTHER_NEXT: Final = "To replace the next key by another one, run rotate stage with --now."
-_RESTART: Final = "Restart the instances without exec --watch, one after another. The others read it by themselves."
+_RESTART: Final = "Restart the instances that do not refresh their keys, one after another. The others need no restart."
 _COMPLETE: Final = ("When the functions that use the key still work, complete the record:", "{complete}")
 _NEXT_LINES: Final[dict[StepName, tuple[str, ...]]] = {
     "stage": (_RESTART, "After {hour}, run:", "{promote}"),

@@ -55,15 +55,6 @@ class Event(StrEnum):
     """An earlier version closed off the rest of an interrupted write."""
     CONTINUED = "continued"
     """The log continues after the last record of an earlier file."""
-    # These are events of `exec --watch`, which writes them to stderr.
-    APPLIED = "applied"
-    """The command was restarted on a changed set of keys."""
-    REFUSED = "refused"
-    """A changed set has an alert, and the command keeps its keys."""
-    RESTORED = "restored"
-    """The command was started on its last good keys again."""
-    STOPPED = "stopped"
-    """The command was stopped, as a key that it uses is revoked."""
 
 
 class Proof(StrEnum):

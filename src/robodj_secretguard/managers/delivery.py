@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
-from collections import ChainMap
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
@@ -30,7 +28,7 @@ from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Variables
@@ -54,13 +52,10 @@ class Sources:
     Attributes:
         deliveries: one for each source, in the order of the options.
         failed: the report on the first source that failed, so that nothing is checked.
-        withdrawn: the entries that a revocation list had earlier, and that count still.
     """
 
-    def __init__(
-        self, deliveries: Sequence[Delivery], failed: Report | None = None, withdrawn: Collection[str] = ()
-    ) -> None:
-        self.deliveries, self.failed, self.withdrawn = deliveries, failed, withdrawn
+    def __init__(self, deliveries: Sequence[Delivery], failed: Report | None = None) -> None:
+        self.deliveries, self.failed = deliveries, failed
 
     def check(
         self, model: type[SecretSettings], *, config_dir: str | None = None, require_env_only: bool = False
@@ -77,16 +72,15 @@ class Sources:
         """
         if self.failed is not None:
             return self.failed
-        environment = _with_withdrawn(self.withdrawn)
         report, _ = examine(
             model,
-            environment=environment,
+            environment=Environment(),
             config_dir=config_dir,
             require_env_only=require_env_only,
             managers=self.deliveries,
         )
         policies = tuple(model.secret_policies.values())
-        return with_findings(report, _conflicts(self.deliveries, policies, environment))
+        return with_findings(report, _conflicts(self.deliveries, policies))
 
 
 def load_sources(
@@ -138,15 +132,6 @@ def collect_variables(deliveries: Sequence[Delivery], model: type[SecretSettings
     sources: list[Variables] = [Environment(), *deliveries]
     lists = [value.get_secret_value() for source in sources if (value := source.get(REVOKED_FINGERPRINTS))]
     return variables | ({REVOKED_FINGERPRINTS: SealedStr(",".join(lists))} if lists else {})
-
-
-def _with_withdrawn(withdrawn: Iterable[str]) -> Environment:
-    """Return the environment, where the revocation list also has entries that were withdrawn."""
-    if not withdrawn:
-        return Environment()
-    own = Environment().get(REVOKED_FINGERPRINTS)
-    joined = ",".join([*([own.get_secret_value()] if own else []), *sorted(withdrawn)])
-    return Environment(ChainMap({REVOKED_FINGERPRINTS: joined}, os.environ))
 
 
 def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
@@ -208,10 +193,9 @@ def source_finding(policies: Sequence[SecretPolicy], name: str, error: ManagerEr
     return finding(policies, check, Problem(f"{name} {error.message}{tried}", error.remedy, name))
 
 
-def _conflicts(
-    deliveries: Sequence[Delivery], policies: Iterable[SecretPolicy], environment: Environment
-) -> Iterator[Finding]:
+def _conflicts(deliveries: Sequence[Delivery], policies: Iterable[SecretPolicy]) -> Iterator[Finding]:
     """Yield a finding for each secret of a manager whose variables have other values in the environment."""
+    environment = Environment()
     for policy in policies:
         if not (delivery := first_with(deliveries, policy)):
             continue

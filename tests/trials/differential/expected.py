@@ -52,7 +52,22 @@ class Rule:
         return compared
 
 
+_EVENTS: Final = "applied|refused|restored|stopped"
 RULES: Final = (
+    Rule(
+        "`--watch`, `--splay` and `--stop-timeout` of `exec`",
+        "exec",
+        "out|err",
+        ignored=r" +--(watch|splay|stop-timeout) .*| +(restart COMMAND|with --watch|\(default: (0|30)\)).*"
+        r"|stays, and restarts the command\.| +robodj-secretguard exec --watch .*",
+        same=((r" With --watch this process|, --(watch|splay|stop-timeout)", ""),),
+    ),
+    Rule(
+        "`--watch`, `--splay` and `--stop-timeout` of `exec`",
+        "log show",
+        "out|err",
+        same=((f",? *({_EVENTS})", ""),),
+    ),
     Rule(
         "`generate --write` writes the key alone",
         "generate|check",

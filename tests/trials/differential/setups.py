@@ -1024,7 +1024,7 @@ class Maker:
                 argv = argv[:at]
             else:
                 random.shuffle(argv)
-        return [word for word in argv if "\0" not in word and word != "--watch"]
+        return [word for word in argv if "\0" not in word]
 
     def help(self) -> list[str]:
         groups = ("rotate", "log", "incident", "fleet")
