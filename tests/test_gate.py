@@ -14,12 +14,14 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import fingerprint_of
 from conftest import (
     TIMEOUT,
     V1,
     V2,
     Ran,
     document_of,
+    good_keys,
     run,
     without_model,
 )
@@ -140,6 +142,14 @@ class TestCheck:
             *(failed if findings else [PASSED]),
         ]
         assert bool(findings) is (keys == "bad")
+
+    def test_a_revoked_next_key(self, tmp_path: Path) -> None:
+        """A revoked next key fails the check. `exec` only warns: the service starts without that key."""
+        key = good_keys()[V1]
+        revoked = GOOD | {f"{V1}_NEXT": key, "ROBODJ_REVOKED_FINGERPRINTS": fingerprint_of(key)}
+        check, gate = call(["check"], revoked, tmp_path), gated("echo served", revoked, tmp_path)
+        assert (check.status, gate.status, gate.out) == (1, 0, "served\n")
+        assert (checks(check), gate.err.split(":")[2]) == (["revoked"], " revoked")
 
     def test_color(self, tmp_path: Path) -> None:
         """In a pipe, the output has colour only on request. The text is the same."""

@@ -155,6 +155,13 @@ class TestRefused:
         machine.environ[V1] = "changeme"
         assert self.refusals(machine) == [(None, "the check failed")]
 
+    def test_previous_key_that_is_revoked(self, machine: Machine) -> None:
+        """A start has only a warning of a revoked previous key, and its record fails the gate."""
+        machine.environ.update({f"{V1}_PREVIOUS": (key := good_keys()[V1]), f"{V1}_PREVIOUS_UNTIL": UNTIL})
+        machine.write("revoked.fingerprints", f"{fingerprint_of(key)}\n")
+        recording = record(machine)
+        assert (recording.report.alerts[0].check, [*recording.refusals], machine.records) == ("revoked", [None], ())
+
     def test_key_that_is_revoked_meanwhile(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """The check runs again when the log is locked."""
         key = machine.fingerprint()

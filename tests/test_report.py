@@ -16,7 +16,7 @@ from robodj_secretguard import Check, Finding, Report, RuntimeSecrets, Severity,
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment, read
-from robodj_secretguard.startup.report import Judgement, finding, with_findings
+from robodj_secretguard.startup.report import Judgement, finding, for_gate, with_findings
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.variables import variables_read
 
@@ -87,6 +87,15 @@ class TestOrder:
             *(("format", K2), ("shared", K2), ("expiry-marker", K2), ("near-miss", K2), ("near-miss", K2)),
         ]
         assert checker(dict(reversed(environ.items()))) == report
+
+    def test_a_revoked_key_in_any_slot_fails_the_gate(self, checker: Checker) -> None:
+        """A start has only a warning of a revoked next key. For the gate it is an alert, and nothing else changes."""
+        environ = good_keys() | {f"{V1}_NEXT": secrets.token_urlsafe(32), f"{V2}S": "x"}
+        report = checker(environ | {REVOKED: fingerprint(SealedStr(environ[f"{V1}_NEXT"]))})
+        gate = for_gate(report)
+        assert (report.ok, found(gate)) == (True, found(report))
+        assert [str(each.check) for each in gate.alerts] == ["revoked"]
+        assert [status.usable for status in gate.secrets] == [False, True]
 
     def test_further_findings_are_sorted_in(self, checker: Checker) -> None:
         """Later findings are sorted in. An alert makes its secret unusable, and `internal` does that to all."""

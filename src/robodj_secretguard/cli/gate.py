@@ -43,6 +43,7 @@ from robodj_secretguard.common.launch import (
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, mark, paint
 from robodj_secretguard.startup.guard import REFUSED, announce
+from robodj_secretguard.startup.report import for_gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -108,7 +109,7 @@ def add(commands: Commands) -> None:
 def _run_check(request: Request) -> Result:
     model = model_of(request)
     sources = read_sources(request, model)
-    report = _check_with_log(request, model, sources)
+    report = for_gate(_check_with_log(request, model, sources))
     return report_result(report, sources.deliveries if sources else (), passed=passes(request, report))
 
 

@@ -17,7 +17,7 @@ from robodj_secretguard.lifecycle.rotation import (
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import Environment, config_directory
-from robodj_secretguard.startup.report import Report, SecretStatus, with_findings
+from robodj_secretguard.startup.report import Report, SecretStatus, for_gate, with_findings
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 
@@ -107,7 +107,7 @@ def record_rotation(
         raise UsageError(f"unknown secret (choose from {', '.join(policy.name for policy in policies)})")
     if not {*attested} <= {STARTUP, FUNCTIONS}:
         raise UsageError(f"unknown step in attested (choose from {STARTUP}, {FUNCTIONS})")
-    report = check(model, config_dir=config_dir, require_env_only=True)
+    report = for_gate(check(model, config_dir=config_dir, require_env_only=True))
     if not report.ok:
         return Recording(report, {None: _CHECK_FAILED}, {})
     # Whether a vendor's secret is a new one cannot be seen.
@@ -119,7 +119,8 @@ def record_rotation(
     logs = [*others]
     damaged = sum(bool(other.defects) for other in logs)
     with log.locked():
-        report = check(model, config_dir=config_dir, require_env_only=True)  # a key may have been revoked meanwhile
+        # A key may have been revoked meanwhile.
+        report = for_gate(check(model, config_dir=config_dir, require_env_only=True))
         if not report.ok:
             return Recording(report, {None: _CHECK_FAILED}, {})
         known = sorted((record for each in (*logs, log) for record in each.records), key=lambda each: each.recorded_at)

@@ -295,21 +295,19 @@ def _how_to_replace(reading: Reading, value: str) -> str:
 
 
 def _check_revoked(reading: Reading) -> Iterator[Problem]:
-    begin = _revoked_from(reading)
-    if begin is not None and begin <= reading.setup.now and reading.key:
-        is_current = reading.slot == "current"
+    revocation, key = reading.setup.revocation, reading.key
+    if not revocation.entries or reading.policy.is_opaque or key is None:
+        return
+    begin = revocation.begin(fingerprint(key))
+    if begin is not None and begin <= reading.setup.now:
+        step = {"next": "rotate stage --now", "previous": "rotate retire"}.get(reading.slot)
         yield Problem(
-            f"{'the key' if is_current else reading.variable} is revoked: {fingerprint(reading.key)} is on the"
-            " revocation list",
-            _how_to_replace(reading, "new key; if there is none") if is_current else _how_to_remove(reading),
+            f"{reading.variable if step else 'the key'} is revoked: {fingerprint(key)} is on the revocation list",
+            f"{_how_to_remove(reading)} (in Vault or AWS: {step})"
+            if step
+            else _how_to_replace(reading, "new key; if there is none"),
+            severity=Severity.WARNING if step else None,  # no ring accepts the key
         )
-
-
-def _revoked_from(reading: Reading) -> datetime | None:
-    """Return the instant from which a key is revoked; `None` for a value that is not on the list, or not a key."""
-    if not reading.setup.revocation.entries or reading.policy.is_opaque or reading.key is None:
-        return None
-    return reading.setup.revocation.begin(fingerprint(reading.key))
 
 
 def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
@@ -449,12 +447,6 @@ def _check_previous_until(reading: Reading) -> Iterator[Problem]:
         yield _invalid_instant(until, reading.marker, "the deadline", reading.manager)
     elif now >= EARLIEST_CLOCK and instant - now > overlap + CADENCE_GRACE:
         yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", remedy)
-    elif (begin := _revoked_from(reading)) and now < begin < instant:
-        yield Problem(
-            f"{until} is later than {iso_utc(begin)}, when the key is revoked",
-            f"{there}set {until}={iso_utc(begin)}",
-            severity=Severity.WARNING,
-        )
 
 
 def _in_words(duration: timedelta) -> str:
