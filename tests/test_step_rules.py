@@ -67,6 +67,11 @@ def refusals(
     return [without_times(each.message) for each in found]
 
 
+def unlisted(fields: Fields) -> Fields:
+    """Return fields without a revocation list."""
+    return fields | {REVOKED_FINGERPRINTS: ""}
+
+
 def is_done(step: StepName, fields: Fields, now: datetime = NOW) -> bool:
     """Check whether a step is done."""
     return steps.is_done(step, stored_keys(POLICY, fields), now)
@@ -292,6 +297,14 @@ class TestObstacles:
             assert refusals(step, fields, NOW + DAY) == what
             assert refusals(step, fields, NOW + DAY, is_now=True) == []
 
+    @pytest.mark.parametrize("until", ["2026-12-20T00:00:00Z", "soon", ""])
+    def test_a_revoked_previous_key_does_not_stay(self, until: str) -> None:
+        """A previous key that is revoked now is no obstacle, whatever its deadline is, and does not come back."""
+        fields = rotation("stage", "promote", "stage")
+        fields |= {UNTIL: until, REVOKED_FINGERPRINTS: fingerprint_of(fields[PREVIOUS])}
+        assert refusals("retire", fields, NOW + DAY) == refusals("promote", fields, NOW + DAY) == []
+        assert refusals("back", fields)[0] == "secret.key has no previous key that still verifies"
+
     def test_nothing_is_promoted_without_a_next_key(self) -> None:
         """Without a next key, nothing is promoted, also with --now."""
         assert "secret.key has no next key" in refusals("promote", first(), is_now=True)
@@ -411,8 +424,16 @@ class TestDue:
         assert self.due(rotation("stage")) == "promote"
         assert self.due(rotation("stage", "promote")) is None
         assert self.due(rotation("stage", "promote"), NOW + OVERLAP) == "retire"
-        assert self.due(rotation("stage", "promote") | {UNTIL: "soon"}, NOW + OVERLAP) is None
+        assert self.due(unlisted(rotation("stage", "promote")) | {UNTIL: "soon"}, NOW + OVERLAP) is None
         assert self.due(rotation("stage", "promote", "retire")) is None
+
+    @pytest.mark.parametrize("until", ["2026-12-20T00:00:00Z", "soon", ""])
+    def test_a_revoked_previous_key_is_due_whatever_its_deadline_is(self, until: str) -> None:
+        """A previous key is retired from its revocation on, also before a next key is promoted."""
+        fields = rotation("stage", "promote", "stage")
+        fields |= {UNTIL: until, REVOKED_FINGERPRINTS: f"{fingerprint_of(fields[PREVIOUS])}@{iso_utc(NOW + DAY)}"}
+        assert self.due(fields, NOW + DAY - MINUTE) == "promote"
+        assert self.due(fields, NOW + DAY) == "retire"
 
     def test_nothing_is_due_for_a_secret_of_another_manager(self) -> None:
         """Nothing is due for a secret that another manager has."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import clock, fingerprint_of, rotated
-from conftest import NOW, V1, V2, good_keys
+from conftest import NOW, V1, V2, good_keys, put
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.errors import FileError, UsageError
@@ -97,7 +97,7 @@ class Desk:
     """An operator with a manager and an operations log."""
 
     def __init__(self, log: Path) -> None:
-        self.store, self._log = Memory(), OperationsLog(str(log))
+        self.store, self._log, self.config = Memory(), OperationsLog(str(log)), log.parent
 
     def take(
         self,
@@ -114,13 +114,29 @@ class Desk:
         """Take a step at a time, and record it or not."""
         options = ("--to", self.store.name, "--environment", environment)
         rotator = Rotator(
-            RuntimeSecrets, self.store, environment=environment, operator="Ada", reason=reason, options=options
+            RuntimeSecrets,
+            self.store,
+            environment=environment,
+            operator="Ada",
+            reason=reason,
+            config_dir=str(self.config),
+            options=options,
         )
         with clock(now):
             if not recorded:
                 return rotator.take(policy, step, log=ReadOnlyLog(known), **how)
             with self._log.locked():
                 return rotator.take(policy, step, log=self._log, **how)
+
+    def revoke(self, variable: str, where: str) -> dict[str, Any]:
+        """Revoke a key of the manager. Return arguments for `take`."""
+        key = fingerprint_of(self.store.fields[variable])
+        if where == "the manager":
+            entries = self.store.fields.get(REVOKED_FINGERPRINTS, "")
+            self.store.fields |= {REVOKED_FINGERPRINTS: f"{entries},{key}"}
+        if where == "this machine":
+            put(self.config / "revoked.fingerprints", key, 0o644)
+        return {"known": [rotated(NOW, key, event=Event.REVOKED)]} if where == "the log" else {}
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -329,14 +345,32 @@ class TestRefused:
         assert desk.take("promote", NOW + HOUR).outcome == "done"
         assert PREVIOUS not in desk.store.fields
 
-    @pytest.mark.parametrize("where", ["the manager", "the log"])
+    @pytest.mark.parametrize("where", ["the manager", "the log", "this machine"])
+    def test_a_revoked_next_key(self, desk: Desk, where: str) -> None:
+        """A next key that is revoked is not promoted, also with `is_now`. The remedy replaces it."""
+        desk.take("stage", recorded=False)
+        how = desk.revoke(NEXT, where)
+        message, remedy = refusal(desk.take("promote", is_now=True, recorded=False, **how))
+        why = "this key was revoked at " if how else "the next key of secret.key is not accepted by the check revoked"
+        assert message.startswith(why)
+        assert remedy.startswith("run robodj-secretguard rotate stage secret.key --to memory:robodj")
+
+    @pytest.mark.parametrize("where", ["the manager", "the log", "this machine"])
+    def test_a_revoked_previous_key(self, desk: Desk, where: str) -> None:
+        """A previous key that is revoked is retired before its deadline, and does not delay a promotion."""
+        for step in ("stage", "promote", "stage"):
+            desk.take(step, is_now=True, recorded=False)
+        how = desk.revoke(PREVIOUS, where)
+        assert desk.take(None, dry_run=True, recorded=False, **how).step == "retire"
+        assert desk.take("promote", NOW + HOUR, dry_run=True, recorded=False, **how).outcome == "would-be-done"
+        assert desk.take("retire", recorded=False, **how).outcome == "done"
+
+    @pytest.mark.parametrize("where", ["the manager", "the log", "this machine"])
     def test_a_revoked_current_key_gets_no_place(self, desk: Desk, where: str) -> None:
         """A current key that is revoked is not kept as the previous key."""
         desk.take("stage", recorded=False)
-        old = fingerprint_of(desk.store.fields[V1])
-        known = [rotated(NOW, old, event=Event.REVOKED)] if where == "the log" else []
-        desk.store.fields |= {} if known else {REVOKED_FINGERPRINTS: old}
-        assert desk.take("promote", NOW + HOUR, recorded=False, known=known).outcome == "done"
+        how = desk.revoke(V1, where)
+        assert desk.take("promote", NOW + HOUR, recorded=False, **how).outcome == "done"
         assert not {PREVIOUS, UNTIL} & {*desk.store.fields}
 
 

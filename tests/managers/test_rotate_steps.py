@@ -413,6 +413,32 @@ class TestRun:
                 done.append((day, production.machine.records[-1].event.value))
         assert done == [(6, "staged"), (7, "rotation-incomplete"), (21, "retired")]
 
+    def test_a_revoked_previous_key(self, production: Production) -> None:
+        """A previous key that is revoked is retired at once, and a next key does not wait for its deadline."""
+        for step in ("stage", "promote", "stage"):
+            production.rotate(step, "--now")
+        key = fingerprint_of(production.fields[PREVIOUS])
+        production.write(**{REVOKED_FINGERPRINTS: key})
+        ran = production.machine.call("check", "--from", production.source, now=NOW + HOUR)
+        assert (ran.status, "(in Vault or AWS: rotate retire)" in ran.out) == (1, True)
+        assert production.rotate("promote", "--dry-run", now=NOW + HOUR).out.startswith("Would make the next key")
+        for event in ("retired", "rotation-incomplete"):
+            assert production.rotate("run", now=NOW + HOUR).status == 0
+            assert production.events()[-1] == event
+        assert PREVIOUS in production.fields
+        assert fingerprint_of(production.fields[PREVIOUS]) != key
+
+    def test_a_revoked_next_key(self, production: Production) -> None:
+        """A next key that is revoked is not promoted, and another one takes its place."""
+        production.rotate("stage")
+        production.write(**{REVOKED_FINGERPRINTS: fingerprint_of(production.fields[NEXT])})
+        ran = production.rotate("promote", "--now")
+        assert ran.status == 1
+        assert "REFUSED: the next key of secret.key is not accepted by the check revoked\n  fix: run " in ran.out
+        assert f"rotate stage {NAME} --to {production.source}" in ran.out
+        for step in ("stage", "promote"):
+            assert production.rotate(step, "--now").status == 0
+
     def test_every_secret(self, production: Production) -> None:
         """Without NAME, each secret gets its step. Without a record of its age, a rotation is due."""
         now = datetime.now(UTC)

@@ -52,8 +52,8 @@ from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import command, listed
 from robodj_secretguard.startup.guard import examine
-from robodj_secretguard.startup.readings import Environment, config_directory, revocation_list
-from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding
+from robodj_secretguard.startup.readings import Environment, RevocationStatus, config_directory, revocation_list
+from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
@@ -98,7 +98,7 @@ class StoredKeys(Frozen):
         slots: the fingerprint of each valid key. A next key that is also the current one is none.
         filled: the slots that have a key, valid or not.
         expires_at: the instant of the expiry marker, if there is a valid one.
-        revoked_from: from when on the current key is revoked, if it is.
+        revoked_from: from when on the current and the previous key are revoked, by the slots of those that are.
         step: the last step; `None` where its record is missing or invalid.
         staged_at: since when the manager has the next key, if that is known.
     """
@@ -106,7 +106,7 @@ class StoredKeys(Frozen):
     slots: Slots
     filled: frozenset[str]
     expires_at: datetime | None
-    revoked_from: datetime | None
+    revoked_from: Mapping[str, datetime]
     step: LastStep | None
     staged_at: datetime | None
 
@@ -126,14 +126,29 @@ def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | Non
     # The server's time is better. It is that of this version, which another secret's step may have made.
     is_older = any(step and step.last.recorded_at < other.last.recorded_at for other in steps.values())
     is_staged = step is not None and step.step == "stage" and step.last.fingerprint == keys.get("next")
+    slots = Slots(**keys, previous_until=parse_marker(SealedStr(_field_text(fields, until))))
     return StoredKeys(
-        Slots(**keys, previous_until=parse_marker(SealedStr(_field_text(fields, until)))),
+        slots,
         frozenset(texts),
         parse_marker(SealedStr(_field_text(fields, policy.expiry_variable))),
-        revocation_list([], [("", SealedStr(_field_text(fields, REVOKED_FINGERPRINTS)))]).begin(current or ""),
+        _revocations(slots, revocation_list([], [("", SealedStr(_field_text(fields, REVOKED_FINGERPRINTS)))])),
         step,
         step.last.recorded_at if step and is_staged and (is_older or not written_at) else written_at,
     )
+
+
+def _revocations(slots: Slots, *lists: RevocationStatus | None) -> dict[str, datetime]:
+    """Return from when on the current and the previous key are revoked, by the slots of those that are."""
+    found = {
+        slot: [begin for each in lists if each and key and (begin := each.begin(key))]
+        for slot, key in (("current", slots.current), ("previous", slots.previous))
+    }
+    return {slot: min(begins) for slot, begins in found.items() if begins}
+
+
+def _is_over(keys: StoredKeys, now: datetime) -> bool:
+    """Check whether the previous key verifies nothing any more: its deadline has passed, or it is revoked."""
+    return any(end and end <= now for end in (keys.slots.previous_until, keys.revoked_from.get("previous")))
 
 
 def last_steps(fields: Fields) -> dict[str, LastStep]:
@@ -173,8 +188,8 @@ def obstacles(
     if step in {"promote", "retire"} and not is_now:
         if fleet and (step == "retire" or "next" in keys.filled):
             yield from _unproven_instances(step, policy.name, keys, fleet, now)
-        if "previous" in keys.filled:
-            yield from _obstacles_of_previous(policy, keys.slots.previous_until, now)
+        if "previous" in keys.filled and not _is_over(keys, now):
+            yield from _obstacles_of_previous(policy, keys.slots.previous_until)
 
 
 def _applying(*rules: tuple[bool, Problem]) -> Iterator[Problem]:
@@ -210,7 +225,7 @@ def _obstacles_of_back(name: str, keys: StoredKeys, now: datetime, *, is_now: bo
     is_promotion = last is not None and (last.fingerprint, last.replaced) == (slots.current, slots.previous)
     return _applying(
         (
-            "previous" not in keys.filled or slots.previous_until is None or slots.previous_until <= now,
+            "previous" not in keys.filled or slots.previous_until is None or _is_over(keys, now),
             Problem(f"{name} has no previous key that still verifies", "stage a new key (rotate stage)"),
         ),
         (
@@ -230,14 +245,14 @@ def _obstacles_of_back(name: str, keys: StoredKeys, now: datetime, *, is_now: bo
     )
 
 
-def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None, now: datetime) -> Iterator[Problem]:
+def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None) -> Iterator[Problem]:
     subject, variable = f"the previous key of {policy.name}", policy.slot_variables[2]
     if until is None:
         yield Problem(
             f"{subject} has no valid deadline in {variable}",
             f"correct {variable} in the manager, or add --now: what that key has signed is then refused",
         )
-    elif now < until:
+    else:
         yield Problem(
             f"{subject} verifies until {iso_utc(until)}",
             f"run this command again after {iso_utc(until)}",
@@ -265,11 +280,10 @@ def due(policy: SecretPolicy, keys: StoredKeys, rotated_at: datetime | None, now
     """Return the step of a rotation that is due. `rotated_at` is when the current key was recorded, if it was."""
     if "current" not in keys.filled:
         return None
+    if "previous" in keys.filled and _is_over(keys, now):
+        return "retire"
     if "next" in keys.filled:
         return None if keys.step and keys.step.step == "back" else "promote"
-    until = keys.slots.previous_until
-    if "previous" in keys.filled and until and until <= now:
-        return "retire"
     ends = keys.expires_at or (rotated_at and rotated_at + policy.cadence)
     return "stage" if policy.overlap and (ends is None or ends - policy.warn_before <= now) else None
 
@@ -305,11 +319,12 @@ def _changes(
         others = dict.fromkeys(name for name in policy.variables if fields.get(name))
         new = {variable: generate(policy).get_secret_value(), marker: expires}
         return {**others, **new, **_with_entry(fields, keys.slots.current, "")}
+    revoked_from = keys.revoked_from.get("current")
     promoted = {variable: _field_text(fields, next_variable), next_variable: None, marker: expires, **no_previous}
-    if not keys.slots.current or (keys.revoked_from and keys.revoked_from <= now):  # no service would accept it
+    if not keys.slots.current or (revoked_from and revoked_from <= now):  # no service would accept it
         return promoted
     # Promoted again after `back`, the deadline does not move.
-    ends = iso_utc(min(filter(None, (now + policy.overlap, keys.revoked_from))))
+    ends = iso_utc(min(filter(None, (now + policy.overlap, revoked_from))))
     kept = {previous: _field_text(fields, variable), until: ends}
     return {**promoted, **kept, **_with_entry(fields, keys.slots.current, f"@{ends}")}
 
@@ -675,8 +690,12 @@ class Rotator:
                 f"{store.name} is at an older step than the operations log ({record_in_words(newer)})",
                 "compare the versions in the manager, and restore the right one",
             )
+        before = contain(lambda: self._check(stored.opened(), result.policy, step))
+        recorded = RevocationStatus((), frozenset(filter(None, revoked(known))))
+        revoked_from = _revocations(result.keys.slots, before.revocation_list, recorded)
+        result.keys = result.keys._replace(revoked_from=revoked_from)
         if chosen := _choose_step(result, step, known, is_now=is_now, fleet=fleet):
-            self._write(result, chosen, stored, known, log, dry_run=dry_run)
+            self._write(result, chosen, stored, known, log, before=before, dry_run=dry_run)
 
     def _require_environment(self, result: StepResult, known: Sequence[Record]) -> None:
         """Refuse a step for another environment than that of the keys."""
@@ -697,12 +716,13 @@ class Rotator:
         known: Sequence[Record],
         log: OperationsLog | None,
         *,
+        before: Report,
         dry_run: bool,
     ) -> None:
         """Make the new version, check it, write it and record it."""
         store = self._store
         unfinished = store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS))
-        new, done, after = contain(partial(self._new_version, result, step, stored, unfinished, known))
+        new, done, after = contain(partial(self._new_version, result, step, stored, unfinished, known, before=before))
         result.outcome = "would-be-done"
         if not dry_run:
             store.within(ATTEMPT_SECONDS, lambda: store.write(new, stored, ATTEMPT_SECONDS))
@@ -719,18 +739,18 @@ class Rotator:
         stored: Stored,
         unfinished: Stored | None,
         known: Sequence[Record],
+        *,
+        before: Report,
     ) -> tuple[SealedStr, LastStep, Report]:
         """Return the fields of the new version, the step, and the report on it.
 
         It runs inside `contain()`. An interrupted write of the same step is used again.
         """
-        policy, now, fields = result.policy, result.now, stored.opened()
-        before = self._check(fields, policy, step)
+        policy, keys, now, fields = result.policy, result.keys, result.now, stored.opened()
         stage = f"run {command('rotate', 'stage', policy.name, *self._options, '--now')}"
         refused = [alert.check for alert in before.alerts if (alert.secret, alert.slot) == (policy.name, "next")]
         if step == "promote" and refused:
             raise StepRefusedError(f"the next key of {policy.name} is not accepted by the check {refused[0]}", stage)
-        keys = result.keys._replace(revoked_from=_earliest_revocation(result.keys, before, known))
         made = unfinished.opened() if unfinished else {}
         done = unfinished_step(step, policy, keys, fields, made, now=now)
         if done is None or done.last.environment != self._who["environment"]:
@@ -749,8 +769,8 @@ class Rotator:
         result.fields = sorted(name for name in names if fields.get(name) != made.get(name))
         return unfinished.fields if unfinished else sealed(with_step(made, policy.name, done)), done, after
 
-    def _check(self, fields: Fields, policy: SecretPolicy, step: StepName) -> Report:
-        """Return the report on fields, as a service that reads nothing else would have it."""
+    def _check(self, fields: Fields, policy: SecretPolicy, step: StepName | None) -> Report:
+        """Return the gate's report on fields, for a service that reads nothing else."""
         try:
             delivery = delivery_of(self._store.name, fields, names_of(self._policies))
         except ManagerError:
@@ -758,13 +778,14 @@ class Rotator:
                 raise
             # An emergency needs only its own fields.
             delivery = delivery_of(self._store.name, fields, names_of([policy]))
-        return examine(
+        report, _ = examine(
             self._model,
             environment=Environment({}),
             config_dir=self._config_dir,
             require_env_only=True,
             managers=[delivery],
-        )[0]
+        )
+        return for_gate(report)
 
 
 def _choose_step(
@@ -795,13 +816,6 @@ def _conflict_with_log(new: Record, step: StepName, keys: StoredKeys, known: Seq
     withdrawn = next((key for key in reversed(of_secret) if key != keys.slots.current), None)
     is_again = keys.step is not None and keys.step.step == "back" and keys.slots.next == withdrawn
     return conflict(new, known, is_current=is_again or step == "back")
-
-
-def _earliest_revocation(keys: StoredKeys, report: Report, known: Sequence[Record]) -> datetime | None:
-    """Return from when on the current key is revoked: by the manager, by a list of this machine, or by the log."""
-    current, listed = keys.slots.current or "", report.revocation_list
-    recorded = datetime.min.replace(tzinfo=UTC) if current in revoked(known) else None
-    return min(filter(None, (keys.revoked_from, listed.begin(current) if listed else None, recorded)), default=None)
 
 
 def _append_records(records: Sequence[Record], log: OperationsLog | None, result: StepResult) -> Sequence[Record]:
