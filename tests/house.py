@@ -35,7 +35,7 @@ LIMITS: Final = {
     "record shapes": 41,
     "names with two meanings": 2,
     "branches of the largest function": 14,
-    "statements of tests / 100 of the source": 234,
+    "statements of tests / 100 of the source": 235,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

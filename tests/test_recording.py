@@ -160,7 +160,7 @@ class TestRefused:
         machine.environ.update({f"{V1}_PREVIOUS": (key := good_keys()[V1]), f"{V1}_PREVIOUS_UNTIL": UNTIL})
         machine.write("revoked.fingerprints", f"{fingerprint_of(key)}\n")
         recording = record(machine)
-        assert (recording.report.alerts[0].check, [*recording.refusals], machine.records) == ("revoked", [None], ())
+        assert (recording.report.alerts[0].check, [*recording.refusals], recording.records) == ("revoked", [None], ())
 
     def test_key_that_is_revoked_meanwhile(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """The check runs again when the log is locked."""
