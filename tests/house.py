@@ -29,7 +29,7 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 7880,
+    "statements": 7877,
     "statements of a start": 1783,
     "modules of a start": 14,
     "record shapes": 41,

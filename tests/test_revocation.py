@@ -407,7 +407,7 @@ class TestRevoke:
 
 
 STEPS = (
-    ("Stop every service that runs on this key. A revocation does not stop a running service.", None),
+    ("Stop every service that runs on this key. A revocation stops only those that refresh their keys.", None),
     (
         "Generate a replacement and store it in the secret manager:",
         "robodj-secretguard generate {} | YOUR-SECRET-MANAGER",

@@ -33,7 +33,7 @@ PLAN = "robodj-secretguard rotate plan secret.key --emergency"
 STEPS = [
     "",
     "What to do next:",
-    "1. [ ] Stop every service that runs on this key. A revocation does not stop a running service.",
+    "1. [ ] Stop every service that runs on this key. A revocation stops only those that refresh their keys.",
     "2. [ ] Generate a replacement and store it in the secret manager:",
     f"       {GENERATE}",
     "3. [ ] Disable the old version in the secret manager.",

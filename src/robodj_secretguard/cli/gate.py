@@ -169,11 +169,7 @@ def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: boo
     def replace() -> Result:
         os.environ.update(settings_for_guard(request.config_dir, require_env_only=request.require_env_only))
         if sources:
-            from robodj_secretguard.managers.delivery import collect_variables  # noqa: PLC0415 - few commands have sources
-
-            os.environ.update(
-                {name: value.get_secret_value() for name, value in collect_variables(sources.deliveries, model).items()}
-            )
+            os.environ.update(sources.variables(model))
         restore_stdout(request.stdout)
         return _not_replaced(replace_process(command))
 

@@ -280,7 +280,11 @@ def steps_after(
     )
     unset = "" if slot == "current" else f" Unset the variable of this key: it is the {slot} key here."
     steps: list[tuple[str, bool, str | None]] = [
-        ("Stop every service that runs on this key. A revocation does not stop a running service.", False, None),
+        (
+            "Stop every service that runs on this key. A revocation stops only those that refresh their keys.",
+            False,
+            None,
+        ),
         (
             "Generate a replacement and store it in the secret manager:",
             is_replaced or replacement is not None,

@@ -18,7 +18,6 @@ from robodj_secretguard.managers.manager import (
     Store,
     first_with,
 )
-from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment, are_files_off
@@ -82,6 +81,20 @@ class Sources:
         policies = tuple(model.secret_policies.values())
         return with_findings(report, _conflicts(self.deliveries, policies))
 
+    def variables(self, model: type[SecretSettings]) -> dict[str, str]:
+        """Return the variables for a command. Call it inside `contain()`.
+
+        The revocation lists are joined with that of the environment.
+        """
+        found = dict[str, str]()
+        for policy in model.secret_policies.values():
+            if delivery := first_with(self.deliveries, policy):
+                read = ((name, delivery.get(name)) for name in policy.variables)
+                found |= {name: value.get_secret_value() for name, value in read if value}
+        sources: list[Variables] = [Environment(), *self.deliveries]
+        lists = [value.get_secret_value() for source in sources if (value := source.get(REVOKED_FINGERPRINTS))]
+        return found | ({REVOKED_FINGERPRINTS: ",".join(lists)} if lists else {})
+
 
 def load_sources(
     sources: Sequence[str],
@@ -118,20 +131,6 @@ def load_sources(
                 Report(datetime.now(UTC), off, None, (), (source_finding(policies, manager.name, error, tried),)),
             )
     return Sources(deliveries)
-
-
-def collect_variables(deliveries: Sequence[Delivery], model: type[SecretSettings]) -> dict[str, SealedStr]:
-    """Return the variables for a command, sealed. Call it inside `contain()`.
-
-    The revocation lists are joined with that of the environment.
-    """
-    variables = dict[str, SealedStr]()
-    for policy in model.secret_policies.values():
-        if delivery := first_with(deliveries, policy):
-            variables |= {name: value for name in policy.variables if (value := delivery.get(name))}
-    sources: list[Variables] = [Environment(), *deliveries]
-    lists = [value.get_secret_value() for source in sources if (value := source.get(REVOKED_FINGERPRINTS))]
-    return variables | ({REVOKED_FINGERPRINTS: SealedStr(",".join(lists))} if lists else {})
 
 
 def names_of(policies: Iterable[SecretPolicy]) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, TypeAlias
 
-from robodj_secretguard.common.files import open_unlinked, reason, regular_status
+from robodj_secretguard.common.files import closing, open_unlinked, reason, regular_status
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.result import Where
@@ -65,8 +65,7 @@ def read_place(path: str, where: Where) -> Iterator[bytes | int]:
 
 
 def _blocks(path: str) -> Iterator[bytes | int]:
-    descriptor = open_unlinked(path, os.O_RDONLY)
-    try:
+    with closing(open_unlinked(path, os.O_RDONLY)) as descriptor:
         status = regular_status(descriptor)
         at, size = 0, status.st_size
         while at < size:
@@ -81,8 +80,6 @@ def _blocks(path: str) -> Iterator[bytes | int]:
                 break
         if os.read(descriptor, 1) or version(os.fstat(descriptor)) != version(status):
             raise UnreadError(f"it {CHANGED}; scan again")
-    finally:
-        os.close(descriptor)
 
 
 def _data(descriptor: int, at: int, size: int) -> tuple[int, int]:

@@ -69,6 +69,18 @@ RULES: Final = (
         same=((f",? *({_EVENTS})", ""),),
     ),
     Rule(
+        "The steps after `revoke`",
+        "revoke",
+        same=((r"A revocation (does not stop a running service|stops only those that refresh their keys)\.", ""),),
+    ),
+    Rule(
+        "A revoked next or previous key is a warning at a start",
+        ".*",
+        ".*",
+        needs=r"\w+_(NEXT|PREVIOUS)( is revoked:|_UNTIL is later than .*, when the key is revoked)",
+        ignored=".*",
+    ),
+    Rule(
         "`generate --write` writes the key alone",
         "generate|check",
         "files",
