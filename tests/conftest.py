@@ -23,7 +23,7 @@ from hypothesis import settings
 
 from robodj_secretguard import Report, check
 from robodj_secretguard.cli.rotate import CI_VARIABLES
-from robodj_secretguard.managers.manager import ManagerError
+from robodj_secretguard.errors import ManagerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

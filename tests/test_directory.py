@@ -14,9 +14,10 @@ from conftest import V1, V2, Failure, posix_only, put, root_only
 from processes import fork
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.managers import directory as module
-from robodj_secretguard.managers.directory import Directory, _unsettled
-from robodj_secretguard.managers.manager import GRACE_SECONDS, MAX_BYTES, ManagerError
+from robodj_secretguard.errors import ManagerError
+from robodj_secretguard.managers.manager import GRACE_SECONDS, Directory
+from robodj_secretguard.startup import directory as module
+from robodj_secretguard.startup.directory import MAX_BYTES, _unsettled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,7 +9,7 @@ import pytest
 from conftest import Failure, failure_of
 
 from robodj_secretguard.managers.json_object import members
-from robodj_secretguard.managers.manager import MAX_BYTES
+from robodj_secretguard.startup.directory import MAX_BYTES
 
 CUT = Failure("is cut off", "fix", is_temporary=True)
 NO_OBJECT = Failure("is not a JSON object", "fix")

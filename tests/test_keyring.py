@@ -21,11 +21,11 @@ from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Rotation, rotation_keys, traceba
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.keyring import Keyring, keyring_of
+from robodj_secretguard.keyring import Keyring, KeySet, Live
 from robodj_secretguard.secret.material import fingerprint, last_characters
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment
-from robodj_secretguard.startup.settings import read_of
+from robodj_secretguard.startup.settings import judgement_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,9 +37,10 @@ def ring_of(
     variables: dict[str, str], *, clock: Callable[[], datetime] | None = None, started: float = 0, name: str = V1
 ) -> Keyring:
     """Return the ring of a secret that was read at `NOW`, when the monotonic clock was `started`."""
-    readings = read_of(RuntimeSecrets, Environment(variables), now=NOW)
-    (reading,) = (each for each in readings if each.variable == name)
-    return keyring_of(reading, clock, started)
+    judgement = judgement_of(RuntimeSecrets, Environment(variables), now=NOW)
+    (reading,) = (each for each in judgement.readings if each.variable == name)
+    live = Live(KeySet(judgement, started, reading.setup.revocation))
+    return Keyring(live, (reading.policy.name,), clock)
 
 
 def roles(ring: Keyring) -> list[str]:

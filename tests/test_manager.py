@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import V1, Failure, failure_of
 
+from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers import manager as module
-from robodj_secretguard.managers.manager import Delivery, Manager, ManagerError
+from robodj_secretguard.managers.manager import Manager
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.directory import MAX_CHARACTERS, Delivery
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -136,8 +138,8 @@ class TestAnswer:
 
     def test_a_value_has_a_limit(self) -> None:
         """The systems limit the length of a variable."""
-        assert Scripted({"A": "x" * module.MAX_CHARACTERS}).read() is None
-        failure = Scripted({"A": "x" * (module.MAX_CHARACTERS + 1)}).read()
+        assert Scripted({"A": "x" * MAX_CHARACTERS}).read() is None
+        failure = Scripted({"A": "x" * (MAX_CHARACTERS + 1)}).read()
         assert failure is not None
         assert failure.what == "has A of more than 65536 characters"
 

@@ -46,8 +46,8 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.secret.texts import RED, mark
 from robodj_secretguard.startup.emit import emit_info
-from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import RevocationStatus
+from robodj_secretguard.startup.report import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

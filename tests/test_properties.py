@@ -23,8 +23,8 @@ from robodj_secretguard import Check, RuntimeSecrets, SecretPolicy, SecretSettin
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, main
 from robodj_secretguard.secret.material import fingerprint, is_hexadecimal, weakness
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES
+from robodj_secretguard.startup.report import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

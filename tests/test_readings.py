@@ -17,9 +17,9 @@ import pytest
 from conftest import NOW, V1, V2, found, good_keys, posix_only, process_environment, put, root_only
 
 from robodj_secretguard import RuntimeSecrets, check
-from robodj_secretguard.managers.manager import Delivery, delivery_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.directory import Delivery, delivery_of
 from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,

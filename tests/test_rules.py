@@ -97,9 +97,9 @@ class TestTables:
         assert (Check.EXPIRED.severity, Check.EXPIRED.state) == (Severity.ALERT, State.EXPIRED)
 
     def test_every_check_of_the_guard_has_a_rule(self) -> None:
-        """Only the checks of the operations log, of `--from` and of failed checks have no rule."""
+        """Only the checks of the operations log, of `--from`, of a refresh and of failed checks have no rule."""
         without = [str(check) for check in Check if check not in CHECKS_WITH_A_RULE]
-        assert without == ["superseded", "drift", "source", "unavailable", "internal"]
+        assert without == ["discontinuous", "superseded", "drift", "source", "unavailable", "internal"]
 
     @pytest.mark.parametrize(("check", "rule"), VALUE_RULES, ids=[check for check, _ in VALUE_RULES])
     def test_rule_of_the_value_finds_nothing_in_a_sound_key(self, check: Check, rule: Any) -> None:

@@ -220,7 +220,7 @@ class TestDeclaration:
 
     def test_the_set_up_can_only_be_tightened(self, tmp_path: Path) -> None:
         """A subclass inherits the set-up, may repeat it, and may not loosen it."""
-        tight = {"file_fallback": False, "require_revocation_list": True}
+        tight: dict[str, Any] = {"file_fallback": False, "require_revocation_list": True}
         strict = types.new_class("Strict", (RuntimeSecrets,), {"config_dir": tmp_path, **tight})
         same = types.new_class("Same", (strict,), {"config_dir": str(tmp_path), **tight})
         assert setup_of(same) == setup_of(strict) == ModelSetup(str(tmp_path), **tight)

@@ -15,7 +15,7 @@ from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, StoredKeys, stored_keys
-from robodj_secretguard.managers.manager import delivery_of
+from robodj_secretguard.startup.directory import delivery_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:

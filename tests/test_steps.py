@@ -10,13 +10,13 @@ from command_line import clock, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys, put
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
-from robodj_secretguard.errors import FileError, UsageError
+from robodj_secretguard.errors import FileError, ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import Fleet
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.steps import MAX_SKEW, Rotator, StepResult
-from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, ManagerError, Store, Stored, sealed
+from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, Store, Stored, sealed
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:

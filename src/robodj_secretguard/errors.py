@@ -17,6 +17,24 @@ class CheckFailedError(SafeError):
         self.error_type = error_type
 
 
+class ManagerError(SafeError):
+    """A manager or a directory delivers nothing, or a manager writes nothing. No text has a part of its answer.
+
+    Attributes:
+        message: what is wrong, as the end of a sentence that begins with the name of the source.
+        remedy: what to do.
+        is_temporary: whether a later attempt may succeed.
+    """
+
+    def __init__(self, message: str, remedy: str, *, is_temporary: bool = False) -> None:
+        super().__init__(message)
+        self.message, self.remedy, self.is_temporary = message, remedy, is_temporary
+
+
+class RevokedKeyError(SafeError):
+    """The current key of a ring was revoked while the service runs, and no other set of keys passed the checks."""
+
+
 class UsageError(SecretGuardError):
     """A usage error, or work that could not be done."""
 

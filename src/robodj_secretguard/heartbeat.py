@@ -23,7 +23,7 @@ from robodj_secretguard.startup.emit import PASSED_EVENT, emit, emit_info, silen
 from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Finding, Report
 from robodj_secretguard.startup.rules import Check, Severity
-from robodj_secretguard.startup.settings import SecretSettings, started_report
+from robodj_secretguard.startup.settings import SecretSettings, running_report
 from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE, iso_utc
 from robodj_secretguard.version import VERSION
 
@@ -165,7 +165,7 @@ def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
         logger: the structlog logger that gets the event; `None` for the host's configured one.
     """
     model = type(secrets)
-    report = started_report(secrets)
+    report = running_report(secrets)
     with suppress(Exception):
         contain(lambda: send_event("running", report, f"{model.__module__}:{model.__qualname__}", logger))
 

@@ -7,16 +7,18 @@ import hmac
 import math
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from robodj_secretguard.errors import RevokedKeyError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import PREFIX, canonical, decoded, fingerprint
 from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from robodj_secretguard.startup.readings import Reading, Slot
+    from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
+    from robodj_secretguard.startup.report import Judgement, Report
 
 
 class Key(Frozen):
@@ -35,45 +37,174 @@ class Key(Frozen):
 
 
 class _Deadline:
-    """The deadline of a previous key. Once it has passed, it stays passed, whatever the clock says."""
+    """When a key stops verifying. Once that has passed, it stays passed, whatever the clock says."""
 
-    __slots__ = ("_clock", "_passed", "_seconds", "_until")
+    __slots__ = ("_clock", "_passed", "_seconds", "until")
 
-    def __init__(self, until: datetime, clock: Callable[[], datetime], seconds: float) -> None:
-        self._until, self._clock, self._seconds, self._passed = until, clock, seconds, False
+    def __init__(self, until: datetime, clock: Callable[[], datetime], seconds: float, *, passed: bool = False) -> None:
+        self.until, self._clock, self._seconds, self._passed = until, clock, seconds, passed
 
     def has_passed(self) -> bool:
         # The monotonic clock does not step back. It may stop while the machine sleeps.
-        if not self._passed and (time.monotonic() >= self._seconds or self._clock() >= self._until):
+        if not self._passed and (time.monotonic() >= self._seconds or self._clock() >= self.until):
             self._passed = True  # never False again: another thread may have read the clock before
         return self._passed
+
+
+class _Held(Frozen):
+    """A key of a set.
+
+    Attributes:
+        key: the key.
+        deadline: when a next or a previous key stops verifying; `None` for never.
+        is_revoked: whether the key is revoked, so that it does not decrypt stored data either.
+    """
+
+    key: Key
+    deadline: _Deadline | None
+    is_revoked: bool
+
+
+class KeySet(Sealed):
+    """The keys of all secrets at one time. Nothing changes in a set: a switch replaces it as a whole.
+
+    Args:
+        judgement: the readings that passed the checks, and the report on them.
+        started: the time of the monotonic clock when they were read.
+        revocation: every revocation that this process has seen.
+        refused: the secrets that nothing may use any more, as their current keys are revoked.
+        ended: the ids and ends of keys whose time has passed already, whatever the clock says now.
+    """
+
+    __slots__ = ("_ended", "_views", "judgement", "refused", "revocation", "started")
+
+    def __init__(
+        self,
+        judgement: Judgement,
+        started: float,
+        revocation: RevocationStatus,
+        refused: frozenset[str] = frozenset(),
+        ended: frozenset[tuple[str, datetime]] = frozenset(),
+    ) -> None:
+        self._ended = ended
+        self.judgement, self.started, self.revocation, self.refused = judgement, started, revocation, refused
+        # Derived keys are kept here, so that they go with their set.
+        self._views: dict[tuple[object, ...], tuple[_Held, ...]] = {}
+
+    @property
+    def readings(self) -> Sequence[Reading]:
+        """The readings of all secrets, in declared order."""
+        return self.judgement.readings
+
+    @property
+    def report(self) -> Report:
+        """The report on the keys."""
+        return self.judgement.report()
+
+    def reading(self, name: str) -> Reading | None:
+        """Return the reading of a secret; `None` for an unknown name."""
+        return next((reading for reading in self.readings if reading.policy.name == name), None)
+
+    def held(self, path: tuple[str | bytes, ...], clock: Callable[[], datetime] | None) -> tuple[_Held, ...]:
+        """Return the keys of a secret, derived for each purpose that follows the secret's name in the path."""
+        view = (clock, *path)
+        if view not in self._views:
+            self._views.setdefault(view, contain(lambda: tuple(self._make(path, clock))))
+        return self._views[view]
+
+    def ended(self) -> frozenset[tuple[str, datetime]]:
+        """Return the ids and ends of the keys that do not verify any more. They hold for the next set as well."""
+        held = [each for reading in self.readings for each in self.held((reading.policy.name,), None)]
+        ends = {(each.key.kid, each.deadline.until) for each in held if each.deadline and each.deadline.has_passed()}
+        return self._ended | ends
+
+    def _make(self, path: tuple[str | bytes, ...], clock: Callable[[], datetime] | None) -> Iterator[_Held]:
+        name, *_ = path
+        if len(path) > 1:
+            for held in self.held(path[:-1], clock):
+                yield held._replace(key=_derived(held.key, str(name), path[-1]))
+            return
+        reading = self.reading(str(name))
+        for each in (reading, *reading.slots) if reading else ():
+            if each.key:
+                yield self._hold(each, each.key, clock)
+
+    def _hold(self, reading: Reading, value: SealedStr, clock: Callable[[], datetime] | None) -> _Held:
+        its_fingerprint = "" if reading.policy.is_opaque else fingerprint(value)
+        key = Key(reading.slot, its_fingerprint.removeprefix(PREFIX), value)
+        if reading.slot == "current":
+            return _Held(key, None, reading.policy.name in self.refused)
+        ends = [instant for instant in (reading.expires_at, self.revocation.begin(its_fingerprint)) if instant]
+        deadline = None
+        if ends:
+            until = min(ends)
+            seconds = math.inf if clock else self.started + (until - reading.setup.now).total_seconds()
+            passed = (key.kid, until) in self._ended
+            deadline = _Deadline(until, clock or (lambda: datetime.now(UTC)), seconds, passed=passed)
+        return _Held(key, deadline, its_fingerprint in self.revocation.fingerprints)
+
+
+class Live(Sealed):
+    """The keys that this process uses now. A switch replaces `keys`: one assignment changes every ring.
+
+    Attributes:
+        keys: the keys in use.
+        late_at: when the monotonic clock says that the keys were not read in time.
+        refresh: reads the keys again; `None` where they cannot change.
+        hooks: the functions to call after each switch.
+    """
+
+    __slots__ = ("__weakref__", "hooks", "keys", "late_at", "refresh")
+
+    def __init__(self, keys: KeySet) -> None:
+        self.keys, self.late_at = keys, math.inf
+        self.refresh: Any = None  # a Refresh, whose module imports this one
+        self.hooks: list[Callable[[], object]] = []
 
 
 class Keyring(Sealed):
     """The keys of one secret (policy section 3). `SecretSettings.keyring()` returns it.
 
-    Only the current key signs. The current, the next and the previous key verify, the previous one until its deadline.
-    The deadline is judged in each call, so it also holds in a process that is already running.
+    Only the current key signs. The current, the next and the previous key verify. The previous key verifies until its
+    deadline, and no key after its revocation. Each call reads the keys in use, and judges deadlines. So a ring follows
+    a rotation in a process that is already running, and each call sees the keys of one set.
     """
 
-    __slots__ = ("_deadline", "_keys", "_name")
+    __slots__ = ("_clock", "_live", "_path")
 
-    def __init__(self, name: str, keys: tuple[Key, ...], deadline: _Deadline) -> None:
-        self._name, self._keys, self._deadline = name, keys, deadline
+    def __init__(self, live: Live, path: tuple[str | bytes, ...], clock: Callable[[], datetime] | None = None) -> None:
+        self._live, self._path, self._clock = live, path, clock
 
     def __repr__(self) -> str:
-        return f"Keyring({self._name!r})"
+        return f"Keyring({self._path[0]!r})"
+
+    def _held(self) -> tuple[_Held, ...]:
+        live = self._live
+        if live.refresh and time.monotonic() >= live.late_at:
+            live.refresh.say_late()
+        return live.keys.held(self._path, self._clock)
 
     @property
     def current(self) -> Key:
-        """The key that signs."""
-        return self._keys[0]
+        """The key that signs.
+
+        Raises:
+            robodj_secretguard.errors.RevokedKeyError: it was revoked while the service runs, and there is no other one.
+        """
+        current = self._held()[0]
+        if current.is_revoked:
+            raise RevokedKeyError("the current key is revoked, and the secret manager has delivered no other one")
+        return current.key
 
     def accepted(self) -> tuple[Key, ...]:
-        """Return the keys that verify at this moment: the current, the next and the previous one."""
-        if self._keys[-1].role == "previous" and self._deadline.has_passed():
-            return self._keys[:-1]
-        return self._keys
+        """Return the keys that verify at this moment: the current, the next and the previous one.
+
+        Return none once the current key was revoked while the service runs, and there is no other one.
+        """
+        held = self._held()
+        if held[0].is_revoked:
+            return ()
+        return tuple([each.key for each in held if not (each.deadline and each.deadline.has_passed())])
 
     def verify(self, presented: str | bytes | None) -> Key | None:
         """Return the accepted key that equals a presented one, or `None`.
@@ -93,13 +224,25 @@ class Keyring(Sealed):
             match = key if is_equal and match is None else match
         return match
 
-    def find(self, kid: str | None) -> Key | None:
-        """Return the key with an id, or `None`, to decrypt stored data.
+    def stored(self) -> tuple[Key, ...]:
+        """Return every key that may decrypt stored data, the newest first: next, current, previous.
 
-        It also finds a previous key after its deadline. Use it for data at rest only, never for what comes from
-        outside, such as tokens.
+        It also has a previous key after its deadline, as long as it is delivered and not revoked. Use it for data at
+        rest only, never for what comes from outside, such as tokens.
         """
-        return next((key for key in self._keys if kid and key.kid == kid), None)
+        order = {"next": 0, "current": 1, "previous": 2}
+        keys = [held.key for held in self._held() if not held.is_revoked]
+        return tuple(sorted(keys, key=lambda key: order[key.role]))
+
+    def find(self, kid: str | None, *, revoked: bool = False) -> Key | None:
+        """Return the key with an id, or `None`, to decrypt stored data. See `stored` for the keys.
+
+        Args:
+            kid: the id of the key; `None` for no key.
+            revoked: whether a revoked key is found too: only to encrypt again what it encrypted.
+        """
+        found = (held for held in self._held() if kid and held.key.kid == kid)
+        return next((held.key for held in found if revoked or not held.is_revoked), None)
 
     def derive(self, purpose: bytes) -> Keyring:
         """Return a ring of keys derived for one purpose with HKDF-SHA256. It needs the extra `crypto`.
@@ -120,35 +263,30 @@ class Keyring(Sealed):
             raise TypeError("the purpose must be bytes, such as b'session cookies v1'")
         if not purpose:
             raise ValueError("the purpose must not be empty")
-        if not self.current.kid:
+        if not self._held()[0].key.kid:
             raise ValueError("no key is derived from a secret that a vendor issues")
-        from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - of an extra
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
 
-        info = b"".join(len(part).to_bytes(4, "big") + part for part in (self._name.encode(), purpose))
+        ring = Keyring(self._live, (*self._path, purpose), self._clock)
+        ring.stored()  # derive the keys now, so that an error is raised here
+        return ring
 
-        def derived(key: Key) -> Key:
-            text = canonical(key.value.get_secret_value())
-            encoded = decoded(text) or text.encode()  # base64 does not have every length: then the text
-            made = HKDF(SHA256(), 32, b"robodj-secretguard keyring v1", info).derive(encoded)
-            return key._replace(value=SealedStr(base64.urlsafe_b64encode(made).decode()))
+    def on_switch(self, function: Callable[[], object]) -> None:
+        """Call a function after each switch, in the thread that reads the keys again. For adapters, which keep copies.
 
-        return Keyring(self._name, contain(lambda: tuple(map(derived, self._keys))), self._deadline)
-
-
-def keyring_of(reading: Reading, clock: Callable[[], datetime] | None, started: float) -> Keyring:
-    """Return the ring of a secret that passed every check when the monotonic clock was `started`."""
-    until = next((slot.expires_at for slot in reading.slots if slot.expires_at), datetime.max.replace(tzinfo=UTC))
-    seconds = math.inf if clock else started + (until - reading.setup.now).total_seconds()
-    deadline = _Deadline(until, clock or (lambda: datetime.now(UTC)), seconds)
-    return Keyring(reading.policy.name, tuple(_keys(reading)), deadline)
+        Args:
+            function: takes no argument. The ring keeps it.
+        """
+        self._live.hooks.append(function)
 
 
-def _keys(reading: Reading) -> Iterator[Key]:
-    """Yield the current, the next and the previous key. Leave out a past key that is invalid or plainly revoked."""
-    revoked = reading.setup.revocation.fingerprints
-    for each in (reading, *reading.slots):
-        if key := each.key:
-            its_fingerprint = "" if each.policy.is_opaque else fingerprint(key)
-            if its_fingerprint not in revoked:
-                yield Key(each.slot, its_fingerprint.removeprefix(PREFIX), key)
+def _derived(key: Key, name: str, purpose: str | bytes) -> Key:
+    """Return the key that is derived from another one. It runs inside `contain()`."""
+    from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - of an extra
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
+
+    parts = (name.encode(), purpose if isinstance(purpose, bytes) else purpose.encode())
+    info = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    text = canonical(key.value.get_secret_value())
+    encoded = decoded(text) or text.encode()  # base64 does not have every length: then the text
+    made = HKDF(SHA256(), 32, b"robodj-secretguard keyring v1", info).derive(encoded)
+    return key._replace(value=SealedStr(base64.urlsafe_b64encode(made).decode()))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import Failure, failure_of
 
-from robodj_secretguard.managers.manager import NO_FIELDS, ManagerError, Store, Stored, sealed, time_of
+from robodj_secretguard.errors import ManagerError
+from robodj_secretguard.managers.manager import NO_FIELDS, Store, Stored, sealed, time_of
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
 if TYPE_CHECKING:

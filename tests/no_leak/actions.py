@@ -35,7 +35,7 @@ from robodj_secretguard.cli import output as terminal
 from robodj_secretguard.heartbeat import send_heartbeat
 from robodj_secretguard.scan import search
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
-from robodj_secretguard.startup.settings import started_report
+from robodj_secretguard.startup.settings import running_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,7 +70,7 @@ def make_model() -> object:
 def send_a_heartbeat() -> object:
     """Call `guard()`, and say which keys the process runs on."""
     secrets = guard()
-    return [secrets, send_heartbeat(secrets), started_report(secrets)]  # type: ignore[func-returns-value]
+    return [secrets, send_heartbeat(secrets), running_report(secrets)]  # type: ignore[func-returns-value]
 
 
 def use_keyring() -> object:

@@ -16,7 +16,7 @@ from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.report import Finding, Report, finding
 from robodj_secretguard.startup.rules import Check, Problem, internal
-from robodj_secretguard.startup.settings import SecretSettings, setup_of, started_report
+from robodj_secretguard.startup.settings import SecretSettings, running_report, setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ def _report_and_directory(
 
     `None` for that of the model, and where there is no directory.
     """
-    report = started_report(secrets)
+    report = running_report(secrets)
     directory, named_by = config_directory(Environment(), config_dir, setup_of(type(secrets)))
     is_used = named_by != "model" and (named_by is not None or os.path.isdir(directory))
     return report, SealedStr(os.path.abspath(directory)) if is_used else None

@@ -42,8 +42,8 @@ from robodj_secretguard.common.launch import (
 )
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, mark, paint
-from robodj_secretguard.startup.guard import REFUSED, announce
-from robodj_secretguard.startup.report import for_gate
+from robodj_secretguard.startup.guard import announce
+from robodj_secretguard.startup.report import REFUSED, for_gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, YELLOW, count, mark, paint, unpaint
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
-from robodj_secretguard.startup.guard import REFUSED
 from robodj_secretguard.startup.readings import RevocationStatus, named_list
-from robodj_secretguard.startup.report import JSON_SCHEMA, Finding, Report
+from robodj_secretguard.startup.report import JSON_SCHEMA, REFUSED, Finding, Report
 from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.variables import iso_utc
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.errors import UsageError
+from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, Fleet, judge_of, unready_instances
 from robodj_secretguard.lifecycle.records import (
     Event,
@@ -36,21 +36,12 @@ from robodj_secretguard.lifecycle.rotation import (
     revoked,
     rotations,
 )
-from robodj_secretguard.managers.delivery import names_of, source_finding
-from robodj_secretguard.managers.manager import (
-    ATTEMPT_SECONDS,
-    Delivery,
-    ManagerError,
-    Store,
-    Stored,
-    delivery_of,
-    first_with,
-    sealed,
-)
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Store, Stored, sealed
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint, is_sound
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import command, listed
+from robodj_secretguard.startup.directory import Delivery, delivery_of, first_with, names_of, source_finding
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment, RevocationStatus, config_directory, revocation_list
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate

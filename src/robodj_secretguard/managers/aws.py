@@ -11,8 +11,9 @@ import botocore.session
 from botocore import exceptions
 from botocore.config import Config
 
+from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.json_object import members
-from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, Answer, ManagerError, Store, Stored, time_of, whole
+from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, Answer, Store, Stored, time_of, whole
 from robodj_secretguard.managers.network import is_insecure, manager_error
 
 if TYPE_CHECKING:

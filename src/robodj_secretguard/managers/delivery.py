@@ -8,26 +8,18 @@ from datetime import UTC, datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.errors import UsageError
-from robodj_secretguard.managers.manager import (
-    ATTEMPT_SECONDS,
-    FIRST_PAUSE,
-    Delivery,
-    Manager,
-    ManagerError,
-    Store,
-    first_with,
-)
+from robodj_secretguard.errors import ManagerError, UsageError
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, Manager, Store
 from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
+from robodj_secretguard.startup.directory import Delivery, conflicts, first_with, names_of, source_finding
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment, are_files_off
-from robodj_secretguard.startup.report import Finding, Report, finding, with_findings
-from robodj_secretguard.startup.rules import Check, Problem
+from robodj_secretguard.startup.report import Report, with_findings
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Variables
@@ -37,12 +29,11 @@ _STDIN: Final = "json:-"
 _SOURCE_KINDS: Final = {
     "vault": ("vault.Vault", r"[\w.-]+/[\w./-]*[\w.-]", "hvac"),
     "aws": ("aws.AwsSecret", r"[\w/+=.@:-]+", "boto3"),
-    "directory": ("directory.Directory", r"[^\0]+", ""),
+    "directory": ("manager.Directory", r"[^\0]+", ""),
     "json": ("json_object.JsonObject", "-", ""),
 }
 _RANDOM_END: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
 """What AWS adds to the name of a secret in its ARN."""
-_MOST_NAMES: Final = 2
 
 
 class Sources:
@@ -79,7 +70,7 @@ class Sources:
             managers=self.deliveries,
         )
         policies = tuple(model.secret_policies.values())
-        return with_findings(report, _conflicts(self.deliveries, policies))
+        return with_findings(report, conflicts(self.deliveries, policies))
 
     def variables(self, model: type[SecretSettings]) -> dict[str, str]:
         """Return the variables for a command. Call it inside `contain()`.
@@ -133,11 +124,6 @@ def load_sources(
     return Sources(deliveries)
 
 
-def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
-    """Return the fields of a manager that are read."""
-    return [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS, ROTATION_RECORD]
-
-
 def open_store(source: str, policies: Sequence[SecretPolicy]) -> Store:
     """Return the secret manager of `--to`, which can be written.
 
@@ -184,35 +170,3 @@ def _import_class(word: str, kind: str, path: str, package: str) -> type[Manager
             f"{word} {kind}: needs the package {package or module}, which cannot be imported; {fix}"
         ) from None
     return found
-
-
-def source_finding(policies: Sequence[SecretPolicy], name: str, error: ManagerError, tried: str = "") -> Finding:
-    """Return the alert about a source that failed, so that nothing was checked."""
-    check = Check.UNAVAILABLE if error.is_temporary else Check.SOURCE
-    return finding(policies, check, Problem(f"{name} {error.message}{tried}", error.remedy, name))
-
-
-def _conflicts(deliveries: Sequence[Delivery], policies: Iterable[SecretPolicy]) -> Iterator[Finding]:
-    """Yield a finding for each secret of a manager whose variables have other values in the environment."""
-    environment = Environment()
-    for policy in policies:
-        if not (delivery := first_with(deliveries, policy)):
-            continue
-        values = [(name, environment.get(name)) for name in policy.variables]
-        if names := [name for name, value in values if value and value != delivery.get(name)]:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            remedy = (
-                f"unset every variable of {policy.name} in the environment (explain lists them)"
-                if len(names) > _MOST_NAMES
-                else f"unset {', '.join(names)} in the environment"
-            )
-            yield finding(
-                policies,
-                Check.SOURCE,
-                Problem(
-                    f"{names[0]}{more} in the environment differ{'' if more else 's'} from {delivery.name}",
-                    remedy,
-                    "environment",
-                ),
-                policy,
-            )

@@ -6,8 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.managers.manager import MAX_BYTES, Manager, ManagerError
+from robodj_secretguard.errors import ManagerError, UnreadError
+from robodj_secretguard.managers.manager import Manager
+from robodj_secretguard.startup.directory import MAX_BYTES
 from robodj_secretguard.startup.file_reader import read_most
 
 if TYPE_CHECKING:

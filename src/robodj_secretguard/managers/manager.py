@@ -9,17 +9,17 @@ from abc import ABC, abstractmethod
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from robodj_secretguard.errors import SafeError
+from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
-from robodj_secretguard.startup.readings import REVOKED_FILE, Offer, find_near_misses
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, NearMiss, VariablesRead
+from robodj_secretguard.startup.directory import delivery_of, read_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
     from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.startup.directory import Delivery
 
 Answer = TypeVar("Answer")
 
@@ -29,10 +29,6 @@ GRACE_SECONDS: Final = 0.5
 """A client's own time limit comes first, as its error says more."""
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 4.0
-MAX_CHARACTERS: Final = 1 << 16
-"""The longest value: the systems limit the variables of a command."""
-MAX_BYTES: Final = 1 << 20
-"""The largest answer, and the largest file."""
 CONFLICT: Final = (
     "was changed by somebody else in the meantime, so nothing was written",
     "run this command again: it reads the new version",
@@ -42,63 +38,6 @@ NO_FIELDS: Final = SealedStr("{}")
 _MOST_UNFINISHED: Final = 8
 """How many attempts may be without an answer at the same time."""
 _unfinished: Final[list[threading.Thread]] = []
-
-
-class ManagerError(SafeError):
-    """A manager delivers nothing, or writes nothing. No text has a part of its answer.
-
-    Attributes:
-        message: what is wrong, as the end of a sentence that begins with the name of the source.
-        remedy: what to do.
-        is_temporary: whether a later attempt may succeed.
-    """
-
-    def __init__(self, message: str, remedy: str, *, is_temporary: bool = False) -> None:
-        super().__init__(message)
-        self.message, self.remedy, self.is_temporary = message, remedy, is_temporary
-
-
-class Delivery(Frozen):
-    """What a manager has delivered. It is a `ManagedSource`.
-
-    Attributes:
-        name: the source in messages, such as `vault:secret/robodj`.
-        values: the wanted variables that it has, sealed.
-        found: the names of all its variables.
-    """
-
-    name: str
-    values: Mapping[str, SealedStr]
-    found: frozenset[str]
-
-    def names(self) -> Iterable[str]:
-        """Return the names of all variables."""
-        return self.found
-
-    def get(self, name: str) -> SealedStr | None:
-        """Return a variable, sealed; `None` where there is none."""
-        return self.values.get(name)
-
-    def delivers(self, policy: SecretPolicy) -> bool:
-        """Check whether there is a variable of a secret. Then the manager delivers all of them."""
-        return not self.values.keys().isdisjoint(policy.variables)
-
-    def offer(self, policy: SecretPolicy) -> Offer:
-        """Return the variable of a secret as an offer."""
-        value = self.get(policy.variable)
-        return Offer(
-            self.name,
-            policy.variable,
-            (value,) if value else (),
-            manager=self.name,
-            variables=self if self.delivers(policy) else None,
-        )
-
-    def near_misses(self, variables_read: VariablesRead) -> Iterator[NearMiss]:
-        """Yield the misspelled variables. A switch is none, as a manager delivers no switches."""
-        for miss in find_near_misses(variables_read, self.found, is_set=self.found.__contains__):
-            if miss.meant.policy or miss.meant.name == REVOKED_FINGERPRINTS:
-                yield miss._replace(manager=self.name)
 
 
 class Manager(ABC):
@@ -194,34 +133,12 @@ class Manager(ABC):
         return answers[0]
 
 
-def delivery_of(manager: str, fields: Mapping[str, object], names: Collection[str]) -> Delivery:
-    """Return the wanted variables among the fields of a manager. It runs inside `contain()`.
+class Directory(Manager):
+    """The files of one directory that are named after the variables, or after the secrets."""
 
-    Raises:
-        ManagerError: a wanted field cannot be a variable of a command.
-    """
-    values = dict[str, SealedStr]()
-    for name in names:
-        value = "" if fields.get(name) is None else fields[name]
-        if name == ROTATION_RECORD and not (isinstance(value, str) and value.isprintable()):
-            continue  # no start depends on it, so an invalid record is none
-        if not isinstance(value, str):
-            raise ManagerError(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
-        if len(value) > MAX_CHARACTERS:
-            raise ManagerError(
-                f"has {name} of more than {MAX_CHARACTERS} characters",
-                f"store a shorter {name}; a long list belongs into the file {REVOKED_FILE}",
-            )
-        if "\0" in value:  # no variable of a command can have it
-            raise ManagerError(f"has {name}, but it has a zero byte", f"store {name} again, without that byte")
-        if value:
-            values[name] = SealedStr(value)
-    return Delivery(manager, values, frozenset(fields))
-
-
-def first_with(deliveries: Iterable[Delivery], policy: SecretPolicy) -> Delivery | None:
-    """Return what the first manager that has a secret has delivered."""
-    return next((delivery for delivery in deliveries if delivery.delivers(policy)), None)
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
+        """Return the content of each file, all of them of one version of the directory."""
+        return read_directory(self._place, self._policies, names, seconds)
 
 
 class Stored(Frozen):

@@ -6,7 +6,7 @@ import re
 import ssl
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from robodj_secretguard.managers.manager import ManagerError
+from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.secret.sealed import type_name
 
 if TYPE_CHECKING:

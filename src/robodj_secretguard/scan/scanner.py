@@ -45,7 +45,7 @@ from robodj_secretguard.startup.rules import (
     holds_key_material,
     unusable_directories,
 )
-from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, read_of, setup_of
+from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -94,7 +94,7 @@ def scan(
     """
     now = datetime.now(UTC)
     policies = tuple(model.secret_policies.values())
-    readings = read_of(model, Environment(), now=now, config_dir=config_dir)
+    readings = judgement_of(model, Environment(), now=now, config_dir=config_dir).readings
     setup = readings[0].setup
     at_hand = [*live_values(readings), *(Live(key, None, KEYS_FROM, is_sound=True) for key in keys)]
     opaque = {policy.name for policy in policies if policy.is_opaque}

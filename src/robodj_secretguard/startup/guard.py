@@ -7,33 +7,30 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
-from pydantic import ValidationError
-
-from robodj_secretguard.secret.sealed import contain, type_name
+from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.startup.emit import configured_pipeline, emit, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import Environment
-from robodj_secretguard.startup.report import Judgement, Report, finding, with_findings
-from robodj_secretguard.startup.rules import Check, internal
+from robodj_secretguard.startup.report import REFUSED, Report
+from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.settings import (
     Model,
     RuntimeSecrets,
     SecretSettings,
+    begin_refresh,
+    build,
     declares_secrets,
-    read_of,
-    require_values,
+    judgement_of,
+    with_failure,
 )
 from robodj_secretguard.startup.variables import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import ManagedSource
 
-REFUSED: Final = 3
-"""At this status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""
 REFUSED_UNDER_RELOADER: Final = 4
 """The status in the child of the autoreloader of Werkzeug, Django or Bottle, where 3 means "reload"."""
 WRITE_SECONDS: Final = 5.0
@@ -115,15 +112,13 @@ def examine(
 
     try:
         judgement = contain(
-            lambda: Judgement(
-                read_of(
-                    model,
-                    environment,
-                    now=now,
-                    config_dir=config_dir,
-                    require_env_only=require_env_only,
-                    managers=managers,
-                )
+            lambda: judgement_of(
+                model,
+                environment,
+                now=now,
+                config_dir=config_dir,
+                require_env_only=require_env_only,
+                managers=managers,
             )
         )
     except Exception as failure:  # noqa: BLE001 - of whatever type, it is a reason to refuse
@@ -131,28 +126,10 @@ def examine(
         empty = Report(
             checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
         )
-        return _failed(empty, model.secret_policies, failure)
+        return with_failure(empty, model, failure), None
     finally:
         config_dir = None  # it may be a key, and an interrupt can show this frame
-    report = judgement.report()
-    if not report.ok:
-        return report, None
-    try:
-        # Require it here too: the host's `__init__` may not have called that of `SecretSettings`.
-        return report, contain(lambda: require_values(model(_judgement=judgement), judgement))
-    except Exception as failure:  # noqa: BLE001 - as above
-        return _failed(report, model.secret_policies, failure)
-
-
-def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: Exception) -> tuple[Report, None]:
-    """Return the report with an alert that has only the type and the secret of a failure."""
-    policies = tuple(declared.values())
-    policy = None
-    if isinstance(failure, ValidationError):  # from a validator of the host
-        location = failure.errors()[0]["loc"]
-        policy = declared.get(str(location[0])) if location else None
-    failed = finding(policies, Check.INTERNAL, internal(type_name(failure)), policy)
-    return with_findings(report, [failed]), None
+    return build(model, judgement)
 
 
 @overload
@@ -217,10 +194,11 @@ def guard(
             model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only
         )
         name = f"{model.__module__}:{model.__qualname__}"
+        begin_refresh(secrets, lambda kind, running: announce(kind, running, name, logger), logger)
     except (TypeError, ValueError, KeyboardInterrupt):  # invalid arguments, or Ctrl-C
         raise
-    except BaseException:  # noqa: BLE001, S110 - no stack or no memory is left for the check
-        pass
+    except BaseException:  # noqa: BLE001 - no stack or no memory is left for the check
+        report = secrets = None
     finally:  # an argument may be a key, and a traceback with locals would show it
         del model, config_dir, require_env_only, exit_status
     if report is not None and secrets is not None:
@@ -257,10 +235,11 @@ def _summary(report: Report) -> str:
 
 
 def _without_repetition(report: Report) -> Report:
-    """Return a report without the finding that `exec` already printed: that the keys are temporary."""
-    if _probe(lambda: os.environ.get(EPHEMERAL)) != ANNOUNCED:
-        return report
-    return report._replace(findings=tuple(each for each in report.findings if each.check is not Check.EPHEMERAL))
+    """Return a report without notes, and without what `exec` already printed: that the keys are temporary."""
+    is_said = _probe(lambda: os.environ.get(EPHEMERAL)) == ANNOUNCED
+    left_out = {Check.EPHEMERAL} if is_said else set()
+    kept = [each for each in report.findings if each.check not in left_out and each.severity is not Severity.NOTE]
+    return report._replace(findings=tuple(kept))
 
 
 def _write(report: Report, logger: Any, refusal: str = "", status: int = 0) -> bool:
@@ -270,10 +249,10 @@ def _write(report: Report, logger: Any, refusal: str = "", status: int = 0) -> b
     return written is True
 
 
-def announce(kind: Literal["started", "refused"], report: Report, model: str, logger: Any = None) -> None:
-    """Say on which keys this process starts, or that it does not, where an event goes anywhere. Raise nothing."""
+def announce(kind: str, report: Report, model: str, logger: Any = None) -> None:
+    """Say on which keys this process runs, or that it does not start, where an event goes anywhere. Raise nothing."""
     with suppress(BaseException):
-        has_pipeline = kind == "started" and (logger is not None or configured_pipeline() is not None)
+        has_pipeline = kind != "refused" and (logger is not None or configured_pipeline() is not None)
         if has_pipeline or SECRET_EVENTS in os.environ or SECRET_HEARTBEAT in os.environ:
             from robodj_secretguard import heartbeat  # noqa: PLC0415 - few starts need it
 

@@ -149,6 +149,11 @@ class Environment:
         return SealedStr(variables[name]) if name in variables else None
 
     @property
+    def is_process(self) -> bool:
+        """Whether the variables are those of the process, and not those of a mapping."""
+        return self._variables is None
+
+    @property
     def distinguishes_case(self) -> bool:
         """Whether names that differ in case are different names. In `os.environ` on Windows they are the same."""
         return self._variables is not None or os.name == "posix"
@@ -256,6 +261,17 @@ class RevocationStatus(Frozen):
         """Every fingerprint on the list."""
         return self.fingerprints.union([fingerprint for fingerprint, _ in self.dated])
 
+    def joined(self, other: RevocationStatus | None) -> RevocationStatus:
+        """Return this list with the entries of another one. The earliest entry of a fingerprint holds."""
+        if other is None:
+            return self
+        always, earliest = self.fingerprints | other.fingerprints, dict(self.dated)
+        for fingerprint, instant in other.dated:
+            earliest[fingerprint] = min(instant, earliest.get(fingerprint, instant))
+        return RevocationStatus(
+            self.sources, always, tuple([each for each in earliest.items() if each[0] not in always])
+        )
+
     def begin(self, fingerprint: str) -> datetime | None:
         """Return the instant from which a key is revoked; the earliest possible one for an entry without an instant.
 
@@ -271,11 +287,15 @@ class ModelSetup(Frozen):
         config_dir: the config directory; `None` for `config` under the working directory.
         file_fallback: whether fallback files may deliver keys.
         require_revocation_list: whether a revocation list must exist.
+        secrets_dir: the directory whose files deliver the keys; `None` for none.
+        refresh: after how many seconds that directory is read again; `None` for never.
     """
 
     config_dir: str | None = None
     file_fallback: bool = True
     require_revocation_list: bool = False
+    secrets_dir: str | None = None
+    refresh: int | None = None
 
 
 NO_SETUP: Final = ModelSetup()
@@ -376,11 +396,12 @@ def read(
     config_dir: str | os.PathLike[str] | None = None,
     require_env_only: bool = False,
     managers: Sequence[ManagedSource] = (),
+    known: RevocationStatus | None = None,
     now: datetime,
 ) -> tuple[Reading, ...]:
     """Read every declared secret once. Return one reading for each, in declared order.
 
-    Ask `managers` first, then the environment, then the fallback files.
+    Ask `managers` first, then the environment, then the fallback files. The revocations of `known` hold as well.
     """
     named, named_by = config_directory(environment, config_dir, model_setup)
     named_by_model = None if named_by == "model" else model_setup.config_dir
@@ -410,7 +431,7 @@ def read(
         ephemeral=environment.is_set(EPHEMERAL),
         lists=lists,
         added=added,
-        revocation=revocation_list(lists, added),
+        revocation=revocation_list(lists, added).joined(known),
         list_required=model_setup.require_revocation_list,
     )
     asked: tuple[Source, ...] = (*managers, environment, key_files)

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
 
     _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
+    Again: TypeAlias = Callable[[RevocationStatus, frozenset[str]], "Judgement"]
+    """Reads and judges again, with known revocations, and with the secrets that no other source delivers any more."""
 
+REFUSED: Final = 3
+"""At this exit status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""
 JSON_SCHEMA: Final = 1
 """The version of each kind of document, unless the document has another `schema`."""
 
@@ -208,13 +212,24 @@ class Judgement:
 
     Args:
         readings: the readings of all declared secrets, in declared order; at least one.
+        failure: why the secrets directory delivers nothing. Then it is the only finding, and no secret has a status.
+
+    Attributes:
+        again: reads and judges the secrets directory again; `None` without one.
+        seconds: after how many seconds to do so; `None` for never.
     """
 
-    __slots__ = ("_readings", "_report")
+    __slots__ = ("_readings", "_report", "again", "seconds")
 
-    def __init__(self, readings: Sequence[Reading]) -> None:
+    def __init__(self, readings: Sequence[Reading], failure: Finding | None = None) -> None:
         self._readings = readings
-        self._report = _report_of(readings)
+        self.again: Again | None = None
+        self.seconds: int | None = None
+        if failure is None:
+            self._report = _report_of(readings)
+        else:
+            setup = readings[0].setup
+            self._report = Report(setup.now, setup.files_off, setup.revocation, (), (failure,))
 
     @property
     def readings(self) -> Sequence[Reading]:
@@ -224,6 +239,10 @@ class Judgement:
     def report(self) -> Report:
         """Return the report of all rules."""
         return self._report
+
+    def add(self, findings: Sequence[Finding]) -> None:
+        """Add findings that no rule has to the report."""
+        self._report = with_findings(self._report, findings) if findings else self._report
 
 
 def _report_of(readings: Sequence[Reading]) -> Report:

@@ -122,6 +122,7 @@ class Check(StrEnum):
     FILE_PRESENT = "file-present", Severity.ALERT
     SETTING = "setting", Severity.ALERT
     REVOKED = "revoked", Severity.ALERT
+    DISCONTINUOUS = "discontinuous", Severity.ALERT
     REVOCATION_LIST = "revocation-list", Severity.ALERT
     PREVIOUS_UNTIL = "previous-until", Severity.ALERT
     SLOTS_EQUAL = "slots-equal", Severity.WARNING

@@ -24,17 +24,25 @@ from robodj_secretguard.startup.readings import (
     Environment,
     ModelSetup,
     Reading,
+    config_directory,
     read,
 )
-from robodj_secretguard.startup.report import Finding, Judgement, Report, finding
+from robodj_secretguard.startup.report import Finding, Judgement, Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, internal
-from robodj_secretguard.startup.variables import SETTINGS, VariablesRead, variables_read
+from robodj_secretguard.startup.variables import (
+    EPHEMERAL,
+    MOST_REFRESH_SECONDS,
+    SECRETS_DIR,
+    SETTINGS,
+    VariablesRead,
+    variables_read,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-    from robodj_secretguard.keyring import Keyring
-    from robodj_secretguard.startup.readings import ManagedSource
+    from robodj_secretguard.keyring import Keyring, Live
+    from robodj_secretguard.startup.readings import ManagedSource, RevocationStatus
 
 _SCHEMA = "__get_pydantic_core_schema__"
 
@@ -55,6 +63,12 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
         file_fallback: an argument of the class: whether fallback files may deliver keys (policy section 2). Where it is
             false, `ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true` turns fallback files on.
         require_revocation_list: an argument of the class: whether a revocation list must exist (policy section 4).
+        secrets_dir: an argument of the class: a directory whose files have the names of the variables, as an absolute
+            path (policy section 2). Its keys win over the environment. Where it does not exist, the environment
+            delivers. `ROBODJ_SECRETS_DIR` replaces it.
+        refresh: an argument of the class: after which time `guard()` reads that directory and the revocation list
+            again, and switches to keys that pass; whole seconds from 1 to 900, by default never.
+            `ROBODJ_SECRET_REFRESH`, in seconds, replaces it.
 
     Raises:
         TypeError: in the definition of a subclass:
@@ -78,7 +92,8 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
     _variables_read: ClassVar[VariablesRead]
     _setup: ClassVar[ModelSetup] = NO_SETUP
     if TYPE_CHECKING:  # of each instance
-        _readings: tuple[Reading, ...]
+        _judgement: Judgement | None
+        _lives: dict[str, Live]
         _rings: dict[str, Keyring]
         _started: float
 
@@ -88,11 +103,17 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
         config_dir: str | os.PathLike[str] | None = None,
         file_fallback: bool | None = None,
         require_revocation_list: bool | None = None,
+        secrets_dir: str | os.PathLike[str] | None = None,
+        refresh: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
+        directory: Any = secrets_dir or cls.model_config.get("secrets_dir")  # pydantic-settings takes the argument
         cls._setup = _declared_setup(
-            cls, config_dir, file_fallback=file_fallback, require_revocation_list=require_revocation_list
+            cls,
+            {"config_dir": config_dir, "secrets_dir": directory},
+            {"file_fallback": file_fallback, "require_revocation_list": require_revocation_list},
+            refresh,
         )
 
     @classmethod
@@ -113,7 +134,7 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
                 _raise_type_error(f"{cls.__name__} must keep every secret that it inherits, with its policy")
 
-    __slots__ = ("_readings", "_rings", "_started")
+    __slots__ = ("_judgement", "_lives", "_rings", "_started")
 
     def __init__(self, *, _judgement: Judgement | None = None, **values: Any) -> None:
         if values or type(_judgement) not in (Judgement, NoneType):
@@ -122,7 +143,7 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             _refuse_values(type(self))
 
         def build() -> None:
-            judgement = _judgement or Judgement(read_of(type(self), Environment(), now=datetime.now(UTC)))
+            judgement = _judgement or judgement_of(type(self), Environment())
             # One verdict: the report of `guard()` and of the gate refuses here too, and pydantic judges nothing again.
             # So the validators of a host run only on values that passed every check.
             if alerts := judgement.report().alerts:
@@ -135,7 +156,8 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
                 raise _without_inputs(self, error) from None
             if _judgement is None:  # otherwise `guard()` does that, after the host's `__init__`
                 require_values(self, judgement)
-            for name, value in (("_readings", judgement.readings), ("_rings", {}), ("_started", time.monotonic())):
+            own = {"_judgement": judgement, "_lives": {}, "_rings": {}, "_started": time.monotonic()}
+            for name, value in own.items():
                 object.__setattr__(self, name, value)
 
         try:
@@ -166,18 +188,40 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
         Raises:
             ValueError: the model declares no such secret, or the time of `clock` has no timezone.
         """
-        from robodj_secretguard.keyring import keyring_of  # noqa: PLC0415 - a start may not need it
+        from robodj_secretguard.keyring import Keyring  # noqa: PLC0415 - a start may not need it
 
-        if clock is None and name in self._rings:
-            return self._rings[name]
-        reading = next((each for each in self._readings if each.policy.name == name), None)
-        if reading is None:
+        live, names = live_of(self), [policy.name for policy in self.secret_policies.values()]
+        if name not in names:
             del name
-            raise ValueError(f"unknown secret; choose from {', '.join(each.policy.name for each in self._readings)}")
-        if clock is not None and clock().utcoffset() is None:
+            raise ValueError(f"unknown secret; choose from {', '.join(names)}")
+        if clock is None:
+            return self._rings.setdefault(name, Keyring(live, (name,)))
+        if clock().utcoffset() is None:
             raise ValueError("the clock must return a time with a timezone")
-        ring = contain(lambda: keyring_of(reading, clock, self._started))
-        return ring if clock else self._rings.setdefault(name, ring)
+        return Keyring(live, (name,), clock)
+
+    def refresh(self) -> Report:
+        """Read the secrets directory and the revocation list now, and switch to the keys if they pass (section 3).
+
+        Call it from the host's own scheduler where the host runs no threads. Otherwise set `refresh`, and a thread
+        does it. Without a secrets directory, nothing changes.
+
+        Returns:
+            The report on what was read; without a secrets directory, that of the start. Its `ok` is true when there is
+            no alert.
+        """
+        refresh = live_of(self).refresh
+        return refresh.run() if refresh else running_report(self)
+
+    def on_change(self, function: Callable[[frozenset[str]], object]) -> None:
+        """Call a function after each switch to other keys, such as to make a connection pool again (policy section 3).
+
+        Args:
+            function: gets the names of the changed secrets, such as `secret.key`, in the thread that reads the keys.
+                An error that it raises is an alert, and its text is not shown.
+        """
+        if refresh := live_of(self).refresh:
+            refresh.on_change(function)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         del value  # a traceback with locals would show it
@@ -225,26 +269,100 @@ def _refuse_values(model: type[SecretSettings]) -> NoReturn:
     _raise_type_error(f"{model.__name__} takes no values: it reads the environment and the fallback files")
 
 
-def read_of(
+def judgement_of(
     model: type[SecretSettings],
     environment: Environment,
     *,
-    now: datetime,
+    now: datetime | None = None,
     config_dir: str | os.PathLike[str] | None = None,
     require_env_only: bool = False,
     managers: "Sequence[ManagedSource]" = (),
-) -> tuple[Reading, ...]:
-    """Read every secret that a model declares."""
-    return read(
-        tuple(model.secret_policies.values()),
-        model._variables_read,  # noqa: SLF001 - of this module, as below
-        environment=environment,
-        model_setup=model._setup,  # noqa: SLF001
-        config_dir=config_dir,
-        require_env_only=require_env_only,
-        managers=managers,
-        now=now,
-    )
+) -> Judgement:
+    """Read and judge every secret that a model declares. Without `managers`, ask its secrets directory first."""
+    setup = model._setup  # noqa: SLF001 - of this module, as below
+
+    def read_from(managers: "Sequence[ManagedSource]", known: "RevocationStatus | None" = None) -> tuple[Reading, ...]:
+        return read(
+            tuple(model.secret_policies.values()),
+            model._variables_read,  # noqa: SLF001
+            environment=environment,
+            model_setup=setup,
+            config_dir=config_dir,
+            require_env_only=require_env_only,
+            managers=managers,
+            known=known,
+            now=now or datetime.now(UTC),
+        )
+
+    is_named = setup.secrets_dir is not None or environment.is_set(SECRETS_DIR)
+    if managers or not (is_named and environment.is_process) or environment.is_set(EPHEMERAL):
+        return Judgement(read_from(managers))
+    from robodj_secretguard.startup.directory import judge_directory  # noqa: PLC0415 - few services have one
+
+    named, _ = config_directory(environment, config_dir, setup)
+    if os.path.isdir(named):  # for the reads that follow: the working directory may change
+        config_dir = config_dir if os.path.isabs(named) else os.path.abspath(named)
+    judgement = judge_directory(environment, setup, tuple(model.secret_policies.values()), read_from)
+    now = None  # for the reads that follow
+    return judgement
+
+
+def build(model: type[Model], judgement: Judgement) -> tuple[Report, Model | None]:
+    """Return the report on what was read, and the model of these values: `None` where the report has an alert."""
+    report = judgement.report()
+    if not report.ok:
+        return report, None
+    try:
+        # Require it here too: the host's `__init__` may not have called that of `SecretSettings`.
+        return report, contain(lambda: require_values(model(_judgement=judgement), judgement))
+    except Exception as failure:  # noqa: BLE001 - of whatever type, it is a reason to refuse
+        return with_failure(report, model, failure), None
+
+
+def with_failure(report: Report, model: type[SecretSettings], failure: Exception) -> Report:
+    """Return the report with an alert that has only the type and the secret of a failure."""
+    policy = None
+    if isinstance(failure, ValidationError):  # from a validator of the host
+        location = failure.errors()[0]["loc"]
+        policy = model.secret_policies.get(str(location[0])) if location else None
+    failed = finding(model.secret_policies.values(), Check.INTERNAL, internal(type_name(failure)), policy)
+    return with_findings(report, [failed])
+
+
+def live_of(secrets: SecretSettings) -> "Live":
+    """Return the keys that an instance uses now."""
+    from robodj_secretguard.keyring import KeySet, Live  # noqa: PLC0415 - a start may not need it
+
+    judgement, lives = secrets._judgement, secrets._lives  # noqa: SLF001 - of this module, as below
+    if judgement and not lives:
+        revocation = judgement.readings[0].setup.revocation
+        live, model = Live(KeySet(judgement, secrets._started, revocation)), type(secrets)  # noqa: SLF001
+        if again := judgement.again:
+            from robodj_secretguard.refresh import Refresh  # noqa: PLC0415 - few services have a secrets directory
+
+            def judge(known: "RevocationStatus", sole: frozenset[str]) -> Judgement:
+                judged = again(known, sole)
+                if judged.report().ok:
+                    judged.add(build(model, judged)[0].alerts)  # of a validator of the host
+                return judged
+
+            live.refresh = Refresh(live, judge, judgement.seconds, tuple(model.secret_policies.values()))
+        lives.setdefault("", live)  # another thread may have been faster
+        object.__setattr__(secrets, "_judgement", None)  # a switch must leave nothing of it
+    return lives[""]
+
+
+def begin_refresh(secrets: SecretSettings | None, send: Callable[[str, Report], object], logger: Any) -> None:
+    """Begin to read the secrets directory in each period, if a start passed and there is one."""
+    if secrets is not None and running_judgement(secrets).again and (refresh := live_of(secrets).refresh):
+        refresh.start(send, logger)
+
+
+def running_judgement(secrets: SecretSettings) -> Judgement:
+    """Return the readings of the keys in use, and the report on them."""
+    live = secrets._lives.get("")  # noqa: SLF001
+    judgement = live.keys.judgement if live else secrets._judgement  # noqa: SLF001
+    return judgement or live_of(secrets).keys.judgement  # another thread has just replaced it
 
 
 def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
@@ -252,13 +370,13 @@ def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
 
     Leave out a past key that is invalid: short text, for example, is a part of other texts.
     """
-    for reading in secrets._readings:  # noqa: SLF001
+    for reading in running_judgement(secrets).readings:
         yield from ((reading.policy.name, key) for each in (reading, *reading.slots) if (key := each.key))
 
 
-def started_report(secrets: SecretSettings) -> Report:
-    """Return the report of the start that made an instance: the keys that it runs on."""
-    return contain(lambda: Judgement(secrets._readings).report())  # noqa: SLF001
+def running_report(secrets: SecretSettings) -> Report:
+    """Return the report on the keys in use, of the time when they were read."""
+    return running_judgement(secrets).report()
 
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:
@@ -329,37 +447,49 @@ def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
 
 def _declared_setup(
     model: type[SecretSettings],
-    config_dir: str | os.PathLike[str] | None,
-    *,
-    file_fallback: bool | None,
-    require_revocation_list: bool | None,
+    paths: Mapping[str, str | os.PathLike[str] | None],
+    switches: Mapping[str, bool | None],
+    refresh: timedelta | None,
 ) -> ModelSetup:
     """Return the set-up of a model: its arguments, and the set-up of the models from which it inherits."""
     bases = [setup_of(base) for base in model.__mro__[1:] if issubclass(base, SecretSettings)]
-    switches = [file_fallback, require_revocation_list]
-    if not all(each is None or isinstance(each, bool) for each in switches):
-        _raise_type_error(f"{model.__name__}: file_fallback and require_revocation_list are true or false")
-    directories = {base.config_dir for base in bases if base.config_dir is not None}
-    if config_dir is not None:
-        if not isinstance(config_dir, (str, os.PathLike)) or not os.path.isabs(config_dir):
-            _raise_type_error(
-                f"{model.__name__}: config_dir must be an absolute path, such as Path(__file__).parent / 'config'"
-            )
-        directories.add(os.path.normpath(os.fsdecode(config_dir)))
+    if not all(switch is None or isinstance(switch, bool) for switch in switches.values()):
+        _raise_type_error(f"{model.__name__}: {' and '.join(switches)} are true or false")
+    directories = {name: {getattr(base, name) for base in bases} - {None} for name in paths}
+    for name, path in paths.items():
+        if path is not None:
+            if not isinstance(path, (str, os.PathLike)) or not os.path.isabs(path):
+                _raise_type_error(f"{model.__name__}: {name} must be an absolute path, such as Path('/etc/robodj')")
+            directories[name].add(os.path.normpath(os.fsdecode(path)))
+    periods = [base.refresh for base in bases if base.refresh] + _whole_seconds(model, refresh)
     files_are_on = all(base.file_fallback for base in bases)
     list_is_required = any(base.require_revocation_list for base in bases)
+    file_fallback, require_revocation_list = switches.values()
     for name, is_looser in (
-        ("config_dir", len(directories) > 1),
+        *[(name, len(each) > 1) for name, each in directories.items()],
         ("file_fallback", file_fallback and not files_are_on),
         ("require_revocation_list", require_revocation_list is False and list_is_required),
     ):
         if is_looser:
             _raise_type_error(f"{model.__name__} can only tighten the set-up that it inherits: its {name} conflicts")
     return ModelSetup(
-        config_dir=next(iter(directories), None),
+        config_dir=next(iter(directories["config_dir"]), None),
         file_fallback=files_are_on if file_fallback is None else file_fallback,
         require_revocation_list=list_is_required or bool(require_revocation_list),
+        secrets_dir=next(iter(directories["secrets_dir"]), None),
+        refresh=min(periods, default=None),
     )
+
+
+def _whole_seconds(model: type[SecretSettings], refresh: timedelta | None) -> list[int]:
+    if refresh is None:
+        return []
+    most = timedelta(seconds=MOST_REFRESH_SECONDS)
+    if not isinstance(refresh, timedelta) or refresh % timedelta(seconds=1) or not timedelta(0) < refresh <= most:
+        _raise_type_error(
+            f"{model.__name__}: refresh is a timedelta of whole seconds, from 1 to {MOST_REFRESH_SECONDS}"
+        )
+    return [refresh // timedelta(seconds=1)]
 
 
 def _refuse_serializers(model: type[SecretSettings]) -> None:

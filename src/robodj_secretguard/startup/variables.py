@@ -21,6 +21,8 @@ ROTATION_RECORD: Final = "ROBODJ_ROTATION_RECORD"
 PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
 ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
 CONFIG_DIR: Final = "ROBODJ_CONFIG_DIR"
+SECRETS_DIR: Final = "ROBODJ_SECRETS_DIR"
+SECRET_REFRESH: Final = "ROBODJ_SECRET_REFRESH"  # noqa: S105
 EPHEMERAL: Final = "ROBODJ_SECRETS_EPHEMERAL"
 """Set where the keys are temporary, for an image build or a test."""
 ANNOUNCED: Final = "announced"
@@ -33,6 +35,7 @@ SECRET_HEARTBEAT: Final = "ROBODJ_SECRET_HEARTBEAT"  # noqa: S105
 EVENT_SETTINGS: Final = (SERVICE, INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT)
 """How a process says which keys it runs on."""
 MOST_HEARTBEAT_SECONDS: Final = 86400
+MOST_REFRESH_SECONDS: Final = 900
 # Not compiled at import: that takes a twentieth of the startup time, and few keys have a marker.
 _INSTANT: Final = (
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
@@ -101,6 +104,8 @@ _SETTINGS_READ: Final = (
     VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED"),
     VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE"),
     VariableRead(CONFIG_DIR),
+    VariableRead(SECRETS_DIR, loosens=True),
+    VariableRead(SECRET_REFRESH, loosens=True),
     VariableRead(EPHEMERAL, loosens=True),
     VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=(f"{REVOKED_FINGERPRINTS}_FILE",)),
     VariableRead(OPERATIONS_LOG),

@@ -12,7 +12,7 @@ from conftest import TIMEOUT, V1, V2, good_keys, posix_only, put
 from openbao import MOUNT, OpenBao, binary, require, running, until
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.managers.directory import Directory
+from robodj_secretguard.managers.manager import Directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

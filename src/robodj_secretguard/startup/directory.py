@@ -1,0 +1,344 @@
+"""A directory of files that deliver keys: the secrets directory of a service, or a source of `--from`.
+
+A start without such a directory does not import this module (policy section 2).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.errors import ManagerError
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.texts import ascii_text, could_hold_key
+from robodj_secretguard.startup.file_reader import is_read_only, read_text_file
+from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, Offer, find_near_misses
+from robodj_secretguard.startup.report import Finding, Judgement, finding
+from robodj_secretguard.startup.rules import Check, Problem, Severity
+from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, TextFile
+from robodj_secretguard.startup.variables import (
+    MOST_REFRESH_SECONDS,
+    REVOKED_FINGERPRINTS,
+    ROTATION_RECORD,
+    SECRET_REFRESH,
+    SECRETS_DIR,
+    NearMiss,
+    VariablesRead,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.startup.readings import ManagedSource, ModelSetup, Reading, RevocationStatus
+
+_MOST_NAMES: Final = 2
+MAX_CHARACTERS: Final = 1 << 16
+"""The longest value: the systems limit the variables of a command."""
+MAX_BYTES: Final = 1 << 20
+"""The largest answer of a manager, and the largest file."""
+READ_SECONDS: Final = 5.0
+"""How long a start or a refresh waits for files that do not change."""
+_SYSTEMD: Final = "/run/credentials"
+_MOUNTS: Final = "/proc/self/mountinfo"
+SETTLED_SECONDS: Final = 1.0
+"""How long the files must be unchanged, as an agent writes one after the other."""
+_KUBERNETES: Final = "..data"
+"""In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
+_PAUSE: Final = 0.01
+_OTHERS: Final = (
+    "compare the keys with their origin, then run chmod o-w on their directory and {} (or mount it read-only)"
+)
+_LINE: Final = "write {} again, as one line in UTF-8"
+_FIXES: Final = {
+    BELOW_WRITABLE: "compare the keys with their origin, then use a directory that is below no directory of others",
+    NOT_ALLOWED: "let the user of this command read {} and enter the directory",
+    CHANGED: "stop what writes {} again and again, then start again",
+}
+
+
+class Delivery(Frozen):
+    """What a manager has delivered. It is a `ManagedSource`.
+
+    Attributes:
+        name: the source in messages, such as `vault:secret/robodj`.
+        values: the wanted variables that it has, sealed.
+        found: the names of all its variables.
+        sole: the secrets that no other source may deliver any more, also where this one has none of their variables.
+    """
+
+    name: str
+    values: Mapping[str, SealedStr]
+    found: frozenset[str]
+    sole: frozenset[str] = frozenset()
+
+    def names(self) -> Iterable[str]:
+        """Return the names of all variables."""
+        return self.found
+
+    def get(self, name: str) -> SealedStr | None:
+        """Return a variable, sealed; `None` where there is none."""
+        return self.values.get(name)
+
+    def delivers(self, policy: SecretPolicy) -> bool:
+        """Check whether there is a variable of a secret. Then the manager delivers all of them."""
+        return policy.name in self.sole or not self.values.keys().isdisjoint(policy.variables)
+
+    def offer(self, policy: SecretPolicy) -> Offer:
+        """Return the variable of a secret as an offer."""
+        value = self.get(policy.variable)
+        return Offer(
+            self.name,
+            policy.variable,
+            (value,) if value else (),
+            manager=self.name,
+            variables=self if self.delivers(policy) else None,
+        )
+
+    def near_misses(self, variables_read: VariablesRead) -> Iterator[NearMiss]:
+        """Yield the misspelled variables. A switch is none, as a manager delivers no switches."""
+        for miss in find_near_misses(variables_read, self.found, is_set=self.found.__contains__):
+            if miss.meant.policy or miss.meant.name == REVOKED_FINGERPRINTS:
+                yield miss._replace(manager=self.name)
+
+
+def delivery_of(manager: str, fields: Mapping[str, object], names: Collection[str]) -> Delivery:
+    """Return the wanted variables among the fields of a manager. It runs inside `contain()`.
+
+    Raises:
+        ManagerError: a wanted field cannot be a variable of a command.
+    """
+    values = dict[str, SealedStr]()
+    for name in names:
+        value = "" if fields.get(name) is None else fields[name]
+        if name == ROTATION_RECORD and not (isinstance(value, str) and value.isprintable()):
+            continue  # no start depends on it, so an invalid record is none
+        if not isinstance(value, str):
+            raise ManagerError(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
+        if len(value) > MAX_CHARACTERS:
+            raise ManagerError(
+                f"has {name} of more than {MAX_CHARACTERS} characters",
+                f"store a shorter {name}; a long list belongs into the file {REVOKED_FILE}",
+            )
+        if "\0" in value:  # no variable of a command can have it
+            raise ManagerError(f"has {name}, but it has a zero byte", f"store {name} again, without that byte")
+        if value:
+            values[name] = SealedStr(value)
+    return Delivery(manager, values, frozenset(fields))
+
+
+def first_with(deliveries: Iterable[Delivery], policy: SecretPolicy) -> Delivery | None:
+    """Return what the first manager that has a secret has delivered."""
+    return next((delivery for delivery in deliveries if delivery.delivers(policy)), None)
+
+
+def read_directory(
+    place: str, policies: Iterable[SecretPolicy], names: Collection[str], seconds: float
+) -> Mapping[str, object]:
+    """Return the content of each file that is named after a variable or a secret, all of one version of the directory.
+
+    Raises:
+        ManagerError: the directory or a file may not be used, or still changes after so many seconds.
+    """
+    deadline, earlier = time.monotonic() + seconds, dict[str, tuple[int, ...]]()
+    while time.monotonic() < deadline:
+        link = os.path.join(place, _KUBERNETES)
+        is_atomic = os.path.lexists(link)
+        path = link if is_atomic else place
+        directory = os.path.realpath(path)
+        wait = _PAUSE
+        try:
+            before = _stats_of(directory)
+            found, texts = _read_files(directory, policies, names)
+            # The files of a directory that stayed the same are of one version. After it was replaced, some of them
+            # may be removed already.
+            if before == _stats_of(directory) and directory == os.path.realpath(path):
+                wait = 0 if is_atomic or is_read_only(directory) else _unsettled(before, earlier)
+                earlier = before
+                if wait <= 0:
+                    return _variables_in(found, texts)
+        except (NotADirectoryError, PermissionError):
+            raise ManagerError(
+                "is not a directory that this user may read", "correct the path, or let this user read it"
+            ) from None
+        except OSError:  # perhaps another directory takes its place
+            time.sleep(_PAUSE)
+            if not os.path.exists(place):
+                raise ManagerError("does not exist", "correct the path") from None
+        time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the error below
+    raise ManagerError("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
+
+
+def _read_files(
+    directory: str, policies: Iterable[SecretPolicy], names: Iterable[str]
+) -> tuple[list[str], dict[tuple[str, str], TextFile]]:
+    """Return the names of all files, and the content of each wanted one, by its variable and its name."""
+    aliases = {policy.variable: policy.name for policy in policies}
+    found = os.listdir(directory)
+    wanted = [(name, file) for name in names for file in dict.fromkeys((name, aliases.get(name, name)))]
+    paths = {(name, file): os.path.join(directory, file) for name, file in wanted if file in found}
+    return found, {key: read_text_file(path, most=MAX_BYTES) for key, path in paths.items()}
+
+
+def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile]) -> Mapping[str, object]:
+    """Return the content of each file. One that may not be used, or that contradicts another one, is an error."""
+    variables: dict[str, object] = dict.fromkeys(found)
+    for (name, file), text in texts.items():
+        if why := text.unsafe:
+            remedy = _FIXES.get(why[0], _LINE if text.unreadable else _OTHERS)
+            raise ManagerError(f"has {file}, which {why[0]}", remedy.format(file), is_temporary=why == (CHANGED,))
+        value = "\n".join([line.get_secret_value() for line in text.lines])
+        if variables.get(name) and variables[name] != value:
+            raise ManagerError(f"has {name} and {file} with different values", "delete the file with the wrong one")
+        variables[name] = value
+    return variables
+
+
+def _stats_of(directory: str) -> dict[str, tuple[int, ...]]:
+    """Return numbers of a directory and its files that change when one is added, written, replaced or removed."""
+    paths = [directory, *[each.path for each in os.scandir(directory) if os.path.exists(each)]]  # no broken link
+    stats = [(path, os.stat(path)) for path in paths]
+    return {path: (each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino, each.st_dev) for path, each in stats}
+
+
+def _unsettled(version: Mapping[str, tuple[int, ...]], earlier: Mapping[str, tuple[int, ...]]) -> float:
+    """Return for how many seconds to wait, as somebody may be writing further files; at most zero where all are old."""
+    now = time.time()
+    # A copy may have the time of its original: then only the second one tells when it was made.
+    ages = [now - changed / 1e9 for mtime, ctime, *_ in version.values() for changed in (mtime, ctime)]
+    wait = max([SETTLED_SECONDS - age for age in ages if age > -SETTLED_SECONDS], default=0)
+    # While a file is written again, it may be empty and still have its old times.
+    is_empty = any(not size for _, _, size, *_ in version.values())
+    return max(wait, SETTLED_SECONDS) if is_empty and version != earlier else wait
+
+
+def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
+    """Return the fields of a manager that are read."""
+    return [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS, ROTATION_RECORD]
+
+
+def source_finding(policies: Sequence[SecretPolicy], name: str, error: ManagerError, tried: str = "") -> Finding:
+    """Return the alert about a source that failed, so that nothing was checked."""
+    check = Check.UNAVAILABLE if error.is_temporary else Check.SOURCE
+    return finding(policies, check, Problem(f"{name} {error.message}{tried}", error.remedy, name))
+
+
+def conflicts(
+    deliveries: Sequence[Delivery], policies: Iterable[SecretPolicy], severity: Severity | None = None
+) -> Iterator[Finding]:
+    """Yield a finding for each secret of a manager whose variables have other values in the environment."""
+    environment = Environment()
+    for policy in policies:
+        if not (delivery := first_with(deliveries, policy)):
+            continue
+        values = [(name, environment.get(name)) for name in policy.variables]
+        if names := [name for name, value in values if value and value != delivery.get(name)]:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            remedy = (
+                f"unset every variable of {policy.name} in the environment (explain lists them)"
+                if len(names) > _MOST_NAMES
+                else f"unset {', '.join(names)} in the environment"
+            )
+            yield finding(
+                policies,
+                Check.SOURCE,
+                Problem(
+                    f"{names[0]}{more} in the environment differ{'' if more else 's'} from {delivery.name}",
+                    remedy,
+                    "environment",
+                    severity,
+                ),
+                policy,
+            )
+
+
+def judge_directory(
+    environment: Environment,
+    model_setup: ModelSetup,
+    policies: Sequence[SecretPolicy],
+    read: Callable[[Sequence[ManagedSource], RevocationStatus | None], Sequence[Reading]],
+) -> Judgement:
+    """Read the secrets directory, and judge the keys that it and the environment deliver (policy section 2).
+
+    Args:
+        environment: the variables of the process.
+        model_setup: the directory and the period that the model declares.
+        policies: the declared secrets.
+        read: reads every secret from these sources first, with known revocations.
+    """
+    named = environment.get(SECRETS_DIR) or None
+    place = os.path.abspath(named.get_secret_value() if named else model_setup.secrets_dir or "")
+    is_shown = place.isprintable() and not could_hold_key(place)
+    name = f"directory:{ascii_text(place)}" if is_shown else "directory:PATH"
+    if not named and not os.path.isdir(place):
+        note = Problem(
+            f"the model's secrets_dir {name.partition(':')[2]} does not exist, so the environment delivers the keys",
+            f"on a developer's machine, nothing; elsewhere, mount the directory or set {SECRETS_DIR}",
+            severity=Severity.NOTE,
+        )
+        judgement = Judgement(read((), None))
+        judgement.add([finding(policies, Check.SETTING, note)])
+        return judgement
+    if not os.path.isdir(place):
+        absent = Problem(
+            f"{SECRETS_DIR} names no directory",
+            f"start what writes the directory first; if it runs, correct the path in {SECRETS_DIR}",
+            "environment",
+        )
+        return Judgement(read((), None), finding(policies, Check.SETTING, absent))
+    seconds, faults = _period(environment, model_setup, place)
+    names = names_of(policies)
+
+    def judge(known: RevocationStatus | None, sole: frozenset[str]) -> Judgement:
+        try:
+            delivery = delivery_of(name, read_directory(place, policies, names, READ_SECONDS), names)
+        except ManagerError as error:
+            empty = Delivery(name, {}, frozenset(), frozenset([policy.name for policy in policies]))
+            return Judgement(read((empty,), known), source_finding(policies, name, error))
+        delivery = delivery._replace(sole=sole)
+        judgement = Judgement(read((delivery,), known))
+        judgement.again, judgement.seconds = judge, seconds
+        judgement.add([finding(policies, Check.SETTING, problem) for problem in faults])
+        judgement.add([*conflicts((delivery,), policies, Severity.NOTE)])
+        return judgement
+
+    return judge(None, frozenset())
+
+
+def _period(environment: Environment, model_setup: ModelSetup, place: str) -> tuple[int | None, list[Problem]]:
+    """Return after how many seconds the directory is read again, and what is wrong with that."""
+    text = environment.get(SECRET_REFRESH)
+    seconds = model_setup.refresh
+    if text:
+        is_number = re.fullmatch("[1-9][0-9]{0,2}", text.get_secret_value(), re.ASCII)
+        seconds = int(text.get_secret_value()) if is_number else 0
+        if not 1 <= seconds <= MOST_REFRESH_SECONDS:
+            return None, [
+                Problem(
+                    f"{SECRET_REFRESH} has an invalid value, so no key can change",
+                    f"set {SECRET_REFRESH} to a number of seconds from 1 to {MOST_REFRESH_SECONDS}, or unset it",
+                    "environment",
+                )
+            ]
+    if seconds is None or not (why := _never_changes(place)):
+        return seconds, []
+    return seconds, [Problem(f"a refresh is set, but {why}", "mount the whole directory, or set no refresh (restart)")]
+
+
+def _never_changes(place: str) -> str:
+    """Return why the files of a directory stay as they are while the service runs; empty where they can change."""
+    own, path = os.environ.get("CREDENTIALS_DIRECTORY"), os.path.realpath(place)
+    if any(f"{path}/".startswith(f"{os.path.realpath(each)}/") for each in (_SYSTEMD, own) if each):
+        return "systemd never changes the credentials of a running unit"
+    try:
+        with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+            mounted = [line.split(" ")[4] for line in file]
+    except OSError:
+        return ""
+    points = {re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point) for point in mounted}
+    if any(os.path.dirname(point) == path and not os.path.isdir(point) for point in points):
+        return "a file that is mounted alone never changes"
+    return ""
