@@ -132,7 +132,10 @@ class Refresh(Sealed):
                 return judgement.report()
             self._last = number
             changed = contain(lambda: self._apply(live, judgement, read))
-        functions = [*live.hooks, *[partial(function, changed) for function in self._changed]]
+        functions: list[Callable[[], object]] = [
+            *live.hooks,
+            *[partial(function, changed) for function in self._changed],
+        ]
         for function in functions if changed else ():
             try:
                 contain(function)
