@@ -17,6 +17,7 @@ from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
     from robodj_secretguard.startup.report import Judgement, Report
 
@@ -101,9 +102,10 @@ class KeySet(Sealed):
         """The report on the keys."""
         return self.judgement.report()
 
-    def reading(self, name: str) -> Reading | None:
-        """Return the reading of a secret; `None` for an unknown name."""
-        return next((reading for reading in self.readings if reading.policy.name == name), None)
+    @property
+    def policies(self) -> Sequence[SecretPolicy]:
+        """The policies of all secrets, in declared order."""
+        return self.readings[0].setup.policies
 
     def held(self, path: tuple[str | bytes, ...], clock: Callable[[], datetime] | None) -> tuple[_Held, ...]:
         """Return the keys of a secret, derived for each purpose that follows the secret's name in the path."""
@@ -124,10 +126,10 @@ class KeySet(Sealed):
             for held in self.held(path[:-1], clock):
                 yield held._replace(key=_derived(held.key, str(name), path[-1]))
             return
-        reading = self.reading(str(name))
-        for each in (reading, *reading.slots) if reading else ():
-            if each.key:
-                yield self._hold(each, each.key, clock)
+        for reading in self.readings:
+            for each in (reading, *reading.slots) if reading.policy.name == name else ():
+                if each.key:
+                    yield self._hold(each, each.key, clock)
 
     def _hold(self, reading: Reading, value: SealedStr, clock: Callable[[], datetime] | None) -> _Held:
         its_fingerprint = "" if reading.policy.is_opaque else fingerprint(value)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from robodj_secretguard.keyring import Live
-    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Reading, RevocationStatus
     from robodj_secretguard.startup.report import Again, Judgement, Report
 
@@ -61,7 +60,7 @@ class Refresh(Sealed):
         live: the keys that the process uses. Without them, the thread ends.
         judge: reads and judges the sources again.
         seconds: the period; `None` for no thread.
-        policies: the declared secrets.
+        model: the settings model, whose validators judge a set as well.
 
     Attributes:
         found: the findings of the last read.
@@ -77,7 +76,7 @@ class Refresh(Sealed):
         "_last",
         "_live",
         "_logger",
-        "_policies",
+        "_model",
         "_reads",
         "_said",
         "_seconds",
@@ -89,8 +88,8 @@ class Refresh(Sealed):
         "read_at",
     )
 
-    def __init__(self, live: Live, judge: Again, seconds: int | None, policies: Sequence[SecretPolicy]) -> None:
-        self._live, self._judge, self._seconds, self._policies = ref(live), judge, seconds, policies
+    def __init__(self, live: Live, judge: Again, seconds: int | None, model: Callable[..., object]) -> None:
+        self._live, self._judge, self._seconds, self._model = ref(live), judge, seconds, model
         report = live.keys.report
         self.found, self.read_at, self.is_ok = report.findings, report.checked_at, True
         self._sole = _delivered(live.keys)
@@ -115,19 +114,20 @@ class Refresh(Sealed):
         self._changed.append(function)
 
     def run(self) -> Report:
-        """Read and judge the keys once, switch to them if they pass, and return the report on what was read."""
+        """Read and judge the keys once, switch to them if they pass, and return the report on what was read.
+
+        Raises:
+            CheckFailedError: the check itself failed. The keys in use stay.
+        """
         number, live = next(self._reads), self.live
-        judgement, failure = None, ""
-        try:
-            judgement = contain(lambda: self._judge(live.keys.revocation, self._sole))
-        except BaseException as error:  # noqa: BLE001 - the next period tries again
-            failure = type_name(error)
+        judgement = contain(lambda: self._judge(live.keys.revocation, self._sole))
         read = time.monotonic()
+        if judgement.report().ok:
+            try:
+                contain(lambda: self._model(_judgement=judgement))
+            except BaseException as error:  # noqa: BLE001 - a validator of the host may raise anything
+                judgement.add([self._failed(internal(type_name(error)))])
         with _applying.lock:
-            if judgement is None:
-                report = live.keys.report._replace(findings=(self._failed(internal(failure)),))
-                self._keep(live, report, live.keys.revocation)
-                return report
             if number < self._last:  # another thread has read newer files
                 return judgement.report()
             self._last = number
@@ -174,7 +174,7 @@ class Refresh(Sealed):
     def _keep(self, live: Live, report: Report, known: RevocationStatus) -> None:
         """Keep the keys in use, as no set passes. Refuse those that are revoked, at the second read in a row."""
         running, self.found, self.is_ok = live.keys, report.findings, False
-        doomed = frozenset(_revoked_names(running, known))
+        doomed = frozenset([reading.policy.name for reading in _revoked_readings(running, known)])
         self._strikes = self._strikes + 1 if doomed else 0
         refused = doomed if self._strikes >= _STRIKES else running.refused
         is_ending = refused != running.refused
@@ -188,17 +188,15 @@ class Refresh(Sealed):
 
     def _revoked(self, running: KeySet, known: RevocationStatus, report: Report) -> Iterator[Finding]:
         """Yield an alert for each key in use that is plainly revoked, and that the set does not have any more."""
-        policies = {policy.name: policy for policy in self._policies}
         said = {each.secret for each in report.alerts if each.check is Check.REVOKED}
-        for name in _revoked_names(running, known):
-            if name not in said:
-                problem = Problem(
-                    "the key in use is revoked", f"run {command('rotate', 'plan', name)} and follow its steps"
-                )
-                yield finding((), Check.REVOKED, problem, policies[name])
+        for reading in _revoked_readings(running, known):
+            if reading.policy.name not in said:
+                remedy = f"run {command('rotate', 'plan', reading.policy.name)} and follow its steps"
+                problem = Problem("the key in use is revoked", remedy, reading.used.source)
+                yield finding((), Check.REVOKED, problem, reading.policy)
 
     def _failed(self, problem: Problem) -> Finding:
-        return finding(self._policies, Check.INTERNAL, problem)
+        return finding(self.live.keys.policies, Check.INTERNAL, problem)
 
     def fail(self, problem: Problem) -> None:
         """Say that something failed, and go on."""
@@ -231,7 +229,7 @@ class Refresh(Sealed):
                 return
             live.late_at, self.is_ok = time.monotonic() + ALERT_AGAIN, False
             problem = Problem(f"the keys were not read again for {seconds} s", _LATE)
-            late = live.keys.report._replace(findings=(finding(self._policies, Check.UNAVAILABLE, problem),))
+            late = live.keys.report._replace(findings=(finding(live.keys.policies, Check.UNAVAILABLE, problem),))
             emit(late, self._logger, refusal=late.refusal(_KEPT))
             self._send("late", late)
         finally:
@@ -287,11 +285,11 @@ def _refusing(running: KeySet, read: Judgement) -> list[Finding]:
     return [each for each in read.report().alerts if each.check is not Check.EXPIRED or each.secret not in in_use]
 
 
-def _revoked_names(running: KeySet, known: RevocationStatus) -> Iterator[str]:
+def _revoked_readings(running: KeySet, known: RevocationStatus) -> Iterator[Reading]:
     """Yield the secrets whose current key is plainly revoked."""
     for reading in running.readings:
         if not reading.policy.is_opaque and reading.key and fingerprint(reading.key) in known.fingerprints:
-            yield reading.policy.name
+            yield reading
 
 
 def _discontinuous(running: KeySet, read: Judgement, known: RevocationStatus) -> Iterator[Finding]:
@@ -368,6 +366,7 @@ def _read_repeatedly(refresh_of: ref[Refresh], end: threading.Event, seconds: fl
             refresh.run()
         except BaseException as error:  # noqa: BLE001 - the next period tries again
             with suppress(BaseException):
+                refresh.is_ok = False
                 refresh.fail(internal(type_name(error)))
         del refresh
 

@@ -9,26 +9,28 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, overload
 
-from robodj_secretguard.secret.sealed import contain
+from pydantic import ValidationError
+
+from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.startup.emit import configured_pipeline, emit, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import Environment
-from robodj_secretguard.startup.report import REFUSED, Report
-from robodj_secretguard.startup.rules import Check, Severity
+from robodj_secretguard.startup.report import REFUSED, Report, finding, with_findings
+from robodj_secretguard.startup.rules import Check, Severity, internal
 from robodj_secretguard.startup.settings import (
     Model,
     RuntimeSecrets,
     SecretSettings,
     begin_refresh,
-    build,
     declares_secrets,
     judgement_of,
-    with_failure,
+    require_values,
 )
 from robodj_secretguard.startup.variables import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import ManagedSource
 
 REFUSED_UNDER_RELOADER: Final = 4
@@ -126,10 +128,28 @@ def examine(
         empty = Report(
             checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
         )
-        return with_failure(empty, model, failure), None
+        return _failed(empty, model.secret_policies, failure)
     finally:
         config_dir = None  # it may be a key, and an interrupt can show this frame
-    return build(model, judgement)
+    report = judgement.report()
+    if not report.ok:
+        return report, None
+    try:
+        # Require it here too: the host's `__init__` may not have called that of `SecretSettings`.
+        return report, contain(lambda: require_values(model(_judgement=judgement), judgement))
+    except Exception as failure:  # noqa: BLE001 - as above
+        return _failed(report, model.secret_policies, failure)
+
+
+def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: Exception) -> tuple[Report, None]:
+    """Return the report with an alert that has only the type and the secret of a failure."""
+    policies = tuple(declared.values())
+    policy = None
+    if isinstance(failure, ValidationError):  # from a validator of the host
+        location = failure.errors()[0]["loc"]
+        policy = declared.get(str(location[0])) if location else None
+    failed = finding(policies, Check.INTERNAL, internal(type_name(failure)), policy)
+    return with_findings(report, [failed]), None
 
 
 @overload

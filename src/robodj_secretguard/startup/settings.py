@@ -27,7 +27,7 @@ from robodj_secretguard.startup.readings import (
     config_directory,
     read,
 )
-from robodj_secretguard.startup.report import Finding, Judgement, Report, finding, with_findings
+from robodj_secretguard.startup.report import Finding, Judgement, Report, finding
 from robodj_secretguard.startup.rules import Check, internal
 from robodj_secretguard.startup.variables import (
     EPHEMERAL,
@@ -209,6 +209,9 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
         Returns:
             The report on what was read; without a secrets directory, that of the start. Its `ok` is true when there is
             no alert.
+
+        Raises:
+            robodj_secretguard.errors.CheckFailedError: a check itself failed. The keys in use stay.
         """
         refresh = live_of(self).refresh
         return refresh.run() if refresh else running_report(self)
@@ -307,28 +310,6 @@ def judgement_of(
     return judgement
 
 
-def build(model: type[Model], judgement: Judgement) -> tuple[Report, Model | None]:
-    """Return the report on what was read, and the model of these values: `None` where the report has an alert."""
-    report = judgement.report()
-    if not report.ok:
-        return report, None
-    try:
-        # Require it here too: the host's `__init__` may not have called that of `SecretSettings`.
-        return report, contain(lambda: require_values(model(_judgement=judgement), judgement))
-    except Exception as failure:  # noqa: BLE001 - of whatever type, it is a reason to refuse
-        return with_failure(report, model, failure), None
-
-
-def with_failure(report: Report, model: type[SecretSettings], failure: Exception) -> Report:
-    """Return the report with an alert that has only the type and the secret of a failure."""
-    policy = None
-    if isinstance(failure, ValidationError):  # from a validator of the host
-        location = failure.errors()[0]["loc"]
-        policy = model.secret_policies.get(str(location[0])) if location else None
-    failed = finding(model.secret_policies.values(), Check.INTERNAL, internal(type_name(failure)), policy)
-    return with_findings(report, [failed])
-
-
 def live_of(secrets: SecretSettings) -> "Live":
     """Return the keys that an instance uses now."""
     from robodj_secretguard.keyring import KeySet, Live  # noqa: PLC0415 - a start may not need it
@@ -336,17 +317,11 @@ def live_of(secrets: SecretSettings) -> "Live":
     judgement, lives = secrets._judgement, secrets._lives  # noqa: SLF001 - of this module, as below
     if judgement and not lives:
         revocation = judgement.readings[0].setup.revocation
-        live, model = Live(KeySet(judgement, secrets._started, revocation)), type(secrets)  # noqa: SLF001
-        if again := judgement.again:
+        live = Live(KeySet(judgement, secrets._started, revocation))  # noqa: SLF001
+        if judgement.again:
             from robodj_secretguard.refresh import Refresh  # noqa: PLC0415 - few services have a secrets directory
 
-            def judge(known: "RevocationStatus", sole: frozenset[str]) -> Judgement:
-                judged = again(known, sole)
-                if judged.report().ok:
-                    judged.add(build(model, judged)[0].alerts)  # of a validator of the host
-                return judged
-
-            live.refresh = Refresh(live, judge, judgement.seconds, tuple(model.secret_policies.values()))
+            live.refresh = Refresh(live, judgement.again, judgement.seconds, type(secrets))
         lives.setdefault("", live)  # another thread may have been faster
         object.__setattr__(secrets, "_judgement", None)  # a switch must leave nothing of it
     return lives[""]
