@@ -41,16 +41,26 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "examples" / "deploy"
 FILES = sorted(path.relative_to(DEPLOY).as_posix() for path in DEPLOY.rglob("*") if path.is_file())
 UNIT, MANIFEST, SUPERVISORD = "deploy/robodj.service", "deploy/kubernetes.yaml", "deploy/supervisord.conf"
+AGENT, AGENT_UNIT = "deploy/openbao-agent.hcl", "deploy/openbao-agent.service"
+ROTATE_UNIT, TIMER, CRON_JOB = "deploy/robodj-rotate.service", "deploy/robodj-rotate.timer", "deploy/rotate.yaml"
+EXTERNAL, PROVIDER = "deploy/external-secret.yaml", "deploy/secret-provider-class.yaml"
 WORKFLOW = ".github/workflows/secret-gate.yml"
 IMAGES = {"Dockerfile", "compose.yaml", MANIFEST}
 DOCS = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
 PROGRAMS = Path(sysconfig.get_path("scripts"))
 ON_THE_HOST = "/opt/robodj"
 KEY_FILES = "/run/robodj/secrets"
-PROTECTED = "ROBODJ_PROTECTED_ENV"
+IN_CONTAINER = "/run/secrets/robodj"
+PROTECTED, SECRETS_DIR, REFRESH = "ROBODJ_PROTECTED_ENV", "ROBODJ_SECRETS_DIR", "ROBODJ_SECRET_REFRESH"
 KEYS = {V1, V2}
-HANDED_ON = KEYS | {f"{variable}_EXPIRES_AT" for variable in KEYS} | {"ROBODJ_REVOKED_FINGERPRINTS"}
+ALWAYS = KEYS | {f"{variable}_EXPIRES_AT" for variable in KEYS} | {"ROBODJ_REVOKED_FINGERPRINTS"}
+HANDED_ON = ALWAYS | {f"{variable}_{slot}" for variable in KEYS for slot in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL")}
 PORT = "8000"
+UNITS = (UNIT, AGENT_UNIT, ROTATE_UNIT, TIMER)
+MANAGER = "vault:secret/robodj"
+"""The source of the page's commands."""
+CRDS = os.environ.get("SECRETGUARD_CRDS", "")
+"""A directory with the schemas of custom resources, laid out as datreeio/CRDs-catalog is. No package index has them."""
 
 pytestmark = [
     pytest.mark.full,
@@ -75,7 +85,7 @@ def with_programs(*before: Path) -> str:
 
 def localized(text: str, *, service: Path, port: int) -> str:
     """Replace the host's paths and port with those of this machine."""
-    text = re.sub(r"directory:[%/\w]+", f"directory:{service.parent / 'secrets'}", text)
+    text = re.sub(f"{KEY_FILES}|{IN_CONTAINER}", str(service.parent / "secrets"), text)
     text = text.replace(PORT, str(port)).replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is replaced
     return text.replace(f"{ON_THE_HOST}/venv/bin/", f"{PROGRAMS}/").replace(f"{ON_THE_HOST}/service", str(service))
 
@@ -87,34 +97,33 @@ class Start:
     Attributes:
         command: the command.
         settings: the variables that the file sets.
-        handed_on: the variables that it takes from outside, in the environment or as files.
+        is_volume: whether Kubernetes writes the directory.
     """
 
     command: list[str]
     settings: dict[str, str]
-    handed_on: set[str]
+    is_volume: bool = False
 
-    def env(self, outside: Mapping[str, str]) -> dict[str, str]:
-        """Return the service's environment: the file's settings, and the variables from outside."""
-        passed = {name: value for name, value in outside.items() if name in self.handed_on}
-        return (
-            clean_environment() | {"PATH": with_programs()} | (passed if self.directory is None else {}) | self.settings
-        )
+    def env(self, outside: Mapping[str, str], service: Path) -> dict[str, str]:
+        """Return the service's environment: the file's settings, and what it takes from outside without a directory."""
+        passed = {} if self.directory else {name: value for name, value in outside.items() if name in HANDED_ON}
+        settings = {name: localized(value, service=service, port=0) for name, value in self.settings.items()}
+        return clean_environment() | {"PATH": with_programs()} | passed | settings
 
     @property
     def directory(self) -> str | None:
-        """The directory that the gate reads the variables from; `None` where it reads the environment."""
-        return next((each.partition("directory:")[2] for each in self.command if "directory:" in each), None)
+        """The secrets directory; `None` where the keys are in the environment."""
+        return self.settings.get(SECRETS_DIR)
 
     def deliver(self, outside: Mapping[str, str], directory: Path) -> None:
-        """Write the files as their supervisor mounts them."""
+        """Write the files as the engine does."""
         mounted = directory
-        if self.directory == "/run/secrets/robodj":  # Kubernetes
+        if self.is_volume:
             mounted = directory / "..2026_12_01"
             (directory / "..data").symlink_to(mounted.name)
             mounted.mkdir()
             directory.chmod(0o1777)
-        for name in self.handed_on:
+        for name in HANDED_ON:
             put(mounted / name, outside.get(name, ""), 0o444)
             if mounted != directory:
                 (directory / name).symlink_to(f"..data/{name}")
@@ -123,28 +132,26 @@ class Start:
 def _compose() -> Start:
     (document,) = documents("compose.yaml")
     backend = document["services"]["backend"]
-    assert document["secrets"] == {name: {"file": f"{KEY_FILES}/{name}"} for name in backend["secrets"]}
-    return Start(backend["command"], backend["environment"], set(backend["secrets"]))
+    return Start(backend["command"], backend["environment"])
 
 
 def _dockerfile() -> Start:
     text = text_of("Dockerfile")
     (command,) = re.findall(r"^CMD (.*)$", text, re.MULTILINE)
     settings = dict(re.findall(r"^ENV (ROBODJ_\w+)=(\w+)$", text, re.MULTILINE))
-    return Start(json.loads(command), settings, HANDED_ON)
+    return Start(json.loads(command), settings)
 
 
 def _systemd() -> Start:
     text = text_of(UNIT)
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     settings = dict(re.findall(r"^Environment=(\w+)=(.*)$", text, re.MULTILINE))
-    loaded = re.findall(rf"^LoadCredential=(\w+):{KEY_FILES}/\1$", text, re.MULTILINE)
-    return Start(shlex.split(command), settings, set(loaded))
+    return Start(shlex.split(command), settings)
 
 
 def _kubernetes() -> Start:
     (container,) = documents(MANIFEST)[0]["spec"]["template"]["spec"]["containers"]
-    return Start(container["command"], {each["name"]: each["value"] for each in container["env"]}, HANDED_ON)
+    return Start(container["command"], {each["name"]: each["value"] for each in container["env"]}, is_volume=True)
 
 
 def _supervisord() -> Start:
@@ -152,7 +159,7 @@ def _supervisord() -> Start:
     parser.read_string(text_of(SUPERVISORD))
     program = parser["program:robodj"]
     settings = dict(re.findall(r'(\w+)="([^"]*)"', program["environment"]))
-    return Start(shlex.split(program["command"]), settings, HANDED_ON)
+    return Start(shlex.split(program["command"]), settings)
 
 
 STARTS = {
@@ -230,16 +237,18 @@ class TestEveryFile:
 
     def test_these_are_the_files(self) -> None:
         """The files are those that this module tests."""
-        assert sorted([*STARTS, WORKFLOW, "launcher.bat", ".dockerignore"]) == FILES
+        engines = [AGENT, AGENT_UNIT, EXTERNAL, PROVIDER]
+        rotation = [ROTATE_UNIT, TIMER, CRON_JOB]
+        assert sorted([*STARTS, *engines, *rotation, WORKFLOW, "launcher.bat", ".dockerignore"]) == FILES
 
     def test_the_page_names_each(self) -> None:
         """The page's first table has the path of each file in the service's repository."""
         (table,) = re.findall(r"^\| for \| files \|\n(.*?)\n\n", DOCS, re.MULTILINE | re.DOTALL)
         assert sorted(re.findall(r"`(.*?)`", table)) == FILES
 
-    @pytest.mark.parametrize("name", [name for name in FILES if name != ".dockerignore"])
+    @pytest.mark.parametrize("name", [*STARTS, WORKFLOW, CRON_JOB, "launcher.bat"])
     def test_key_files_are_off(self, name: str) -> None:
-        """Each file sets `ROBODJ_PROTECTED_ENV` to true, outside of comments."""
+        """Each file that starts a guarded program sets `ROBODJ_PROTECTED_ENV` to true, outside of comments."""
         lines = [line for line in text_of(name).splitlines() if not line.lstrip().startswith(("#", ";", "rem"))]
         settings = re.findall(rf"{PROTECTED}\W+(?:value: )?\W*(\w+)", "\n".join(lines))
         assert settings == ["true"]
@@ -254,14 +263,15 @@ class TestEveryFile:
         assert {secret.state for report in reports for secret in report.secrets} == {"invalid-format"}
 
     @starts
-    def test_command_is_the_gate_with_its_source(self, name: str) -> None:
-        """Keys and markers come from outside. The command is the gate, with its source, and the server."""
+    def test_command_is_the_gate_of_a_directory(self, name: str) -> None:
+        """The command is the gate and the server. The keys come from a directory, except in the image alone."""
         start = STARTS[name]
-        assert (start.handed_on, set(start.settings)) == (HANDED_ON, {PROTECTED})
-        line = " ".join(start.command).replace("--from=", "--from ").replace(f"{ON_THE_HOST}/venv/bin/", "")
-        source = f" --from directory:{start.directory}" if start.directory else ""
-        assert f"robodj-secretguard exec{source} -- uvicorn app.main:app " in line
-        assert (name == "Dockerfile") == (start.directory is None)
+        line = " ".join(start.command).replace(f"{ON_THE_HOST}/venv/bin/", "")
+        assert "robodj-secretguard exec -- uvicorn app.main:app " in line
+        live = {} if name == "Dockerfile" else {SECRETS_DIR, REFRESH}
+        assert set(start.settings) == {PROTECTED, *live}
+        assert start.settings.get(REFRESH, "30") == "30"
+        assert start.directory in ({None} if name == "Dockerfile" else {KEY_FILES, IN_CONTAINER})
 
 
 def program(name: str) -> str:
@@ -274,16 +284,15 @@ def program(name: str) -> str:
 
 def checked(name: str, path: Path) -> list[Ran]:
     """Run the checkers of a deployment file on a copy of it."""
+    newest = ("--strict", "--kubernetes-version")
     commands: dict[str, list[list[str]]] = {
         "compose.yaml": [["check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)]],
         WORKFLOW: [
             ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)],
             ["zizmor", "--offline", "--no-progress", "--config", str(path.with_name("zizmor.yml")), str(path)],
         ],
-        MANIFEST: [
-            ["kubernetes-validate", "--strict", "--kubernetes-version", version, str(path)]
-            for version in ("1.28", "1.31")
-        ],
+        MANIFEST: (kubernetes := [["kubernetes-validate", *newest, each, str(path)] for each in ("1.28", "1.31")]),
+        CRON_JOB: kubernetes,
         "Dockerfile": [["hadolint", str(path)]],
     }
     # Zizmor requires pinned commits, but nobody here has reviewed those commits.
@@ -302,9 +311,10 @@ class TestCheckers:
     @pytest.mark.parametrize(
         ("name", "right", "wrong"),
         [
-            *[(name, "", "") for name in ("compose.yaml", MANIFEST, WORKFLOW, "Dockerfile")],
+            *[(name, "", "") for name in ("compose.yaml", MANIFEST, CRON_JOB, WORKFLOW, "Dockerfile")],
             ("compose.yaml", "core: 0", "core: [0]"),
             (MANIFEST, "projected:", "project:"),
+            (CRON_JOB, "concurrencyPolicy:", "concurrency:"),
             (WORKFLOW, "runs-on:", "run-on:"),
             (WORKFLOW, "run: python -m pip", "run: echo ${{ github.event.head_commit.message }} #"),
             ("Dockerfile", "USER 10001", "USER root"),
@@ -329,39 +339,56 @@ class TestCheckers:
     def test_docker_compose_accepts_the_file(self, tmp_path: Path) -> None:
         """Docker-compose accepts the file, if it is installed."""
         command = [program("docker-compose"), "--file", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
-        keys = good_keys()
-        ran = run(command, env=clean_environment() | keys, cwd=tmp_path, keys=list(keys.values()), python=False)
+        ran = run(command, env=clean_environment(), cwd=tmp_path, python=False)
         assert (ran.status, ran.out + ran.err) == (0, "")
+
+    @pytest.mark.skipif(not CRDS, reason="SECRETGUARD_CRDS is not set: a copy of datreeio/CRDs-catalog")
+    @pytest.mark.parametrize("wrong", ["", "spec"])
+    @pytest.mark.parametrize("name", [EXTERNAL, PROVIDER])
+    def test_custom_resources_pass_their_schemas(self, name: str, wrong: str, tmp_path: Path) -> None:
+        """The manifests for External Secrets and the CSI driver pass the schemas of their projects."""
+        for number, each in enumerate(documents(name)):
+            group, _, version = each["apiVersion"].partition("/")
+            schema = Path(CRDS, group, f"{each['kind'].lower()}_{version}.json")
+            if version:
+                copy = put(tmp_path / f"{number}.json", json.dumps(each | {wrong: {"mistake": 1}} if wrong else each))
+                command = [str(PROGRAMS / "check-jsonschema"), "--schemafile", str(schema), str(copy)]
+                ran = run(command, env=clean_environment(), cwd=tmp_path, python=False)
+                assert bool(ran.status) is bool(wrong), ran.out
 
 
 class TestSystemd:
-    """`robodj.service`."""
+    """The units and the timer."""
 
-    def analyze(self, *arguments: str, text: str, cwd: Path) -> Ran:
-        """Run systemd-analyze on a unit."""
-        unit = cwd / "robodj.service"
-        unit.write_text(localized(text, service=cwd, port=int(PORT)), encoding="utf-8")
-        command = [program("systemd-analyze"), *arguments, str(unit)]
-        return run(command, env=clean_environment(), cwd=cwd, python=False)
+    def analyze(self, *arguments: str, name: str, text: str, cwd: Path) -> Ran:
+        """Run systemd-analyze on a unit, beside the others."""
+        for other in UNITS:
+            here = text if other == name else text_of(other)
+            here = localized(here, service=cwd, port=int(PORT)).replace("/usr/bin/bao", "/bin/true")
+            put(cwd / Path(other).name, here, 0o644)
+        command = [program("systemd-analyze"), *arguments, str(cwd / Path(name).name)]
+        return run(command, env=clean_environment() | {"SYSTEMD_UNIT_PATH": f"{cwd}:"}, cwd=cwd, python=False)
 
-    def test_systemd_accepts_the_unit(self, tmp_path: Path) -> None:
-        """Systemd accepts the unit, and reports a misspelled setting."""
-        right = self.analyze("verify", text=text_of(UNIT), cwd=tmp_path)
+    @pytest.mark.parametrize("name", UNITS)
+    def test_systemd_accepts_the_unit(self, name: str, tmp_path: Path) -> None:
+        """Systemd accepts each unit, and reports a misspelled setting."""
+        right = self.analyze("verify", name=name, text=text_of(name), cwd=tmp_path)
         assert (right.status, right.out + right.err) == (0, "")
-        wrong = text_of(UNIT).replace("RestartPreventExitStatus", "RestartPreventStatus")
-        assert "RestartPreventStatus" in self.analyze("verify", text=wrong, cwd=tmp_path).err
+        wrong = text_of(name).replace("Description=", "Descriptions=")
+        assert "Descriptions" in self.analyze("verify", name=name, text=wrong, cwd=tmp_path).err
 
-    def test_exposure_of_the_unit_is_low(self, tmp_path: Path) -> None:
-        """The exposure of the unit is 2.0 of 10 or less."""
-        ran = self.analyze(
-            "security", "--offline=true", "--threshold=20", "--no-pager", text=text_of(UNIT), cwd=tmp_path
-        )
+    @pytest.mark.parametrize("name", [UNIT, AGENT_UNIT, ROTATE_UNIT])
+    def test_exposure_of_the_unit_is_low(self, name: str, tmp_path: Path) -> None:
+        """The exposure of each service is 2.0 of 10 or less."""
+        limit = ("security", "--offline=true", "--threshold=20", "--no-pager")
+        ran = self.analyze(*limit, name=name, text=text_of(name), cwd=tmp_path)
         assert ran.status == 0, ran.out
 
-    def test_unit_is_not_restarted_after_a_refusal(self) -> None:
-        """Systemd does not restart the service after a refusal, and writes no core dump."""
-        lines = {"Restart=on-failure", "RestartPreventExitStatus=3", "LimitCORE=0"}
-        assert lines <= set(text_of(UNIT).splitlines())
+    def test_unit_comes_back_after_any_end(self) -> None:
+        """Systemd starts the service again after any end, without a limit, and writes no core dump."""
+        lines = set(text_of(UNIT).splitlines())
+        assert {"Restart=always", "RestartSec=30", "LimitCORE=0"} <= lines
+        assert not [line for line in lines if line.startswith(("RestartPreventExitStatus", "StartLimit"))]
 
 
 @contextlib.contextmanager
@@ -434,7 +461,7 @@ class TestStarts:
         directory = place.parent / "secrets"
         directory.mkdir(exist_ok=True)
         STARTS[name].deliver(keys, directory)
-        return STARTS[name].env(keys)
+        return STARTS[name].env(keys, place)
 
     @starts
     def test_bad_key_and_missing_list_are_refused(self, name: str, place: Path) -> None:
@@ -490,9 +517,59 @@ def test_probes_and_gate_of_kubernetes_use_the_service() -> None:
     assert f"--port={PORT}" in container["command"]
     assert (deployment["kind"], other["kind"]) == ("Deployment", "Service")
     mount, volume = container["volumeMounts"][0], pod["volumes"][0]
-    assert mount == {"name": volume["name"], "mountPath": STARTS[MANIFEST].directory, "readOnly": True}
+    assert mount == {"name": volume["name"], "mountPath": STARTS[MANIFEST].directory, "readOnly": True}  # no subPath
     names = [each["name"] for source in volume["projected"]["sources"] for each in source.values()]
     assert names == ["robodj-keys", "robodj-expiry", "robodj-revoked"]
+
+
+class TestEngines:
+    """What writes the directory: each engine delivers the variables of one secret to where the service reads them."""
+
+    def test_external_secrets_write_all_fields_into_the_secret_of_the_pods(self) -> None:
+        """The ExternalSecret takes all fields of the secret, often, and writes the Secret that the pods mount."""
+        store, secret, _ = documents(EXTERNAL)
+        assert secret["spec"]["secretStoreRef"] == {"kind": store["kind"], "name": store["metadata"]["name"]}
+        assert store["spec"]["provider"]["vault"]["path"] == MANAGER.partition(":")[2].split("/")[0]
+        assert secret["spec"]["dataFrom"] == [{"extract": {"key": MANAGER.rpartition("/")[2]}}]
+        assert secret["spec"]["target"] == {"name": "robodj-keys", "deletionPolicy": "Retain"}
+        assert secret["spec"]["refreshInterval"] == "1m"
+
+    def test_the_driver_mounts_the_fields_that_always_exist(self) -> None:
+        """The class names each field that always exists, and the comment has the volume for the manifest."""
+        (provider,) = documents(PROVIDER)
+        objects = YAML(typ="safe").load(provider["spec"]["parameters"]["objects"])
+        path = MANAGER.partition(":")[2].replace("/", "/data/", 1)
+        assert objects == [
+            {"objectName": each["objectName"], "secretPath": path, "secretKey": each["objectName"]} for each in objects
+        ]
+        assert {each["objectName"] for each in objects} == ALWAYS
+        comment = "".join(line[1:] for line in text_of(PROVIDER).splitlines(keepends=True) if line.startswith("#   "))
+        (volume,) = YAML(typ="safe").load(comment)
+        assert volume["name"] == "keys"
+        assert volume["csi"]["volumeAttributes"] == {"secretProviderClass": provider["metadata"]["name"]}
+
+    def test_the_agent_writes_each_variable(self) -> None:
+        """The agent has a template for each variable. An absent field is an empty file."""
+        text = text_of(AGENT)
+        template = f'"{{{{ with secret \\"{MANAGER.partition(":")[2].replace("/", "/data/", 1)}\\" }}}}'
+        found = re.findall(
+            rf'destination = "{KEY_FILES}/(\w+)"\n *contents    = {re.escape(template)}(.*)"$', text, re.MULTILINE
+        )
+        assert {name for name, _ in found} == HANDED_ON
+        assert all(
+            rest == f"{{{{ with .Data.data.{name} }}}}{{{{ . }}}}{{{{ end }}}}{{{{ end }}}}" for name, rest in found
+        )
+
+    @pytest.mark.parametrize("name", [ROTATE_UNIT, CRON_JOB])
+    def test_the_job_rotates_the_same_secret(self, name: str) -> None:
+        """The timer and the CronJob run the command of the page on the secret that the engines read."""
+        if name == CRON_JOB:
+            (container,) = documents(name)[0]["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+            words = container["command"]
+        else:
+            words = shlex.split(re.findall(r"^ExecStart=(.*)$", text_of(name), re.MULTILINE)[0])
+        line = " ".join(words).replace("=", " ")
+        assert f"robodj-secretguard rotate run --to {MANAGER} --environment prod --operator " in line
 
 
 class TestImage:
@@ -542,14 +619,14 @@ class TestImage:
 
     def test_imports_the_service_without_keys(self, srv: Path) -> None:
         """The build's command imports the guarded service without a key, from what the image has."""
-        env = STARTS["Dockerfile"].env({})
+        env = STARTS["Dockerfile"].env({}, srv)
         del env[PROTECTED]
         ran = run(["sh", "-c", self.build_command()], env=env, cwd=srv, python=False)
         assert (ran.status, ran.alerts) == (0, [])
 
     def test_that_command_is_for_the_build_alone(self, srv: Path) -> None:
         """The image's settings, which come after the build's command, refuse it."""
-        ran = run(["sh", "-c", self.build_command()], env=STARTS["Dockerfile"].env({}), cwd=srv, python=False)
+        ran = run(["sh", "-c", self.build_command()], env=STARTS["Dockerfile"].env({}, srv), cwd=srv, python=False)
         assert ran.status == 3
         text = text_of("Dockerfile")
         assert text.index("--ephemeral") < text.index(f"ENV {PROTECTED}")
@@ -575,8 +652,6 @@ BLOCKS = {
     "supervisord": block("supervisord"),
     "github": block("gh secret set"),
 }
-MANAGER = "vault:secret/robodj"
-"""The source of the page's commands."""
 FAKE_CLIENT = """\
 #!/bin/sh
 echo "$*" >>"${0%/*}/arguments"
@@ -639,29 +714,21 @@ class TestSupervisord:
         command = ["sh", "-euc", BLOCKS["supervisord"].replace("/etc/supervisord.conf", str(conf))]
         return running(command, clean_environment() | {"PATH": with_programs()}, conf.parent)
 
-    def test_refused_service_is_not_restarted(self, conf: Path) -> None:
-        """A refused service is not restarted: its ALERT line is written once, and its state is EXITED."""
+    def test_refused_service_comes_back_with_good_keys(self, conf: Path, port: int) -> None:
+        """A refused service is started again, with pauses, until a good key arrives."""
         keys = good_keys()
         STARTS[SUPERVISORD].deliver(bad_keys(keys), conf.parent / "secrets")
         with self.supervisord(conf) as lines:
-            written = until(lines, "exited: robodj")
-            # Supervisord would restart the program after an answer.
-            states = [self.ctl(conf, "status").split()[:2] for _ in range(3)]
+            written = until(lines, "spawned: ") + until(lines, "spawned: ")
+            STARTS[SUPERVISORD].deliver(keys, conf.parent / "secrets")
+            written += until(lines, "Uvicorn running on")
+            assert answer(port) == 200
             self.ctl(conf, "shutdown")
             written += list(lines)
         text = "".join(written)
-        assert states == [["robodj", "EXITED"]] * 3
-        assert "exited: robodj (exit status 3; expected)" in text
-        assert (text.count("spawned: "), text.count("ALERT: secret.key: format: ")) == (1, 1)
+        assert "exited: robodj (exit status 3; not expected)" in text
+        assert text.count("ALERT: secret.key: format: ") == text.count("spawned: ") - 1
         assert leaks(text, list(keys.values())) == []
-
-    def test_service_is_started_again_after_status_75(self, conf: Path) -> None:
-        """After status 75, the service is started again."""
-        text = conf.read_text(encoding="utf-8")
-        conf.write_text(re.sub("^command=.*", "command=sh -c 'exit 75'", text, flags=re.MULTILINE), encoding="utf-8")
-        with self.supervisord(conf) as lines:
-            written = "".join(until(lines, "spawned: ") + until(lines, "spawned: "))
-        assert "exited: robodj (exit status 75; not expected)" in written
 
     def test_good_keys_start_the_service(self, conf: Path, port: int) -> None:
         """With good keys, the page's command starts the service, which stops with supervisord."""
@@ -785,18 +852,24 @@ class TestPage:
         assert [line for line in lines if line.startswith("ROBODJ_")] == []
 
     def test_each_variable_has_a_key_file(self, fakes: Path, keys: dict[str, str]) -> None:
-        """Each variable that the deployment files read has a file, in a directory of root. The gate accepts them."""
+        """Each variable that the deployment files read has a file, in a directory of a group. The gate accepts them."""
         until = marker(timedelta(days=20), now=datetime.now(UTC))
-        text = BLOCKS["key files"].replace(KEY_FILES, str(fakes / "run"))
+        text = (
+            BLOCKS["key files"]
+            .replace("/run/robodj", str(fakes / "run"))
+            .replace("chgrp robodj", f"chgrp {os.getgid()}")
+        )
         expires = f"{V1}_EXPIRES_AT"
         put(fakes / "manager" / expires, until, 0o600)
         ran = self.run(fakes, text, keys=list(keys.values()))
         assert (ran.status, ran.out, ran.alerts) == (0, "", [])
-        files = {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in (fakes / "run").iterdir()}
+        written = fakes / "run" / "secrets"
+        files = {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in written.iterdir()}
         assert files == dict.fromkeys(HANDED_ON, "") | keys | {expires: until}
-        assert {path.stat().st_mode & 0o777 for path in (fakes / "run").iterdir()} == {0o644}
-        assert (fakes / "run").stat().st_mode & 0o777 == 0o700
-        gate = ["sh", "-c", f"robodj-secretguard check --from directory:{fakes / 'run'}"]
+        assert {path.stat().st_mode & 0o777 for path in written.iterdir()} == {0o644}
+        assert written.parent.stat().st_mode & 0o777 == 0o750
+        assert [*written.parent.iterdir()] == [written]
+        gate = ["sh", "-c", f"robodj-secretguard check --from directory:{written}"]
         assert run(gate, env=with_fakes(fakes), cwd=fakes, python=False).out.splitlines()[-1] == PASSED
 
     def send(self, fakes: Path, client: str, text: str, keys: Sequence[str]) -> str:
