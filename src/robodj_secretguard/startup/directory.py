@@ -14,7 +14,7 @@ from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import ascii_text, could_hold_key
-from robodj_secretguard.startup.file_reader import is_read_only, read_text_file
+from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, Offer, find_near_misses
 from robodj_secretguard.startup.report import Finding, Judgement, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity
@@ -156,7 +156,7 @@ def read_directory(
             # The files of a directory that stayed the same are of one version. After it was replaced, some of them
             # may be removed already.
             if before == _stats_of(directory) and directory == os.path.realpath(path):
-                wait = 0 if is_atomic or is_read_only(directory) else _unsettled(before, earlier)
+                wait = 0 if is_atomic or _is_of_systemd(directory) else _unsettled(before, earlier)
                 earlier = before
                 if wait <= 0:
                     return _variables_in(found, texts)
@@ -210,9 +210,9 @@ def _unsettled(version: Mapping[str, tuple[int, ...]], earlier: Mapping[str, tup
     # A copy may have the time of its original: then only the second one tells when it was made.
     ages = [now - changed / 1e9 for mtime, ctime, *_ in version.values() for changed in (mtime, ctime)]
     wait = max([SETTLED_SECONDS - age for age in ages if age > -SETTLED_SECONDS], default=0)
-    # While a file is written again, it may be empty and still have its old times.
+    # While a file is written again, it may be empty for a moment and still have its old times.
     is_empty = any(not size for _, _, size, *_ in version.values())
-    return max(wait, SETTLED_SECONDS) if is_empty and version != earlier else wait
+    return max(wait, _PAUSE) if is_empty and version != earlier else wait
 
 
 def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
@@ -328,10 +328,16 @@ def _period(environment: Environment, model_setup: ModelSetup, place: str) -> tu
     return seconds, [Problem(f"a refresh is set, but {why}", "mount the whole directory, or set no refresh (restart)")]
 
 
+def _is_of_systemd(path: str) -> bool:
+    """Check whether systemd has written a directory, before it started the unit."""
+    places = (_SYSTEMD, os.environ.get("CREDENTIALS_DIRECTORY"))
+    return any(f"{path}/".startswith(f"{os.path.realpath(each)}/") for each in places if each)
+
+
 def _never_changes(place: str) -> str:
     """Return why the files of a directory stay as they are while the service runs; empty where they can change."""
-    own, path = os.environ.get("CREDENTIALS_DIRECTORY"), os.path.realpath(place)
-    if any(f"{path}/".startswith(f"{os.path.realpath(each)}/") for each in (_SYSTEMD, own) if each):
+    path = os.path.realpath(place)
+    if _is_of_systemd(path):
         return "systemd never changes the credentials of a running unit"
     try:
         with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
