@@ -1,23 +1,32 @@
-"""A ring in the middle of a rotation, and the rules for everything that signs and verifies with one."""
+"""A ring in the middle of a rotation, one that a test switches, and the rules for everything that uses a ring."""
 
 from __future__ import annotations
 
 import base64
+import os
+import secrets
+import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from traceback import TracebackException
 from typing import TYPE_CHECKING, TypeVar
 
+import pytest
 from conftest import V1, good_keys, process_environment
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from detector import leaks
 
 import robodj_secretguard
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import RuntimeSecrets, SecretSettings
+from robodj_secretguard.errors import RevokedKeyError
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from robodj_secretguard.keyring import Keyring
 
@@ -78,6 +87,68 @@ class Rotation:
         return [text for name, text in self.variables.items() if name != UNTIL]
 
 
+class Published:
+    """The keys of `secret.key` in a directory. The test publishes all of its files at once, as Kubernetes does.
+
+    Args:
+        directory: an empty directory.
+        purpose: derive the ring for this purpose.
+        model: declares the secret.
+
+    Attributes:
+        ring: the ring.
+        current: the key that was published last as the current key.
+    """
+
+    def __init__(self, directory: Path, purpose: bytes = b"", *, model: type[SecretSettings] = RuntimeSecrets) -> None:
+        class Service(model, secrets_dir=directory):  # type: ignore[call-arg,misc,valid-type]
+            pass
+
+        self._directory, self._purpose, self._others = directory, purpose, good_keys()
+        self._write({V1: secrets.token_urlsafe(32)})
+        with process_environment({}):
+            self._secrets = Service()
+        ring = self._secrets.keyring("secret.key")
+        self.ring = ring.derive(purpose) if purpose else ring
+
+    def publish(self, current: str, *revoked: str, **slots: str) -> bool:
+        """Publish a set of keys, and return whether the service accepts it.
+
+        Args:
+            current: the current key.
+            revoked: the keys on the revocation list.
+            slots: the next and the previous key.
+        """
+        listed = {"ROBODJ_REVOKED_FINGERPRINTS": ",".join(fingerprint(SealedStr(each)) for each in revoked)}
+        until = {UNTIL: (datetime.now(UTC) + timedelta(hours=1)).isoformat()} if "previous" in slots else {}
+        self._write({V1: current} | {SLOTS[role]: key for role, key in slots.items()} | listed | until)
+        with process_environment({}):
+            return bool(self._secrets.refresh().ok)
+
+    def text(self, key: str) -> str:
+        """Return the text of a key in the ring."""
+        return derived(key, self._purpose) if self._purpose else key
+
+    @contextmanager
+    def refused(self) -> Iterator[None]:
+        """Revoke the only key while the service runs. Publish a good one at the end: otherwise the process ends."""
+        key = secrets.token_urlsafe(32)
+        assert self.publish(key, previous=self.current)
+        try:
+            assert [self.publish(key, key) for _ in range(2)] == [False, False]
+            yield
+        finally:
+            assert self.publish(secrets.token_urlsafe(32), key)
+
+    def _write(self, variables: dict[str, str]) -> None:
+        self.current = variables[V1]
+        version = Path(tempfile.mkdtemp(dir=self._directory))
+        for name, text in (self._others | variables).items():
+            (version / name).write_text(text, encoding="utf-8")
+        (link := self._directory / "..new").symlink_to(version.name)
+        os.replace(link, self._directory / "..data")
+
+
 def assert_follows(
     rotation: Rotation,
     *,
@@ -115,6 +186,53 @@ def assert_follows(
     assert (accepted(), signs_with()) == (everyone | {"previous": False}, ["current"])
     rotation.now -= timedelta(days=1)
     assert accepted() == everyone | {"previous": False}
+
+
+def assert_switches(
+    service: Published,
+    *,
+    sign: Callable[[], Token],
+    accepts: Callable[[Token], bool],
+    sign_with: Callable[[str], Token],
+    accepts_with: Callable[[str, Token], bool],
+) -> None:
+    """Assert that an adapter follows each switch: it signs with the current key alone, and accepts each accepted key.
+
+    Once the current key is revoked and there is no other one, it accepts nothing, and signing raises an error.
+
+    Args:
+        service: publishes the keys.
+        sign: sign with the adapter.
+        accepts: verify with the adapter.
+        sign_with: sign with the framework itself and one key.
+        accepts_with: verify with the framework itself and one key.
+    """
+    first, second, third = service.current, *(secrets.token_urlsafe(32) for _ in range(2))
+    texts = {key: service.text(key) for key in (first, second, third)}
+    tokens = {key: sign_with(text) for key, text in texts.items()}
+
+    def follows(*accepted: str) -> bool:
+        made = sign()
+        signed_with = [key for key, text in texts.items() if accepts_with(text, made)]
+        verified = {key for key, token in tokens.items() if accepts(token)}
+        return accepts(made) and signed_with == [*accepted[:1]] and verified == {*accepted}
+
+    assert follows(first)
+    assert service.publish(first, next=second)
+    assert follows(first, second)
+    assert service.publish(second, previous=first)
+    assert follows(second, first)
+    assert service.publish(second, first, previous=first)
+    assert follows(second)
+    assert service.publish(third, first, second)
+    assert follows(third)
+    with service.refused():
+        assert not any(accepts(token) for token in tokens.values())
+        with pytest.raises(RevokedKeyError) as raised:
+            sign()
+        assert leaks(traceback_of(raised.value), [service.current, service.text(service.current)]) == []
+    tokens[service.current] = sign_with(texts.setdefault(service.current, service.text(service.current)))
+    assert follows(service.current)
 
 
 def traceback_of(error: BaseException, *, own: bool = False) -> str:

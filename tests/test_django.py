@@ -2,43 +2,77 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector import leaks
+from django.apps import apps
 from django.conf import UserSettingsHolder, global_settings, settings
+from django.contrib import auth
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.contrib.messages.storage.cookie import CookieStorage
+from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core import signing
 from django.core.checks.security import base as checks
 from django.core.management.commands import diffsettings
+from django.http import HttpRequest, HttpResponse
+from django.test.utils import override_settings
+from django.utils.functional import empty
 from django.views.debug import ExceptionReporter
-from rings import Rotation, assert_follows
+from rings import Published, Rotation, assert_follows, assert_switches
 
 from robodj_secretguard.adapters.django import secret_keys
+from robodj_secretguard.errors import RevokedKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-USER = SimpleNamespace(pk=1, password="", last_login=None, get_email_field_name=lambda: "email", email="")
+    from robodj_secretguard.keyring import Keyring
+
+    Operation = tuple[Callable[[], Any], Callable[[Any], bool]]
+
+
+BACKEND = f"{__name__}.Backend"
+
+
+@contextmanager
+def wrapped(holder: object) -> Iterator[None]:
+    """Replace Django's settings."""
+    before = settings._wrapped  # noqa: SLF001 - as in Django's own tests
+    settings._wrapped = holder  # noqa: SLF001
+    try:
+        yield
+    finally:
+        settings._wrapped = before  # noqa: SLF001
+
+
+@contextmanager
+def settings_of(ring: Keyring) -> Iterator[None]:
+    """Take Django's settings from a ring."""
+    holder = UserSettingsHolder(global_settings)
+    holder.AUTHENTICATION_BACKENDS = [BACKEND]
+    holder.SECRET_KEY, holder.SECRET_KEY_FALLBACKS = secret_keys(ring)
+    with wrapped(holder):
+        yield
 
 
 @pytest.fixture
 def rotation() -> Iterator[Rotation]:
     """A rotation, with Django's settings from its ring."""
-    made, before = Rotation().derive(b"django"), settings._wrapped  # noqa: SLF001 - as in Django's own tests
-    settings._wrapped = holder = UserSettingsHolder(global_settings)  # noqa: SLF001
-    holder.SECRET_KEY, holder.SECRET_KEY_FALLBACKS = secret_keys(made.ring)
-    yield made
-    settings._wrapped = before  # noqa: SLF001
+    made = Rotation().derive(b"django")
+    with settings_of(made.ring):
+        yield made
 
 
-def reset_tokens(key: str | None = None) -> PasswordResetTokenGenerator:
-    """Make a generator of tokens for password resets: with Django's settings, or with one key."""
-    generator = PasswordResetTokenGenerator()
-    if key:
-        generator.secret, generator.secret_fallbacks = key, []
-    return generator
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Published]:
+    """Keys that a test switches, with Django's settings from their ring."""
+    made = Published(tmp_path, b"django")
+    with settings_of(made.ring):
+        yield made
 
 
 def reads(read: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
@@ -50,66 +84,174 @@ def reads(read: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
     return True
 
 
-def test_a_signer(rotation: Rotation) -> None:
-    """A signer that was made before the deadline follows it."""
-    signer = signing.Signer()
+def a_signer() -> Operation:
+    """Sign with a signer that is made once."""
+    signer = signing.TimestampSigner()
+    return lambda: signer.sign("jazz"), lambda token: reads(signer.unsign, token, max_age=60)
+
+
+def objects() -> Operation:
+    """Sign an object, as database sessions do."""
+    return lambda: signing.dumps("jazz"), lambda token: reads(signing.loads, token, max_age=60)
+
+
+def cookies() -> Operation:
+    """Sign a cookie."""
+
+    def sign() -> str:
+        response = HttpResponse()
+        response.set_signed_cookie("station", "jazz")
+        return str(response.cookies["station"].value)
+
+    def accepts(token: str) -> bool:
+        request = HttpRequest()
+        request.COOKIES["station"] = token
+        return bool(request.get_signed_cookie("station", default="") == "jazz")
+
+    return sign, accepts
+
+
+def sessions() -> Operation:
+    """Keep a session in a cookie."""
+
+    def sign() -> str:
+        store = SessionStore()
+        store["station"] = "jazz"
+        store.save()
+        return str(store.session_key)
+
+    return sign, lambda token: bool(SessionStore(token).get("station") == "jazz")
+
+
+def messages() -> Operation:
+    """Keep a message in a cookie."""
+
+    def sign() -> str:
+        storage, response = CookieStorage(HttpRequest()), HttpResponse()
+        storage.add(20, "jazz")
+        storage.update(response)
+        return str(response.cookies["messages"].value)
+
+    def accepts(token: str) -> bool:
+        request = HttpRequest()
+        request.COOKIES["messages"] = token
+        return [each.message for each in CookieStorage(request)] == ["jazz"]
+
+    return sign, accepts
+
+
+def password_resets() -> Operation:
+    """Make tokens for password resets with a generator that is made once."""
+    user = SimpleNamespace(pk=1, password="", last_login=None, get_email_field_name=lambda: "email", email="")
+    generator = PasswordResetTokenGenerator()
+    return lambda: generator.make_token(user), lambda token: generator.check_token(user, token)
+
+
+class Backend:
+    """A backend without a database."""
+
+    def get_user(self, user_id: int) -> Any:
+        """Return a user."""
+        apps.populate(["django.contrib.contenttypes", "django.contrib.auth"])
+        return auth.get_user_model()(pk=user_id)
+
+
+def signed_in_users() -> Operation:
+    """Verify the hash that is in the session of a user who is signed in."""
+
+    def accepts(token: str) -> bool:
+        request = HttpRequest()
+        request.session = SessionStore()
+        request.session.update({auth.SESSION_KEY: "1", auth.BACKEND_SESSION_KEY: BACKEND, auth.HASH_SESSION_KEY: token})
+        return bool(auth.get_user(request).is_authenticated)
+
+    return Backend().get_user(1).get_session_auth_hash, accepts
+
+
+def of_key(make: Callable[[], Operation], key: str) -> Operation:
+    """Return an operation of Django with one key alone."""
+
+    def alone(act: Callable[..., Any]) -> Callable[..., Any]:
+        def within(*arguments: Any) -> Any:
+            with override_settings(SECRET_KEY=key, SECRET_KEY_FALLBACKS=[]):
+                return act(*arguments)
+
+        return within
+
+    with override_settings(SECRET_KEY=key, SECRET_KEY_FALLBACKS=[]):
+        sign, accepts = make()
+    return alone(sign), alone(accepts)
+
+
+every_operation = pytest.mark.parametrize(
+    "make", [a_signer, objects, cookies, sessions, messages, password_resets, signed_in_users]
+)
+
+
+@every_operation
+def test_an_operation_follows_the_deadline(rotation: Rotation, make: Callable[[], Operation]) -> None:
+    """Django signs with the current key, and accepts each key, the previous one until its deadline."""
+    sign, accepts = make()
     assert_follows(
         rotation,
-        sign=lambda: signer.sign("jazz"),
-        accepts=lambda token: reads(signer.unsign, token),
-        sign_with=lambda key: signing.Signer(key=key, fallback_keys=[]).sign("jazz"),
-        accepts_with=lambda key, token: reads(signing.Signer(key=key, fallback_keys=[]).unsign, token),
+        sign=sign,
+        accepts=accepts,
+        sign_with=lambda key: of_key(make, key)[0](),
+        accepts_with=lambda key, token: of_key(make, key)[1](token),
     )
 
 
-def test_sessions(rotation: Rotation) -> None:
-    """`signing.dumps` and `loads`, which sessions in cookies use, follow the deadline."""
-    assert_follows(
-        rotation,
-        sign=lambda: signing.dumps("jazz"),
-        accepts=lambda token: reads(signing.loads, token, max_age=60),
-        sign_with=lambda key: signing.dumps("jazz", key=key),
-        accepts_with=lambda key, token: reads(signing.loads, token, key=key, fallback_keys=[]),
+@every_operation
+def test_an_operation_follows_a_switch(service: Published, make: Callable[[], Operation]) -> None:
+    """Django signs with the current key after each switch, and accepts the accepted keys alone."""
+    sign, accepts = make()
+
+    def accepts_if_possible(token: Any) -> bool:
+        try:
+            return accepts(token)
+        except RevokedKeyError:  # Django computes a signature to verify one
+            return False
+
+    assert_switches(
+        service,
+        sign=sign,
+        accepts=accepts_if_possible,
+        sign_with=lambda key: of_key(make, key)[0](),
+        accepts_with=lambda key, token: of_key(make, key)[1](token),
     )
 
 
-def test_signed_cookies(rotation: Rotation) -> None:
-    """Signed cookies follow the deadline."""
-
-    def only(key: str) -> signing.TimestampSigner:
-        salt = signing.get_cookie_signer().salt
-        return signing.TimestampSigner(key=b"django.http.cookies" + key.encode(), fallback_keys=[], salt=salt)
-
-    assert_follows(
-        rotation,
-        sign=lambda: signing.get_cookie_signer().sign("jazz"),
-        accepts=lambda token: reads(signing.get_cookie_signer().unsign, token),
-        sign_with=lambda key: only(key).sign("jazz"),
-        accepts_with=lambda key, token: reads(only(key).unsign, token),
-    )
+def test_a_switch_during_an_operation(service: Published) -> None:
+    """Where Django has read its key before a switch, and its fallbacks after it, no valid signature is refused."""
+    signer, second = signing.get_cookie_signer(), Rotation().values["current"]
+    first = signer.sign("jazz")
+    assert service.publish(second, previous=service.current)
+    assert reads(signer.unsign, signing.get_cookie_signer().sign("jazz"))
+    assert reads(signing.get_cookie_signer().unsign, first)
 
 
 def test_a_cookie_signer_of_before(rotation: Rotation) -> None:
     """A signer of cookies that was made before the deadline, and is used after it, refuses the previous key."""
-    previous = signing.TimestampSigner(
-        key=b"django.http.cookies" + rotation.values["previous"].encode(),
-        fallback_keys=[],
-        salt=(signer := signing.get_cookie_signer()).salt,
-    )
+    signer = signing.get_cookie_signer()
+    with override_settings(SECRET_KEY=rotation.values["previous"], SECRET_KEY_FALLBACKS=[]):
+        token = signing.get_cookie_signer().sign("jazz")
     rotation.now = rotation.deadline
-    assert not reads(signer.unsign, previous.sign("jazz"))
+    assert not reads(signer.unsign, token)
 
 
-def test_password_resets(rotation: Rotation) -> None:
-    """A generator of tokens for password resets that was made before the deadline follows it."""
-    generator = reset_tokens()
-    assert_follows(
-        rotation,
-        sign=lambda: generator.make_token(USER),
-        accepts=lambda token: generator.check_token(USER, token),
-        sign_with=lambda key: reset_tokens(key).make_token(USER),
-        accepts_with=lambda key, token: reset_tokens(key).check_token(USER, token),
-    )
+def test_the_setting_is_renewed(service: Published) -> None:
+    """At a switch, `SECRET_KEY` gets a new text. Other settings, and settings that are not loaded, stay as they are."""
+    kept = settings.SECRET_KEY
+    new, newest = (Rotation().values["current"] for _ in range(2))
+    assert service.publish(new, previous=service.current)
+    assert settings.SECRET_KEY == service.text(new) != kept
+    with override_settings(SECRET_KEY=newest), wrapped(empty):
+        assert service.publish(newest, previous=new)
+        assert not settings.configured
+    with override_settings(SECRET_KEY=newest):
+        assert service.publish(new, previous=newest)
+        assert newest == settings.SECRET_KEY
+    assert str(settings.SECRET_KEY) == str(kept) == service.text(new)
 
 
 def test_the_settings_show_no_key(rotation: Rotation) -> None:
@@ -133,5 +275,5 @@ def test_the_length(rotation: Rotation) -> None:
     """`check --deploy` warns about the length of derived keys, which the docstring says."""
     assert [*map(len, rotation.values.values())] == [44] * 3
     found = [*checks.check_secret_key(None), *checks.check_secret_key_fallbacks(None)]
-    assert [each.id for each in found] == ["security.W009", "security.W025", "security.W025"]
+    assert [each.id for each in found] == ["security.W009", *["security.W025"] * 3]
     assert all(each.id in (secret_keys.__doc__ or "") for each in found)

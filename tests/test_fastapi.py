@@ -1,12 +1,13 @@
 """The adapter for FastAPI, with FastAPI."""
 
 import asyncio
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 from detector import leaks
 from fastapi import Depends, FastAPI
-from rings import SLOTS, Rotation
+from rings import SLOTS, Published, Rotation
 
 from robodj_secretguard.adapters.fastapi import ApiKey
 from robodj_secretguard.keyring import Key
@@ -48,6 +49,25 @@ def test_keys() -> None:
     assert answers() == expected
     rotation.now = rotation.deadline
     assert answers() == [*expected[:2], {"detail": "Not authenticated"}]
+
+
+def test_keys_follow_a_switch(tmp_path: Path) -> None:
+    """A request with a key that is accepted after a switch gets its role. Once the current key is revoked, none is."""
+    service, second = Published(tmp_path), Rotation().values["current"]
+    app, first = app_of(ApiKey(service.ring)), service.current
+
+    def roles() -> list[Any]:
+        answers = [ask(app, {"X-API-Key": text}) for text in (first, second, service.current)]
+        return [each.json()[0] if each.status_code == 200 else each.status_code for each in answers]
+
+    assert roles() == ["current", 401, "current"]
+    assert service.publish(first, next=second)
+    assert roles() == ["current", "next", "current"]
+    assert service.publish(second, previous=first)
+    assert roles() == ["previous", "current", "current"]
+    with service.refused():
+        assert roles() == [401, 401, 401]
+    assert roles() == [401, 401, "current"]
 
 
 def test_other_requests() -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import gc
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector import leaks
 from flask import Flask, session
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
-from rings import Rotation, assert_follows, traceback_of
+from rings import Published, Rotation, assert_follows, assert_switches, traceback_of
 
 from robodj_secretguard.adapters.flask import sign_sessions
+from robodj_secretguard.errors import RevokedKeyError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def app_of(key: str = "") -> Flask:
@@ -55,6 +61,42 @@ def test_sessions() -> None:
         sign_with=lambda key: sign(app_of(key)),
         accepts_with=lambda key, cookie: accepts(app_of(key), cookie),
     )
+
+
+def test_sessions_follow_a_switch(tmp_path: Path) -> None:
+    """An app signs with the current key after each switch, and reads cookies of the accepted keys alone."""
+    service, app = Published(tmp_path), app_of()
+    sign_sessions(app, service.ring)
+    app.testing = True  # errors of a page are raised here
+
+    def accepts_if_possible(cookie: str) -> bool:
+        try:
+            return accepts(app, cookie)
+        except RevokedKeyError:  # Flask takes the key that signs to verify, too
+            return False
+
+    assert_switches(
+        service,
+        sign=lambda: sign(app),
+        accepts=accepts_if_possible,
+        sign_with=lambda key: sign(app_of(key)),
+        accepts_with=lambda key, cookie: accepts(app_of(key), cookie),
+    )
+
+
+def test_the_setting_is_renewed(tmp_path: Path) -> None:
+    """At a switch, `app.secret_key` gets a new text, if the app still has that of the ring. The app is not kept."""
+    service, app, other = Published(tmp_path), app_of(), app_of()
+    sign_sessions(app, service.ring)
+    sign_sessions(other, service.ring)
+    key, other.secret_key = Rotation().values["current"], b"own"
+    assert service.publish(key, previous=service.current)
+    assert (app.secret_key == key, other.secret_key) == (True, b"own")
+    kept = weakref.ref(app)
+    del app
+    gc.collect()
+    assert kept() is None
+    assert service.publish(Rotation().values["current"], previous=service.current)
 
 
 def test_the_configuration_shows_no_key() -> None:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from detector import leaks
 from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
-from rings import Rotation, assert_follows, traceback_of
+from rings import Published, Rotation, assert_follows, assert_switches, traceback_of
 
 from robodj_secretguard.adapters.itsdangerous import RingSerializer, RingSigner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 SALT = b"invitation v1"
 STRONGER: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
@@ -39,6 +40,32 @@ def test_a_signer(options: dict[str, Any]) -> None:
         accepts=lambda token: reads(signer.unsign, token),
         sign_with=lambda key: TimestampSigner(key, SALT, **options).sign("jazz"),
         accepts_with=lambda key, token: reads(TimestampSigner(key, SALT, **options).unsign, token),
+    )
+
+
+def test_a_signer_follows_a_switch(tmp_path: Path) -> None:
+    """A signer signs with the current key after each switch, and accepts the accepted keys alone."""
+    service = Published(tmp_path)
+    signer = RingSigner(service.ring, SALT)
+    assert_switches(
+        service,
+        sign=lambda: signer.sign("jazz"),
+        accepts=lambda token: reads(signer.unsign, token),
+        sign_with=lambda key: TimestampSigner(key, SALT).sign("jazz"),
+        accepts_with=lambda key, token: reads(TimestampSigner(key, SALT).unsign, token),
+    )
+
+
+def test_a_serializer_follows_a_switch(tmp_path: Path) -> None:
+    """So does a serializer."""
+    service = Published(tmp_path)
+    serializer = RingSerializer(service.ring, SALT)
+    assert_switches(
+        service,
+        sign=lambda: serializer.dumps("jazz"),
+        accepts=lambda token: reads(serializer.loads, token),
+        sign_with=lambda key: URLSafeTimedSerializer(key, SALT).dumps("jazz"),
+        accepts_with=lambda key, token: reads(URLSafeTimedSerializer(key, SALT).loads, token),
     )
 
 

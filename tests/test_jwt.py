@@ -7,20 +7,23 @@ import hmac
 import json
 import os
 import pickle
-from typing import TYPE_CHECKING, Any
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
 import jwt
 import pytest
-from conftest import V2, good_keys, process_environment
+from conftest import V1, V2, good_keys, process_environment
 from detector import leaks
-from rings import SLOTS, Rotation, assert_follows, traceback_of
+from pydantic import SecretStr  # noqa: TC002 - for the class below
+from rings import Published, Rotation, assert_follows, assert_switches, traceback_of
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import Generator, RuntimeSecrets, SecretPolicy, SecretSettings
 from robodj_secretguard.adapters.jwt import RingJWT
-from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 CLAIMS = {"sub": "jazz"}
 DIGESTS = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
@@ -97,19 +100,61 @@ def test_the_algorithm_is_pinned(algorithm: str) -> None:
     assert not accepts(tokens, forged("", {"alg": "none"}).rpartition(".")[0] + ".")
 
 
+def test_tokens_follow_a_switch(tmp_path: Path) -> None:
+    """It signs with the current key after each switch, and accepts tokens of the accepted keys alone."""
+    service = Published(tmp_path)
+    tokens = RingJWT(service.ring)
+    assert_switches(
+        service,
+        sign=lambda: tokens.encode(CLAIMS),
+        accepts=lambda token: accepts(tokens, token),
+        sign_with=lambda key: jwt.encode(CLAIMS, key, "HS256"),
+        accepts_with=accepted_with,
+    )
+
+
+class Short(SecretSettings):
+    """A secret whose keys may be too short for each algorithm."""
+
+    secret_key: Annotated[
+        SecretStr,
+        SecretPolicy(
+            name="secret.key",
+            variable=V1,
+            owner="Tests",
+            cadence=timedelta(days=90),
+            warn_before=timedelta(days=14),
+            overlap=timedelta(days=14),
+            generator=Generator("token_urlsafe", 16),
+        ),
+    ]
+
+
 @pytest.mark.parametrize(("algorithm", "characters"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
-@pytest.mark.parametrize("short", [*SLOTS, None])
-def test_a_key_that_is_too_short(algorithm: str, characters: int, short: str | None) -> None:
-    """Each accepted key is as long as the digest, or longer. A shorter key in any slot is refused."""
-    ring = Rotation().ring
-    sizes = {key: characters - (key.role == short) for key in ring.accepted()}
-    ring._keys = tuple(key._replace(value=SealedStr("a" * size)) for key, size in sizes.items())  # noqa: SLF001
-    if short is None:
-        tokens = RingJWT(ring, algorithm)
-        assert accepts(tokens, tokens.encode(CLAIMS))
-    else:
-        with pytest.raises(ValueError, match=f"^{algorithm} needs keys of {characters} characters or more"):
-            RingJWT(ring, algorithm)
+def test_a_key_that_is_too_short(algorithm: str, characters: int, tmp_path: Path) -> None:
+    """Each accepted key is as long as the digest, or longer. Otherwise no `RingJWT` is made. If a switch brings a
+    shorter key, that key signs and verifies nothing, and the others do.
+    """
+    enough, short = (secrets.token_urlsafe(size)[:size] for size in (characters, characters - 1))
+    service = Published(tmp_path, model=Short)
+    assert service.publish(enough, previous=service.current)
+    assert service.publish(enough)
+    tokens = RingJWT(service.ring, algorithm)
+    token = tokens.encode(CLAIMS)
+    by_short = forged(short, {"alg": algorithm}, digest=DIGESTS[algorithm])
+    for current, slots in ((enough, {"next": short}), (short, {"previous": enough}), (enough, {"previous": short})):
+        assert service.publish(current, **slots)
+        assert [accepts(tokens, each) for each in (token, by_short)] == [True, False]
+        with pytest.raises(ValueError, match=f"^{algorithm} needs keys of {characters} characters or more$"):
+            RingJWT(service.ring, algorithm)
+        if current == short:
+            with pytest.raises(
+                ValueError, match=f"^{algorithm} needs keys of {characters} characters or more$"
+            ) as raised:
+                tokens.encode(CLAIMS)
+            assert leaks(traceback_of(raised.value), [enough, short]) == []
+        else:
+            assert accepts(tokens, tokens.encode(CLAIMS))
 
 
 @pytest.mark.parametrize("algorithm", ["none", "RS256", "", "hs256", "HS1"])

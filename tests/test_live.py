@@ -1,4 +1,4 @@
-"""The list of the keys that only verify, which is read at each use."""
+"""The texts and lists of keys that read the ring at each use."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 import pytest
+from conftest import process_environment
 from detector import leaks
 from rich.pretty import pretty_repr
-from rings import Rotation, traceback_of
+from rings import Published, Rotation, traceback_of
 from sentry_sdk.serializer import serialize
 
-from robodj_secretguard.adapters.live import FallbackKeys, MaskedStr, masked
+from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, MaskedStr, masked
+from robodj_secretguard.errors import RevokedKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
     from types import ModuleType
 
 COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
@@ -55,49 +59,68 @@ def extended(keys: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("use", [*USES.values(), extended], ids=[*USES, "extended"])
-def test_it_is_like_a_list(use: Callable[[list[str]], Any]) -> None:
-    """Each use gives what it gives for a list of the next and the previous key; after the deadline, of the next one."""
-    rotation = Rotation()
-    live = FallbackKeys(rotation.ring)
-    _, following, previous = rotation.values.values()
+def test_it_is_like_a_list(use: Callable[[list[str]], Any], tmp_path: Path) -> None:
+    """Each use gives what it gives for a list of the accepted keys, also after each switch and after the deadline."""
+    service, rotation = Published(tmp_path), Rotation()
+    first, second = service.current, rotation.values["next"]
+    live = FallbackKeys(service.ring)
     assert isinstance(live, list)
-    assert use(live) == use([following, previous])
+    assert use(live) == use([first])
+    assert service.publish(first, next=second)
+    assert use(live) == use([first, second])
+    assert service.publish(second, next=second, previous=first)
+    assert use(live) == use([second, second, first])
+    live = FallbackKeys(rotation.ring)
     rotation.now = rotation.deadline
-    assert use(live) == use([following])
-    rotation.ring._keys = (*rotation.ring.accepted(), rotation.ring.accepted()[1])  # noqa: SLF001 - equal slots
-    assert use(live) == use([following, following])
+    assert use(live) == use([rotation.values["current"], second])
 
 
-@pytest.mark.parametrize("begin", [iter, reversed, lambda keys: map(str.encode, keys)], ids=["iter", "reversed", "map"])
-@pytest.mark.parametrize("already_read", [0, 1])
-def test_an_iterator_follows_the_deadline(begin: Callable[[list[str]], Any], already_read: int) -> None:
-    """An iterator that is read after the deadline has no previous key, also if it was made or begun before."""
-    rotation = Rotation()
-    iterator = begin(FallbackKeys(rotation.ring))
-    read = [next(iterator) for _ in range(already_read)]
-    rotation.now = rotation.deadline
-    following = rotation.values["next"]
-    if begin is reversed:  # the previous key comes first, and was read in time
-        assert [*iterator] == [following]
-    else:
-        assert [*read, *iterator] in ([following], [following.encode()])
+@pytest.mark.parametrize("begin", [iter, lambda keys: map(str.encode, keys)], ids=["iter", "map"])
+def test_an_iterator_reads_the_ring_when_it_begins(begin: Callable[[list[str]], Any], tmp_path: Path) -> None:
+    """An iterator reads the ring once: with its first key, and not when it is made. So a switch skips no key."""
+    service, second = Published(tmp_path), Rotation().values["current"]
+    first = service.current
+    iterator = begin(FallbackKeys(service.ring))
+    assert service.publish(first, next=second)
+    read = [next(iterator)]
+    assert service.publish(second, previous=first)
+    assert [*read, *iterator] in ([first, second], [first.encode(), second.encode()])
 
 
 @pytest.mark.parametrize("reads", range(6))
 def test_a_deadline_during_a_use(reads: int) -> None:
     """A deadline that passes between two reads of the clock causes no error."""
     rotation = Rotation()
-    live, times = FallbackKeys(rotation.ring), iter([rotation.now] * reads)
-    rotation.ring._deadline._clock = lambda: next(times, rotation.deadline)  # noqa: SLF001 - it counts the reads
-    assert len([*live]) in {1, 2}
+    times = iter([rotation.now] * reads)
+    with process_environment(rotation.variables):
+        ring = RuntimeSecrets().keyring("secret.key", clock=lambda: next(times, rotation.deadline))
+    assert len([*FallbackKeys(ring)]) in {2, 3}
 
 
-def test_a_ring_without_other_keys() -> None:
-    """Where only the current key is accepted, the list is empty."""
-    rotation = Rotation()
-    rotation.ring._keys = rotation.ring.accepted()[:1]  # noqa: SLF001 - as after the rotation
-    live = FallbackKeys(rotation.ring)
-    assert (bool(live), len(live), [*live], live == []) == (False, 0, [], True)
+def test_the_text_follows_a_switch(tmp_path: Path) -> None:
+    """`str()`, `format()` and `encode()` give the current key. Once it is revoked, they raise an error, and the list is
+    empty.
+    """
+    service = Published(tmp_path)
+    text, live = LiveStr(service.ring), FallbackKeys(service.ring)
+    reads: list[Callable[[], str | bytes]] = [
+        text.__str__,
+        lambda: f"{text}",
+        text.encode,
+        lambda: text.encode("ascii"),
+    ]
+    kept = f"{service.current}"
+    for _ in range(2):
+        assert {each.decode() if isinstance(each, bytes) else each for each in (read() for read in reads)} == {
+            service.current
+        }
+        assert service.publish(Rotation().values["current"], previous=service.current)
+    with service.refused():
+        for read in reads:
+            with pytest.raises(RevokedKeyError):
+                read()
+        assert (bool(live), len(live), [*live], live == []) == (False, 0, [], True)
+    assert text == kept
 
 
 @pytest.mark.parametrize(
@@ -130,7 +153,7 @@ def test_it_is_only_read(change: Callable[[Any, str], Any]) -> None:
     with pytest.raises(TypeError, match="the fallback keys are those of the ring: they can only be read") as raised:
         change(live, rotation.values["next"])
     assert leaks(traceback_of(raised.value), rotation.delivered) == []
-    assert len(live) == 2
+    assert len(live) == 3
 
 
 def test_no_way_around_its_methods() -> None:
@@ -138,7 +161,7 @@ def test_no_way_around_its_methods() -> None:
     live: list[str] = FallbackKeys(Rotation().ring)
     assert [*list.__iter__(live)] == []
     list.append(live, "key")
-    assert (len(live), "key" in live, "key" in [*live]) == (2, False, False)
+    assert (len(live), "key" in live, "key" in [*live]) == (3, False, False)
 
 
 @pytest.mark.parametrize(
@@ -156,16 +179,18 @@ def test_an_error_shows_no_key(use: Callable[[Any, str], Any], error: type[Excep
     with pytest.raises(error) as raised:
         use(FallbackKeys(rotation.ring), rotation.values["current"])
     assert leaks(traceback_of(raised.value), rotation.delivered) == []
+    with pytest.raises(TypeError):  # raised by Python itself
+        rotation.values["current"] + FallbackKeys(rotation.ring)  # type: ignore[operator]
 
 
 def test_what_is_shown() -> None:
     """The repr of the list and of each key is masked, also in rich and Sentry. The text itself is the key."""
     rotation = Rotation()
-    live, key = FallbackKeys(rotation.ring), masked(rotation.ring.current)
+    live, key, text = FallbackKeys(rotation.ring), masked(rotation.ring.current), LiveStr(rotation.ring)
     assert str(key) == f"{key}" == rotation.values["current"]
     assert repr(live) == "FallbackKeys(Keyring('secret.key'))"
-    assert repr(key) == "'**********'"
-    noted = {"live": live, "items": [*live], "key": key}
+    assert repr(key) == repr(text) == "'**********'"
+    noted = {"live": live, "items": [*live], "key": key, "text": text}
     event = {"exception": {"values": [{"stacktrace": {"frames": [{"vars": noted}]}}]}}
     shown = [repr(noted), pretty_repr(noted, max_string=20), repr(serialize(event))]
     assert "live" in shown[-1]
@@ -177,7 +202,7 @@ def test_what_is_shown() -> None:
 def test_it_is_not_pickled(pickler: ModuleType) -> None:
     """Neither the list nor a key is pickled. A copy is the same object, which follows the deadline."""
     live = FallbackKeys(Rotation().ring)
-    for each in (live, live[0]):
+    for each in (live, live[0], LiveStr(live._ring)):  # noqa: SLF001
         with pytest.raises(TypeError, match="secrets are not pickled"):
             pickler.dumps(each)
         assert copy.copy(each) is copy.deepcopy(each) is each

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from detector import leaks
-from rings import Rotation, assert_follows
+from rings import Published, Rotation, assert_follows, assert_switches
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -17,6 +17,8 @@ from starlette.routing import Route
 from robodj_secretguard.adapters.starlette import RingSessionMiddleware
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from starlette.requests import Request
 
 
@@ -63,6 +65,19 @@ def test_sessions() -> None:
     app = app_of(Middleware(RingSessionMiddleware, ring=rotation.ring))
     assert_follows(
         rotation,
+        sign=lambda: sign(app),
+        accepts=lambda cookie: accepts(app, cookie),
+        sign_with=lambda key: sign(plain(key)),
+        accepts_with=lambda key, cookie: accepts(plain(key), cookie),
+    )
+
+
+def test_sessions_follow_a_switch(tmp_path: Path) -> None:
+    """It signs with the current key after each switch, and reads cookies of the accepted keys alone."""
+    service = Published(tmp_path)
+    app = app_of(Middleware(RingSessionMiddleware, ring=service.ring))
+    assert_switches(
+        service,
         sign=lambda: sign(app),
         accepts=lambda cookie: accepts(app, cookie),
         sign_with=lambda key: sign(plain(key)),

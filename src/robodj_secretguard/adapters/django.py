@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from robodj_secretguard.adapters.live import FallbackKeys, masked
+from django.conf import settings
+
+from robodj_secretguard.adapters.live import FallbackKeys, kept_text
 
 if TYPE_CHECKING:
     from robodj_secretguard.keyring import Keyring
 
 
 def secret_keys(ring: Keyring) -> tuple[str, list[str]]:
-    """Return Django's two settings: the key that signs, and the keys that only verify.
+    """Return Django's two settings: the key that signs, and the keys that verify.
 
-    Write `SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(ring)` in the settings module. The second one is a list that
-    Django reads at each use. So the previous key verifies nothing after its deadline, also in a running process.
-    The repr of both is masked: `diffsettings` and the debug page show no key. Neither is pickled.
+    Write `SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(ring)` in the settings module. Both follow the ring: Django
+    signs with the key that is current in each operation, and verifies with the keys that are accepted then. So the
+    previous key verifies nothing after its deadline, also in a running process. At each switch of keys, `SECRET_KEY` is
+    set again, if it still has this key. The fallbacks have the current key, too, so that no valid signature is refused
+    during a switch. The repr of both is masked: `diffsettings` and the debug page show no key. Neither is pickled.
 
     `check --deploy` warns about keys of fewer than 50 characters (`security.W009`, `security.W025`). A derived key has
     44, for 32 random bytes. Silence both checks: the guard judges the keys.
@@ -23,4 +27,4 @@ def secret_keys(ring: Keyring) -> tuple[str, list[str]]:
     Args:
         ring: the keys. A derived ring keeps the secret itself out of Django's settings.
     """
-    return masked(ring.current), FallbackKeys(ring)
+    return kept_text(ring, lambda: settings if settings.configured else None, "SECRET_KEY"), FallbackKeys(ring)

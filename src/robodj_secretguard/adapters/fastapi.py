@@ -11,8 +11,8 @@ class ApiKey(APIKeyHeader):
     """Require one of the accepted keys of a ring in a header.
 
     Write `key: Annotated[Key, Depends(ApiKey(ring))]`: the key that matched, with its `role` and `kid`. Otherwise the
-    response is 401. OpenAPI shows the header. It reads the ring in each request. So the previous key is refused after
-    its deadline.
+    response is 401. OpenAPI shows the header. It reads the ring once in each request. So it follows a switch of
+    keys, and the previous key is refused after its deadline.
 
     Args:
         ring: the keys.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 from flask.sessions import SecureCookieSessionInterface
 
-from robodj_secretguard.adapters.live import FallbackKeys, masked
+from robodj_secretguard.adapters.live import FallbackKeys, kept_text
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
 
 
 def sign_sessions(app: Flask, ring: Keyring) -> None:
-    """Sign the sessions of an app with the current key, and accept those of the other accepted keys.
+    """Sign the sessions of an app with the current key, and accept those of each accepted key.
 
-    It sets `app.secret_key` and `app.config["SECRET_KEY_FALLBACKS"]`. Flask reads both in each request. So the previous
-    key verifies nothing after its deadline, also in a process that is running.
+    It sets `app.secret_key` and `app.config["SECRET_KEY_FALLBACKS"]`. Flask reads both in each request, and both follow
+    the ring. So the previous key verifies nothing after its deadline, also in a process that is running. At each switch
+    of keys, `app.secret_key` is set again, if it still has this key.
 
     Args:
         app: the app. Its other settings stay as they are.
@@ -30,7 +32,7 @@ def sign_sessions(app: Flask, ring: Keyring) -> None:
     """
     if not _signs_with_current():
         raise RuntimeError("Flask before 3.1.1 signs sessions with a fallback key; install Flask 3.1.1 or later")
-    app.secret_key = masked(ring.current)
+    app.secret_key = kept_text(ring, ref(app), "secret_key")
     app.config["SECRET_KEY_FALLBACKS"] = FallbackKeys(ring)
 
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from itsdangerous import TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import Signer, TimestampSigner, URLSafeTimedSerializer
 
 from robodj_secretguard.adapters.live import MaskedBytes, signing
+from robodj_secretguard.errors import RevokedKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from robodj_secretguard.keyring import Keyring
+
+
+class _Keys(list[bytes]):
+    """The keys of one operation. itsdangerous takes the last one by its position to sign, and reads all to verify."""
+
+    def __getitem__(self, position: Any) -> Any:
+        if not self:
+            raise RevokedKeyError("the current key is revoked: nothing is signed")
+        return super().__getitem__(position)
 
 
 class _RingKeys:
@@ -24,7 +34,7 @@ class _RingKeys:
     @property
     def secret_keys(self) -> list[bytes]:
         """The accepted keys. itsdangerous signs with the last one: the current key."""
-        return [MaskedBytes(key.value.get_secret_value().encode()) for key in reversed(self._ring.accepted())]
+        return _Keys(MaskedBytes(key.value.get_secret_value().encode()) for key in reversed(self._ring.accepted()))
 
     @secret_keys.setter
     def secret_keys(self, keys: Sequence[bytes]) -> None:
@@ -36,7 +46,9 @@ class _RingKeys:
 class RingSigner(_RingKeys, TimestampSigner):
     """A `TimestampSigner` that signs with the current key of a ring, and verifies with each accepted one.
 
-    It reads the ring in each operation. So the previous key verifies nothing after its deadline.
+    It reads the ring once in each operation. So it follows a switch of keys, and the previous key verifies nothing
+    after its deadline. Once the current key was revoked and there is no other one, nothing verifies, and `sign` raises
+    a `RevokedKeyError`.
 
     Args:
         ring: the keys.
@@ -48,11 +60,17 @@ class RingSigner(_RingKeys, TimestampSigner):
 class RingSerializer(_RingKeys, URLSafeTimedSerializer):
     """A `URLSafeTimedSerializer` that signs with the current key of a ring, and verifies with each accepted one.
 
-    It reads the ring in each operation. So the previous key verifies nothing after its deadline. The token has the time
-    of its signature: pass `max_age`, in seconds, to `loads`.
+    It reads the ring in each operation, as `RingSigner` does. The token has the time of its signature: pass `max_age`,
+    in seconds, to `loads`.
 
     Args:
         ring: the keys.
         salt: the name of the purpose, such as `b"invitation v1"`. Another purpose has other signatures.
         options: the other arguments of `URLSafeTimedSerializer`, by name.
     """
+
+    def make_signer(self, salt: str | bytes | None = None) -> Signer:
+        """Return a signer for one operation: it keeps the keys."""
+        signer = super().make_signer(salt)
+        signer.secret_keys = _Keys(signer.secret_keys)
+        return signer

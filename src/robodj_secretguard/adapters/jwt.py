@@ -9,7 +9,7 @@ import jwt
 from robodj_secretguard.adapters.live import signing
 
 if TYPE_CHECKING:
-    from robodj_secretguard.keyring import Keyring
+    from robodj_secretguard.keyring import Key, Keyring
 
 _ALGORITHMS: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 """The accepted algorithms, and the fewest characters of a key for each (RFC 7518, section 3.2)."""
@@ -18,8 +18,9 @@ _ALGORITHMS: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 class RingJWT:
     """Sign tokens with the current key of a ring, and verify them with the accepted keys.
 
-    The header of a token has the key id, `kid`. It reads the ring in each operation. So the previous key verifies
-    nothing after its deadline.
+    The header of a token has the key id, `kid`. It reads the ring once in each operation. So it follows a switch of
+    keys, and the previous key verifies nothing after its deadline. If a switch brings a key that is too short for the
+    algorithm, that key signs and verifies nothing.
 
     Args:
         ring: the keys.
@@ -34,8 +35,7 @@ class RingJWT:
     def __init__(self, ring: Keyring, algorithm: str = "HS256") -> None:
         if algorithm not in _ALGORITHMS:
             raise ValueError(f"the algorithm must be one of {', '.join(_ALGORITHMS)}")
-        if min(len(key.value) for key in signing(ring).accepted()) < _ALGORITHMS[algorithm]:
-            raise ValueError(f"{algorithm} needs keys of {_ALGORITHMS[algorithm]} characters or more")
+        _require_length(algorithm, *signing(ring).accepted())
         self._ring, self._algorithm = ring, algorithm
 
     def encode(self, payload: dict[str, Any], headers: dict[str, Any] | None = None) -> str:
@@ -44,8 +44,13 @@ class RingJWT:
         Args:
             payload: the claims. Without `exp`, a token is valid until its key is not accepted any more.
             headers: more headers. `alg` and `kid` are replaced.
+
+        Raises:
+            ValueError: since a switch, the current key is too short for the algorithm.
+            RevokedKeyError: the current key was revoked, and there is no other one.
         """
         key = self._ring.current
+        _require_length(self._algorithm, key)
         pinned = {**(headers or {}), "alg": self._algorithm, "kid": key.kid}  # PyJWT prefers the `alg` of the headers
         try:
             return jwt.encode(payload, key.value.get_secret_value(), self._algorithm, pinned)
@@ -72,7 +77,7 @@ class RingJWT:
         try:
             kid = _kid(token)
             for key in self._ring.accepted():
-                if kid in (None, key.kid):
+                if kid in (None, key.kid) and len(key.value) >= _ALGORITHMS[self._algorithm]:
                     try:
                         return jwt.decode(token, key.value.get_secret_value(), [self._algorithm], **options)
                     except jwt.InvalidSignatureError as error:
@@ -80,6 +85,11 @@ class RingJWT:
         except Exception as error:  # noqa: BLE001 - the frames of PyJWT have the key
             failure = _without_frames(error)
         raise failure
+
+
+def _require_length(algorithm: str, *keys: Key) -> None:
+    if any(len(key.value) < _ALGORITHMS[algorithm] for key in keys):
+        raise ValueError(f"{algorithm} needs keys of {_ALGORITHMS[algorithm]} characters or more")
 
 
 def _kid(token: str | bytes) -> str | None:

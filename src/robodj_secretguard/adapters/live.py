@@ -1,9 +1,9 @@
-"""The keys that only verify, as a list that reads the ring at each use; and keys whose repr is masked."""
+"""The keys of a ring as text and as a list, for a framework that keeps them: each use reads the ring."""
 
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from robodj_secretguard.secret.sealed import Sealed
 
@@ -41,19 +41,64 @@ def masked(key: Key) -> MaskedStr:
 
 
 def signing(ring: Keyring) -> Keyring:
-    """Return a ring whose keys may sign what clients see, or raise `ValueError`."""
+    """Return a ring whose keys may sign and encrypt what others see, or raise `ValueError`."""
     if not ring.current.kid:
-        raise ValueError("a secret that a vendor issues does not sign: it could be guessed from a signature")
+        raise ValueError("a secret that a vendor issues does not sign or encrypt: it could be guessed from the result")
     return ring
 
 
-class FallbackKeys(Sealed, list[str]):
-    """The accepted keys of a ring without the current one, as a list that is read at each use.
+class LiveStr(MaskedStr):
+    """The current key of a ring as text, whose `str()` and `encode()` read the ring.
 
-    So a framework that keeps the list follows the deadline of the previous key. The list cannot be changed, sorted or
-    pickled, its copy is the list itself, and its repr has no key. The list itself stays empty: C code that reads it
-    without its methods finds no key. A slice and a sum are ordinary lists, which do not follow the deadline: do not
-    keep one.
+    What reads the text in another way has the key of the time when the object was made: `+`, `==`, `hash()`, a slice,
+    `bytes(key, "ascii")`.
+
+    Args:
+        ring: the keys. See `SecretSettings.keyring()`.
+    """
+
+    __slots__ = ("_ring",)
+
+    def __new__(cls, ring: Keyring) -> Self:
+        """Return the text of the key that is current now."""
+        return super().__new__(cls, ring.current.value.get_secret_value())
+
+    def __init__(self, ring: Keyring) -> None:
+        self._ring = ring
+
+    def __str__(self) -> str:
+        return masked(self._ring.current)
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        """Encode the key that is current now."""
+        return str(self).encode(encoding, errors)
+
+
+def kept_text(ring: Keyring, holder: Callable[[], object], name: str) -> LiveStr:
+    """Return the current key for an attribute, which gets a new `LiveStr` at each switch as long as it has one.
+
+    Args:
+        ring: the keys.
+        holder: return the object with the attribute, or `None`.
+        name: the name of the attribute.
+    """
+
+    def renew() -> None:
+        found = holder()
+        if getattr(getattr(found, name, None), "_ring", None) is ring:
+            setattr(found, name, LiveStr(ring))
+
+    signing(ring).on_switch(renew)
+    return LiveStr(ring)
+
+
+class FallbackKeys(Sealed, list[str]):
+    """The accepted keys of a ring, as a list that is read at each use.
+
+    So a framework that keeps the list follows a switch, and the deadline of the previous key. It has the current key,
+    too, as the framework may have read its signing key before a switch. The list cannot be changed, sorted or pickled,
+    its copy is the list itself, and its repr has no key. The list itself stays empty: C code that reads it without its
+    methods finds no key. A slice and a sum are ordinary lists, which do not follow the ring: do not keep one.
 
     Args:
         ring: the keys. See `SecretSettings.keyring()`.
@@ -68,22 +113,11 @@ class FallbackKeys(Sealed, list[str]):
         return f"{type(self).__name__}({self._ring!r})"
 
     def __iter__(self) -> Iterator[str]:
-        # Django makes a `map` of the list, and reads it later. So each step reads the ring.
-        position = 0
-        while position < len(keys := _fallback_keys(self)):
-            yield keys[position]
-            position += 1
-
-    def __reversed__(self) -> Iterator[str]:
-        yield from reversed(_fallback_keys(self))  # the previous key comes first
-
-    def copy(self) -> FallbackKeys:
-        """Return the list itself: a copy would not follow the deadline."""
-        return self
+        yield from _accepted(self)  # a generator: Django makes a `map` of the list, and reads it later
 
 
-def _fallback_keys(fallbacks: FallbackKeys) -> list[str]:
-    return [masked(key) for key in fallbacks._ring.accepted()[1:]]  # noqa: SLF001 - of this module
+def _accepted(fallbacks: FallbackKeys) -> list[str]:
+    return [masked(key) for key in fallbacks._ring.accepted()]  # noqa: SLF001 - of this module
 
 
 def _reading_method(action: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,7 +125,7 @@ def _reading_method(action: Callable[..., Any]) -> Callable[..., Any]:
 
     def method(self: FallbackKeys, *arguments: object) -> Any:
         try:
-            return action(_fallback_keys(self), *arguments)
+            return action(_accepted(self), *arguments)
         finally:
             del arguments  # a traceback with locals would show them
 
@@ -103,25 +137,16 @@ def _refuse_call(_self: FallbackKeys, *values: object, **options: object) -> NoR
     raise TypeError("the fallback keys are those of the ring: they can only be read, one by one or by position")
 
 
-_READING_METHODS: Final = {
-    **{f"__{name}__": getattr(operator, name) for name in ("add", "contains", "eq", "getitem", "ne")},
-    "__len__": len,
-    "__radd__": lambda keys, other: other + keys,
+_METHODS: Final[dict[str, Callable[..., Any]]] = {
+    **{f"__{name}__": _reading_method(getattr(operator, name)) for name in ("add", "contains", "eq", "getitem", "ne")},
+    "__len__": _reading_method(len),
+    "__reversed__": _reading_method(reversed),
+    "__radd__": _reading_method(lambda keys, other: other + keys if isinstance(other, list) else NotImplemented),
+    "copy": Sealed.__copy__,
+    **{f"__{name}__": _refuse_call for name in ("delitem", "iadd", "imul", "mul", "rmul", "setitem")},
+    **{f"__{name}__": _refuse_call for name in ("ge", "gt", "le", "lt")},
+    **dict.fromkeys(("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"), _refuse_call),
+    **dict.fromkeys(("count", "index"), _refuse_call),
 }
-_REFUSED_METHODS: Final = (
-    *(f"__{name}__" for name in ("delitem", "ge", "gt", "iadd", "imul", "le", "lt", "mul", "rmul", "setitem")),
-    "append",
-    "clear",
-    "count",
-    "extend",
-    "index",
-    "insert",
-    "pop",
-    "remove",
-    "reverse",
-    "sort",
-)
-for _name, _action in _READING_METHODS.items():
-    setattr(FallbackKeys, _name, _reading_method(_action))
-for _name in _REFUSED_METHODS:
-    setattr(FallbackKeys, _name, _refuse_call)
+for _name, _method in _METHODS.items():
+    setattr(FallbackKeys, _name, _method)

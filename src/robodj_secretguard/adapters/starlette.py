@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any
 
 from starlette.middleware.sessions import SessionMiddleware
 
@@ -14,21 +14,11 @@ if TYPE_CHECKING:
     from robodj_secretguard.keyring import Keyring
 
 
-class _Options(TypedDict, total=False):
-    session_cookie: str
-    max_age: int | None
-    path: str
-    same_site: Literal["lax", "strict", "none"]
-    https_only: bool
-    domain: str | None
-    partitioned: bool
-
-
 class RingSessionMiddleware(SessionMiddleware):
     """A `SessionMiddleware` that signs with the current key of a ring, and verifies with each accepted one.
 
-    Add it like this: `app.add_middleware(RingSessionMiddleware, ring=ring, https_only=True)`. It reads the ring in each
-    request. So the previous key verifies nothing after its deadline.
+    Add it like this: `app.add_middleware(RingSessionMiddleware, ring=ring, https_only=True)`. It reads the ring once
+    in each operation. So it follows a switch of keys, and the previous key verifies nothing after its deadline.
 
     Args:
         app: the app, which Starlette passes.
@@ -36,6 +26,6 @@ class RingSessionMiddleware(SessionMiddleware):
         options: the other arguments of `SessionMiddleware`, by name, without `secret_key`.
     """
 
-    def __init__(self, app: ASGIApp, ring: Keyring, **options: Unpack[_Options]) -> None:
-        super().__init__(app, secret_key="", **options)
+    def __init__(self, app: ASGIApp, ring: Keyring, *arguments: Any, **options: Any) -> None:
+        super().__init__(app, "", *arguments, **options)
         self.signer = RingSigner(ring, salt=b"itsdangerous.Signer")  # the salt of Starlette's own signer
