@@ -6,6 +6,7 @@ Only the full run tests these with every recipe, and Django, sessions after a ro
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
 import re
@@ -18,6 +19,9 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import V1, V2, clean_environment, good_keys, run
 
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import SealedStr
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 RECIPES = ROOT / "examples" / "recipes"
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
-NEXT = f"{V1}_NEXT"
+NEXT, PLAYOUT = f"{V1}_NEXT", "playout.encrypted"
 
 FLASK = """
 import flask_sessions as recipe
@@ -128,21 +132,21 @@ def read(token):
 """
 
 CONFIG = """
-import pathlib, tempfile
+import base64, pathlib, tempfile
 import encrypted_config as recipe
-from cryptography.fernet import InvalidToken
+from cryptography.exceptions import InvalidTag
 
 PATH = pathlib.Path(tempfile.mkdtemp(), "playout" + recipe.SUFFIX)
 
 def make():
     recipe.write(PATH, "jazz")
-    return PATH.read_text()
+    return base64.b64encode(PATH.read_bytes()).decode()
 
 def read(token):
-    PATH.write_text(token)
+    PATH.write_bytes(base64.b64decode(token))
     try:
         return recipe.read(PATH)
-    except InvalidToken:
+    except InvalidTag:
         return "none"
 """
 
@@ -422,39 +426,52 @@ class TestEncryptedConfig:
     """`encrypted_config.py`."""
 
     def test_renew_encrypts_every_file_again(self, tmp_path: Path) -> None:
-        """With the commands of the page: `renew` encrypts each file that is under another key again, and `list` shows
-        what is left. Its status is 1 before and 0 after.
+        """With the commands of the page: `renew` encrypts each file that is under another key again, one that is under
+        a revoked key with `--revoked` alone. `list` shows what is left: its status is 1 before and 0 after.
         """
         commands = re.findall(r"^python (encrypted_config.py .*?) +#", PAGE, re.MULTILINE)
         renew, show = ((str(RECIPES / name), *arguments) for name, *arguments in map(str.split, commands))
         config = tmp_path / "config"
         config.mkdir(mode=0o700)
-        old = config / "old.encrypted.json"
-        old.write_text(used("encrypted_config").token, encoding="utf-8")
+        old, path = config / PLAYOUT, Path("config", PLAYOUT)
+        old.write_bytes(encrypted())
         (config / "other.json").write_text("{}", encoding="utf-8")
         all_new, rotated = "1 of 1 files are under the current key\n", promoted()
+        none_new = all_new.replace("1", "0", 1)
         assert command(*show, keys=KEYS, cwd=tmp_path).out == all_new
         listed = command(*show, keys=rotated, cwd=tmp_path)
-        path = Path("config", old.name)
-        assert (listed.status, listed.out) == (1, f"{path}: under an old key\n{all_new.replace('1', '0', 1)}")
-        for arguments in (renew, show):
-            ran = command(*arguments, keys=rotated, cwd=tmp_path)
-            assert (ran.status, ran.out) == (0, all_new)
+        assert (listed.status, listed.out) == (1, f"{path}: under an old key\n{none_new}")
+        revoked = rotated | {"ROBODJ_REVOKED_FINGERPRINTS": fingerprint(SealedStr(KEYS[V1]))}
+        refused = command(*renew, keys=revoked, cwd=tmp_path)
+        assert (refused.status, refused.out.splitlines()[-1]) == (1, none_new.strip())
+        for arguments, keys in (((*renew, "--revoked"), revoked), (show, revoked), (show, rotated)):
+            ran = command(*arguments, keys=keys, cwd=tmp_path)
+            assert (ran.status, ran.out.splitlines()[-1]) == (0, all_new.strip())
         only_new = {name: rotated[name] for name in (V1, V2)}
-        assert use("encrypted_config", old.read_text(encoding="utf-8"), keys=only_new).read == ["jazz"]
-        assert sorted(each.name for each in config.iterdir()) == ["old.encrypted.json", "other.json"]
+        assert use("encrypted_config", base64.b64encode(old.read_bytes()).decode(), keys=only_new).read == ["jazz"]
+        assert sorted(each.name for each in config.iterdir()) == ["other.json", PLAYOUT]
 
     def test_file_that_cannot_be_decrypted_stays(self, tmp_path: Path) -> None:
-        """A file whose key is not delivered, or that was changed, stays as it is. The status is 1, as for no files."""
-        lost, broken = tmp_path / "1.encrypted.json", tmp_path / "2.encrypted.json"
-        texts = {lost: used("encrypted_config").token, broken: "[]"}
+        """A file whose key is not delivered, or that was changed or renamed, stays as it is. The status is 1, as for no
+        files.
+        """
+        lost, broken, renamed = (tmp_path / name for name in (PLAYOUT, "2.encrypted", "3.encrypted"))
+        contents = {lost: encrypted(), broken: b"", renamed: encrypted()}
         assert command("encrypted_config.py", "renew", str(tmp_path), keys=KEYS).status == 1
-        for path, text in texts.items():
-            path.write_text(text, encoding="utf-8")
-        ran = command("encrypted_config.py", "renew", str(tmp_path), keys=new_keys())
-        assert ran.status == 1
-        assert ran.out.count("cannot be decrypted: its key is not delivered, or it was changed") == 2
-        assert {path: path.read_text(encoding="utf-8") for path in texts} == texts
+        for path, content in contents.items():
+            path.write_bytes(content)
+        for keys, count in ((new_keys(), 3), (KEYS, 2)):
+            ran = command("encrypted_config.py", "renew", str(tmp_path), keys=keys)
+            assert ran.status == 1
+            assert (
+                ran.out.count("cannot be decrypted: its key is not delivered or is revoked, or it was changed") == count
+            )
+            assert {path: path.read_bytes() for path in contents} == contents
+
+
+def encrypted() -> bytes:
+    """Return the content of `PLAYOUT`, encrypted with `KEYS`."""
+    return base64.b64decode(used("encrypted_config").token)
 
 
 def promoted() -> dict[str, str]:

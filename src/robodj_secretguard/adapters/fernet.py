@@ -1,4 +1,4 @@
-"""Fernet of `cryptography`: encrypt values, and read them after a rotation."""
+"""Fernet of `cryptography`: encrypt what a client keeps, and read it after a rotation."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from robodj_secretguard.adapters.live import signing
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.secret.sealed import contain
 
@@ -18,44 +19,40 @@ if TYPE_CHECKING:
 class RingFernet:
     """Encrypt with the current key of a ring, and decrypt with each accepted one.
 
-    It reads the ring in each operation. So the previous key decrypts nothing from outside after its deadline.
-
-    For data at rest, store `kid` next to the token, and pass it to `decrypt`. Then a previous key also works after its
-    deadline, as long as it is delivered. Encrypt the data again before the key is taken away.
+    It reads the ring once in each operation. So it follows a switch of keys, and the previous key decrypts nothing
+    after its deadline. For data that you store, use `RingAESGCM`: it finds the key of old data.
 
     Args:
         ring: keys that Fernet accepts: those of `ring.derive(b"...")`.
 
     Raises:
-        ValueError: the keys are not Fernet keys. Those of the shipped secrets are not.
+        ValueError: the keys are not derived keys. Those of the shipped secrets are not Fernet keys.
     """
 
     def __init__(self, ring: Keyring) -> None:
-        self._ring = ring
-        _fernet(ring.accepted())
-
-    @property
-    def kid(self) -> str:
-        """The id of the key that encrypts now."""
-        return self._ring.current.kid
+        self._ring = signing(ring)
+        _fernet([ring.current])
 
     def encrypt(self, data: bytes) -> bytes:
-        """Encrypt data with the current key."""
+        """Encrypt data with the current key.
+
+        Raises:
+            RevokedKeyError: the current key was revoked, and there is no other one.
+        """
         return _fernet([self._ring.current]).encrypt(data)
 
-    def decrypt(self, token: bytes | str, ttl: int | None = None, *, kid: str | None = None) -> bytes:
+    def decrypt(self, token: bytes | str, ttl: int | None = None) -> bytes:
         """Decrypt a token.
 
         Args:
             token: what `encrypt` returned.
             ttl: the largest age of the token, in seconds; `None` for any.
-            kid: for data at rest, the id of its key. `None` for what comes from outside, such as a cookie.
 
         Raises:
-            cryptography.fernet.InvalidToken: the token was changed, is older than `ttl`, or was made with another key:
-                with none of the accepted keys, or not with the key of this id.
+            cryptography.fernet.InvalidToken: the token was changed, is older than `ttl`, or was made with none of the
+                accepted keys.
         """
-        keys = self._ring.accepted() if kid is None else [*filter(None, [self._ring.find(kid)])]
+        keys = self._ring.accepted()
         if not keys or not token.isascii():  # Fernet raises a ValueError for such text
             raise InvalidToken
         return _fernet(keys).decrypt(token, ttl)
@@ -67,5 +64,5 @@ def _fernet(keys: Iterable[Key]) -> MultiFernet:
         return contain(lambda: MultiFernet([Fernet(key.value.get_secret_value()) for key in keys]))
     except CheckFailedError:
         raise ValueError(
-            'the keys of the ring are not Fernet keys: pass ring.derive(b"...") with the name of the purpose'
+            'the keys of the ring are not derived keys: pass ring.derive(b"...") with the name of the purpose'
         ) from None

@@ -1,0 +1,87 @@
+"""AES-GCM of `cryptography`: encrypt what you store, so that it says which key it needs."""
+
+from __future__ import annotations
+
+import base64
+import os
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from robodj_secretguard.adapters.fernet import RingFernet
+from robodj_secretguard.secret.sealed import contain
+
+if TYPE_CHECKING:
+    from robodj_secretguard.keyring import Key, Keyring
+
+
+class RingAESGCM:
+    """Encrypt stored data with the current key of a ring (AES-256-GCM), and decrypt it with the key that it names.
+
+    It reads the ring once in each operation. Encrypted data begins with the id of its key, 16 bytes, and a random
+    nonce, 12 bytes. Both are authenticated. So a previous key also works after its deadline, as long as it is delivered
+    and not revoked. Before it is taken away, encrypt again what has another key: where `kid_of(stored) != kid`.
+
+    Encrypt at most 2**32 messages with one key. With more, two random nonces could be equal, and then others can read
+    and forge data.
+
+    Args:
+        ring: derived keys, those of `ring.derive(b"...")`.
+
+    Raises:
+        ValueError: the keys are not derived keys.
+    """
+
+    def __init__(self, ring: Keyring) -> None:
+        RingFernet(ring)  # its keys are the same: 32 bytes
+        self._ring = ring
+
+    @property
+    def kid(self) -> str:
+        """The id of the key that encrypts now."""
+        return self._ring.current.kid
+
+    @staticmethod
+    def kid_of(stored: bytes) -> str:
+        """Return the id of the key that encrypted data needs. Nobody has verified it: `decrypt` does."""
+        return stored[:16].hex()
+
+    def encrypt(self, data: bytes, associated_data: bytes | None = None) -> bytes:
+        """Encrypt data with the current key.
+
+        Args:
+            data: what to encrypt. The result is 44 bytes longer.
+            associated_data: what the data belongs to, such as its name. It is authenticated and not stored. `decrypt`
+                needs the same.
+
+        Raises:
+            RevokedKeyError: the current key was revoked, and there is no other one.
+        """
+        key = self._ring.current
+        head = bytes.fromhex(key.kid) + os.urandom(12)
+        return head + _aesgcm(key).encrypt(head[16:], data, head + (associated_data or b""))
+
+    def decrypt(self, stored: bytes, associated_data: bytes | None = None, *, revoked: bool = False) -> bytes:
+        """Decrypt data with the key that it names.
+
+        Args:
+            stored: what `encrypt` returned.
+            associated_data: the same as for `encrypt`.
+            revoked: whether a revoked key may decrypt, to encrypt again what it encrypted. Whoever has that key could
+                have written the data: compare it with its origin.
+
+        Raises:
+            cryptography.exceptions.InvalidTag: the data was changed, belongs to something else, or is not of
+                `encrypt`. Or the ring does not have its key, or the key is revoked.
+        """
+        head, sealed = bytes(stored[:28]), stored[28:]
+        key = self._ring.find(self.kid_of(head), revoked=revoked)
+        if key is None or not sealed:
+            raise InvalidTag
+        return _aesgcm(key).decrypt(head[16:], sealed, head + (associated_data or b""))
+
+
+def _aesgcm(key: Key) -> AESGCM:
+    # The frames of base64 have the key.
+    return contain(lambda: AESGCM(base64.urlsafe_b64decode(key.value.get_secret_value())))
