@@ -123,16 +123,6 @@ class TestEnvironment:
             assert environment.get(V1) == SealedStr("x")
             assert environment.get("OTHER") is None
 
-    def test_case(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """On Windows, the case of process variables does not matter. For a mapping it does."""
-        near = {V1.lower(): "x"}
-        assert [miss.name for miss in setup(near).near_misses] == [*near]
-        with monkeypatch.context() as patched:
-            for name in ("nt", "posix"):
-                patched.setattr("robodj_secretguard.startup.readings.os.name", name)
-                distinguishes = [each.distinguishes_case for each in (Environment(), Environment({}))]
-                assert distinguishes == [name == "posix", True]
-
     def test_a_mapping_that_does_not_list_what_it_has(self) -> None:
         """Each variable is read by its name, so a variable that is missing from a listing loosens no check."""
 

@@ -8,17 +8,26 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from robodj_secretguard.startup.variables import NearMiss
+from robodj_secretguard.startup.variables import ALLOW_FILE_SECRET_FALLBACK, PROTECTED_ENV, NearMiss
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from robodj_secretguard.startup.variables import VariableRead
 
 _SHOWABLE: Final = r"[A-Za-z0-9_]+"
 _SECRET: Final = "ROBODJ_SECRET"  # noqa: S105 - the beginning of a name
+_MISTAKES: Final = {
+    PROTECTED_ENV: r"ROBODJ_PROTECTED.*",
+    ALLOW_FILE_SECRET_FALLBACK: r"ROBODJ_ALLOW_FILE.*",
+    "{}": r"{}_(?:NEXT|PREVIOUS|PREVIOUS_UNTIL)",  # where these are not read
+    "{}_NEXT": r"{}_NEW",
+    "{}_PREVIOUS": r"{}_(?:OLD|PREV)",
+    "{}_PREVIOUS_UNTIL": r"{}_(?:PREVIOUS_.+|(?:PREV_|OLD_)?UNTIL)",
+}
+"""The other names that operators use instead of a variable. `{}` is the variable of a secret."""
 # Every word that begins with EXP is one of expiry or a typo of it, such as EXPRIES, but for EXPORT, EXPRESS and so on.
-_EXPIRY: Final = (
+_OF_EXPIRY: Final = (
     r"EXPIR|(?:^|_)(?:EXP(?!O|ER|ECT|EN|L|AND|RESS)"
     r"|(?:VALID_(?:UNTIL|TO|TILL|THRU|THROUGH)|VALIDUNTIL|NOT_?AFTER|GOOD_UNTIL|ROTATE_BY)(?:_|$))"
 )
@@ -67,7 +76,7 @@ _KNOWN_WORDS: Final = frozenset(
         "FALLBACKS",
     )
 )
-"""A name of only these words is shown: it cannot contain a key."""
+"""A name of only these words and those of the right name is shown: it cannot contain a key."""
 # The names that Kubernetes and Docker give to a service's address. Compiled only when a name looks misspelled.
 _SERVICE_LINK: Final = (
     r".*_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
@@ -75,18 +84,11 @@ _SERVICE_LINK: Final = (
 
 
 def near_misses(
-    names: Iterable[str], targets: Collection[VariableRead], *, is_set: Callable[[str], bool], exact_case: bool
+    names: Iterable[str], targets: Collection[VariableRead], *, is_set: Callable[[str], bool]
 ) -> tuple[NearMiss, ...]:
-    """Return which names are misspelled, in the order of the variables that the operator meant.
-
-    With `exact_case`, names that differ in case are different names (POSIX).
-    """
-    found = {
-        next(filter(None, (_match(name, target, exact_case=exact_case) for target in targets)), None)
-        or _match_beginning(name, targets, is_set)
-        for name in names
-        if is_set(name)
-    }
+    """Return which names are misspelled, in the order of the variables that the operator meant."""
+    mistakes = {target: re.compile(_mistakes(target)) for target in targets}
+    found = {_near_miss(name, mistakes, is_set) for name in names if is_set(name)}
     names_read = [target.name for target in targets]
     misses = sorted(filter(None, found), key=lambda miss: (names_read.index(miss.meant.name), miss.name))
     meant = [miss.meant.name for miss in misses]
@@ -95,47 +97,47 @@ def near_misses(
     return tuple([miss._replace(is_meant_set=each) for miss, each in zip(misses, is_meant_set, strict=True)])
 
 
-def _match(name: str, target: VariableRead, *, exact_case: bool) -> NearMiss | None:
-    if exact_case and name.isascii() and name.upper() == target.name:
-        return NearMiss(target, name)
-    if _is_one_edit_away(name, target.name):
-        # All but one of its characters are known, so the name does not contain a key.
-        return NearMiss(target, name if re.fullmatch(_SHOWABLE, name) else "")
-    is_reordered = name.upper() != target.name and {*name.upper().split("_")} == {*target.name.split("_")}
-    return NearMiss(target, name) if is_reordered or name in target.mistaken else None
+def _mistakes(target: VariableRead) -> str:
+    """Return a pattern of the other names that operators use instead of a variable."""
+    variable = target.policy.variable if target.policy else ""
+    others = [other.format(variable) for right, other in _MISTAKES.items() if right.format(variable) == target.name]
+    return "|".join([f"{target.name}_FILE", *others])
 
 
-def _match_beginning(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:
-    """Return a near miss of a switch or an expiry marker by how a name begins; `None` for a service link."""
+def _near_miss(
+    name: str, mistakes: Mapping[VariableRead, re.Pattern[str]], is_set: Callable[[str], bool]
+) -> NearMiss | None:
     folded = name.upper()
-    if re.fullmatch(_SERVICE_LINK, folded):
+    words = {*folded.split("_")}
+    # All but one of its characters are known, so such a name does not contain a key.
+    meant = near = next((target for target in mistakes if _is_one_edit_away(name, target.name)), None)
+    if near is None and not re.fullmatch(_SERVICE_LINK, folded):
+        found = (target for target in mistakes if words == _words(target) or mistakes[target].fullmatch(folded))
+        meant = next(found, None) or _marker(name, words, [target for target in mistakes if target.is_marker], is_set)
+    if meant is None:
         return None
-    shown = name if _KNOWN_WORDS.issuperset(folded.split("_")) else ""
-    for target in targets:
-        if target.beginning is not None and folded.startswith(target.beginning):
-            return NearMiss(target, shown)
-    markers = {target.expires: target for target in targets if target.expires is not None}
-    beginning = next(filter(folded.startswith, (*markers, _SECRET)), None) or _stem(folded, markers)
-    if beginning is None or not re.search(_EXPIRY, folded):
+    is_shown = re.fullmatch(_SHOWABLE, name) and (near or words <= _KNOWN_WORDS | _words(meant))
+    return NearMiss(meant, name if is_shown else "")
+
+
+def _marker(
+    name: str, words: set[str], markers: Collection[VariableRead], is_set: Callable[[str], bool]
+) -> VariableRead | None:
+    """Return the expiry marker with the most similar name, where a name speaks of the expiry of a secret."""
+    folded, marked = name.upper(), name.removesuffix(_MARKER)
+    variables = [target.policy.variable for target in markers if target.policy]
+    # A variable without its last word, and known words only.
+    stems = [{*variable.split("_")[:-1]} for variable in variables]
+    is_of_stem = any(len(stem) > 1 and stem <= words <= _KNOWN_WORDS | stem for stem in stems)
+    if not re.search(_OF_EXPIRY, folded) or not (is_of_stem or folded.startswith((_SECRET, *variables))):
         return None
-    if name.endswith(_MARKER) and name.removesuffix(_MARKER) not in markers and is_set(name.removesuffix(_MARKER)):
+    if marked != name and marked not in variables and is_set(marked):
         return None  # the marker of a secret that another service declares
-    words = set(folded.split("_"))
-    nearest = min(markers.values(), key=lambda target: len(words.symmetric_difference(target.name.split("_"))))
-    return NearMiss(nearest, shown)
+    return min(markers, key=lambda target: len(words ^ _words(target)), default=None)
 
 
-def _stem(name: str, variables: Iterable[str]) -> str | None:
-    """Return a declared variable without its last word, where a name is that and known words only."""
-    stems = (variable.rpartition("_")[0] for variable in variables)
-    return next(
-        (
-            stem
-            for stem in stems
-            if "_" in stem and name.startswith(f"{stem}_") and _KNOWN_WORDS.issuperset(name[len(stem) + 1 :].split("_"))
-        ),
-        None,
-    )
+def _words(target: VariableRead) -> set[str]:
+    return {*target.name.split("_")}
 
 
 def _is_one_edit_away(name: str, target: str) -> bool:

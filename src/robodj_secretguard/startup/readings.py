@@ -153,11 +153,6 @@ class Environment:
         """Whether the variables are those of the process, and not those of a mapping."""
         return self._variables is None
 
-    @property
-    def distinguishes_case(self) -> bool:
-        """Whether names that differ in case are different names. In `os.environ` on Windows they are the same."""
-        return self._variables is not None or os.name == "posix"
-
     def is_set(self, name: str) -> bool:
         """Check whether the variable exists and is not empty."""
         return bool(self.get(name))
@@ -415,8 +410,8 @@ def read(
     lists = _read_lists(directory, None if model_fault else named_by_model)
     variables: dict[str, Variables] = {"environment": environment, **{each.name: each for each in managers}}
     added = tuple([(name, entries) for name, each in variables.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
-    names, exact_case = frozenset(environment.names()), environment.distinguishes_case
-    near_misses = find_near_misses(variables_read, names, is_set=environment.is_set, exact_case=exact_case)
+    names = frozenset(environment.names())
+    near_misses = find_near_misses(variables_read, names, is_set=environment.is_set)
     setup = Setup(
         now=now,
         policies=tuple(policies),
@@ -479,11 +474,7 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
 
 
 def find_near_misses(
-    variables_read: VariablesRead,
-    names: Iterable[str],
-    *,
-    is_set: Callable[[str], bool],
-    exact_case: bool = True,
+    variables_read: VariablesRead, names: Iterable[str], *, is_set: Callable[[str], bool]
 ) -> tuple[NearMiss, ...]:
     """Return which variables are set, are not read, and are a typo of one that is read."""
     similar = variables_read.similar(names)
@@ -491,7 +482,7 @@ def find_near_misses(
         return ()
     from robodj_secretguard.startup.near_miss import near_misses  # noqa: PLC0415 - few starts have such a name
 
-    return near_misses(similar, variables_read.targets.values(), is_set=is_set, exact_case=exact_case)
+    return near_misses(similar, variables_read.targets.values(), is_set=is_set)
 
 
 def _read_lists(directory: str | None, model_directory: str | None) -> tuple[TextFile, ...]:

@@ -557,7 +557,7 @@ def _how_to_rename(miss: NearMiss) -> str:
         remedy = f"add {which} to {meant}, then {unset} {name}"
     elif miss.is_meant_set:
         earlier = f"set {meant} to the earlier of both, then {unset} {name}"
-        remedy = earlier if miss.meant.expires else f"{unset} {name}; {meant} is set"
+        remedy = earlier if miss.meant.is_marker else f"{unset} {name}; {meant} is set"
     elif meant == EPHEMERAL:
         remedy = f"unset {name} (exec --ephemeral makes temporary keys)"
     elif name == f"{meant}_FILE":

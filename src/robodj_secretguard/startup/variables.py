@@ -50,17 +50,16 @@ class VariableRead(Frozen):
         name: its name.
         policy: the declared secret that it belongs to, or `None`.
         loosens: whether a check protects less when the variable is ignored.
-        mistaken: other names that operators use instead.
-        beginning: the beginning of other names that operators use instead.
-        expires: the variable whose expiry marker it is, or `None`.
     """
 
     name: str
     policy: SecretPolicy | None = None
     loosens: bool = False
-    mistaken: tuple[str, ...] = ()
-    beginning: str | None = None
-    expires: str | None = None
+
+    @property
+    def is_marker(self) -> bool:
+        """Whether it is the expiry marker of a secret."""
+        return self.policy is not None and self.name == self.policy.expiry_variable
 
 
 class NearMiss(Frozen):
@@ -101,13 +100,13 @@ class VariablesRead:
 
 
 _SETTINGS_READ: Final = (
-    VariableRead(PROTECTED_ENV, loosens=True, beginning="ROBODJ_PROTECTED"),
-    VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True, beginning="ROBODJ_ALLOW_FILE"),
+    VariableRead(PROTECTED_ENV, loosens=True),
+    VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True),
     VariableRead(CONFIG_DIR),
     VariableRead(SECRETS_DIR, loosens=True),
     VariableRead(SECRET_REFRESH, loosens=True),
     VariableRead(EPHEMERAL, loosens=True),
-    VariableRead(REVOKED_FINGERPRINTS, loosens=True, mistaken=(f"{REVOKED_FINGERPRINTS}_FILE",)),
+    VariableRead(REVOKED_FINGERPRINTS, loosens=True),
     VariableRead(OPERATIONS_LOG),
     VariableRead(SECRET_EVENTS),
     VariableRead(SECRET_HEARTBEAT),
@@ -118,19 +117,12 @@ SETTINGS: Final = (*[each.name for each in _SETTINGS_READ], SERVICE, INSTANCE)
 
 def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     """Return the variables that are read for some secrets."""
-    read = [*_SETTINGS_READ]
-    for policy in policies:
-        ignored = () if policy.overlap else policy.slot_variables
-        read.append(VariableRead(policy.variable, policy, mistaken=(f"{policy.variable}_FILE", *ignored)))
-        read.append(VariableRead(policy.expiry_variable, policy, loosens=True, expires=policy.variable))
-        if policy.overlap:
-            coming, previous, until = policy.slot_variables
-            new, old = f"{policy.variable}_NEW", (f"{policy.variable}_OLD", f"{policy.variable}_PREV")
-            read.append(VariableRead(coming, policy, mistaken=(f"{coming}_FILE", new)))
-            read.append(VariableRead(previous, policy, mistaken=(f"{previous}_FILE", *old)))
-            untils = (f"{policy.variable}_UNTIL", f"{policy.variable}_PREV_UNTIL", f"{policy.variable}_OLD_UNTIL")
-            read.append(VariableRead(until, policy, loosens=True, mistaken=untils, beginning=f"{previous}_"))
-    return VariablesRead(read)
+    of_secrets = [
+        VariableRead(name, policy, loosens=name not in policy.key_variables)
+        for policy in policies
+        for name in policy.variables
+    ]
+    return VariablesRead([*_SETTINGS_READ, *of_secrets])
 
 
 def parse_marker(marker: SealedStr | None) -> datetime | None:
