@@ -52,7 +52,6 @@ class Rule:
         return compared
 
 
-_EVENTS: Final = "applied|refused|restored|stopped"
 RULES: Final = (
     Rule(
         "`--watch`, `--splay` and `--stop-timeout` of `exec`",
@@ -66,7 +65,8 @@ RULES: Final = (
         "`--watch`, `--splay` and `--stop-timeout` of `exec`",
         "log show",
         "out|err",
-        same=((f",? *({_EVENTS})", ""),),
+        ignored=" +applied, refused, restored, stopped",
+        same=((", applied, refused, restored, stopped|,$", ""),),
     ),
     Rule(
         "The steps after `revoke`",
@@ -78,6 +78,12 @@ RULES: Final = (
         ".*",
         ".*",
         needs=r"\w+_(NEXT|PREVIOUS)( is revoked:|_UNTIL is later than .*, when the key is revoked)",
+        ignored=".*",
+    ),
+    Rule(
+        "A revoked next or previous key is a warning at a start",
+        "explain",
+        needs="previous-until|revoked",
         ignored=".*",
     ),
     Rule(
