@@ -148,6 +148,7 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
     """Return a function that makes one secret bad for a check, and all others good."""
     from robodj_secretguard.secret.sealed import contain
     from robodj_secretguard.startup.settings import setup_of
+    from robodj_secretguard.startup.variables import SECRETS_DIR
     from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, put_list
 
     model = _model(pytestconfig)
@@ -168,6 +169,8 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
             put_list(config)
         # This also replaces a config_dir that the service passes.
         monkeypatch.setattr("robodj_secretguard.startup.readings.config_directory", lambda *_: (config, "environment"))
+        monkeypatch.delenv(SECRETS_DIR, raising=False)
+        monkeypatch.setattr(model, "_setup", setup_of(model)._replace(secrets_dir=None))
         # Contained: its frames have the new keys, and a test report may show frames.
         contain(lambda: _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), config)))
 

@@ -374,7 +374,7 @@ def test_the_ring_of_a_secret() -> None:
 
 
 def test_an_interrupt_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interrupt while a ring is made has no frame with a key."""
+    """An interrupt while the keys of a ring are made has no frame with a key."""
     rotation = Rotation()
     with process_environment(rotation.variables):
         model = RuntimeSecrets()
@@ -384,5 +384,5 @@ def test_an_interrupt_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("robodj_secretguard.secret.material.canonical", interrupt)
     with pytest.raises(KeyboardInterrupt) as raised:
-        model.keyring("secret.key")
+        model.keyring("secret.key").accepted()
     assert leaks(traceback_of(raised.value), rotation.delivered) == []

@@ -43,7 +43,10 @@ from robodj_secretguard.common.launch import (
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, mark, paint
 from robodj_secretguard.startup.guard import announce
+from robodj_secretguard.startup.readings import Environment, has_directory
 from robodj_secretguard.startup.report import REFUSED, for_gate
+from robodj_secretguard.startup.settings import setup_of
+from robodj_secretguard.startup.variables import SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -116,7 +119,8 @@ def _run_check(request: Request) -> Result:
 def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, passed: bool) -> Result:
     """Return the status of each secret, the findings, the model, the mode and the verdict."""
     mode = "environment only" if report.require_env_only else "environment, then fallback files"
-    mode = ", then ".join([*(each.name for each in managers), mode])
+    delivered = (status.source for status in report.secrets if status.source.startswith("directory:"))
+    mode = ", then ".join([*([each.name for each in managers] or dict.fromkeys(delivered)), mode])
     failed = f"Secret integrity check FAILED: {tally(report)}. Do not release."
     lines = [
         *map(finding_text, report.findings),
@@ -150,6 +154,10 @@ def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: boo
     model = model_of(request)
     if ephemeral and request.sources:
         fail("exec takes --from or --ephemeral, not both")
+    environment, directory = Environment(), setup_of(model).secrets_dir
+    is_used = environment.is_set(SECRETS_DIR) or os.path.isdir(directory or "")
+    if request.sources and has_directory(environment, setup_of(model)) and is_used:
+        fail("exec: the service reads its secrets directory, and not --from; leave one of them out")
     if ephemeral:
         already_set = set_temporary_keys(model.secret_policies.values())
         if already_set:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.common.generator import ephemeral
 from robodj_secretguard.startup.readings import Environment
-from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV
+from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,9 +24,10 @@ def set_temporary_keys(policies: Collection[SecretPolicy]) -> list[str]:
     """Set temporary keys in the environment of this process.
 
     Returns:
-        The declared variables that are set already. If there is one, nothing changes.
+        The variables that are set already and deliver keys. If there is one, nothing changes.
     """
-    already_set = [name for policy in policies for name in policy.variables if Environment().is_set(name)]
+    names = [SECRETS_DIR, *[name for policy in policies for name in policy.variables]]
+    already_set = [name for name in names if Environment().is_set(name)]
     if not already_set:
         os.environ.update(ephemeral(policies) | {EPHEMERAL: ANNOUNCED})
     return already_set

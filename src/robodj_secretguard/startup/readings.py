@@ -34,6 +34,7 @@ from robodj_secretguard.startup.variables import (
     REVOKED_FINGERPRINTS,
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
+    SECRETS_DIR,
     parse_marker,
 )
 
@@ -431,6 +432,12 @@ def read(
     )
     asked: tuple[Source, ...] = (*managers, environment, key_files)
     return tuple([_reading(policy, setup, environment, asked, names) for policy in policies])
+
+
+def has_directory(environment: Environment, model_setup: ModelSetup) -> bool:
+    """Check whether a secrets directory is declared. Temporary keys come from the environment alone."""
+    is_declared = model_setup.secrets_dir is not None or environment.is_set(SECRETS_DIR)
+    return is_declared and environment.is_process and not environment.is_set(EPHEMERAL)
 
 
 def _reading(

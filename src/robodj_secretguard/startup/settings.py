@@ -25,14 +25,13 @@ from robodj_secretguard.startup.readings import (
     ModelSetup,
     Reading,
     config_directory,
+    has_directory,
     read,
 )
 from robodj_secretguard.startup.report import Finding, Judgement, Report, finding
 from robodj_secretguard.startup.rules import Check, internal
 from robodj_secretguard.startup.variables import (
-    EPHEMERAL,
     MOST_REFRESH_SECONDS,
-    SECRETS_DIR,
     SETTINGS,
     VariablesRead,
     variables_read,
@@ -297,8 +296,7 @@ def judgement_of(
             now=now or datetime.now(UTC),
         )
 
-    is_named = setup.secrets_dir is not None or environment.is_set(SECRETS_DIR)
-    if managers or not (is_named and environment.is_process) or environment.is_set(EPHEMERAL):
+    if managers or not has_directory(environment, setup):
         return Judgement(read_from(managers))
     from robodj_secretguard.startup.directory import judge_directory  # noqa: PLC0415 - few services have one
 
