@@ -40,7 +40,7 @@ def ring_of(
     judgement = judgement_of(RuntimeSecrets, Environment(variables), now=NOW)
     (reading,) = (each for each in judgement.readings if each.variable == name)
     live = Live(KeySet(judgement, started, reading.setup.revocation))
-    return Keyring(live, (reading.policy.name,), clock)
+    return Keyring(live, reading.policy.name, clock=clock)
 
 
 def roles(ring: Keyring) -> list[str]:

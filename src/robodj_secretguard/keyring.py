@@ -7,7 +7,9 @@ import hmac
 import math
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from robodj_secretguard.errors import RevokedKeyError
 from robodj_secretguard.secret.frozen import Frozen
@@ -15,7 +17,7 @@ from robodj_secretguard.secret.material import PREFIX, canonical, decoded, finge
 from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
@@ -40,14 +42,22 @@ class Key(Frozen):
 class _Deadline:
     """When a key stops verifying. Once that has passed, it stays passed, whatever the clock says."""
 
-    __slots__ = ("_clock", "_passed", "_seconds", "until")
+    __slots__ = ("_clock", "_passed", "_seconds", "_until")
 
-    def __init__(self, until: datetime, clock: Callable[[], datetime], seconds: float, *, passed: bool = False) -> None:
-        self.until, self._clock, self._seconds, self._passed = until, clock, seconds, passed
+    def __init__(
+        self,
+        until: datetime,
+        clock: Callable[[], datetime] | None = None,
+        *,
+        seconds: float = math.inf,
+        passed: bool = False,
+    ) -> None:
+        self._clock = clock or partial(datetime.now, UTC)
+        self._until, self._seconds, self._passed = until, seconds, passed
 
     def has_passed(self) -> bool:
         # The monotonic clock does not step back. It may stop while the machine sleeps.
-        if not self._passed and (time.monotonic() >= self._seconds or self._clock() >= self.until):
+        if not self._passed and (time.monotonic() >= self._seconds or self._clock() >= self._until):
             self._passed = True  # never False again: another thread may have read the clock before
         return self._passed
 
@@ -77,7 +87,7 @@ class KeySet(Sealed):
         ended: the ids and ends of keys whose time has passed already, whatever the clock says now.
     """
 
-    __slots__ = ("_ended", "_views", "judgement", "refused", "revocation", "started")
+    __slots__ = ("_deadlines", "_views", "judgement", "refused", "revocation", "started")
 
     def __init__(
         self,
@@ -85,12 +95,12 @@ class KeySet(Sealed):
         started: float,
         revocation: RevocationStatus,
         refused: frozenset[str] = frozenset(),
-        ended: frozenset[tuple[str, datetime]] = frozenset(),
+        ended: Iterable[tuple[str, datetime]] = (),
     ) -> None:
-        self._ended = ended
         self.judgement, self.started, self.revocation, self.refused = judgement, started, revocation, refused
-        # Derived keys are kept here, so that they go with their set.
-        self._views: dict[tuple[object, ...], tuple[_Held, ...]] = {}
+        self._deadlines = {(kid, until): _Deadline(until, passed=True) for kid, until in ended}
+        # The keys of each ring are kept here, so that they go with their set, and also with their ring.
+        self._views: WeakKeyDictionary[Keyring, tuple[_Held, ...]] = WeakKeyDictionary()
 
     @property
     def readings(self) -> Sequence[Reading]:
@@ -98,38 +108,33 @@ class KeySet(Sealed):
         return self.judgement.readings
 
     @property
-    def report(self) -> Report:
-        """The report on the keys."""
-        return self.judgement.report()
-
-    @property
     def policies(self) -> Sequence[SecretPolicy]:
         """The policies of all secrets, in declared order."""
         return self.readings[0].setup.policies
 
-    def held(self, path: tuple[str | bytes, ...], clock: Callable[[], datetime] | None) -> tuple[_Held, ...]:
-        """Return the keys of a secret, derived for each purpose that follows the secret's name in the path."""
-        view = (clock, *path)
-        if view not in self._views:
-            self._views.setdefault(view, contain(lambda: tuple(self._make(path, clock))))
-        return self._views[view]
+    @property
+    def report(self) -> Report:
+        """The report on the keys."""
+        return self.judgement.report()
 
-    def ended(self) -> frozenset[tuple[str, datetime]]:
+    def held(self, ring: Keyring) -> tuple[_Held, ...]:
+        """Return the keys of a ring."""
+        found = self._views.get(ring)
+        return self._views.setdefault(ring, contain(lambda: tuple(self._make(ring)))) if found is None else found
+
+    def ended(self) -> list[tuple[str, datetime]]:
         """Return the ids and ends of the keys that do not verify any more. They hold for the next set as well."""
-        held = [each for reading in self.readings for each in self.held((reading.policy.name,), None)]
-        ends = {(each.key.kid, each.deadline.until) for each in held if each.deadline and each.deadline.has_passed()}
-        return self._ended | ends
+        return [key for key, deadline in [*self._deadlines.items()] if deadline.has_passed()]
 
-    def _make(self, path: tuple[str | bytes, ...], clock: Callable[[], datetime] | None) -> Iterator[_Held]:
-        name, *_ = path
-        if len(path) > 1:
-            for held in self.held(path[:-1], clock):
-                yield held._replace(key=_derived(held.key, str(name), path[-1]))
+    def _make(self, ring: Keyring) -> Iterator[_Held]:
+        if ring.parent:
+            for held in self.held(ring.parent):
+                yield held._replace(key=_derived(held.key, ring.name, ring.purpose))
             return
         for reading in self.readings:
-            for each in (reading, *reading.slots) if reading.policy.name == name else ():
+            for each in (reading, *reading.slots) if reading.policy.name == ring.name else ():
                 if each.key:
-                    yield self._hold(each, each.key, clock)
+                    yield self._hold(each, each.key, ring.clock)
 
     def _hold(self, reading: Reading, value: SealedStr, clock: Callable[[], datetime] | None) -> _Held:
         its_fingerprint = "" if reading.policy.is_opaque else fingerprint(value)
@@ -138,11 +143,11 @@ class KeySet(Sealed):
             return _Held(key, None, reading.policy.name in self.refused)
         ends = [instant for instant in (reading.expires_at, self.revocation.begin(its_fingerprint)) if instant]
         deadline = None
-        if ends:
-            until = min(ends)
-            seconds = math.inf if clock else self.started + (until - reading.setup.now).total_seconds()
-            passed = (key.kid, until) in self._ended
-            deadline = _Deadline(until, clock or (lambda: datetime.now(UTC)), seconds, passed=passed)
+        if ends and clock:
+            deadline = _Deadline(min(ends), clock)
+        elif ends:
+            seconds = self.started + (min(ends) - reading.setup.now).total_seconds()
+            deadline = self._deadlines.setdefault((key.kid, min(ends)), _Deadline(min(ends), seconds=seconds))
         return _Held(key, deadline, its_fingerprint in self.revocation.fingerprints)
 
 
@@ -172,19 +177,27 @@ class Keyring(Sealed):
     a rotation in a process that is already running, and each call sees the keys of one set.
     """
 
-    __slots__ = ("_clock", "_live", "_path")
+    __slots__ = ("__weakref__", "_live", "clock", "name", "parent", "purpose")
 
-    def __init__(self, live: Live, path: tuple[str | bytes, ...], clock: Callable[[], datetime] | None = None) -> None:
-        self._live, self._path, self._clock = live, path, clock
+    def __init__(
+        self,
+        live: Live,
+        name: str,
+        *,
+        clock: Callable[[], datetime] | None = None,
+        parent: Keyring | None = None,
+        purpose: bytes = b"",
+    ) -> None:
+        self._live, self.name, self.clock, self.parent, self.purpose = live, name, clock, parent, purpose
 
     def __repr__(self) -> str:
-        return f"Keyring({self._path[0]!r})"
+        return f"Keyring({self.name!r})"
 
     def _held(self) -> tuple[_Held, ...]:
         live = self._live
         if live.refresh and time.monotonic() >= live.late_at:
             live.refresh.say_late()
-        return live.keys.held(self._path, self._clock)
+        return live.keys.held(self)
 
     @property
     def current(self) -> Key:
@@ -267,8 +280,9 @@ class Keyring(Sealed):
             raise ValueError("the purpose must not be empty")
         if not self._held()[0].key.kid:
             raise ValueError("no key is derived from a secret that a vendor issues")
+        import cryptography.hazmat.primitives.hashes  # noqa: F401, PLC0415 - of an extra: here it is an ImportError
 
-        ring = Keyring(self._live, (*self._path, purpose), self._clock)
+        ring = Keyring(self._live, self.name, clock=self.clock, parent=self, purpose=purpose)
         ring.stored()  # derive the keys now, so that an error is raised here
         return ring
 
@@ -281,13 +295,12 @@ class Keyring(Sealed):
         self._live.hooks.append(function)
 
 
-def _derived(key: Key, name: str, purpose: str | bytes) -> Key:
+def _derived(key: Key, name: str, purpose: bytes) -> Key:
     """Return the key that is derived from another one. It runs inside `contain()`."""
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415 - of an extra
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF  # noqa: PLC0415
 
-    parts = (name.encode(), purpose if isinstance(purpose, bytes) else purpose.encode())
-    info = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    info = b"".join(len(part).to_bytes(4, "big") + part for part in (name.encode(), purpose))
     text = canonical(key.value.get_secret_value())
     encoded = decoded(text) or text.encode()  # base64 does not have every length: then the text
     made = HKDF(SHA256(), 32, b"robodj-secretguard keyring v1", info).derive(encoded)

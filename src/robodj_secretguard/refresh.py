@@ -40,8 +40,12 @@ ALERT_AGAIN: Final = 3600.0
 """After how many seconds an alert is repeated."""
 MOST_PERIODS: Final = 3
 """After how many periods without a read that is said."""
-_LOCK_WAIT: Final = 1.0
-"""How long the exit of the process, or a fork, waits for lines that are being written."""
+EXIT_WAIT: Final = 1.0
+"""How long the exit of the process waits for lines that are being written."""
+_LOCK_WAIT: Final = 0.2
+"""How long a fork and other threads wait for a step."""
+_WRITE_WAIT: Final = 2.0
+"""How long a refresh waits for its lines. A reader that has stopped must not stop it."""
 _FORGOTTEN_AFTER: Final = 10
 """After how many reads without it a finding is said again at once. Two sets may alternate."""
 _STRIKES: Final = 2
@@ -71,7 +75,6 @@ class Refresh(Sealed):
     __slots__ = (
         "__weakref__",
         "_changed",
-        "_end",
         "_judge",
         "_last",
         "_live",
@@ -99,7 +102,6 @@ class Refresh(Sealed):
         self._changed: list[Callable[[frozenset[str]], object]] = []
         self._send: Callable[[str, Report], object] = lambda _kind, _report: None
         self._logger: Any = None
-        self._end = threading.Event()
 
     @property
     def live(self) -> Live:
@@ -113,8 +115,10 @@ class Refresh(Sealed):
         """Call a function with the names of the changed secrets after each switch."""
         self._changed.append(function)
 
-    def run(self) -> Report:
+    def run(self, *, waits: bool = True) -> Report:
         """Read and judge the keys once, switch to them if they pass, and return the report on what was read.
+
+        `waits` is false for a thread of its own, which goes on where nobody reads its lines.
 
         Raises:
             CheckFailedError: the check itself failed. The keys in use stay.
@@ -125,30 +129,33 @@ class Refresh(Sealed):
         if judgement.report().ok:
             try:
                 contain(lambda: self._model(_judgement=judgement))
-            except BaseException as error:  # noqa: BLE001 - a validator of the host may raise anything
+            except Exception as error:  # noqa: BLE001 - a validator of the host may raise anything
                 judgement.add([self._failed(internal(type_name(error)))])
-        with _applying.lock:
+        # A signal handler may call this function while it runs, so nothing waits forever.
+        if not _process.deciding.acquire(timeout=_LOCK_WAIT):
+            return judgement.report()
+        try:
             if number < self._last:  # another thread has read newer files
                 return judgement.report()
             self._last = number
-            changed = contain(lambda: self._apply(live, judgement, read))
-        functions: list[Callable[[], object]] = [
-            *live.hooks,
-            *[partial(function, changed) for function in self._changed],
-        ]
+            changed, told, what = contain(lambda: self._apply(live, judgement, read))
+        finally:
+            _process.deciding.release()
+        kind = "switched" if changed else "kept"
+        self._tell(told, what, kind if changed or not self.is_ok else "", waits=waits)
+        functions: list[Callable[[], object]] = [*live.hooks, *[partial(each, changed) for each in self._changed]]
         for function in functions if changed else ():
             try:
                 contain(function)
-            except BaseException as error:  # noqa: BLE001 - of the host
-                self.fail(Problem(_FAILED_FUNCTION.format(type_name(error)), _CORRECT_FUNCTION))
+            except Exception as error:  # noqa: BLE001 - of the host
+                self.fail(Problem(_FAILED_FUNCTION.format(type_name(error)), _CORRECT_FUNCTION), waits=waits)
         return judgement.report()
 
-    def _apply(self, live: Live, judgement: Judgement, read: float) -> frozenset[str]:
-        """Switch to a set that passes. Return the names of the changed secrets."""
+    def _apply(self, live: Live, judgement: Judgement, read: float) -> tuple[frozenset[str], Report, str]:
+        """Switch to a set that passes. Return the names of the changed secrets, and what to say."""
         running, report = live.keys, judgement.report()
-        known = (
-            running.revocation if report.revocation_list is None else report.revocation_list.joined(running.revocation)
-        )
+        listed = report.revocation_list
+        known = listed.joined(running.revocation) if listed else running.revocation
         if report.secrets:
             self.read_at = report.checked_at
             judgement.add([*_discontinuous(running, judgement, known)])
@@ -156,22 +163,18 @@ class Refresh(Sealed):
             live.late_at = time.monotonic() + MOST_PERIODS * self._seconds
         report = judgement.report()
         if not report.secrets or _refusing(running, judgement):
-            judgement.add([*self._revoked(running, known, report)])
-            self._keep(live, judgement.report(), known)
-            return frozenset()
+            judgement.add([*_revoked_in_use(running, known, report)])
+            return frozenset(), *self._keep(live, judgement.report(), known)
         self.found, self.is_ok, self._strikes = report.findings, True, 0
         changed = frozenset(_changed_names(running, judgement))
         if changed:
             live.keys = KeySet(judgement, read, known, ended=running.ended())
             self._sole |= _delivered(live.keys)
-        elif known != running.revocation or running.refused:
+        elif known != running.revocation:
             live.keys = KeySet(running.judgement, running.started, known, ended=running.ended())
-        self._say(report, report.findings, _KEPT)
-        if changed:
-            self._send("switched", report)
-        return changed
+        return changed, self._news(report, report.findings), _KEPT
 
-    def _keep(self, live: Live, report: Report, known: RevocationStatus) -> None:
+    def _keep(self, live: Live, report: Report, known: RevocationStatus) -> tuple[Report, str]:
         """Keep the keys in use, as no set passes. Refuse those that are revoked, at the second read in a row."""
         running, self.found, self.is_ok = live.keys, report.findings, False
         doomed = frozenset([reading.policy.name for reading in _revoked_readings(running, known)])
@@ -180,60 +183,65 @@ class Refresh(Sealed):
         is_ending = refused != running.refused
         if known != running.revocation or is_ending:
             live.keys = KeySet(running.judgement, running.started, known, refused, running.ended())
-        what = f"stops this process in {END_SECONDS:.0f} s" if is_ending else _KEPT
-        if self._say(report, report.alerts, what, again=is_ending):
-            self._send("kept", live.keys.report._replace(findings=report.alerts))
         if is_ending:
             _start(_end_process, ref(self))
-
-    def _revoked(self, running: KeySet, known: RevocationStatus, report: Report) -> Iterator[Finding]:
-        """Yield an alert for each key in use that is plainly revoked, and that the set does not have any more."""
-        said = {each.secret for each in report.alerts if each.check is Check.REVOKED}
-        for reading in _revoked_readings(running, known):
-            if reading.policy.name not in said:
-                remedy = f"run {command('rotate', 'plan', reading.policy.name)} and follow its steps"
-                problem = Problem("the key in use is revoked", remedy, reading.used.source)
-                yield finding((), Check.REVOKED, problem, reading.policy)
+        what = f"stops this process in {END_SECONDS:.0f} s" if is_ending else _KEPT
+        return self._news(report, report.alerts, are_repeated=is_ending), what
 
     def _failed(self, problem: Problem) -> Finding:
         return finding(self.live.keys.policies, Check.INTERNAL, problem)
 
-    def fail(self, problem: Problem) -> None:
+    def fail(self, problem: Problem, *, waits: bool) -> None:
         """Say that something failed, and go on."""
-        with _applying.lock:
-            self._say(self.live.keys.report, [self._failed(problem)], _KEPT)
+        self._tell(self._news(self.live.keys.report, [self._failed(problem)]), _KEPT, "", waits=waits)
 
-    def _say(self, report: Report, findings: Sequence[Finding], what: str, *, again: bool = False) -> bool:
-        """Write the findings that are new, and each alert once in an hour. Return whether there was an alert."""
+    def _news(self, report: Report, findings: Sequence[Finding], *, are_repeated: bool = False) -> Report:
+        """Return a report with the findings that are new, and with each alert once in an hour."""
         now, new = time.monotonic(), list[Finding]()
         for each in findings:
             is_alert = each.severity is Severity.ALERT
             _, due = self._said.get(_identity(each), (0, now))
-            if each.severity is not Severity.NOTE and (now >= due or (again and is_alert)):
+            if each.severity is not Severity.NOTE and (now >= due or (are_repeated and is_alert)):
                 new.append(each)
                 due = now + ALERT_AGAIN if is_alert else math.inf
             self._said[_identity(each)] = (self._last, due)
         self._said = {key: said for key, said in self._said.items() if self._last - said[0] <= _FORGOTTEN_AFTER}
-        told = report._replace(findings=tuple(new))
-        emit(told, self._logger, refusal="" if told.ok else told.refusal(what))
-        silence_broken_streams()
-        return not told.ok
+        return report._replace(findings=tuple(new))
+
+    def _tell(self, told: Report, what: str, kind: str, *, waits: bool) -> None:
+        """Write findings, and send an event of this kind, unless it would say nothing new."""
+        is_event = kind == "switched" or (kind and not told.ok)
+        if not (told.findings or is_event):
+            return
+        done = threading.Event()
+
+        def write() -> None:
+            if _process.writing.acquire(timeout=_LOCK_WAIT):
+                try:
+                    emit(told, self._logger, refusal="" if told.ok else told.refusal(what))
+                    if is_event:
+                        self._send(kind, self.live.keys.report._replace(findings=told.findings))
+                finally:
+                    _process.writing.release()
+                done.set()
+
+        if waits:
+            write()
+        else:  # a reader that has stopped must not stop the refresh
+            _start(write)
+            done.wait(_WRITE_WAIT)
+        if not done.is_set():
+            for each in told.findings:  # say it again
+                self._said.pop(_identity(each), None)
 
     def say_late(self) -> None:
         """Say that the keys were not read for three periods. A ring calls it."""
-        if not _applying.lock.acquire(blocking=False):  # a request must not wait
-            return
-        try:
-            live, seconds = self.live, MOST_PERIODS * (self._seconds or 0)
-            if time.monotonic() < live.late_at:  # another thread has said it
-                return
-            live.late_at, self.is_ok = time.monotonic() + ALERT_AGAIN, False
-            problem = Problem(f"the keys were not read again for {seconds} s", _LATE)
-            late = live.keys.report._replace(findings=(finding(live.keys.policies, Check.UNAVAILABLE, problem),))
-            emit(late, self._logger, refusal=late.refusal(_KEPT))
-            self._send("late", late)
-        finally:
-            _applying.lock.release()
+        live, seconds = self.live, MOST_PERIODS * (self._seconds or 0)
+        late_at, live.late_at = live.late_at, time.monotonic() + ALERT_AGAIN
+        if time.monotonic() >= late_at:  # otherwise another thread has said it
+            self.is_ok = False
+            late = finding(live.keys.policies, Check.UNAVAILABLE, Problem(f"no keys were read for {seconds} s", _LATE))
+            self._tell(live.keys.report._replace(findings=(late,)), _KEPT, "late", waits=True)
 
     def start(self, send: Callable[[str, Report], object], logger: Any) -> None:
         """Begin to read the keys in each period.
@@ -243,15 +251,16 @@ class Refresh(Sealed):
             logger: the structlog logger that gets the findings; `None` for the host's configured one.
         """
         self._send, self._logger = send, logger
-        _applying.started[:] = [*filter(lambda each: each(), _applying.started), ref(self)]
+        _process.begun[:] = [*filter(lambda refresh_of: refresh_of(), _process.begun), ref(self)]
         self.begin(_part())
 
     def begin(self, part: float) -> None:
         """Begin the thread, also in a fork. `part` is the part of a period before the first read."""
-        self._end = threading.Event()
         if self._seconds:
+            end = threading.Event()
             self.live.late_at = time.monotonic() + MOST_PERIODS * self._seconds
-            _start(_read_repeatedly, ref(self), self._end, self._seconds, part)
+            # Without the keys, the thread ends at once.
+            _start(_read_repeatedly, ref(self, lambda _: end.set()), end, self._seconds, part)
 
     def end_if_refused(self) -> None:
         """End the process where its current key is revoked."""
@@ -292,6 +301,16 @@ def _revoked_readings(running: KeySet, known: RevocationStatus) -> Iterator[Read
             yield reading
 
 
+def _revoked_in_use(running: KeySet, known: RevocationStatus, report: Report) -> Iterator[Finding]:
+    """Yield an alert for each key in use that is plainly revoked, and that is not in the set any more."""
+    said = {each.secret for each in report.alerts if each.check is Check.REVOKED}
+    for reading in _revoked_readings(running, known):
+        if reading.policy.name not in said:
+            remedy = f"run {command('rotate', 'plan', reading.policy.name)} and follow its steps"
+            problem = Problem("the key in use is revoked", remedy, reading.used.source)
+            yield finding((), Check.REVOKED, problem, reading.policy)
+
+
 def _discontinuous(running: KeySet, read: Judgement, known: RevocationStatus) -> Iterator[Finding]:
     """Yield an alert for each secret whose key that signs now is in no slot of the set, and is not revoked."""
     now = read.report().checked_at
@@ -306,41 +325,51 @@ def _discontinuous(running: KeySet, read: Judgement, known: RevocationStatus) ->
                 yield finding((), Check.DISCONTINUOUS, problem, policy)
 
 
-class _Applying:
-    """The lock of everything that changes or says something. A fork and an exit wait for it for a short time."""
+class _Process:
+    """What the threads of this process share: locks of short steps, for which a fork and an exit wait a short time.
+
+    Attributes:
+        deciding: held while a set is judged against the keys in use. Nothing that can block runs inside.
+        writing: held while lines are written.
+        begun: every refresh with a thread.
+    """
 
     def __init__(self) -> None:
-        self.lock, self.forks = threading.Lock(), 0
-        self.started: list[ref[Refresh]] = []
+        self.deciding, self.writing = threading.Lock(), threading.Lock()
+        self.begun: list[ref[Refresh]] = []
+        self._held = list[tuple[int, threading.Lock]]()
 
     def before_fork(self) -> None:
-        if self.lock.acquire(timeout=_LOCK_WAIT):
-            self.forks = threading.get_ident()
+        for lock in (self.deciding, self.writing):
+            if lock.acquire(timeout=_LOCK_WAIT):
+                self._held.append((threading.get_ident(), lock))
 
     def after_in_parent(self) -> None:
-        if self.forks == threading.get_ident():
-            self.forks = 0
-            self.lock.release()
+        for held in [*self._held]:
+            if held[0] == threading.get_ident():
+                self._held.remove(held)
+                held[1].release()
 
     def after_in_child(self) -> None:
-        self.lock, self.forks = threading.Lock(), 0
-        for each in self.started:
-            if refresh := each():
+        self.deciding, self.writing, self._held = threading.Lock(), threading.Lock(), []
+        for refresh_of in self.begun:
+            if refresh := refresh_of():
                 refresh.end_if_refused()
                 refresh.begin(random.random())  # noqa: S311 - no key
 
     def end(self) -> None:
         # A daemon thread that writes while the interpreter ends would abort it. This lock is not released.
-        self.lock.acquire(timeout=_LOCK_WAIT)
+        self.writing.acquire(timeout=EXIT_WAIT)
+        silence_broken_streams()
 
 
-_applying: Final = _Applying()
-atexit.register(_applying.end)
+_process: Final = _Process()
+atexit.register(_process.end)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_applying.before_fork,
-        after_in_parent=_applying.after_in_parent,
-        after_in_child=_applying.after_in_child,
+        before=_process.before_fork,
+        after_in_parent=_process.after_in_parent,
+        after_in_child=_process.after_in_child,
     )
 
 
@@ -360,14 +389,14 @@ def _read_repeatedly(refresh_of: ref[Refresh], end: threading.Event, seconds: fl
     """Read the keys in each period, as long as somebody uses them."""
     while not end.wait(seconds * part):
         part, refresh = _part(), refresh_of()
-        if refresh is None or refresh._end is not end:  # noqa: SLF001 - of this module
+        if refresh is None:
             return
         try:
-            refresh.run()
+            refresh.run(waits=False)
         except BaseException as error:  # noqa: BLE001 - the next period tries again
             with suppress(BaseException):
                 refresh.is_ok = False
-                refresh.fail(internal(type_name(error)))
+                refresh.fail(internal(type_name(error)), waits=False)
         del refresh
 
 

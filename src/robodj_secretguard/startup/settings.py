@@ -194,10 +194,10 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             del name
             raise ValueError(f"unknown secret; choose from {', '.join(names)}")
         if clock is None:
-            return self._rings.setdefault(name, Keyring(live, (name,)))
+            return self._rings.setdefault(name, Keyring(live, name))
         if clock().utcoffset() is None:
             raise ValueError("the clock must return a time with a timezone")
-        return Keyring(live, (name,), clock)
+        return Keyring(live, name, clock=clock)
 
     def refresh(self) -> Report:
         """Read the secrets directory and the revocation list now, and switch to the keys if they pass (section 3).
@@ -349,7 +349,7 @@ def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
 
 def running_report(secrets: SecretSettings) -> Report:
     """Return the report on the keys in use, of the time when they were read."""
-    return running_judgement(secrets).report()
+    return contain(lambda: running_judgement(secrets).report())
 
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:
