@@ -43,6 +43,7 @@ from processes import (
     run_forked,
 )
 
+from robodj_secretguard.cli.gate import signed
 from robodj_secretguard.cli.output import PASSED
 
 if TYPE_CHECKING:
@@ -482,6 +483,13 @@ class TestEphemeral:
         """Every secret that a model declares gets a key."""
         ran = gated("echo ${#WEBHOOK_KEY}", {}, with_model(tmp_path), "--ephemeral", "--model", "ours:Own")
         assert (ran.status, ran.out) == (0, "96\n")
+
+
+@pytest.mark.parametrize(("status", "passed_on"), [(0, 0), (3, 3), (0xC000013A, -0x3FFFFEC6), (2**31, -(2**31))])
+def test_large_statuses(status: int, passed_on: int) -> None:
+    """All 32 bits of a status on Windows are kept. Those of Control-C and crashes have the highest bit."""
+    assert signed(status) == passed_on
+    assert passed_on % 2**32 == status
 
 
 STOPPED = """

@@ -71,7 +71,7 @@ OF_THE_GATE = {
     *("robodj_secretguard.cli", "robodj_secretguard.common.generator", "robodj_secretguard.secret.texts"),
     "robodj_secretguard.version",
     *(f"robodj_secretguard.cli.{name}" for name in ("app", "output", "gate", "options")),
-    *("robodj_secretguard.common", "robodj_secretguard.common.launch", "robodj_secretguard.common.loading"),
+    *("robodj_secretguard.common", "robodj_secretguard.common.loading"),
 }
 HASHING = {"hashlib", "_hashlib", "_blake2"}
 """For fingerprints. Newer versions of pydantic-settings import it as well."""

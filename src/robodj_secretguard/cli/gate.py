@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
 from robodj_secretguard.cli.options import (
     CHECK_OPTIONS,
@@ -33,20 +35,14 @@ from robodj_secretguard.cli.output import (
     status_rows,
     tally,
 )
-from robodj_secretguard.common.launch import (
-    NOT_EXECUTABLE,
-    NOT_FOUND,
-    replace_process,
-    set_temporary_keys,
-    settings_for_guard,
-)
+from robodj_secretguard.common.generator import ephemeral as temporary_keys
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, mark, paint
 from robodj_secretguard.startup.guard import announce
 from robodj_secretguard.startup.readings import Environment, has_directory
 from robodj_secretguard.startup.report import REFUSED, for_gate
 from robodj_secretguard.startup.settings import setup_of
-from robodj_secretguard.startup.variables import SECRETS_DIR
+from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -55,11 +51,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.startup.readings import ManagedSource
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings
-
-_WHY_NOT_STARTED: Final = {
-    NOT_FOUND: "the command after -- was not found, or its interpreter was not",
-    NOT_EXECUTABLE: "the command after -- cannot be executed; is it an executable file?",
-}
 
 
 def add(commands: Commands) -> None:
@@ -159,11 +150,13 @@ def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: boo
     if request.sources and has_directory(environment, setup_of(model)) and is_used:
         fail("exec: the service reads its secrets directory, and not --from; leave one of them out")
     if ephemeral:
-        already_set = set_temporary_keys(model.secret_policies.values())
+        policies = model.secret_policies.values()
+        already_set = [name for policy in policies for name in policy.variables if environment.is_set(name)]
         if already_set:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
             fix = f"unset {', '.join(already_set)}, or run the command without --ephemeral"
             return Result(REFUSED, stderr=[mark(what, RED), f"  fix: {fix}"])
+        os.environ.update(temporary_keys(policies) | {EPHEMERAL: ANNOUNCED})
     sources = read_sources(request, model)
     report = _check_with_log(request, model, sources)
     lines = [*map(finding_text, report.findings)]
@@ -174,14 +167,8 @@ def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: boo
         refusal = mark(report.refusal("did not start the command", status), RED)
         return Result(status, lines, report.as_dict, [MODEL, refusal])
 
-    def replace() -> Result:
-        os.environ.update(settings_for_guard(request.config_dir, require_env_only=request.require_env_only))
-        if sources:
-            os.environ.update(sources.variables(model))
-        restore_stdout(request.stdout)
-        return _not_replaced(replace_process(command))
-
-    return Result(EXIT_CLEAN, lines, report.as_dict if lines else None, [MODEL], then=lambda: _ended(replace))
+    start = partial(_become, request, model, sources, command)
+    return Result(EXIT_CLEAN, lines, report.as_dict if lines else None, [MODEL], then=partial(_ended, start))
 
 
 def _ended(run: Callable[[], Result]) -> Result:
@@ -191,6 +178,40 @@ def _ended(run: Callable[[], Result]) -> Result:
         return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: running the command failed ({type_name(failure)})"])
 
 
-def _not_replaced(status: int) -> Result:
-    why = _WHY_NOT_STARTED.get(status)
-    return Result(status, stderr=[f"{PROGRAM}: {why}"] if why else [])
+def _become(request: Request, model: type[SecretSettings], sources: Sources | None, program: Sequence[str]) -> Result:
+    """Replace this process with a command; on Windows, run it. Return the result if this process continues.
+
+    The command keeps the process id, the standard streams and all inherited descriptors.
+    """
+    if request.config_dir is not None:
+        os.environ[CONFIG_DIR] = os.path.abspath(request.config_dir)
+    if request.require_env_only:
+        os.environ[PROTECTED_ENV] = "true"
+    if sources:
+        os.environ.update(sources.variables(model))
+    restore_stdout(request.stdout)
+    try:
+        if os.name == "nt":
+            return Result(_run_on_windows(program))
+        for name in ("SIGPIPE", "SIGXFSZ"):  # Python ignores them, and so would what replaces the process
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+        os.execvp(program[0], list(program))  # noqa: S606 - the operator names the command
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # an empty name is a ValueError
+        status, why = 127, "was not found, or its interpreter was not"
+    except OSError:
+        status, why = 126, "cannot be executed; is it an executable file?"
+    return Result(status, stderr=[f"{PROGRAM}: the command after -- {why}"])
+
+
+def _run_on_windows(program: Sequence[str]) -> int:
+    import shutil  # noqa: PLC0415 - only where a process cannot be replaced
+    import subprocess  # noqa: PLC0415
+
+    signal.signal(signal.SIGINT, lambda *_: None)  # both processes get Control-C, and the command decides
+    # CreateProcess does not find .cmd and .bat files.
+    return signed(subprocess.call([shutil.which(program[0]) or program[0], *program[1:]]))  # noqa: S603 - as above
+
+
+def signed(status: int) -> int:
+    """Return an unsigned Windows status as the signed number that `sys.exit` needs."""
+    return (status + 2**31) % 2**32 - 2**31
