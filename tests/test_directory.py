@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import V1, V2, Failure, posix_only, put, root_only
+from conftest import V1, V2, Failure, good_keys, posix_only, process_environment, put, root_only
 from processes import fork
+from publications import linked, moved, renamed, volume
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.manager import GRACE_SECONDS, Directory
 from robodj_secretguard.startup import directory as module
-from robodj_secretguard.startup.directory import MAX_BYTES, _unsettled
+from robodj_secretguard.startup.directory import MAX_CHARACTERS as MAX
+from robodj_secretguard.startup.directory import _unsettled
+from robodj_secretguard.startup.readings import Environment
+from robodj_secretguard.startup.settings import judgement_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from publications import Files
+
+    from robodj_secretguard.startup.report import Judgement
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 NAMES = [name for policy in POLICIES for name in policy.variables]
@@ -68,6 +76,22 @@ class TestFiles:
         assert isinstance(found, dict)
         assert found[V1] == "a"
 
+    @posix_only
+    def test_another_file_that_changes_all_the_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file that is not read, such as the log of an agent, may change at any time."""
+        monkeypatch.setattr(module, "SETTLED_SECONDS", 0.3)
+        put(tmp_path / V1, "a")
+        log = put(tmp_path / "agent.log")
+        writer = Swapper(lambda _: log.write_text(f"{time.time_ns()}", encoding="ascii"))
+        writer.start()
+        try:
+            found = fetched(tmp_path)
+        finally:
+            writer.stopped.set()
+            writer.join()
+        assert isinstance(found, dict)
+        assert found[V1] == "a"
+
     def test_both_names(self, tmp_path: Path) -> None:
         """A variable and its secret may both have a file, with the same value."""
         put(tmp_path / V1, "a")
@@ -83,7 +107,7 @@ class TestFiles:
         ("content", "why", "fix"),
         [
             (b"\xff", "is not UTF-8", f"write {V1} again, as one line in UTF-8"),
-            (b"x" * (MAX_BYTES + 1), f"is larger than {MAX_BYTES} bytes", f"write {V1} again, as one line in UTF-8"),
+            (b"x" * (MAX + 1), f"is larger than {MAX} bytes", f"write {V1} again, as one line in UTF-8"),
         ],
     )
     def test_a_file_that_cannot_be_used(self, tmp_path: Path, content: bytes, why: str, fix: str) -> None:
@@ -129,7 +153,7 @@ class TestFiles:
 class Swapper(threading.Thread):
     """Replaces the version of a directory, again and again, until it is told to stop."""
 
-    def __init__(self, swap: Callable[[str], None]) -> None:
+    def __init__(self, swap: Callable[[Files], object]) -> None:
         super().__init__(daemon=True)
         self.swap = swap
         self.stopped = threading.Event()
@@ -138,43 +162,7 @@ class Swapper(threading.Thread):
     def run(self) -> None:
         while not self.stopped.wait(0.01):
             self.swaps += 1
-            self.swap(f"v{self.swaps}")
-
-
-def write_version(directory: Path, version: str) -> None:
-    """Write the files of a version into a new directory."""
-    directory.mkdir()
-    for name in NAMES:
-        put(directory / name, version)
-
-
-def kubernetes(volume: Path, version: str) -> None:
-    """Replace the files of a volume as the kubelet does: by one link, whose old directory is then removed."""
-    data = volume / "..data"
-    old = data.resolve() if data.exists() else None
-    write_version(volume / f"..{version}", version)
-    (volume / "..data_tmp").symlink_to(f"..{version}")
-    (volume / "..data_tmp").replace(data)
-    if old:
-        shutil.rmtree(old)
-    else:
-        for name in NAMES:
-            (volume / name).symlink_to(f"..data/{name}")
-
-
-def renamed(path: Path, version: str) -> None:
-    """Replace a directory by another one with its name."""
-    write_version(path.with_name(version), version)
-    if path.exists():
-        path.rename(path.with_name(f"old-{version}"))
-    path.with_name(version).rename(path)
-
-
-def linked(path: Path, version: str) -> None:
-    """Replace a link to a directory."""
-    write_version(path.with_name(version), version)
-    path.with_name("new").symlink_to(version)
-    path.with_name("new").replace(path)
+            self.swap(dict.fromkeys(NAMES, f"v{self.swaps}"))
 
 
 @posix_only
@@ -182,14 +170,12 @@ class TestVersions:
     """Files of one version of the directory, whoever replaces it at the same time."""
 
     @pytest.mark.parametrize("reads", [20, pytest.param(1000, marks=pytest.mark.full)])
-    @pytest.mark.parametrize("swap", [kubernetes, linked, renamed])
-    def test_no_mixture(self, tmp_path: Path, swap: Callable[[Path, str], None], reads: int) -> None:
+    @pytest.mark.parametrize("engine", [volume, linked, moved])
+    def test_no_mixture(self, tmp_path: Path, engine: Callable[[Path, Files], None], reads: int) -> None:
         """While the directory is replaced as a whole, each read has one version."""
         path = tmp_path / "secrets"
-        if swap is kubernetes:
-            path.mkdir()
-        swap(path, "v0")
-        swapper = Swapper(lambda version: swap(path, version))
+        engine(path, dict.fromkeys(NAMES, "v0"))
+        swapper = Swapper(lambda files: engine(path, files))
         swapper.start()
         try:
             found = [fetched(path) for _ in range(reads)]
@@ -207,7 +193,7 @@ class TestVersions:
     def test_files_that_are_written_one_after_the_other(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """While files are still written, there is no answer, so that they are all of one version. A copy may be old."""
         monkeypatch.setattr(module, "SETTLED_SECONDS", 0.5)
-        write_version(tmp_path / "secrets", "old")
+        renamed(tmp_path / "secrets", dict.fromkeys(NAMES, "old"))
         written = threading.Event()
 
         def write() -> None:
@@ -251,3 +237,113 @@ class TestVersions:
         fix, began = "stop what changes its files, then start again", time.monotonic()
         assert fetched(tmp_path, 0.05) == Failure("does not stay the same", fix, is_temporary=True)
         assert time.monotonic() - began < GRACE_SECONDS
+
+
+def judged(variables: Mapping[str, str], model: type[RuntimeSecrets] = RuntimeSecrets) -> Judgement:
+    """Judge the secrets of a process with these variables."""
+    with process_environment(variables):
+        return judgement_of(model, Environment())
+
+
+def checks(judgement: Judgement) -> list[tuple[str, str]]:
+    """Return the check and the severity of each finding."""
+    return [(each.check.value, each.severity.value) for each in judgement.report().findings]
+
+
+def model_of(path: Path, seconds: int | None = None) -> type[RuntimeSecrets]:
+    """Return a model with a secrets directory."""
+
+    class Own(RuntimeSecrets, secrets_dir=path, refresh=seconds and timedelta(seconds=seconds)):
+        pass
+
+    return Own
+
+
+class TestSecretsDirectory:
+    """The directory that a model or a variable names, in a start."""
+
+    def test_it_wins(self, tmp_path: Path) -> None:
+        """Its keys are used, and no variable of their secrets in the environment, which is a note. Others still are."""
+        keys, old = good_keys(), good_keys()
+        volume(tmp_path, {V1: keys[V1]})
+        judgement = judged(old | {f"{V1}_NEXT": good_keys()[V1], "ROBODJ_SECRETS_DIR": str(tmp_path)})
+        texts = [each.value.get_secret_value() for each in judgement.readings if each.value]
+        assert texts == [keys[V1], old[V2]]
+        assert judgement.readings[0].slots == ()
+        assert checks(judgement) == [("source", "note")]
+        assert judgement.report().ok
+
+    def test_the_variable_replaces_the_model(self, tmp_path: Path) -> None:
+        """`ROBODJ_SECRETS_DIR` and `ROBODJ_SECRET_REFRESH` replace what the model says. Empty ones are not set."""
+        mine, other = tmp_path / "mine", tmp_path / "other"
+        volume(mine, good_keys())
+        volume(other, good_keys())
+        model = model_of(mine, 30)
+        for variables, path, seconds in (
+            ({}, mine, 30),
+            ({"ROBODJ_SECRETS_DIR": "", "ROBODJ_SECRET_REFRESH": ""}, mine, 30),
+            ({"ROBODJ_SECRETS_DIR": str(other), "ROBODJ_SECRET_REFRESH": "900"}, other, 900),
+        ):
+            judgement = judged(variables, model)
+            assert (judgement.readings[0].manager, judgement.seconds) == (f"directory:{path}", seconds)
+            assert checks(judgement) == []
+
+    def test_it_is_not_read(self, tmp_path: Path) -> None:
+        """A mapping is judged without the directory, and so are temporary keys."""
+        volume(tmp_path, {V1: "changeme"})
+        model, keys = model_of(tmp_path), good_keys()
+        assert check(model, environ=keys).ok
+        assert checks(judged(keys | {"ROBODJ_SECRETS_EPHEMERAL": "1"}, model)) == [("ephemeral", "warning")]
+
+    def test_it_is_absent(self, tmp_path: Path) -> None:
+        """A directory of the model may be absent: the environment delivers. One that the variable names must exist."""
+        path = tmp_path / "nowhere"
+        judgement = judged(good_keys(), model_of(path, 1))
+        assert (checks(judgement), judgement.again) == ([("setting", "note")], None)
+        judgement = judged(good_keys() | {"ROBODJ_SECRETS_DIR": str(path)})
+        assert (checks(judgement), judgement.report().secrets) == ([("setting", "alert")], ())
+
+    @posix_only
+    def test_it_cannot_be_read(self, tmp_path: Path) -> None:
+        """The environment delivers nothing where the directory is there and cannot be read: its keys may be old."""
+        put(tmp_path / "file")
+        (tmp_path / "link").symlink_to("nowhere")
+        for path in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "link"):
+            judgement = judged(good_keys(), model_of(path))
+            assert (checks(judgement), judgement.report().secrets) == ([("source", "alert")], ())
+
+    @root_only
+    def test_it_is_of_another_user(self, tmp_path: Path) -> None:
+        """The environment delivers nothing where this user may not enter the directory above it."""
+        volume(tmp_path / "keys", good_keys())
+        tmp_path.chmod(0o700)
+        process = fork()
+        if not process:
+            os.seteuid(65534)
+            os._exit(checks(judged(good_keys(), model_of(tmp_path / "keys"))) != [("source", "alert")])
+        assert os.waitpid(process, 0)[1] == 0
+
+    @pytest.mark.parametrize("seconds", ["0", "901", "1.5", "-1", " 5", "5s", "1000", "\u0665"])
+    def test_an_invalid_period(self, tmp_path: Path, seconds: str) -> None:
+        """A period is a whole number of seconds, from 1 to 900."""
+        volume(tmp_path, good_keys())
+        judgement = judged({"ROBODJ_SECRET_REFRESH": seconds}, model_of(tmp_path))
+        assert (checks(judgement), judgement.seconds) == ([("setting", "alert")], None)
+
+    def test_files_that_never_change(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A period is refused for credentials of systemd, and for a file that is mounted alone."""
+        path = tmp_path / "the keys"
+        volume(path, good_keys())
+        mounted = str(path / V1).replace(" ", "\\040")
+        line = "36 25 0:32 / {} rw,relatime - tmpfs tmpfs rw\n"
+        for mounts, own, expected in (
+            (line.format(tmp_path) + line.format(str(path).replace(" ", "\\040")), "", []),
+            (line.format(mounted), "", [("setting", "alert")]),
+            ("", str(path), [("setting", "alert")]),
+        ):
+            monkeypatch.setattr(module, "_MOUNTS", put(tmp_path / "mountinfo", mounts))
+            variables = {"CREDENTIALS_DIRECTORY": own}
+            assert checks(judged(variables, model_of(path, 30))) == expected
+            assert checks(judged(variables, model_of(path))) == []
+        monkeypatch.setattr(module, "_MOUNTS", tmp_path / "nothing")
+        assert checks(judged({}, model_of(path, 30))) == []

@@ -49,6 +49,8 @@ SETTLED_SECONDS: Final = 1.0
 _KUBERNETES: Final = "..data"
 """In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
 _PAUSE: Final = 0.01
+_ABSENT: Final = ("does not exist", "correct the path")
+_UNREADABLE: Final = ("is not a directory that this user may read", "correct the path, or let this user read it")
 _OTHERS: Final = (
     "compare the keys with their origin, then run chmod o-w on their directory and {} (or mount it read-only)"
 )
@@ -144,6 +146,8 @@ def read_directory(
         ManagerError: the directory or a file may not be used, or still changes after so many seconds.
     """
     deadline, earlier = time.monotonic() + seconds, dict[str, tuple[int, ...]]()
+    aliases = {policy.variable: policy.name for policy in policies}
+    wanted = [(name, file) for name in names for file in dict.fromkeys((name, aliases.get(name, name)))]
     while time.monotonic() < deadline:
         link = os.path.join(place, _KUBERNETES)
         is_atomic = os.path.lexists(link)
@@ -151,36 +155,22 @@ def read_directory(
         directory = os.path.realpath(path)
         wait = _PAUSE
         try:
-            before = _stats_of(directory)
-            found, texts = _read_files(directory, policies, names)
+            before, found = _stats_of(directory, wanted), os.listdir(directory)
+            paths = {each: os.path.join(directory, each[1]) for each in wanted if each[1] in found}
+            texts = {each: read_text_file(paths[each], most=MAX_CHARACTERS) for each in paths}
             # The files of a directory that stayed the same are of one version. After it was replaced, some of them
             # may be removed already.
-            if before == _stats_of(directory) and directory == os.path.realpath(path):
+            if before == _stats_of(directory, wanted) and directory == os.path.realpath(path):
                 wait = 0 if is_atomic or _is_of_systemd(directory) else _unsettled(before, earlier)
                 earlier = before
                 if wait <= 0:
                     return _variables_in(found, texts)
-        except (NotADirectoryError, PermissionError):
-            raise ManagerError(
-                "is not a directory that this user may read", "correct the path, or let this user read it"
-            ) from None
-        except OSError:  # perhaps another directory takes its place
+        except OSError as error:  # perhaps another directory takes its place
             time.sleep(_PAUSE)
-            if not os.path.exists(place):
-                raise ManagerError("does not exist", "correct the path") from None
+            if isinstance(error, (NotADirectoryError, PermissionError)) or not os.path.exists(place):
+                raise ManagerError(*(_ABSENT if isinstance(error, FileNotFoundError) else _UNREADABLE)) from None
         time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the error below
     raise ManagerError("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
-
-
-def _read_files(
-    directory: str, policies: Iterable[SecretPolicy], names: Iterable[str]
-) -> tuple[list[str], dict[tuple[str, str], TextFile]]:
-    """Return the names of all files, and the content of each wanted one, by its variable and its name."""
-    aliases = {policy.variable: policy.name for policy in policies}
-    found = os.listdir(directory)
-    wanted = [(name, file) for name in names for file in dict.fromkeys((name, aliases.get(name, name)))]
-    paths = {(name, file): os.path.join(directory, file) for name, file in wanted if file in found}
-    return found, {key: read_text_file(path, most=MAX_BYTES) for key, path in paths.items()}
 
 
 def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile]) -> Mapping[str, object]:
@@ -197,10 +187,10 @@ def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile
     return variables
 
 
-def _stats_of(directory: str) -> dict[str, tuple[int, ...]]:
-    """Return numbers of a directory and its files that change when one is added, written, replaced or removed."""
-    paths = [directory, *[each.path for each in os.scandir(directory) if os.path.exists(each)]]  # no broken link
-    stats = [(path, os.stat(path)) for path in paths]
+def _stats_of(directory: str, wanted: Iterable[tuple[str, str]]) -> dict[str, tuple[int, ...]]:
+    """Return numbers of a directory and its wanted files that change when one is added, written or replaced."""
+    paths = [os.path.join(directory, file) for _, file in wanted]
+    stats = [(path, os.stat(path)) for path in (directory, *filter(os.path.exists, paths))]  # no broken link
     return {path: (each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino, each.st_dev) for path, each in stats}
 
 
@@ -273,22 +263,22 @@ def judge_directory(
     place = os.path.abspath(named.get_secret_value() if named else model_setup.secrets_dir or "")
     is_shown = place.isprintable() and not could_hold_key(place)
     name = f"directory:{ascii_text(place)}" if is_shown else "directory:PATH"
-    if not named and not os.path.isdir(place):
-        note = Problem(
+    if _is_absent(place):
+        problem = Problem(
+            f"{SECRETS_DIR} names no directory",
+            f"start what writes the directory first; if it runs, correct the path in {SECRETS_DIR}",
+            "environment",
+        )
+        if named:
+            return Judgement(read((), None), finding(policies, Check.SETTING, problem))
+        problem = Problem(
             f"the model's secrets_dir {name.partition(':')[2]} does not exist, so the environment delivers the keys",
             f"on a developer's machine, nothing; elsewhere, mount the directory or set {SECRETS_DIR}",
             severity=Severity.NOTE,
         )
         judgement = Judgement(read((), None))
-        judgement.add([finding(policies, Check.SETTING, note)])
+        judgement.add([finding(policies, Check.SETTING, problem)])
         return judgement
-    if not os.path.isdir(place):
-        absent = Problem(
-            f"{SECRETS_DIR} names no directory",
-            f"start what writes the directory first; if it runs, correct the path in {SECRETS_DIR}",
-            "environment",
-        )
-        return Judgement(read((), None), finding(policies, Check.SETTING, absent))
     seconds, faults = _period(environment, model_setup, place)
     names = names_of(policies)
 
@@ -306,6 +296,17 @@ def judge_directory(
         return judgement
 
     return judge(None, frozenset())
+
+
+def _is_absent(place: str) -> bool:
+    """Check whether nothing has this path. A link that is broken, and what this user may not enter, is there."""
+    try:
+        os.lstat(place)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _period(environment: Environment, model_setup: ModelSetup, place: str) -> tuple[int | None, list[Problem]]:
