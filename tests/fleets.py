@@ -10,6 +10,7 @@ import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
+from zlib import crc32
 
 from conftest import NOW, good_keys
 
@@ -49,12 +50,13 @@ def event(
         keys: the fingerprints; by default the current key is `OLD`.
         at: when the event was made.
         started: when the process was started; by default at the same time.
-        kind: `started`, `running` or `refused`.
-        changes: other fields.
+        kind: the kind of the event.
+        changes: other fields. By default, each event is that of another process.
     """
+    keys = keys or Slots(OLD)
     times = {"started_at": iso_utc(started or at), "reported_at": iso_utc(at)}
-    names = {"service": who[0], "instance": who[1]}
-    return _made(kind, keys or Slots(OLD)) | times | names | changes
+    names = {"service": who[0], "instance": who[1], "process": f"1.{crc32(repr((keys, at, started)).encode())}"}
+    return _made(kind, keys) | times | names | changes
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import stat
 import subprocess
 import sys
@@ -59,7 +60,10 @@ if TYPE_CHECKING:
 
 NAMED, INSTANCE, FILE, SECONDS = EVENT_SETTINGS
 MODEL = "robodj_secretguard:RuntimeSecrets"
-FIELDS = (EVENT_KIND, "service", "instance", "started_at", "reported_at", "version", "model", "secrets")
+FIELDS = (
+    *(EVENT_KIND, "service", "instance", "process", "number", "started_at", "reported_at", "version", "model"),
+    "secrets",
+)
 PAGE = (Path(__file__).parent.parent / "docs" / "logs.md").read_text(encoding="utf-8")
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this platform has no /dev/full")
@@ -232,14 +236,16 @@ class TestFields:
     def test_a_start(self) -> None:
         """An event has who speaks, the times, the library, the model, and each secret with its fingerprint."""
         with environ(**{NAMED: "api", INSTANCE: "web-1"}):
-            event = event_of("started", report(), MODEL)
-        found = event.pop("secrets")
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", event.pop("reported_at"))
+            event = event_of("started", report(), MODEL, 7)
+        found, reported = event.pop("secrets"), event.pop("reported_at")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", reported)
         assert event == {
             "event": "secret integrity check passed",
             "secret_event": "started",
             "service": "api",
             "instance": "web-1",
+            "process": f"{os.getpid()}.7@{reported}",
+            "number": 7,
             "started_at": "2026-12-01T12:00:00Z",
             "heartbeat_seconds": 0,
             "version": VERSION,
@@ -275,9 +281,16 @@ class TestFields:
         assert event["checks"] == ["set-up: setting", "secret.key: format", "secret_v2.key: format"]
         assert {each["fingerprint"] for each in event["secrets"]} == {None}
 
+    def test_a_changed_set_that_is_refused(self) -> None:
+        """The event has the keys that stay in use, and the checks of the refused set."""
+        refused = check(environ=BAD, now=NOW).findings
+        event = event_of("kept", report()._replace(findings=refused), MODEL)
+        assert event["checks"] == ["secret.key: format", "secret_v2.key: format"]
+        assert event["secrets"] == event_of("running", report(), MODEL)["secrets"]
+
     def test_the_mark(self) -> None:
         """A line with an event has the word of its mark, also where a log quotes the line."""
-        assert {*EVENT_TEXTS} == {"started", "running", "refused"}
+        assert [*EVENT_TEXTS] == ["started", "running", "switched", "kept", "late", "ended", "refused"]
         line = json.dumps(event_of("started", report(), MODEL))
         assert EVENT_KIND in json.dumps({"log": json.dumps({"message": line})})
 
@@ -301,7 +314,7 @@ class TestFile:
         file.touch(0o600)
         for path in (file, file.with_name("new.jsonl")):
             with environ(**{FILE: str(path)}):
-                assert [send_event(kind, report(), MODEL) for kind in EVENT_TEXTS] == ["", "", ""]
+                assert {send_event(kind, report(), MODEL) for kind in EVENT_TEXTS} == {""}
             assert kinds(path) == [*EVENT_TEXTS]
         assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
 
@@ -548,9 +561,26 @@ class TestHeartbeat:
             guard(logger=Logger())
             assert third.wait(TIMEOUT)
             heartbeat._end_all()  # noqa: SLF001
-        assert [each[EVENT_KIND] for each in sent] == ["started", "running", "running"] == kinds(file)
+        assert [each[EVENT_KIND] for each in sent] == ["started", "running", "running", "ended"] == kinds(file)
         assert len({each["started_at"] for each in sent}) == 1
-        assert [each["secrets"] for each in sent] == [sent[0]["secrets"]] * 3
+        assert [each["secrets"] for each in sent] == [sent[0]["secrets"]] * 4
+
+    def test_changed_keys(self, file: Path) -> None:
+        """The repeated event has the keys in use now, and the time at which they were read."""
+        later, sent = check(environ=GOOD | {f"{V1}_NEXT": good_keys()[V1]}, now=NOW + timedelta(hours=1)), []
+        second = threading.Event()
+
+        class Logger:
+            def info(self, _event: str, **fields: Any) -> None:
+                sent.append(fields)
+                if fields[EVENT_KIND] == "running":
+                    second.set()
+
+        with environ(**{SECONDS: "1", FILE: str(file)}):
+            send_and_repeat("started", report(), MODEL, Logger(), lambda: later)
+            assert second.wait(TIMEOUT)
+        assert [each["started_at"] for each in sent] == ["2026-12-01T12:00:00Z", "2026-12-01T13:00:00Z"]
+        assert sent[1]["secrets"][0]["next_fingerprint"] == later.secrets[0].next_fingerprint
 
     def test_off(self, file: Path) -> None:
         """Without the variable, and with an invalid one, there is no thread."""
@@ -615,6 +645,60 @@ class TestHeartbeat:
         assert [each["instance"].rpartition(":")[2] for each in events(file)] == [str(os.getpid()), str(child)]
 
 
+class TestOrder:
+    """The process and the number of an event: of a process, the event with the greatest number is the last one."""
+
+    def test_a_start(self, file: Path) -> None:
+        """Events of one start have one process, and each has a greater number. Another start is another process."""
+        with environ(**{FILE: str(file)}):
+            for kind in ("started", "running", "switched", "started", "ended"):
+                send_event(kind, report(), MODEL)
+            send_event("running", report(), "ours:Ours")
+        first, second, third, again, last, other = events(file)
+        assert first["process"] == second["process"] == third["process"]
+        assert len({each["process"] for each in (first, again, other)}) == 3
+        assert again["process"] == last["process"]
+        numbers = [each["number"] for each in events(file)]
+        assert numbers == sorted({*numbers})
+
+    def test_a_switch_while_an_event_is_made(self, file: Path) -> None:
+        """The event of a switch has a greater number than one whose keys were read before."""
+
+        def read() -> Report:
+            keys = report()
+            send_event("switched", keys, MODEL)
+            return keys
+
+        with environ(**{FILE: str(file)}):
+            send_event("running", read, MODEL)
+        assert [each[EVENT_KIND] for each in sorted(events(file), key=lambda each: each["number"])] == [
+            "running",
+            "switched",
+        ]
+
+    @needs_fork
+    @pytest.mark.parametrize("sent", [["switched", "ended"], []])
+    def test_a_fork(self, file: Path, sent: list[str]) -> None:
+        """A forked child is another process. It says its end only if it has sent an event of its own."""
+        with environ(**{FILE: str(file)}):
+            send_event("started", report(), MODEL)
+            if not (child := fork()):
+                for kind in sent[:1]:
+                    send_event(kind, report(), MODEL)
+                heartbeat._end_all()  # noqa: SLF001 - as the interpreter does at its end
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        started, *found = events(file)
+        assert [each[EVENT_KIND] for each in found] == sent
+        assert {each["process"] for each in found} == {each["process"] for each in found[:1]}
+        for each in found:
+            assert (each["instance"], each["process"].partition(".")[0]) == (
+                f"{socket.gethostname()}:{child}",
+                str(child),
+            )
+            assert each["process"] != started["process"]
+
+
 class TestSendHeartbeat:
     """`send_heartbeat`: for the host's own scheduler."""
 
@@ -629,6 +713,7 @@ class TestSendHeartbeat:
         assert running == started | {
             "event": EVENT_TEXTS["running"],
             EVENT_KIND: "running",
+            "number": started["number"] + 1,
             "reported_at": running["reported_at"],
         }
         assert running["model"] == f"{Own.__module__}:Own"
@@ -709,6 +794,12 @@ atexit.register(ending.set)
 begun.wait()
 """
 """A process that ends while an event is written."""
+LOGGER = f"""{GUARD}import json, os
+class Logger:
+    def info(self, event, **fields):
+        print(json.dumps(fields))
+logger = Logger()
+"""
 ALWAYS = f"""{GUARD}import os, sys
 import robodj_secretguard.heartbeat as heartbeat
 repeat = heartbeat._repeat
@@ -735,7 +826,36 @@ class TestProcesses:
         """`send_heartbeat` works in a task of asyncio, and in the threads of a scheduler."""
         ran = run_script(script, GOOD, tmp_path, **{FILE: str(file)})
         assert (ran.status, ran.out, ran.err) == (0, "", "")
-        assert kinds(file) == ["started", "running", "running"]
+        assert kinds(file) == ["started", "running", "running", "ended"]
+
+    @pytest.mark.parametrize(
+        ("target", "more", "script", "expected"),
+        [
+            ("file", {}, "guard()", ["started", "ended"]),
+            ("file", {SECONDS: "86400"}, "guard()\nguard()", ["started", "started", "ended"]),
+            ("file", {}, "guard()\nos._exit(0)", ["started"]),
+            ("stdout", {}, "guard()", ["started"]),
+            ("stdout", {SECONDS: "86400"}, "guard()", ["started", "ended"]),
+            ("pipeline", {}, "guard(logger=logger)", ["started"]),
+            ("pipeline", {SECONDS: "86400"}, "guard(logger=logger)", ["started", "ended"]),
+        ],
+        ids=range(7),
+    )
+    @posix_only
+    def test_the_end_of_a_process(
+        self, tmp_path: Path, file: Path, target: str, more: dict[str, str], script: str, expected: list[str]
+    ) -> None:
+        """A file gets the event of a graceful end. A stream and a pipeline get it from a heartbeat: they may block."""
+        targets = {FILE: str(file) if target == "file" else target} if target != "pipeline" else {}
+        ran = run_script(f"{LOGGER}{script}\n", GOOD, tmp_path, **targets, **more)
+        assert ran.err == ""
+        lines = file.read_text(encoding="ascii") if target == "file" else ran.out
+        assert [json.loads(each)[EVENT_KIND] for each in lines.splitlines()] == expected
+
+    def test_the_end_of_a_refused_start(self, tmp_path: Path, file: Path) -> None:
+        """A process that was refused never started, so its end is no event."""
+        ran = run_script(f"{GUARD}guard()", BAD, tmp_path, **{FILE: str(file)})
+        assert (ran.status, kinds(file)) == (3, ["refused"])
 
     def test_the_end_of_an_event(self, tmp_path: Path) -> None:
         """An event that is being written at the exit is written whole, and the status is that of the process."""
@@ -747,7 +867,7 @@ class TestProcesses:
         """A pipeline that blocks forever on a heartbeat does not prevent the exit. The file has the event."""
         script = WRITING.replace("ending.wait()", "threading.Event().wait()")
         ran = run_script(f"{script}sys.exit(5)", GOOD, tmp_path, **{SECONDS: "1", FILE: str(file)})
-        assert (ran.status, ran.out, ran.err, kinds(file)) == (5, "", "", ["started", "running"])
+        assert (ran.status, ran.out, ran.err, kinds(file)) == (5, "", "", ["started", "running", "ended"])
 
     @pytest.mark.parametrize("times", [1, pytest.param(50, marks=pytest.mark.full)])
     @pytest.mark.parametrize("target", ["file", "stdout", "stderr"])

@@ -1,4 +1,4 @@
-"""Say which keys a process runs on: an event at its start, repeated where that is set (policy sections 3 and 4).
+"""Say which keys a process runs on: at its start, at each change, and at its end (policy sections 3 and 4).
 
 No event has a key. Import it only where events are sent: a start without them does not need it.
 """
@@ -14,7 +14,8 @@ import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.secret.sealed import contain, type_name
@@ -34,9 +35,13 @@ if TYPE_CHECKING:
 EVENT_TEXTS: Final = {
     "started": PASSED_EVENT,
     "running": "secrets in use",
+    "switched": "changed secrets in use",
+    "kept": "changed secrets refused",
+    "late": "secrets not read in time",
+    "ended": "process ended",
     "refused": "secret integrity check failed",
 }
-"""The text of each event, by its kind."""
+"""The text of each event, by its kind. All but `refused` have the keys in use."""
 EVENT_KIND: Final = "secret_event"
 """The field that has the kind. Every line with an event has this word, however it is quoted."""
 SECRET_FIELDS: Final = ("secret", "fingerprint", "next_fingerprint", "previous_fingerprint", "previous_until")
@@ -48,8 +53,13 @@ _CGROUP: Final = "/proc/self/cgroup"
 _CONTAINER_FILES: Final = ("/.dockerenv", "/run/.containerenv")
 _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
+_numbers: Final = count()
+_broken: Final = threading.Event()
+"""Set where a standard stream could not be written."""
 _latest: Final[dict[str, _Heartbeat]] = {}
 """The heartbeat of each model."""
+_sent: Final[dict[str, tuple[str, str, Report]]] = {}
+"""The process, the kind and the report of each model's last event. A forked child inherits them."""
 
 
 def identify_process(environment: Environment | None = None, *, is_process: bool = True) -> tuple[str, str]:
@@ -99,22 +109,28 @@ def _valid_name(text: object, default: str) -> str:
     return text if isinstance(text, str) and is_instance_name(text) else default
 
 
-def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
+def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str, Any]:
     """Return an event with its fields, in the plain types of JSON.
 
     Args:
-        kind: `started`, `running` or `refused`.
-        report: the report of the start. Its time is that of the start.
+        kind: a key of `EVENT_TEXTS`.
+        report: the report of the keys in use, or of a refused start. Its time is that at which they were read.
         model: the settings model, as `package.module:Class`.
+        number: the order of the event in its process.
     """
     service, instance = identify_process(is_process=kind != "refused")  # each start of a loop is a process
+    process, now = _sent.get(model, ("",))[0], iso_utc(datetime.now(UTC))
+    if kind == "started" or not _is_own(process):
+        process = f"{os.getpid()}.{number}@{now}"
     fields: dict[str, Any] = {
         "event": EVENT_TEXTS[kind],
         EVENT_KIND: kind,
         "service": service,
         "instance": instance,
+        "process": process,
+        "number": number,
         "started_at": iso_utc(report.checked_at),
-        "reported_at": iso_utc(datetime.now(UTC)),
+        "reported_at": now,
         "heartbeat_seconds": int(event_setting(Environment(), SECRET_HEARTBEAT) or 0),
         "version": VERSION,
         "model": model,
@@ -123,16 +139,23 @@ def event_of(kind: str, report: Report, model: str) -> dict[str, Any]:
             for status in report.secrets
         ],
     }
-    if kind == "refused":
+    if kind in {"refused", "kept"}:
         fields["checks"] = [f"{each.secret or 'set-up'}: {each.check}" for each in report.alerts or report.warnings]
     return fields
 
 
-def send_and_repeat(kind: str, report: Report, model: str, logger: Any = None) -> None:
-    """Send the event of a start or of a refusal, and begin to repeat that of a start.
+def _is_own(process: str) -> bool:
+    """Check whether an event is of this process, and not of the one that it was forked from."""
+    return process.startswith(f"{os.getpid()}.")
+
+
+def send_and_repeat(
+    kind: str, report: Report, model: str, logger: Any = None, secrets: SecretSettings | None = None
+) -> None:
+    """Send an event, and begin to repeat that of a start.
 
     `logger` is the host's structlog logger; `None` for the pipeline that the host configured. A refusal goes to the
-    events file only: the pipeline already has its findings.
+    events file only: the pipeline already has its findings. `secrets` has the keys of a start.
     """
     if fault := send_event(kind, report, model, logger):
         warning = Finding(
@@ -152,7 +175,8 @@ def send_and_repeat(kind: str, report: Report, model: str, logger: Any = None) -
             write_line(getattr(sys, "stdout" if target == "stderr" else "stderr", None), warning.text)
     seconds = event_setting(Environment(), SECRET_HEARTBEAT)
     if seconds and kind == "started":
-        _repeat(model, int(seconds), partial(send_event, "running", report, model, logger))
+        current = partial(running_report, secrets) if secrets else report
+        _repeat(model, int(seconds), lambda kind: send_event(kind, current, model, logger))
 
 
 def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
@@ -165,56 +189,61 @@ def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
         logger: the structlog logger that gets the event; `None` for the host's configured one.
     """
     model = type(secrets)
-    report = running_report(secrets)
+    current = partial(running_report, secrets)
+    current()  # an error for anything but an instance
     with suppress(Exception):
-        contain(lambda: send_event("running", report, f"{model.__module__}:{model.__qualname__}", logger))
+        contain(lambda: send_event("running", current, f"{model.__module__}:{model.__qualname__}", logger))
 
 
-def send_event(kind: str, report: Report, model: str, logger: Any = None) -> str:
-    """Send one event to the events file and to the pipeline. Return why the file cannot be written; empty if it can."""
-    event = event_of(kind, report, model)
-    target = event_setting(Environment(), SECRET_EVENTS)
-    try:
-        fault = "" if not target or _write_event(target, json.dumps(event)) else "incomplete"
-    except BaseException as error:  # noqa: BLE001 - a full disk, and whatever a host's stream raises
-        fault = type_name(error)
+def send_event(kind: str, report: Report | Callable[[], Report], model: str, logger: Any = None) -> str:
+    """Send one event to the events file and to the pipeline. Return why the file cannot be written; empty if it can.
+
+    `report` is that of the keys in use, or a function that returns it.
+    """
+    number = next(_numbers)  # before the keys are read: the event of a later switch has a greater one
+    report = report() if callable(report) else report
+    event = event_of(kind, report, model, number)
+    fault = _write_event(event, event_setting(Environment(), SECRET_EVENTS))
     if kind != "refused":  # last, as a pipeline may block
+        _sent[model] = event["process"], kind, report
         emit_info(event["event"], {name: value for name, value in event.items() if name != "event"}, logger)
     return fault
 
 
-def _write_event(target: str, line: str) -> bool:
+def _write_event(event: dict[str, Any], target: str) -> str:
     """Write one line with one call: several processes may share a file, and each call opens what is there now."""
-    if target in {"stdout", "stderr"}:
-        if write_line(getattr(sys, target, None), line):
-            return True
-        _silence_at_exit()
-        return False
-    descriptor = os.open(target, _FLAGS, 0o640)
+    line = json.dumps(event)
+    if target in {"", "stdout", "stderr"}:
+        if not target or write_line(getattr(sys, target, None), line):
+            return ""
+        _broken.set()
+        return "incomplete"
     try:
-        data = f"{line}\n".encode()
-        return os.write(descriptor, data) == len(data)
-    finally:
-        os.close(descriptor)
-
-
-@cache
-def _silence_at_exit() -> None:
-    """Keep the exit status: the rest of a line in a broken stream would replace it with 120."""
-    atexit.register(silence_broken_streams)
+        descriptor = os.open(target, _FLAGS, 0o640)
+        try:
+            data = f"{line}\n".encode()
+            return "" if os.write(descriptor, data) == len(data) else "incomplete"
+        finally:
+            os.close(descriptor)
+    except BaseException as error:  # noqa: BLE001 - such as a full disk
+        return type_name(error)
 
 
 class _Heartbeat(threading.Thread):
     """Call a function repeatedly until the process ends, or until a later start of the same model."""
 
-    def __init__(self, model: str, seconds: float, beat: Callable[[], object]) -> None:
+    def __init__(self, model: str, seconds: float, beat: Callable[[str], object]) -> None:
         super().__init__(name="robodj-secretguard-heartbeat", daemon=True)
         self._model, self._seconds, self._beat, self._end = model, seconds, beat, threading.Event()
 
     def run(self) -> None:
-        while not self._end.wait(self._seconds) and _latest[self._model] is self:  # threads may start at once
+        kind = "running"
+        while kind == "running":
+            kind = "ended" if self._end.wait(self._seconds) else "running"
+            if _latest[self._model] is not self:  # threads may start at once
+                return
             with suppress(BaseException):
-                self._beat()
+                self._beat(kind)
 
     def end(self) -> None:
         # In a fork the thread does not run, and a lock of its event may be held forever.
@@ -222,7 +251,7 @@ class _Heartbeat(threading.Thread):
             self._end.set()
 
 
-def _repeat(model: str, seconds: float, beat: Callable[[], object]) -> None:
+def _repeat(model: str, seconds: float, beat: Callable[[str], object]) -> None:
     """Begin a heartbeat. It takes the place of an earlier one of the same model."""
     heartbeat = _Heartbeat(model, seconds, beat)
     earlier, _latest[model] = _latest.get(model), heartbeat
@@ -239,6 +268,14 @@ def _end_all() -> None:
     for each in _latest.values():
         if each.is_alive():
             each.join(max(0.0, until - time.monotonic()))
+    with suppress(Exception):
+        target = event_setting(Environment(), SECRET_EVENTS)
+        for model, (process, kind, report) in _sent.copy().items():
+            # Neither a stream nor a pipeline, which may block: only a heartbeat writes there at the end.
+            if os.path.isabs(target) and kind != "ended" and _is_own(process):
+                _write_event(event_of("ended", report, model, next(_numbers)), target)
+    if _broken.is_set():  # the rest of a line in a broken stream would replace the exit status with 120
+        silence_broken_streams()
 
 
 atexit.register(_end_all)

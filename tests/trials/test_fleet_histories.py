@@ -1,8 +1,9 @@
 """No false all-clear: random histories of a fleet, compared with what is true by a clock that nobody has.
 
-The model has instances with several processes, rotations, restarts, clocks that differ, and a way to the reader on
-which events get lost, doubled, late, torn and out of order. An all-clear is false if no event that was delivered was
-truly made within the limit with keys that satisfy the condition, or if a delivered one contradicts it.
+The model has instances with several processes, rotations, restarts, switches, ends, clocks that differ and step, and a
+way to the reader on which events get lost, doubled, late, torn and out of order. Of a process, the last event that was
+delivered is true: which keys it used then, or that it had ended. An all-clear is false if of an instance no such event
+was truly made within the limit with keys that satisfy the condition, or if one contradicts it.
 """
 
 from __future__ import annotations
@@ -68,12 +69,18 @@ class Truth:
         keys: the keys of the process.
         at: when it was made, in seconds before the end of the history.
         skew: how much the clock of its machine is ahead.
+        process: its process.
+        number: its place among the events of its process.
+        kind: what it says.
     """
 
     who: Who
     keys: Slots
     at: int
     skew: int
+    process: int = 0
+    number: int = 0
+    kind: str = "running"
 
 
 Pick: TypeAlias = "Callable[[Sequence[Any]], Any]"
@@ -97,7 +104,8 @@ def age(pick: Pick) -> int:
 def written(truth: Truth, begin: int, collector: tuple[int, int] | None) -> bytes:
     """Return the line of an event. `collector` is when it got it, and how much its clock is ahead."""
     times = {"reported_at": moment(truth.at, truth.skew), "started_at": moment(begin, truth.skew)}
-    document = event(truth.who, truth.keys) | times
+    order = {"process": f"1.{truth.process}", "number": truth.number}
+    document = event(truth.who, truth.keys, kind=truth.kind) | times | order
     if collector:
         document = {"log": json.dumps(document), "stream": "stdout", "time": moment(*collector)}
     return json.dumps(document).encode() + b"\n"
@@ -120,20 +128,37 @@ def history(pick: Pick) -> list[Line]:
     stages = pick([[*STAGES[4:6]], [*STAGES[5:6]], [pick(STAGES) for _ in range(pick([1, 2, 3]))]])
     lines: list[Line] = []
     for who in pick([LISTED, (*LISTED, UNLISTED)]):
-        for _ in range(pick([1, 1, 2, 3])):
-            keys, skew, begin = pick(stages), pick(machines), age(pick)
-            times = [begin, *(pick(range(begin + 1)) for _ in range(pick([0, 1, 2])))]
-            made = [Truth(who, keys, at, skew) for at in times]
-            lines += [line for truth in made for line in lines_with(truth, begin, collector, pick)]
+        for process in range(pick([1, 1, 2, 3])):
+            made = life(who, process, stages, (pick(machines), pick(clocks)), pick)
+            lines += [line for truth in made for line in lines_with(truth, made[0].at, collector, pick)]
     return sorted(lines, key=lambda _: pick(range(1000)))
 
 
+def life(who: Who, process: int, stages: Sequence[Slots], skews: tuple[int, int], pick: Pick) -> list[Truth]:
+    """Pick the events of a process in their order: it may switch its keys, its clock may step, and it may end."""
+    begin = age(pick)
+    times = [begin, *sorted((pick(range(begin + 1)) for _ in range(pick([0, 1, 2, 3]))), reverse=True)]
+    step, change, end = (pick([len(times), len(times), pick(range(len(times)))]) for _ in range(3))
+    before, after = pick(stages), pick(stages)
+    made = []
+    for number, at in enumerate(times[: end + 1]):
+        kind = "ended" if number == end else pick(["kept", "late"]) if number > change else "running"
+        kind = "started" if number == 0 else "switched" if number == change else kind
+        keys, skew = after if number >= change else before, skews[number >= step]
+        made.append(Truth(who, keys, at, skew, process, number, kind))
+    return made
+
+
 def healthy(pick: Pick) -> list[Line]:
-    """Pick a history in which all have moved and are heard, by clocks that differ."""
+    """Pick a history in which all have moved and are heard, by clocks that differ, and one process has ended."""
     found = [
-        Truth(who, STAGES[5], pick(range(MAX_AGE - 2 * MAX_SKEW + 1)), pick([-MAX_SKEW, 0, MAX_SKEW]))
+        Truth(who, STAGES[5], pick(range(MAX_AGE - 2 * MAX_SKEW + 1)), pick([-MAX_SKEW, 0, MAX_SKEW]), process)
         for who in (*LISTED, UNLISTED)
-        for _ in range(pick([1, 2]))
+        for process in range(pick([1, 2]))
+    ]
+    found += [
+        Truth(UNLISTED, keys, 0, 0, 9, number, kind)
+        for number, (kind, keys) in enumerate(zip(("started", "switched", "ended"), STAGES, strict=False))
     ]
     return [(written(each, HOUR, None), each) for each in found]
 
@@ -146,7 +171,8 @@ def delivered(lines: list[Line]) -> list[Truth]:
 
 def is_false(lines: list[Line], condition: str, key: str | None, later: int) -> bool:
     """Check whether the truth does not allow an all-clear, so many seconds after the end."""
-    young = [each for each in delivered(lines) if each.at + later <= MAX_AGE]
+    last = {(each.who, each.process): each for each in sorted(delivered(lines), key=lambda each: each.number)}
+    young = [each for each in last.values() if each.kind != "ended" and each.at + later <= MAX_AGE]
     verdicts = []
     for each in young:
         by_its_clock = NOW + timedelta(seconds=later + each.skew)
@@ -248,6 +274,15 @@ BROKEN: dict[str, Callable[[list[Evidence], tuple[str, str | None], int], bool]]
     "an unknown one is fine": lambda found, of, later: all_clear(found, *of, later, is_unknown_fine=True),
     "only the roster counts": lambda found, of, later: all_clear(
         [each for each in found if each.who in LISTED], *of, later
+    ),
+    "a clock orders the events": lambda found, of, later: all_clear(
+        [each._replace(number=int(each.newest)) for each in found], *of, later
+    ),
+    "a process that ended proves its keys": lambda found, of, later: all_clear(
+        [each._replace(kind="running") for each in found], *of, later
+    ),
+    "all processes of an instance are one": lambda found, of, later: all_clear(
+        [each._replace(process="1") for each in found], *of, later
     ),
     "one process is enough": lambda found, of, later: any(
         all_clear([*last_of_each([*found[at:], *found[:at]])], *of, later) for at in range(len(found))

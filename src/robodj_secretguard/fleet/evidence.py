@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TypeAlias
 
 from pydantic import Field, TypeAdapter
@@ -34,6 +35,7 @@ MOST_USES: Final = 5_000
 _MOST_CACHED: Final = 200
 _END: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _is_name: Final = lru_cache(maxsize=4096)(is_instance_name)
+_ORDER: Final = TypeAdapter(tuple[Annotated[str, Field(min_length=1, max_length=100)], int])
 _BY_SECRET: Final = TypeAdapter(Annotated[dict[SecretName, Slots], Field(min_length=1, max_length=100)])
 
 
@@ -42,13 +44,15 @@ class Evidence(Frozen):
 
     Attributes:
         who: the service and the instance.
-        kind: `started`, `running` or `refused`.
+        kind: a kind of event, such as `running`.
         keys: the fingerprints of each secret.
-        started: the start of the process, in seconds; `None` where it is unknown.
+        started: when the keys were read, in seconds; `None` where it is unknown.
         oldest: the earliest time of the event, of all clocks that have one.
         newest: the latest one.
         checks: the checks that refused a start.
         heartbeat: after how many seconds the process sends the next event; 0 where it sends none.
+        process: which process it is about. Only its last event counts. Empty for a scrape.
+        number: the order of the event in its process.
     """
 
     who: Who
@@ -59,6 +63,8 @@ class Evidence(Frozen):
     newest: float
     checks: tuple[Check, ...] = ()
     heartbeat: int = 0
+    process: str = ""
+    number: int = 0
 
 
 def lines_of(file: BinaryIO) -> Iterator[bytes]:
@@ -78,6 +84,7 @@ def parse_event(line: bytes) -> Evidence | None:
         kind, who = event[EVENT_KIND], who_of(*names)
         keys = slots_by_secret([[secret.get(name) for name in SECRET_FIELDS] for secret in event["secrets"]])
         reported, started = seconds_of(event["reported_at"]), seconds_of(event["started_at"])
+        process, number = _ORDER.validate_python((event["process"], event["number"]), strict=True)
         if kind not in EVENT_TEXTS or who is None or keys is None or reported is None or started is None:
             return None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -86,7 +93,8 @@ def parse_event(line: bytes) -> Evidence | None:
     heartbeat: Any = event.get("heartbeat_seconds")
     is_repeated = kind != "refused" and type(heartbeat) is int and heartbeat > 0
     heartbeat = min(heartbeat, MOST_SECONDS) if is_repeated else 0
-    return Evidence(who, kind, keys, started, min(clocks), max(clocks), _checks_of(event.get("checks")), heartbeat)
+    checks = _checks_of(event.get("checks"))
+    return Evidence(who, kind, keys, started, min(clocks), max(clocks), checks, heartbeat, process, number)
 
 
 def who_of(service: Any, instance: Any) -> Who | None:
@@ -143,7 +151,7 @@ class Observed:
     def __init__(self, roster: Roster, secrets: Iterable[str], now: datetime, max_age: int, max_skew: int) -> None:
         self._roster, self._secrets = roster, frozenset(secrets)
         self._now, self._max_age, self._max_skew = now, max_age, max_skew
-        self._uses: dict[tuple[Who, KeysInUse], tuple[float | None, float, float | None, int]] = {}
+        self._uses: dict[tuple[Who, str | KeysInUse], Evidence] = {}
         self._last: dict[Who, float] = {}
         self._ahead: set[Who] = set()
         self._refused: dict[Who, tuple[int, float, tuple[Check, ...]]] = {}
@@ -160,56 +168,64 @@ class Observed:
         keys = tuple((name, slots) for name, slots in evidence.keys if name in self._secrets)
         if now - evidence.newest > max(self._max_age, evidence.heartbeat) + self._max_skew or not keys:
             return
-        is_kept = who in self._refused if is_refused else (who, keys) in self._uses
+        of_process = who, evidence.process or keys
+        is_kept = who in self._refused if is_refused else of_process in self._uses
         if not is_kept and len(self._uses) + len(self._refused) >= MOST_USES:
             self._complete = False
         elif is_refused:
             self._add_refusal(evidence)
         else:
-            self._add_use(evidence, keys, is_ahead=is_ahead)
+            # A clock that is ahead proves nothing. One event may come twice, with the times of two collectors.
+            evidence = evidence._replace(keys=keys, oldest=0.0 if is_ahead else evidence.oldest)
+            known = self._uses.get(of_process, evidence)
+            self._uses[of_process] = max(known, evidence, key=attrgetter("number", "oldest", "newest"))
 
     def _add_refusal(self, evidence: Evidence) -> None:
         number, last, checks = self._refused.get(evidence.who, (0, evidence.oldest, evidence.checks))
         checks = evidence.checks if evidence.oldest >= last else checks
         self._refused[evidence.who] = (number + 1, max(last, evidence.oldest), checks)
 
-    def _add_use(self, evidence: Evidence, keys: KeysInUse, *, is_ahead: bool) -> None:
-        seen, latest, since, heartbeat = self._uses.get(
-            (evidence.who, keys), (None, evidence.newest, evidence.started, 0)
-        )
-        if not is_ahead:
-            seen = max(evidence.oldest, seen or evidence.oldest)
-        since = min((start for start in (since, evidence.started) if start is not None), default=None)
-        self._uses[evidence.who, keys] = (
-            seen,
-            max(evidence.newest, latest),
-            since,
-            max(heartbeat, evidence.heartbeat),
-        )
-
     def fleet(self, expected: dict[str, Slots]) -> Fleet:
         """Return what is known: first the instances of the roster. `expected` has the expected keys."""
-        of: dict[Who, list[Use]] = {who: [] for who in (*self._roster, *(who for who, _ in self._uses), *self._refused)}
-        for (who, keys), (seen, latest, since, heartbeat) in self._uses.items():
-            of[who].append(
-                Use(dict(keys), _instant(since), _instant(seen), datetime.fromtimestamp(latest, UTC), heartbeat)
-            )
+        running = [each for each in self._uses.values() if each.kind != "ended"]
+        of: dict[Who, list[Evidence]] = {
+            who: [] for who in (*self._roster, *(each.who for each in running), *self._refused)
+        }
+        for each in running:
+            of[each.who].append(each)
         instances = [
             Instance(
                 *who,
                 listed=who in self._roster,
                 secrets=sorted(self._roster.get(who, ())),
-                uses=uses,
+                uses=_uses_of(events),
                 last_seen_at=_instant(self._last.get(who)),
                 clock_ahead=who in self._ahead,
                 refused_starts=refused[0],
                 refused_at=_instant(refused[1]),
                 refused_checks=list(refused[2]),
             )
-            for who, uses in of.items()
+            for who, events in of.items()
             for refused in [self._refused.get(who, (0, None, ()))]
         ]
         return Fleet(self._now, self._max_age, self._max_skew, expected, instances, self._complete)
+
+
+def _uses_of(events: Iterable[Evidence]) -> list[Use]:
+    """Return the keys that processes use, each with the times of all its processes."""
+    of: defaultdict[KeysInUse, list[Evidence]] = defaultdict(list)
+    for each in events:
+        of[each.keys].append(each)
+    return [
+        Use(
+            dict(keys),
+            _instant(min((each.started for each in same if each.started is not None), default=None)),
+            _instant(max(each.oldest for each in same) or None),
+            datetime.fromtimestamp(max(each.newest for each in same), UTC),
+            max(each.heartbeat for each in same),
+        )
+        for keys, same in of.items()
+    ]
 
 
 def observe(

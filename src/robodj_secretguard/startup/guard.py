@@ -225,7 +225,7 @@ def guard(
         if report.findings:
             report = _without_repetition(report)
         _write(report, logger)
-        announce("started", report, name, logger)
+        announce("started", report, name, logger, secrets)
         return secrets
     status = REFUSED
     try:
@@ -269,14 +269,14 @@ def _write(report: Report, logger: Any, refusal: str = "", status: int = 0) -> b
     return written is True
 
 
-def announce(kind: str, report: Report, model: str, logger: Any = None) -> None:
+def announce(kind: str, report: Report, model: str, logger: Any = None, secrets: SecretSettings | None = None) -> None:
     """Say on which keys this process runs, or that it does not start, where an event goes anywhere. Raise nothing."""
     with suppress(BaseException):
         has_pipeline = kind != "refused" and (logger is not None or configured_pipeline() is not None)
         if has_pipeline or SECRET_EVENTS in os.environ or SECRET_HEARTBEAT in os.environ:
             from robodj_secretguard import heartbeat  # noqa: PLC0415 - few starts need it
 
-            heartbeat.send_and_repeat(kind, report, model, logger)
+            heartbeat.send_and_repeat(kind, report, model, logger, secrets)
 
 
 def _probe(action: Callable[[], object]) -> object:
