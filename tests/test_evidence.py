@@ -114,6 +114,11 @@ class TestEvents:
             {"secrets": []},
             {"secrets": {}},
             {"secrets": {"secret": NAME}},
+            {"process": ""},
+            {"process": "x" * 101},
+            {"process": 5},
+            {"number": "1"},
+            {"number": True},
             {"secrets": None},
             {"secrets": [5]},
             {"secrets": [{"secret": "a key", **FINGERPRINT}]},
@@ -278,16 +283,61 @@ class TestObserved:
         assert use.keys == {NAME: Slots(OLD)}
 
     def test_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """More sets of keys than are kept make the fleet incomplete. Those that are kept are still updated."""
+        """More processes than are kept make the fleet incomplete. Those that are kept are still updated."""
         monkeypatch.setattr(evidence, "MOST_USES", 3)
-        first = [line(), line(("api", "b")), line(("api", "c"), kind="refused")]
-        again = [line(at=NOW + SECOND), line(("api", "c"), kind="refused", at=NOW + SECOND)]
+        first = [line(process="1"), line(("api", "b")), line(("api", "c"), kind="refused")]
+        again = [line(at=NOW + SECOND, process="1"), line(("api", "c"), kind="refused", at=NOW + SECOND)]
         assert observed(*map(parse_event, [*first, *again])).complete
         for more in (line(("api", "c")), line(("api", "b"), kind="refused"), line(keys=Slots(NEW))):
             found = observed(*map(parse_event, [*first, more, *again]))
             assert (found.complete, len(found.instances)) == (False, 3)
             assert found.instances[0].last_seen_at == NOW + SECOND
             assert found.instances[2].refused_starts == 2
+
+
+class TestProcesses:
+    """Of a process, only the last event counts, by its number."""
+
+    @pytest.mark.parametrize("kind", ["running", "switched", "kept", "late"])
+    def test_a_switch(self, kind: str) -> None:
+        """A later event of a process takes the place of earlier ones, whatever the order and the clock."""
+        lines = [
+            line(at=NOW, keys=Slots(OLD), kind="started", process="1", number=1),
+            line(at=NOW - MINUTE, keys=Slots(NEW), kind=kind, process="1", number=2),
+        ]
+        for each in (lines, lines[::-1]):
+            (use,) = only(*each).uses
+            assert (use.keys, use.seen_at) == ({NAME: Slots(NEW)}, NOW - MINUTE)
+
+    def test_another_process(self) -> None:
+        """A process takes the place of no other one, also in the same instance."""
+        lines = [line(keys=Slots(key), process=key[-3:], number=int(key == NEW)) for key in (OLD, NEW)]
+        assert [each.keys[NAME].current for each in only(*lines).uses] == [OLD, NEW]
+
+    def test_an_end(self) -> None:
+        """A process that ended proves nothing and uses nothing. Other processes of its instance stay."""
+        lines = [
+            line(keys=Slots(OLD), process="1", number=1),
+            line(at=NOW + SECOND, keys=Slots(OLD), kind="ended", process="1", number=2),
+        ]
+        found = only(*lines)
+        assert (found.uses, found.last_seen_at) == ([], NOW + SECOND)
+        (use,) = only(*lines, line(keys=Slots(NEW), process="2")).uses
+        assert use.keys == {NAME: Slots(NEW)}
+
+    def test_an_end_of_an_unlisted_instance(self) -> None:
+        """An instance that is not in the roster, and whose processes have ended, is left out."""
+        assert observed(parse_event(line(kind="ended")), roster=()).instances == []
+
+    def test_a_refused_set(self) -> None:
+        """A changed set that was refused is not a refused start."""
+        assert only(line(kind="kept", checks=["secret.key: format"])).refused_starts == 0
+
+    def test_two_collectors(self) -> None:
+        """An event that comes twice is one event. The later one of two collectors counts."""
+        lines = [wrapped(f"2026-12-01T12:0{minute}:00Z", event(at=NOW)) for minute in (2, 1, 3)]
+        (use,) = only(*lines, *lines).uses
+        assert (use.seen_at, use.latest_at) == (NOW, NOW + 3 * MINUTE)
 
 
 class TestSeconds:

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import socket
 import stat
 import subprocess
 import sys
@@ -19,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from command_line import fingerprint_of
 from conftest import NOW, TIMEOUT, V1, V2, good_keys, marker, posix_only, process_environment
+from deliveries import deliver
 from detector import leaks
 from processes import (
     BAD,
@@ -50,7 +51,7 @@ from robodj_secretguard.heartbeat import (
 )
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment, event_setting
-from robodj_secretguard.startup.variables import EVENT_SETTINGS
+from robodj_secretguard.startup.variables import EVENT_SETTINGS, SECRETS_DIR
 from robodj_secretguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -565,23 +566,6 @@ class TestHeartbeat:
         assert len({each["started_at"] for each in sent}) == 1
         assert [each["secrets"] for each in sent] == [sent[0]["secrets"]] * 4
 
-    def test_changed_keys(self, file: Path) -> None:
-        """The repeated event has the keys in use now, and the time at which they were read."""
-        later, sent = check(environ=GOOD | {f"{V1}_NEXT": good_keys()[V1]}, now=NOW + timedelta(hours=1)), []
-        second = threading.Event()
-
-        class Logger:
-            def info(self, _event: str, **fields: Any) -> None:
-                sent.append(fields)
-                if fields[EVENT_KIND] == "running":
-                    second.set()
-
-        with environ(**{SECONDS: "1", FILE: str(file)}):
-            send_and_repeat("started", report(), MODEL, Logger(), lambda: later)
-            assert second.wait(TIMEOUT)
-        assert [each["started_at"] for each in sent] == ["2026-12-01T12:00:00Z", "2026-12-01T13:00:00Z"]
-        assert sent[1]["secrets"][0]["next_fingerprint"] == later.secrets[0].next_fingerprint
-
     def test_off(self, file: Path) -> None:
         """Without the variable, and with an invalid one, there is no thread."""
         for more in ({}, {SECONDS: "0"}):
@@ -677,6 +661,7 @@ class TestOrder:
         ]
 
     @needs_fork
+    @pytest.mark.usefixtures("_alone")
     @pytest.mark.parametrize("sent", [["switched", "ended"], []])
     def test_a_fork(self, file: Path, sent: list[str]) -> None:
         """A forked child is another process. It says its end only if it has sent an event of its own."""
@@ -688,15 +673,53 @@ class TestOrder:
                 heartbeat._end_all()  # noqa: SLF001 - as the interpreter does at its end
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
-        started, *found = events(file)
+        found = events(file)[1:]
         assert [each[EVENT_KIND] for each in found] == sent
         assert {each["process"] for each in found} == {each["process"] for each in found[:1]}
         for each in found:
-            assert (each["instance"], each["process"].partition(".")[0]) == (
-                f"{socket.gethostname()}:{child}",
-                str(child),
-            )
-            assert each["process"] != started["process"]
+            assert each["instance"] == f"web-1.example:{child}"
+            assert each["process"].startswith(f"{child}.")
+
+
+@posix_only
+class TestChanges:
+    """The events of a process with a secrets directory."""
+
+    def test_a_switch(self, tmp_path: Path, file: Path) -> None:
+        """The event of a switch, and each one after it, has the keys in use and the time when they were read."""
+        deliver(tmp_path / "secrets", GOOD)
+        staged = GOOD | {f"{V1}_NEXT": good_keys()[V1]}
+        running = threading.Event()
+
+        class Logger:
+            def info(self, _event: str, **fields: Any) -> None:
+                if fields[EVENT_KIND] == "running" and fields["secrets"][0]["next_fingerprint"]:
+                    running.set()
+
+        with environ(**{FILE: str(file), SECONDS: "1", SECRETS_DIR: str(tmp_path / "secrets")}):
+            made = guard(logger=Logger())
+            deliver(tmp_path / "secrets", staged)
+            made.refresh()
+            assert running.wait(TIMEOUT)
+            send_heartbeat(made)
+            heartbeat._end_all()  # noqa: SLF001 - as the interpreter does at its end
+        first, *others = events(file)
+        changed = [each for each in others if each["secrets"] != first["secrets"]]
+        assert {each[EVENT_KIND] for each in changed} == {"switched", "running", "ended"}
+        assert {each["secrets"][0]["next_fingerprint"] for each in changed} == {fingerprint_of(staged[f"{V1}_NEXT"])}
+        assert len({each["started_at"] for each in changed}) == 1
+
+    def test_a_refused_set(self, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The event of a refused set has the keys in use, and the checks that refused it."""
+        deliver(tmp_path / "secrets", GOOD)
+        with environ(**{FILE: str(file), SECRETS_DIR: str(tmp_path / "secrets")}):
+            made = guard()
+            deliver(tmp_path / "secrets", BAD)
+            made.refresh()
+        started, kept = events(file)
+        assert (kept[EVENT_KIND], kept["checks"]) == ("kept", ["secret.key: format", "secret_v2.key: format"])
+        assert (kept["secrets"], kept["process"]) == (started["secrets"], started["process"])
+        assert capsys.readouterr().out.startswith("ALERT: ")
 
 
 class TestSendHeartbeat:
@@ -829,28 +852,27 @@ class TestProcesses:
         assert kinds(file) == ["started", "running", "running", "ended"]
 
     @pytest.mark.parametrize(
-        ("target", "more", "script", "expected"),
+        ("target", "seconds", "script", "expected"),
         [
-            ("file", {}, "guard()", ["started", "ended"]),
-            ("file", {SECONDS: "86400"}, "guard()\nguard()", ["started", "started", "ended"]),
-            ("file", {}, "guard()\nos._exit(0)", ["started"]),
-            ("stdout", {}, "guard()", ["started"]),
-            ("stdout", {SECONDS: "86400"}, "guard()", ["started", "ended"]),
-            ("pipeline", {}, "guard(logger=logger)", ["started"]),
-            ("pipeline", {SECONDS: "86400"}, "guard(logger=logger)", ["started", "ended"]),
+            ("file", "", "guard()", "started ended"),
+            ("file", "86400", "guard()\nguard()", "started started ended"),
+            ("file", "", "guard()\nos._exit(0)", "started"),
+            ("stdout", "", "guard()", "started"),
+            ("stdout", "86400", "guard()", "started ended"),
+            ("pipeline", "", "guard(logger=logger)", "started"),
+            ("pipeline", "86400", "guard(logger=logger)", "started ended"),
         ],
         ids=range(7),
     )
     @posix_only
-    def test_the_end_of_a_process(
-        self, tmp_path: Path, file: Path, target: str, more: dict[str, str], script: str, expected: list[str]
-    ) -> None:
+    def test_the_end_of_a_process(self, tmp_path: Path, target: str, seconds: str, script: str, expected: str) -> None:
         """A file gets the event of a graceful end. A stream and a pipeline get it from a heartbeat: they may block."""
-        targets = {FILE: str(file) if target == "file" else target} if target != "pipeline" else {}
-        ran = run_script(f"{LOGGER}{script}\n", GOOD, tmp_path, **targets, **more)
+        file = tmp_path / "events.jsonl"
+        targets = {"file": str(file), "stdout": "stdout", "pipeline": ""}
+        ran = run_script(f"{LOGGER}{script}\n", GOOD, tmp_path, **{FILE: targets[target], SECONDS: seconds})
         assert ran.err == ""
         lines = file.read_text(encoding="ascii") if target == "file" else ran.out
-        assert [json.loads(each)[EVENT_KIND] for each in lines.splitlines()] == expected
+        assert [json.loads(each)[EVENT_KIND] for each in lines.splitlines()] == expected.split()
 
     def test_the_end_of_a_refused_start(self, tmp_path: Path, file: Path) -> None:
         """A process that was refused never started, so its end is no event."""

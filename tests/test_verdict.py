@@ -193,7 +193,7 @@ class TestNotReady:
     def test_too_many(self) -> None:
         """Where not every event was kept, no condition holds."""
         found = fleet(instance(use(MOVED_KEYS, SECOND)), complete=False)
-        assert failing(found) == [f"the fleet: {NAME}: unknown: there are too many instances for one run"]
+        assert failing(found) == [f"the fleet: {NAME}: unknown: there are too many processes for one run"]
 
     def test_why_unknown(self) -> None:
         """A wrong clock, no event at all and an old event are different reasons."""

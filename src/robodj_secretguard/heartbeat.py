@@ -190,7 +190,7 @@ def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
     """
     model = type(secrets)
     current = partial(running_report, secrets)
-    current()  # an error for anything but an instance
+    contain(current)  # an error for anything but an instance
     with suppress(Exception):
         contain(lambda: send_event("running", current, f"{model.__module__}:{model.__qualname__}", logger))
 

@@ -144,7 +144,7 @@ def written(cells: Cells, scenario: str, action: str, observer: str = "exception
     shown = re.sub(r"datetime\.datetime\([^)]*\)|\d{4}-\d\d-\d\d[ T][\d:.]+|0x[0-9a-f]+|-?\d+\.\d{3,}", "", shown)
     shown = re.sub(r"\b[0-9a-f]{32}\b", "", shown)  # the id of a key
     shown = re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
-    shown = re.sub(rf"{re.escape(socket.gethostname())}:\d+", "", shown)  # the process id in an event
+    shown = re.sub(rf"{re.escape(socket.gethostname())}:\d+|(?<=.process.: .)\d+", "", shown)  # ids in an event
     if observer == STRONGEST:  # which prints a frame again where its address differs
         shown = "\n".join(dict.fromkeys(shown.splitlines()))
     if scenario.startswith("scan"):

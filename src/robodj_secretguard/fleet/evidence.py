@@ -31,7 +31,7 @@ Roster: TypeAlias = "Mapping[Who, frozenset[str]]"
 MOST_LINE_BYTES: Final = 1 << 16
 """A longer line is not an event."""
 MOST_USES: Final = 5_000
-"""How many sets of keys are kept, of all instances together. With more of them, no condition holds."""
+"""How many processes are kept, of all instances together. With more of them, no condition holds."""
 _MOST_CACHED: Final = 200
 _END: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _is_name: Final = lru_cache(maxsize=4096)(is_instance_name)

@@ -221,7 +221,7 @@ def unready_instances(fleet: Fleet, judges: Mapping[str, Judge], now: datetime) 
         now: the time, which may be later than that of the fleet.
     """
     if not fleet.complete:
-        yield "the fleet", ", ".join(judges), f"{UNPROVEN}: there are too many instances for one run"
+        yield "the fleet", ", ".join(judges), f"{UNPROVEN}: there are too many processes for one run"
     for each in fleet.instances:
         for secret, judge in judges.items():
             possible = sorted(fleet.possible(each, secret, now), key=fleet.counts_until, reverse=True)
