@@ -168,7 +168,7 @@ def test_no_event_depends_on_a_value(cells: Cells, scenario: str) -> None:
     first, second = (written(cells, scenario, SCENARIOS[scenario].action) for _ in range(2))
     assert first == second
     kinds = re.findall(r'"secret_event": "(\w+)"', first)
-    assert kinds == (["refused"] if "refusal" in scenario else ["started", "running"])
+    assert kinds == (["refused"] if "refusal" in scenario else ["started", "running", "ended"])
 
 
 @pytest.mark.parametrize("scenario", few_of(SCENARIOS))
