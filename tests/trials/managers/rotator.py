@@ -14,11 +14,11 @@ from typing import Any
 from fork_server import next_request
 
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli import rotate_steps as _rotate_steps
+from robodj_secretguard.cli import rotate as _rotate
 from robodj_secretguard.managers import aws as _aws
 from robodj_secretguard.managers import vault as _vault
 
-IMPORTED = (_rotate_steps, _aws, _vault)
+IMPORTED = (_rotate, _aws, _vault)
 
 
 def kill_at(call: str, share: float) -> None:
