@@ -23,10 +23,10 @@ PURPOSE = b"notes v1"
 NAME = b"note 1"
 
 
-def decrypts(box: RingAESGCM, stored: Any, associated_data: bytes | None = None, *, revoked: bool = False) -> bool:
+def decrypts(box: RingAESGCM, stored: Any, *associated_data: bytes | None, **options: Any) -> bool:
     """Return whether stored data is decrypted. Any other error than `InvalidTag` fails the test."""
     try:
-        return box.decrypt(stored, associated_data, revoked=revoked) == b"jazz"
+        return box.decrypt(stored, *associated_data, **options) == b"jazz"
     except InvalidTag:
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 import pickle
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
@@ -16,7 +17,7 @@ from rings import Published, Rotation, traceback_of
 from sentry_sdk.serializer import serialize
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, MaskedStr, masked
+from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, MaskedStr, kept_text, masked
 from robodj_secretguard.errors import RevokedKeyError
 
 if TYPE_CHECKING:
@@ -121,6 +122,20 @@ def test_the_text_follows_a_switch(tmp_path: Path) -> None:
                 read()
         assert (bool(live), len(live), [*live], live == []) == (False, 0, [], True)
     assert text == kept
+
+
+def test_an_attribute_gets_a_new_text(tmp_path: Path) -> None:
+    """At a switch, an attribute that has the text of the ring gets a new one. One with another text, and an object that
+    is gone, stay as they are.
+    """
+    service = Published(tmp_path)
+    holder, other = SimpleNamespace(), SimpleNamespace()
+    holder.key, other.key = kept_text(service.ring, lambda: holder, "key"), service.current
+    kept_text(service.ring, lambda: other, "key")
+    kept_text(service.ring, lambda: None, "key")
+    first, second = service.current, Rotation().values["current"]
+    assert service.publish(second, previous=first)
+    assert (holder.key == second, other.key == first) == (True, True)
 
 
 @pytest.mark.parametrize(
