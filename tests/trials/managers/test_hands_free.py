@@ -56,7 +56,7 @@ POLICY = SecretPolicy(
 
 class ServiceSecrets(SecretSettings):
     secret_key: Annotated[SecretStr, POLICY]
-    secret_v2_key: Annotated[SecretStr, RuntimeSecrets.secret_policies["secret_v2.key"]]
+    secret_v2_key: Annotated[SecretStr, RuntimeSecrets.secret_policies["secret_v2_key"]]
 """
 """A secret that is rotated in seconds, in place of `secret.key`."""
 SERVICE: Final = """\
@@ -171,6 +171,7 @@ class Machine:
         env = clean_environment() | dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
         with self._running("service", shlex.split(started(unit)), env) as process:
             until(lambda: process.poll() is not None or self.is_open())
+            assert process.poll() is None, self.log("service")
             yield process.pid
 
     @contextlib.contextmanager
@@ -274,18 +275,18 @@ def test_timer_rotates_the_key_of_a_running_service(machine: Machine) -> None:
     """A timer takes each step, the agent writes the files, and the service follows, as the same process."""
     with machine.agent(), machine.service() as pid, Traffic(machine) as traffic:
         old, (before,) = machine.get("/token")[1], machine.keys()
-        assert "Done: a new next key of secret.key was stored" in machine.timer() or True
+        assert "Done: " in machine.timer()
         until(lambda: len(machine.keys()) == 2)
         assert machine.keys()[0] == before
         new = machine.keys()[1]
-        machine.timer()
+        assert "Done: " in machine.timer()
         until(lambda: machine.keys()[0] == new)
         assert machine.get(f"/check/{old}")[0] == 200
         until(lambda: machine.keys() == [new])  # the deadline passes
         assert machine.get(f"/check/{old}")[0] == 401
-        machine.timer()
+        assert "Done: " in machine.timer()
         until(lambda: not (machine.root / "run" / "secrets" / f"{V1}_PREVIOUS").read_text())
-        assert "Nothing" in machine.timer()
+        assert "Done: " not in machine.timer()
         assert machine.get("/keys")[1].split()[0] == str(pid)
     assert traffic.failed == []
     assert traffic.requests > 100
