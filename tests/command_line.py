@@ -49,7 +49,9 @@ OTHER = "secret_v2.key"
 DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}
 """The `model` field of a command's document."""
 CLOCKS = (
+    "keyring",
     "startup.guard",
+    "startup.settings",
     "managers.delivery",
     "lifecycle.steps",
     "lifecycle.operations_log",

@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 import pytest
 from command_line import Machine, fingerprint_of, machine_at
-from conftest import KEY_VARIABLES, V1, V2, good_keys, marker, put
+from conftest import KEY_VARIABLES, V1, V2, good_keys, marker, posix_only, put
+from deliveries import deliver
 from detector import leaks
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
@@ -23,7 +24,8 @@ from test_metrics import samples
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, guard
 from robodj_secretguard.adapters.prometheus import SecretCollector
-from robodj_secretguard.fleet.metrics import EXPIRY, FINDINGS, INFO, PREVIOUS_UNTIL, START
+from robodj_secretguard.fleet.metrics import EXPIRY, FINDINGS, INFO, PREVIOUS_UNTIL, REFRESH_OK, REFRESHED, START
+from robodj_secretguard.startup.variables import SECRET_REFRESH, SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,6 +177,87 @@ class TestFindings:
         assert found(scraped(machine, collector, now)) == {("revoked", NAME): 1}
 
 
+@posix_only
+class TestRefresh:
+    """A process that reads a secrets directory in each period."""
+
+    @pytest.fixture
+    def place(self, machine: Machine) -> Path:
+        """The path of the secrets directory. No period ends in a test."""
+        place = machine.root / "secrets"
+        machine.environ.clear()
+        machine.environ.update({SECRETS_DIR: str(place), SECRET_REFRESH: "900"})
+        return place
+
+    def test_a_switch(self, machine: Machine, now: datetime, place: Path) -> None:
+        """All of it follows a switch: the keys, the instants, and the time of the read."""
+        deliver(place, keys := good_keys())
+        secrets = machine.within(guard, now=now)
+        collector = machine.within(lambda: SecretCollector(secrets), now=now)
+        values = scraped(machine, collector, now)
+        assert (values[REFRESHED], values[REFRESH_OK], values[START]) == (
+            {(): now.timestamp()},
+            {(): 1},
+            values[REFRESHED],
+        )
+        assert len(values[INFO]) == 2
+        later = now + timedelta(minutes=5)
+        promoted = keys | {
+            V1: good_keys()[V1],
+            f"{V1}_PREVIOUS": keys[V1],
+            f"{V1}_PREVIOUS_UNTIL": marker(HOUR, now=now),
+        }
+        deliver(place, promoted | {f"{V1}_EXPIRES_AT": marker(2 * DAY, now=now)})
+        machine.within(secrets.refresh, now=later)
+        values = scraped(machine, collector, later + HOUR)
+        assert {labels[2:] for labels in values[INFO] if labels[0] == NAME} == {
+            ("current", fingerprint_of(promoted[V1])),
+            ("previous", fingerprint_of(keys[V1])),  # which still decrypts stored data
+        }
+        assert values[EXPIRY] == {(NAME, OWNER): (now + 2 * DAY).timestamp()}
+        assert values[PREVIOUS_UNTIL] == {(NAME, OWNER): (now + HOUR).timestamp()}
+        assert (values[REFRESHED], values[REFRESH_OK]) == ({(): later.timestamp()}, {(): 1})
+        assert (values[START], found(values)) == ({(): now.timestamp()}, {("expiring", NAME): 1})
+
+    def test_a_refused_set(self, machine: Machine, now: datetime, place: Path) -> None:
+        """A refused set has its findings, and changes no key. A directory that is gone was not read completely."""
+        deliver(place, keys := good_keys())
+        secrets = machine.within(guard, now=now)
+        collector = machine.within(lambda: SecretCollector(secrets), now=now)
+        deliver(place, keys | {V1: "short"})
+        machine.within(secrets.refresh, now=now + HOUR)
+        values = scraped(machine, collector, now + HOUR)
+        assert (values[REFRESHED], values[REFRESH_OK]) == ({(): (now + HOUR).timestamp()}, {(): 0})
+        assert found(values) == {("format", NAME): 1}
+        place.rename(place.with_name("gone"))
+        machine.within(secrets.refresh, now=now + 2 * HOUR)
+        values = scraped(machine, collector, now + 2 * HOUR)
+        assert (values[REFRESHED], values[REFRESH_OK]) == ({(): (now + HOUR).timestamp()}, {(): 0})
+        assert found(values) == {("source", ""): 1}
+        assert {labels[3] for labels in values[INFO]} == {fingerprint_of(keys[V1]), fingerprint_of(keys[V2])}
+
+    def test_a_scrape(self, machine: Machine, now: datetime, place: Path) -> None:
+        """A scrape reads nothing, and runs no check."""
+        deliver(place, good_keys())
+        collector = collector_on(machine, now)
+        place.rename(place.with_name("gone"))
+        machine.environ.clear()
+        assert found(scraped(machine, collector, now)) == {}
+
+    def test_without_a_period(self, machine: Machine, now: datetime, place: Path) -> None:
+        """Without a period, the keys follow a refresh by the service, and each scrape runs a check."""
+        del machine.environ[SECRET_REFRESH]
+        deliver(place, keys := good_keys())
+        secrets = machine.within(guard, now=now)
+        collector = machine.within(lambda: SecretCollector(secrets), now=now)
+        deliver(place, keys | {V1: "short"})
+        values = scraped(machine, collector, now)
+        assert (found(values), {REFRESHED, REFRESH_OK} & {*values}) == ({("format", NAME): 1}, set())
+        deliver(place, keys | {f"{V1}_NEXT": good_keys()[V1]})
+        machine.within(secrets.refresh, now=now)
+        assert len(scraped(machine, collector, now)[INFO]) == 3
+
+
 class Fails(RuntimeSecrets):
     """A model whose validator fails in every check after the start."""
 
@@ -250,8 +333,9 @@ class TestRegistry:
         with patch("robodj_secretguard.adapters.prometheus.check", None):
             registry.register(collector)
             described = [*collector.describe()]
-        assert [each.name for each in described] == [INFO, EXPIRY, PREVIOUS_UNTIL, START, FINDINGS]
-        assert [each.samples for each in described] == [[]] * 5
+        refresh = [REFRESHED, REFRESH_OK]
+        assert [each.name for each in described] == [INFO, EXPIRY, PREVIOUS_UNTIL, START, *refresh, FINDINGS]
+        assert [each.samples for each in described] == [[]] * 7
         with pytest.raises(ValueError, match="Duplicated"):
             registry.register(collector_on(machine, now))
 

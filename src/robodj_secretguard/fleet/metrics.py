@@ -24,6 +24,8 @@ INFO: Final = "robodj_secret_info"
 EXPIRY: Final = "robodj_secret_expiry_timestamp_seconds"
 PREVIOUS_UNTIL: Final = "robodj_secret_previous_until_timestamp_seconds"
 START: Final = "robodj_secret_start_timestamp_seconds"
+REFRESHED: Final = "robodj_secret_refresh_timestamp_seconds"
+REFRESH_OK: Final = "robodj_secret_refresh_ok"
 ROTATED: Final = "robodj_secret_rotated_timestamp_seconds"
 ROTATION_DUE: Final = "robodj_secret_rotation_due_timestamp_seconds"
 FINDINGS: Final = "robodj_secret_findings"
@@ -35,10 +37,15 @@ DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     EXPIRY: (_SECRET_LABELS, "When the current key expires."),
     PREVIOUS_UNTIL: (_SECRET_LABELS, "Until when the previous key is accepted."),
     START: ((), "When the guard let this process start."),
+    REFRESHED: ((), "When the keys were last read completely while this process runs."),
+    REFRESH_OK: ((), "Whether the last read passed: 1 for yes, 0 for no."),
     ROTATED: (_SECRET_LABELS, "The first record of the current key in the operations log."),
     ROTATION_DUE: (_SECRET_LABELS, "When the rotation cadence of the current key ends."),
     REFUSED_STARTS: (("service", "instance", "checks"), "The number of refused starts within the age of evidence."),
-    FINDINGS: (("check", "severity", *_SECRET_LABELS), "The number of findings of the last check."),
+    FINDINGS: (
+        ("check", "severity", *_SECRET_LABELS),
+        "The number of findings of the last check or read.",
+    ),
 }
 # Without a restart, these can begin: the clock runs on, and the revocation list is read again. So each has a series
 # of the value 0, which shows that the check ran. Other checks have a series while they find something.
