@@ -18,7 +18,6 @@ from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from robodj_secretguard.scan.walk import Entry
@@ -50,14 +49,9 @@ def unread(path: Path | str, why: str, *, matters: bool = True) -> Entry:
     return str(path), Where.NAME, why, matters
 
 
-def joined(blocks: Iterable[bytes | int]) -> bytes:
-    """Return a content, with the zero bytes of its holes."""
-    return b"".join(map(bytes, blocks))
-
-
 def read(path: Path, where: Where = Where.FILE) -> bytes:
     """Return the content of a file, or the target of a link."""
-    return joined(read_place(str(path), where))
+    return b"".join(read_place(str(path), where))
 
 
 class TestWalk:
@@ -135,7 +129,7 @@ class TestWalk:
         with open(path, "wb") as file:
             file.write(b"content")
         assert walked(tmp_path)[1:] == [entry(path, Where.FILE)]
-        assert joined(read_place(path, Where.FILE)) == b"content"
+        assert b"".join(read_place(path, Where.FILE)) == b"content"
 
     def test_a_directory_deeper_than_any_path(self, tmp_path: Path) -> None:
         """An entry that is too deep for a path is reported, without a deep recursion."""
@@ -258,80 +252,3 @@ class TestContent:
         after = os.dup(0)
         os.close(after)
         assert after == before
-
-
-@pytest.fixture
-def sparse(tmp_path: Path) -> Path:
-    """An empty file on a file system that reports holes."""
-    path = tmp_path / "file"
-    path.touch()
-    os.truncate(path, BLOCK_BYTES)
-    with open(path, "rb") as file:
-        if not hasattr(os, "SEEK_HOLE") or file.seek(0, os.SEEK_HOLE) != 0:
-            pytest.skip("this file system reports no holes")
-    os.truncate(path, 0)
-    return path
-
-
-def write_at(path: Path, *blocks: int) -> None:
-    """Write one and a half blocks of data at the beginning of some blocks of a file."""
-    with open(path, "r+b") as file:
-        for block in blocks:
-            file.seek(block * BLOCK_BYTES)
-            file.write(b"x" * (BLOCK_BYTES * 3 // 2))
-
-
-class TestHoles:
-    """Sparse files."""
-
-    @pytest.mark.parametrize(
-        ("data", "size"),
-        [((), 5), ((0,), 3), ((4,), 5), ((0, 4), 5), ((2,), 5), ((0, 1, 3, 6, 7, 9), 12)],
-        ids=["one hole", "at the end", "at the start", "between", "around", "several"],
-    )
-    def test_holes(self, sparse: Path, data: tuple[int, ...], size: int) -> None:
-        """A hole is not read, and counts as zero bytes."""
-        write_at(sparse, *data)
-        os.truncate(sparse, size * BLOCK_BYTES - 7)
-        blocks = [*read_place(str(sparse), Where.FILE)]
-        assert joined(blocks) == sparse.read_bytes()
-        assert b"".join(block for block in blocks if isinstance(block, bytes)).strip(b"x") == b""
-
-    def test_a_file_that_is_one_hole(self, sparse: Path) -> None:
-        """A file that is one hole is not read at all, whatever its size."""
-        os.truncate(sparse, 64 << 30)
-        assert [*read_place(str(sparse), Where.FILE)] == [64 << 30]
-
-    @pytest.mark.parametrize("missing", ["in Python", "in the file system"])
-    def test_no_support_for_holes(self, sparse: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-        """On a file system that does not report holes, a file is read as a whole."""
-        write_at(sparse, 1)
-        os.truncate(sparse, 3 * BLOCK_BYTES)
-        lseek = os.lseek
-
-        def without_holes(descriptor: int, at: int, how: int) -> int:
-            if how != os.SEEK_SET:
-                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-            return lseek(descriptor, at, how)
-
-        if missing == "in Python":
-            monkeypatch.delattr(os, "SEEK_DATA")
-        else:
-            monkeypatch.setattr(os, "lseek", without_holes)
-        blocks = [*read_place(str(sparse), Where.FILE)]
-        assert (joined(blocks), [*map(type, blocks)]) == (sparse.read_bytes(), [bytes] * 3)
-
-    @pytest.mark.parametrize("change", ["grows", "shrinks", "is emptied", "is filled"])
-    def test_a_hole_that_changes(self, sparse: Path, change: str) -> None:
-        """A change of a sparse file is reported like that of any other file."""
-        write_at(sparse, 0)
-        os.truncate(sparse, 9 * BLOCK_BYTES)
-        os.utime(sparse, ns=(0, 0))
-        blocks = read_place(str(sparse), Where.FILE)
-        assert next(blocks) == b"x" * BLOCK_BYTES
-        if change == "is filled":
-            write_at(sparse, 3)
-        else:
-            os.truncate(sparse, {"grows": 20, "shrinks": 5, "is emptied": 0}[change] * BLOCK_BYTES)
-        with pytest.raises(UnreadError, match=f"^it {CHANGED}; scan again$"):
-            joined(blocks)

@@ -61,22 +61,16 @@ class ContentSearch:
         self._search = search
         self._policies = policies
 
-    def find(self, blocks: Iterable[bytes | int]) -> Iterator[Hit]:
-        """Yield every key in a content, in order. A block that is a number is a hole of that many zero bytes.
+    def find(self, blocks: Iterable[bytes]) -> Iterator[Hit]:
+        """Yield every key in a content, in order.
 
         If reading fails, the keys found so far come before the `UnreadError`.
         """
         window, searched = b"", 0
         position: _Position = (0, 0, 0, None)
         for block, following in pairwise(_with_end(blocks)):
-            if isinstance(block, int):
-                offset, lines, column, encoding = _after(position, window)
-                # Zero bytes are characters in UTF-16 alone.
-                position = offset + block, lines, column + (block // 2 if encoding else 0), encoding
-                window, searched = b"", 0
-                continue
             window += block
-            end = len(window) if isinstance(following, int) else max(searched, len(window) - OVERLAP_BYTES)
+            end = max(searched, len(window) - OVERLAP_BYTES) if following else len(window)
             found = self._in(window)
             for start in sorted(start for start in found if searched <= start < end):
                 offset, lines, column, _ = _after(position, window[:start])
@@ -87,6 +81,8 @@ class ContentSearch:
 
     def _in(self, window: bytes) -> dict[int, tuple[Rule, KnownKey, Forms]]:
         """Return what is found, by offset."""
+        if window == bytes(len(window)):  # as in the holes of a sparse file
+            return {}
         found: dict[int, tuple[Rule, KnownKey, Forms]] = {}
         for text, start, step, encoding in views(window):
             for offset, policy, key, forms in assignments(text, self._policies):
@@ -112,14 +108,14 @@ def _after(position: _Position, text: bytes) -> _Position:
     return offset + len(text), lines + ended, last + (0 if ended else column), encoding
 
 
-def _with_end(blocks: Iterable[bytes | int]) -> Iterator[bytes | int]:
-    """Yield blocks, then an empty hole, as no key continues after a hole."""
+def _with_end(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield blocks that are not empty, then an empty one."""
     try:
-        yield from blocks
+        yield from filter(None, blocks)
     except UnreadError:  # search what was read
-        yield 0
+        yield b""
         raise
-    yield 0
+    yield b""
 
 
 def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[Assignment]:

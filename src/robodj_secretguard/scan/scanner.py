@@ -417,7 +417,7 @@ class Scanner:
         """Search the last name in a path. The directories before it have their own searches."""
         self._add(self._content.find([os.fsencode(os.path.basename(path))]), Where.NAME, path)
 
-    def _hits(self, blocks: Iterable[bytes | int], place: str) -> Iterator[Hit]:
+    def _hits(self, blocks: Iterable[bytes], place: str) -> Iterator[Hit]:
         """Yield what is found in a content, and record if it is not searched or listed completely."""
         for number, hit in enumerate(self._each(self._content.find(self._counted(blocks)), place)):
             if number == MOST_IN_ONE_PLACE:
@@ -425,10 +425,10 @@ class Scanner:
                 return
             yield hit
 
-    def _counted(self, blocks: Iterable[bytes | int]) -> Iterator[bytes | int]:
+    def _counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         self._progress(self._files + self._objects, self._size)
         for block in blocks:
-            self._size += block if isinstance(block, int) else len(block)
+            self._size += len(block)
             yield block
             self._progress(self._files + self._objects, self._size)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import stat
 from typing import TYPE_CHECKING, TypeAlias
@@ -53,8 +52,8 @@ def _entry(entry: os.DirEntry[str]) -> Entry:
     return entry.path, Where.NAME, f"it {NOT_REGULAR}", False
 
 
-def read_place(path: str, where: Where) -> Iterator[bytes | int]:
-    """Yield the content of a file, block by block, with the size of each hole; or the target of a link.
+def read_place(path: str, where: Where) -> Iterator[bytes]:
+    """Yield the content of a file, block by block; or the target of a link.
 
     `UnreadError` says why the rest cannot be read.
     """
@@ -64,39 +63,15 @@ def read_place(path: str, where: Where) -> Iterator[bytes | int]:
         raise UnreadError(_why_unread(error)) from None
 
 
-def _blocks(path: str) -> Iterator[bytes | int]:
+def _blocks(path: str) -> Iterator[bytes]:
     with closing(open_unlinked(path, os.O_RDONLY)) as descriptor:
         status = regular_status(descriptor)
-        at, size = 0, status.st_size
-        while at < size:
-            start, end = _data(descriptor, at, size)
-            if start > at:
-                yield start - at
-            at = start
-            while block := os.read(descriptor, min(end - at, BLOCK_BYTES)):
-                at += len(block)
-                yield block
-            if at < end:
-                break
+        left = status.st_size
+        while block := os.read(descriptor, min(left, BLOCK_BYTES)):
+            left -= len(block)
+            yield block
         if os.read(descriptor, 1) or version(os.fstat(descriptor)) != version(status):
             raise UnreadError(f"it {CHANGED}; scan again")
-
-
-def _data(descriptor: int, at: int, size: int) -> tuple[int, int]:
-    """Return the start and the end of a file's next data, and seek to it.
-
-    Without support for holes, that is the rest of the file. The file system rounds both offsets to its blocks.
-    """
-    start, end = at, size
-    if hasattr(os, "SEEK_DATA"):  # not on Windows
-        try:
-            start = min(os.lseek(descriptor, at, os.SEEK_DATA), size)
-            end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # no more data
-                start = size
-        os.lseek(descriptor, start, os.SEEK_SET)
-    return start, end
 
 
 def _why_unread(error: OSError | ValueError) -> str:
