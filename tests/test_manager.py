@@ -161,23 +161,3 @@ def test_an_invalid_record_of_a_rotation_is_ignored(record: object) -> None:
     manager = Scripted({"A": "x", ROTATION_RECORD: record})
     delivery = manager.load(["A", ROTATION_RECORD], time.monotonic(), pytest.fail)
     assert (delivery.get("A"), delivery.get(ROTATION_RECORD)) == (SealedStr("x"), None)
-
-
-def test_only_some_attempts_may_be_without_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While too many attempts are without an answer, no further one is made: each has a connection."""
-    monkeypatch.setattr(module, "_unfinished", [])
-    monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)
-    manager, ended, started = Scripted({}), threading.Event(), list[float]()
-
-    def hang() -> None:
-        started.append(time.monotonic())
-        ended.wait()
-
-    for _ in range(10):
-        failure = failure_of(lambda: manager.within(0.001, hang))
-        assert failure == Failure("did not answer in time", manager.reach, is_temporary=True)
-    assert len(started) <= 8
-    ended.set()
-    for thread in module._unfinished:  # noqa: SLF001 - otherwise the test would have to guess
-        thread.join()
-    assert manager.within(60, lambda: "answer") == "answer"

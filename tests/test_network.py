@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import Failure, put
 
-from robodj_secretguard.managers.network import is_insecure, manager_error
+from robodj_secretguard.managers.manager import is_insecure, manager_error
 
 if TYPE_CHECKING:
     from pathlib import Path

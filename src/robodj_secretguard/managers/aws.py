@@ -13,8 +13,17 @@ from botocore.config import Config
 
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.json_object import members
-from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, Answer, Store, Stored, time_of, whole
-from robodj_secretguard.managers.network import is_insecure, manager_error
+from robodj_secretguard.managers.manager import (
+    CONFLICT,
+    NO_FIELDS,
+    Answer,
+    Store,
+    Stored,
+    is_insecure,
+    manager_error,
+    time_of,
+    whole,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

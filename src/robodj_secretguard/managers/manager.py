@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from abc import ABC, abstractmethod
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.secret.frozen import Frozen
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.directory import Delivery
+
+    Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
+    """Errors of a client, what is wrong (`{}` is the type's name), what to do, and whether it is temporary."""
 
 Answer = TypeVar("Answer")
 
@@ -35,9 +39,7 @@ CONFLICT: Final = (
 )
 """What is wrong, and what to do, where the version of a write is not the current one any more."""
 NO_FIELDS: Final = SealedStr("{}")
-_MOST_UNFINISHED: Final = 8
-"""How many attempts may be without an answer at the same time."""
-_unfinished: Final[list[threading.Thread]] = []
+_SECURE: Final = r"https://.+|http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/.*)?"
 
 
 class Manager(ABC):
@@ -118,12 +120,9 @@ class Manager(ABC):
             except BaseException as error:  # noqa: BLE001 - this thread raises it below
                 answers.append(error)
 
-        _unfinished[:] = filter(threading.Thread.is_alive, _unfinished)
-        if len(_unfinished) < _MOST_UNFINISHED:  # each one has a connection, and may have it forever
-            thread = threading.Thread(target=append_answer, daemon=True)
-            _unfinished.append(thread)
-            thread.start()
-            thread.join(seconds + GRACE_SECONDS)
+        thread = threading.Thread(target=append_answer, daemon=True)
+        thread.start()
+        thread.join(seconds + GRACE_SECONDS)
         if not answers:
             raise ManagerError("did not answer in time", self.reach, is_temporary=True)
         if isinstance(answers[0], ManagerError):
@@ -217,3 +216,39 @@ def opened(fields: SealedStr) -> dict[str, Any]:
 def sealed(fields: Mapping[str, Any]) -> SealedStr:
     """Return fields as one JSON object."""
     return SealedStr(json.dumps(fields))
+
+
+def is_insecure(address: str) -> bool:
+    """Check whether a request to an address would not be encrypted. On the loopback interface it need not be."""
+    return re.fullmatch(_SECURE, address, re.IGNORECASE) is None
+
+
+def manager_error(error: Exception, failures: Iterable[Failure], certificate: str) -> ManagerError:
+    """Return the error of a manager for an error of its client: the first one of `failures` with its type.
+
+    Args:
+        error: the error of a client.
+        failures: the failures that its errors can mean.
+        certificate: how to fix a certificate that cannot be verified.
+    """
+    reasons = _reasons_of_tls(error)
+    if any("CERTIFICATE" in each.upper() for each in reasons):
+        return ManagerError("has a certificate that cannot be verified", certificate)
+    if "WRONG_VERSION_NUMBER" in reasons:
+        return ManagerError("has no TLS at its address", "correct the address, or turn on TLS in the server")
+    _, message, remedy, is_temporary = next(failure for failure in failures if isinstance(error, failure[0]))
+    return ManagerError(message.format(type_name(error)), remedy, is_temporary=is_temporary)
+
+
+def _reasons_of_tls(error: BaseException) -> set[str]:
+    """Return the reasons of the TLS errors behind an error, and all types: urllib3 has one for a wrong host name."""
+    import ssl  # noqa: PLC0415 - only after an error
+
+    found: list[BaseException] = [error]
+    for each in found:
+        further = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
+        found += [one for one in further if isinstance(one, BaseException) and one not in found]
+    return {
+        *(str(getattr(each, "reason", "")) for each in found if isinstance(each, ssl.SSLError)),
+        *(type(each).__name__ for each in found),
+    }

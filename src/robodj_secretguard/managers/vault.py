@@ -11,8 +11,17 @@ from hvac import exceptions
 from hvac.adapters import JSONAdapter
 
 from robodj_secretguard.errors import ManagerError, UnreadError
-from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, Answer, Store, Stored, opened, time_of
-from robodj_secretguard.managers.network import is_insecure, manager_error
+from robodj_secretguard.managers.manager import (
+    CONFLICT,
+    NO_FIELDS,
+    Answer,
+    Store,
+    Stored,
+    is_insecure,
+    manager_error,
+    opened,
+    time_of,
+)
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.directory import MAX_BYTES
 from robodj_secretguard.startup.file_reader import read_text_file
