@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from conftest import Failure, failure_of
 
-from robodj_secretguard.managers.json_object import members
+from robodj_secretguard.managers.manager import members
 from robodj_secretguard.startup.directory import MAX_BYTES
 
 CUT = Failure("is cut off", "fix", is_temporary=True)

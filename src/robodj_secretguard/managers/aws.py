@@ -12,7 +12,6 @@ from botocore import exceptions
 from botocore.config import Config
 
 from robodj_secretguard.errors import ManagerError
-from robodj_secretguard.managers.json_object import members
 from robodj_secretguard.managers.manager import (
     CONFLICT,
     NO_FIELDS,
@@ -21,6 +20,7 @@ from robodj_secretguard.managers.manager import (
     Stored,
     is_insecure,
     manager_error,
+    members,
     time_of,
     whole,
 )

@@ -30,7 +30,7 @@ _SOURCE_KINDS: Final = {
     "vault": ("vault.Vault", r"[\w.-]+/[\w./-]*[\w.-]", "hvac"),
     "aws": ("aws.AwsSecret", r"[\w/+=.@:-]+", "boto3"),
     "directory": ("manager.Directory", r"[^\0]+", ""),
-    "json": ("json_object.JsonObject", "-", ""),
+    "json": ("manager.JsonObject", "-", ""),
 }
 _RANDOM_END: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
 """What AWS adds to the name of a secret in its ARN."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import threading
 import time
 from abc import ABC, abstractmethod
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
-from robodj_secretguard.errors import ManagerError
+from robodj_secretguard.errors import ManagerError, UnreadError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
-from robodj_secretguard.startup.directory import delivery_of, read_directory
+from robodj_secretguard.startup.directory import MAX_BYTES, delivery_of, read_directory
+from robodj_secretguard.startup.file_reader import read_most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -39,6 +41,7 @@ CONFLICT: Final = (
 )
 """What is wrong, and what to do, where the version of a write is not the current one any more."""
 NO_FIELDS: Final = SealedStr("{}")
+_JSON_CLIENT: Final = "run the command before the pipe alone, and correct what it reports"
 _SECURE: Final = r"https://.+|http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/.*)?"
 
 
@@ -138,6 +141,19 @@ class Directory(Manager):
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
         """Return the content of each file, all of them of one version of the directory."""
         return read_directory(self._place, self._policies, names, seconds)
+
+
+class JsonObject(Manager):
+    """The members of one JSON object on stdin, which cannot be read again."""
+
+    is_repeatable = False
+    reach = _JSON_CLIENT
+
+    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
+        """Return the members."""
+        if sys.stdin is None or sys.stdin.isatty():  # a terminal would show a typed key
+            raise ManagerError("cannot be read: stdin is not a pipe", "pipe one JSON object into this command")
+        return members(read_most(sys.stdin.fileno(), MAX_BYTES + 1), _JSON_CLIENT)
 
 
 class Stored(Frozen):
@@ -252,3 +268,37 @@ def _reasons_of_tls(error: BaseException) -> set[str]:
         *(str(getattr(each, "reason", "")) for each in found if isinstance(each, ssl.SSLError)),
         *(type(each).__name__ for each in found),
     }
+
+
+def members(text: bytes | str, remedy: str, *, is_whole: bool = False) -> Mapping[str, object]:
+    """Return the members of a JSON object. `is_whole`: no part of the text was lost on its way.
+
+    Raises:
+        ManagerError: it cannot be used. Where its end may have been lost, that is temporary.
+    """
+    if len(text) > MAX_BYTES:
+        raise ManagerError(f"is larger than {MAX_BYTES} bytes", remedy)
+    if not text.strip():
+        raise ManagerError("is empty", remedy, is_temporary=not is_whole)
+    try:
+        found = json.loads(text, object_pairs_hook=_unique_members)
+    except UnreadError:
+        raise ManagerError("has a member twice", remedy) from None
+    except json.JSONDecodeError as error:
+        document = error.doc.strip()
+        is_at_end = not document.endswith("}") or error.pos >= len(error.doc.rstrip())
+        if document.startswith("{") and error.msg != "Extra data" and is_at_end:
+            raise ManagerError("is cut off", remedy, is_temporary=not is_whole) from None
+        found = None
+    except (ValueError, RecursionError):  # not UTF-8, or nested too deeply
+        found = None
+    if not isinstance(found, dict):
+        raise ManagerError("is not a JSON object", remedy)
+    return found
+
+
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise UnreadError
+    return found
