@@ -372,7 +372,7 @@ print(*(key[:12] in page for key in [*keys, *settings.SECRET_KEY_FALLBACKS]))
 """
         )
         assert python(program, keys=new_keys(**{NEXT: good_keys()[V1]})).out.splitlines() == [
-            *("True True True True", "False False False False False")
+            *("True True True True", "False False False False False False")
         ]
 
 
