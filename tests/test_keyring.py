@@ -21,7 +21,7 @@ from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Rotation, rotation_keys, traceba
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.keyring import Keyring, KeySet, Live
+from robodj_secretguard.keyring import Keyring, KeySet, LiveKeys
 from robodj_secretguard.secret.material import fingerprint, last_characters
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment
@@ -39,7 +39,7 @@ def ring_of(
     """Return the ring of a secret that was read at `NOW`, when the monotonic clock was `started`."""
     judgement = judgement_of(RuntimeSecrets, Environment(variables), now=NOW)
     (reading,) = (each for each in judgement.readings if each.variable == name)
-    live = Live(KeySet(judgement, started, reading.setup.revocation))
+    live = LiveKeys(KeySet(judgement, started, reading.setup.revocation))
     return Keyring(live, reading.policy.name, clock=clock)
 
 

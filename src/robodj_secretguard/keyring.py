@@ -151,7 +151,7 @@ class KeySet(Sealed):
         return _Held(key, deadline, its_fingerprint in self.revocation.fingerprints)
 
 
-class Live(Sealed):
+class LiveKeys(Sealed):
     """The keys that this process uses now. A switch replaces `keys`: one assignment changes every ring.
 
     Attributes:
@@ -181,7 +181,7 @@ class Keyring(Sealed):
 
     def __init__(
         self,
-        live: Live,
+        live: LiveKeys,
         name: str,
         *,
         clock: Callable[[], datetime] | None = None,

@@ -30,7 +30,7 @@ from robodj_secretguard.startup.rules import Check, Problem, Severity, internal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from robodj_secretguard.keyring import Live
+    from robodj_secretguard.keyring import LiveKeys
     from robodj_secretguard.startup.readings import Reading, RevocationStatus
     from robodj_secretguard.startup.report import Again, Judgement, Report
 
@@ -91,7 +91,7 @@ class Refresh(Sealed):
         "read_at",
     )
 
-    def __init__(self, live: Live, judge: Again, seconds: int | None, model: Callable[..., object]) -> None:
+    def __init__(self, live: LiveKeys, judge: Again, seconds: int | None, model: Callable[..., object]) -> None:
         self._live, self._judge, self._seconds, self._model = ref(live), judge, seconds, model
         report = live.keys.report
         self.found, self.read_at, self.is_ok = report.findings, report.checked_at, True
@@ -104,7 +104,7 @@ class Refresh(Sealed):
         self._logger: Any = None
 
     @property
-    def live(self) -> Live:
+    def live(self) -> LiveKeys:
         """The keys that the process uses."""
         live = self._live()
         if live is None:
@@ -151,7 +151,7 @@ class Refresh(Sealed):
                 self.fail(Problem(_FAILED_FUNCTION.format(type_name(error)), _CORRECT_FUNCTION), waits=waits)
         return judgement.report()
 
-    def _apply(self, live: Live, judgement: Judgement, read: float) -> tuple[frozenset[str], Report, str]:
+    def _apply(self, live: LiveKeys, judgement: Judgement, read: float) -> tuple[frozenset[str], Report, str]:
         """Switch to a set that passes. Return the names of the changed secrets, and what to say."""
         running, report = live.keys, judgement.report()
         listed = report.revocation_list
@@ -174,7 +174,7 @@ class Refresh(Sealed):
             live.keys = KeySet(running.judgement, running.started, known, ended=running.ended())
         return changed, self._news(report, report.findings), _KEPT
 
-    def _keep(self, live: Live, report: Report, known: RevocationStatus) -> tuple[Report, str]:
+    def _keep(self, live: LiveKeys, report: Report, known: RevocationStatus) -> tuple[Report, str]:
         """Keep the keys in use, as no set passes. Refuse those that are revoked, at the second read in a row."""
         running, self.found, self.is_ok = live.keys, report.findings, False
         doomed = frozenset([reading.policy.name for reading in _revoked_readings(running, known)])
@@ -257,10 +257,12 @@ class Refresh(Sealed):
     def begin(self, part: float) -> None:
         """Begin the thread, also in a fork. `part` is the part of a period before the first read."""
         if self._seconds:
-            end = threading.Event()
+            # Not an Event: the collector of garbage may end the thread while it holds the lock of the Event.
+            end = _thread.allocate_lock()
+            end.acquire()
             self.live.late_at = time.monotonic() + MOST_PERIODS * self._seconds
             # Without the keys, the thread ends at once.
-            _start(_read_repeatedly, ref(self, lambda _: end.set()), end, self._seconds, part)
+            _start(_read_repeatedly, ref(self, lambda _: end.release()), end, self._seconds, part)
 
     def end_if_refused(self) -> None:
         """End the process where its current key is revoked."""
@@ -385,9 +387,9 @@ def _start(function: Callable[..., object], *arguments: object) -> None:
         _thread.start_new_thread(function, arguments)
 
 
-def _read_repeatedly(refresh_of: ref[Refresh], end: threading.Event, seconds: float, part: float) -> None:
+def _read_repeatedly(refresh_of: ref[Refresh], end: _thread.LockType, seconds: float, part: float) -> None:
     """Read the keys in each period, as long as somebody uses them."""
-    while not end.wait(seconds * part):
+    while not end.acquire(timeout=seconds * part):
         part, refresh = _part(), refresh_of()
         if refresh is None:
             return

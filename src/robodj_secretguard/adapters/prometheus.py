@@ -35,7 +35,7 @@ from robodj_secretguard.startup.settings import SecretSettings, live_of, setup_o
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from robodj_secretguard.keyring import Keyring, Live
+    from robodj_secretguard.keyring import Keyring, LiveKeys
 
 
 class SecretCollector(Collector):
@@ -114,7 +114,7 @@ class SecretCollector(Collector):
 
 def _keys_and_directory(
     secrets: SecretSettings, config_dir: str | os.PathLike[str] | None
-) -> tuple[Live, list[Keyring], SealedStr | None]:
+) -> tuple[LiveKeys, list[Keyring], SealedStr | None]:
     """Return the keys that run, and the config directory: absolute, as the working directory may change.
 
     `None` for that of the model, and where there is no directory.

@@ -40,7 +40,7 @@ from robodj_secretguard.startup.variables import (
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-    from robodj_secretguard.keyring import Keyring, Live
+    from robodj_secretguard.keyring import Keyring, LiveKeys
     from robodj_secretguard.startup.readings import ManagedSource, RevocationStatus
 
 _SCHEMA = "__get_pydantic_core_schema__"
@@ -92,7 +92,7 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
     _setup: ClassVar[ModelSetup] = NO_SETUP
     if TYPE_CHECKING:  # of each instance
         _judgement: Judgement | None
-        _lives: dict[str, Live]
+        _lives: dict[str, LiveKeys]
         _rings: dict[str, Keyring]
         _started: float
 
@@ -308,14 +308,14 @@ def judgement_of(
     return judgement
 
 
-def live_of(secrets: SecretSettings) -> "Live":
+def live_of(secrets: SecretSettings) -> "LiveKeys":
     """Return the keys that an instance uses now."""
-    from robodj_secretguard.keyring import KeySet, Live  # noqa: PLC0415 - a start may not need it
+    from robodj_secretguard.keyring import KeySet, LiveKeys  # noqa: PLC0415 - a start may not need it
 
     judgement, lives = secrets._judgement, secrets._lives  # noqa: SLF001 - of this module, as below
     if judgement and not lives:
         revocation = judgement.readings[0].setup.revocation
-        live = Live(KeySet(judgement, secrets._started, revocation))  # noqa: SLF001
+        live = LiveKeys(KeySet(judgement, secrets._started, revocation))  # noqa: SLF001
         if judgement.again:
             from robodj_secretguard.refresh import Refresh  # noqa: PLC0415 - few services have a secrets directory
 
@@ -434,7 +434,7 @@ def _declared_setup(
             if not isinstance(path, (str, os.PathLike)) or not os.path.isabs(path):
                 _raise_type_error(f"{model.__name__}: {name} must be an absolute path, such as Path('/etc/robodj')")
             directories[name].add(os.path.normpath(os.fsdecode(path)))
-    periods = [base.refresh for base in bases if base.refresh] + _whole_seconds(model, refresh)
+    periods = [base.refresh for base in bases if base.refresh] + _period_of(model, refresh)
     files_are_on = all(base.file_fallback for base in bases)
     list_is_required = any(base.require_revocation_list for base in bases)
     file_fallback, require_revocation_list = switches.values()
@@ -454,7 +454,7 @@ def _declared_setup(
     )
 
 
-def _whole_seconds(model: type[SecretSettings], refresh: timedelta | None) -> list[int]:
+def _period_of(model: type[SecretSettings], refresh: timedelta | None) -> list[int]:
     if refresh is None:
         return []
     most = timedelta(seconds=MOST_REFRESH_SECONDS)
