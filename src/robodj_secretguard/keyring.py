@@ -158,7 +158,7 @@ class LiveKeys(Sealed):
         keys: the keys in use.
         late_at: when the monotonic clock says that the keys were not read in time.
         refresh: reads the keys again; `None` where they cannot change.
-        hooks: the functions to call after each switch.
+        hooks: the functions to call after each switch, with the names of the changed secrets.
     """
 
     __slots__ = ("__weakref__", "hooks", "keys", "late_at", "refresh")
@@ -166,7 +166,7 @@ class LiveKeys(Sealed):
     def __init__(self, keys: KeySet) -> None:
         self.keys, self.late_at = keys, math.inf
         self.refresh: Any = None  # a Refresh, whose module imports this one
-        self.hooks: list[Callable[[], object]] = []
+        self.hooks: list[Callable[[frozenset[str]], object]] = []
 
 
 class Keyring(Sealed):
@@ -286,12 +286,8 @@ class Keyring(Sealed):
         ring.stored()  # derive the keys now, so that an error is raised here
         return ring
 
-    def on_switch(self, function: Callable[[], object]) -> None:
-        """Call a function after each switch, in the thread that reads the keys again. For adapters, which keep copies.
-
-        Args:
-            function: takes no argument. The ring keeps it.
-        """
+    def on_switch(self, function: Callable[[frozenset[str]], object]) -> None:
+        """Do what `SecretSettings.on_change` does: for adapters, which have only the ring."""
         self._live.hooks.append(function)
 
 

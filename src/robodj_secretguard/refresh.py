@@ -51,10 +51,6 @@ _FORGOTTEN_AFTER: Final = 10
 _STRIKES: Final = 2
 """How many reads in a row must find the current key revoked, and no set that passes."""
 _KEPT: Final = "kept the keys in use"
-_RESTORE: Final = "restore this service's own keys there; only if the new set is right, restart the service"
-_LATE: Final = "make sure that the secrets directory can be read and that the host runs threads, then restart"
-_FAILED_FUNCTION: Final = "a function that gets changes failed ({}), so a part of the service may use old keys"
-_CORRECT_FUNCTION: Final = "correct the function of on_change(); until then, restart the service after each change"
 
 
 class Refresh(Sealed):
@@ -74,7 +70,6 @@ class Refresh(Sealed):
 
     __slots__ = (
         "__weakref__",
-        "_changed",
         "_judge",
         "_last",
         "_live",
@@ -98,8 +93,7 @@ class Refresh(Sealed):
         self._sole = _delivered(live.keys)
         self._reads, self._last, self._strikes = count(1), 0, 0
         # By finding: the number of the last read with it, and when to say it again. The start has said its warnings.
-        self._said = {_identity(each): (0, math.inf) for each in report.findings}
-        self._changed: list[Callable[[frozenset[str]], object]] = []
+        self._said = dict.fromkeys(report.findings, (0, math.inf))
         self._send: Callable[[str, Report], object] = lambda _kind, _report: None
         self._logger: Any = None
 
@@ -110,10 +104,6 @@ class Refresh(Sealed):
         if live is None:
             raise CheckFailedError("ReferenceError")
         return live
-
-    def on_change(self, function: Callable[[frozenset[str]], object]) -> None:
-        """Call a function with the names of the changed secrets after each switch."""
-        self._changed.append(function)
 
     def run(self, *, waits: bool = True) -> Report:
         """Read and judge the keys once, switch to them if they pass, and return the report on what was read.
@@ -143,12 +133,15 @@ class Refresh(Sealed):
             _process.deciding.release()
         kind = "switched" if changed else "kept"
         self._tell(told, what, kind if changed or not self.is_ok else "", waits=waits)
-        functions: list[Callable[[], object]] = [*live.hooks, *[partial(each, changed) for each in self._changed]]
-        for function in functions if changed else ():
+        for function in [*live.hooks] if changed else ():
             try:
-                contain(function)
+                contain(partial(function, changed))
             except Exception as error:  # noqa: BLE001 - of the host
-                self.fail(Problem(_FAILED_FUNCTION.format(type_name(error)), _CORRECT_FUNCTION), waits=waits)
+                problem = Problem(
+                    f"a function of on_change() failed ({type_name(error)}), so a part of the service may use old keys",
+                    "correct the function; until then, restart the service after each change",
+                )
+                self.fail(problem, waits=waits)
         return judgement.report()
 
     def _apply(self, live: LiveKeys, judgement: Judgement, read: float) -> tuple[frozenset[str], Report, str]:
@@ -166,7 +159,8 @@ class Refresh(Sealed):
             judgement.add([*_revoked_in_use(running, known, report)])
             return frozenset(), *self._keep(live, judgement.report(), known)
         self.found, self.is_ok, self._strikes = report.findings, True, 0
-        changed = frozenset(_changed_names(running, judgement))
+        pairs = zip(running.readings, judgement.readings, strict=True)
+        changed = frozenset([after.policy.name for before, after in pairs if _values(before) != _values(after)])
         if changed:
             live.keys = KeySet(judgement, read, known, ended=running.ended())
             self._sole |= _delivered(live.keys)
@@ -200,11 +194,11 @@ class Refresh(Sealed):
         now, new = time.monotonic(), list[Finding]()
         for each in findings:
             is_alert = each.severity is Severity.ALERT
-            _, due = self._said.get(_identity(each), (0, now))
+            _, due = self._said.get(each, (0, now))
             if each.severity is not Severity.NOTE and (now >= due or (are_repeated and is_alert)):
                 new.append(each)
                 due = now + ALERT_AGAIN if is_alert else math.inf
-            self._said[_identity(each)] = (self._last, due)
+            self._said[each] = (self._last, due)
         self._said = {key: said for key, said in self._said.items() if self._last - said[0] <= _FORGOTTEN_AFTER}
         return report._replace(findings=tuple(new))
 
@@ -232,7 +226,7 @@ class Refresh(Sealed):
             done.wait(_WRITE_WAIT)
         if not done.is_set():
             for each in told.findings:  # say it again
-                self._said.pop(_identity(each), None)
+                self._said.pop(each, None)
 
     def say_late(self) -> None:
         """Say that the keys were not read for three periods. A ring calls it."""
@@ -240,7 +234,11 @@ class Refresh(Sealed):
         late_at, live.late_at = live.late_at, time.monotonic() + ALERT_AGAIN
         if time.monotonic() >= late_at:  # otherwise another thread has said it
             self.is_ok = False
-            late = finding(live.keys.policies, Check.UNAVAILABLE, Problem(f"no keys were read for {seconds} s", _LATE))
+            problem = Problem(
+                f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
+                "make sure that the secrets directory can be read and that the host runs threads, then restart",
+            )
+            late = finding(live.keys.policies, Check.UNAVAILABLE, problem)
             self._tell(live.keys.report._replace(findings=(late,)), _KEPT, "late", waits=True)
 
     def start(self, send: Callable[[str, Report], object], logger: Any) -> None:
@@ -270,10 +268,6 @@ class Refresh(Sealed):
             os._exit(REFUSED)
 
 
-def _identity(each: Finding) -> tuple[object, ...]:
-    return each.secret, each.check, each.slot, each.message
-
-
 def _delivered(keys: KeySet) -> frozenset[str]:
     """Return the secrets that the directory delivers. No other source may deliver them again."""
     return frozenset([reading.policy.name for reading in keys.readings if reading.used.manager])
@@ -281,12 +275,6 @@ def _delivered(keys: KeySet) -> frozenset[str]:
 
 def _values(reading: Reading) -> list[tuple[object, ...]]:
     return [(each.slot, each.value, each.marker) for each in (reading, *reading.slots)]
-
-
-def _changed_names(running: KeySet, read: Judgement) -> Iterator[str]:
-    for before, after in zip(running.readings, read.readings, strict=True):
-        if _values(before) != _values(after):
-            yield after.policy.name
 
 
 def _refusing(running: KeySet, read: Judgement) -> list[Finding]:
@@ -323,37 +311,38 @@ def _discontinuous(running: KeySet, read: Judgement, known: RevocationStatus) ->
             keys = {fingerprint(each.key) for each in (after, *after.slots) if each.key}
             if fingerprint(signing) not in keys and (begin is None or begin > now):
                 source = after.manager or "the environment"
-                problem = Problem(f"the key that signs now is in no slot of the set in {source}", _RESTORE, source)
+                problem = Problem(
+                    f"the key that signs now is in no slot of the set in {source}",
+                    "restore this service's own keys there; only if the new set is right, restart the service",
+                    source,
+                )
                 yield finding((), Check.DISCONTINUOUS, problem, policy)
 
 
 class _Process:
-    """What the threads of this process share: locks of short steps, for which a fork and an exit wait a short time.
+    """What the threads of this process share.
 
     Attributes:
         deciding: held while a set is judged against the keys in use. Nothing that can block runs inside.
-        writing: held while lines are written.
+        writing: held while lines are written. A fork and an exit wait for it for a short time.
         begun: every refresh with a thread.
     """
 
     def __init__(self) -> None:
-        self.deciding, self.writing = threading.Lock(), threading.Lock()
+        self.deciding, self.writing, self._forking = threading.Lock(), threading.Lock(), 0
         self.begun: list[ref[Refresh]] = []
-        self._held = list[tuple[int, threading.Lock]]()
 
     def before_fork(self) -> None:
-        for lock in (self.deciding, self.writing):
-            if lock.acquire(timeout=_LOCK_WAIT):
-                self._held.append((threading.get_ident(), lock))
+        if self.writing.acquire(timeout=_LOCK_WAIT):  # otherwise the child could get a stream whose lock is held
+            self._forking = threading.get_ident()
 
     def after_in_parent(self) -> None:
-        for held in [*self._held]:
-            if held[0] == threading.get_ident():
-                self._held.remove(held)
-                held[1].release()
+        if self._forking == threading.get_ident():
+            self._forking = 0
+            self.writing.release()
 
     def after_in_child(self) -> None:
-        self.deciding, self.writing, self._held = threading.Lock(), threading.Lock(), []
+        self.deciding, self.writing, self._forking = threading.Lock(), threading.Lock(), 0
         for refresh_of in self.begun:
             if refresh := refresh_of():
                 refresh.end_if_refused()

@@ -83,7 +83,7 @@ def kept_text(ring: Keyring, holder: Callable[[], object], name: str) -> LiveStr
         name: the name of the attribute.
     """
 
-    def renew() -> None:
+    def renew(_names: object) -> None:
         found = holder()
         if getattr(getattr(found, name, None), "_ring", None) is ring:
             setattr(found, name, LiveStr(ring))

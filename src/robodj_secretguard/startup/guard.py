@@ -257,8 +257,11 @@ def _summary(report: Report) -> str:
 def _without_repetition(report: Report) -> Report:
     """Return a report without notes, and without what `exec` already printed: that the keys are temporary."""
     is_said = _probe(lambda: os.environ.get(EPHEMERAL)) == ANNOUNCED
-    left_out = {Check.EPHEMERAL} if is_said else set()
-    kept = [each for each in report.findings if each.check not in left_out and each.severity is not Severity.NOTE]
+    kept = [
+        each
+        for each in report.findings
+        if each.severity is not Severity.NOTE and not (is_said and each.check is Check.EPHEMERAL)
+    ]
     return report._replace(findings=tuple(kept))
 
 

@@ -222,8 +222,8 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             function: gets the names of the changed secrets, such as `secret.key`, in the thread that reads the keys.
                 An error that it raises is an alert, and its text is not shown.
         """
-        if refresh := live_of(self).refresh:
-            refresh.on_change(function)
+        if running_judgement(self).again:
+            live_of(self).hooks.append(function)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         del value  # a traceback with locals would show it
@@ -428,12 +428,7 @@ def _declared_setup(
     bases = [setup_of(base) for base in model.__mro__[1:] if issubclass(base, SecretSettings)]
     if not all(switch is None or isinstance(switch, bool) for switch in switches.values()):
         _raise_type_error(f"{model.__name__}: {' and '.join(switches)} are true or false")
-    directories = {name: {getattr(base, name) for base in bases} - {None} for name in paths}
-    for name, path in paths.items():
-        if path is not None:
-            if not isinstance(path, (str, os.PathLike)) or not os.path.isabs(path):
-                _raise_type_error(f"{model.__name__}: {name} must be an absolute path, such as Path('/etc/robodj')")
-            directories[name].add(os.path.normpath(os.fsdecode(path)))
+    directories = {name: _absolute(model, name, path, bases) for name, path in paths.items()}
     periods = [base.refresh for base in bases if base.refresh] + _period_of(model, refresh)
     files_are_on = all(base.file_fallback for base in bases)
     list_is_required = any(base.require_revocation_list for base in bases)
@@ -452,6 +447,18 @@ def _declared_setup(
         secrets_dir=next(iter(directories["secrets_dir"]), None),
         refresh=min(periods, default=None),
     )
+
+
+def _absolute(
+    model: type[SecretSettings], name: str, path: str | os.PathLike[str] | None, bases: Iterable[ModelSetup]
+) -> set[str]:
+    """Return the directory of a model, and those that it inherits."""
+    inherited: set[str] = {getattr(base, name) for base in bases} - {None}
+    if path is None:
+        return inherited
+    if not isinstance(path, (str, os.PathLike)) or not os.path.isabs(path):
+        _raise_type_error(f"{model.__name__}: {name} must be an absolute path, such as Path('/etc/robodj')")
+    return {*inherited, os.path.normpath(os.fsdecode(path))}
 
 
 def _period_of(model: type[SecretSettings], refresh: timedelta | None) -> list[int]:
