@@ -186,7 +186,7 @@ class TestGitignore:
             "{}.0123456789abcdef.new",
         )
     )
-    LEFT = ("config/logs/secret_operations.jsonl", "config/.secretguard.lock", "config/revoked.fingerprints.0123.new")
+    LEFT = ("config/logs/secret_operations.jsonl", "config/revoked.fingerprints.0123.new")
     VERSIONED = (
         ".gitignore",
         "README.md",

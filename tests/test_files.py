@@ -18,19 +18,17 @@ from windows import pretend_windows
 
 from robodj_secretguard.common import files
 from robodj_secretguard.common.files import (
-    LOCK_FILE,
     append_content,
     content_of,
     is_at,
-    locked_directory,
+    locked,
     make_directory,
     open_or_make,
     open_unlinked,
-    prepared_file,
-    put_in_place,
     read_unlinked,
     reason,
     sync_directory,
+    write_file,
 )
 from robodj_secretguard.errors import ChangedError, FileError
 
@@ -39,16 +37,14 @@ if TYPE_CHECKING:
 
 
 COUNTS = """
-import os, sys
-from robodj_secretguard.common.files import locked_directory, prepared_file, put_in_place
-directory, times = sys.argv[1], int(sys.argv[2])
-path = os.path.join(directory, "count")
+import sys
+from robodj_secretguard.common.files import closing, content_of, locked, open_unlinked, os, write_file
+path, times = sys.argv[1], int(sys.argv[2])
 for _ in range(times):
-    with locked_directory(directory):
+    with closing(open_unlinked(path + ".lock", os.O_RDONLY)) as descriptor, locked(descriptor):
         with open(path, encoding="ascii") as file:
             count = int(file.read())
-        with prepared_file(path, str(count + 1).encode(), 0o600) as prepared:
-            put_in_place(prepared, path, replace=True)
+        write_file(path, str(count + 1).encode(), 0o600, replace=True)
 """
 
 
@@ -73,9 +69,15 @@ def largest_file(size: int) -> Iterator[None]:
 
 
 def write(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o600) -> None:
-    """Write a file like the commands."""
-    with prepared_file(str(path), content, mode) as prepared:
-        put_in_place(prepared, str(path), replace=replace)
+    """Write a file."""
+    write_file(str(path), content, mode, replace=replace)
+
+
+@contextlib.contextmanager
+def lock_of(path: Path) -> Iterator[None]:
+    """Open a file, and hold its lock."""
+    with open(path, "rb") as file, locked(file.fileno()):
+        yield
 
 
 @pytest.mark.parametrize(
@@ -95,84 +97,68 @@ def test_reason(error: OSError, text: str) -> None:
 
 
 class TestLock:
-    """`locked_directory`."""
+    """`locked`."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        """A file that is locked."""
+        path = tmp_path / "count.lock"
+        path.touch()
+        return path
 
     @pytest.mark.parametrize("windows", [False, True], ids=["posix", "windows"])
-    def test_one_holder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, windows: bool) -> None:
+    def test_one_holder(self, path: Path, monkeypatch: pytest.MonkeyPatch, *, windows: bool) -> None:
         """A lock has one holder at a time, and is released after an error."""
         if windows:
             pretend_windows(monkeypatch)
         monkeypatch.setattr(files, "LOCK_SECONDS", 0)
-        with pytest.raises(ZeroDivisionError), locked_directory(str(tmp_path)):
+        with pytest.raises(ZeroDivisionError), lock_of(path):
             raise ZeroDivisionError
-        with locked_directory(str(tmp_path)), pytest.raises(FileError), locked_directory(str(tmp_path)):
+        with lock_of(path), pytest.raises(FileError, match="another process holds the lock"), lock_of(path):
             pass
 
-    def test_timeout(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_timeout(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A process waits ten seconds for the lock, with short pauses."""
         slept: list[float] = []
         monkeypatch.setattr("time.monotonic", lambda: float(len(slept)))
         monkeypatch.setattr("time.sleep", slept.append)
-        with locked_directory(str(tmp_path)), pytest.raises(FileError), locked_directory(str(tmp_path)):
+        with lock_of(path), pytest.raises(FileError), lock_of(path):
             pass
         assert (len(slept), 0 < min(slept) <= max(slept) < 1) == (11, True)
 
-    def test_windows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """On Windows every version locks the same byte after all content, since locked bytes cannot be read."""
         pretend_windows(monkeypatch)
-        with locked_directory(str(tmp_path)):
-            held = sys.modules["msvcrt"].held
-            assert held == {((tmp_path / LOCK_FILE).stat().st_ino, 2**30)}
+        with lock_of(path):
+            assert sys.modules["msvcrt"].held == {(path.stat().st_ino, 2**30)}
 
     @pytest.mark.parametrize(
         ("processes", "times"),
         [(2, 10), pytest.param(4, 50, marks=pytest.mark.full)],
         ids=["few", "more processes, more often"],
     )
-    def test_several_processes(self, tmp_path: Path, processes: int, times: int) -> None:
+    def test_several_processes(self, path: Path, processes: int, times: int) -> None:
         """No change under the lock is lost, and no temporary file is left."""
-        (tmp_path / "count").write_text("0", encoding="ascii")
-        command = [sys.executable, "-c", COUNTS, str(tmp_path), str(times)]
+        count = path.with_suffix("")
+        count.write_text("0", encoding="ascii")
+        command = [sys.executable, "-c", COUNTS, str(count), str(times)]
         running = [subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE) for _ in range(processes)]
         assert [(process.communicate(timeout=TIMEOUT)[1], process.returncode) for process in running] == [
             (b"", 0)
         ] * processes
-        assert (tmp_path / "count").read_text(encoding="ascii") == str(processes * times)
-        assert sorted(os.listdir(tmp_path)) == sorted([LOCK_FILE, "count"])
+        assert count.read_text(encoding="ascii") == str(processes * times)
+        assert sorted(os.listdir(path.parent)) == ["count", "count.lock"]
 
     @posix_only
-    def test_lock_file(self, tmp_path: Path) -> None:
-        """Only the owner can use the lock file, and the group if the umask allows it. Links are not followed."""
-        with umask(0o007), locked_directory(str(tmp_path)):
-            assert mode_of(tmp_path / LOCK_FILE) == 0o660
-        (tmp_path / LOCK_FILE).unlink()
-        (tmp_path / LOCK_FILE).symlink_to(tmp_path / "elsewhere")
-        with pytest.raises(FileError, match=os.strerror(errno.ELOOP)), locked_directory(str(tmp_path)):
-            pass
-        assert os.listdir(tmp_path) == [LOCK_FILE]
-        with pytest.raises(FileError, match="No such file"), locked_directory(str(tmp_path / "nowhere")):
-            pass
-
-    @posix_only
-    @pytest.mark.parametrize("deleted", [False, True], ids=["there", "deleted"])
-    def test_wait(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, deleted: bool) -> None:
-        """The lock is acquired after its release, but not if the lock file was deleted meanwhile."""
+    def test_wait(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The lock is acquired after its release."""
         import fcntl  # noqa: PLC0415 - only POSIX has it
 
-        path = tmp_path / LOCK_FILE
-        with open(path, "wb") as holder, contextlib.ExitStack() as expected:
+        with open(path, "rb") as holder:
             fcntl.flock(holder, fcntl.LOCK_EX)
-
-            def release(_: float) -> None:
-                if deleted:
-                    path.unlink()
-                fcntl.flock(holder, fcntl.LOCK_UN)
-
-            monkeypatch.setattr("time.sleep", release)
-            if deleted:
-                expected.enter_context(pytest.raises(FileError, match="try again"))
-            with locked_directory(str(tmp_path)):
-                assert not deleted
+            monkeypatch.setattr("time.sleep", lambda _: fcntl.flock(holder, fcntl.LOCK_UN))
+            with lock_of(path):
+                pass
 
 
 @posix_only
@@ -294,7 +280,7 @@ class TestAppend:
 
 
 class TestReplace:
-    """`prepared_file` and `put_in_place`."""
+    """`write_file`."""
 
     def test_new_and_existing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """An existing file is replaced only on request. No temporary file is left. A path may be a bare name."""
@@ -306,16 +292,6 @@ class TestReplace:
         assert path.read_bytes() == b"first"
         write(path, b"third")
         assert (os.listdir(tmp_path), path.read_bytes()) == (["file"], b"third")
-
-    def test_prepared(self, tmp_path: Path) -> None:
-        """A prepared file is complete, in the same directory, and deleted afterwards, also after an interrupt."""
-        path = tmp_path / "file"
-        path.write_bytes(b"as it was")
-        with prepared_file(str(path), b"new", 0o600) as prepared:
-            assert (os.path.dirname(prepared), Path(prepared).read_bytes()) == (str(tmp_path), b"new")
-        with pytest.raises(KeyboardInterrupt), prepared_file(str(path), b"new", 0o600):
-            raise KeyboardInterrupt
-        assert (os.listdir(tmp_path), path.read_bytes()) == (["file"], b"as it was")
 
     @posix_only
     @pytest.mark.parametrize("mask", [0, 0o077, 0o777], ids=oct)
@@ -342,22 +318,38 @@ class TestReplace:
         assert (link.is_symlink(), link.read_bytes(), target.read_bytes()) == (False, b"new", b"as it was")
 
     @pytest.mark.parametrize("replace", [True, False])
-    def test_failing_step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, replace: bool) -> None:
-        """If the last step fails, the old file is unchanged. For a new file, an empty one is made first and deleted."""
+    @pytest.mark.parametrize("error", [OSError(errno.EIO, "path"), KeyboardInterrupt()], ids=["error", "interrupt"])
+    def test_failing_step(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, *, replace: bool
+    ) -> None:
+        """If the last step fails, the old file is unchanged, and an empty one may be in the place of a new one."""
         path = tmp_path / "file"
-        content = [b"as it was"] * replace
-        for each in content:
-            write(path, each)
+        content = b"as it was" * replace
+        for _ in range(replace):
+            write(path, content)
         seen: list[tuple[bytes, int]] = []
 
-        def fail(*_: object) -> None:
-            seen.append((path.read_bytes(), mode_of(path) & 0o077))
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        def fail(new: str, _: str) -> None:
+            seen.append((Path(new).read_bytes(), mode_of(Path(new))))
+            raise error
 
         monkeypatch.setattr(os, "replace", fail)
-        with umask(0o077 * replace), pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        with umask(0o077 * replace), pytest.raises(type(error)):
             write(path, b"new", replace=replace)
-        assert [*seen, *(each.read_bytes() for each in tmp_path.iterdir())] == [(b"".join(content), 0), *content]
+        assert (seen, os.listdir(tmp_path), path.read_bytes()) == ([(b"new", 0o600)], ["file"], content)
+
+    def test_interrupt_after_the_last_step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """After an interrupt, the new file may be in its place."""
+        move = os.replace
+
+        def interrupt(new: str, path: str) -> None:
+            move(new, path)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(os, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "file", b"new")
+        assert (tmp_path / "file").read_bytes() == b"new"
 
     @posix_only
     def test_order(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -479,17 +479,17 @@ class TestInterrupted:
     def test_failed_write_names_the_written_files(self, machine: Machine) -> None:
         """An error of the disk names the file, and the files that were written before it."""
         why = f"it cannot be used: {os.strerror(errno.ENOSPC)}; fix that, then run this command again\n"
-        with self.failing("prepared_file", ".gitignore", OSError(errno.ENOSPC, "")):
+        with self.failing("write_file", ".gitignore", OSError(errno.ENOSPC, "")):
             assert refused(machine) == f"nothing was written; .gitignore: {why}"
         assert contents(machine) == {}
-        with self.failing("put_in_place", LIST, OSError(errno.ENOSPC, "")):
+        with self.failing("write_file", LIST, OSError(errno.ENOSPC, "")):
             done = ", ".join([".gitignore", *CREATED[:-1]])
             assert refused(machine) == f"these files were written: {done}; {LIST}: {why}"
 
     @pytest.mark.parametrize("at", [file for file in FILES if file != ".gitignore"])
     def test_second_run_completes(self, machine: Machine, at: str) -> None:
         """After a stop in the middle, another run completes the project."""
-        with self.failing("put_in_place", at, KeyboardInterrupt()):
+        with self.failing("write_file", at, KeyboardInterrupt()):
             assert machine.call("init", "--yes").status == 2
         assert not (machine.root / "pyproject.toml").exists()
         written(machine)
@@ -499,7 +499,7 @@ class TestInterrupted:
     def test_file_of_another_program_stays(self, machine: Machine, at: str) -> None:
         """A file that another program changes or creates in the meantime stays."""
         machine.put(".gitignore", "*.pyc\n")
-        real = files.put_in_place if at == OWN else files.make_directory
+        real = files.write_file if at == OWN else files.make_directory
 
         def late(*arguments: Any, **named: Any) -> None:
             if at in arguments or at == ".gitignore":

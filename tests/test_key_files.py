@@ -7,14 +7,14 @@ import os
 import re
 import sys
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import V1, V2, Checker, clean_environment, found, good_keys, posix_only
 from mounts import run_with_mounts
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
-from robodj_secretguard.common import files
+from robodj_secretguard.common.files import write_file
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle import key_files
 from robodj_secretguard.lifecycle.key_files import write_keys
@@ -50,8 +50,8 @@ def write(checker: Checker, *policies: SecretPolicy, force: bool = False) -> dic
 
 
 def names(checker: Checker) -> list[str]:
-    """Return the names of the files in the config directory, except the lock file."""
-    return sorted(path.name for path in checker.config.iterdir() if path.name != files.LOCK_FILE)
+    """Return the names of the files in the config directory."""
+    return sorted(path.name for path in checker.config.iterdir())
 
 
 def snapshot(checker: Checker) -> list[object]:
@@ -196,23 +196,14 @@ class TestRefused:
         assert refused(checker, FIRST, force=True) == why
         assert names(checker) == []
 
-    def test_a_lock_that_is_held(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Keys are written under the lock of the directory. The wait for it has a limit."""
-        monkeypatch.setattr(files, "LOCK_SECONDS", 0)
-        with files.locked_directory(str(checker.config)):
-            said = refused(checker, FIRST)
-        assert said == "the config directory: another process holds the lock; try again"
-        write(checker, FIRST)
-
     def test_a_file_that_appears_meanwhile(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
         """A file that appears after the check is not replaced."""
-        prepared_file = files.prepared_file
 
-        def prepared_after_another(*arguments: object) -> object:
+        def write_after_another(*arguments: Any, **more: Any) -> None:
             checker.write("secret.key", "somebody else's")
-            return prepared_file(*arguments)  # type: ignore[arg-type]
+            write_file(*arguments, **more)
 
-        monkeypatch.setattr(key_files, "prepared_file", prepared_after_another)
+        monkeypatch.setattr(key_files, "write_file", write_after_another)
         with pytest.raises(UsageError, match=r"\Aanother process created a key file; read that file, then try again\Z"):
             write(checker, FIRST)
         assert (names(checker), (checker.config / "secret.key").read_bytes()) == (["secret.key"], b"somebody else's")
@@ -223,14 +214,13 @@ class TestInPlace:
 
     def test_the_second_one_fails(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
         """If a later file fails, the message names the files that were written. Nothing of the failed file is left."""
-        put_in_place = files.put_in_place
 
-        def put_the_first(prepared: str, path: str, *, replace: bool) -> None:
+        def write_the_first(path: str, *arguments: Any, **more: Any) -> None:
             if names(checker).count("secret.key"):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
-            put_in_place(prepared, path, replace=replace)
+            write_file(path, *arguments, **more)
 
-        monkeypatch.setattr(key_files, "put_in_place", put_the_first)
+        monkeypatch.setattr(key_files, "write_file", write_the_first)
         with pytest.raises(UsageError) as raised:
             write(checker, FIRST, SECOND)
         why = "config/secret_v2.key: it cannot be used: Input/output error"

@@ -351,10 +351,10 @@ class TestAppend:
 
             just_before(monkeypatch, module, name, note)
 
-        for module, name in ((os, "write"), (os, "fsync"), (operations_log, "prepared_file")):
+        for module, name in ((os, "write"), (os, "fsync"), (operations_log, "write_file")):
             watch(module, name)
         append(path, *some(3))
-        assert done[:3] == ["write", "fsync", "prepared_file"]
+        assert done[:3] == ["write", "fsync", "write_file"]
 
     @pytest.mark.parametrize(
         "every_size",
@@ -791,7 +791,7 @@ class TestCopytruncate:
         append(path, *some(2))
         earlier = path.read_bytes()
         if moment == "before the head":
-            just_before(monkeypatch, operations_log, "prepared_file", lambda: os.truncate(path, 0))
+            just_before(monkeypatch, operations_log, "write_file", lambda: os.truncate(path, 0))
         (lost,) = append(path, *some(1))
         os.truncate(path, 0)
         assert load(str(path)).continues == Head(sequence=3, hash=lost.hash)

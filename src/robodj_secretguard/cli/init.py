@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 from robodj_secretguard.cli.options import Commands, Request, add_command, directories_of_project
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.common.files import (
-    LOCK_FILE,
     make_directory,
-    prepared_file,
-    put_in_place,
     raise_file_error,
     read_unlinked,
     reason,
+    write_file,
 )
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_free_text
@@ -83,7 +81,7 @@ _KEY_FILE_TEMPLATE: Final = """\
 # The model turns fallback files off: to use the copy, set ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true.
 REPLACE_WITH_A_GENERATED_{name}
 """
-_IGNORED: Final = f"""\
+_IGNORED: Final = """\
 # Live keys, and every editor and backup copy of them. The templates are versioned.
 config/*.key*
 config/.*.key*
@@ -91,7 +89,6 @@ config/.*.key*
 
 # Files that the lifecycle commands write on a machine. config/revoked.fingerprints is versioned.
 config/logs/
-config/{LOCK_FILE}
 config/*.new
 """
 _CONFIGURATION: Final = f"""\
@@ -384,10 +381,9 @@ def write_changes(changes: Iterable[Change]) -> None:
         try:
             mode = stat.S_IMODE(os.stat(file).st_mode) & ~stat.S_IWOTH if exists else 0o644
             make_directory(os.path.dirname(file) or os.curdir, others=True)
-            with prepared_file(file, change.after.encode(*_CODING), mode) as prepared:
-                if _read_file(file) != change.before:
-                    raise_file_error("another program changed it")
-                put_in_place(prepared, file, replace=exists)
+            if _read_file(file) != change.before:
+                raise_file_error("another program changed it")
+            write_file(file, change.after.encode(*_CODING), mode, replace=exists)
         except OSError as error:
             done = f"these files were written: {', '.join(written)}" if written else "nothing was written"
             fail(f"{done}; {file}: {reason(error)}; fix that, then run this command again")

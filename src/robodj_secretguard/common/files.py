@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 
 LOCK_SECONDS: Final = 10.0
 """The longest wait for another process."""
-LOCK_FILE: Final = ".secretguard.lock"
-"""In the config directory: locked while key files there are judged and replaced."""
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
-"""Without the bits of the umask. A group of operators may write the log and the lock: they contain no key."""
+"""Without the bits of the umask. A group of operators may write the log: it contains no key."""
 
 _BUSY: Final = "another process holds the lock; try again"
 _APPEND_ONLY: Final = (
@@ -205,25 +203,13 @@ def _lock(descriptor: int, *, take: bool) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def locked_directory(directory: str) -> Iterator[None]:
-    """Hold the lock of a config directory. It is a separate file, because replacing a key file would lose its lock."""
-    path = os.path.join(directory, LOCK_FILE)
-    try:
-        descriptor, _ = open_or_make(path, os.O_RDONLY)
-    except OSError as error:
-        raise_file_error(f"its lock file {LOCK_FILE} cannot be used: {os.strerror(error.errno or 0)}")
-    with closing(descriptor), locked(descriptor):
-        if not is_at(descriptor, path):
-            raise_file_error(_BUSY)  # deleted during the wait: others wait for a new file
-        yield
+def write_file(path: str, content: bytes, mode: int, *, replace: bool) -> None:
+    """Write a whole file to the disk, and move it to its path in one step.
 
-
-@contextlib.contextmanager
-def prepared_file(path: str, content: bytes, mode: int) -> Iterator[str]:
-    """Write a new file to the disk, next to the path that it is for. Yield its path, and delete it afterwards."""
-    prepared = f"{path}.{secrets.token_hex(8)}.new"
-    descriptor = open_unlinked(prepared, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    Without `replace`, raise `FileExistsError` where a file exists. An error may then leave an empty file.
+    """
+    new = f"{path}.{secrets.token_hex(8)}.new"
+    descriptor = open_unlinked(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(descriptor, "wb") as file:
             _give_away(file.fileno(), os.path.dirname(path), replaced=path)
@@ -232,25 +218,12 @@ def prepared_file(path: str, content: bytes, mode: int) -> Iterator[str]:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        yield prepared
-    finally:
-        with contextlib.suppress(FileNotFoundError):  # it was moved to its path
-            os.unlink(prepared)
-
-
-def put_in_place(prepared: str, path: str, *, replace: bool) -> None:
-    """Move a prepared file to a path in one step.
-
-    Without `replace`, reserve the path with an empty file first, and raise `FileExistsError` where a file exists.
-    """
-    if not replace:  # every file system can do that, unlike a hard link
-        os.close(open_unlinked(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
-    try:
-        os.replace(prepared, path)
+        if not replace:  # reserve the path: every file system can do that, unlike a hard link
+            os.close(open_unlinked(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        os.replace(new, path)
     except BaseException:
-        if not replace:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
+        with contextlib.suppress(FileNotFoundError):  # an interrupt may come right after the move
+            os.unlink(new)
         raise
     sync_directory(os.path.dirname(path))
 

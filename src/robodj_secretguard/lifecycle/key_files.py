@@ -6,9 +6,9 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from robodj_secretguard.common.files import locked_directory, prepared_file, put_in_place, raise_file_error, reason
+from robodj_secretguard.common.files import raise_file_error, reason, write_file
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.startup.file_reader import read_text_file
+from robodj_secretguard.startup.file_reader import path_faults, read_text_file
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES, within_config_dir
 from robodj_secretguard.startup.rules import holds_key_material
 
@@ -27,35 +27,29 @@ def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force:
     key was not written, and which ones already are.
     """
     paths = {policy: os.path.join(directory, within_config_dir(policy.file)) for policy in keys}
+    files = {policy: read_text_file(path, most=MAX_FILE_BYTES) for policy, path in paths.items()}
+    kept = [_why_kept(policy, path, files[policy], force=force) for policy, path in paths.items()]
+    if any(kept):
+        raise UsageError(". ".join(filter(None, kept)))
     written: list[str] = []
-    where = "the config directory"
-    try:
-        with locked_directory(directory):
-            files = {policy: read_text_file(path, most=MAX_FILE_BYTES) for policy, path in paths.items()}
-            kept = [_why_kept(policy, path, files[policy], force=force) for policy, path in paths.items()]
-            if any(kept):
-                raise UsageError(". ".join(filter(None, kept)))
-            for policy, key in keys.items():
-                where = policy.file
-                with prepared_file(paths[policy], f"{key.get_secret_value()}\n".encode(), 0o600) as prepared:
-                    if unsafe := read_text_file(prepared, most=MAX_FILE_BYTES).unsafe:
-                        raise_file_error(
-                            f"would fail the check: it {' and '.join(unsafe)}; correct that, then try again"
-                        )
-                    put_in_place(prepared, paths[policy], replace=files[policy].exists)
-                written.append(policy.name)
-            return
-    except FileExistsError:
-        why = "another process created a key file; read that file, then try again"
-    except OSError as error:
-        why = f"{where}: {reason(error)}"
-        if error.errno == errno.EBUSY:  # only for the replacement of a file
-            policy = next(policy for policy in keys if policy.name not in written)
-            why = (
-                f"{policy.file} is a mount point and cannot be replaced; write the key to the file that is mounted"
-                f" there, or set {policy.variable}"
-            )
-    raise UsageError(f"{why}. Already written: {', '.join(written)}" if written else why)
+    for policy, key in keys.items():
+        why = ""
+        try:
+            if exposed := path_faults(paths[policy]).exposed:
+                raise_file_error(f"would fail the check: it {' and '.join(exposed)}; correct that, then try again")
+            write_file(paths[policy], f"{key.get_secret_value()}\n".encode(), 0o600, replace=files[policy].exists)
+        except FileExistsError:
+            why = "another process created a key file; read that file, then try again"
+        except OSError as error:
+            why = f"{policy.file}: {reason(error)}"
+            if error.errno == errno.EBUSY:  # only for the replacement of a file
+                why = (
+                    f"{policy.file} is a mount point and cannot be replaced; write the key to the file that is mounted"
+                    f" there, or set {policy.variable}"
+                )
+        if why:  # outside of the handlers: the frames of the error have the key
+            raise UsageError(f"{why}. Already written: {', '.join(written)}" if written else why)
+        written.append(policy.name)
 
 
 def _why_kept(policy: SecretPolicy, path: str, file: TextFile, *, force: bool) -> str:

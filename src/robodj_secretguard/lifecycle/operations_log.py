@@ -20,12 +20,11 @@ from robodj_secretguard.common.files import (
     make_directory,
     open_or_make,
     open_unlinked,
-    prepared_file,
-    put_in_place,
     raise_file_error,
     read_unlinked,
     reason,
     sync_directory,
+    write_file,
 )
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse_head, parse_record
@@ -294,8 +293,8 @@ class OperationsLog:
         append_content(self._descriptor, content, size=self._size, torn=self.torn)
         head = Head(sequence=appended[-1].sequence, hash=appended[-1].hash).line() + b"\n"
         path, mode = self.path + HEAD_FILE, stat.S_IMODE(os.fstat(self._descriptor).st_mode)
-        with contextlib.suppress(OSError), prepared_file(path, head, mode) as prepared:  # the records are on the disk
-            put_in_place(prepared, path, replace=True)
+        with contextlib.suppress(OSError):  # the records are on the disk
+            write_file(path, head, mode, replace=True)
         self._size += len(content) - self.torn
         self.records, self.torn, self._has_end = (*self.records, *appended), 0, True
         return tuple(appended)
