@@ -17,6 +17,8 @@ from robodj_secretguard.fleet.metrics import (
     FINDINGS,
     INFO,
     PREVIOUS_UNTIL,
+    REFRESH_OK,
+    REFRESHED,
     REFUSED_STARTS,
     ROTATED,
     ROTATION_DUE,
@@ -78,6 +80,11 @@ def test_rules_pass_their_cases() -> None:
         ("< time()", "> time()"),
         ('check="expiring"', 'check="expired"'),
         ('check="revoked"', 'check="expired"'),
+        ('check="revoked", severity="alert"', 'check="revoked"'),
+        (" and on (job, instance) robodj_secret_refresh_ok == 0", ""),
+        ("            unless on (job, instance) robodj_secret_refresh_ok == 0\n", ""),
+        ("> 300", "> 1200"),
+        ("> 300", "> 0"),
         ('check!~"expired|revoked"', 'check!~"expired"'),
         ('slot="current"} and', 'slot=~".+"} and'),
         (" and on (job, instance) robodj_secret_start_timestamp_seconds", ""),
@@ -125,7 +132,8 @@ def test_alert_goes_to_its_owner(owner: str, receiver: str) -> None:
 
 def test_the_page_has_the_metrics() -> None:
     """The page has the name of each metric."""
-    names = (INFO, EXPIRY, PREVIOUS_UNTIL, START, ROTATED, ROTATION_DUE, FINDINGS, REFUSED_STARTS)
+    of_service = (INFO, EXPIRY, PREVIOUS_UNTIL, START, REFRESHED, REFRESH_OK, FINDINGS)
+    names = (*of_service, ROTATED, ROTATION_DUE, REFUSED_STARTS)
     assert [name for name in names if f"| `{name}` |" not in PAGE] == []
 
 

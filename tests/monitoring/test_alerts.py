@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from command_line import OTHER, Machine, rotated
-from conftest import V1, V2, clean_environment, marker
+from conftest import V1, V2, clean_environment, good_keys, marker
 from pages import ROOT, parsed
 from stack import EXAMPLES, NAME, Inbox, Monitoring, Service, answers, history_of, require, until
 
@@ -62,6 +62,21 @@ def spoil(service: Service) -> Faults:
     }
 
 
+def publish(refused: Service, late: Service, followed: Service) -> Faults:
+    """Deliver a bad set to a service, take the directory of another one away, and rotate a key of a third one."""
+    refused.deliver(**{V1: "short"})
+    late.secrets_dir.rename(late.directory / "gone")
+    previous = {f"{V1}_PREVIOUS": followed.environ[V1], f"{V1}_PREVIOUS_UNTIL": marker(DAY, now=datetime.now(UTC))}
+    followed.environ[V1] = good_keys()[V1]
+    followed.deliver(**previous)
+    faults = [
+        ("RobodjRefreshRefused", refused, NAME),
+        ("RobodjRefreshRefused", late, ""),
+        ("RobodjRefreshLate", late, ""),
+    ]
+    return {(rule, service.job, secret): time.time() for rule, service, secret in faults}
+
+
 def refuse_starts(host: Service, text_files: Path) -> None:
     """Refuse starts of a service, and write the file of their events as the page says."""
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
@@ -98,12 +113,15 @@ def test_each_alert_reaches_its_owner(tmp_path: Path) -> None:
         Service(job, tmp_path / job) for job in ("robodj-backend", "broken", "gone", "ageing", "node")
     )
     stuck, rollout = ([Service(job, tmp_path / job / each) for each in ("old", "new")] for job in ("stuck", "rollout"))
+    live = [Service(job, tmp_path / job) for job in ("refused", "late", "followed")]
+    for each in live:
+        each.deliver()
     broken.environ["ROBODJ_PROTECTED_ENV"] = "true"
-    jobs = {each.job: [each.target] for each in (broken, gone, ageing)}
+    jobs = {each.job: [each.target] for each in (broken, gone, ageing, *live)}
     jobs |= {each[0].job: [one.target for one in each] for each in (stuck, rollout)}
     monitoring = Monitoring(tmp_path / "monitoring", Inbox(), healthy.target, jobs)
     monitoring.history(history_of(stuck, {NAME: 14, OTHER: 7}))
-    services = [healthy, broken, gone, *stuck, *rollout]
+    services = [healthy, broken, gone, *live, *stuck, *rollout]
     with contextlib.ExitStack() as stack:
         processes = {each.job: stack.enter_context(each.started()) for each in services}
         for each in services:
@@ -119,6 +137,9 @@ def test_each_alert_reaches_its_owner(tmp_path: Path) -> None:
         processes["gone"].terminate()
         faults["RobodjServiceNotReporting", "gone", ""] = time.time()
         faults |= write_text_files(monitoring, host)
+        faults |= publish(*live)
+        key = f'fingerprint="{live[-1].fingerprints[NAME]}"'
+        until(lambda: bool(monitoring.query(f'robodj_secret_info{{job="followed", slot="current", {key}}}')))
 
         found = {}
         for rule, job, secret in faults:
