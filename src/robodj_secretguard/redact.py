@@ -28,8 +28,6 @@ TOO_LONG: Final = "[cut: too large to search for secrets]"
 NOT_SEARCHED: Final = "[cut: could not be searched for secrets]"
 
 _PLAIN: Final = frozenset({int, float, bool, type(None)})
-_FIXED: Final = _PLAIN | {str, bytes}
-"""Types whose text cannot change after the search."""
 
 
 class SecretRedactor(logging.Filter):
@@ -83,7 +81,7 @@ class SecretRedactor(logging.Filter):
         redacted = self._text(message)
         # The arguments stay if their texts cannot change: formatters of access logs need them.
         arguments = record.args if isinstance(record.args, tuple) else (record.args or None,)
-        if redacted != message or not all(type(value) in _FIXED for value in (record.msg, *arguments)):
+        if redacted != message or not all(type(value) in {*_PLAIN, str, bytes} for value in (record.msg, *arguments)):
             record.msg, record.args = redacted, ()
 
     def _value(self, value: Any) -> Any:

@@ -56,9 +56,6 @@ TITLES: Final = {
     "incident": "incidents",
     "explain": "findings",
 }
-_OPTION: Final = r"--?[^\W\d][^ ]*"
-"""What argparse reads as an option: not a lone hyphen, a number or text with a space."""
-_DESCRIPTION: Final = "Check the secrets of a RoboDJ service before it starts, and rotate, revoke and find keys."
 
 
 class _Information(SecretGuardError):  # noqa: N818 - not an error, but a result
@@ -160,7 +157,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     modules = [COMMAND_MODULES[command]] if command in COMMAND_MODULES else dict.fromkeys(COMMAND_MODULES.values())
     for module in modules:
         import_module(f"robodj_secretguard.cli.{module}").add(commands)
-    lines = [wrapped(_DESCRIPTION, "")]
+    lines = [wrapped("Check the secrets of a RoboDJ service before it starts, and rotate, revoke and find keys.", "")]
     for each in commands._choices_actions:  # noqa: SLF001 - the only place of the short texts
         lines += ["", f"{TITLES[each.dest]}:"] if each.dest in TITLES else []
         lines.append(f"  {each.dest:<10}{each.help}")
@@ -207,7 +204,8 @@ def _command_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> argpar
     """Return the parser of the command among some words. Refuse an unknown option."""
     for word in words:
         option, commands = word.partition("=")[0], _commands_of(parser)
-        if re.fullmatch(_OPTION, option) and option not in _options_of(parser):
+        # What argparse reads as an option: not a lone hyphen, a number or text with a space.
+        if re.fullmatch(r"--?[^\W\d][^ ]*", option) and option not in _options_of(parser):
             place = "; the options of a command go after it" if commands else ""
             fail_unknown(f"unknown option{place}", option, [name for name in _options_of(parser) if name[1] == "-"])
         if commands and word not in commands:  # the error is about this word

@@ -40,7 +40,6 @@ _COLUMNS: Final[tuple[str, ...]] = (
     "ticket",
     "reason",
 )
-_MARKDOWN: Final = re.compile(r"([\\`*_\[\]<>~|&])")
 _REPORT: Final = """\
 # Secret incident report
 
@@ -198,7 +197,8 @@ def _timeline(records: Sequence[Record]) -> list[str]:
     for record in records:
         names = (record.secret or "", record.environment or "", record.fingerprint or "")
         escaped = (
-            _MARKDOWN.sub(r"\\\1", ascii_text(text or "")) for text in (record.operator, record.ticket, record.reason)
+            re.sub(r"([\\`*_\[\]<>~|&])", r"\\\1", ascii_text(text or ""))
+            for text in (record.operator, record.ticket, record.reason)
         )
         rows.append((iso_utc(record.recorded_at), record.event, *names, *escaped))
     header, *lines = (f"| {' | '.join(row)} |" for row in rows)

@@ -162,10 +162,6 @@ def _log_of(request: Request) -> OperationsLog:
     return find_log(request, RuntimeSecrets if request.operations_log is not None else model_of(request))
 
 
-def _model_on_stderr(request: Request) -> list[str]:
-    return [MODEL] if request.format == "text" else []  # the JSON document has it
-
-
 def _show(
     request: Request,
     *,
@@ -184,7 +180,7 @@ def _show(
         if since <= record.recorded_at < until
         and all(value is None or getattr(record, name) == value for name, value in wanted.items())
     ]
-    stderr = _model_on_stderr(request)
+    stderr = [MODEL] if request.format == "text" else []  # the JSON document has it
     if log.defects:
         verify = command("log", "verify", *given(request, "operations_log", "config_dir", "model"))
         stderr.append(f"{PROGRAM}: the operations log does not verify; to see why, run {verify}")
@@ -226,6 +222,7 @@ def _verify(request: Request, *, expect: str | None) -> Result:
     document = {"kind": "log-verification", **log.verify(expect)}
     defects, number, earlier = document["defects"], document["expected_sequence"], log.continues
     lines = [mark(f"ALERT: {defect}.", RED) for defect in defects]
+    stderr = [MODEL] if request.format == "text" else []
     if log.last:
         lines.append(f"{count(len(log.records), 'record')}. The hash of the last record is {log.last.hash}.")
     if earlier:
@@ -235,7 +232,7 @@ def _verify(request: Request, *, expect: str | None) -> Result:
         here = " in this file" if earlier else ""
         lines.append(f"Found the expected record: number {number}. The records before it{here} are unchanged.")
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
-    return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, _model_on_stderr(request))
+    return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, stderr)
 
 
 def _proof(head: Head) -> str:

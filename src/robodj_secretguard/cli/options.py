@@ -58,19 +58,18 @@ FORMAT: Final[dict[str, Any]] = {"choices": ("text", "json"), "default": "text",
 PROJECT_KEYS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
 
 
-def _free_text(name: str, text: str) -> str:
-    if not is_free_text(text):
-        fail(
-            f"{name}: invalid text; use one line of at most {MOST_CHARACTERS} printable characters, without anything"
-            " that looks like a key"
-        )
-    return text
+def _valid(accepts: Callable[[str], bool], why: str, text: str) -> str:
+    """Return the text of an option, if it is valid."""
+    return text if accepts(text) else fail(why)
 
 
-def _environment_name(text: str) -> str:
-    if not is_environment(text):
-        fail("--environment: invalid name; use lower-case letters, digits, hyphens and underscores, such as prod")
-    return text
+def _free_text(name: str) -> Callable[[str], str]:
+    return partial(
+        _valid,
+        is_free_text,
+        f"{name}: invalid text; use one line of at most {MOST_CHARACTERS} printable characters, without anything that"
+        " looks like a key",
+    )
 
 
 def _moment(name: str, text: str) -> datetime:
@@ -129,14 +128,18 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     },
     "--environment": {
         "metavar": "NAME",
-        "type": _environment_name,
+        "type": partial(
+            _valid,
+            is_environment,
+            "--environment: invalid name; use lower-case letters, digits, hyphens and underscores, such as prod",
+        ),
         "help": "where the keys are used: dev, staging, prod",
     },
-    "--operator": {"metavar": "NAME", "type": partial(_free_text, "--operator"), "help": "who runs this command"},
-    "--ticket": {"metavar": "ID", "type": partial(_free_text, "--ticket"), "help": "the ticket for this work"},
+    "--operator": {"metavar": "NAME", "type": _free_text("--operator"), "help": "who runs this command"},
+    "--ticket": {"metavar": "ID", "type": _free_text("--ticket"), "help": "the ticket for this work"},
     "--reason": {
         "metavar": "TEXT",
-        "type": partial(_free_text, "--reason"),
+        "type": _free_text("--reason"),
         "help": "why, in one line (it is recorded and shown)",
     },
     "--fleet": {

@@ -24,11 +24,6 @@ SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Without the bits of the umask. A group of operators may write the log: it contains no key."""
 
 _BUSY: Final = "another process holds the lock; try again"
-_APPEND_ONLY: Final = (
-    "its incomplete last line cannot be removed, as the file is append-only; remove that attribute (chattr -a), run the"
-    " command again, and set it again"
-)
-_WINDOWS_LOCK_AT: Final = 1 << 30  # a locked range cannot be read: it is after all content
 _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
@@ -102,7 +97,10 @@ def append_content(descriptor: int, content: bytes, *, size: int, torn: int = 0)
         try:
             os.ftruncate(descriptor, size)
         except PermissionError:
-            raise_file_error(_APPEND_ONLY)
+            raise_file_error(
+                "its incomplete last line cannot be removed, as the file is append-only; remove that attribute"
+                " (chattr -a), run the command again, and set it again"
+            )
     start, end = size, size + len(content)  # an interrupt may come right after the write
     try:
         written = os.write(descriptor, content)
@@ -194,7 +192,7 @@ def _lock(descriptor: int, *, take: bool) -> bool:
             import fcntl  # noqa: PLC0415 - not on Windows
         except ImportError:  # Windows
             msvcrt = importlib.import_module("msvcrt")
-            os.lseek(descriptor, _WINDOWS_LOCK_AT, os.SEEK_SET)
+            os.lseek(descriptor, 1 << 30, os.SEEK_SET)  # after all content, as a locked range cannot be read
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK if take else msvcrt.LK_UNLCK, 1)
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if take else fcntl.LOCK_UN)

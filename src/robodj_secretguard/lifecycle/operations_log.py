@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 MAX_LOG_BYTES: Final = 64 << 20
 HEAD_FILE: Final = ".head"  # the suffix of the head file, which has the last acknowledged record
 
-_ANY_BEGINNING: Final = re.compile(rb'\{"schema":1,"sequence":[0-9]+(?:,|\Z)')
 _FULL: Final = f"it is full (the limit is {MAX_LOG_BYTES} bytes); rename it, and the next record starts a new log"
 
 
@@ -341,7 +340,8 @@ def _may_be_cut(end: bytes, last: Record | Head | None) -> bool:
     """Return whether text without a line end can come from a write that a crash cut, after the last known record."""
     written = end.rstrip(b"\0 \t\r")
     begins = b'{"schema":1,"sequence":%d,' % _next(last)[0]
-    if last is None and (any_number := _ANY_BEGINNING.match(written)):  # it may continue an earlier file
+    # It may continue an earlier file.
+    if last is None and (any_number := re.match(rb'\{"schema":1,"sequence":[0-9]+(?:,|\Z)', written)):
         begins = any_number[0]
     if not (written.startswith(begins) or begins.startswith(written)):
         return False
@@ -365,12 +365,11 @@ def _read_head(path: str) -> Head | None:
 @contextlib.contextmanager
 def _errors_without_paths(*, missing: FileError) -> Iterator[None]:
     """Replace the system's errors, which show the path of a log."""
-    why = None
     try:
         yield
     except FileNotFoundError:
-        why = missing
+        raise missing from None
+    except FileError:
+        raise
     except OSError as error:
-        why = error if isinstance(error, FileError) else FileError(reason(error))
-    if why:
-        raise why
+        raise_file_error(reason(error))

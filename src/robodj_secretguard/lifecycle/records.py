@@ -180,7 +180,6 @@ class Head:
 _RECORD: Final = TypeAdapter(Record)
 _HASH_FIELD: Final = {"hash"}
 _LAST_STEPS: Final = TypeAdapter(dict[SecretName, LastStep])
-_OF_STEPS: Final = (Event.STAGED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK, Event.RETIRED)
 _ANY_STEPS: Final = TypeAdapter(dict[str, Annotated[LastStep | Any, Field(union_mode="left_to_right")]])
 _HEAD: Final = TypeAdapter(Head)
 
@@ -211,7 +210,7 @@ def parse_last_steps(text: str) -> dict[str, LastStep]:
             name: step
             for name, step in _ANY_STEPS.validate_json(text).items()
             if isinstance(step, LastStep)
-            and step.last.event in _OF_STEPS
+            and step.last.event in {Event.STAGED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK, Event.RETIRED}
             and {record.secret for record in step.records} == {name}
         }
     return {}

@@ -63,7 +63,6 @@ _WHY_NOT_WRITTEN: Final[dict[int | None, str]] = {
         "this user cannot write it; as its owner, run chmod u+w on it and then this command",
     ),
 }
-_MOST_ATTEMPTS: Final = 20
 _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
 
 
@@ -169,7 +168,7 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
     entry = f"# {iso_utc(now)} {key.subject}: {why}\n{entry_of(key)}\n".encode()
     waits = 0
     try:
-        for _ in range(_MOST_ATTEMPTS):
+        for _ in range(20):
             with contextlib.suppress(ChangedError):
                 while (is_new := _append_entry(path, key, entry, may_be_empty=waits == _MOST_WAITS)) is None:
                     waits += 1

@@ -26,8 +26,6 @@ ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK)
 Stage: TypeAlias = Literal["next", "promote", "retire"]
 """A stage of a rotation with an overlap: the next key is set, it becomes current, and the previous key is removed."""
 
-_INNERMOST: Final = re.compile(rb"\{[^{}]*\}")
-
 
 def rotations(records: Iterable[Record], secret: str | None, environment: str | None = None) -> list[Record]:
     """Return the rotations of a secret, including incomplete ones, in one environment or in all."""
@@ -251,5 +249,5 @@ def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:
         ]
         for secret, key in keys.items()
     }
-    objects = [each for line in lines if event in line for each in _INNERMOST.findall(line)]
+    objects = [each for line in lines if event in line for each in re.findall(rb"\{[^{}]*\}", line)]
     return {secret for secret, of_one in patterns.items() for each in objects if all(p.search(each) for p in of_one)}

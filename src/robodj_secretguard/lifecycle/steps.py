@@ -64,7 +64,6 @@ UNFINISHED_AGE: Final = timedelta(minutes=5)
 """How long the version of an interrupted write is used again. No instance has its keys."""
 MAX_SKEW: Final = timedelta(minutes=2)
 """How much the clocks of this machine and of the manager may differ."""
-_MOST_INSTANCES: Final = 10
 _REPEATABLE: Final = ("stage", "replace")
 """With `is_now`, these steps replace a key that they have stored before, whatever its environment is."""
 _SLOTS: Final = {
@@ -258,7 +257,7 @@ def _unproven_instances(step: StepName, name: str, keys: StoredKeys, fleet: Flee
     if not any(name in instance.secrets for instance in fleet.instances):
         yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
     elif failing := [*unready_instances(fleet, {name: judge}, now)]:
-        names = listed([f"{who} ({why})" for who, _, why in failing], _MOST_INSTANCES)
+        names = listed([f"{who} ({why})" for who, _, why in failing], most=10)
         remedy = (
             f"let these instances report, or correct the roster; {again}"
             if all(why.startswith(UNPROVEN) for _, _, why in failing)

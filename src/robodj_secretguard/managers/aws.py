@@ -35,8 +35,6 @@ PRIVATE_STAGE: Final = "robodj-secretguard"
 """The stage of a version that is written and not current yet."""
 _THROTTLED: Final = ("Throttl", "RequestThrottled", "RequestLimit", "RequestTimeout", "TooManyRequests", "SlowDown")
 """How the codes of answers with status 400 begin after which AWS says to try again."""
-_TOO_MANY_REQUESTS: Final = 429
-_SERVER_ERRORS: Final = 500
 _IN_JSON: Final = "store the keys as one JSON object, whose members are the names of the variables"
 _REACH_AWS: Final = "make sure that AWS can be reached from here, then start again"
 _LOGIN: Final = "give this service valid AWS credentials (aws sts get-caller-identity tests them)"
@@ -203,7 +201,7 @@ def _error_of_answer(response: Mapping[str, Any]) -> ManagerError:
     """Return the error for an answer that is not a success."""
     code, status = str(response["Error"]["Code"]), response["ResponseMetadata"]["HTTPStatusCode"]
     shown = code if code in {*_FIXES_BY_CODE, *_SHOWN} else f"HTTP {status}"
-    if code.startswith(_THROTTLED) or status == _TOO_MANY_REQUESTS or status >= _SERVER_ERRORS:
+    if code.startswith(_THROTTLED) or status in {429, *range(500, 600)}:
         return ManagerError(f"is not available ({shown})", _REACH_AWS, is_temporary=True)
     if code == str(status):  # the answer has no code
         return ManagerError(f"sent no whole answer ({shown})", _REACH_AWS, is_temporary=True)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Variables
 
-_STDIN: Final = "json:-"
 # The class of each kind, the form of its place, and the package of its client.
 _SOURCE_KINDS: Final = {
     "vault": ("vault.Vault", r"[\w.-]+/[\w./-]*[\w.-]", "hvac"),
@@ -32,8 +31,6 @@ _SOURCE_KINDS: Final = {
     "directory": ("manager.Directory", r"[^\0]+", ""),
     "json": ("manager.JsonObject", "-", ""),
 }
-_RANDOM_END: Final = re.compile(r"-[A-Za-z0-9]{6}\Z")
-"""What AWS adds to the name of a secret in its ARN."""
 
 
 class Sources:
@@ -147,9 +144,9 @@ def open_sources(
     for number, source in enumerate(sources, start=1):
         kind, _, place = source.partition(":")
         path, form, package = _SOURCE_KINDS.get(kind, ("", "", ""))
-        is_valid = form and re.fullmatch(form, place, re.ASCII) and (source != _STDIN or sources.count(source) == 1)
-        # A client would send a pasted key to its server.
-        if not is_valid or (package and could_hold_key(_RANDOM_END.sub("", place))):
+        is_valid = form and re.fullmatch(form, place, re.ASCII) and (source != "json:-" or sources.count(source) == 1)
+        # A client would send a pasted key to its server. AWS adds six characters to the name of a secret in its ARN.
+        if not is_valid or (package and could_hold_key(re.sub(r"-[A-Za-z0-9]{6}\Z", "", place))):
             which = f" (number {number})" if number > 1 else ""
             raise UsageError(f"{word}{which}: invalid source; use {forms}")
         name = ascii_text(source) if place.isprintable() and not could_hold_key(place) else f"{kind}:PATH"

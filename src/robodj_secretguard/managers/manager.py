@@ -42,7 +42,6 @@ CONFLICT: Final = (
 """What is wrong, and what to do, where the version of a write is not the current one any more."""
 NO_FIELDS: Final = SealedStr("{}")
 _JSON_CLIENT: Final = "run the command before the pipe alone, and correct what it reports"
-_SECURE: Final = r"https://.+|http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/.*)?"
 
 
 class Manager(ABC):
@@ -236,7 +235,9 @@ def sealed(fields: Mapping[str, Any]) -> SealedStr:
 
 def is_insecure(address: str) -> bool:
     """Check whether a request to an address would not be encrypted. On the loopback interface it need not be."""
-    return re.fullmatch(_SECURE, address, re.IGNORECASE) is None
+    return not re.fullmatch(
+        r"https://.+|http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/.*)?", address, re.IGNORECASE
+    )
 
 
 def manager_error(error: Exception, failures: Iterable[Failure], certificate: str) -> ManagerError:

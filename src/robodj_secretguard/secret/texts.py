@@ -26,15 +26,12 @@ YELLOW: Final = 33
 """The colours of a terminal, as numbers of its escape sequences."""
 
 # The patterns are compiled when they are used: a start that sends an event needs few of them.
-_ENVIRONMENT: Final = rf"[a-z0-9][a-z0-9_-]{{0,{LEAST_MATERIAL.hexadecimal.minimum - 2}}}"
-_INSTANCE_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,119}"
 _LONG: Final = least_material(32)
 """A text of this length that is not weak is a key. Shorter ones can be a slug, a UUID or the name of a commit."""
 # Both find overlapping parts too.
 _BASE64URL: Final = rf"(?=([A-Za-z0-9_-]{{{_LONG.base64url.minimum}}}))"
 _SHORT: Final = rf"(?=([A-Za-z0-9_-]{{{LEAST_MATERIAL.base64url.minimum}}}))"
 _HEXADECIMAL: Final = rf"(?:[0-9A-Fa-f][:\s-]?){{{_LONG.hexadecimal.minimum}}}"
-_CHANGE: Final = r"(?=[a-z][A-Z]|[A-Za-z][0-9]|[0-9][A-Za-z])"
 _MIN_CHANGES: Final = 5
 # Not str.isprintable(): its result depends on the Python version, and every version must accept recorded texts.
 _UNPRINTABLE: Final = (
@@ -70,12 +67,12 @@ def option(name: str, value: str) -> list[str]:
 
 def is_environment(text: str) -> bool:
     """Check whether text may name an environment, such as `staging`: in lower case, and too short for a key."""
-    return re.fullmatch(_ENVIRONMENT, text) is not None
+    return re.fullmatch(rf"[a-z0-9][a-z0-9_-]{{0,{LEAST_MATERIAL.hexadecimal.minimum - 2}}}", text) is not None
 
 
 def is_instance_name(text: str) -> bool:
     """Check whether text may name a service or an instance, such as `api` or `web-1:8000`, and is not a key."""
-    return re.fullmatch(_INSTANCE_NAME, text) is not None and not could_hold_key(text)
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.:@/-]{0,119}", text) is not None and not could_hold_key(text)
 
 
 def is_free_text(text: str) -> bool:
@@ -96,7 +93,7 @@ def could_hold_key(text: str) -> bool:
 def _is_mixed(text: str) -> bool:
     """Check whether text changes between digits and letters of both cases. Of 1000 short keys, 963 do so."""
     has_each = all(any(map(kind, text)) for kind in (str.isupper, str.islower, str.isdigit))
-    return has_each and len(re.findall(_CHANGE, text)) >= _MIN_CHANGES
+    return has_each and len(re.findall("(?=[a-z][A-Z]|[A-Za-z][0-9]|[0-9][A-Za-z])", text)) >= _MIN_CHANGES
 
 
 def ascii_text(text: str) -> str:
