@@ -138,8 +138,8 @@ def test_each_alert_reaches_its_owner(tmp_path: Path) -> None:
         faults["RobodjServiceNotReporting", "gone", ""] = time.time()
         faults |= write_text_files(monitoring, host)
         faults |= publish(*live)
-        key = f'fingerprint="{live[-1].fingerprints[NAME]}"'
-        until(lambda: bool(monitoring.query(f'robodj_secret_info{{job="followed", slot="current", {key}}}')))
+        new = f'fingerprint="{live[-1].fingerprints[NAME]}"'
+        until(lambda: bool(monitoring.query(f'robodj_secret_info{{job="followed", slot="current", {new}}}')))
 
         found = {}
         for rule, job, secret in faults:
