@@ -737,7 +737,6 @@ class TestSupervisord:
         with self.supervisord(conf) as lines:
             written = until(lines, "Uvicorn running on")
             assert answer(port) == 200
-            assert self.ctl(conf, "status").split()[:2] == ["robodj", "RUNNING"]
             self.ctl(conf, "shutdown")
             written += list(lines)
         text = "".join(written)

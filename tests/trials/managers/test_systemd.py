@@ -179,7 +179,7 @@ class Booted:
             "robodj-rotate": ROTATE_UNIT,
             "encrypted": quick.replace(SERVER, shown).replace("Restart=always", "Restart=no")
             + credentials
-            + "StandardOutput=file:/out/encrypted.out\n",
+            + "StandardOutput=file:/out/encrypted.out\nStandardError=journal\n",
             "refused": quick.replace("/run/robodj/secrets", "/run/refused").replace("--port=8000", "--port=8001"),
         }
         for name, text in {**texts, "server": SERVER_UNIT}.items():
