@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cloudpickle
+import jwt
 import pytest
 from conftest import process_environment
 from detector import leaks
@@ -99,29 +100,22 @@ def test_a_deadline_during_a_use(reads: int) -> None:
 
 
 def test_the_text_follows_a_switch(tmp_path: Path) -> None:
-    """`str()`, `format()` and `encode()` give the current key. Once it is revoked, they raise an error, and the list is
-    empty.
+    """`str()`, `format()`, `encode()` and PyJWT use the current key. Once it is revoked, they raise an error, and the
+    list is empty.
     """
     service = Published(tmp_path)
-    text, live = LiveStr(service.ring), FallbackKeys(service.ring)
-    reads: list[Callable[[], str | bytes]] = [
-        text.__str__,
-        lambda: f"{text}",
-        text.encode,
-        lambda: text.encode("ascii"),
-    ]
-    kept = f"{service.current}"
-    for _ in range(2):
-        assert {each.decode() if isinstance(each, bytes) else each for each in (read() for read in reads)} == {
-            service.current
-        }
-        assert service.publish(Rotation().values["current"], previous=service.current)
+    text, live, first = LiveStr(service.ring), FallbackKeys(service.ring), service.current
+    reads: list[Callable[[], object]] = [text.__str__, lambda: f"{text}", text.encode, lambda: jwt.encode({}, text)]
+    for key in (first, Rotation().values["current"]):
+        assert key == first or service.publish(key, previous=first)
+        assert str(text) == f"{text}" == text.encode("ascii").decode() == key
+        assert jwt.decode(jwt.encode({}, text), key, ["HS256"]) == {}
     with service.refused():
         for read in reads:
             with pytest.raises(RevokedKeyError):
                 read()
         assert (bool(live), len(live), [*live], live == []) == (False, 0, [], True)
-    assert text == kept
+    assert text == first
 
 
 def test_an_attribute_gets_a_new_text(tmp_path: Path) -> None:

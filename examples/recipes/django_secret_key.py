@@ -3,7 +3,7 @@
 Every `manage.py` command imports it, so a bad key refuses each with status 3. In the autoreloader's child the status is
 4, because 3 means "reload" there. Django keeps its keys in its settings and signs everything with them: sessions,
 password resets, messages. So it gets derived keys: `secret.key` cannot be computed from them. It signs with the current
-key, and accepts the next and the previous one. It reads the fallbacks at each use, and their repr is masked.
+key, and accepts the next and the previous one. Both settings follow the keys in use, and their repr is masked.
 """
 
 from robodj_secretguard import guard
