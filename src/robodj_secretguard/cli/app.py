@@ -187,17 +187,14 @@ def _refuse_arguments(parser: argparse.ArgumentParser, words: Sequence[str], err
     option = subject.rpartition(" ")[2].rpartition("/")[2]
     action = options.get(option)
     if action is None:
-        hint = " (write all arguments in one place)" if _takes_several(parser) else ""
+        takes_several = any(each.nargs in {"*", "+"} for each in parser._actions if not each.option_strings)  # noqa: SLF001
+        hint = " (write all arguments in one place)" if takes_several else ""
         fail(f"{name}: unexpected argument{hint}; {fix}")
     if action.nargs == 0:
         fail(f"{option} takes no value; leave out = and the text after it")
     if action.choices:
         fail_unknown(f"{option} needs a value", "", action.choices)
     fail(f"{option} needs a value; write {option}={action.metavar}")
-
-
-def _takes_several(parser: argparse.ArgumentParser) -> bool:
-    return any(action.nargs in {"*", "+"} for action in parser._actions if not action.option_strings)  # noqa: SLF001
 
 
 def _command_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 import tomllib
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from robodj_secretguard.cli.options import Commands, Request, add_command, directories_of_project
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
@@ -204,7 +204,8 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     if is_written:
         write_changes(to_write)
         module, _, name = model.partition(":")
-        lines += _LEFT.format(module=module, name=name, files=_to_commit(plan)).splitlines()
+        files = " \\\n        ".join(change.file for change in plan if change.action != "keep")
+        lines += _LEFT.format(module=module, name=name, files=files).splitlines()
     elif to_write:
         stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
     elif all(change.action == "keep" for change in plan):
@@ -212,31 +213,22 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     return Result(
         EXIT_ALERTS if to_write and not is_written else EXIT_CLEAN,
         [*map(ascii_text, lines), "", MODEL],
-        lambda: _as_document(plan, is_written=is_written),
+        lambda: {
+            "kind": "init",
+            "written": is_written,
+            "changes": [
+                {"file": change.file, "is_new": change.is_new, "added": change.text.splitlines()}
+                for change in plan
+                if change.action == "write"
+            ],
+            "kept": [change.file for change in plan if change.action == "keep"],
+            "by_hand": [
+                {"file": change.file, "lines": change.text.splitlines()} for change in plan if change.action == "paste"
+            ],
+        },
         stderr,
         model={"name": ascii_text(model), "source": PYPROJECT} if is_written else None,
     )
-
-
-def _to_commit(plan: Sequence[Change]) -> str:
-    """Return the files that are written or that the operator extends, for `git add`."""
-    return " \\\n        ".join(change.file for change in plan if change.action != "keep")
-
-
-def _as_document(plan: Sequence[Change], *, is_written: bool) -> dict[str, Any]:
-    return {
-        "kind": "init",
-        "written": is_written,
-        "changes": [
-            {"file": change.file, "is_new": change.is_new, "added": change.text.splitlines()}
-            for change in plan
-            if change.action == "write"
-        ],
-        "kept": [change.file for change in plan if change.action == "keep"],
-        "by_hand": [
-            {"file": change.file, "lines": change.text.splitlines()} for change in plan if change.action == "paste"
-        ],
-    }
 
 
 def _settings_file(option: str | None, model: str | None) -> str | None:

@@ -171,7 +171,8 @@ class Vault(Store):
 
     def _denial(self, error: exceptions.VaultError, done: str, capability: str) -> ManagerError:
         """Return the error where the token or the policy is at fault."""
-        if _is_about_token(error):
+        # The error of a policy begins with the number of errors.
+        if not any("occurred" in str(why) and "invalid token" not in str(why) for why in error.errors or ()):
             return ManagerError(f"was not {done}: the token is invalid or has expired", _new_login())
         mount, _, path = self._place.partition("/")
         remedy = f'allow "{capability}" for the path "{mount}/data/{path}"'
@@ -224,11 +225,6 @@ def _log_in(client: hvac.Client) -> None:
         raise ManagerError("was not read: the server refused the login", _new_login()) from None
     if not client.token:
         raise ManagerError("was not read: there is no token", _new_login())
-
-
-def _is_about_token(error: exceptions.VaultError) -> bool:
-    """Check whether a token was refused. The error of a policy begins with the number of errors."""
-    return not any("occurred" in str(reason) and "invalid token" not in str(reason) for reason in error.errors or ())
 
 
 def _new_login() -> str:
