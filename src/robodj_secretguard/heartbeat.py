@@ -58,8 +58,8 @@ _broken: Final = threading.Event()
 """Set where a standard stream could not be written."""
 _latest: Final[dict[str, _Heartbeat]] = {}
 """The heartbeat of each model."""
-_sent: Final[dict[str, tuple[str, str, Report]]] = {}
-"""The process, the kind and the report of each model's last event. A forked child inherits them."""
+_sent: Final[dict[tuple[int, str], tuple[str, str, Report]]] = {}
+"""The process, the kind and the report of the last event, by process id and model. A forked child inherits others."""
 
 
 def identify_process(environment: Environment | None = None, *, is_process: bool = True) -> tuple[str, str]:
@@ -119,8 +119,8 @@ def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str
         number: the order of the event in its process.
     """
     service, instance = identify_process(is_process=kind != "refused")  # each start of a loop is a process
-    process, now = _sent.get(model, ("",))[0], iso_utc(datetime.now(UTC))
-    if kind == "started" or not _is_own(process):
+    process, now = _sent.get((os.getpid(), model), ("",))[0], iso_utc(datetime.now(UTC))
+    if kind == "started" or not process:
         process = f"{os.getpid()}.{number}@{now}"
     fields: dict[str, Any] = {
         "event": EVENT_TEXTS[kind],
@@ -142,11 +142,6 @@ def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str
     if kind in {"refused", "kept"}:
         fields["checks"] = [f"{each.secret or 'set-up'}: {each.check}" for each in report.alerts or report.warnings]
     return fields
-
-
-def _is_own(process: str) -> bool:
-    """Check whether an event is of this process, and not of the one that it was forked from."""
-    return process.startswith(f"{os.getpid()}.")
 
 
 def send_and_repeat(
@@ -175,8 +170,8 @@ def send_and_repeat(
             write_line(getattr(sys, "stdout" if target == "stderr" else "stderr", None), warning.text)
     seconds = event_setting(Environment(), SECRET_HEARTBEAT)
     if seconds and kind == "started":
-        current = partial(running_report, secrets) if secrets else report
-        _repeat(model, int(seconds), lambda kind: send_event(kind, current, model, logger))
+        running = partial(running_report, secrets) if secrets else report
+        _repeat(model, int(seconds), lambda each: send_event(each, running, model, logger))
 
 
 def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
@@ -188,11 +183,10 @@ def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
         secrets: what `guard()` returned.
         logger: the structlog logger that gets the event; `None` for the host's configured one.
     """
-    model = type(secrets)
-    current = partial(running_report, secrets)
-    contain(current)  # an error for anything but an instance
+    running_report(secrets)  # an error for anything but an instance
+    model = f"{type(secrets).__module__}:{type(secrets).__qualname__}"
     with suppress(Exception):
-        contain(lambda: send_event("running", current, f"{model.__module__}:{model.__qualname__}", logger))
+        contain(lambda: send_event("running", partial(running_report, secrets), model, logger))
 
 
 def send_event(kind: str, report: Report | Callable[[], Report], model: str, logger: Any = None) -> str:
@@ -205,24 +199,23 @@ def send_event(kind: str, report: Report | Callable[[], Report], model: str, log
     event = event_of(kind, report, model, number)
     fault = _write_event(event, event_setting(Environment(), SECRET_EVENTS))
     if kind != "refused":  # last, as a pipeline may block
-        _sent[model] = event["process"], kind, report
+        _sent[os.getpid(), model] = event["process"], kind, report
         emit_info(event["event"], {name: value for name, value in event.items() if name != "event"}, logger)
     return fault
 
 
 def _write_event(event: dict[str, Any], target: str) -> str:
     """Write one line with one call: several processes may share a file, and each call opens what is there now."""
-    line = json.dumps(event)
+    line = json.dumps(event) + "\n"
     if target in {"", "stdout", "stderr"}:
-        if not target or write_line(getattr(sys, target, None), line):
+        if not target or write_line(getattr(sys, target, None), line, end=""):
             return ""
         _broken.set()
         return "incomplete"
     try:
         descriptor = os.open(target, _FLAGS, 0o640)
         try:
-            data = f"{line}\n".encode()
-            return "" if os.write(descriptor, data) == len(data) else "incomplete"
+            return "" if os.write(descriptor, line.encode()) == len(line) else "incomplete"
         finally:
             os.close(descriptor)
     except BaseException as error:  # noqa: BLE001 - such as a full disk
@@ -270,9 +263,9 @@ def _end_all() -> None:
             each.join(max(0.0, until - time.monotonic()))
     with suppress(Exception):
         target = event_setting(Environment(), SECRET_EVENTS)
-        for model, (process, kind, report) in _sent.copy().items():
+        for (process_id, model), (_, kind, report) in _sent.copy().items():
             # Neither a stream nor a pipeline, which may block: only a heartbeat writes there at the end.
-            if os.path.isabs(target) and kind != "ended" and _is_own(process):
+            if os.path.isabs(target) and kind != "ended" and process_id == os.getpid():
                 _write_event(event_of("ended", report, model, next(_numbers)), target)
     if _broken.is_set():  # the rest of a line in a broken stream would replace the exit status with 120
         silence_broken_streams()

@@ -33,7 +33,7 @@ from robodj_secretguard.startup.rules import Check, Problem, internal
 from robodj_secretguard.startup.settings import SecretSettings, live_of, setup_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from robodj_secretguard.keyring import Keyring, LiveKeys
 
@@ -87,7 +87,6 @@ class SecretCollector(Collector):
         """Yield every family, after a check where no thread reads the keys again."""
         keys, refresh = self._live.keys, self._live.refresh
         families: dict[str, Samples] = of_keys(keys.report.secrets) | {START: {(): self._started.timestamp()}}
-        found: Sequence[Finding]
         if self._live.late_at < math.inf:  # a thread reads the keys in each period
             found = refresh.found
             families |= {REFRESHED: {(): refresh.read_at.timestamp()}, REFRESH_OK: {(): float(refresh.is_ok)}}

@@ -89,12 +89,22 @@ def parse_event(line: bytes) -> Evidence | None:
             return None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    clocks = [seconds for seconds in (reported, *map(seconds_of, times)) if seconds is not None]
+    clocks = sorted(seconds for seconds in (reported, *map(seconds_of, times)) if seconds is not None)
     heartbeat: Any = event.get("heartbeat_seconds")
     is_repeated = kind != "refused" and type(heartbeat) is int and heartbeat > 0
     heartbeat = min(heartbeat, MOST_SECONDS) if is_repeated else 0
-    checks = _checks_of(event.get("checks"))
-    return Evidence(who, kind, keys, started, min(clocks), max(clocks), checks, heartbeat, process, number)
+    return Evidence(
+        who,
+        kind,
+        keys,
+        started,
+        clocks[0],
+        clocks[-1],
+        checks=_checks_of(event.get("checks")),
+        heartbeat=heartbeat,
+        process=process,
+        number=number,
+    )
 
 
 def who_of(service: Any, instance: Any) -> Who | None:
