@@ -17,6 +17,7 @@ import shutil
 import signal
 import subprocess
 import sysconfig
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -116,17 +117,21 @@ class Start:
         return self.settings.get(SECRETS_DIR)
 
     def deliver(self, outside: Mapping[str, str], directory: Path) -> None:
-        """Write the files as the engine does."""
-        mounted = directory
+        """Write the files as the engine does: Kubernetes all at once, and an agent one after the other."""
         if self.is_volume:
-            mounted = directory / "..2026_12_01"
-            (directory / "..data").symlink_to(mounted.name)
-            mounted.mkdir()
             directory.chmod(0o1777)
+            version = Path(tempfile.mkdtemp(prefix="..", dir=directory))
+            version.chmod(0o755)
         for name in HANDED_ON:
-            put(mounted / name, outside.get(name, ""), 0o444)
-            if mounted != directory:
-                (directory / name).symlink_to(f"..data/{name}")
+            if self.is_volume:
+                put(version / name, outside.get(name, ""), 0o444)
+                if not (directory / name).is_symlink():
+                    (directory / name).symlink_to(f"..data/{name}")
+            else:
+                put(directory.parent / name, outside.get(name, ""), 0o444).replace(directory / name)
+        if self.is_volume:
+            (directory / "..data_tmp").symlink_to(version.name)
+            (directory / "..data_tmp").replace(directory / "..data")
 
 
 def _compose() -> Start:
@@ -494,6 +499,20 @@ class TestStarts:
         if name == "compose.yaml":
             assert run(probe, env=env, cwd=place, python=False).status == 1
         assert leaks("".join(written), list(keys.values())) == []
+
+    @pytest.mark.parametrize("name", ["compose.yaml", MANIFEST, UNIT])
+    def test_running_service_follows_its_directory(self, name: str, place: Path) -> None:
+        """The service uses a next key that the engine writes, without a restart."""
+        keys, port = good_keys(), free_port()
+        env = self.deliver(name, place, keys) | {REFRESH: "1", "ROBODJ_SECRET_EVENTS": "stderr"}
+        more = keys | {f"{V1}_NEXT": good_keys()[V1]}
+        with running(self.command(name, place, port), env, place) as lines:
+            written = until(lines, "Application startup complete")
+            assert answer(port) == 200
+            self.deliver(name, place, more)
+            written += until(lines, '"secret_event": "switched"')
+            assert answer(port) == 200
+        assert leaks("".join(written), list(more.values())) == []
 
     def test_command_of_the_pod_writes_no_core_dump(self, service: Path) -> None:
         """The pod's command cannot write a core dump."""
