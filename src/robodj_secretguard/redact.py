@@ -35,8 +35,8 @@ class SecretRedactor(logging.Filter):
 
     One object is a structlog processor and a logging filter. It must be the last processor, after the renderer. As a
     filter it belongs to a handler: `handler.addFilter(redact)`. It finds each key as text, in hexadecimal and in
-    base64. Text without a key does not change. Records are changed in place. No record is dropped, and no error is
-    raised.
+    base64: the keys of the start, and those in use. Text without a key does not change. Records are changed in place.
+    No record is dropped, and no error is raised.
 
     Args:
         secrets: the settings that `guard()` returned.
@@ -50,8 +50,13 @@ class SecretRedactor(logging.Filter):
             del secrets
             raise TypeError("SecretRedactor takes the settings that guard() returned")
         super().__init__()
-        self._forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[1][0]), reverse=True))
-        self._shortest, self._longest = len(self._forms[-1][1][0]), len(self._forms[0][1][0])
+        self._renew(secrets)
+        secrets.on_change(lambda _names: self._renew(secrets))
+
+    def _renew(self, secrets: SecretSettings) -> None:
+        """Take the keys in use. A line that is redacted at this moment may see the keys from before."""
+        forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[1][0]), reverse=True))
+        self._shortest, self._longest, self._forms = len(forms[-1][1][0]), len(forms[0][1][0]), forms
 
     def __call__(self, _logger: object, _method: str, event: Any) -> Any:
         """Return the output of a renderer redacted."""

@@ -339,10 +339,11 @@ def running_judgement(secrets: SecretSettings) -> Judgement:
 
 
 def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
-    """Yield every key of an instance, with the name of its secret: current, next and previous keys.
+    """Yield every key of an instance, with the name of its secret: those in use, and those in its fields.
 
     Leave out a past key that is invalid: short text, for example, is a part of other texts.
     """
+    yield from ((policy.name, getattr(secrets, field)) for field, policy in secrets.secret_policies.items())
     for reading in running_judgement(secrets).readings:
         yield from ((reading.policy.name, key) for each in (reading, *reading.slots) if (key := each.key))
 
