@@ -96,6 +96,7 @@ class Published:
         model: declares the secret.
 
     Attributes:
+        secrets: the settings of the service.
         ring: the ring.
         current: the key that was published last as the current key.
     """
@@ -107,8 +108,8 @@ class Published:
         self._directory, self._purpose, self._others = directory, purpose, good_keys()
         self._write({V1: secrets.token_urlsafe(32)})
         with process_environment({}):
-            self._secrets = Service()
-        ring = self._secrets.keyring("secret.key")
+            self.secrets = Service()
+        ring = self.secrets.keyring("secret.key")
         self.ring = ring.derive(purpose) if purpose else ring
 
     def publish(self, current: str, *revoked: str, **slots: str) -> bool:
@@ -123,7 +124,7 @@ class Published:
         until = {UNTIL: (datetime.now(UTC) + timedelta(hours=1)).isoformat()} if "previous" in slots else {}
         self._write({V1: current} | {SLOTS[role]: key for role, key in slots.items()} | listed | until)
         with process_environment({}):
-            return bool(self._secrets.refresh().ok)
+            return bool(self.secrets.refresh().ok)
 
     def text(self, key: str) -> str:
         """Return the text of a key in the ring."""

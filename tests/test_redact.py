@@ -22,6 +22,7 @@ from conftest import NOW, V1, V2, good_keys, run
 from detector import leaks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rings import Published
 from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets, guard
@@ -562,6 +563,13 @@ class TestItShowsNothing:
         """Settings that return no value are a `CheckFailedError`."""
         with pytest.raises(CheckFailedError, match="AttributeError"):
             SecretRedactor(RuntimeSecrets.__new__(RuntimeSecrets))
+
+    def test_keys_after_a_switch_are_redacted(self, tmp_path: Path) -> None:
+        """A key that was published while the service runs is redacted, and so is the key of the start."""
+        service = Published(tmp_path)
+        redact, first, new = SecretRedactor(service.secrets), service.ring.current.value, good_keys()[V1]
+        assert service.publish(new, previous=first.get_secret_value())
+        assert redact(None, "info", f"{new} {first.get_secret_value()}") == f"{NAME1} {NAME1}"
 
     def test_wrong_argument_is_refused_and_not_shown(self) -> None:
         """An argument other than the settings is refused, and is not shown."""
