@@ -16,7 +16,7 @@ from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.steps import MAX_SKEW, Rotator, StepResult
-from robodj_secretguard.managers.manager import CONFLICT, NO_FIELDS, Store, Stored, sealed
+from robodj_secretguard.managers.manager import CONFLICT, Store, Stored, sealed
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class Memory(Store):
         self.error: ManagerError | None = None
         self.writes = 0
 
-    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:
+    def current(self, seconds: float) -> Stored:
         del seconds
-        return self.fields, Stored(NO_FIELDS, str(self.writes), read_at=self.clock)
+        return Stored(sealed(self.fields), str(self.writes), read_at=self.clock)
 
     def unfinished(self, seconds: float) -> Stored | None:
         del seconds
@@ -459,7 +459,7 @@ class TestManager:
             message, remedy = "does not exist", "correct it"
             raise ManagerError(message, remedy)
 
-        monkeypatch.setattr(desk.store, "read", deny)
+        monkeypatch.setattr(desk.store, "current", deny)
         result = desk.take("stage")
         assert (result.outcome, result.keys.filled, result.fields) == ("refused", frozenset(), [])
         assert [(finding.message, str(finding.check)) for finding in result.findings] == [

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from conftest import Failure, failure_of
 
 from robodj_secretguard.errors import ManagerError
-from robodj_secretguard.managers.manager import NO_FIELDS, Store, Stored, sealed, time_of
+from robodj_secretguard.managers.manager import Store, Stored, sealed, time_of
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -22,11 +22,11 @@ DENIED = Failure("denies it", "log in")
 class Memory(Store):
     """A store that has one version, or an error."""
 
-    def __init__(self, answer: tuple[dict[str, Any], Stored] | Failure) -> None:
+    def __init__(self, answer: Stored | Failure) -> None:
         super().__init__("memory:x")
         self._answer = answer
 
-    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:  # noqa: ARG002
+    def current(self, seconds: float) -> Stored:  # noqa: ARG002
         if isinstance(self._answer, Failure):
             raise ManagerError(*self._answer[:2])
         return self._answer
@@ -37,7 +37,7 @@ class Memory(Store):
 
 def store_of(**fields: object) -> Memory:
     """Make a store with fields."""
-    return Memory((fields, Stored(NO_FIELDS, "1")))
+    return Memory(Stored(sealed(fields), "1"))
 
 
 class TestFetch:
@@ -53,27 +53,14 @@ class TestFetch:
         assert failure_of(lambda: Memory(DENIED).fetch([], 1)) == DENIED
 
 
-class TestCurrent:
-    """The current version, for a write."""
-
-    def test_a_version_has_every_field(self) -> None:
-        """A version has every field, sealed, and a failure is passed on."""
-        current = store_of(A="x").current(1)
-        assert (current.version, current.opened()) == ("1", {"A": "x"})
-        assert failure_of(lambda: Memory(DENIED).current(1)) == DENIED
-
-    def test_a_field_that_is_nested_too_deeply_can_only_be_read(self) -> None:
-        """A field that is nested too deeply is a failure, but not for a reader."""
-        deep: list[object] = []
-        for _ in range(100_000):
-            deep = [deep]
-        store = store_of(A="x", DEEP=deep)
-        failure = failure_of(lambda: store.current(1))
-        assert failure is not None
-        assert failure.what == "has a field that is nested too deeply"
-        fields = store.fetch([], 1)
-        assert isinstance(fields, dict)
-        assert fields["A"] == "x"
+def test_a_field_that_is_nested_too_deeply_is_an_error() -> None:
+    """Fields that are nested too deeply are not kept."""
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    failure = failure_of(lambda: sealed({"A": "x", "DEEP": deep}))
+    assert failure is not None
+    assert failure.what == "has a field that is nested too deeply"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from botocore.config import Config
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.manager import (
     CONFLICT,
-    NO_FIELDS,
     Answer,
     Store,
     Stored,
@@ -22,13 +21,12 @@ from robodj_secretguard.managers.manager import (
     manager_error,
     members,
     time_of,
-    whole,
 )
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from robodj_secretguard.secret.sealed import SealedStr
 
 STAGE: Final = "AWSCURRENT"
 PRIVATE_STAGE: Final = "robodj-secretguard"
@@ -97,7 +95,7 @@ class AwsSecret(Store):
 
     reach = _REACH_AWS
 
-    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:
+    def current(self, seconds: float) -> Stored:
         """Return the current version."""
         return self._with_client(seconds, lambda client: self._read(client, STAGE))
 
@@ -123,7 +121,7 @@ class AwsSecret(Store):
         except (exceptions.BotoCoreError, OSError, ValueError) as error:
             raise manager_error(error, _SDK_ERRORS, _CA_BUNDLE) from None
 
-    def _read(self, client: Any, stage: str) -> tuple[dict[str, Any], Stored]:
+    def _read(self, client: Any, stage: str) -> Stored:
         """Return the version that has a stage."""
         try:
             # Without a stage, some servers return the version that was current before.
@@ -135,13 +133,13 @@ class AwsSecret(Store):
         text = answer.get("SecretString")
         if not isinstance(text, str):
             raise ManagerError("has no text", _IN_JSON)
-        fields = members(text, _IN_JSON, is_whole=True)
+        members(text, _IN_JSON, is_whole=True)
         date = time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
-        return dict(fields), Stored(NO_FIELDS, answer["VersionId"], answer.get("CreatedDate"), date)
+        return Stored(SealedStr(text), answer["VersionId"], answer.get("CreatedDate"), date)
 
     def _unfinished(self, client: Any) -> Stored | None:
         try:
-            return whole(*self._read(client, PRIVATE_STAGE))
+            return self._read(client, PRIVATE_STAGE)
         except ManagerError as error:
             if error.is_temporary:  # it may exist
                 raise

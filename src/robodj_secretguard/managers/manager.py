@@ -40,7 +40,6 @@ CONFLICT: Final = (
     "run this command again: it reads the new version",
 )
 """What is wrong, and what to do, where the version of a write is not the current one any more."""
-NO_FIELDS: Final = SealedStr("{}")
 _JSON_CLIENT: Final = "run the command before the pipe alone, and correct what it reports"
 
 
@@ -179,8 +178,8 @@ class Store(Manager):
     """A manager that can be written. Its methods raise `ManagerError` or any other error: call them with `within`."""
 
     @abstractmethod
-    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:
-        """Return the fields of the current version, and that version without them."""
+    def current(self, seconds: float) -> Stored:
+        """Return the current version. `seconds` is the time limit."""
 
     @abstractmethod
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
@@ -194,23 +193,9 @@ class Store(Manager):
         """Return the version that an interrupted `write` has left; `None` where a write is one step."""
         return None
 
-    def current(self, seconds: float) -> Stored:
-        """Return the current version. `seconds` is the time limit."""
-        return whole(*self.read(seconds))
-
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
         """Return the fields of the current version."""
-        return self.read(seconds)[0]
-
-
-def whole(fields: dict[str, Any], version: Stored) -> Stored:
-    """Return a version with its fields."""
-    try:
-        return version._replace(fields=sealed(fields))
-    except RecursionError:
-        raise ManagerError(
-            "has a field that is nested too deeply", "store that field elsewhere, or as one text"
-        ) from None
+        return self.current(seconds).opened()
 
 
 def time_of(text: object) -> datetime | None:
@@ -230,7 +215,12 @@ def opened(fields: SealedStr) -> dict[str, Any]:
 
 def sealed(fields: Mapping[str, Any]) -> SealedStr:
     """Return fields as one JSON object."""
-    return SealedStr(json.dumps(fields))
+    try:
+        return SealedStr(json.dumps(fields))
+    except RecursionError:
+        raise ManagerError(
+            "has a field that is nested too deeply", "store that field elsewhere, or as one text"
+        ) from None
 
 
 def is_insecure(address: str) -> bool:

@@ -13,13 +13,13 @@ from hvac.adapters import JSONAdapter
 from robodj_secretguard.errors import ManagerError, UnreadError
 from robodj_secretguard.managers.manager import (
     CONFLICT,
-    NO_FIELDS,
     Answer,
     Store,
     Stored,
     is_insecure,
     manager_error,
     opened,
+    sealed,
     time_of,
 )
 from robodj_secretguard.secret.sealed import SealedStr
@@ -108,10 +108,10 @@ class Vault(Store):
 
     reach = _REACH_SERVER
 
-    def read(self, seconds: float) -> tuple[dict[str, Any], Stored]:
+    def current(self, seconds: float) -> Stored:
         """Log in, and return the current version."""
-        (fields, version), date = self._with_client(seconds, self._read)
-        return fields, version._replace(read_at=time_of(date))
+        stored, date = self._with_client(seconds, self._read)
+        return stored._replace(read_at=time_of(date))
 
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
         """Log in, and write a new version, if the current one is still the same."""
@@ -140,7 +140,7 @@ class Vault(Store):
         finally:
             session.close()
 
-    def _read(self, client: hvac.Client) -> tuple[dict[str, Any], Stored]:
+    def _read(self, client: hvac.Client) -> Stored:
         mount, _, path = self._place.partition("/")
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
@@ -156,7 +156,7 @@ class Vault(Store):
             fields = None
         if not isinstance(fields, dict):
             raise ManagerError("is not a secret of a KV engine, version 2", _PATH)
-        return fields, Stored(NO_FIELDS, version, written_at)
+        return Stored(sealed(fields), version, written_at)
 
     def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> None:
         mount, _, path = self._place.partition("/")
