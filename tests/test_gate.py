@@ -22,6 +22,7 @@ from conftest import (
     Ran,
     document_of,
     good_keys,
+    put,
     run,
     without_model,
 )
@@ -45,6 +46,7 @@ from processes import (
 
 from robodj_secretguard.cli.gate import signed
 from robodj_secretguard.cli.output import PASSED
+from robodj_secretguard.startup.variables import SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -457,7 +459,7 @@ class TestEphemeral:
         ends = datetime.fromisoformat(first[2])
         assert before < ends + timedelta(seconds=1) <= datetime.now(UTC) + timedelta(hours=1, seconds=1)
 
-    @pytest.mark.parametrize("name", [V1, f"{V2}_EXPIRES_AT", f"{V1}_NEXT", f"{V2}_PREVIOUS_UNTIL"])
+    @pytest.mark.parametrize("name", [V1, f"{V2}_EXPIRES_AT", f"{V1}_NEXT", f"{V2}_PREVIOUS_UNTIL", SECRETS_DIR])
     def test_with_a_declared_variable(self, tmp_path: Path, name: str) -> None:
         """Temporary keys never replace a variable that is set. An empty variable counts as unset."""
         ran = call(["exec", "--ephemeral", *TOUCH], {name: GOOD.get(name, "2099-01-01T00:00:00Z")}, tmp_path)
@@ -499,6 +501,32 @@ signal.signal(signal.SIGINT, stop)
 os.write(1, b'ready\\n')
 while True: signal.pause()
 """
+
+
+class TestSecretsDirectory:
+    """A secrets directory: the commands read it as the service does."""
+
+    @pytest.fixture
+    def directory(self, tmp_path: Path) -> Path:
+        """Return a directory with good keys."""
+        found = tmp_path / "secrets"
+        found.mkdir(0o700)
+        for name, key in GOOD.items():
+            put(found / name, key)
+        return found
+
+    def test_gate_checks_the_directory_and_notes_another_value(self, tmp_path: Path, directory: Path) -> None:
+        """The gate judges the keys of the directory. It notes an environment that differs, also with `--strict`."""
+        ran = call(["check", "--strict"], {SECRETS_DIR: str(directory), V1: "old"}, tmp_path)
+        assert ran.status == 0
+        assert f"mode: directory:{directory}, then environment" in ran.out
+        assert f"NOTE: secret.key: source: {V1} in the environment differs from directory:{directory}\n" in ran.out
+
+    def test_exec_refuses_another_source(self, tmp_path: Path, directory: Path) -> None:
+        """`exec --from` would deliver keys that the service does not use."""
+        ran = call(["exec", "--from", f"directory:{directory}", *TOUCH], {SECRETS_DIR: str(directory)}, tmp_path)
+        assert (ran.status, "reads its secrets directory, and not --from" in ran.err) == (2, True)
+        assert not (tmp_path / "started").exists()
 
 
 class TestWindows:

@@ -151,7 +151,8 @@ def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: boo
         fail("exec: the service reads its secrets directory, and not --from; leave one of them out")
     if ephemeral:
         policies = model.secret_policies.values()
-        already_set = [name for policy in policies for name in policy.variables if environment.is_set(name)]
+        names = [SECRETS_DIR, *[name for policy in policies for name in policy.variables]]
+        already_set = [name for name in names if environment.is_set(name)]
         if already_set:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
             fix = f"unset {', '.join(already_set)}, or run the command without --ephemeral"
