@@ -164,7 +164,7 @@ def run_copy(script: str, keys: Mapping[str, str], cwd: Path, *, secret: Sequenc
         child = fork()
         if not child:
             _run_and_exit(script, host_env(keys, **more), cwd, (out.fileno(), err.fileno()))
-        status = _ended(child)
+        status = ended(child)
         out.seek(0)
         err.seek(0)
         ran = Ran(status, *(each.read().decode("utf-8", "surrogateescape") for each in (out, err)))
@@ -172,7 +172,7 @@ def run_copy(script: str, keys: Mapping[str, str], cwd: Path, *, secret: Sequenc
     return Ran(ran.status, ran.out, without_model(ran.err))
 
 
-def _ended(child: int) -> int:
+def ended(child: int) -> int:
     """Wait for a child, and return its status. Kill it after the time limit."""
     descriptor = os.pidfd_open(child) if sys.platform == "linux" else None
     if descriptor is not None:

@@ -158,7 +158,7 @@ def _listed(files: Files, entry: str) -> str:
     return ",".join([*filter(None, [text_of(files, REVOKED) if REVOKED in files else ""]), entry])
 
 
-BAD: Final[dict[str, tuple[Callable[[Files], Files], str]]] = {
+BAD: Final[dict[str, tuple[Callable[[Files], Set], str]]] = {
     "placeholder": (lambda files: {**files, V1: "changeme-changeme-changeme-changeme-changeme"}, "placeholder"),
     "cut": (lambda files: {**files, V2: text_of(files, V2)[:40]}, "format"),
     "half of a next key": (lambda files: {**files, NEXT: good_keys()[V1][:21]}, "format"),

@@ -1,0 +1,684 @@
+"""Keys that change while the process runs: each row of the table of the policy."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import pickle
+import secrets
+import sys
+import threading
+import time
+import weakref
+from _thread import _count as thread_count
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from queue import Queue
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from command_line import fingerprint_of
+from conftest import TIMEOUT, V1, V2, good_keys, posix_only, process_environment
+from detector import leaks
+from processes import checks, ended, fork, needs_fork, run_forked
+from publications import (
+    BAD,
+    EXPIRES,
+    NEXT,
+    PREVIOUS,
+    REVOKED,
+    UNTIL,
+    ahead,
+    back,
+    first,
+    promoted,
+    replaced,
+    retired,
+    revoking,
+    staged,
+    text_of,
+    volume,
+    without,
+)
+from pydantic import model_validator
+from test_vendor import KEY, PASSWORD, Radio
+
+from robodj_secretguard import RuntimeSecrets, SecretSettings
+from robodj_secretguard import refresh as module
+from robodj_secretguard.errors import CheckFailedError, RevokedKeyError
+from robodj_secretguard.refresh import Refresh, _end_process, _process
+from robodj_secretguard.startup import directory
+from robodj_secretguard.startup.settings import live_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from publications import Files, Set
+
+    from robodj_secretguard import Report
+    from robodj_secretguard.keyring import Keyring
+
+pytestmark = posix_only
+DERIVED = b"config v1"
+
+
+@dataclass
+class Service:
+    """A process that reads a directory whenever the test says so."""
+
+    directory: Path
+    capture: pytest.CaptureFixture[str]
+    files: Set = field(default_factory=lambda: staged(first()), repr=False)
+    model: type[SecretSettings] = RuntimeSecrets
+    environ: dict[str, str] = field(default_factory=dict, repr=False)
+    name: str = "secret.key"
+    events: list[tuple[str, Report]] = field(default_factory=list)
+    changed: list[frozenset[str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        volume(self.directory, self.files)
+        self.secrets = self.started()
+        self.ring = self.secrets.keyring(self.name)
+        self.refresh.start(lambda kind, report: self.events.append((kind, report)), None)
+        self.secrets.on_change(self.changed.append)
+
+    def started(self) -> SecretSettings:
+        """Return the secrets of a process that starts now."""
+        with process_environment(self.environ | {"ROBODJ_SECRETS_DIR": str(self.directory)}):
+            return self.model()
+
+    @property
+    def refresh(self) -> Refresh:
+        """What reads the directory."""
+        refresh: Refresh = live_of(self.secrets).refresh
+        return refresh
+
+    def read(self, files: Files | None = None) -> Report:
+        """Publish a set, and read it."""
+        if files is not None:
+            volume(self.directory, files)
+        return self.secrets.refresh()
+
+    def use(self, files: Set) -> Set:
+        """Publish a set that passes, and read it."""
+        report = self.read(files)
+        assert report.ok, report.alerts
+        self.files = files
+        return files
+
+    def said(self) -> list[str]:
+        """Return the check of each finding that was written since the last call, and assert that no key was."""
+        lines = "".join(self.capture.readouterr())
+        keys = [text for name, text in self.files.items() if name != UNTIL and isinstance(text, str)]
+        assert leaks(lines, keys) == []
+        found = [line.removeprefix("secret.key: ").removeprefix("secret_v2.key: ") for line in lines.split("ALERT: ")]
+        return [line.partition(":")[0] for line in found[1:] if not line.startswith("robodj-secretguard")]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of the events."""
+        return [kind for kind, _ in self.events]
+
+
+@pytest.fixture(autouse=True)
+def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let coverage see the threads."""
+    start = lambda function, arguments: threading.Thread(target=function, args=arguments, daemon=True).start()  # noqa: E731
+    monkeypatch.setattr("_thread.start_new_thread", start)
+
+
+@pytest.fixture
+def service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Service:
+    """A process with a current and a next key."""
+    return Service(tmp_path / "keys", capsys)
+
+
+def slots(ring: Keyring) -> dict[str, str]:
+    """Return the fingerprints of the accepted keys, by their roles."""
+    return {key.role: f"sgfp1:{key.kid}" for key in ring.accepted()}
+
+
+def slots_of(files: Files, *names: str) -> dict[str, str]:
+    """Return the fingerprints of a set's keys, by their roles."""
+    variables = {"current": V1, "next": NEXT, "previous": PREVIOUS}
+    return {
+        role: fingerprint_of(text_of(files, variables[role])) for role in names or variables if variables[role] in files
+    }
+
+
+class TestSwitch:
+    """A set that passes."""
+
+    def test_a_rotation(self, service: Service) -> None:
+        """At each step all rings change together, and the functions get the names of the changed secrets."""
+        derived, switches = service.ring.derive(DERIVED), list[str]()
+        service.ring.on_switch(lambda _: switches.append(service.ring.current.kid))
+        steps: tuple[Callable[[Files], Set], ...] = (promoted, back, promoted, retired, staged, replaced)
+        for number, step in enumerate(steps, start=1):
+            files = service.use(step(service.files))
+            for ring in (service.ring, derived):
+                assert slots(ring) == slots_of(files)
+            assert switches[-1] == service.ring.current.kid
+            assert service.changed == [{"secret.key"}] * number
+            assert service.kinds == ["switched"] * number
+            _, report = service.events[-1]
+            assert report.secrets[0].fingerprint == slots(service.ring)["current"]
+        assert service.said() == []
+        assert isinstance(service.secrets, RuntimeSecrets)
+        assert service.secrets.secret_key.get_secret_value() != text_of(files, V1)  # a field keeps the start's value
+
+    def test_nothing_new(self, service: Service) -> None:
+        """A set that is the same changes nothing, and nothing is said."""
+        keys = live_of(service.secrets).keys
+        assert service.read({**service.files}).ok
+        assert (live_of(service.secrets).keys is keys, service.changed, service.events) == (True, [], [])
+        assert service.said() == []
+
+    def test_several_secrets(self, service: Service) -> None:
+        """The functions get the names of all secrets that changed."""
+        files = {**service.files, f"{V2}_NEXT": good_keys()[V2]}
+        service.use(files)
+        service.use({**promoted(files), f"{V2}_NEXT": good_keys()[V2]})
+        assert service.changed == [{"secret_v2.key"}, {"secret.key", "secret_v2.key"}]
+
+    def test_without_a_directory(self) -> None:
+        """Without a directory, nothing changes, and the report is that of the start."""
+        keys = good_keys()
+        with process_environment(keys):
+            secrets = RuntimeSecrets()
+        with process_environment(good_keys()):
+            report = secrets.refresh()
+        secrets.on_change(lambda _: pytest.fail("it is called"))
+        assert report.secrets[0].fingerprint == fingerprint_of(keys[V1])
+
+    def test_a_function_that_fails(self, service: Service) -> None:
+        """An error of a function is an alert without its text. The others are called, and the keys are used."""
+        failed = text_of(service.files, V1)
+
+        def fail(_names: frozenset[str]) -> None:
+            raise LookupError(failed)
+
+        service.secrets.on_change(fail)
+        service.secrets.on_change(service.changed.append)
+        files = service.use(promoted(service.files))
+        assert (slots(service.ring), service.changed) == (slots_of(files), [frozenset({"secret.key"})] * 2)
+        assert service.said() == ["internal"]
+
+    def test_an_old_set_is_not_kept(self, service: Service) -> None:
+        """After a switch nothing holds the old set, also where a derived ring is idle."""
+        derived = service.ring.derive(DERIVED)
+        assert derived.accepted()
+        service.use(promoted(service.files))
+        held = [weakref.ref(key.value) for key in (*service.ring.accepted(), *derived.accepted())]
+        service.use(replaced(service.files))
+        service.events.clear()
+        gc.collect()
+        assert [each() for each in held] == [None] * 4
+
+    def test_keys_that_nobody_has(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without the keys, nothing is read, and no process ends."""
+        refresh: Refresh = live_of(service.started()).refresh
+        with pytest.raises(CheckFailedError):
+            refresh.run()
+        monkeypatch.setattr(module, "END_SECONDS", 0)
+        reference = weakref.ref(refresh)
+        del refresh
+        _end_process(reference)
+
+    def test_it_is_not_pickled(self, service: Service) -> None:
+        """Neither the refresh nor the keys in use are pickled."""
+        for each in (service.refresh, live_of(service.secrets), live_of(service.secrets).keys):
+            with pytest.raises(TypeError, match="secrets are not pickled"):
+                pickle.dumps(each)
+
+
+class TestKept:
+    """A set that does not pass."""
+
+    @pytest.mark.parametrize("name", BAD)
+    def test_a_bad_set(self, service: Service, name: str) -> None:
+        """It changes nothing, and its alerts are said once. The good set that follows is used."""
+        change, check = BAD[name]
+        before = slots(service.ring)
+        for number in range(3):
+            report = service.read(change(service.files) if not number else None)
+            assert check in {each.check.value for each in report.alerts}
+            assert check in service.said() if not number else service.said() == []
+        assert (slots(service.ring), service.changed, service.kinds) == (before, [], ["kept"])
+        _, event = service.events[0]
+        assert (event.secrets[0].fingerprint, event.alerts) == (before["current"], report.alerts)
+        assert (service.refresh.is_ok, service.refresh.found) == (False, report.findings)
+        files = service.use(promoted(service.files))
+        assert (slots(service.ring), service.refresh.is_ok) == (slots_of(files), True)
+
+    def test_every_hour(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An alert is said again after an hour, as long as it holds."""
+        service.read(BAD["placeholder"][0](service.files))
+        assert service.said() == ["placeholder"]
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + module.ALERT_AGAIN - 1)
+        service.read()
+        assert service.said() == []
+        monkeypatch.setattr(time, "monotonic", lambda: now + module.ALERT_AGAIN + 1)
+        service.read()
+        assert service.said() == ["placeholder"]
+
+    def test_sets_that_alternate(self, service: Service) -> None:
+        """An alert of a set that comes and goes is said once. It is said again after ten reads without it."""
+        bad = BAD["staging"][0](service.files)
+        for _ in range(5):
+            service.read(bad)
+            service.read(service.files)
+        assert (service.said(), service.kinds, service.changed) == (["discontinuous"] * 2, ["kept"], [])
+        for _ in range(10):
+            service.read()
+        service.read(bad)
+        assert service.said() == ["discontinuous"] * 2
+
+    def test_an_expiry_of_the_key_in_use(self, service: Service) -> None:
+        """It refuses nothing: it is an alert, and another secret's new key is used."""
+        files = {**service.files, EXPIRES: ahead(days=-1), f"{V2}_NEXT": good_keys()[V2]}
+        report = service.read(files)
+        assert [each.check.value for each in report.alerts] == service.said() == ["expired"]
+        assert service.changed == [{"secret.key", "secret_v2.key"}]
+
+    def test_a_validator_of_the_host(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A set that the model's own validator refuses is not used."""
+        refused = list[str]()
+
+        class Own(RuntimeSecrets):
+            @model_validator(mode="after")
+            def _refuse(self) -> Own:
+                assert self.secret_key.get_secret_value() not in refused
+                return self
+
+        service = Service(tmp_path / "keys", capsys, model=Own)
+        before, files = slots(service.ring), promoted(service.files)
+        refused.append(text_of(files, V1))
+        assert [each.check.value for each in service.read(files).alerts] == ["internal"]
+        assert (slots(service.ring), service.said()) == (before, ["internal"])
+
+    def test_a_check_that_fails(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An error of a check is raised to the caller, and changes nothing. An interrupt passes."""
+        before = slots(service.ring)
+        for error, raised in ((LookupError, CheckFailedError), (KeyboardInterrupt, KeyboardInterrupt)):
+
+            def fail(*_: object, error: type[BaseException] = error) -> None:
+                raise error(text_of(service.files, V1))
+
+            monkeypatch.setattr(directory, "read_directory", fail)
+            with pytest.raises(raised):
+                service.read()
+        assert slots(service.ring) == before
+
+
+class TestContinuity:
+    """A set that is not the next step of this one."""
+
+    @pytest.mark.parametrize(("days", "is_next"), [(1, False), (-1, True), (None, True)])
+    def test_a_key_that_is_revoked(self, service: Service, days: int | None, *, is_next: bool) -> None:
+        """Any set may follow a key that is revoked, from the instant of its entry on."""
+        entry = fingerprint_of(text_of(service.files, V1)) + (f"@{ahead(days=days)}" if days else "")
+        other = {V1: good_keys()[V1], V2: service.files[V2], REVOKED: entry}
+        assert service.read(other).ok is is_next
+        assert service.changed == [{"secret.key"}] * is_next
+
+    def test_a_restart_overrides(self, service: Service) -> None:
+        """Another valid set is used by a process that starts on it."""
+        files = first()
+        assert not service.read(files).ok
+        assert slots(service.started().keyring("secret.key")) == slots_of(files)
+
+    def test_secrets_without_slots(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A key without slots, and what a vendor issues, change as a whole."""
+        sets = [{KEY: secrets.token_urlsafe(16), PASSWORD: secrets.token_hex(8)} for _ in range(2)]
+        service = Service(tmp_path / "keys", capsys, {**sets[0]}, Radio, name="radio.key")
+        service.use({**sets[1]})
+        rings = [service.secrets.keyring(name) for name in ("radio.key", "icecast.password")]
+        assert [ring.current.value.get_secret_value() for ring in rings] == [*sets[1].values()]
+
+    def test_a_field_that_is_gone(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """What came from the directory never comes from the environment later, which is as old as its process."""
+        old = good_keys()
+        service = Service(tmp_path / "keys", capsys, environ=old)
+        before = slots(service.ring)
+        with process_environment(old):
+            for gone in (without(service.files, V1, NEXT), {}):
+                assert "missing" in {each.check.value for each in service.read(gone).alerts}
+        assert slots(service.ring) == before
+
+    def test_a_field_that_comes(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A secret of the environment may move to the directory, and then it stays there."""
+        old = good_keys()
+        service = Service(tmp_path / "keys", capsys, files={V1: good_keys()[V1]}, environ={V2: old[V2]})
+        with process_environment({V2: old[V2]}):
+            service.use({**service.files, V2: old[V2], f"{V2}_NEXT": good_keys()[V2]})
+            report = service.read(without(service.files, V2, f"{V2}_NEXT"))
+        assert [(each.check.value, each.secret) for each in report.alerts] == [("missing", "secret_v2.key")]
+
+    def test_a_recycled_worker(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A process that starts again with the environment of the first day has today's keys."""
+        files = staged(first())
+        keys = {name: text_of(files, name) for name in (V1, V2, NEXT)}
+        service = Service(tmp_path / "keys", capsys, files=files, environ=keys)
+        files = service.use(promoted(files))
+        assert slots(service.started().keyring("secret.key")) == slots_of(files)
+
+
+class TestRevocation:
+    """A revocation that comes while the process runs."""
+
+    @pytest.mark.parametrize("passes", [True, False])
+    @pytest.mark.parametrize("role", ["next", "previous"])
+    def test_a_key_that_does_not_sign(self, service: Service, role: str, *, passes: bool) -> None:
+        """It is not accepted from the first read on, also where the set is refused, and whatever follows."""
+        files = service.use(staged(promoted(service.files)))
+        bad = {} if passes else {V2: "changeme"}
+        variable = {"next": NEXT, "previous": PREVIOUS}[role]
+        kid = fingerprint_of(text_of(files, variable)).removeprefix("sgfp1:")
+        assert service.read({**revoking(files, variable), **bad}).ok is passes
+        for _ in range(2):
+            assert role not in slots(service.ring)
+            assert role not in slots(service.ring.derive(DERIVED))
+            assert kid not in {key.kid for key in service.ring.stored()}
+            assert service.ring.find(kid) is None
+            found = service.ring.find(kid, revoked=True)
+            assert found is not None
+            assert service.ring.verify(text_of(files, variable)) is None
+            service.read(files)
+
+    def test_from_an_instant(self, service: Service) -> None:
+        """A key is accepted until the instant of its entry, or until its deadline where that is earlier."""
+        files = service.use(promoted(service.files, days=2))
+        for at, until in ((ahead(days=1), ahead(days=1)), (ahead(days=3), ahead(days=2))):
+            service = Service(service.directory, service.capture, {**files, REVOKED: ""})
+            service.use({**revoking(files, PREVIOUS, f"@{at}")})
+            end = datetime.fromisoformat(until)
+            for now, is_accepted in ((end - timedelta(minutes=1), True), (end, False)):
+                ring = service.secrets.keyring("secret.key", clock=partial(max, now, now))
+                assert ("previous" in slots(ring)) is is_accepted
+
+    def test_the_key_that_signs(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """At two reads in a row without a set that passes, nothing uses it any more. A good set ends that."""
+        ended: list[Callable[[], object]] = []
+        monkeypatch.setattr(module, "END_SECONDS", 0)
+        monkeypatch.setattr(module, "_start", lambda *called: ended.append(partial(*called)))
+        derived = service.ring.derive(DERIVED)
+        text = text_of(service.files, V1)
+        kid = service.ring.current.kid
+        service.read(revoking(service.files, V1))
+        assert (service.said(), service.ring.current.kid, ended) == (["revoked"], kid, [])
+        service.read(BAD["garbage"][0](service.files))
+        assert (service.said(), len(ended)) == (["revoked", "source"], 1)
+        for ring in (service.ring, derived):
+            with pytest.raises(RevokedKeyError):
+                ring.current  # noqa: B018
+            assert ring.accepted() == ()
+            assert ring.find(kid) is None
+        assert service.ring.verify(text) is None
+        assert kid not in {key.kid for key in service.ring.stored()}
+        service.read()
+        assert (service.said(), len(ended), service.kinds) == ([], 1, ["kept", "kept"])
+        files = service.use(replaced(service.files))
+        assert slots(service.ring) == slots(derived) == slots_of(files)
+        ended[0]()  # the process goes on
+
+    def test_a_good_set_between_two_reads(self, service: Service) -> None:
+        """Two reads that are not in a row do not stop a key."""
+        files = service.files
+        for each in (revoking(files, V1), replaced(files)):
+            service.read(each)
+        service.files = files
+        assert service.ring.current.kid
+
+
+class Lines:
+    """A structlog logger that keeps what it gets. While it is held, it blocks, as a full pipe does."""
+
+    def __init__(self) -> None:
+        self.texts: Queue[str] = Queue()
+        self.may_go = threading.Event()
+        self.may_go.set()
+
+    def critical(self, text: str, **_fields: object) -> None:
+        self.may_go.wait(TIMEOUT)
+        self.texts.put(text)
+
+    info = warning = critical
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that has no event."""
+    deadline = time.monotonic() + TIMEOUT
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def begin(service: Service, seconds: float = 0.02) -> Lines:
+    """Begin the thread of a service, with a short period, and return what it writes."""
+    lines = Lines()
+    vars(Refresh)["_seconds"].__set__(service.refresh, seconds)
+    service.refresh.start(lambda kind, report: service.events.append((kind, report)), lines)
+    return lines
+
+
+class TestLate:
+    """Keys that were not read for three periods."""
+
+    def test_a_ring_says_it(self, service: Service) -> None:
+        """The next operation of a ring says it once. A read ends that."""
+        live_of(service.secrets).late_at = time.monotonic()
+        for _ in range(2):
+            assert slots(service.ring) == slots_of(service.files)
+        service.refresh.say_late()  # by another thread, which has read the clock before
+        assert (service.said(), service.kinds, service.refresh.is_ok) == (["unavailable"], ["late"], False)
+        service.read()
+        assert (service.said(), service.refresh.is_ok) == ([], True)
+
+
+class TestThread:
+    """The thread that reads in each period."""
+
+    def test_it_follows_the_directory(self, service: Service) -> None:
+        """It switches to a set that passes, says what does not, and switches to the set that follows."""
+        lines, changed = begin(service), threading.Event()
+        service.secrets.on_change(lambda _: changed.set())
+        for step in (promoted, retired):
+            volume(service.directory, {**service.files, V1: "changeme"})
+            assert "placeholder" in lines.texts.get(timeout=TIMEOUT)
+            volume(service.directory, step(service.files))
+            assert changed.wait(TIMEOUT)
+            changed.clear()
+            service.files = step(service.files)
+        assert "previous" not in slots(service.ring)
+
+    def test_an_error_of_its_own(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An error of its own is an alert without its text, and the next period tries again."""
+
+        def fail(*_: object) -> None:
+            raise LookupError(text_of(service.files, V1))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(directory, "read_directory", fail)
+            lines = begin(service)
+            assert "internal: the check itself failed (LookupError)" in lines.texts.get(timeout=TIMEOUT)
+        until(lambda: service.refresh.is_ok)
+
+    def test_lines_that_nobody_reads(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where nobody reads its lines, a revoked key is refused all the same. The lines follow."""
+        monkeypatch.setattr(module, "END_SECONDS", 1e6)
+        for name in ("_LOCK_WAIT", "_WRITE_WAIT"):
+            monkeypatch.setattr(module, name, 0.01)
+        lines = begin(service)
+        lines.may_go.clear()
+        volume(service.directory, revoking(service.files, V1))
+        until(lambda: service.ring.accepted() == ())
+        lines.may_go.set()
+        while "stops this process" not in lines.texts.get(timeout=TIMEOUT):
+            pass
+
+    def test_it_ends_with_the_keys(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """It ends as soon as nobody has the keys, whatever its period is."""
+        before = thread_count()
+        for _ in range(20):
+            begin(Service(tmp_path / "keys", capsys), 900)
+        gc.collect()
+        until(lambda: thread_count() <= before)
+
+
+class TestAtTheSameTime:
+    """Several threads, signal handlers and forks."""
+
+    def test_an_older_read(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A read that began earlier, and ends later, changes nothing."""
+        read, began, may_end = directory.read_directory, threading.Event(), threading.Event()
+
+        def slow(*arguments: Any) -> Any:
+            files = read(*arguments)
+            began.set()
+            may_end.wait(TIMEOUT)
+            return files
+
+        monkeypatch.setattr(directory, "read_directory", slow)
+        slower = threading.Thread(target=service.read)
+        slower.start()
+        began.wait(TIMEOUT)
+        monkeypatch.setattr(directory, "read_directory", read)
+        files = service.use(promoted(service.files))
+        may_end.set()
+        slower.join()
+        assert (slots(service.ring), service.kinds) == (slots_of(files), ["switched"])
+
+    def test_a_signal_handler_in_the_middle(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A call inside of another one does not wait forever, and changes nothing. Its lines come later."""
+        monkeypatch.setattr(module, "_LOCK_WAIT", 0.01)
+        before = slots(service.ring)
+        with _process.deciding:
+            assert service.read(promoted(service.files)).ok
+        assert (slots(service.ring), service.changed) == (before, [])
+        with _process.writing:
+            service.read(BAD["cut"][0](service.files))
+        assert service.said() == []
+        service.read()
+        assert service.said() == ["format"]
+
+    @pytest.mark.parametrize("switches", [5, pytest.param(1000, marks=pytest.mark.full)])
+    def test_threads(self, service: Service, switches: int) -> None:
+        """While the keys change, threads that sign and verify see the keys of one set, and every token is valid."""
+        versions = [service.files, promoted(service.files)]
+        known = [slots_of(each) for each in versions]
+        rings, stopped, wrong = (service.ring, service.ring.derive(DERIVED)), threading.Event(), list[object]()
+
+        def use() -> None:
+            try:
+                while not stopped.is_set():
+                    for ring in rings:
+                        token = ring.current.value.get_secret_value()
+                        if slots(ring) not in known or ring.verify(token) is None:
+                            wrong.append(slots(ring))
+            except Exception as error:  # noqa: BLE001 - whatever it is
+                wrong.append(error)
+
+        threads = [threading.Thread(target=use) for _ in range(16)]
+        for each in threads:
+            each.start()
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)  # otherwise a read waits long for the threads, and they meet it less often
+        try:
+            for number in range(switches):
+                service.use(versions[number % 2 - 1])
+        finally:
+            sys.setswitchinterval(interval)
+            stopped.set()
+            for each in threads:
+                each.join(TIMEOUT)
+        assert [each for each in threads if each.is_alive()] == wrong == []
+        assert service.kinds == ["switched"] * switches
+
+    @needs_fork
+    @pytest.mark.parametrize("forks", [10, pytest.param(1000, marks=pytest.mark.full)])
+    def test_forks(self, service: Service, forks: int) -> None:
+        """A child that is forked during a switch has the keys of one set, and reads again by itself."""
+        versions = [service.files, promoted(service.files)]
+        known, stopped = [slots_of(each) for each in versions], threading.Event()
+
+        def switch() -> None:
+            for number in itertools.count():
+                service.read(versions[number % 2 - 1])
+                if stopped.is_set():
+                    break
+
+        switcher = threading.Thread(target=switch)
+        switcher.start()
+        begin(service, 900)
+        statuses = []
+        try:
+            for _ in range(forks):
+                child = fork()
+                if not child:
+                    are_known = slots(service.ring) in known
+                    service.secrets.refresh()
+                    os._exit(not (are_known and slots(service.ring) in known))
+                statuses.append(ended(child))
+        finally:
+            stopped.set()
+            switcher.join()
+        assert statuses == [0] * forks
+
+    @needs_fork
+    def test_a_fork_while_lines_are_written(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A fork does not wait forever for lines. Nothing is read in the child for keys that nobody has."""
+        monkeypatch.setattr(module, "_LOCK_WAIT", 0.01)
+        live_of(service.started()).refresh.start(print, None)
+        with _process.writing:
+            child = fork()
+            if not child:
+                service.read(BAD["cut"][0](service.files))
+                os._exit(service.said() != ["format"])
+        assert ended(child) == 0
+
+    @needs_fork
+    def test_a_thread_in_a_child(self, service: Service) -> None:
+        """A child has the newest set and every known revocation, and its own thread follows the directory."""
+        files = service.use(promoted(service.files))
+        service.read({**revoking(files, PREVIOUS), V2: "changeme"})
+        begin(service)
+        child = fork()
+        if not child:
+            is_newest = slots(service.ring) == slots_of(files, "current")
+            until(lambda: "next" in slots(service.ring))
+            os._exit(not is_newest)
+        volume(service.directory, staged(files))
+        assert ended(child) == 0
+
+
+REVOKED_SERVICE = """
+import atexit, os, sys, time
+from robodj_secretguard import guard, refresh
+refresh.END_SECONDS = 0.5
+secrets = guard()
+os.environ["ROBODJ_REVOKED_FINGERPRINTS"] = {!r}
+for _ in range(2):
+    secrets.refresh()
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [
+        ("time.sleep(60)", 3),
+        ("sys.exit(os.waitstatus_to_exitcode(os.waitpid(os.fork(), 0)[1]))", 3),
+        ("atexit.register(secrets.refresh); sys.exit(5)", 5),
+    ],
+)
+def test_the_end_of_a_process(tmp_path: Path, then: str, status: int) -> None:
+    """A process whose key is revoked ends with 3, and so does a child. Its own end is not delayed."""
+    volume(tmp_path / "keys", files := first())
+    script = REVOKED_SERVICE.format(fingerprint_of(text_of(files, V1))) + then
+    ran = run_forked(script, {}, tmp_path, ROBODJ_SECRETS_DIR=str(tmp_path / "keys"))
+    assert (ran.status, checks(ran)) == (status, ["revoked", "revoked"])
