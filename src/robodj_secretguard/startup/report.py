@@ -215,14 +215,15 @@ class Judgement:
         failure: why the secrets directory delivers nothing. Then it is the only finding, and no secret has a status.
 
     Attributes:
+        readings: as passed.
         again: reads and judges the secrets directory again; `None` without one.
         seconds: after how many seconds to do so; `None` for never.
     """
 
-    __slots__ = ("_readings", "_report", "again", "seconds")
+    __slots__ = ("_report", "again", "readings", "seconds")
 
     def __init__(self, readings: Sequence[Reading], failure: Finding | None = None) -> None:
-        self._readings = readings
+        self.readings = readings
         self.again: Again | None = None
         self.seconds: int | None = None
         if failure is None:
@@ -230,11 +231,6 @@ class Judgement:
         else:
             setup = readings[0].setup
             self._report = Report(setup.now, setup.files_off, setup.revocation, (), (failure,))
-
-    @property
-    def readings(self) -> Sequence[Reading]:
-        """The readings of all declared secrets, in declared order."""
-        return self._readings
 
     def report(self) -> Report:
         """Return the report of all rules."""
