@@ -46,7 +46,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.secret.texts import RED, mark
 from robodj_secretguard.startup.emit import emit_info
-from robodj_secretguard.startup.readings import RevocationStatus
+from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 from robodj_secretguard.startup.report import REFUSED
 
 if TYPE_CHECKING:
@@ -250,10 +250,10 @@ class TestRender:
         ("status", "line"),
         [
             (None, "not read"),
-            (RevocationStatus((), frozenset()), "none"),
-            (RevocationStatus(("environment",), frozenset("a")), "ROBODJ_REVOKED_FINGERPRINTS, 1 entry"),
+            (RevocationStatus((), ()), "none"),
+            (RevocationStatus(("environment",), (("a", ALWAYS),)), "ROBODJ_REVOKED_FINGERPRINTS, 1 entry"),
             (
-                RevocationStatus(("environment", "file:config/revoked.fingerprints"), frozenset("ab")),
+                RevocationStatus(("environment", "file:config/revoked.fingerprints"), (("a", ALWAYS), ("b", ALWAYS))),
                 "ROBODJ_REVOKED_FINGERPRINTS and config/revoked.fingerprints, 2 entries",
             ),
         ],

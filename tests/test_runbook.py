@@ -155,7 +155,7 @@ class TestStages:
         """After a rollback, the plan continues with the promotion. A deadline on the list stays, if it is to come."""
         rolled_back = with_keys(report, next_fingerprint=COMING)
         for listed, day in ((3 * DAY, "04"), (15 * DAY, "15"), (0 * DAY, "15"), (-DAY, "15"), (None, "15")):
-            entry = listed is not None and RevocationStatus((), frozenset(), ((CURRENT, NOW + listed),))
+            entry = listed is not None and RevocationStatus((), ((CURRENT, NOW + listed),))
             report = rolled_back._replace(revocation_list=entry or None)
             stage, steps = planned(report, recorded(9), recorded(2, COMING))
             assert stage == "promote"
@@ -185,7 +185,7 @@ class TestStages:
     @pytest.mark.parametrize("until", [NOW + DAY, None])
     def test_retire_moves_no_deadline(self, report: Report, until: datetime | None) -> None:
         """With a previous key, the promotion is left out, and the deadline is the one that is set."""
-        entry = RevocationStatus((), frozenset(), ((PREVIOUS, NOW + DAY / 2),))
+        entry = RevocationStatus((), ((PREVIOUS, NOW + DAY / 2),))
         report = with_keys(report, previous_fingerprint=PREVIOUS, previous_until=until)
         stage, steps = planned(report._replace(revocation_list=entry), recorded(9, PREVIOUS))
         check, _, _, record, _, encrypt, retire, disable = steps

@@ -14,6 +14,7 @@ from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.lifecycle.standing import expected_keys, recorded_findings, roles_of
+from robodj_secretguard.startup.readings import ALWAYS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +80,7 @@ class TestRevocations:
     def test_a_listed_one(self, report: Report) -> None:
         """A listed revocation is in order. If no list was read, nothing is known."""
         assert report.revocation_list is not None
-        listed = report._replace(revocation_list=report.revocation_list._replace(fingerprints=frozenset({GONE})))
+        listed = report._replace(revocation_list=report.revocation_list._replace(begins=((GONE, ALWAYS),)))
         assert findings(listed, revocation(GONE)) == []
         assert len(findings(listed, revocation(GONE), revocation(KEY))) == 1
         assert findings(report._replace(revocation_list=None), revocation(GONE)) == []
@@ -92,22 +93,20 @@ class TestReplaced:
     ENTRY = f"{GONE}@2026-12-10T12:00:00Z"
 
     @pytest.mark.parametrize(
-        ("plain", "dated", "is_listed"),
+        ("begins", "is_listed"),
         [
-            ((), (), False),
-            ((), ((GONE, UNTIL),), True),
-            ((), ((GONE, UNTIL - SECOND),), True),
-            ((), ((GONE, UNTIL + SECOND),), False),
-            ((GONE,), (), True),
+            ((), False),
+            (((GONE, UNTIL),), True),
+            (((GONE, UNTIL - SECOND),), True),
+            (((GONE, UNTIL + SECOND),), False),
+            (((GONE, ALWAYS),), True),
         ],
         ids=["missing", "listed", "earlier", "later", "plain"],
     )
-    def test_entry(
-        self, report: Report, plain: tuple[str, ...], dated: tuple[tuple[str, datetime], ...], *, is_listed: bool
-    ) -> None:
+    def test_entry(self, report: Report, begins: tuple[tuple[str, datetime], ...], *, is_listed: bool) -> None:
         """A missing entry is a warning with the line to add. An earlier instant is enough."""
         assert report.revocation_list is not None
-        listed = report.revocation_list._replace(fingerprints=frozenset(plain), dated=dated)
+        listed = report.revocation_list._replace(begins=begins)
         records = [recorded(2 * DAY, GONE), recorded(DAY, replaced=GONE, replaced_until=self.UNTIL)]
         found = [each._asdict() for each in findings(report._replace(revocation_list=listed), *records)]
         warning = {
@@ -139,7 +138,7 @@ class TestReplaced:
     def test_revoked_as_well(self, report: Report) -> None:
         """A recorded revocation needs a plain entry: one with an instant is not enough."""
         assert report.revocation_list is not None
-        listed = report.revocation_list._replace(dated=((GONE, self.UNTIL),))
+        listed = report.revocation_list._replace(begins=((GONE, self.UNTIL),))
         listing = report._replace(revocation_list=listed)
         (found,) = findings(listing, revocation(GONE))
         assert (found.severity, found.message.split()[0]) == ("alert", GONE)
@@ -310,7 +309,7 @@ class TestFleet:
         """A key has the role of its slot, unless it is revoked; other recorded ones are superseded."""
         assert report.revocation_list is not None
         dated = (("sgfp1:" + "1" * 32, NOW), ("sgfp1:" + "2" * 32, NOW + SECOND))
-        listed = report.revocation_list._replace(fingerprints=frozenset([GONE]), dated=dated)
+        listed = report.revocation_list._replace(begins=((GONE, ALWAYS), *dated))
         expected = {"secret.key": Slots(KEY, LATER, dated[1][0])}
         records = [recorded(DAY, KEY_OF_OTHER), recorded(DAY, "sgfp1:" + "3" * 32), revocation("sgfp1:" + "3" * 32)]
         role = roles_of(report._replace(revocation_list=listed), records, expected)

@@ -100,7 +100,7 @@ def scan(
     opaque = {policy.name for policy in policies if policy.is_opaque}
     values = [value for value in at_hand if value.secret not in opaque and not by_fingerprint]
     live = [value for value in values if value.is_sound]
-    known = known_keys(live, operations_log.records if operations_log else (), setup.revocation.all)
+    known = known_keys(live, operations_log.records if operations_log else (), dict(setup.revocation.begins))
     search = KeySearch(
         known,
         [(value.key, known[fingerprint(value.key)]) for value in live],

@@ -83,7 +83,8 @@ REVOKED_FILE: Final = "config/revoked.fingerprints"
 MAX_LIST_BYTES: Final = 1 << 18
 """Room for some thousand entries."""
 OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
-_ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
+ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
+"""The instant of an entry of the revocation list that has none."""
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """The largest size of a fallback file."""
@@ -239,41 +240,38 @@ class RevocationStatus(Frozen):
 
     Attributes:
         sources: where the list was found: `file:` and the path, `environment`, sources of `--from`, or nowhere.
-        fingerprints: every fingerprint that is revoked without an instant.
-        dated: every other fingerprint on the list, and the earliest instant from which it is revoked.
+        begins: every fingerprint on the list, and the earliest instant from which it is revoked: the earliest possible
+            one for an entry without an instant.
     """
 
     sources: tuple[str, ...]
-    fingerprints: frozenset[str]
-    dated: tuple[tuple[str, datetime], ...] = ()
+    begins: tuple[tuple[str, datetime], ...]
 
     @property
     def entries(self) -> int:
         """The number of fingerprints."""
-        return len(self.fingerprints) + len(self.dated)
+        return len(self.begins)
 
     @property
-    def all(self) -> frozenset[str]:
-        """Every fingerprint on the list."""
-        return self.fingerprints.union([fingerprint for fingerprint, _ in self.dated])
+    def fingerprints(self) -> frozenset[str]:
+        """Every fingerprint that is revoked without an instant."""
+        return frozenset([fingerprint for fingerprint, instant in self.begins if instant == ALWAYS])
 
     def joined(self, other: RevocationStatus | None) -> RevocationStatus:
-        """Return this list with the entries of another one. The earliest entry of a fingerprint holds."""
-        if other is None:
-            return self
-        always, earliest = self.fingerprints | other.fingerprints, dict(self.dated)
-        for fingerprint, instant in other.dated:
-            earliest[fingerprint] = min(instant, earliest.get(fingerprint, instant))
-        return RevocationStatus(
-            self.sources, always, tuple([each for each in earliest.items() if each[0] not in always])
-        )
+        """Return this list with the entries of another one."""
+        return RevocationStatus(self.sources, _earliest((*self.begins, *(other.begins if other else ()))))
 
     def begin(self, fingerprint: str) -> datetime | None:
-        """Return the instant from which a key is revoked; the earliest possible one for an entry without an instant.
+        """Return the instant from which a key is revoked; `None` for a key that is not on the list."""
+        return dict(self.begins).get(fingerprint)
 
-        `None` for a key that is not on the list.
-        """
-        return _ALWAYS if fingerprint in self.fingerprints else dict(self.dated).get(fingerprint)
+
+def _earliest(entries: Iterable[tuple[str, datetime]]) -> tuple[tuple[str, datetime], ...]:
+    """Return the earliest entry of each fingerprint."""
+    begins = dict[str, datetime]()
+    for fingerprint, instant in entries:
+        begins[fingerprint] = min(instant, begins.get(fingerprint, instant))
+    return tuple(begins.items())
 
 
 class ModelSetup(Frozen):
@@ -644,18 +642,14 @@ def revocation_list(files: Sequence[TextFile], added: Sequence[tuple[str, Sealed
     sources = tuple([source for source, _ in added])
     if any(file.exists or file.dangling for file in files):
         sources = (f"file:{REVOKED_FILE}", *sources)
-    entries = filter(None, map(_parsed, chain(*map(_entries_of, files), *[_entries_in(each) for _, each in added])))
-    earliest = dict[str, datetime]()
-    for fingerprint, instant in entries:
-        earliest[fingerprint] = min(instant, earliest.get(fingerprint, instant))
-    always = frozenset([fingerprint for fingerprint, instant in earliest.items() if instant == _ALWAYS])
-    return RevocationStatus(sources, always, tuple([each for each in earliest.items() if each[0] not in always]))
+    entries = chain(*map(_entries_of, files), *[_entries_in(each) for _, each in added])
+    return RevocationStatus(sources, _earliest(filter(None, map(_parsed, entries))))
 
 
 def _parsed(entry: str) -> tuple[str, datetime] | None:
     """Return the fingerprint of an entry and the instant from which it is revoked; `None` for an invalid entry."""
     fingerprint, at, instant = entry.partition("@")
-    begin = parse_marker(SealedStr(instant)) if at else _ALWAYS
+    begin = parse_marker(SealedStr(instant)) if at else ALWAYS
     return (fingerprint, begin) if begin is not None and is_fingerprint(fingerprint) else None
 
 
