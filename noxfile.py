@@ -123,7 +123,7 @@ def lowest(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run the rest of each cross product. The fast run has a few of its cases."""
     session.install(".[test,vault,aws]")  # tests/no_leak has scenarios with both clients
-    elsewhere = ("tests/hosts", *MANAGERS, "tests/monitoring", "tests/benchmarks", *SLOW)
+    elsewhere = ("tests/hosts", "tests/trials/refresh", *MANAGERS, "tests/monitoring", "tests/benchmarks", *SLOW)
     which = session.posargs or [f"--ignore={each}" for each in elsewhere]
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *which)
 
@@ -157,6 +157,16 @@ def managers(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-q", "-m", "not timed", PROCESSES, *which)
     if not session.posargs:
         session.run("python", "-m", "pytest", "-q", "-n0", "-m", "timed", *which)
+
+
+@nox.session(python=FIRST)
+def refresh(session: nox.Session) -> None:
+    """Rotate keys in a real OpenBao under traffic, with each host, and print a table. It takes half an hour."""
+    install_managers(session)
+    session.install(".[hosts]")
+    session.env["SECRETGUARD_HOSTS_REQUIRED"] = "1"
+    which = session.posargs or ["tests/trials/refresh"]
+    session.run("python", "-m", "pytest", "-q", "-n0", "-s", "-m", "full", *which)
 
 
 @nox.session(python=FIRST)
