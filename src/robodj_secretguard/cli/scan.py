@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.secret.sealed import SealedStr
 
-_SCOPES: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}
+_SCOPE_BY_OPTIONS: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}
 """By `--staged` and `--git-history`."""
 
 
@@ -64,7 +64,7 @@ def _scan_places(
     fingerprints: bool,
     keys_from: str | None,
 ) -> Result:
-    if (staged, git_history) not in _SCOPES:
+    if (staged, git_history) not in _SCOPE_BY_OPTIONS:
         fail("--staged and --git-history cannot be combined; leave one of them out")
     if fingerprints and keys_from:
         fail("--fingerprints and --keys-from cannot be combined; leave one of them out")
@@ -75,7 +75,7 @@ def _scan_places(
         found = scan(
             model,
             paths or [os.curdir],
-            scope=_SCOPES[staged, git_history],
+            scope=_SCOPE_BY_OPTIONS[staged, git_history],
             by_fingerprint=fingerprints,
             keys=_keys_in(keys_from) if keys_from is not None else (),
             operations_log=find_log(request, model).read_if_any(),
