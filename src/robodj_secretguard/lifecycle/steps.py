@@ -43,7 +43,13 @@ from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import command, listed
 from robodj_secretguard.startup.directory import Delivery, delivery_of, first_with, names_of, source_finding
 from robodj_secretguard.startup.guard import examine
-from robodj_secretguard.startup.readings import Environment, RevocationStatus, config_directory, revocation_list
+from robodj_secretguard.startup.readings import (
+    ALWAYS,
+    Environment,
+    RevocationStatus,
+    config_directory,
+    revocation_list,
+)
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
@@ -681,7 +687,7 @@ class Rotator:
                 "compare the versions in the manager, and restore the right one",
             )
         before = contain(lambda: self._check(stored.opened(), result.policy, step))
-        recorded = RevocationStatus((), frozenset(filter(None, revoked(known))))
+        recorded = RevocationStatus((), tuple((key, ALWAYS) for key in revoked(known) if key))
         revoked_from = _revocations(result.keys.slots, before.revocation_list, recorded)
         result.keys = result.keys._replace(revoked_from=revoked_from)
         if chosen := _choose_step(result, step, known, is_now=is_now, fleet=fleet):
