@@ -101,8 +101,7 @@ class OperationsLog:
                 damage.append(f"line {number} has an earlier time than line {last_line}")
             last, last_line = record, number
             records.append(record)
-        # Only text after the last line end can be of a cut write, which leaves valid lines.
-        self.torn = len(end) if unreadable == [end] and _may_be_cut(end, last or head) else 0
+        self.torn = _torn_bytes(unreadable, end, last or head)
         if unreadable and not self.torn:
             damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
         self.records, self.damage, self.head = tuple(records), (*damage, *_lost(records, head)), head
@@ -327,6 +326,11 @@ def _follows(record: Record, last: Record | None) -> bool:
     if last is None and record.event is Event.CONTINUED:
         return record.sequence > 1 and record.previous is not None
     return (record.sequence, record.previous) == _next(last)
+
+
+def _torn_bytes(unreadable: Sequence[bytes], end: bytes, last: Record | Head | None) -> int:
+    """Return how many bytes at the end are of a cut write, which leaves valid lines and text without a line end."""
+    return len(end) if unreadable == [end] and _may_be_cut(end, last) else 0
 
 
 def _may_be_cut(end: bytes, last: Record | Head | None) -> bool:
