@@ -563,7 +563,7 @@ def _how_to_rename(miss: NearMiss) -> str:
     elif name == f"{meant}_FILE":
         remedy = (
             f"{unset} {name}, and set {meant} to the content of the file that it named"
-            " (or use exec --from directory:PATH)"
+            " (or ROBODJ_SECRETS_DIR to its directory)"
         )
     else:
         remedy = f"rename {name} to {meant}"
