@@ -199,7 +199,7 @@ class Refresh(Sealed):
                 new.append(each)
                 due = now + ALERT_AGAIN if is_alert else math.inf
             self._said[each] = (self._last, due)
-        self._said = {key: said for key, said in self._said.items() if self._last - said[0] <= _FORGOTTEN_AFTER}
+        self._said = {key: said for key, said in [*self._said.items()] if self._last - said[0] <= _FORGOTTEN_AFTER}
         return report._replace(findings=tuple(new))
 
     def _tell(self, told: Report, what: str, kind: str, *, waits: bool) -> None:
@@ -356,12 +356,11 @@ class _Process:
 
 _process: Final = _Process()
 atexit.register(_process.end)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_process.before_fork,
-        after_in_parent=_process.after_in_parent,
-        after_in_child=_process.after_in_child,
-    )
+getattr(os, "register_at_fork", dict)(  # not on Windows
+    before=_process.before_fork,
+    after_in_parent=_process.after_in_parent,
+    after_in_child=_process.after_in_child,
+)
 
 
 def _part() -> float:
