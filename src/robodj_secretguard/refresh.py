@@ -116,7 +116,7 @@ class Refresh(Sealed):
         number, live = next(self._reads), self.live
         judgement = contain(lambda: self._judge(live.keys.revocation, self._sole))
         read = time.monotonic()
-        if judgement.report().ok:
+        if judgement.report().ok and _changed(live.keys, judgement):
             try:
                 contain(lambda: self._model(_judgement=judgement))
             except Exception as error:  # noqa: BLE001 - a validator of the host may raise anything
@@ -159,8 +159,7 @@ class Refresh(Sealed):
             judgement.add([*_revoked_in_use(running, known, report)])
             return frozenset(), *self._keep(live, judgement.report(), known)
         self.found, self.is_ok, self._strikes = report.findings, True, 0
-        pairs = zip(running.readings, judgement.readings, strict=True)
-        changed = frozenset([after.policy.name for before, after in pairs if _values(before) != _values(after)])
+        changed = _changed(running, judgement)
         if changed:
             live.keys = KeySet(judgement, read, known, ended=running.ended())
             self._sole |= _delivered(live.keys)
@@ -236,7 +235,7 @@ class Refresh(Sealed):
             self.is_ok = False
             problem = Problem(
                 f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
-                "make sure that the secrets directory can be read and that the host runs threads, then restart",
+                "make sure that the directory can be read, on_change() functions return and the host runs threads; restart",
             )
             late = finding(live.keys.policies, Check.UNAVAILABLE, problem)
             self._tell(live.keys.report._replace(findings=(late,)), _KEPT, "late", waits=True)
@@ -275,6 +274,12 @@ def _delivered(keys: KeySet) -> frozenset[str]:
 
 def _values(reading: Reading) -> list[tuple[object, ...]]:
     return [(each.slot, each.value, each.marker) for each in (reading, *reading.slots)]
+
+
+def _changed(running: KeySet, read: Judgement) -> frozenset[str]:
+    """Return the secrets of which a slot or a marker is another one."""
+    pairs = zip(running.readings, read.readings, strict=True)
+    return frozenset([after.policy.name for before, after in pairs if _values(before) != _values(after)])
 
 
 def _refusing(running: KeySet, read: Judgement) -> list[Finding]:
