@@ -235,7 +235,7 @@ class Refresh(Sealed):
             self.is_ok = False
             problem = Problem(
                 f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
-                "make sure the directory is readable, on_change() functions return and the host runs threads; then restart",
+                "restart the service; if this returns, call secrets.refresh() in a timer of the host (see docs/refresh.md)",
             )
             late = finding(live.keys.policies, Check.UNAVAILABLE, problem)
             self._tell(live.keys.report._replace(findings=(late,)), _KEPT, "late", waits=True)
