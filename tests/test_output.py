@@ -24,9 +24,7 @@ from robodj_secretguard.cli.output import (
     EXIT_CLEAN,
     EXIT_USAGE,
     MODEL,
-    PROGRESS_SECONDS,
     WIDTH,
-    Progress,
     Result,
     columns,
     divert_stdout,
@@ -332,54 +330,6 @@ class TestSay:
 
         structlog.configure(processors=[interrupt])
         emit_info("secret rotated", {"key": object()})
-
-
-class TestProgress:
-    """A line that is overwritten."""
-
-    @staticmethod
-    def shown(stream: io.StringIO, *steps: tuple[float, str]) -> str:
-        """Return what is written for these texts, each at a time after the beginning."""
-        with patch("robodj_secretguard.cli.output.time.monotonic") as monotonic:
-            monotonic.return_value = 1000.0
-            progress = Progress(stream)
-            for after, text in steps:
-                monotonic.return_value = 1000 + after
-                progress.show(text)
-            progress.clear()
-        return stream.getvalue()
-
-    @staticmethod
-    def line(text: str) -> str:
-        """Return a line that overwrites the one before."""
-        return f"\r{text.ljust(WIDTH - 1)}\r"
-
-    def test_progress_is_shown_at_most_once_per_interval(self) -> None:
-        """The line is shown after an interval, then at most once per interval, and cleared at the end."""
-        second = PROGRESS_SECONDS
-        steps = [(second / 2, "a"), (second, "b"), (second * 1.9, "c"), (second * 2.5, "d"), (second * 9, "e")]
-        assert self.shown(Terminal(), *steps) == "".join(map(self.line, "bde")) + " " * (WIDTH - 1) + "\r"
-
-    def test_no_progress_without_a_terminal(self) -> None:
-        """Nothing is written where nothing was shown, and to a stream that is not a terminal."""
-        assert (self.shown(Terminal(), (0, "a")), self.shown(io.StringIO(), (1, "a"))) == ("", "")
-
-    def test_progress_is_cut_at_the_width(self) -> None:
-        """A line that is too long for the terminal is cut: a wrapped line could not be overwritten."""
-        assert self.shown(Terminal(), (1, "x" * 200)).startswith(self.line("x" * (WIDTH - 1)))
-        with patch("robodj_secretguard.cli.output.width_of", return_value=30):
-            assert self.shown(Terminal(), (1, "x" * 200)) == f"\r{'x' * 29}\r{' ' * 29}\r"
-
-    def test_lost_stream_changes_nothing(self) -> None:
-        """A stream that is missing, or is closed meanwhile, changes nothing."""
-        closed = Terminal()
-        for stream in (None, closed):
-            progress = Progress(stream)
-            closed.close()
-            with patch("robodj_secretguard.cli.output.time.monotonic", return_value=1e9):
-                progress.show("a")
-            progress.clear()
-        assert closed.closed
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import pytest
 from conftest import NOW, V1, V2
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.scan.render import CLEAN, sarif, scan_as_text, scan_lines, size_in_words
+from robodj_secretguard.scan.render import CLEAN, sarif, scan_as_text, scan_lines
 from robodj_secretguard.scan.result import Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
 from robodj_secretguard.secret.texts import unpaint
 from robodj_secretguard.startup.variables import iso_utc
@@ -81,12 +81,6 @@ def scan(*findings: Found, unread: Sequence[Unread] = (), **fields: Any) -> Scan
 def written(scan: Scan, *options: str) -> list[str]:
     """Return the lines of a scan as text."""
     return unpaint(scan_as_text(scan, POLICIES, options)).splitlines()
-
-
-@pytest.mark.parametrize(("size", "words"), [(0, "0.0 MiB"), (3 << 19, "1.5 MiB"), (5000 << 20, "5,000.0 MiB")])
-def test_size_in_words(size: int, words: str) -> None:
-    """A size is written in mebibytes."""
-    assert size_in_words(size) == words
 
 
 class TestText:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from unittest.mock import patch
 
 import pytest
-from command_line import OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
-from conftest import KEY_VARIABLES, NOW, V1, V2, Ran, good_keys, without_model
+from command_line import OTHER, Machine, fingerprint_of, machine_at, rotated
+from conftest import KEY_VARIABLES, NOW, V1, V2, Ran, good_keys
 from detector import leaks
 from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
 from repositories import NO_CONFIGURATION, commit, git, made
@@ -180,21 +180,6 @@ class TestResult:
         machine.put("a.txt", machine.environ[V1])
         with patch("robodj_secretguard.scan.scanner.walk", side_effect=KeyboardInterrupt):
             refused(scan(machine), "the command failed (KeyboardInterrupt)")
-
-    @pytest.mark.parametrize("staged", [True, False])
-    def test_progress(self, machine: Machine, *, staged: bool) -> None:
-        """On a terminal, the number of files or objects is shown and then cleared. No name is shown."""
-        machine.put(f"{machine.environ[V1]}/a.txt", "nothing")
-        git(made(machine.root), "add", ".")
-        screen = Terminal()
-        with (
-            patch("robodj_secretguard.cli.output.PROGRESS_SECONDS", 0),
-            patch("contextlib.redirect_stderr", lambda _: patch.object(sys, "stderr", screen)),
-        ):
-            machine.call("scan", *["--staged"] * staged, f"./{machine.environ[V1]}")
-        shown = without_model(screen.getvalue()).split("\r")
-        assert [each.rstrip() for each in shown if each.strip()] == [f"{PROGRAM}: 1 scanned, 0.0 MiB"] * 2
-        assert (shown[-2], shown[-1]) == (" " * 79, "")
 
 
 class TestScope:

@@ -65,7 +65,7 @@ def repository(root: Path) -> Path:
     return made(root)
 
 
-def scanner(*live: str, progress: list[tuple[int, int]] | None = None) -> Scanner:
+def scanner(*live: str) -> Scanner:
     """Return a scanner that knows some keys, and others by their fingerprints."""
     at_hand = [(SealedStr(key), KNOWN[fingerprint_of(key)]) for key in live]
     search = KeySearch(
@@ -75,7 +75,6 @@ def scanner(*live: str, progress: list[tuple[int, int]] | None = None) -> Scanne
         search,
         POLICIES,
         fallback_files=["config/secret.key", "config/secret_v2.key"],
-        progress=lambda *numbers: None if progress is None else progress.append(numbers),
     )
 
 
@@ -172,14 +171,12 @@ class TestFiles:
         """A scan that finds nothing and misses nothing is successful. It counts files and bytes."""
         write("a", "four")
         write("sub/b", "fifteen letters")
-        numbers: list[tuple[int, int]] = []
-        scanning = scanner(KEY, progress=numbers)
+        scanning = scanner(KEY)
         scanning.files(["."])
         scan = result(scanning)
         assert (scan.ok, scan.complete, scan.findings, unread(scan), scan.scope) == (True, True, (), [], FILES)
         assert (scan.files, scan.objects, scan.size, scan.scanned_at) == (2, 0, 19, NOW)
         assert (scan.looked_for, scan.variables) == ((*KNOWN.values(),), KEY_VARIABLES)
-        assert numbers == [(1, 0), (1, 4), (2, 4), (2, 19)]
 
     def test_every_kind_of_place(self) -> None:
         """A key is found in a file, in the target of a link, and in a name, which is not shown."""
@@ -366,13 +363,11 @@ class TestStaged:
         write("not-staged", KEY)
         put(repository, f"z-{OTHER}", b"content")
         put(repository, "config/x.key", OTHER[::-1].encode())
-        numbers: list[tuple[int, int]] = []
-        scanning = scanner(KEY, OTHER, progress=numbers)
+        scanning = scanner(KEY, OTHER)
         within = scanning.repository(".")
         assert within is not None
         scanning.staged(within)
         scan = result(scanning, STAGED, (OTHER[::-1],))
-        assert (numbers[0], numbers[-1]) == ((1, 0), (3, scan.size))
         assert found(scan, "rule", "where", "path", "line", "column", "object") == [
             (KNOWN_KEY, Where.INDEX, "file", 2, 2, name),
             (KNOWN_KEY, Where.NAME, "[redacted]", None, None, None),

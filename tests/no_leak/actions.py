@@ -31,7 +31,6 @@ import robodj_secretguard
 from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.adapters.prometheus import SecretCollector
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli import output as terminal
 from robodj_secretguard.heartbeat import send_heartbeat
 from robodj_secretguard.scan import search
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
@@ -188,8 +187,7 @@ class _Terminal(io.TextIOBase):
 
 
 def run_commands_on_a_terminal() -> object:
-    """Run commands on a terminal, where text is wrapped and coloured, and progress is written at every step."""
-    terminal.PROGRESS_SECONDS = 0  # type: ignore[misc]
+    """Run commands on a terminal, where text is coloured."""
     sys.stdout, sys.stderr = _Terminal(1), _Terminal(2)
     return run_commands()
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import sys
 import textwrap
-import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
@@ -36,7 +34,6 @@ MODEL: Final = "\0model"
 # The line that operators wait for before they release (policy section 7).
 PASSED: Final = "Secret integrity check passed (key material redacted)."
 WIDTH: Final = 80
-PROGRESS_SECONDS: Final = 0.2  # between two updates of the progress line
 
 _NARROWEST: Final = 20
 _GAP: Final = "  "  # between two columns
@@ -225,34 +222,6 @@ def shows_colour(stream: TextIO | None, color: str = "auto") -> bool:
     """Return whether to use colour: from `--color`, otherwise on a terminal, unless `NO_COLOR` is set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return color == "always" or (color == "auto" and wanted and os.name == "posix" and is_terminal(stream))
-
-
-class Progress:
-    """A line with the progress of a command, if the stream is a terminal."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream if is_terminal(stream) else None
-        self._width = int(min(width_of(stream), WIDTH)) - 1
-        self._next = time.monotonic() + PROGRESS_SECONDS
-        self._shown = False
-
-    def show(self, text: str) -> None:
-        """Show the progress, at most once in `PROGRESS_SECONDS`."""
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + PROGRESS_SECONDS
-            self._shown = True
-            self._write(f"\r{text[: self._width]:<{self._width}}\r")
-
-    def clear(self) -> None:
-        """Remove the line."""
-        if self._shown:
-            self._write(f"{' ' * self._width}\r")
-
-    def _write(self, text: str) -> None:
-        if self._stream is not None:
-            with contextlib.suppress(OSError, ValueError):  # but not an interrupt
-                self._stream.write(text)
-                self._stream.flush()
 
 
 def divert_stdout() -> TextIO | None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.log import find_log
 from robodj_secretguard.cli.options import LIBRARY_MODEL, Commands, Request, add_command, given, model_of, read_input
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Progress, Result, fail
-from robodj_secretguard.scan.render import sarif, scan_as_text, size_in_words
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail
+from robodj_secretguard.scan.render import sarif, scan_as_text
 from robodj_secretguard.scan.result import Scope
 from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.secret.material import is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
-from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.file_reader import text_of
 
 if TYPE_CHECKING:
@@ -70,21 +68,16 @@ def _scan_places(
         fail("--fingerprints and --keys-from cannot be combined; leave one of them out")
     model = model_of(request)
     declares_others = request.model is None and request.project_model != LIBRARY_MODEL
-    progress = Progress(getattr(sys, "stderr", None))
-    try:
-        found = scan(
-            model,
-            paths or [os.curdir],
-            scope=_SCOPE_BY_OPTIONS[staged, git_history],
-            by_fingerprint=fingerprints,
-            keys=_keys_in(keys_from) if keys_from is not None else (),
-            operations_log=find_log(request, model).read_if_any(),
-            config_dir=request.config_dir,
-            ignored_model=request.project_model if declares_others else None,
-            progress=lambda number, size: progress.show(f"{PROGRAM}: {number} scanned, {size_in_words(size)}"),
-        )
-    finally:
-        progress.clear()
+    found = scan(
+        model,
+        paths or [os.curdir],
+        scope=_SCOPE_BY_OPTIONS[staged, git_history],
+        by_fingerprint=fingerprints,
+        keys=_keys_in(keys_from) if keys_from is not None else (),
+        operations_log=find_log(request, model).read_if_any(),
+        config_dir=request.config_dir,
+        ignored_model=request.project_model if declares_others else None,
+    )
     status = EXIT_CLEAN if found.ok else EXIT_ALERTS
     if not found.complete:
         status = EXIT_USAGE

@@ -37,11 +37,6 @@ _SARIF_RULES: Final = {
 }
 
 
-def size_in_words(size: int) -> str:
-    """Return a number of bytes in words."""
-    return f"{size / (1 << 20):,.1f} MiB"
-
-
 def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
     """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
     found = count(len(scan.findings), "finding")
@@ -68,7 +63,7 @@ def scan_lines(scan: Scan) -> list[str]:
         *map(_alert, scan.findings),
         *(f"{'INCOMPLETE' if item.matters else 'note'}: {item.place}: {item.why}" for item in scan.unread),
         f"Searched for: {', '.join(looked_for)}",
-        f"Scanned: {places}, {size_in_words(scan.size)} ({_SCOPES[scan.scope]})",
+        f"Scanned: {places}, {scan.size / (1 << 20):,.1f} MiB ({_SCOPES[scan.scope]})",
     ]
 
 

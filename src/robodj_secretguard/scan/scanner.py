@@ -48,7 +48,7 @@ from robodj_secretguard.startup.rules import (
 from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.lifecycle.operations_log import OperationsLog
 
@@ -71,7 +71,6 @@ def scan(
     operations_log: OperationsLog | None = None,
     config_dir: str | None = None,
     ignored_model: str | None = None,
-    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Scan:
     """Search files or a git repository for known keys, assigned keys and tracked key files (policy sections 2 and 5).
 
@@ -87,7 +86,6 @@ def scan(
         operations_log: the operations log, after `read_if_any()`.
         config_dir: the config directory, as `guard()` takes it.
         ignored_model: the model that a project names and that was not imported: its secrets are not searched for.
-        progress: is called with the number of files and objects and with that of bytes so far.
 
     Raises:
         UsageError: the paths are in several repositories.
@@ -109,7 +107,7 @@ def scan(
     )
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
     fallback_files = [os.path.join(directory, within_config_dir(policy.file)) for policy in policies]
-    scanner = Scanner(search, policies, fallback_files=fallback_files, progress=progress)
+    scanner = Scanner(search, policies, fallback_files=fallback_files)
     existing = [path for path in dict.fromkeys(paths) if os.path.lexists(path)]
     repositories = scanner.repositories(existing, needs_git=scope is not Scope.FILES)
     if len(repositories) > 1 and scope is not Scope.FILES:
@@ -193,8 +191,7 @@ def _unread_model(model: str | None, *, matters: bool) -> Iterator[Unread]:
 class Scanner:
     """Searches files and git objects.
 
-    Keys are allowed in `fallback_files`, unless git tracks them. `progress` gets the numbers of files and objects, and
-    of bytes, so far.
+    Keys are allowed in `fallback_files`, unless git tracks them.
     """
 
     def __init__(
@@ -203,14 +200,12 @@ class Scanner:
         policies: Sequence[SecretPolicy],
         *,
         fallback_files: Iterable[str],
-        progress: Callable[[int, int], None],
     ) -> None:
         self._search = search
         self._content = ContentSearch(search, policies)
         self._policies = policies
         self._opaque = {policy.name for policy in policies if policy.is_opaque}
         self._fallback_files = {*map(_unfollowed, fallback_files)}
-        self._progress = progress
         self._work_trees: set[str] = set()
         # The paths are not redacted yet: a name may hold a key that is found later.
         self._found: list[tuple[Found, str | None, Sequence[_Carried]]] = []
@@ -426,11 +421,9 @@ class Scanner:
             yield hit
 
     def _counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        self._progress(self._files + self._objects, self._size)
         for block in blocks:
             self._size += len(block)
             yield block
-            self._progress(self._files + self._objects, self._size)
 
     def _add(
         self, hits: Iterable[Hit], where: Where, path: str | None, carriers: Sequence[_Carried] = (), **of_git: Any
