@@ -199,21 +199,25 @@ class TestCommand:
             "\n"
             "Declared secrets\n"
             "  secret.key, owner Security Operations\n"
-            "    variable ROBODJ_SECRET_KEY, file config/secret.key\n"
-            "    expiry marker ROBODJ_SECRET_KEY_EXPIRES_AT\n"
-            "    overlap 14 days\n"
-            "    ROBODJ_SECRET_KEY_NEXT\n"
-            "    ROBODJ_SECRET_KEY_PREVIOUS\n"
-            "    ROBODJ_SECRET_KEY_PREVIOUS_UNTIL\n"
+            "    file config/secret.key\n"
+            "    variable ROBODJ_SECRET_KEY\n"
+            "    variable ROBODJ_SECRET_KEY_EXPIRES_AT\n"
+            "    variable ROBODJ_SECRET_KEY_NEXT\n"
+            "    variable ROBODJ_SECRET_KEY_PREVIOUS\n"
+            "    variable ROBODJ_SECRET_KEY_PREVIOUS_UNTIL\n"
             "    cadence 90 days, warning 14 days before\n"
+            "    overlap 14 days\n"
+            '    to replace it: python -c "import secrets; print(secrets.token_urlsafe(32))"\n'
             "  secret_v2.key, owner Security Operations\n"
-            "    variable ROBODJ_SECRET_V2_KEY, file config/secret_v2.key\n"
-            "    expiry marker ROBODJ_SECRET_V2_KEY_EXPIRES_AT\n"
-            "    overlap 7 days\n"
-            "    ROBODJ_SECRET_V2_KEY_NEXT\n"
-            "    ROBODJ_SECRET_V2_KEY_PREVIOUS\n"
-            "    ROBODJ_SECRET_V2_KEY_PREVIOUS_UNTIL\n"
+            "    file config/secret_v2.key\n"
+            "    variable ROBODJ_SECRET_V2_KEY\n"
+            "    variable ROBODJ_SECRET_V2_KEY_EXPIRES_AT\n"
+            "    variable ROBODJ_SECRET_V2_KEY_NEXT\n"
+            "    variable ROBODJ_SECRET_V2_KEY_PREVIOUS\n"
+            "    variable ROBODJ_SECRET_V2_KEY_PREVIOUS_UNTIL\n"
             "    cadence 30 days, warning 7 days before\n"
+            "    overlap 7 days\n"
+            '    to replace it: python -c "import secrets; print(secrets.token_hex(64))"\n'
             "\n"
         )
 
@@ -263,7 +267,7 @@ class TestCommand:
             'python -c "import secrets; print(secrets.token_urlsafe(32))"  # webhook.key',
         ]
         assert re.findall("^    ((?:robodj|python).*)$", out, re.MULTILINE) == commands
-        assert "  webhook.key, owner Integrations\n    variable WEBHOOK_KEY, file config/webhook.key\n" in out
+        assert "  webhook.key, owner Integrations\n    file config/webhook.key\n    variable WEBHOOK_KEY\n" in out
         assert "secret.key" not in out
 
     def test_explain_reads_no_secret(self, machine: Machine) -> None:

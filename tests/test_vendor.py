@@ -257,7 +257,7 @@ class TestExplain:
         """For a vendor's secret, a comment says where a new one is issued. No command generates it."""
         out = call(machine, "explain", "missing").out
         assert f"# icecast.password: issue a new one at {ISSUER}\n" in out
-        assert f"    issued at {ISSUER}\n" in out
+        assert f"    to replace it: issue a new one at {ISSUER}\n" in out
         assert "generate radio.key" in out
         assert "generate icecast.password" not in out
         assert "rotate plan icecast.password" in call(machine, "explain", "expired").out

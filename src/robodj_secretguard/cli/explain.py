@@ -123,12 +123,12 @@ def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[st
 def _declared(policies: Iterable[SecretPolicy]) -> Iterator[str]:
     yield "Declared secrets"
     for policy in policies:
-        yield from (f"  {policy.name}, owner {policy.owner}", f"    variable {policy.variable}, file {policy.file}")
-        yield f"    expiry marker {policy.expiry_variable}"
-        if policy.issuer:
-            yield f"    issued at {policy.issuer}"
-        if policy.overlap:
-            yield f"    overlap {policy.overlap.total_seconds() / 86_400:g} days"
-            yield from (f"    {variable}" for variable in policy.slot_variables)
-        yield f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before"
+        yield from (
+            f"  {policy.name}, owner {policy.owner}",
+            f"    file {policy.file}",
+            *(f"    variable {name}" for name in policy.variables),
+            f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before",
+            f"    overlap {policy.overlap.total_seconds() / 86_400:g} days",
+            f"    to replace it: {policy.replacement}",
+        )
     yield ""
