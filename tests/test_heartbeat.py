@@ -7,6 +7,8 @@ import json
 import os
 import re
 import secrets
+import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -46,6 +48,7 @@ from robodj_secretguard.heartbeat import (
     event_of,
     identify_process,
     send_and_repeat,
+    send_end,
     send_event,
     send_heartbeat,
 )
@@ -544,7 +547,7 @@ class TestHeartbeat:
     @pytest.fixture(autouse=True)
     def _no_thread(self) -> Iterator[None]:
         yield
-        heartbeat._end_all()  # noqa: SLF001 - as the interpreter does at its end
+        send_end()
         assert not of_heartbeat()
 
     def test_it_is_repeated(self, file: Path) -> None:
@@ -561,7 +564,7 @@ class TestHeartbeat:
         with environ(**{SECONDS: "1", FILE: str(file)}):
             guard(logger=Logger())
             assert third.wait(TIMEOUT)
-            heartbeat._end_all()  # noqa: SLF001
+            send_end()
         assert [each[EVENT_KIND] for each in sent] == ["started", "running", "running", "ended"] == kinds(file)
         assert len({each["started_at"] for each in sent}) == 1
         assert [each["secrets"] for each in sent] == [sent[0]["secrets"]] * 4
@@ -622,7 +625,7 @@ class TestHeartbeat:
             guard()
             if not (child := fork()):
                 inherited = len(of_heartbeat())
-                heartbeat._end_all()  # noqa: SLF001
+                send_end()
                 guard()
                 os._exit(10 * inherited + len(of_heartbeat()))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
@@ -670,7 +673,7 @@ class TestOrder:
             if not (child := fork()):
                 for kind in sent[:1]:
                     send_event(kind, report(), MODEL)
-                heartbeat._end_all()  # noqa: SLF001 - as the interpreter does at its end
+                send_end()
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         found = events(file)[1:]
@@ -702,7 +705,7 @@ class TestChanges:
             made.refresh()
             assert running.wait(TIMEOUT)
             send_heartbeat(made)
-            heartbeat._end_all()  # noqa: SLF001 - as the interpreter does at its end
+            send_end()
         first, *others = events(file)
         changed = [each for each in others if each["secrets"] != first["secrets"]]
         assert {each[EVENT_KIND] for each in changed} == {"switched", "running", "ended"}
@@ -784,7 +787,8 @@ secrets = guard()
 def tick():
     send_heartbeat(secrets)
 """
-RECIPE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)[-1] + "\nevery_five_minutes()\nevery_five_minutes()\n"
+*_, RECIPE, LIFESPAN = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+RECIPE += "\nevery_five_minutes()\nevery_five_minutes()\n"
 ASYNCIO = f"""{TICKING}
 import asyncio
 async def ticks():
@@ -873,6 +877,27 @@ class TestProcesses:
         assert ran.err == ""
         lines = file.read_text(encoding="ascii") if target == "file" else ran.out
         assert [json.loads(each)[EVENT_KIND] for each in lines.splitlines()] == expected.split()
+
+    @posix_only
+    def test_the_end_of_an_application(self, tmp_path: Path, file: Path) -> None:
+        """A signal kills uvicorn after the shutdown of the application. The lifespan of the page says the end before."""
+        (tmp_path / "app.py").write_text(LIFESPAN, encoding="utf-8")
+        command = [sys.executable, "-m", "uvicorn", "app:app", "--fd"]
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            process = subprocess.Popen(
+                [*command, str(listener.fileno())],
+                env=host_env(GOOD, **{FILE: str(file)}),
+                cwd=tmp_path,
+                stderr=subprocess.PIPE,
+                text=True,
+                pass_fds=[listener.fileno()],
+            )
+        with process:
+            assert process.stderr
+            assert any("startup complete" in line for line in process.stderr)
+            process.terminate()
+        assert process.returncode == -signal.SIGTERM
+        assert kinds(file) == ["started", "ended"]
 
     def test_the_end_of_a_refused_start(self, tmp_path: Path, file: Path) -> None:
         """A process that was refused never started, so its end is no event."""

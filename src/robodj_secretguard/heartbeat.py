@@ -253,7 +253,12 @@ def _repeat(model: str, seconds: float, beat: Callable[[str], object]) -> None:
         earlier.end()
 
 
-def _end_all() -> None:
+def send_end() -> None:
+    """Say that this process ends, and end its heartbeats (policy section 3). Raise nothing.
+
+    The exit of the interpreter calls it, so call it only where a signal ends the process without an exit, as under
+    uvicorn: as the last thing in the lifespan of the application. It takes at most `EXIT_SECONDS`.
+    """
     # A daemon thread that writes while the interpreter ends would abort it.
     until = time.monotonic() + EXIT_SECONDS
     for each in _latest.values():
@@ -271,4 +276,4 @@ def _end_all() -> None:
         silence_broken_streams()
 
 
-atexit.register(_end_all)
+atexit.register(send_end)
