@@ -235,7 +235,7 @@ class Refresh(Sealed):
             self.is_ok = False
             problem = Problem(
                 f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
-                "restart the service; if this returns, call secrets.refresh() in a timer of the host (see docs/refresh.md)",
+                "restart the service; if this returns, call secrets.refresh() in a timer of the host",
             )
             late = finding(live.keys.policies, Check.UNAVAILABLE, problem)
             self._tell(live.keys.report._replace(findings=(late,)), _KEPT, "late", waits=True)
