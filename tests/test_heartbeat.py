@@ -22,7 +22,6 @@ import pytest
 import structlog
 from command_line import fingerprint_of
 from conftest import NOW, TIMEOUT, V1, V2, good_keys, marker, posix_only, process_environment
-from deliveries import deliver
 from detector import leaks
 from processes import (
     BAD,
@@ -39,6 +38,7 @@ from processes import (
     run_copy,
     run_script,
 )
+from publications import volume
 
 from robodj_secretguard import RuntimeSecrets, check, guard, heartbeat
 from robodj_secretguard.errors import CheckFailedError
@@ -690,7 +690,7 @@ class TestChanges:
 
     def test_a_switch(self, tmp_path: Path, file: Path) -> None:
         """The event of a switch, and each one after it, has the keys in use and the time when they were read."""
-        deliver(tmp_path / "secrets", GOOD)
+        volume(tmp_path / "secrets", GOOD)
         staged = GOOD | {f"{V1}_NEXT": good_keys()[V1]}
         running = threading.Event()
 
@@ -701,7 +701,7 @@ class TestChanges:
 
         with environ(**{FILE: str(file), SECONDS: "1", SECRETS_DIR: str(tmp_path / "secrets")}):
             made = guard(logger=Logger())
-            deliver(tmp_path / "secrets", staged)
+            volume(tmp_path / "secrets", staged)
             made.refresh()
             assert running.wait(TIMEOUT)
             send_heartbeat(made)
@@ -714,10 +714,10 @@ class TestChanges:
 
     def test_a_refused_set(self, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """The event of a refused set has the keys in use, and the checks that refused it."""
-        deliver(tmp_path / "secrets", GOOD)
+        volume(tmp_path / "secrets", GOOD)
         with environ(**{FILE: str(file), SECRETS_DIR: str(tmp_path / "secrets")}):
             made = guard()
-            deliver(tmp_path / "secrets", BAD)
+            volume(tmp_path / "secrets", BAD)
             made.refresh()
         started, kept = events(file)
         assert (kept[EVENT_KIND], kept["checks"]) == ("kept", ["secret.key: format", "secret_v2.key: format"])
@@ -880,7 +880,7 @@ class TestProcesses:
 
     @posix_only
     def test_the_end_of_an_application(self, tmp_path: Path, file: Path) -> None:
-        """A signal kills uvicorn after the shutdown of the application. The lifespan of the page says the end before."""
+        """A signal kills uvicorn after the shutdown of its application, which says the end as on the page."""
         (tmp_path / "app.py").write_text(LIFESPAN, encoding="utf-8")
         command = [sys.executable, "-m", "uvicorn", "app:app", "--fd"]
         with socket.create_server(("127.0.0.1", 0)) as listener:

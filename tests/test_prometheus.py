@@ -13,11 +13,11 @@ from unittest.mock import patch
 import pytest
 from command_line import Machine, fingerprint_of, machine_at
 from conftest import KEY_VARIABLES, V1, V2, good_keys, marker, posix_only, put
-from deliveries import deliver
 from detector import leaks
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.parser import text_string_to_metric_families
+from publications import volume
 from pydantic import SecretStr, field_validator
 from rings import rotation_keys, traceback_of
 from test_metrics import samples
@@ -191,7 +191,7 @@ class TestRefresh:
 
     def test_a_switch(self, machine: Machine, now: datetime, place: Path) -> None:
         """All of it follows a switch: the keys, the instants, and the time of the read."""
-        deliver(place, keys := good_keys())
+        volume(place, keys := good_keys())
         secrets = machine.within(guard, now=now)
         collector = machine.within(lambda: SecretCollector(secrets), now=now)
         values = scraped(machine, collector, now)
@@ -207,7 +207,7 @@ class TestRefresh:
             f"{V1}_PREVIOUS": keys[V1],
             f"{V1}_PREVIOUS_UNTIL": marker(HOUR, now=now),
         }
-        deliver(place, promoted | {f"{V1}_EXPIRES_AT": marker(2 * DAY, now=now)})
+        volume(place, promoted | {f"{V1}_EXPIRES_AT": marker(2 * DAY, now=now)})
         machine.within(secrets.refresh, now=later)
         values = scraped(machine, collector, later + HOUR)
         assert {labels[2:] for labels in values[INFO] if labels[0] == NAME} == {
@@ -221,10 +221,10 @@ class TestRefresh:
 
     def test_a_refused_set(self, machine: Machine, now: datetime, place: Path) -> None:
         """A refused set has its findings, and changes no key. A directory that is gone was not read completely."""
-        deliver(place, keys := good_keys())
+        volume(place, keys := good_keys())
         secrets = machine.within(guard, now=now)
         collector = machine.within(lambda: SecretCollector(secrets), now=now)
-        deliver(place, keys | {V1: "short"})
+        volume(place, keys | {V1: "short"})
         machine.within(secrets.refresh, now=now + HOUR)
         values = scraped(machine, collector, now + HOUR)
         assert (values[REFRESHED], values[REFRESH_OK]) == ({(): (now + HOUR).timestamp()}, {(): 0})
@@ -238,7 +238,7 @@ class TestRefresh:
 
     def test_a_scrape(self, machine: Machine, now: datetime, place: Path) -> None:
         """A scrape reads nothing, and runs no check."""
-        deliver(place, good_keys())
+        volume(place, good_keys())
         collector = collector_on(machine, now)
         place.rename(place.with_name("gone"))
         machine.environ.clear()
@@ -247,13 +247,13 @@ class TestRefresh:
     def test_without_a_period(self, machine: Machine, now: datetime, place: Path) -> None:
         """Without a period, the keys follow a refresh by the service, and each scrape runs a check."""
         del machine.environ[SECRET_REFRESH]
-        deliver(place, keys := good_keys())
+        volume(place, keys := good_keys())
         secrets = machine.within(guard, now=now)
         collector = machine.within(lambda: SecretCollector(secrets), now=now)
-        deliver(place, keys | {V1: "short"})
+        volume(place, keys | {V1: "short"})
         values = scraped(machine, collector, now)
         assert (found(values), {REFRESHED, REFRESH_OK} & {*values}) == ({("format", NAME): 1}, set())
-        deliver(place, keys | {f"{V1}_NEXT": good_keys()[V1]})
+        volume(place, keys | {f"{V1}_NEXT": good_keys()[V1]})
         machine.within(secrets.refresh, now=now)
         assert len(scraped(machine, collector, now)[INFO]) == 3
 

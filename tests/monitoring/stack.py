@@ -23,7 +23,7 @@ import httpx
 import pytest
 from command_line import OTHER, fingerprint_of
 from conftest import TIMEOUT, V1, V2, clean_environment, free_port, good_keys
-from deliveries import deliver
+from publications import volume
 
 from robodj_secretguard.startup.variables import SECRET_REFRESH, SECRETS_DIR
 
@@ -167,7 +167,7 @@ class Service:
 
     def deliver(self, **changes: str) -> None:
         """Write the keys to the secrets directory, which is read each second."""
-        deliver(self.secrets_dir, {V1: self.environ[V1], V2: self.environ[V2]} | changes)
+        volume(self.secrets_dir, {V1: self.environ[V1], V2: self.environ[V2]} | changes)
         self.environ |= {SECRETS_DIR: str(self.secrets_dir), SECRET_REFRESH: "1"}
 
     @property
