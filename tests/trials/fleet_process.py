@@ -2,7 +2,7 @@
 
 Each line on stdin is `{"instance": NAME, "environ": {...}}`: a process with these variables replaces that of the
 instance, and a line on stdout says that its guard has let it start. With `"signal"` in place of `"environ"`, it gets a
-signal. All processes end with this one.
+signal. After a SIGTERM, it says its end. All processes end with this one.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ import sys
 from typing import NoReturn
 
 from robodj_secretguard import guard
+from robodj_secretguard.heartbeat import send_end
 
 
 def serve(environ: dict[str, str], started: int) -> NoReturn:
     """Be a service: call the guard, and wait."""
     os.environ.update(environ)
     try:
-        guard()
+        secrets = guard()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())
         os.write(started, b"started\n")
         while True:
             signal.pause()
+    except SystemExit:
+        send_end()
+        del secrets  # until now, it is in use
     finally:
         os._exit(1)
 

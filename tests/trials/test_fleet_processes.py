@@ -16,11 +16,14 @@ from command_line import Machine, fingerprint_of, machine_at
 from conftest import TIMEOUT, V1, V2, clean_environment, good_keys
 from detector import leaks
 from fleets import NAME
+from publications import promoted, retired, staged, text_of, volume
 
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from publications import Files
 
 if sys.platform == "win32":
     pytest.skip("the processes are forked", allow_module_level=True)
@@ -50,11 +53,11 @@ class Processes:
         self._process.stdin.write(json.dumps(command) + "\n")
         self._process.stdin.flush()
 
-    def start(self, name: str, keys: str) -> None:
+    def start(self, name: str, keys: str, **more: str) -> None:
         """Start an instance with a set of keys, in place of its process, and wait until its guard has let it start."""
         events = {"ROBODJ_SECRET_EVENTS": str(self._events), "ROBODJ_SECRET_HEARTBEAT": "1"}
         environ = {"ROBODJ_SERVICE": "api", "ROBODJ_INSTANCE": name, **events, **self._second}
-        self._send(instance=name, environ=environ | self.sets[keys])
+        self._send(instance=name, environ=environ | self.sets[keys] | more)
         assert self._process.stdout
         assert self._process.stdout.readline() == "started\n"
 
@@ -73,14 +76,14 @@ class Processes:
 class Operator:
     """An operator who asks for a condition until the answer is the right one."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.machine, self.answers = machine, 0
-        machine.put("roster", "".join(f"api {name} {NAME}\n" for name in ALL))
+    def __init__(self, machine: Machine, ages: Sequence[str] = AGES, instances: Sequence[str] = ALL) -> None:
+        self.machine, self.answers, self.ages = machine, 0, ages
+        machine.put("roster", "".join(f"api {name} {NAME}\n" for name in instances))
 
     def not_ready(self, *condition: str) -> dict[str, str]:
         """Return why a condition is not proven, by instance."""
         files = ("--roster", "roster", "--events", "events", "--secret", NAME, "--format", "json")
-        ran = self.machine.call("fleet", "status", *files, *AGES, "--require", *condition, now=datetime.now(UTC))
+        ran = self.machine.call("fleet", "status", *files, *self.ages, "--require", *condition, now=datetime.now(UTC))
         assert leaks(ran.out + ran.err, [*self.machine.environ.values()]) == []
         self.answers += 1
         (found,) = ran.document["conditions"]
@@ -151,4 +154,48 @@ def test_a_rotation_of_fifty_processes(tmp_path: Path) -> None:
             processes.start(name, "new")
         operator.waits("none-on", old, until={})
         operator.waits("none-on", leaked, until={})
+    print(f"{operator.answers} answers in {time.monotonic() - began:.1f} s")  # noqa: T201 - with -s
+
+
+@pytest.mark.full
+def test_a_rotation_without_restarts(tmp_path: Path) -> None:
+    """A switch and a graceful end are said. So no proof waits until earlier events are old, which takes 11 minutes."""
+    machine, keys = machine_at(tmp_path), good_keys()
+    operator = Operator(machine, ("--max-age", "600", "--max-skew", "60"), [*GOOD, LATE])
+    places = {name: machine.root / name for name in ("secrets", LATE)}
+    began = time.monotonic()
+
+    def publish(files: Files, *names: str) -> None:
+        for name in names:
+            volume(places[name], files)
+        machine.environ.clear()
+        machine.environ.update({name: text_of(files, name) for name in files})
+
+    with Processes(tmp_path) as processes:
+        processes.sets = {
+            name: {"ROBODJ_SECRETS_DIR": str(place), "ROBODJ_SECRET_REFRESH": "1"} for name, place in places.items()
+        }
+        publish(keys, *places)
+        for name in (*GOOD, "gone"):
+            processes.start(name, "secrets")
+        processes.start(LATE, LATE)
+        operator.waits("moved", until={})
+        old = fingerprint_of(keys[V1])
+
+        publish(files := staged(keys), "secrets")
+        operator.waits("has-next", until={LATE: "does not have the next key"})
+        publish(files, LATE)
+        operator.waits("has-next", until={})
+
+        processes.signal("gone", signal.SIGSTOP)  # it does not switch any more
+        publish(files := promoted(files), "secrets")
+        operator.waits("moved", until=dict.fromkeys((LATE, "gone"), f"signs with {old}"))
+        publish(files, LATE)
+        operator.waits("moved", until={"gone": f"signs with {old}"})
+        processes.signal("gone", signal.SIGTERM)
+        processes.signal("gone", signal.SIGCONT)
+        operator.waits("moved", until={})
+
+        publish(retired(files), *places)
+        operator.waits("none-on", old, until={})
     print(f"{operator.answers} answers in {time.monotonic() - began:.1f} s")  # noqa: T201 - with -s
