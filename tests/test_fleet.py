@@ -12,7 +12,7 @@ from command_line import DEFAULT_MODEL, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, document_of, good_keys
 from detector import leaks
 from fleets import COMING, GONE, LEAKED, MINUTE, NAME, OLD, OTHER, SECOND, WEB, Prometheus, line, series, without_times
-from pydantic import SecretStr  # noqa: TC002 - pydantic reads it at run time
+from pydantic import SecretStr
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.common.shapes import Slots

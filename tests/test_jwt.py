@@ -15,7 +15,7 @@ import jwt
 import pytest
 from conftest import V1, V2, good_keys, process_environment
 from detector import leaks
-from pydantic import SecretStr  # noqa: TC002 - for the class below
+from pydantic import SecretStr
 from rings import Published, Rotation, assert_follows, assert_switches, traceback_of
 
 from robodj_secretguard import Generator, RuntimeSecrets, SecretPolicy, SecretSettings

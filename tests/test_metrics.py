@@ -11,7 +11,7 @@ from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, good_keys, marker
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed_as_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parsed_as_text
-from pydantic import SecretStr  # noqa: TC002 - pydantic reads the annotation
+from pydantic import SecretStr
 
 from robodj_secretguard import Generator, Material, RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.fleet.metrics import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 from command_line import Machine, fingerprint_of, machine_at, rotated
 from conftest import NOW, V1, V2, good_keys
-from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
+from pydantic import SecretStr
 from races import just_before
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, check

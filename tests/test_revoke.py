@@ -10,7 +10,7 @@ import pytest
 import structlog
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, found, good_keys, marker
-from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
+from pydantic import SecretStr
 from races import just_before
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, check

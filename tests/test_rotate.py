@@ -25,7 +25,7 @@ from command_line import (
 )
 from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, posix_only, run
 from detector import leaks
-from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
+from pydantic import SecretStr
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
 from robodj_secretguard.cli import main

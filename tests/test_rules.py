@@ -11,7 +11,7 @@ import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
 from generated import REFERENCE, reference_with_table
-from pydantic import SecretStr  # noqa: TC002 - of a model
+from pydantic import SecretStr
 from spellings import respelled
 
 from robodj_secretguard import Check, RuntimeSecrets, SecretSettings, Severity, State, check

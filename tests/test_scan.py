@@ -15,7 +15,7 @@ import pytest
 from command_line import OTHER, Machine, fingerprint_of, machine_at, rotated
 from conftest import KEY_VARIABLES, NOW, V1, V2, Ran, good_keys
 from detector import leaks
-from pydantic import SecretStr  # noqa: TC002 - the model needs it at run time
+from pydantic import SecretStr
 from repositories import NO_CONFIGURATION, commit, git, made
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy

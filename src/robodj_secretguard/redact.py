@@ -7,8 +7,9 @@ import json
 import logging
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from operator import is_
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 from robodj_secretguard.errors import RedactedError
@@ -16,11 +17,8 @@ from robodj_secretguard.secret.material import is_hexadecimal, last_characters
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.startup.settings import SecretSettings, live_keys
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    _Form: TypeAlias = tuple[SealedStr, tuple[SealedStr, ...], str]
-    """The common beginning of all spellings of a key in one encoding, the spellings, and their replacement."""
+_Form: TypeAlias = tuple[SealedStr, tuple[SealedStr, ...], str]
+"""The common beginning of all spellings of a key in one encoding, the spellings, and their replacement."""
 
 MAX_TEXT: Final = 2**20
 """How many characters of one text are searched."""

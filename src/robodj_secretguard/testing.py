@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES, REVOKED_FILE, within_config_dir
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import (
@@ -20,12 +22,7 @@ from robodj_secretguard.startup.variables import (
     iso_utc,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from robodj_secretguard.secret.policy import SecretPolicy
-
-    BadVariables = dict[str, str | None]
+BadVariables = dict[str, str | None]
 
 
 class _Case:

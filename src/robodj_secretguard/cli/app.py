@@ -10,8 +10,9 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, fail_unknown, model_used, request_of
 from robodj_secretguard.cli.output import (
@@ -28,9 +29,6 @@ from robodj_secretguard.errors import SecretGuardError, UsageError
 from robodj_secretguard.secret.sealed import type_name
 from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 END_OF_OPTIONS: Final = "--"
 # Every command, and the module that adds it.

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import shlex
 import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from robodj_secretguard.cli.options import Commands, Request, add_command, given, model_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, wrapped
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import PROGRAM, count
 from robodj_secretguard.startup.rules import Check, Severity
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from robodj_secretguard.secret.policy import SecretPolicy
 
 SECTIONS: Final = {
     1: "Generation",

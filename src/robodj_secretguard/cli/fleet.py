@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
@@ -32,6 +33,7 @@ from robodj_secretguard.cli.output import (
     failed_status,
     finding_text,
 )
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.evidence import Evidence, Roster, lines_of, observe, parse_event, parse_roster
 from robodj_secretguard.fleet.metrics import as_openmetrics, of_refused_starts
 from robodj_secretguard.fleet.scrapes import NoAnswerError, is_address, is_selector, scraped
@@ -56,14 +58,9 @@ from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, OperationsLog
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.texts import PROGRAM, RED, count, listed, mark
+from robodj_secretguard.startup.report import SecretStatus
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from robodj_secretguard.common.shapes import Slots
-    from robodj_secretguard.startup.report import SecretStatus
 
 DEFAULT_MAX_AGE: Final = 900
 DEFAULT_MAX_SKEW: Final = 300

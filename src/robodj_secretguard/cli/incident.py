@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime
+from typing import Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
@@ -24,11 +26,6 @@ from robodj_secretguard.scan.render import scan_lines
 from robodj_secretguard.scan.result import Scan, parse
 from robodj_secretguard.secret.texts import ascii_text, count
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-    from datetime import datetime
-
 
 _COLUMNS: Final[tuple[str, ...]] = (
     "when",

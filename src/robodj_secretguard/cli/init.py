@@ -8,7 +8,8 @@ import re
 import stat
 import sys
 import tomllib
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal, NamedTuple
 
 from robodj_secretguard.cli.options import Commands, Request, add_command, directories_of_project
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
@@ -23,10 +24,6 @@ from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT, TABLE, ascii_text, is_free_text
 from robodj_secretguard.startup.readings import REVOKED_FILE
 from robodj_secretguard.startup.settings import RuntimeSecrets
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
 
 CLASS: Final = "ServiceSecrets"
 """The name of the model in a new settings module."""

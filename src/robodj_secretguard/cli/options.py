@@ -30,6 +30,7 @@ from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import (
     OPERATIONS_FILE,
     Environment,
+    NamedBy,
     config_directory,
     shown_path,
     within_config_dir,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.managers.delivery import Sources
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import NamedBy
     from robodj_secretguard.startup.report import Report
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name

@@ -7,9 +7,10 @@ import math
 import os
 import sys
 import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+from typing import Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, YELLOW, count, mark, paint, unpaint
@@ -18,10 +19,6 @@ from robodj_secretguard.startup.readings import RevocationStatus, named_list
 from robodj_secretguard.startup.report import JSON_SCHEMA, REFUSED, Finding, Report
 from robodj_secretguard.startup.rules import Check, Severity
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
 
 EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1

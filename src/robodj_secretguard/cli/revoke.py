@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from robodj_secretguard.cli.log import find_log, recorded_line
 from robodj_secretguard.cli.options import (
@@ -18,6 +19,7 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, finding_text
 from robodj_secretguard.errors import FileError, UsageError
+from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.lifecycle.revocation import (
     current_key,
     draft_revocation,
@@ -30,15 +32,10 @@ from robodj_secretguard.lifecycle.rotation import before_key
 from robodj_secretguard.secret.material import FORM, is_fingerprint
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM
 from robodj_secretguard.startup.readings import REVOKED_FILE, shown_path
+from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.settings import SecretSettings
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.startup.report import Report
-    from robodj_secretguard.startup.settings import SecretSettings
 
 
 def add(commands: Commands) -> None:

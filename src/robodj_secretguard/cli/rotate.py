@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from robodj_secretguard.cli.log import find_log, read_log, recorded_line
 from robodj_secretguard.cli.options import (
@@ -38,7 +39,7 @@ from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, Recording, record_rotation
-from robodj_secretguard.lifecycle.records import Event, Record
+from robodj_secretguard.lifecycle.records import Event, Record, StepName
 from robodj_secretguard.lifecycle.rotation import NO_ENVIRONMENT, completion
 from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, plan_rotation
 from robodj_secretguard.lifecycle.steps import (
@@ -52,6 +53,7 @@ from robodj_secretguard.lifecycle.steps import (
 )
 from robodj_secretguard.managers.delivery import open_store
 from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
     PROGRAM,
@@ -67,12 +69,6 @@ from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_f
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from robodj_secretguard.lifecycle.records import StepName
-    from robodj_secretguard.secret.policy import SecretPolicy
 
 # A CI system sets one of these, and keeps what is printed.
 CI_VARIABLES: Final = (

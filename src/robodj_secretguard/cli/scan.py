@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robodj_secretguard.cli.log import find_log
 from robodj_secretguard.cli.options import LIBRARY_MODEL, Commands, Request, add_command, given, model_of, read_input
@@ -14,12 +15,8 @@ from robodj_secretguard.scan.result import Scope
 from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.secret.material import is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.file_reader import text_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from robodj_secretguard.secret.sealed import SealedStr
 
 _SCOPE_BY_OPTIONS: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}
 """By `--staged` and `--git-history`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import CHECK_OPTIONS, FORMAT, Commands, Request, add_command, model_of, passes
@@ -20,15 +21,11 @@ from robodj_secretguard.cli.output import (
     tally,
 )
 from robodj_secretguard.fleet.metrics import as_openmetrics, of_findings, of_keys, of_rotations
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.standing import PROMOTE, late_steps, standing_of
 from robodj_secretguard.secret.texts import RED, YELLOW, count, mark, paint
+from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from robodj_secretguard.lifecycle.operations_log import OperationsLog
-    from robodj_secretguard.startup.report import Report
 
 
 def add(commands: Commands) -> None:

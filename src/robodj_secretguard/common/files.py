@@ -9,14 +9,12 @@ import os
 import secrets
 import stat
 import time
-from typing import TYPE_CHECKING, Final, NoReturn
+from collections.abc import Iterator
+from typing import Final, NoReturn
 
 from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.startup.file_reader import read_most
 from robodj_secretguard.startup.textfile import NOT_REGULAR
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LOCK_SECONDS: Final = 10.0
 """The longest wait for another process."""

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robodj_secretguard.secret.material import is_sound
 from robodj_secretguard.secret.policy import MIN_KEY_BYTES, Generator, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.variables import EPHEMERAL, iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 EPHEMERAL_LIFE: Final = timedelta(hours=1)
 """How long temporary keys are valid."""

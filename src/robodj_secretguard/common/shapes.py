@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.dataclasses import dataclass
@@ -12,9 +13,6 @@ from robodj_secretguard.secret.material import FINGERPRINT
 from robodj_secretguard.secret.policy import is_plain_text, is_secret_name
 from robodj_secretguard.secret.texts import is_environment, is_free_text
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def must(holds: Callable[[str], bool]) -> AfterValidator:

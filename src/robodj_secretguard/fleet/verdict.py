@@ -19,7 +19,7 @@ from pydantic_core import to_json
 from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots, must
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import is_instance_name
-from robodj_secretguard.startup.rules import Check  # noqa: TC001 - pydantic reads it
+from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS, iso_utc
 
 if TYPE_CHECKING:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from robodj_secretguard.common.files import raise_file_error, reason, write_file
 from robodj_secretguard.errors import UsageError
+from robodj_secretguard.secret.policy import SecretPolicy
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.file_reader import path_faults, read_text_file
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES, within_config_dir
 from robodj_secretguard.startup.rules import holds_key_material
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.secret.sealed import SealedStr
-    from robodj_secretguard.startup.textfile import TextFile
+from robodj_secretguard.startup.textfile import TextFile
 
 
 def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force: bool) -> None:

@@ -7,9 +7,10 @@ import json
 import os
 import re
 import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 from robodj_secretguard.common.files import (
     append_content,
@@ -32,9 +33,6 @@ from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
 from robodj_secretguard.startup.file_reader import path_faults
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.variables import OPERATIONS_LOG, iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 MAX_LOG_BYTES: Final = 64 << 20
 HEAD_FILE: Final = ".head"  # the suffix of the head file, which has the last acknowledged record

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from robodj_secretguard.errors import FileError, UsageError
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Proof, Record
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.rotation import (
@@ -20,11 +22,6 @@ from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.report import Report, SecretStatus, for_gate, with_findings
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from robodj_secretguard.lifecycle.operations_log import OperationsLog
 
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"

@@ -6,8 +6,9 @@ import contextlib
 import errno
 import os
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from robodj_secretguard.common.files import (
     append_content,
@@ -21,6 +22,7 @@ from robodj_secretguard.common.files import (
     sync_directory,
 )
 from robodj_secretguard.errors import ChangedError, FileError, UsageError
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, Record, draft
 from robodj_secretguard.lifecycle.rotation import (
     ROTATIONS,
@@ -30,6 +32,7 @@ from robodj_secretguard.lifecycle.rotation import (
     rotations,
     slots_of,
 )
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import MANAGER, command
 from robodj_secretguard.startup.file_reader import read_text_file, text_of
 from robodj_secretguard.startup.readings import (
@@ -40,15 +43,9 @@ from robodj_secretguard.startup.readings import (
     revocation_list,
     within_config_dir,
 )
+from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from robodj_secretguard.lifecycle.operations_log import OperationsLog
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.report import Report
 
 HEADER: Final = """\
 # RoboDJ's revocation list (policy section 4). Guarded services do not start with a key whose fingerprint is here.

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from datetime import datetime
+from typing import Any, Final, Literal, TypeAlias
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft
 from robodj_secretguard.secret.texts import command, option
 from robodj_secretguard.startup.emit import PASSED_EVENT
+from robodj_secretguard.startup.report import SecretStatus
 from robodj_secretguard.startup.rules import Problem, State
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from robodj_secretguard.startup.report import SecretStatus
 
 NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
 ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Final
 
 from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.lifecycle.rotation import (
     Stage,
     has_overlap,
@@ -15,17 +18,11 @@ from robodj_secretguard.lifecycle.rotation import (
     stage_of,
 )
 from robodj_secretguard.secret.material import PREFIX
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import MANAGER, command, count
+from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from datetime import datetime
-
-    from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.report import Report
 
 PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")
 """The words in the commands of a plan that the operator replaces."""

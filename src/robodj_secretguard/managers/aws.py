@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import boto3
 import botocore.session
@@ -23,10 +24,6 @@ from robodj_secretguard.managers.manager import (
     time_of,
 )
 from robodj_secretguard.secret.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
 
 STAGE: Final = "AWSCURRENT"
 PRIVATE_STAGE: Final = "robodj-secretguard"

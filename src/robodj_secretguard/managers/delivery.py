@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, Manager, Store
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.startup.directory import Delivery, conflicts, first_with, names_of, source_finding
 from robodj_secretguard.startup.guard import examine
@@ -17,12 +19,6 @@ from robodj_secretguard.startup.readings import Environment, are_files_off
 from robodj_secretguard.startup.report import Report, with_findings
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import Variables
 
 # The class of each kind, the form of its place, and the package of its client.
 _SOURCE_KINDS: Final = {
@@ -79,7 +75,7 @@ class Sources:
             if delivery := first_with(self.deliveries, policy):
                 read = ((name, delivery.get(name)) for name in policy.variables)
                 found |= {name: value.get_secret_value() for name, value in read if value}
-        sources: list[Variables] = [Environment(), *self.deliveries]
+        sources: list[Environment | Delivery] = [Environment(), *self.deliveries]
         lists = [value.get_secret_value() for source in sources if (value := source.get(REVOKED_FINGERPRINTS))]
         return found | ({REVOKED_FINGERPRINTS: ",".join(lists)} if lists else {})
 

@@ -8,24 +8,20 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import ManagerError, UnreadError
 from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
-from robodj_secretguard.startup.directory import MAX_BYTES, delivery_of, read_directory
+from robodj_secretguard.startup.directory import MAX_BYTES, Delivery, delivery_of, read_directory
 from robodj_secretguard.startup.file_reader import read_most
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-    from datetime import datetime
-
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.directory import Delivery
-
-    Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
-    """Errors of a client, what is wrong (`{}` is the type's name), what to do, and whether it is temporary."""
+Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
+"""Errors of a client, what is wrong (`{}` is the type's name), what to do, and whether it is temporary."""
 
 Answer = TypeVar("Answer")
 

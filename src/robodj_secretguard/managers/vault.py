@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import hvac
 import requests
@@ -26,9 +27,6 @@ from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.directory import MAX_BYTES
 from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.variables import parse_marker
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
 _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path

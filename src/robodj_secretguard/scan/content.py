@@ -5,20 +5,17 @@ from __future__ import annotations
 import binascii
 import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.result import KnownKey, Rule
 from robodj_secretguard.scan.search import Forms, KeySearch, views
 from robodj_secretguard.secret.material import fingerprint, is_sound
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from robodj_secretguard.secret.policy import SecretPolicy
 
 Assignment: TypeAlias = "tuple[int, SecretPolicy, SealedStr, Forms]"  # the offset of the value
 Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, the line, the column, the key

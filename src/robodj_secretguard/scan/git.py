@@ -6,16 +6,14 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape, glob
-from typing import TYPE_CHECKING, Final, TypeAlias, cast
+from io import BufferedReader, BufferedWriter
+from typing import Final, TypeAlias, cast
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
-    from io import BufferedReader, BufferedWriter
 
 Object: TypeAlias = "tuple[str, str, Iterator[bytes]]"
 """The name of an object, its kind, and its content in blocks. Read these before the next object."""

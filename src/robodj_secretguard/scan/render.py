@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, Found, Rule, Scan, Scope, Where
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, YELLOW, command, count, mark, paint
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from robodj_secretguard.secret.policy import SecretPolicy
 
 # The last line of a scan that is complete and found nothing.
 CLEAN: Final = "No key was found where it must not be (key material redacted)."

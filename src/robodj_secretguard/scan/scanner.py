@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import UnreadError, UsageError
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.scan.content import ContentSearch, Hit
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, Object, Repository, work_tree_of
 from robodj_secretguard.scan.result import (
@@ -47,12 +49,7 @@ from robodj_secretguard.startup.rules import (
 )
 from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-
-    from robodj_secretguard.lifecycle.operations_log import OperationsLog
-
-    _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
+_Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 
 MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import binascii
 import re
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
+from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.secret.material import (
     PREFIX,
@@ -22,12 +24,7 @@ from robodj_secretguard.secret.material import (
 )
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, Generator
 from robodj_secretguard.secret.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
-    from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.startup.readings import Reading
+from robodj_secretguard.startup.readings import Reading
 
 Forms: TypeAlias = tuple[str, ...]  # encodings, the outermost first; empty for a plain key
 Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or of the text that encodes it

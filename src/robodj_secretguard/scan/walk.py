@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from robodj_secretguard.common.files import closing, open_unlinked, reason, regular_status
 from robodj_secretguard.errors import UnreadError
@@ -13,12 +14,9 @@ from robodj_secretguard.scan.result import Where
 from robodj_secretguard.startup.file_reader import version
 from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    Entry: TypeAlias = tuple[str, Where, str, bool]
-    """A path, and the part of it that may hold a key: of a directory, the name alone. Then why that part cannot be
-    read, if it cannot, and whether a key may be missed. A pipe keeps nothing."""
+Entry: TypeAlias = tuple[str, Where, str, bool]
+"""A path, and the part of it that may hold a key: of a directory, the name alone. Then why that part cannot be
+read, if it cannot, and whether a key may be missed. A pipe keeps nothing."""
 
 
 def walk(paths: Sequence[str]) -> Iterator[Entry]:

@@ -19,16 +19,13 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
+from collections.abc import Iterable
 from hashlib import blake2b
 from itertools import compress, count, pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robodj_secretguard.secret.policy import MIN_KEY_BYTES, Generator, Length, Material
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 
 EXACT_LENGTH_FROM: Final = 16
 """Messages do not give a length below this one: it would help to guess the value."""

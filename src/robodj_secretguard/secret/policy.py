@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from robodj_secretguard.secret.frozen import Frozen
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MIN_KEY_BYTES: Final = 16
 """The fewest random bytes of a key: with fewer, it could be guessed from its fingerprint."""

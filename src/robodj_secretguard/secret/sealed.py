@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
 from robodj_secretguard.errors import CheckFailedError, SafeError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _Returned = TypeVar("_Returned")
 _HASH_SALT: Final = os.urandom(16)

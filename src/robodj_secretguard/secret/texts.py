@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import Final
 
 from robodj_secretguard.secret.material import weakness
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, least_material
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 PROGRAM: Final = "robodj-secretguard"
 PYPROJECT: Final = "pyproject.toml"

@@ -5,18 +5,14 @@ from __future__ import annotations
 import io
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, TextIO, TypeAlias
 
+from robodj_secretguard.startup.report import Finding, Report
 from robodj_secretguard.startup.rules import Severity
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from typing import TypeAlias
-
-    from robodj_secretguard.startup.report import Finding, Report
-
-    LogEvent: TypeAlias = tuple[Severity, str, dict[str, Any]]
-    """The severity, the text and the fields."""
+LogEvent: TypeAlias = tuple[Severity, str, dict[str, Any]]
+"""The severity, the text and the fields."""
 
 LOGGER_NAME: Final = "robodj_secretguard"
 PASSED_EVENT: Final = "secret integrity check passed"

@@ -9,8 +9,9 @@ import errno
 import os
 import stat
 from codecs import BOM_UTF8
+from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.textfile import (
@@ -33,9 +34,6 @@ from robodj_secretguard.startup.textfile import (
     TextFile,
     is_one_line,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 _MOST_LINKS: Final = 40  # as many as Linux follows, and no system follows more
 

@@ -6,14 +6,10 @@ A start imports this module only where there is a similar name.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Final
 
-from robodj_secretguard.startup.variables import ALLOW_FILE_SECRET_FALLBACK, PROTECTED_ENV, NearMiss
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
-
-    from robodj_secretguard.startup.variables import VariableRead
+from robodj_secretguard.startup.variables import ALLOW_FILE_SECRET_FALLBACK, PROTECTED_ENV, NearMiss, VariableRead
 
 _SHOWABLE: Final = r"[A-Za-z0-9_]+"
 _SECRET: Final = "ROBODJ_SECRET"  # noqa: S105 - the beginning of a name

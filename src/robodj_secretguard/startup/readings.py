@@ -35,19 +35,20 @@ from robodj_secretguard.startup.variables import (
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
     SECRETS_DIR,
+    NearMiss,
+    VariablesRead,
     parse_marker,
 )
+
+NamedBy: TypeAlias = Literal["argument", "environment", "model"]
+"""What named the config directory."""
+Slot: TypeAlias = Literal["current", "next", "previous"]
+"""The role of a key: current signs and verifies, next and previous only verify."""
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.variables import NearMiss, VariablesRead
-
-    NamedBy: TypeAlias = Literal["argument", "environment", "model"]
-    """What named the config directory."""
-    Slot: TypeAlias = Literal["current", "next", "previous"]
-    """The role of a key: current signs and verifies, next and previous only verify."""
 
     class Source(Protocol):
         """A place where values come from: the environment, key files, a secret manager."""

@@ -5,11 +5,15 @@ For JSON use `as_dict`: `json.dumps` writes the records as lists, without names.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.policy import SecretPolicy
+from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
 from robodj_secretguard.startup.rules import (
     MARKER_RULES,
     PREVIOUS_RULES,
@@ -25,16 +29,9 @@ from robodj_secretguard.startup.rules import (
 )
 from robodj_secretguard.startup.variables import iso_utc
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from datetime import datetime
-
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
-
-    _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
-    Again: TypeAlias = Callable[[RevocationStatus, frozenset[str]], "Judgement"]
-    """Reads and judges again, with known revocations, and with the secrets that no other source delivers any more."""
+_Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
+Again: TypeAlias = Callable[[RevocationStatus, frozenset[str]], "Judgement"]
+"""Reads and judges again, with known revocations, and with the secrets that no other source delivers any more."""
 
 REFUSED: Final = 3
 """At this exit status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""

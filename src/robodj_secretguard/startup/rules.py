@@ -6,11 +6,12 @@ declared names, lengths and times. No rule reads, shows a value or raises.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import (
@@ -26,13 +27,16 @@ from robodj_secretguard.secret.material import (
     placeholder,
     weakness,
 )
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import (
     NOTHING,
     REVOKED_FILE,
     WORKING_DIRECTORY_DELETED,
+    NamedBy,
     Reading,
     Setup,
+    Slot,
     absent_lists,
     chmod,
     in_command,
@@ -66,12 +70,6 @@ from robodj_secretguard.startup.variables import (
     iso_utc,
     parse_marker,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import NamedBy, Slot
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robodj_secretguard.secret.frozen import Frozen
-
-if TYPE_CHECKING:
-    from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.sealed import SealedStr
 
 # The faults of a file. Each is the end of a sentence that begins with the name of the file.
 NOT_REGULAR: Final = "is not a regular file"

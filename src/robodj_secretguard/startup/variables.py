@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from robodj_secretguard.secret.frozen import Frozen
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.policy import SecretPolicy
+from robodj_secretguard.secret.sealed import SealedStr
 
 REVOKED_FINGERPRINTS: Final = "ROBODJ_REVOKED_FINGERPRINTS"
 """The variable that adds entries for a fleet, separated by commas or blanks."""
