@@ -393,6 +393,13 @@ class TestFleet:
         (why,) = refusals("promote", fields, NOW + timedelta(seconds=seconds + 1), fleet=self.ready(fields))
         assert why.startswith(f"{self.MIXED} promote: api/web-1 (unknown: ")
 
+    @pytest.mark.parametrize(("minutes", "fix"), [(60, "let these instances report"), (0, "restart the instances")])
+    def test_remedy_of_unknown_instances_is_to_hear_from_them(self, minutes: int, fix: str) -> None:
+        """Where no instance is known to have an old key, nothing has to be restarted."""
+        keys, old = stored_keys(POLICY, rotation("stage")), fleet(instance(use(Slots(f"sgfp1:{'0' * 32}"), MINUTE)))
+        (found,) = steps.obstacles("promote", POLICY, keys, NOW + minutes * MINUTE, is_now=False, fleet=old)
+        assert found.remedy.startswith(fix)
+
     def test_another_fleet_proves_nothing(self) -> None:
         """A fleet of another secret, or an incomplete one, proves nothing."""
         fields = rotation("stage")

