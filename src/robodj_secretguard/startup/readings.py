@@ -169,33 +169,30 @@ class Environment:
         return Offer("environment", policy.variable, absent=absent)
 
 
-class KeyFiles:
+class KeyFiles(Frozen):
     """The fallback files of a config directory.
 
-    Args:
+    Attributes:
         directory: the path of the directory; `None` where it cannot be used.
         named_by: what named the directory; `None` for nothing.
         off: why fallback files are off; empty where they are not.
     """
 
-    __slots__ = ("_directory", "_named_by", "_off")
-
-    def __init__(self, directory: str | None, named_by: NamedBy | None, *, off: str) -> None:
-        self._directory = directory
-        self._named_by = named_by
-        self._off = off
+    directory: str | None
+    named_by: NamedBy | None
+    off: str
 
     def read(self, file: str) -> TextFile:
         """Return the content of a file that is declared below `config/`."""
-        if self._directory is None:
+        if self.directory is None:
             return NO_TEXT
-        return _read_config_file(f"{self._directory}/{within_config_dir(file)}", MAX_FILE_BYTES)
+        return _read_config_file(f"{self.directory}/{within_config_dir(file)}", MAX_FILE_BYTES)
 
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret as an offer."""
-        file, where = self.read(policy.file), shown_path(policy.file, self._named_by)
-        if self._off:
-            absent = f" ({self._off})"
+        file, where = self.read(policy.file), shown_path(policy.file, self.named_by)
+        if self.off:
+            absent = f" ({self.off})"
         elif file.dangling:
             absent = f", and {where} is a broken link"
         elif file.exists:
@@ -204,8 +201,8 @@ class KeyFiles:
             absent = f", and there is no {where}"
         # A file that others could write and that has no key refuses nothing.
         faults = file.unsafe if file.lines or file.unreadable else ()
-        remedy = _file_remedy(file, where, self._named_by, policy) if faults else ""
-        return Offer(f"file:{policy.file}", where, file.lines, faults, remedy, absent, file, bool(self._off))
+        remedy = _file_remedy(file, where, self.named_by, policy) if faults else ""
+        return Offer(f"file:{policy.file}", where, file.lines, faults, remedy, absent, file, bool(self.off))
 
 
 def set_current(policy: SecretPolicy, manager: str = "") -> str:
@@ -404,7 +401,7 @@ def read(
     directory = None if fault else named
     switches = _switches(environment)
     protected = bool(require_env_only) or _is_protected(switches)
-    files_off = protected or _are_files_off(switches, model_setup)
+    files_off = protected or are_files_off(environment, model_setup)
     why_off = "protected environment: fallback files are not read" if protected else "fallback files are not read"
     key_files = KeyFiles(directory, named_by, off=why_off if files_off else "")
     lists = _read_lists(directory, None if model_fault else named_by_model)
@@ -537,13 +534,10 @@ def _why_absent() -> str:
 
 def are_files_off(environment: Environment, model_setup: ModelSetup) -> bool:
     """Check whether fallback files are ignored."""
-    return _are_files_off(_switches(environment), model_setup)
-
-
-def _are_files_off(switches: Mapping[str, bool | str | None], model_setup: ModelSetup) -> bool:
+    switches = _switches(environment)
+    allowed = switches[ALLOW_FILE_SECRET_FALLBACK]
     if _is_protected(switches):
         return True
-    allowed = switches[ALLOW_FILE_SECRET_FALLBACK]
     return not model_setup.file_fallback if allowed is None else allowed is not True
 
 
