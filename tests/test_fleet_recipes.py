@@ -32,7 +32,9 @@ RECIPES: Final = {
     for word in ("--unit=robodj", "events.jsonl.1", "docker compose", "--unit=docker", "kubectl", "logcli")
 }
 START: Final = """ROBODJ_SECRET_EVENTS="$PWD/events.jsonl" ROBODJ_SERVICE=robodj ROBODJ_INSTANCE=web-1 \\
-    python -c 'from service_secrets import *; from robodj_secretguard import guard; guard(ServiceSecrets)'"""
+    python -c 'import os; from service_secrets import *; from robodj_secretguard import guard; guard(ServiceSecrets)
+os._exit(0)'"""
+"""A service that is killed, so that it does not say its end."""
 BEGINS: Final = {
     "compose": PREFIXES["docker compose logs -t --no-color, in a pipe"][0].replace("backend-12", "backend-1"),
     "kubectl": PREFIXES["kubectl logs --prefix --timestamps"][0].replace(POD["pod_name"], "backend-0"),

@@ -856,6 +856,8 @@ class Maker:
                 "secret_event": kind,
                 "service": self.weighted({"api": 9, "worker": 1}),
                 "instance": instance,
+                "process": f"{len(lines)}.0@{iso(at)}",  # each event is that of another process
+                "number": 0,
                 "started_at": iso(at - timedelta(seconds=self.one(0, 0, 600, 90000))),
                 "reported_at": iso(at),
                 "heartbeat_seconds": self.one(0, 300),
@@ -875,7 +877,7 @@ class Maker:
                 "checks": self.one([], ["secret.key: missing"], ["secret.key: revoked", "cadence"]),
             }
             if self.often(0.08):
-                event[self.one(*event)] = self.one(None, 3, "x", [], {})
+                event[self.one(*sorted({*event} - {"process", "number"}))] = self.one(None, 3, "x", [], {})
             line = json.dumps(event)
             stamp, nanoseconds = iso(at), int(at.timestamp() * 1e6)
             lines.append(

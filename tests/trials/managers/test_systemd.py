@@ -256,7 +256,7 @@ def test_timer_stages_a_key_that_the_running_service_takes(booted: Booted) -> No
     """The unit of the timer stores the next key, and the service uses the new set in the same process."""
     assert booted.states["robodj-rotate"] == ("inactive", "0", "0")
     events = [json.loads(line) for line in re.findall(r"\{.*secret_event.*\}", booted.shown("robodj"))]
-    ids = {event["secret_event"]: event.get("pid") for event in events}
+    ids = {event["secret_event"]: event["process"] for event in events}
     assert ids.keys() >= {"started", "switched"}
     assert ids["started"] == ids["switched"]
 
