@@ -70,13 +70,16 @@ class Failure(NamedTuple):
     is_temporary: bool = False
 
 
-def failure_of(action: Callable[[], object]) -> Failure | None:
-    """Return what the error of a manager says that an action raises; `None` where it raises none."""
+NO_FAILURE = Failure("", "")
+
+
+def failure_of(action: Callable[[], object]) -> Failure:
+    """Return what the error of a manager says that an action raises."""
     try:
         action()
     except ManagerError as error:
         return Failure(error.message, error.remedy, error.is_temporary)
-    return None
+    return NO_FAILURE
 
 
 def found(report: Report) -> list[tuple[str, str | None]]:

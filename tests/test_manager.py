@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import V1, Failure, failure_of
+from conftest import NO_FAILURE, V1, Failure, failure_of
 
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers import manager as module
@@ -40,7 +40,7 @@ class Scripted(Manager):
             raise ManagerError(answer.what, answer.fix, is_temporary=answer.is_temporary)
         return answer() if callable(answer) else answer
 
-    def read(self, seconds: float = 60) -> Failure | None:
+    def read(self, seconds: float = 60) -> Failure:
         """Load two variables within some seconds."""
         least = module.FIRST_PAUSE if seconds else module.ATTEMPT_SECONDS
 
@@ -62,7 +62,7 @@ class TestLoad:
     def test_a_temporary_error_is_tried_again_and_reported_once(self) -> None:
         """A temporary failure is followed by another attempt, and only the first one is reported."""
         manager = Scripted(AWAY, AWAY, {"A": "x"})
-        assert manager.read() is None
+        assert manager.read() == NO_FAILURE
         assert manager.delivery.get("A") == SealedStr("x")
         assert (manager.attempts, manager.said) == ([5.0] * 3, ["scripted:x is away; trying again"])
 
@@ -113,7 +113,7 @@ class TestLoad:
             return {"A": "old"}
 
         manager = Scripted(slow, {"A": "new"})
-        assert manager.read() is None
+        assert manager.read() == NO_FAILURE
         late.set()
         done.wait()
         assert manager.delivery.get("A") == SealedStr("new")
@@ -126,7 +126,7 @@ class TestAnswer:
     def test_only_wanted_variables_are_kept(self) -> None:
         """Only wanted variables are kept. An empty one is unset."""
         manager = Scripted({"A": "x", "B": "", "C": "secret"})
-        assert manager.read() is None
+        assert manager.read() == NO_FAILURE
         assert [manager.delivery.get(name) for name in "ABC"] == [SealedStr("x"), None, None]
         assert sorted(manager.delivery.names()) == ["A", "B", "C"]
 
@@ -138,9 +138,8 @@ class TestAnswer:
 
     def test_a_value_has_a_limit(self) -> None:
         """The systems limit the length of a variable."""
-        assert Scripted({"A": "x" * MAX_CHARACTERS}).read() is None
+        assert Scripted({"A": "x" * MAX_CHARACTERS}).read() == NO_FAILURE
         failure = Scripted({"A": "x" * (MAX_CHARACTERS + 1)}).read()
-        assert failure is not None
         assert failure.what == "has A of more than 65536 characters"
 
     def test_a_value_has_no_zero_byte(self) -> None:
@@ -151,7 +150,7 @@ class TestAnswer:
     def test_null_is_unset(self) -> None:
         """A null is unset."""
         manager = Scripted({"A": None, "C": 1})
-        assert manager.read() is None
+        assert manager.read() == NO_FAILURE
         assert manager.delivery.get("A") is None
 
 

@@ -128,10 +128,6 @@ def _token(service: Service) -> dict[str, str]:
     return {"VAULT_TOKEN": service.bao.token("robodj")}
 
 
-def _token_file(service: Service) -> dict[str, str]:
-    return {"VAULT_TOKEN_FILE": str(put(service.cwd / "token", f"{service.bao.token('robodj')}\n"))}
-
-
 def _home_file(service: Service) -> dict[str, str]:
     put(service.cwd / ".vault-token", service.bao.token("robodj"))
     return {}
@@ -145,14 +141,6 @@ def _bao_names(service: Service) -> dict[str, str]:
         "BAO_TOKEN": service.bao.token("robodj"),
     }
     return names | {"VAULT_ADDR": "", "VAULT_CACERT": ""}
-
-
-def _vault_name_first(service: Service) -> dict[str, str]:
-    return {
-        "VAULT_TOKEN": service.bao.token("robodj"),
-        "BAO_TOKEN": service.bao.token("default"),
-        "BAO_ADDR": "https://127.0.0.1:1",
-    }
 
 
 def _approle(service: Service) -> dict[str, str]:
@@ -179,22 +167,24 @@ def _no_tls_on_loopback(service: Service) -> dict[str, str]:
     return _token(service) | {"VAULT_ADDR": f"http://127.0.0.1:{service.bao.plain_port}", "VAULT_CACERT": ""}
 
 
-def _slash(service: Service) -> dict[str, str]:
-    """An address with a slash at its end."""
-    return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/"}
-
-
-LOGINS = {
+LOGINS: dict[str, Callable[[Service], dict[str, str]]] = {
     "VAULT_TOKEN": _token,
-    "token file": _token_file,
+    "token file": lambda service: {
+        "VAULT_TOKEN_FILE": str(put(service.cwd / "token", f"{service.bao.token('robodj')}\n"))
+    },
     "token file of the user": _home_file,
     "names of OpenBao": _bao_names,
-    "names of both": _vault_name_first,
+    "names of both": lambda service: {
+        "VAULT_TOKEN": service.bao.token("robodj"),
+        "BAO_TOKEN": service.bao.token("default"),
+        "BAO_ADDR": "https://127.0.0.1:1",
+    },
     "AppRole": _approle,
     "AppRole, file": _approle_file,
     "AppRole, other mount": _other_mount,
     "no TLS on the loopback interface": _no_tls_on_loopback,
-    "slash": _slash,
+    # An address with a slash at its end.
+    "slash": lambda service: _token(service) | {"VAULT_ADDR": f"{service.bao.url}/"},
 }
 
 
@@ -244,10 +234,6 @@ class TestLogin:
         assert (ran.status, ran.out + ran.err) == (0, "")
 
 
-def _denied(service: Service) -> dict[str, str]:
-    return {"VAULT_TOKEN": service.bao.token("default")}
-
-
 def _expired(service: Service) -> dict[str, str]:
     expired = service.bao.token("robodj", ttl="1s")
     accessor = service.bao.call("POST", "auth/token/lookup", token=expired)["data"]["accessor"]
@@ -279,141 +265,80 @@ def _wrong_secret_id(service: Service) -> dict[str, str]:
     return _approle(service) | {"VAULT_SECRET_ID": service.bao.secret_id("other")}
 
 
-def _wrong_role_id(service: Service) -> dict[str, str]:
-    return _approle(service) | {"VAULT_ROLE_ID": service.bao.secret_id("service")}
-
-
-def _no_secret_id(service: Service) -> dict[str, str]:
-    return {"VAULT_ROLE_ID": service.bao.role("service", "robodj")}
-
-
-def _no_login_file(service: Service) -> dict[str, str]:
-    return {"VAULT_TOKEN_FILE": str(service.cwd / "none")}
-
-
-def _no_service_account(service: Service) -> dict[str, str]:
-    return {"VAULT_KUBERNETES_ROLE": "robodj", "VAULT_KUBERNETES_TOKEN_FILE": str(service.cwd / "none")}
-
-
-def _line_break(service: Service) -> dict[str, str]:
-    return {"VAULT_TOKEN": f"{service.bao.token('robodj')}\r\nX-Other: 1"}
-
-
 def _other_authority(service: Service) -> dict[str, str]:
     return _token(service) | {"VAULT_CACERT": str(Authority(service.cwd).path)}
 
 
-def _known_authorities_only(service: Service) -> dict[str, str]:
-    return _token(service) | {"VAULT_CACERT": ""}
-
-
-def _authority_of_requests(service: Service) -> dict[str, str]:
-    """A variable of the library `requests` does not replace VAULT_CACERT."""
-    return _other_authority(service) | {"REQUESTS_CA_BUNDLE": str(service.bao.authority)}
-
-
-def _skip_verification(service: Service) -> dict[str, str]:
-    """The client of Vault would not verify the certificate."""
-    return _other_authority(service) | {"VAULT_SKIP_VERIFY": "true", "BAO_SKIP_VERIFY": "true"}
-
-
-def _other_name(service: Service) -> dict[str, str]:
-    """The certificate has the address only."""
-    return _token(service) | {"VAULT_ADDR": f"https://localhost:{service.bao.port}"}
-
-
-def _no_authority_file(service: Service) -> dict[str, str]:
-    return _token(service) | {"VAULT_CACERT": str(service.cwd / "none.pem")}
-
-
-def _empty_authority_file(service: Service) -> dict[str, str]:
-    return _token(service) | {"VAULT_CACERT": str(put(service.cwd / "empty.pem", ""))}
-
-
-def _no_tls(service: Service) -> dict[str, str]:
-    return _token(service) | {"VAULT_ADDR": "http://192.0.2.1:8200"}
-
-
-def _tls_left_out(service: Service) -> dict[str, str]:
-    """The server speaks TLS, and answers HTTP with status 400."""
-    return _token(service) | {"VAULT_ADDR": f"http://127.0.0.1:{service.bao.port}"}
-
-
-def _no_address(service: Service) -> dict[str, str]:
-    return _token(service) | {"VAULT_ADDR": ""}
-
-
-def _malformed_address(service: Service) -> dict[str, str]:
-    return _token(service) | {"VAULT_ADDR": "https://[::1"}
-
-
-def _other_answer(service: Service) -> dict[str, str]:
-    """An address whose answer is JSON, but no secret."""
-    return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/v1/sys/health?"}
-
-
-def _user_interface(service: Service) -> dict[str, str]:
-    """The address of the server's web pages."""
-    return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/ui/?"}
-
-
-def _redirect(service: Service) -> dict[str, str]:
-    """The server redirects this address to that of its web pages."""
-    return _token(service) | {"VAULT_ADDR": f"{service.bao.url}/ui?"}
-
-
-def _not_ascii(service: Service) -> dict[str, str]:
-    return {"VAULT_TOKEN": f"\N{BLACK HEART SUIT}{service.bao.token('robodj')}"}
-
-
-def _no_namespace(service: Service) -> dict[str, str]:
-    return _token(service) | {"VAULT_NAMESPACE": "none"}
-
-
 FAST = {
-    "denied": (_denied, "policy"),
+    "denied": (lambda service: {"VAULT_TOKEN": service.bao.token("default")}, "policy"),
     "token expired": (_expired, "token"),
     "secret id used up": (_used_up, "login"),
     "other authority": (_other_authority, "certificate"),
-    "other host name": (_other_name, "certificate"),
-    "path in the address": (_user_interface, "server of Vault"),
-    "redirect": (_redirect, "redirects"),
-    "no service account": (_no_service_account, "service account"),
-    "no address": (_no_address, "VAULT_ADDR"),
-    "no TLS": (_no_tls, "TLS"),
-    "other answer": (_other_answer, "not a secret"),
-    "no token file": (_no_login_file, "token"),
+    # The certificate has the address only.
+    "other host name": (
+        lambda service: _token(service) | {"VAULT_ADDR": f"https://localhost:{service.bao.port}"},
+        "certificate",
+    ),
+    # The address of the server's web pages.
+    "path in the address": (
+        lambda service: _token(service) | {"VAULT_ADDR": f"{service.bao.url}/ui/?"},
+        "server of Vault",
+    ),
+    # The server redirects this address to that of its web pages.
+    "redirect": (lambda service: _token(service) | {"VAULT_ADDR": f"{service.bao.url}/ui?"}, "redirects"),
+    "no service account": (
+        lambda service: {"VAULT_KUBERNETES_ROLE": "robodj", "VAULT_KUBERNETES_TOKEN_FILE": str(service.cwd / "none")},
+        "service account",
+    ),
+    "no address": (lambda service: _token(service) | {"VAULT_ADDR": ""}, "VAULT_ADDR"),
+    "no TLS": (lambda service: _token(service) | {"VAULT_ADDR": "http://192.0.2.1:8200"}, "TLS"),
+    # An address whose answer is JSON, but no secret.
+    "other answer": (
+        lambda service: _token(service) | {"VAULT_ADDR": f"{service.bao.url}/v1/sys/health?"},
+        "not a secret",
+    ),
+    "no token file": (lambda service: {"VAULT_TOKEN_FILE": str(service.cwd / "none")}, "token"),
     "no login": (lambda *_: {}, "token"),
 }
 FULL = {
     "token revoked": (_revoked, "token"),
     "token invented": (_invented, "token"),
     "wrong secret id": (_wrong_secret_id, "login"),
-    "wrong role id": (_wrong_role_id, "login"),
-    "no secret id": (_no_secret_id, "login"),
-    "line break in the token": (_line_break, "token"),
-    "not ASCII": (_not_ascii, "token"),
-    "VAULT_SKIP_VERIFY": (_skip_verification, "certificate"),
-    "malformed address": (_malformed_address, "VAULT_ADDR"),
-    "only well-known authorities": (_known_authorities_only, "certificate"),
-    "authority in REQUESTS_CA_BUNDLE": (_authority_of_requests, "certificate"),
-    "no file of authorities": (_no_authority_file, "VAULT_CACERT"),
-    "no authority in the file": (_empty_authority_file, "certificate"),
-    "TLS left out": (_tls_left_out, "400"),
-    "no such namespace": (_no_namespace, "not exist"),
+    "wrong role id": (lambda service: _approle(service) | {"VAULT_ROLE_ID": service.bao.secret_id("service")}, "login"),
+    "no secret id": (lambda service: {"VAULT_ROLE_ID": service.bao.role("service", "robodj")}, "login"),
+    "line break in the token": (
+        lambda service: {"VAULT_TOKEN": f"{service.bao.token('robodj')}\r\nX-Other: 1"},
+        "token",
+    ),
+    "not ASCII": (lambda service: {"VAULT_TOKEN": f"\N{BLACK HEART SUIT}{service.bao.token('robodj')}"}, "token"),
+    # The client of Vault would not verify the certificate.
+    "VAULT_SKIP_VERIFY": (
+        lambda service: _other_authority(service) | {"VAULT_SKIP_VERIFY": "true", "BAO_SKIP_VERIFY": "true"},
+        "certificate",
+    ),
+    "malformed address": (lambda service: _token(service) | {"VAULT_ADDR": "https://[::1"}, "VAULT_ADDR"),
+    "only well-known authorities": (lambda service: _token(service) | {"VAULT_CACERT": ""}, "certificate"),
+    # A variable of the library `requests` does not replace VAULT_CACERT.
+    "authority in REQUESTS_CA_BUNDLE": (
+        lambda service: _other_authority(service) | {"REQUESTS_CA_BUNDLE": str(service.bao.authority)},
+        "certificate",
+    ),
+    "no file of authorities": (
+        lambda service: _token(service) | {"VAULT_CACERT": str(service.cwd / "none.pem")},
+        "VAULT_CACERT",
+    ),
+    "no authority in the file": (
+        lambda service: _token(service) | {"VAULT_CACERT": str(put(service.cwd / "empty.pem", ""))},
+        "certificate",
+    ),
+    # The server speaks TLS, and answers HTTP with status 400.
+    "TLS left out": (lambda service: _token(service) | {"VAULT_ADDR": f"http://127.0.0.1:{service.bao.port}"}, "400"),
+    "no such namespace": (lambda service: _token(service) | {"VAULT_NAMESPACE": "none"}, "not exist"),
 }
 REFUSALS = [
     *(pytest.param(*case, id=name) for name, case in FAST.items()),
     *(pytest.param(*case, id=name, marks=pytest.mark.full) for name, case in FULL.items()),
 ]
-
-
-def _unknown_path(_: Service) -> str:
-    return "secret/none"
-
-
-def _unknown_mount(_: Service) -> str:
-    return "none/robodj"
 
 
 def _first_version(service: Service) -> str:
@@ -450,10 +375,10 @@ def _number(service: Service) -> str:
 
 
 PATHS = [
-    pytest.param(_unknown_path, "does not exist", id="not found"),
+    pytest.param(lambda _: "secret/none", "does not exist", id="not found"),
     pytest.param(_deleted, "version 1 is deleted", id="deleted"),
     pytest.param(_destroyed, "version 2 is destroyed", id="destroyed"),
-    pytest.param(_unknown_mount, "does not exist", id="no mount", marks=pytest.mark.full),
+    pytest.param(lambda _: "none/robodj", "does not exist", id="no mount", marks=pytest.mark.full),
     pytest.param(_first_version, "does not exist", id="KV version 1", marks=pytest.mark.full),
     pytest.param(_like_second_version, "version 2", id="KV version 1, like 2", marks=pytest.mark.full),
     pytest.param(_all_versions_removed, "does not exist", id="metadata deleted", marks=pytest.mark.full),
@@ -509,7 +434,6 @@ class TestRefused:
                 manager = vault.Vault(SOURCE, f"{MOUNT}/robodj")
                 failure = failure_of(lambda: manager.load([V1], time.monotonic(), pytest.fail))
             thread.join()
-        assert failure is not None
         assert failure.what == what
 
     def test_an_answer_without_an_end(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,7 +442,6 @@ class TestRefused:
         with process_environment(service.environ(_token(service))):
             manager = vault.Vault(SOURCE, f"{MOUNT}/robodj")
             failure = failure_of(lambda: manager.load([V1], time.monotonic(), pytest.fail))
-        assert failure is not None
         assert failure.what == "did not come from a server of Vault or OpenBao"
 
 
@@ -558,8 +481,6 @@ def _bad_network(**fault: Any) -> Callable[[Service], contextlib.AbstractContext
 
 HANDSHAKE, ANSWER = 600, 4500
 """A number of bytes in the middle of the TLS handshake, and one in the middle of the answer."""
-PACKET = 200
-"""More bytes than the last records of a connection have, which come after the answer."""
 FAILURES = [
     pytest.param(_sealed, 0, "sealed", id="sealed"),
     pytest.param(_unreachable, 0, "reached", id="unreachable"),
@@ -586,23 +507,6 @@ class TestUnavailable:
             took = time.monotonic() - began
         service.assert_not_started(ran, UNAVAILABLE, what)
         assert took < wait + 10
-
-    @pytest.mark.full
-    def test_a_cut_anywhere_never_starts_the_command(self, service: Service) -> None:
-        """Whatever part of the login and of the answer arrived: it is status 75, or the whole set of keys."""
-        login = _approle_file(service)
-        with Proxy(service.bao.port).running() as proxy:
-            assert service.start(login | through(proxy)).status == 0
-        total = sum(proxy.passed)
-        for cut in range(0, total, 97):
-            (service.cwd / "started.json").unlink(missing_ok=True)
-            with Proxy(service.bao.port, cut=cut).running() as proxy:
-                ran = service.start(login | through(proxy))
-            if service.started:
-                assert service.started.items() >= GOOD.items()
-                assert cut > total - PACKET
-            else:
-                service.assert_not_started(ran, UNAVAILABLE, "")
 
     def test_a_server_that_is_unsealed_in_time(self, service: Service) -> None:
         """The command starts, after a line that says what is waited for."""
@@ -653,25 +557,7 @@ class TestWrite:
     def test_another_error(self, store: Vault) -> None:
         """An answer for another reason does not say that somebody else has written."""
         failure = failure_of(lambda: store.write(sealed({"A": 1}), Stored(sealed({}), "9" * 30), 5))
-        assert failure is not None
         assert "HTTP 400" in failure.what
-
-
-@pytest.mark.full
-@pytest.mark.timed
-def test_what_a_read_costs(service: Service) -> None:
-    """The fastest of some starts with `--from` takes at most 400 ms more than the fastest without."""
-
-    def fastest(variables: Mapping[str, str], *options: str) -> float:
-        command, env = [sys.executable, *PROGRAM, "exec", *options, "--", *COMMAND], service.environ(variables)
-        took = []
-        for _ in range(7):
-            began = time.monotonic()
-            subprocess.run(command, env=env, cwd=service.cwd, check=True, stderr=subprocess.DEVNULL)
-            took.append(time.monotonic() - began)
-        return min(took)
-
-    assert fastest(_approle_file(service), "--from", SOURCE) - fastest(GOOD) < 0.4
 
 
 class TestNothingIsShown:
