@@ -1,4 +1,4 @@
-"""What the frameworks themselves say of a token and one key: none of this library's adapters is used."""
+"""What the frameworks themselves return for a token and one key: none of this library's adapters is used."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ class Running:
         return None
 
     def family(self) -> list[int]:
-        """Return every process of the host that is no zombie."""
+        """Return every process of the host that has not ended."""
         assert self.process is not None
         return [each for each in _processes() if _group_of(each) == self.process.pid]
 

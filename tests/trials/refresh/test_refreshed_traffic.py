@@ -47,7 +47,7 @@ def _table(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def rotated(source: Delivered, traffic: Traffic) -> str:
-    """Take every step of the command line, and return the current key."""
+    """Take every step of the command line. Return how many processes refused the revoked previous key."""
 
     def step(*words: str) -> None:
         source.rotate(*words)
@@ -62,14 +62,18 @@ def rotated(source: Delivered, traffic: Traffic) -> str:
     step("retire", "secret.key")
     step("stage", "secret.key")
     step("promote", "secret.key", "--now")
-    # The previous key is revoked on the list of the service, with days to go.
+    # The previous key is revoked on the list of the service, before its deadline.
     fingerprint = source.fingerprint("previous")
+    key = source.now.keys["previous"]
     source.command("revoke", "--fingerprint", fingerprint, "--reason", "a test", "--yes")
+    revoked_at = source.now.at
     time.sleep(STEP)
+    late = [each for each in traffic.presented if each.sent > revoked_at + 2 * PERIOD.total_seconds()]
+    refusing = {each.pid for each in late if traffic.signer(each.token) == key and not each.is_accepted}
     step("retire", "secret.key")
     step("run", "secret.key", "--emergency", "--reason", "a test")
     traffic.wait_for(50)
-    return source.now.keys["current"]
+    return f"{len(refusing)} of {len({each.pid for each in late})}"
 
 
 def refused(source: Delivered, traffic: Traffic, running: Running) -> dict[str, Any]:
@@ -125,7 +129,7 @@ def test_rotation_needs_no_restart(host: Host, tmp_path: Path) -> None:
         master = running.process.pid
         traffic = Traffic(running.service, source)
         with traffic.running():
-            rotated(source, traffic)
+            refusing = rotated(source, traffic)
             during = judged(traffic, source.history)
             is_same = running.process.pid == master and not running.has_ended()
             workers = set(traffic.answered)
@@ -140,6 +144,7 @@ def test_rotation_needs_no_restart(host: Host, tmp_path: Path) -> None:
         **during.as_dict(),
         "the master is the same": is_same,
         "processes that answered": len(workers),
+        "processes that refused the revoked previous key after two periods": refusing,
         "after the revocation": after.failures(),
         **seen,
     }

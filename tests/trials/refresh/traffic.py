@@ -33,7 +33,7 @@ RATE: Final = 75
 SIGNED: Final = 0.3
 """The share of requests that sign."""
 SLACK: Final = 2.0
-"""Seconds beside the two periods: a read waits until files are a second old, and the processes share a machine."""
+"""Seconds more than two periods: a read waits until files are a second old, and the processes share a machine."""
 LAG: Final = 2 * PERIOD.total_seconds() + SLACK
 RETRIES: Final = 10.0
 """Seconds in which a request is sent again that no process has answered: a worker that ends closes its connections."""
@@ -126,7 +126,7 @@ class Traffic:
         self.failed: list[Failed] = []
         self.retries = 0
         self.answered: dict[int, float] = {}
-        """By process: when it has answered last."""
+        """By process: when it has answered first."""
         self._ages: defaultdict[str, defaultdict[int, list[Token]]] = defaultdict(lambda: defaultdict(list))
         self._ended = threading.Event()
         self._numbers = itertools.count()
@@ -181,7 +181,7 @@ class Traffic:
                 answer = None
             received = time.time()
             if answer is not None and answer.status in {200, 401}:
-                self.answered[answer.pid] = received
+                self.answered.setdefault(answer.pid, received)
                 return sent, received, answer
             why = why or f"status {answer.status if answer else 0}"
             self.failed.append(Failed(operation, action, began, received, why))
@@ -207,6 +207,11 @@ class Traffic:
     def _present_key(self, operation: str, chance: random.Random) -> None:
         key = chance.choice(self.source.keys)
         self._present(Token(operation, key, "", 0, 0, key))
+
+    def signer(self, token: Token) -> str | None:
+        """Return the key that has signed a token."""
+        token.key = token.key or signer_of(token.operation, token.text, token.user, self.source.keys)
+        return token.key
 
     def wait_for(self, more: int) -> None:
         """Wait for some more requests."""
@@ -285,7 +290,9 @@ def judged(traffic: Traffic, history: Sequence[State], outage: tuple[float, floa
         }:
             found.signed_otherwise[token.operation] += 1
         elif token.key != newest.keys["current"]:
-            found.latest = max(found.latest, (token.sent - newest.at, f"{token.operation} sign, process {token.pid}"))
+            age = token.sent - traffic.answered[token.pid]
+            late = token.sent - newest.at, f"{token.operation} sign, {age:.1f} s after the process answered first"
+            found.latest = max(found.latest, late)
     for each in traffic.presented:
         _judge(each, history, found)
     return found
@@ -313,7 +320,7 @@ def _judge(each: Presented, history: Sequence[State], found: Judgement) -> None:
         found.either += 1
         if each.is_accepted and not rule(newest, key, each.sent):
             late = each.sent - _dropped(history, rule, key, each.sent)
-            found.latest = max(found.latest, (late, f"{operation} verify, process {each.pid}"))
+            found.latest = max(found.latest, (late, f"{operation} verify"))
 
 
 def _within(history: Sequence[State], sent: float, received: float, lag: float = LAG) -> list[State]:
