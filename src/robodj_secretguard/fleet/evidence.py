@@ -1,4 +1,4 @@
-"""Read the events of starts in bounded memory (policy sections 3 and 4)."""
+"""Read the events of processes in bounded memory (policy sections 3 and 4)."""
 
 from __future__ import annotations
 
