@@ -26,7 +26,7 @@ PAGE: Final = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
 BLOCKS: Final = [each for each in parsed(PAGE).blocks if each.markers.get("tested") == HERE]
 ROTATED: Final = next(each.text for each in BLOCKS if "daily" in each.text)
 ANSWER: Final = next(each.text for each in BLOCKS if "NOT PROVEN" in each.text)
-INCIDENT: Final = next(each for each in BLOCKS if "incident report" in each.text)
+INCIDENT: Final = next(each for each in BLOCKS if "none-on" in each.text)
 RECIPES: Final = {
     word: next(each for each in BLOCKS if word in each.text)
     for word in ("--unit=robodj", "events.jsonl.1", "docker compose", "--unit=docker", "kubectl", "logcli")
@@ -105,13 +105,14 @@ def test_shown_answer_is_that_of_an_instance_without_an_event(workspace: Workspa
 
 
 @pytest.mark.full
-def test_incident_report_has_the_instance_on_the_revoked_key(workspace: Workspace) -> None:
-    """The report of an incident has the instance that runs on the revoked key."""
+def test_instance_on_the_leaked_key_is_named(workspace: Workspace) -> None:
+    """The instance that runs on the leaked key is named."""
     (workspace.root / "roster.txt").write_text("robodj web-1\n", encoding="utf-8")
-    revoke = "robodj-secretguard revoke secret.key --reason seen --operator A --yes\n"
-    status, output = workspace.run(workspace.substituted(INCIDENT._replace(text=revoke + INCIDENT.text)))
-    assert status == 0, output
-    assert "\n- robodj/web-1: secret.key: " in (workspace.root / "incident.md").read_text(encoding="utf-8")
+    event = json.loads((workspace.root / "events.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    text = INCIDENT.text.replace("FINGERPRINT", event["secrets"][0]["fingerprint"])
+    status, output = workspace.run(workspace.substituted(INCIDENT._replace(text=text)))
+    assert status == 1, output
+    assert "\n  robodj/web-1: secret.key: " in output
 
 
 @pytest.mark.full

@@ -14,19 +14,15 @@ import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import KEY_VARIABLES, NOW, V1, V2, document_of, good_keys, marker
 from detector import leaks
-from fleets import MINUTE, fleet, instance, use
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
-from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import fleet_as_dict
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from robodj_secretguard.fleet.verdict import Instance
 
 HOUR = timedelta(hours=1)
 SINCE = ("--since", "2026-12-01")
@@ -149,7 +145,6 @@ def test_json(machine: Machine) -> None:
         "until": "2026-12-01T12:00:00Z",
         "timeline": [last.as_dict()],
         "blast_radius": None,
-        "fleet": None,
     }
 
 
@@ -319,60 +314,3 @@ class TestBlastRadius:
             path.name,
             why="--scan: the file is not a scan; use the output of scan --format json",
         )
-
-
-def put_fleet(machine: Machine, *instances: Instance, **more: Any) -> None:
-    """Write what is known of instances as `fleet.json`."""
-    document = {"schema": 1, "kind": "fleet", "fleet": fleet_as_dict(fleet(*instances)) | more}
-    machine.put("fleet.json", json.dumps(document))
-
-
-class TestFleet:
-    """`--fleet` adds the instances on the affected keys. tests/test_verdict.py tests which documents are a fleet."""
-
-    OPTIONS = ("--fleet", "fleet.json")
-
-    def section(self, machine: Machine) -> list[str]:
-        """Return the section of the workloads."""
-        _, _, section = report(machine, *self.OPTIONS).partition("\n## Workloads on the affected keys\n\n")
-        return section.partition("\n\n## ")[0].splitlines()
-
-    def test_a_workload_on_the_key(self, machine: Machine) -> None:
-        """Each instance that used an affected key is listed, and each one of which nothing is known."""
-        machine.record(revoked(NOW - HOUR, OLD))
-        put_fleet(
-            machine,
-            instance(use(Slots(NEW, None, OLD), MINUTE)),
-            instance(use(Slots(OLD), 2 * MINUTE), who=("cron", "x"), listed=False),
-            instance(who=("api", "web-2")),
-            instance(use(Slots(NEW), MINUTE), who=("api", "web-3")),
-        )
-        assert self.section(machine) == [
-            "As of 2026-12-01T12:00:00Z, from events of the last 1200 seconds:",
-            "",
-            f"- api/web-1: secret.key: `{OLD}` from 2026-12-01T12:00:00Z until 2026-12-01T11:59:00Z",
-            f"- cron/x: secret.key: `{OLD}` from 2026-12-01T12:00:00Z until 2026-12-01T11:58:00Z",
-            "- api/web-2: unknown: no event of it",
-        ]
-        document = document_of(report(machine, *self.OPTIONS, "--format", "json"))
-        assert document["fleet"] == json.loads((machine.root / "fleet.json").read_text(encoding="utf-8"))["fleet"]
-
-    def test_no_event_has_the_key(self, machine: Machine) -> None:
-        """Events without an affected key are no proof that no instance uses it. The section says what proves it."""
-        machine.record(revoked(NOW - HOUR, OLD))
-        put_fleet(machine, instance(use(Slots(NEW), MINUTE)))
-        proof = "run fleet status --require none-on FINGERPRINT."
-        assert self.section(machine)[2:] == [f"No event has one of them. That is no proof: {proof}"]
-
-    def test_no_key(self, machine: Machine) -> None:
-        """Without a recorded revocation, it is not known which key is affected."""
-        put_fleet(machine, instance(use(Slots(NEW), MINUTE)))
-        assert self.section(machine)[2:] == ["No revocation is recorded in this time."]
-
-    def test_invalid(self, machine: Machine) -> None:
-        """Another file is a usage error. Its text is not shown."""
-        machine.put("fleet.json", machine.call("check", "--format", "json").out)
-        why = "--fleet: the file is not a fleet; use the output of fleet status --format json"
-        refused(machine, *SINCE, *self.OPTIONS, why=why)
-        machine.put("fleet.json", key_as_argument())
-        refused(machine, *SINCE, *self.OPTIONS, why=why)

@@ -454,7 +454,6 @@ def fleet_is_a_key() -> Planted:
         "roster": b"api web-1\n",
         "bad-roster": f"api web-1\n{value} web-1\napi {value}\n".encode(),
         "events": b"".join(json.dumps(each).encode() + b"\n" for each in documents) + f"secret_event{value}".encode(),
-        "fleet.json": value.encode(),
     }
     commands = [[*FLEET, "--require", "moved"], [*FLEET, "--format", "json"], [*FLEET, "--roster", "bad-roster"]]
     options = (
@@ -470,7 +469,6 @@ def fleet_is_a_key() -> Planted:
     commands += [
         [*FLEET, option, shape.format(value)] for option in options for shape in ("{}", 'x="{}"', "http://x/{}")
     ]
-    commands += [[*INCIDENT, "--fleet", value], [*INCIDENT, "--fleet", "fleet.json"]]
     return arguments(planted, commands)
 
 

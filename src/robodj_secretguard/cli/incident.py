@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,14 +14,12 @@ from robodj_secretguard.cli.options import (
     Request,
     add_command,
     add_group,
-    fleet_of,
     model_of,
     read_input,
     span_of,
 )
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
-from robodj_secretguard.fleet.verdict import Fleet, fleet_as_dict, why_unknown
-from robodj_secretguard.lifecycle.records import Event, Record
+from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.render import scan_lines
 from robodj_secretguard.scan.result import Scan, parse
 from robodj_secretguard.secret.texts import ascii_text, count
@@ -91,7 +89,7 @@ def add(commands: Commands) -> None:
         "report",
         _report,
         required=("--since",),
-        options=("--until", "--fleet", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
+        options=("--until", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
         own={
             "--scan": {
                 "metavar": "FILE",
@@ -105,9 +103,7 @@ def add(commands: Commands) -> None:
     )
 
 
-def _report(
-    request: Request, *, since: datetime | None, until: datetime | None, scan: str | None, fleet: str | None
-) -> Result:
+def _report(request: Request, *, since: datetime | None, until: datetime | None, scan: str | None) -> Result:
     since, until = span_of(since, until)
     report, recorded = checked(request, model_of(request))
     if since > report.checked_at:
@@ -116,14 +112,8 @@ def _report(
     found = None if scan is None else parse(read_input("--scan", scan, most=MAX_DOCUMENT_BYTES))
     if scan is not None and found is None:
         fail("--scan: the file is not a scan; use the output of scan --format json")
-    evidence = fleet_of(fleet)
     until = min(until, report.checked_at)
-    affected = [record.fingerprint for record in within if record.event is Event.REVOKED and record.fingerprint]
-    sections = list[str]()
-    if found is not None:
-        sections += ["", "## Blast radius", "", "```text", *scan_lines(found), "```"]
-    if evidence is not None:
-        sections += ["", "## Workloads on the affected keys", "", *_workloads(evidence, affected)]
+    evidence = ["", "## Blast radius", "", "```text", *scan_lines(found), "```"] if found else []
     text = _REPORT.format(
         since=iso_utc(since),
         until=iso_utc(until),
@@ -131,7 +121,7 @@ def _report(
         blast_radius=_blast_radius(found),
         log=recorded.verdict,
         timeline="\n".join(_timeline(within)),
-        evidence="\n".join([*sections, ""]),
+        evidence="\n".join([*evidence, ""]),
         checked_at=iso_utc(report.checked_at),
         state="\n".join(
             [
@@ -152,7 +142,6 @@ def _report(
             "timeline": [record.as_dict() for record in within],
             "check": report.as_dict(),
             "blast_radius": found.as_dict() if found else None,
-            "fleet": fleet_as_dict(evidence) if evidence else None,
         },
         [MODEL, *recorded.complaint],
     )
@@ -165,25 +154,6 @@ def _blast_radius(scan: Scan | None) -> str:
     found, keys = count(len(scan.findings), "finding"), count(len(scan.looked_for), "key")
     incomplete = "" if scan.complete else ", INCOMPLETE"
     return f"{found} (scan for {keys} at {iso_utc(scan.scanned_at)}, scope {scan.scope}{incomplete}); ..."
-
-
-def _workloads(fleet: Fleet, affected: Collection[str]) -> Iterator[str]:
-    """Yield the instances that used an affected key, as a list."""
-    yield f"As of {iso_utc(fleet.checked_at)}, from events of the last {fleet.max_age + fleet.max_skew} seconds:"
-    yield ""
-    lines = []
-    for instance in fleet.instances:
-        for use in instance.uses:
-            since = f" from {iso_utc(use.since)}" if use.since else ""
-            lines += [
-                f"- {instance.name}: {secret}: `{key}`{since} until {iso_utc(use.latest_at)}"
-                for secret, keys in use.keys.items()
-                for key in affected
-                if key in {keys.current, keys.next, keys.previous}
-            ]
-    lines += [f"- {each.name}: {why_unknown(each)}" for each in fleet.instances if not fleet.is_known(each)]
-    none = "No event has one of them. That is no proof: run fleet status --require none-on FINGERPRINT."
-    yield from lines or [none if affected else "No revocation is recorded in this time."]
 
 
 def _timeline(records: Sequence[Record]) -> list[str]:
