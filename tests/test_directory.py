@@ -130,7 +130,7 @@ class TestFiles:
         """A path that leads to no directory is a failure."""
         put(tmp_path / "file")
         (tmp_path / "link").symlink_to("nowhere")
-        absent = Failure("does not exist", "correct the path")
+        absent = Failure("does not exist", "correct the path, or start what writes the directory")
         assert fetched(tmp_path / "nowhere") == absent
         assert fetched(tmp_path / "link") == absent
         what = "is not a directory that this user may read"

@@ -17,11 +17,11 @@ from robodj_secretguard.secret.material import PREFIX, canonical, decoded, finge
 from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
-    from robodj_secretguard.startup.report import Judgement, Report
+    from robodj_secretguard.startup.report import Judgement, Report, SecretStatus
 
 
 class Key(Frozen):
@@ -48,12 +48,10 @@ class _Deadline:
         self,
         until: datetime,
         clock: Callable[[], datetime] | None = None,
-        *,
         seconds: float = math.inf,
-        passed: bool = False,
     ) -> None:
         self._clock = clock or partial(datetime.now, UTC)
-        self._until, self._seconds, self._passed = until, seconds, passed
+        self._until, self._seconds, self._passed = until, seconds, False
 
     def has_passed(self) -> bool:
         # The monotonic clock does not step back. It may stop while the machine sleeps.
@@ -84,10 +82,10 @@ class KeySet(Sealed):
         started: the time of the monotonic clock when they were read.
         revocation: every revocation that this process has seen.
         refused: the secrets that nothing may use any more, as their current keys are revoked.
-        ended: the ids and ends of keys whose time has passed already, whatever the clock says now.
+        deadlines: those of earlier sets, by key id and instant: a clock that steps back changes none of them.
     """
 
-    __slots__ = ("_deadlines", "_views", "judgement", "refused", "revocation", "started")
+    __slots__ = ("_views", "deadlines", "judgement", "refused", "revocation", "started")
 
     def __init__(
         self,
@@ -95,10 +93,10 @@ class KeySet(Sealed):
         started: float,
         revocation: RevocationStatus,
         refused: frozenset[str] = frozenset(),
-        ended: Iterable[tuple[str, datetime]] = (),
+        deadlines: dict[tuple[str, datetime], _Deadline] | None = None,
     ) -> None:
         self.judgement, self.started, self.revocation, self.refused = judgement, started, revocation, refused
-        self._deadlines = {(kid, until): _Deadline(until, passed=True) for kid, until in ended}
+        self.deadlines = {} if deadlines is None else deadlines
         # The keys of each ring are kept here, so that they go with their set, and also with their ring.
         self._views: WeakKeyDictionary[Keyring, tuple[_Held, ...]] = WeakKeyDictionary()
 
@@ -114,17 +112,20 @@ class KeySet(Sealed):
 
     @property
     def report(self) -> Report:
-        """The report on the keys."""
-        return self.judgement.report()
+        """The report on the keys, without the fingerprints of next and previous keys that are revoked by now."""
+        report, now = self.judgement.report(), datetime.now(UTC)
+
+        def without_revoked(status: SecretStatus) -> SecretStatus:
+            prints = {slot: getattr(status, slot) or "" for slot in ("next_fingerprint", "previous_fingerprint")}
+            begins = {slot: self.revocation.begin(text) for slot, text in prints.items()}
+            return status._replace(**{slot: None for slot, begin in begins.items() if begin and begin <= now})
+
+        return report._replace(secrets=tuple(map(without_revoked, report.secrets)))
 
     def held(self, ring: Keyring) -> tuple[_Held, ...]:
         """Return the keys of a ring."""
         found = self._views.get(ring)
         return self._views.setdefault(ring, contain(lambda: tuple(self._make(ring)))) if found is None else found
-
-    def ended(self) -> list[tuple[str, datetime]]:
-        """Return the ids and ends of the keys that do not verify any more. They hold for the next set as well."""
-        return [key for key, deadline in [*self._deadlines.items()] if deadline.has_passed()]
 
     def _make(self, ring: Keyring) -> Iterator[_Held]:
         if ring.parent:
@@ -147,7 +148,7 @@ class KeySet(Sealed):
             deadline = _Deadline(min(ends), clock)
         elif ends:
             seconds = self.started + (min(ends) - reading.setup.now).total_seconds()
-            deadline = self._deadlines.setdefault((key.kid, min(ends)), _Deadline(min(ends), seconds=seconds))
+            deadline = self.deadlines.setdefault((key.kid, min(ends)), _Deadline(min(ends), seconds=seconds))
         return _Held(key, deadline, its_fingerprint in self.revocation.fingerprints)
 
 

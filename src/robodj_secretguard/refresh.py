@@ -60,7 +60,7 @@ class Refresh(Sealed):
         live: the keys that the process uses. Without them, the thread ends.
         judge: reads and judges the sources again.
         seconds: the period; `None` for no thread.
-        model: the settings model, whose validators judge a set as well.
+        build: makes the settings model: the validators of the host judge a set as well.
 
     Attributes:
         found: the findings of the last read.
@@ -70,11 +70,12 @@ class Refresh(Sealed):
 
     __slots__ = (
         "__weakref__",
+        "_build",
+        "_is_ending",
         "_judge",
         "_last",
         "_live",
         "_logger",
-        "_model",
         "_reads",
         "_said",
         "_seconds",
@@ -86,12 +87,12 @@ class Refresh(Sealed):
         "read_at",
     )
 
-    def __init__(self, live: LiveKeys, judge: Again, seconds: int | None, model: Callable[..., object]) -> None:
-        self._live, self._judge, self._seconds, self._model = ref(live), judge, seconds, model
+    def __init__(self, live: LiveKeys, judge: Again, seconds: int | None, build: Callable[[Judgement], object]) -> None:
+        self._live, self._judge, self._seconds, self._build = ref(live), judge, seconds, build
         report = live.keys.report
         self.found, self.read_at, self.is_ok = report.findings, report.checked_at, True
         self._sole = _delivered(live.keys)
-        self._reads, self._last, self._strikes = count(1), 0, 0
+        self._reads, self._last, self._strikes, self._is_ending = count(1), 0, 0, False
         # By finding: the number of the last read with it, and when to say it again. The start has said its warnings.
         self._said = dict.fromkeys(report.findings, (0, math.inf))
         self._send: Callable[[str, Report], object] = lambda _kind, _report: None
@@ -105,34 +106,26 @@ class Refresh(Sealed):
             raise CheckFailedError("ReferenceError")
         return live
 
-    def run(self, *, waits: bool = True) -> Report:
+    def run(self) -> Report:
         """Read and judge the keys once, switch to them if they pass, and return the report on what was read.
-
-        `waits` is false for a thread of its own, which goes on where nobody reads its lines.
 
         Raises:
             CheckFailedError: the check itself failed. The keys in use stay.
         """
-        number, live = next(self._reads), self.live
-        judgement = contain(lambda: self._judge(live.keys.revocation, self._sole))
+        number, live, deciding = next(self._reads), self.live, _process.deciding
+        judgement = contain(lambda: self._judged(live.keys))
         read = time.monotonic()
-        if judgement.report().ok and _changed(live.keys, judgement):
-            try:
-                contain(lambda: self._model(_judgement=judgement))
-            except Exception as error:  # noqa: BLE001 - a validator of the host may raise anything
-                judgement.add([self._failed(internal(type_name(error)))])
         # A signal handler may call this function while it runs, so nothing waits forever.
-        if not _process.deciding.acquire(timeout=_LOCK_WAIT):
+        if not deciding.acquire(timeout=_LOCK_WAIT):
             return judgement.report()
         try:
             if number < self._last:  # another thread has read newer files
                 return judgement.report()
             self._last = number
-            changed, told, what = contain(lambda: self._apply(live, judgement, read))
+            changed, tell = contain(lambda: self._apply(live, judgement, read))
         finally:
-            _process.deciding.release()
-        kind = "switched" if changed else "kept"
-        self._tell(told, what, kind if changed or not self.is_ok else "", waits=waits)
+            deciding.release()
+        tell()
         for function in [*live.hooks] if changed else ():
             try:
                 contain(partial(function, changed))
@@ -141,11 +134,21 @@ class Refresh(Sealed):
                     f"a function of on_change() failed ({type_name(error)}), so a part of the service may use old keys",
                     "correct the function; until then, restart the service after each change",
                 )
-                self.fail(problem, waits=waits)
+                self.fail(problem)
         return judgement.report()
 
-    def _apply(self, live: LiveKeys, judgement: Judgement, read: float) -> tuple[frozenset[str], Report, str]:
-        """Switch to a set that passes. Return the names of the changed secrets, and what to say."""
+    def _judged(self, running: KeySet) -> Judgement:
+        """Read and judge the keys. The validators of the host judge a set that the checks do not refuse."""
+        judgement = self._judge(running.revocation, self._sole)
+        if judgement.report().secrets and _changed(running, judgement) and not _refusing(running, judgement):
+            try:
+                contain(lambda: self._build(judgement))
+            except Exception as error:  # noqa: BLE001 - a validator may raise anything
+                judgement.add([self._failed(internal(type_name(error)))])
+        return judgement
+
+    def _apply(self, live: LiveKeys, judgement: Judgement, read: float) -> tuple[frozenset[str], Callable[[], object]]:
+        """Switch to a set that passes. Return the names of the changed secrets, and a function that reports it."""
         running, report = live.keys, judgement.report()
         listed = report.revocation_list
         known = listed.joined(running.revocation) if listed else running.revocation
@@ -157,39 +160,42 @@ class Refresh(Sealed):
         report = judgement.report()
         if not report.secrets or _refusing(running, judgement):
             judgement.add([*_revoked_in_use(running, known, report)])
-            return frozenset(), *self._keep(live, judgement.report(), known)
+            return frozenset(), self._keep(live, judgement.report(), known)
         self.found, self.is_ok, self._strikes = report.findings, True, 0
         changed = _changed(running, judgement)
         if changed:
-            live.keys = KeySet(judgement, read, known, ended=running.ended())
+            live.keys = KeySet(judgement, read, known, deadlines=running.deadlines)
             self._sole |= _delivered(live.keys)
         elif known != running.revocation:
-            live.keys = KeySet(running.judgement, running.started, known, ended=running.ended())
-        return changed, self._news(report, report.findings), _KEPT
+            live.keys = KeySet(running.judgement, running.started, known, deadlines=running.deadlines)
+        what, kind = ("switched to changed keys", "switched") if changed else (_KEPT, "")
+        return changed, self._telling(report, report.findings, what, kind)
 
-    def _keep(self, live: LiveKeys, report: Report, known: RevocationStatus) -> tuple[Report, str]:
+    def _keep(self, live: LiveKeys, report: Report, known: RevocationStatus) -> Callable[[], object]:
         """Keep the keys in use, as no set passes. Refuse those that are revoked, at the second read in a row."""
         running, self.found, self.is_ok = live.keys, report.findings, False
         doomed = frozenset([reading.policy.name for reading in _revoked_readings(running, known)])
         self._strikes = self._strikes + 1 if doomed else 0
         refused = doomed if self._strikes >= _STRIKES else running.refused
-        is_ending = refused != running.refused
-        if known != running.revocation or is_ending:
-            live.keys = KeySet(running.judgement, running.started, known, refused, running.ended())
-        if is_ending:
-            _start(_end_process, ref(self))
-        what = f"stops this process in {END_SECONDS:.0f} s" if is_ending else _KEPT
-        return self._news(report, report.alerts, are_repeated=is_ending), what
+        is_new = refused != running.refused
+        if known != running.revocation or is_new:
+            live.keys = KeySet(running.judgement, running.started, known, refused, running.deadlines)
+        if refused and not self._is_ending:
+            self._is_ending = _start(_end_process, ref(self))
+        what = f"stops process {os.getpid()} in {END_SECONDS:.0f} s" if is_new else _KEPT
+        return self._telling(report, report.alerts, what, "kept", are_repeated=is_new)
 
     def _failed(self, problem: Problem) -> Finding:
         return finding(self.live.keys.policies, Check.INTERNAL, problem)
 
-    def fail(self, problem: Problem, *, waits: bool) -> None:
+    def fail(self, problem: Problem) -> None:
         """Say that something failed, and go on."""
-        self._tell(self._news(self.live.keys.report, [self._failed(problem)]), _KEPT, "", waits=waits)
+        self._telling(self.live.keys.report, [self._failed(problem)], _KEPT, "")()
 
-    def _news(self, report: Report, findings: Sequence[Finding], *, are_repeated: bool = False) -> Report:
-        """Return a report with the findings that are new, and with each alert once in an hour."""
+    def _telling(
+        self, report: Report, findings: Sequence[Finding], what: str, kind: str, *, are_repeated: bool = False
+    ) -> Callable[[], bool]:
+        """Return a function that writes the findings that are new, and each alert once in an hour."""
         now, new = time.monotonic(), list[Finding]()
         for each in findings:
             is_alert = each.severity is Severity.ALERT
@@ -199,46 +205,51 @@ class Refresh(Sealed):
                 due = now + ALERT_AGAIN if is_alert else math.inf
             self._said[each] = (self._last, due)
         self._said = {key: said for key, said in [*self._said.items()] if self._last - said[0] <= _FORGOTTEN_AFTER}
-        return report._replace(findings=tuple(new))
+        # The last line counts all alerts, also those that were said before.
+        refusal = "" if report._replace(findings=tuple(new)).ok else report.refusal(what)
+        return partial(self._tell, report._replace(findings=tuple(new)), refusal, kind)
 
-    def _tell(self, told: Report, what: str, kind: str, *, waits: bool) -> None:
-        """Write findings, and send an event of this kind, unless it would say nothing new."""
-        is_event = kind == "switched" or (kind and not told.ok)
+    def _tell(self, told: Report, refusal: str, kind: str) -> bool:
+        """Write findings, and send an event of this kind, unless it says nothing new. Return whether that worked."""
+        is_event = kind == "switched" or (kind and refusal)
         if not (told.findings or is_event):
-            return
-        done = threading.Event()
+            return True
+        begun, done = threading.Event(), threading.Event()
 
         def write() -> None:
-            if _process.writing.acquire(timeout=_LOCK_WAIT):
+            begun.set()
+            writing = _process.writing
+            if writing.acquire(timeout=_LOCK_WAIT):
                 try:
-                    emit(told, self._logger, refusal="" if told.ok else told.refusal(what))
+                    emit(told, self._logger, refusal=refusal)
                     if is_event:
                         self._send(kind, self.live.keys.report._replace(findings=told.findings))
                 finally:
-                    _process.writing.release()
+                    writing.release()
                 done.set()
 
-        if waits:
+        # In another thread, as a reader that has stopped must not stop this one. A host may run no threads.
+        if not (_start(write) and (done.wait(_WRITE_WAIT) or begun.is_set())):
             write()
-        else:  # a reader that has stopped must not stop the refresh
-            _start(write)
-            done.wait(_WRITE_WAIT)
         if not done.is_set():
             for each in told.findings:  # say it again
                 self._said.pop(each, None)
+        return done.is_set()
 
     def say_late(self) -> None:
         """Say that the keys were not read for three periods. A ring calls it."""
         live, seconds = self.live, MOST_PERIODS * (self._seconds or 0)
         late_at, live.late_at = live.late_at, time.monotonic() + ALERT_AGAIN
-        if time.monotonic() >= late_at:  # otherwise another thread has said it
-            self.is_ok = False
-            problem = Problem(
-                f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
-                "restart the service; if this returns, call secrets.refresh() in a timer of the host",
-            )
-            late = finding(live.keys.policies, Check.UNAVAILABLE, problem)
-            self._tell(live.keys.report._replace(findings=(late,)), _KEPT, "late", waits=True)
+        if time.monotonic() < late_at:  # another thread has said it
+            return
+        self.is_ok = False
+        problem = Problem(
+            f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
+            "restart the service; if this returns, call secrets.refresh() in a timer of the host",
+        )
+        late = live.keys.report._replace(findings=(finding(live.keys.policies, Check.UNAVAILABLE, problem),))
+        if not self._tell(late, late.refusal(_KEPT), "late"):
+            live.late_at = time.monotonic() + seconds
 
     def start(self, send: Callable[[str, Report], object], logger: Any) -> None:
         """Begin to read the keys in each period.
@@ -373,11 +384,13 @@ def _part() -> float:
     return 1.0 - random.random() / 10  # noqa: S311 - no key
 
 
-def _start(function: Callable[..., object], *arguments: object) -> None:
-    """Start a thread that ends with the process. Where that fails, the next operation of a ring says it."""
+def _start(function: Callable[..., object], *arguments: object) -> bool:
+    """Start a thread that ends with the process. Return whether that worked."""
     # Not a Thread, which waits for its own start: gevent cannot do that in a fork.
     with suppress(RuntimeError):
         _thread.start_new_thread(function, arguments)
+        return True
+    return False
 
 
 def _read_repeatedly(refresh_of: ref[Refresh], end: _thread.LockType, seconds: float, part: float) -> None:
@@ -387,11 +400,11 @@ def _read_repeatedly(refresh_of: ref[Refresh], end: _thread.LockType, seconds: f
         if refresh is None:
             return
         try:
-            refresh.run(waits=False)
+            refresh.run()
         except BaseException as error:  # noqa: BLE001 - the next period tries again
             with suppress(BaseException):
                 refresh.is_ok = False
-                refresh.fail(internal(type_name(error)), waits=False)
+                refresh.fail(internal(type_name(error)))
         del refresh
 
 
@@ -399,4 +412,5 @@ def _end_process(refresh_of: ref[Refresh]) -> None:
     """End the process, unless a set has passed in the meantime."""
     time.sleep(END_SECONDS)
     if refresh := refresh_of():
+        refresh._is_ending = False  # noqa: SLF001 - of this module: another key may be revoked later
         refresh.end_if_refused()

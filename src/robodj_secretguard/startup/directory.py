@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import ManagerError
@@ -49,7 +50,9 @@ SETTLED_SECONDS: Final = 1.0
 _KUBERNETES: Final = "..data"
 """In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
 _PAUSE: Final = 0.01
-_ABSENT: Final = ("does not exist", "correct the path")
+_CHANGING: Final = ("does not stay the same", "stop what changes its files, then start again")
+_BROKEN: Final = ("cannot be read: its file system fails", "repair or mount the file system, then start again")
+_ABSENT: Final = ("does not exist", "correct the path, or start what writes the directory")
 _UNREADABLE: Final = ("is not a directory that this user may read", "correct the path, or let this user read it")
 _OTHERS: Final = (
     "compare the keys with their origin, then run chmod o-w on their directory and {} (or mount it read-only)"
@@ -145,7 +148,7 @@ def read_directory(
     Raises:
         ManagerError: the directory or a file may not be used, or still changes after so many seconds.
     """
-    deadline, earlier = time.monotonic() + seconds, dict[str, tuple[int, ...]]()
+    deadline, earlier, why = time.monotonic() + seconds, dict[str, tuple[int, ...]](), _CHANGING
     aliases = {policy.variable: policy.name for policy in policies}
     wanted = [(name, file) for name in names for file in dict.fromkeys((name, aliases.get(name, name)))]
     while time.monotonic() < deadline:
@@ -167,10 +170,11 @@ def read_directory(
                     return _variables_in(found, texts)
         except OSError as error:  # perhaps another directory takes its place
             time.sleep(_PAUSE)
+            why = _CHANGING if isinstance(error, FileNotFoundError) else _BROKEN
             if isinstance(error, (NotADirectoryError, PermissionError)) or not os.path.exists(place):
                 raise ManagerError(*(_ABSENT if isinstance(error, FileNotFoundError) else _UNREADABLE)) from None
         time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the error below
-    raise ManagerError("does not stay the same", "stop what changes its files, then start again", is_temporary=True)
+    raise ManagerError(*why, is_temporary=True)
 
 
 def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile]) -> Mapping[str, object]:
@@ -286,9 +290,15 @@ def judge_directory(
         try:
             delivery = delivery_of(name, read_directory(place, policies, names, READ_SECONDS), names)
         except ManagerError as error:
-            empty = Delivery(name, {}, frozenset(), frozenset([policy.name for policy in policies]))
-            return Judgement(read((empty,), known), source_finding(policies, name, error))
-        delivery = delivery._replace(sole=sole)
+            listed, every = dict[str, SealedStr](), frozenset([policy.name for policy in policies])
+            with suppress(ManagerError):  # a revocation counts, whatever else is in the directory
+                fields = read_directory(place, (), [REVOKED_FINGERPRINTS], SETTLED_SECONDS)
+                listed |= delivery_of(name, fields, [REVOKED_FINGERPRINTS]).values
+            refused = Delivery(name, listed, frozenset(), every)
+            return Judgement(read((refused,), known), source_finding(policies, name, error))
+        # A file that is empty, such as one that is being written, is no reason to ask the environment.
+        there = [each.name for each in policies if not delivery.found.isdisjoint((each.name, *each.variables))]
+        delivery = delivery._replace(sole=sole.union(there))
         judgement = Judgement(read((delivery,), known))
         judgement.again, judgement.seconds = judge, seconds
         judgement.add([finding(policies, Check.SETTING, problem) for problem in faults])

@@ -319,7 +319,13 @@ def live_of(secrets: SecretSettings) -> "LiveKeys":
         if judgement.again:
             from robodj_secretguard.refresh import Refresh  # noqa: PLC0415 - few services have a secrets directory
 
-            live.refresh = Refresh(live, judgement.again, judgement.seconds, type(secrets))
+            model = type(secrets)
+            live.refresh = Refresh(
+                live,
+                judgement.again,
+                judgement.seconds,
+                lambda judgement: require_values(model(_judgement=judgement.accepted()), judgement),
+            )
         lives.setdefault("", live)  # another thread may have been faster
         object.__setattr__(secrets, "_judgement", None)  # a switch must leave nothing of it
     return lives[""]
@@ -350,7 +356,9 @@ def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
 
 def running_report(secrets: SecretSettings) -> Report:
     """Return the report on the keys in use, of the time when they were read."""
-    return contain(lambda: running_judgement(secrets).report())
+    return contain(
+        lambda: secrets._lives[""].keys.report if secrets._lives else running_judgement(secrets).report()  # noqa: SLF001
+    )
 
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:
@@ -430,12 +438,13 @@ def _declared_setup(
     if not all(switch is None or isinstance(switch, bool) for switch in switches.values()):
         _raise_type_error(f"{model.__name__}: {' and '.join(switches)} are true or false")
     directories = {name: _absolute(model, name, path, bases) for name, path in paths.items()}
-    periods = [base.refresh for base in bases if base.refresh] + _period_of(model, refresh)
+    inherited, own = [base.refresh for base in bases if base.refresh], _period_of(model, refresh)
     files_are_on = all(base.file_fallback for base in bases)
     list_is_required = any(base.require_revocation_list for base in bases)
     file_fallback, require_revocation_list = switches.values()
     for name, is_looser in (
         *[(name, len(each) > 1) for name, each in directories.items()],
+        ("refresh", bool(own and inherited) and min(own) > min(inherited)),
         ("file_fallback", file_fallback and not files_are_on),
         ("require_revocation_list", require_revocation_list is False and list_is_required),
     ):
@@ -446,7 +455,7 @@ def _declared_setup(
         file_fallback=files_are_on if file_fallback is None else file_fallback,
         require_revocation_list=list_is_required or bool(require_revocation_list),
         secrets_dir=next(iter(directories["secrets_dir"]), None),
-        refresh=min(periods, default=None),
+        refresh=min(own + inherited, default=None),
     )
 
 
