@@ -622,6 +622,17 @@ class TestPlan:
         assert [[*step] for step in steps] == [["text", "command"]] * 12
         assert machine.call("rotate", "plan", V2, "--emergency", "--format", "json").document["stage"] is None
 
+    def test_a_secrets_directory(self, machine: Machine, tmp_path: Path) -> None:
+        """A directory of this process, and its refresh, change the steps."""
+        machine.environ["ROBODJ_SECRETS_DIR"] = str(tmp_path)
+        read = machine.call("rotate", "plan", NAME).out
+        machine.environ.update({"ROBODJ_SECRET_REFRESH": "30"})
+        refreshed = machine.call("rotate", "plan", NAME).out
+        assert [("export" in each, "Restart the" in each) for each in (read, refreshed)] == [
+            (False, True),
+            (False, False),
+        ]
+
     def test_an_emergency(self, machine: Machine, tmp_path: Path) -> None:
         """The commands of a plan, in order and with its options, rotate and revoke a key without a record."""
         log, config = tmp_path / "a log.jsonl", tmp_path / "a config"

@@ -122,6 +122,24 @@ class TestStages:
             ("If the test passed, disable the old version in the secret manager.", None),
         ]
 
+    def test_a_secrets_directory(self, report: Report) -> None:
+        """Where files deliver the keys, no step sets a variable of a process. With a refresh, none is a restart."""
+        read, refreshed = (
+            [text for text, _ in planned(report, has_directory=True, refreshes=refreshes)[1]]
+            for refreshes in (False, True)
+        )
+        commands = [each for _, each in planned(report, has_directory=True)[1] if each]
+        assert not any("export" in each for each in commands)
+        assert "\n".join(PROMOTION).replace("export ", "") in commands
+        writer = "what writes the secrets directory"
+        assert read[2].startswith("Make sure that the secrets directory of each instance gets this key")
+        assert f"Change these in {writer}, in one write, with" in read[5]
+        assert read[-2] == f"After 2026-12-15T12:00:00Z, unset the previous key in {writer}:"
+        changed = [(number, text) for number, text in enumerate(refreshed) if text != read[number]]
+        assert [number for number, text in changed if "No restart is needed." in text] == [4, 7]
+        assert len(changed) == 2
+        assert planned(report, refreshes=True) == planned(report)
+
     def test_promote_begins_with_the_check(self, report: Report) -> None:
         """With a next key, the steps that made it are left out, and the dates of the promotion count from now."""
         stage, steps = planned(with_keys(report, next_fingerprint=COMING), recorded(3))
@@ -236,6 +254,14 @@ class TestAtOnce:
                 REVOKE.format(f"--fingerprint {CURRENT}"),
             ),
         ]
+
+    def test_a_refresh_without_an_overlap(self, report: Report) -> None:
+        """The key and its marker are one write. A service that cannot follow them needs a restart."""
+        steps = self.steps_for(report, is_emergency=True, has_directory=True, refreshes=True)
+        _, _, _, (key, _), (_, marker_here), _, (restart, _), *_ = steps
+        assert "in one write with the next step. Unset" in key
+        assert marker_here == f"{V1}_EXPIRES_AT=2027-03-01T12:00:00Z"
+        assert restart.endswith("If a service then writes the alert discontinuous, restart it.")
 
     def test_emergency(self, report: Report) -> None:
         """In an emergency there is no other key, and the old one is revoked first."""

@@ -65,10 +65,10 @@ from robodj_secretguard.secret.texts import (
     mark,
     option,
 )
-from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, shown_path
+from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, has_directory, shown_path
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.variables import SECRET_REFRESH, iso_utc
 
 # A CI system sets one of these, and keeps what is printed.
 CI_VARIABLES: Final = (
@@ -406,8 +406,8 @@ def _plan(
     name: str,
     emergency: bool,
 ) -> Result:
-    model = model_of(request)
-    policy = policy_of(model, name)
+    model, variables = model_of(request), Environment()
+    policy, setup = policy_of(model, name), setup_of(model)
     recorded = find_log(request, model).read_if_any()
     options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
     stage, steps = plan_rotation(
@@ -419,11 +419,20 @@ def _plan(
         options=options,
         log_options=log_options,
         is_emergency=emergency,
+        has_directory=has_directory(variables, setup),
+        refreshes=bool(setup.refresh) or variables.is_set(SECRET_REFRESH),
     )
     words = " ".join(commands for _, commands in steps if commands).split()
     replaced = [word for word in PLACEHOLDERS if word in words]
-    where = given_option("environment", environment)
-    in_emergency = command("rotate", "plan", policy.name, "--emergency", *where, *log_options, *options)
+    in_emergency = command(
+        "rotate",
+        "plan",
+        name,
+        "--emergency",
+        *given_option("environment", environment),
+        *log_options,
+        *options,
+    )
     lines = [f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})"]
     if replaced:
         lines.append(f"Replace these words with your own values: {', '.join(replaced)}.")

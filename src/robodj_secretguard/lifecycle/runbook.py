@@ -36,10 +36,9 @@ _TEXTS: Final = {
     "issue": "{issue} for {environment} alone, and store it in the secret manager as {stored_as}. Skip this if the"
     " manager already has a newer one.",
     "set next": "Set {next} on every instance to this key from the secret manager. {variable} stays as it is.",
-    "promote": "Promote the next key, only when every instance has it{after}.{again} Change these in one write, with"
-    " the values from before it:",
-    "promote at once": "Promote the next key, at once{after}.{again} Change these in one write, with the values from"
+    "promote": "Promote the next key, only when every instance has it{after}.{again} {change}, with the values from"
     " before it:",
+    "promote at once": "Promote the next key, at once{after}.{again} {change}, with the values from before it:",
     "set current": "Set {variable} in {environment} to the new key from the secret manager.{unset_slots}",
     "set marker": "Set the expiry marker ({cadence} from now), here and in the settings of the deployment:",
     "check": "Run the check in {environment}:",
@@ -58,18 +57,37 @@ _TEXTS: Final = {
     "swapped": "{variable} and {previous} look swapped: the log has the previous key as the later one. Set each to its"
     " own value from the secret manager, then print this plan again.",
 }
+_OF_DIRECTORIES: Final = {
+    "record old": "Record the current key, where the secrets directory is. Only a recorded key can be revoked by name:",
+    "set next": "Make sure that the secrets directory of each instance gets this key as {next}. {variable} stays as it"
+    " is.",
+    "set current": "In what writes the secrets directory, set {variable} to the new key, in one write with the next"
+    " step.{unset_slots}",
+    "set marker": "Set the expiry marker there ({cadence} from now):",
+    "check": "Run the check in {environment}, where the secrets directory is:",
+    "record": "Record the rotation in {environment}, where the secrets directory is. Leave out --attest for a step that"
+    " you did not do:",
+    "unset": "After {ends}, unset the previous key in what writes the secrets directory:",
+}
+"""The texts that differ where files of a directory deliver the keys: they win over the environment."""
+_OF_REFRESH: Final = {
+    "restart one by one": "Wait for two periods of the refresh. No restart is needed. Make sure that no instance writes"
+    " an alert.",
+    "restart": "Wait for two periods of the refresh. If a service then writes the alert discontinuous, restart it.",
+}
+"""The texts that differ where the services also read that directory again."""
 _PROMOTION: Final = """\
-export {previous}="${variable}"
-export {until}={ends}
-export {variable}="${next}"
-export {marker}={expires}
+{export}{previous}="${variable}"
+{export}{until}={ends}
+{export}{variable}="${next}"
+{export}{marker}={expires}
 unset {next}"""
 _COMMANDS: Final = {
     "record old": "{record}",
     "generate": "{generate}",
     "promote": _PROMOTION,
     "promote at once": _PROMOTION,
-    "set marker": "export {marker}={expires}",
+    "set marker": "{export}{marker}={expires}",
     "check": "{check}",
     "record": "{record}",
     "unset": "unset {previous} {until}",
@@ -128,6 +146,8 @@ def plan_rotation(
     options: Sequence[str],
     log_options: Sequence[str],
     is_emergency: bool = False,
+    has_directory: bool = False,
+    refreshes: bool = False,
 ) -> tuple[Stage | None, list[tuple[str, str | None]]]:
     """Return the stage of a secret's rotation that comes next, and from there on each step with its commands.
 
@@ -143,6 +163,8 @@ def plan_rotation(
         options: the options for every command.
         log_options: the options for commands that use the log.
         is_emergency: whether the operator wants no overlap.
+        has_directory: whether a secrets directory delivers the keys.
+        refreshes: whether the services read that directory again.
     """
     environment, slots, checks = _keys_here(policy, report, records, environment)
     recorded = rotations(records, policy.name, environment)
@@ -160,16 +182,17 @@ def plan_rotation(
         **_names(policy, environment, who, options, log_options, is_staged=stage is not None),
         **_names_of_old(policy, old, slots, recorded, (*who, *log_options, *options)),
         **_dates(policy, stage, slots, old, report),
+        "change": f"Change these in {'what writes the secrets directory, in ' if has_directory else ''}one write",
+        "export": "" if has_directory else "export ",
     }
+    texts = _TEXTS | (_OF_DIRECTORIES if has_directory else {}) | (_OF_REFRESH if has_directory and refreshes else {})
     steps = _fitting_steps(
         policy,
         runbook,
         is_recorded=old is not None and old in keys,
         is_refused=bool(checks & {*_UNFIT, Check.EXPIRED}),
     )
-    return stage, [
-        (_TEXTS[step].format_map(names), _COMMANDS.get(step, "").format_map(names) or None) for step in steps
-    ]
+    return stage, [(texts[step].format_map(names), _COMMANDS.get(step, "").format_map(names) or None) for step in steps]
 
 
 def _stage(policy: SecretPolicy, slots: Slots, checks: set[Check]) -> Stage | None:
@@ -184,11 +207,8 @@ def _fitting_steps(policy: SecretPolicy, runbook: Sequence[str], *, is_recorded:
     """Return the names of the steps that there are for a secret, and for its old key."""
     if policy.is_opaque:
         return [_OF_VENDORS.get(name, name) for name in runbook if name not in _NOT_OF_VENDORS]
-    first = "record old"
-    if is_recorded:
-        first = "old is recorded"
-    elif is_refused:
-        first = "old is refused"
+    unrecorded = "old is refused" if is_refused else "record old"
+    first = "old is recorded" if is_recorded else unrecorded
     return [first if name == "record old" else name for name in runbook if policy.overlap or name != "re-encrypt"]
 
 
