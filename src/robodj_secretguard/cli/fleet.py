@@ -89,7 +89,7 @@ def add(commands: Commands) -> None:
                 "action": "append",
                 "default": [],
                 "metavar": "FILE",
-                "help": "JSON lines with the events of processes, as log collectors export them (- for stdin); repeatable",
+                "help": "JSON lines with events of processes, as log collectors export them (- for stdin); repeatable",
             },
             "--prometheus": {
                 "action": "append",
