@@ -177,7 +177,8 @@ class TestFailure:
         ran = machine.call(command, "--from", "directory:nowhere", "--from", "directory:elsewhere")
         assert ran.status == EXIT_ALERTS
         assert ran.out.startswith(
-            "ALERT: source: directory:nowhere does not exist\n  fix: correct the path, or start what writes the directory. Owner: Security Operations\n"
+            "ALERT: source: directory:nowhere does not exist\n"
+            "  fix: correct the path, or start what writes the directory. Owner: Security Operations\n"
         )
         assert ran.out.count("ALERT") == 1
 

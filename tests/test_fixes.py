@@ -986,7 +986,10 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "file of a variable": (
         lambda service: service.environ.update({f"{V2}_FILE": str(service.file(name="mounted"))}),
         f"{W2}near-miss: {V2}_FILE is not read; did you mean {V2}?",
-        f"unset {V2}_FILE, and set {V2} to the content of the file that it named (or ROBODJ_SECRETS_DIR to its directory)",
+        (
+            f"unset {V2}_FILE, and set {V2} to the content of the file that it named"
+            " (or ROBODJ_SECRETS_DIR to its directory)"
+        ),
     ),
     "line of the list": (
         lambda service: listing(service, "# ours\nsgfp1:0\n# theirs\n"),

@@ -54,7 +54,7 @@ from robodj_secretguard.startup import directory
 from robodj_secretguard.startup.settings import live_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from publications import Files, Set
@@ -125,10 +125,12 @@ class Service:
 
 
 @pytest.fixture(autouse=True)
-def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let coverage see the threads."""
+def _own_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let coverage see the threads. No fork of another test ends, as a key of this one is revoked."""
     start = lambda function, arguments: threading.Thread(target=function, args=arguments, daemon=True).start()  # noqa: E731
     monkeypatch.setattr("_thread.start_new_thread", start)
+    yield
+    module._process.begun.clear()  # noqa: SLF001 - it has no other end
 
 
 @pytest.fixture
