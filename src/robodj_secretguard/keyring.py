@@ -246,9 +246,8 @@ class Keyring(Sealed):
         It also has a previous key after its deadline, as long as it is delivered and not revoked. Use it for data at
         rest only, never for what comes from outside, such as tokens.
         """
-        order = {"next": 0, "current": 1, "previous": 2}
         keys = [held.key for held in self._held() if not held.is_revoked]
-        return tuple(sorted(keys, key=lambda key: order[key.role]))
+        return tuple(sorted(keys, key=lambda key: key.role != "next"))
 
     def find(self, kid: str | None, *, revoked: bool = False) -> Key | None:
         """Return the key with an id, or `None`, to decrypt stored data. See `stored` for the keys.

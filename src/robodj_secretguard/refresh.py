@@ -71,7 +71,6 @@ class Refresh(Sealed):
     __slots__ = (
         "__weakref__",
         "_build",
-        "_is_ending",
         "_judge",
         "_last",
         "_live",
@@ -83,6 +82,7 @@ class Refresh(Sealed):
         "_sole",
         "_strikes",
         "found",
+        "is_ending",
         "is_ok",
         "read_at",
     )
@@ -92,7 +92,7 @@ class Refresh(Sealed):
         report = live.keys.report
         self.found, self.read_at, self.is_ok = report.findings, report.checked_at, True
         self._sole = _delivered(live.keys)
-        self._reads, self._last, self._strikes, self._is_ending = count(1), 0, 0, False
+        self._reads, self._last, self._strikes, self.is_ending = count(1), 0, 0, False
         # By finding: the number of the last read with it, and when to say it again. The start has said its warnings.
         self._said = dict.fromkeys(report.findings, (0, math.inf))
         self._send: Callable[[str, Report], object] = lambda _kind, _report: None
@@ -180,8 +180,8 @@ class Refresh(Sealed):
         is_new = refused != running.refused
         if known != running.revocation or is_new:
             live.keys = KeySet(running.judgement, running.started, known, refused, running.deadlines)
-        if refused and not self._is_ending:
-            self._is_ending = _start(_end_process, ref(self))
+        if refused and not self.is_ending:
+            self.is_ending = _start(_end_process, ref(self))
         what = f"stops process {os.getpid()} in {END_SECONDS:.0f} s" if is_new else _KEPT
         return self._telling(report, report.alerts, what, "kept", are_repeated=is_new)
 
@@ -412,5 +412,5 @@ def _end_process(refresh_of: ref[Refresh]) -> None:
     """End the process, unless a set has passed in the meantime."""
     time.sleep(END_SECONDS)
     if refresh := refresh_of():
-        refresh._is_ending = False  # noqa: SLF001 - of this module: another key may be revoked later
+        refresh.is_ending = False  # another key may be revoked later
         refresh.end_if_refused()

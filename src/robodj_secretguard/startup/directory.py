@@ -16,7 +16,14 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import ascii_text, could_hold_key
 from robodj_secretguard.startup.file_reader import read_text_file
-from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, Offer, find_near_misses
+from robodj_secretguard.startup.readings import (
+    ABSENT,
+    REVOKED_FILE,
+    Environment,
+    Offer,
+    directory_fault,
+    find_near_misses,
+)
 from robodj_secretguard.startup.report import Finding, Judgement, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, TextFile
@@ -52,7 +59,7 @@ _KUBERNETES: Final = "..data"
 _PAUSE: Final = 0.01
 _CHANGING: Final = ("does not stay the same", "stop what changes its files, then start again")
 _BROKEN: Final = ("cannot be read: its file system fails", "repair or mount the file system, then start again")
-_ABSENT: Final = ("does not exist", "correct the path, or start what writes the directory")
+_NO_DIRECTORY: Final = ("does not exist", "correct the path, or start what writes the directory")
 _UNREADABLE: Final = ("is not a directory that this user may read", "correct the path, or let this user read it")
 _OTHERS: Final = (
     "compare the keys with their origin, then run chmod o-w on their directory and {} (or mount it read-only)"
@@ -172,7 +179,7 @@ def read_directory(
             time.sleep(_PAUSE)
             why = _CHANGING if isinstance(error, FileNotFoundError) else _BROKEN
             if isinstance(error, (NotADirectoryError, PermissionError)) or not os.path.exists(place):
-                raise ManagerError(*(_ABSENT if isinstance(error, FileNotFoundError) else _UNREADABLE)) from None
+                raise ManagerError(*(_NO_DIRECTORY if isinstance(error, FileNotFoundError) else _UNREADABLE)) from None
         time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the error below
     raise ManagerError(*why, is_temporary=True)
 
@@ -267,7 +274,7 @@ def judge_directory(
     place = os.path.abspath(named.get_secret_value() if named else model_setup.secrets_dir or "")
     is_shown = place.isprintable() and not could_hold_key(place)
     name = f"directory:{ascii_text(place)}" if is_shown else "directory:PATH"
-    if _is_absent(place):
+    if directory_fault(place) == ABSENT:
         problem = Problem(
             f"{SECRETS_DIR} names no directory",
             f"start what writes the directory first; if it runs, correct the path in {SECRETS_DIR}",
@@ -306,17 +313,6 @@ def judge_directory(
         return judgement
 
     return judge(None, frozenset())
-
-
-def _is_absent(place: str) -> bool:
-    """Check whether nothing has this path. A link that is broken, and what this user may not enter, is there."""
-    try:
-        os.lstat(place)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _period(environment: Environment, model_setup: ModelSetup, place: str) -> tuple[int | None, list[Problem]]:

@@ -397,7 +397,7 @@ def read(
     """
     named, named_by = config_directory(environment, config_dir, model_setup)
     named_by_model = None if named_by == "model" else model_setup.config_dir
-    fault, model_fault = _directory_fault(named), _directory_fault(named_by_model)
+    fault, model_fault = directory_fault(named), directory_fault(named_by_model)
     directory = None if fault else named
     switches = _switches(environment)
     protected = bool(require_env_only) or _is_protected(switches)
@@ -507,7 +507,7 @@ def _read_config_file(path: str, most: int, *, is_absence_judged: bool = False) 
     return read_text_file(path, most=most, is_absence_judged=is_absence_judged)
 
 
-def _directory_fault(path: str | None) -> str:
+def directory_fault(path: str | None) -> str:
     """Return why a directory cannot be used; empty where it can, or where there is no path."""
     if path is None:
         return ""
