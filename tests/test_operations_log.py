@@ -18,7 +18,6 @@ from conftest import NOW, V1, good_keys, posix_only
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from races import just_before
-from windows import pretend_windows
 
 from robodj_secretguard.common import files
 from robodj_secretguard.common.files import locked
@@ -315,17 +314,6 @@ class TestAppend:
         assert path.read_bytes() == joined([record.line()])
         assert load(str(path)).records == (record,)
 
-    @posix_only
-    @pytest.mark.parametrize(("umask", "mode"), [(0, 0o660), (0o022, 0o640), (0o077, 0o600)])
-    def test_mode_of_a_new_log(self, path: Path, umask: int, mode: int) -> None:
-        """A new log is for its owner, for its group if the umask allows it, and never for others."""
-        before = os.umask(umask)
-        try:
-            append(path, *some(1))
-        finally:
-            os.umask(before)
-        assert stat.S_IMODE(path.stat().st_mode) == mode
-
     def test_several_records(self, path: Path) -> None:
         """Records follow each other, in one call, in two, and in a log that is opened again."""
         path.write_bytes(WHOLE)
@@ -619,16 +607,6 @@ class TestFile:
             log.append(some(1))
         assert len(load(path.name).records) == 1
 
-    def test_windows(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """On Windows too, records follow each other, and a second process is refused."""
-        pretend_windows(monkeypatch)
-        appended = append(path, *some(1)) + append(path, *some(1))
-        log = load(str(path))
-        assert (log.damage, log.records) == ((), appended)
-        monkeypatch.setattr(files, "LOCK_SECONDS", 0)
-        with OperationsLog(str(path)).locked():
-            assert "another process" in refused(path)
-
     def test_largest(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A log may have the largest size and no byte more."""
         path.write_bytes(joined(LINES[:3]))
@@ -673,20 +651,6 @@ class TestFile:
             assert refused(path) == "another process moved it; try again"
         assert away.read_bytes() == joined([A, B])
         assert (path.read_bytes() if path.exists() else None) == new
-
-    @posix_only
-    def test_no_room(self, path: Path) -> None:
-        """If there is not enough space for a whole record, the log stays unchanged."""
-        import resource  # noqa: PLC0415 - a module of POSIX
-
-        path.write_bytes(WHOLE)
-        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(WHOLE) + 100, hard))
-        try:
-            assert refused(path) == "it cannot be used: No space left on device"
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        assert path.read_bytes() == WHOLE
 
 
 class TestHead:

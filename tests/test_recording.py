@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from command_line import Machine, fingerprint_of, machine_at, rotated
+from command_line import Machine, fingerprint_of, machine_at
 from conftest import NOW, V1, V2, good_keys
 from pydantic import SecretStr
 from races import just_before
 
-from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import record_rotation
-from robodj_secretguard.lifecycle.records import Event, Proof, draft
-from robodj_secretguard.lifecycle.revocation import HEADER
-from robodj_secretguard.startup.emit import PASSED_EVENT
+from robodj_secretguard.lifecycle.records import Event, draft
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -77,68 +74,6 @@ def test_every_new_key_is_recorded(machine: Machine) -> None:
     assert recording.records[0].open_steps == BOTH
 
 
-def test_attested_steps_are_done(machine: Machine) -> None:
-    """With both steps attested, the rotation is complete. Its ticket is in the record."""
-    (rotation,) = record(machine, names=["secret.key"], attested=BOTH, ticket="OPS-1").records
-    assert (rotation.event, rotation.ticket, rotation.operator) == (Event.ROTATED, "OPS-1", "dana")
-
-
-def test_service_log_verifies_the_startup(machine: Machine) -> None:
-    """The event of a start with the new key verifies the step `startup`."""
-    event = {"event": PASSED_EVENT, "secret": "secret.key", "state": "present", "fingerprint": machine.fingerprint()}
-    lines = [json.dumps(event).encode()]
-    recording = record(machine, names=["secret.key"], attested=["functions"], service_log=lines)
-    validation = recording.records[0].validation
-    assert validation is not None
-    assert validation.startup is Proof.VERIFIED
-
-
-def test_unchanged_key_is_left_out(machine: Machine) -> None:
-    """A key that is already recorded is left out if another key is new."""
-    record(machine, attested=BOTH)
-    machine.environ[V2] = good_keys()[V2]
-    recording = record(machine, attested=BOTH)
-    assert (recording.unchanged, [each.secret for each in recording.records]) == (["secret.key"], ["secret_v2.key"])
-    (warning,) = recording.warnings
-    assert warning.startswith("WARNING: no previous key of secret_v2.key is set here")
-
-
-class TestPrevious:
-    """The previous key is added to the revocation list, from its deadline on."""
-
-    @pytest.fixture
-    def old(self, machine: Machine) -> str:
-        """Record a key, promote another one, and return the fingerprint of the first."""
-        machine.record(rotated(BEFORE, old := machine.fingerprint()))
-        machine.environ.update({f"{V1}_PREVIOUS": machine.environ[V1], f"{V1}_PREVIOUS_UNTIL": UNTIL})
-        machine.environ[V1] = good_keys()[V1]
-        return old
-
-    def test_previous_key_is_listed(self, machine: Machine, old: str) -> None:
-        """The entry begins at the deadline, and the list is made."""
-        recording = record(machine, names=["secret.key"], attested=BOTH)
-        assert (recording.records[0].replaced, recording.listed, recording.warnings) == (
-            old,
-            [(f"{old}@{UNTIL}", "")],
-            [],
-        )
-        text = (machine.config / "revoked.fingerprints").read_text(encoding="utf-8")
-        assert text.removeprefix(HEADER).splitlines()[1] == f"{old}@{UNTIL}"
-        assert machine.within(check).ok
-
-    def test_list_that_cannot_be_written(self, machine: Machine, old: str) -> None:
-        """The rotation is recorded, and the result has the entry with the reason."""
-        machine.write("revoked.fingerprints", b"\xff")
-        recording = record(machine, names=["secret.key"], attested=BOTH)
-        assert recording.refusals.keys() == {None}  # the check does not pass with such a list
-        (machine.config / "revoked.fingerprints").unlink()
-        machine.write("list", "# ours\n", 0o644)
-        (machine.config / "revoked.fingerprints").symlink_to("list")
-        recording = record(machine, names=["secret.key"], attested=BOTH)
-        why = "it is a symbolic link; use the path of the file itself"
-        assert (len(recording.records), recording.listed) == (1, [(f"{old}@{UNTIL}", why)])
-
-
 class TestRefused:
     """Nothing is recorded, and the result says why."""
 
@@ -149,11 +84,6 @@ class TestRefused:
         assert not recording.records
         assert (machine.log.exists() and machine.log.read_bytes()) == before
         return [(secret, problem.message) for secret, problem in recording.refusals.items()]
-
-    def test_check_that_fails(self, machine: Machine) -> None:
-        """A key that fails the check is not recorded. The report says why."""
-        machine.environ[V1] = "changeme"
-        assert self.refusals(machine) == [(None, "the check failed")]
 
     def test_previous_key_that_is_revoked(self, machine: Machine) -> None:
         """A start has only a warning of a revoked previous key, and its record fails the gate."""

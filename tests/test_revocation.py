@@ -17,11 +17,10 @@ from races import just_before
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.common import files
-from robodj_secretguard.errors import FileError, UsageError
+from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
-from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
-from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, revoke, steps_after
+from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps_after
 from robodj_secretguard.lifecycle.runbook import plan_rotation
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
 from robodj_secretguard.startup.textfile import WRITABLE
@@ -33,10 +32,6 @@ if TYPE_CHECKING:
 NAME = "revoked.fingerprints"
 VARIABLE = "ROBODJ_REVOKED_FINGERPRINTS"
 HOUR = timedelta(hours=1)
-
-
-class Listed(RuntimeSecrets, require_revocation_list=True):
-    """A service whose revocation list is in version control."""
 
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
@@ -209,17 +204,6 @@ def added_with_mounts(config: Path, *mounts: str) -> str:
 class TestRefused:
     """If a list cannot be changed, the reason is reported and the list stays as it was."""
 
-    def test_link(self, config: Path) -> None:
-        """A link is neither followed nor replaced."""
-        (config / NAME).symlink_to("nothing")
-        assert refused(config) == "it is a symbolic link; use the path of the file itself"
-        assert os.listdir(config) == [NAME]
-
-    def test_not_a_regular_file(self, config: Path) -> None:
-        """A directory is refused."""
-        (config / NAME).mkdir()
-        assert refused(config) == "it is not a regular file"
-
     def test_encoding(self, config: Path) -> None:
         """A list that is not UTF-8 is refused, since its entries are unknown."""
         (config / NAME).write_bytes(b"\xff\n")
@@ -368,44 +352,6 @@ class TestRaces:
         assert (content(config), len(attempts)) == (other, 20)
 
 
-class TestRevoke:
-    """A key is listed, and then its revocation is recorded."""
-
-    @pytest.mark.parametrize("before", [None, ""])
-    def test_a_required_list_that_is_lost_is_not_begun_again(self, config: Path, before: str | None) -> None:
-        """A new list would have one entry, and services would start with the keys that the lost one revoked."""
-        if before is not None:
-            (config / NAME).write_text(before)
-        log = OperationsLog(str(config / "log"))
-        with pytest.raises(UsageError) as caught:
-            revoke(key_of(), log, str(config), model=Listed, name_of_list="the list")
-        assert str(caught.value) == (
-            "nothing was revoked: the list is missing or empty, and the model requires it; restore it from version"
-            " control, then run this again (in a new project, create it with a comment line)"
-        )
-        assert (os.listdir(config), log.records) == ([] if before is None else [NAME], ())
-
-    @pytest.mark.parametrize(("model", "before"), [("Listed", "# ours\n"), ("RuntimeSecrets", "")])
-    def test_any_other_list_gets_the_key(self, config: Path, model: str, before: str) -> None:
-        """A list with a comment is not lost, and a model that requires none begins one."""
-        if before:
-            (config / NAME).write_text(before)
-        models = {"Listed": Listed, "RuntimeSecrets": RuntimeSecrets}
-        key, log = key_of(), OperationsLog(str(config / "log"))
-        is_new, appended, problems = revoke(key, log, str(config), model=models[model], name_of_list="the list")
-        assert (is_new, [record.fingerprint for record in appended], problems) == (True, [key.fingerprint], [])
-        assert content(config).startswith(before or HEADER)
-
-    @pytest.mark.parametrize("field", ["operator", "ticket", "reason", "fingerprint"])
-    def test_a_text_that_cannot_be_recorded(self, field: str) -> None:
-        """A draft with a key is an error that names the field, and shows nothing of the key."""
-        text = good_keys()[V1]
-        fields = {"fingerprint": another(), "reason": "leaked", field: text}
-        with pytest.raises(UsageError, match=rf"\Ainvalid {field}; ") as caught:
-            draft_revocation(fields.pop("fingerprint"), None, check(environ={}, now=NOW), [], POLICIES, **fields)
-        assert text not in repr(caught.value)
-
-
 STEPS = (
     ("Stop every service that runs on this key. A revocation stops only those that refresh their keys.", None),
     (
@@ -514,12 +460,3 @@ class TestKey:
         _, planned = plan_rotation(POLICIES[0], report, [], **no_options, is_emergency=True)
         assert STEPS[3][0].endswith(" follow this plan from step 4.")
         assert planned[3][0].startswith(f"Set {V1} in ENVIRONMENT to the new key")
-
-    def test_options(self) -> None:
-        """The commands of the steps repeat the options. An unknown secret is NAME."""
-        report = check(environ={}, now=NOW)
-        items = steps_after(
-            key_of(secret=None), report, [], options=["--model", "m:M"], log_options=["--operations-log", "x"]
-        )
-        assert items[1]["command"] == "robodj-secretguard generate NAME --model m:M | YOUR-SECRET-MANAGER"
-        assert items[3]["command"] == "robodj-secretguard rotate plan NAME --emergency --operations-log x --model m:M"

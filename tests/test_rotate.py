@@ -51,12 +51,6 @@ THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 UNKNOWN = "unknown secret (choose from secret.key, secret_v2.key)"
 
 
-class One(SecretSettings):
-    """A service with a single secret."""
-
-    own: Annotated[SecretStr, RuntimeSecrets.secret_policies["secret_key"]]
-
-
 class Short(SecretSettings):
     """A service whose secret has no overlap."""
 
@@ -153,12 +147,6 @@ class TestGenerate:
         """With --next, the variables are those of next keys."""
         assert [*bare.call("generate", "--next", "--format", "json").document] == [f"{V1}_NEXT", f"{V2}_NEXT"]
         assert re.fullmatch(SHAPES[V1], bare.call("generate", NAME, "--next").out)
-
-    def test_the_only_secret(self, bare: Machine) -> None:
-        """The only secret of a model need not be named."""
-        ran = bare.call("generate", "--model", f"{__name__}:One")
-        assert (ran.status, ran.err) == (0, "")
-        assert re.fullmatch(SHAPES[V1], ran.out)
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -408,17 +396,6 @@ class TestPromotion:
         assert [records(machine)[1][name] for name in ("replaced", "replaced_until")] == [old, until]
         assert found(machine.within(check)) == []
 
-    def test_completed(self, machine: Machine, promoted: tuple[str, str]) -> None:
-        """A completion keeps the replaced key, and adds no other entry."""
-        recorded(machine, NAME, *STARTUP)
-        for name in ("PREVIOUS", "PREVIOUS_UNTIL"):
-            del machine.environ[f"{V1}_{name}"]
-        recorded(machine, NAME, *FUNCTIONS)
-        assert [tuple(each[name] for name in ("replaced", "replaced_until")) for each in records(machine)[1:]] == [
-            *([promoted] * 2)
-        ]
-        assert (machine.config / "revoked.fingerprints").read_text(encoding="utf-8").count("@") == 1
-
     def test_the_list_cannot_be_written(self, machine: Machine, promoted: tuple[str, str]) -> None:
         """The rotation is recorded, and the line to add is on stderr. The status is 2."""
         machine.write("list", "# ours\n", 0o644)
@@ -430,13 +407,6 @@ class TestPromotion:
             f" it is a symbolic link; use the path of the file itself; add this line to it: {'@'.join(promoted)}\n"
         )
         assert f"WARNING: revocation-list: {promoted[0]} was replaced" in machine.call("check").out
-
-    def test_another_previous_key(self, machine: Machine, promoted: tuple[str, str]) -> None:
-        """A previous key that is not the last recorded one is recorded with a warning, on stderr in every format."""
-        other = fingerprint_of(good_keys()[V1])
-        machine.record(*machine.records, rotated(BEFORE, other))
-        warning = record(machine, NAME, *DONE, "--format", "json").err
-        assert warning.startswith(f"WARNING: the previous key of secret.key is {promoted[0]}, but the last other key")
 
 
 class TestRefused:
@@ -555,14 +525,6 @@ class TestLog:
             f"nothing was recorded: {THE_LOG}: it does not verify (line 2 does not "
         )
         assert content(machine) == damaged
-
-    def test_torn(self, machine: Machine) -> None:
-        """The next record replaces the rest of a cut write."""
-        recorded(machine, NAME, *DONE)
-        machine.log.write_bytes(content(machine) + b'{"schema":1')
-        rotation, *_ = recorded(machine, *DONE)
-        assert rotation == sentence(machine, 2, "the rotation of secret_v2.key", machine.fingerprint(V2))
-        assert machine.call("log", "verify").status == 0
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -93,12 +93,12 @@ def of_other(fields: Fields, at: datetime = NOW) -> LastStep:
     return replace(step, records=[replace(step.last, secret=OTHER, recorded_at=at)])
 
 
-def drift(fields: Fields, logged: Sequence[Record] | None = None) -> tuple[str, str] | None:
-    """Return what differs from the log, and the remedy. Without records, the log has the last step."""
+def drift(fields: Fields, logged: Sequence[Record] | None = None) -> tuple[str, str]:
+    """Return what differs from the log, and the remedy, if anything does. By default, the log has the last step."""
     keys = stored_keys(POLICY, fields)
     records = keys.step.records if keys.step and logged is None else logged or []
     problem = steps.drift(POLICY, keys, records, SOURCE)
-    return (problem.message, problem.remedy) if problem else None
+    return (problem.message, problem.remedy) if problem else ("", "")
 
 
 class TestChanges:
@@ -558,14 +558,13 @@ class TestDrift:
     def test_after_a_step_there_is_none(self) -> None:
         """A manager is as its last step has left it."""
         for names in TestUnfinishedStep.STEPS:
-            assert drift(rotation(*names)) is None
-        assert drift(first()) is None
+            assert drift(rotation(*names))[0] == ""
+        assert drift(first())[0] == ""
 
     def test_a_step_that_the_log_lacks_is_recorded_by_its_command(self) -> None:
         """The fix is the command of that step, which only records it."""
         for names in TestUnfinishedStep.STEPS:
             found = drift(rotation(*names), [])
-            assert found is not None
             assert found[0].startswith(f"{SOURCE} has a step that the operations log does not have: ")
             command = "run" if names[-1] == "replace" else names[-1]
             assert f"rotate {command} secret.key --to {SOURCE} --environment prod" in found[1]
@@ -591,11 +590,10 @@ class TestDrift:
         keys = stored_keys(POLICY, fields)
         assert keys.step is not None
         found = drift(fields)
-        assert found is not None
         assert found[0] == f"{variable} was changed after the last step ({done} at {iso_utc(NOW)})"
         assert fix in found[1]
         meant = rotated(NOW, keys.slots.current or "")
-        assert variable != V1 or drift(fields, [*keys.step.records, meant]) is None
+        assert variable != V1 or drift(fields, [*keys.step.records, meant])[0] == ""
 
     def test_a_current_key_that_is_not_the_last_recorded_one_is_drift(self) -> None:
         """A current key that is not the last recorded one is drift, whatever the last step was."""
@@ -603,7 +601,6 @@ class TestDrift:
         promoted, fields = keys_records(fields), take("retire", fields, NOW + OVERLAP)
         fields |= {V1: good_keys()[V1]}
         found = drift(fields, [*promoted, *keys_records(fields)])
-        assert found is not None
         assert found[0].startswith(f"{V1} was changed after the last step (retired at ")
 
     def test_a_restored_version_is_drift(self) -> None:
@@ -612,16 +609,14 @@ class TestDrift:
         later = [*keys_records(staged), *keys_records(take("promote", staged, NOW + DAY))]
         found = drift(staged, later)
         step, log = f"staged at {iso_utc(NOW)}", f"rotation-incomplete at {iso_utc(NOW + DAY)}"
-        assert found is not None
         assert found[0] == f"{SOURCE} is at an older step ({step}) than the log ({log})"
 
     def test_without_a_step_the_current_key_must_be_recorded(self) -> None:
         """Without a step in the manager, its current key is one of the log, if the log has any."""
         fields = first()
         other = fingerprint_of(good_keys()[V1])
-        assert drift(fields, [rotated(NOW, fingerprint_of(fields[V1]))]) is None
+        assert drift(fields, [rotated(NOW, fingerprint_of(fields[V1]))])[0] == ""
         found = drift(fields, [rotated(NOW, other)])
-        assert found is not None
         assert found[0] == f"{V1} is not a recorded key; the last one is {other}"
 
 
