@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import V1, V2, good_keys, run
 from detector import leaks
-from example_service import EXAMPLES, FILES, FILES_ON, copy_service, copy_templates, revoke
+from example_service import EXAMPLES, FILES, FILES_ON, copy_service, copy_templates
 from repositories import GIT, git, made
 
 from robodj_secretguard.cli.output import PASSED
@@ -68,48 +68,9 @@ class TestQuickstart:
         assert [line for line in failed.splitlines() if line.startswith("ALERT: ")] == alerts
         assert failed.splitlines()[-1] == "exit status: 1"
 
-    @pytest.mark.full
-    def test_quickstart_fails_where_a_child_has_another_status(
-        self, clean_env: dict[str, str], elsewhere: Path
-    ) -> None:
-        """Its status is 1 if a child has an unexpected status, for example 4 under an autoreloader."""
-        ran = run([str(EXAMPLES / "quickstart.py")], env=clean_env | {"RUN_MAIN": "true"}, cwd=elsewhere)
-        assert ran.status == 1
-        assert "exit status: 4 (it should have been 3)" in ran.out
-
 
 class TestGate:
     """`python config/check_runtime_secrets.py --require-env-only`, the command of the policy."""
-
-    @pytest.fixture(params=["root", pytest.param("elsewhere", marks=pytest.mark.full), "own folder"])
-    def cwd(self, request: pytest.FixtureRequest, repository: Path, elsewhere: Path) -> Path:
-        """The working directory: the repository's root, its config directory, or another one (full sessions only)."""
-        return {"root": repository, "elsewhere": elsewhere, "own folder": (repository / GATE).parent}[request.param]
-
-    @pytest.mark.parametrize("option", ["-B", *(pytest.param(each, marks=pytest.mark.full) for each in ("-P", "-I"))])
-    def test_gate_passes_with_good_keys(
-        self, clean_env: dict[str, str], repository: Path, cwd: Path, option: str
-    ) -> None:
-        """It passes with good keys, whether or not Python puts the script's directory on the path."""
-        keys = good_keys()
-        command = [option, str(repository / GATE), ENV_ONLY]
-        ran = run(command, env=clean_env | keys, cwd=cwd, keys=list(keys.values()))
-        assert (ran.status, ran.err, ran.out.splitlines()[-1]) == (0, "", PASSED)
-
-    def test_gate_fails_for_a_key_on_the_services_list(
-        self, clean_env: dict[str, str], repository: Path, elsewhere: Path
-    ) -> None:
-        """It checks the service's model and list, and fails with status 1 and without the success line."""
-        keys = good_keys()
-        revoke(repository, keys[V2])
-        env = clean_env | {V2: keys[V2]}
-        ran = run([str(repository / GATE), ENV_ONLY], env=env, cwd=elsewhere, keys=[keys[V2]])
-        assert (ran.status, ran.err, PASSED in ran.out) == (1, "", False)
-        assert [line.split()[1:3] for line in ran.alerts] == [
-            ["secret.key:", "missing:"],
-            ["secret_v2.key:", "revoked:"],
-        ]
-        assert "model: service_secrets:ServiceSecrets (pyproject.toml)" in ran.out.splitlines()
 
     def test_gate_fails_without_the_services_list(
         self, clean_env: dict[str, str], repository: Path, elsewhere: Path

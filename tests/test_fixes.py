@@ -173,15 +173,6 @@ class Operator:
         else:
             self.unset_slot(name, *names)
 
-    def set_slot_there(self, name: str, deadline: str | None) -> None:
-        self.set_slot(name, UNTIL if deadline else None)
-
-    def delete_there(self, name: str, deadline: str | None) -> None:
-        self.unset_slot(name, UNTIL if deadline else None)
-
-    def unset_deadline_there(self, name: str) -> None:
-        self.unset_alone(name, PREVIOUS)
-
     def after_rotation(self, name: str, days: str) -> None:
         (policy,) = (each for each in POLICIES.values() if name in each.variables)
         rotated = datetime.fromisoformat(self.manager[policy.expiry_variable]) - policy.cadence
@@ -242,14 +233,6 @@ class Operator:
         else:
             self.set_current(name)
 
-    def write_instant(self, name: str) -> None:
-        self.set_current(name)
-
-    def after_last_rotation(self, name: str, days: str) -> None:
-        (policy,) = (each for each in POLICIES.values() if each.expiry_variable == name)
-        rotated = datetime.fromisoformat(self.manager[name]) - policy.cadence
-        self.environ[name] = marker(timedelta(days=int(days)), now=rotated)
-
     def shell(self, command: str) -> None:
         """Run a command, unless an earlier instruction has deleted its file."""
         if self.path(command.rsplit(maxsplit=1)[-1].strip('"')).exists():
@@ -272,9 +255,6 @@ class Operator:
 
     def save_as_utf_8(self, path: str) -> None:
         self.path(path).write_text(self.decoded(self.path(path)), encoding="utf-8")
-
-    def leave_key(self, path: str) -> None:
-        self.path(path).write_text(self.manager[V2])
 
     def compare(self, with_what: str) -> None:
         for name in ("secret.key", "secret_v2.key"):
@@ -318,9 +298,6 @@ class Operator:
     def set_clock(self) -> None:
         self.service.now = NOW
 
-    def protect(self, name: str, value: str) -> None:
-        self.environ[name] = value
-
     def nothing(self, *_: str) -> None:
         """Do nothing: the text is a fact, or was done before."""
 
@@ -329,31 +306,35 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"unset (?:(\w+(?:, \w+)*)|every variable of (\S+)) in the environment": Operator.unset_outside,
     r"set (\w+) to (?:its right value|the current value of the key)": Operator.set_current,
     r"set (\w+) to the right (?:next|previous) key; if there is none, delete it( and its deadline)?": (
-        Operator.set_slot_there
+        lambda operator, name, deadline: operator.set_slot(name, UNTIL if deadline else None)
     ),
     r"set each to its own value; if they were always equal, rotate each": Operator.compare_each,
-    r"delete (ROBODJ_\w+); only if the previous key must still verify, restore it": Operator.unset_deadline_there,
-    r"delete (ROBODJ_\w+)( and its deadline)?(?:: \w+ has the key already)?": Operator.delete_there,
+    r"delete (ROBODJ_\w+); only if the previous key must still verify, restore it": lambda operator, name: (
+        operator.unset_alone(name, PREVIOUS)
+    ),
+    r"delete (ROBODJ_\w+)( and its deadline)?(?:: \w+ has the key already)?": lambda operator, name, deadline: (
+        operator.unset_slot(name, UNTIL if deadline else None)
+    ),
     r"set (\w+) to the secret manager's value; if it is the same, run \S+ rotate plan (\S+) .*": Operator.set_or_rotate,
     r"set (\w+) to its current value from the secret manager(?:, whole and unchanged)?": Operator.set_current,
     r"set (\w+) and (\w+), each to its own value(?: from the secret manager)?": Operator.set_both,
     r"set (\w+) without the (newline|blank|quotes)": Operator.set_without,
     r"unset \w+_FILE, and set (\w+) to the content of the file that it named": Operator.set_from_file,
-    r"set (\w+) to the time of the last rotation plus (\d+) days, like \S+": Operator.after_last_rotation,
+    r"set (\w+) to the time of the last rotation plus (\d+) days, like \S+": Operator.after_rotation,
     r"set (\w+) to the secret manager's new key; if there is none, run \S+ rotate plan (\S+) .*": Operator.set_new,
     r"set (\w+) to the current value there": Operator.set_current,
     r"set (\w+) to the secret manager's (?:next|previous) key; if there is none, unset it(?: and (\w+))?": (
         Operator.set_slot
     ),
     r"set (\w+) to the time of the rotation plus (\d+) days, like \S+": Operator.after_rotation,
-    r"write the deadline into (\w+) in this format: 2027-01-31T09:00:00Z": Operator.write_instant,
+    r"write the deadline into (\w+) in this format: 2027-01-31T09:00:00Z": Operator.set_current,
     r"unset (\w+_UNTIL); only if the previous key must still verify, set (\w+) to it": Operator.unset_alone,
     r"unset (\w+_PREVIOUS) and (\w+_UNTIL)": Operator.unset_slot,
     r"after re-encrypting data that needs this key": Operator.nothing,
     r"unset (\w+_NEXT): \w+ has the key already": Operator.unset_slot,
     r"unset (\w+_NEXT)": Operator.unset_slot,
     r"set (\w+) to the earlier of both": Operator.set_earlier,
-    r"set (\w+)=([\w:-]+)": Operator.protect,
+    r"set (\w+)=([\w:-]+)": lambda operator, name, value: operator.environ.update({name: value}),
     r"(?:to serve, )?leave out exec --ephemeral": Operator.nothing,
     r"set the keys from the secret manager": lambda operator: operator.set_both(V1, V2),
     r"set the clock of this machine": Operator.set_clock,
@@ -363,7 +344,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"unset (\w+|that variable)": Operator.unset,
     r"(\w+) is set": Operator.nothing,
     r"rename (\w+|that variable) to (\w+)": Operator.rename,
-    r"write the expiry time into (\w+) in this format: 2027-01-31T09:00:00Z": Operator.write_instant,
+    r"write the expiry time into (\w+) in this format: 2027-01-31T09:00:00Z": Operator.set_current,
     r"compare them with the secret manager, and set each to its own value; if the manager .*": (Operator.compare_each),
     r"compare (?:the key|it) with (the secret manager|version control)": Operator.compare,
     r"keep its key in the secret manager as an old version": Operator.store,
@@ -377,7 +358,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"run (chmod [^,;]+)": Operator.shell,
     r"make the service's user its owner": Operator.nothing,
     r"save (\S+) as UTF-8, with mode 600, without changing the key": Operator.save_as_utf_8,
-    r"leave only the key in (\S+)": Operator.leave_key,
+    r"leave only the key in (\S+)": lambda operator, path: operator.path(path).write_text(operator.manager[V2]),
     r"correct (lines? [\d, ]+) by the same entry in version control; keep the (\w+), and an instant as @\S+": (
         Operator.restore_lines
     ),

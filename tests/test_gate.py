@@ -154,12 +154,6 @@ class TestCheck:
         assert (check.status, gate.status, gate.out) == (1, 0, "served\n")
         assert (checks(check), gate.err.split(":")[2]) == (["revoked"], " revoked")
 
-    def test_color(self, tmp_path: Path) -> None:
-        """In a pipe, the output has colour only on request. The text is the same."""
-        plain, coloured = (call(["check", "--color", each], BAD, tmp_path).out for each in ("auto", "always"))
-        assert "\x1b[31mFAIL\x1b[0m  secret.key" in coloured
-        assert re.sub(r"\x1b\[[0-9]*m", "", coloured) == plain
-
     @pytest.mark.parametrize(
         ("keys", "arguments", "status"), [("bad", ("check", "--format", "json"), 1), ("good", ("chekc",), 2)]
     )
@@ -225,13 +219,6 @@ class TestModel:
         *others, last = ran.err.splitlines()
         assert [line for line in others if not line.startswith(("ALERT: ", "  fix: "))] == []
         assert last.startswith("robodj-secretguard: --model: ")
-
-    def test_its_secrets_are_checked(self, tmp_path: Path) -> None:
-        """A package of the working directory can declare a model. Its new and inherited secrets are checked."""
-        (tmp_path / "package").mkdir()
-        with_model(tmp_path / "package")
-        ran = call(["check", "--model", "package.ours:Own"], GOOD, tmp_path)
-        assert (ran.status, [line.split(": ")[1:3] for line in ran.alerts]) == (1, [["webhook.key", "missing"]])
 
     @pytest.mark.parametrize("before", ["", "os.close(2); sys.stderr = None"], ids=["stderr", "no-stderr"])
     def test_what_it_prints(self, tmp_path: Path, before: str) -> None:
@@ -341,11 +328,6 @@ class TestPassed:
         assert gated(show, GOOD, tmp_path).out == ",\n"
         assert gated(show, GOOD, tmp_path, "--config-dir", "keys").out == f"{tmp_path.resolve()}/keys,\n"
         assert gated(show, GOOD, tmp_path, "--require-env-only").out == ",true\n"
-
-    def test_a_model_that_prints(self, tmp_path: Path) -> None:
-        """The output of a model's module goes to stderr, and the output of the command to stdout."""
-        ran = gated("echo served", GOOD, with_model(tmp_path, "print('imported')"), "--model", "ours:Same")
-        assert ran == Ran(0, "served\n", "imported\n")
 
 
 class TestRefused:

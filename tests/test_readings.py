@@ -6,7 +6,6 @@ import builtins
 import errno
 import os
 import secrets
-import shutil
 import tempfile
 from datetime import UTC, datetime
 from itertools import product
@@ -242,38 +241,6 @@ class TestKeyFiles:
             offer = KeyFiles("config", named_by, off="").offer(POLICIES[1])
             assert len(f"  fix: {offer.remedy}. Owner: {POLICIES[1].owner}") <= 180
 
-    @posix_only
-    @pytest.mark.parametrize(
-        ("spoil", "fault", "action"),
-        [
-            (lambda path, key: put(path, key.encode("utf-16")), UTF_16, put),
-            (lambda path, key: put(path, f"# \xe9\n{key}".encode("latin-1")), NOT_UTF_8, put),
-            (
-                lambda path, key: put(path, f"{'#' * MAX_FILE_BYTES}\n{key}"),
-                TOO_LARGE.format(MAX_FILE_BYTES),
-                put,
-            ),
-            (lambda path, key: put(path, key, 0o602), WRITABLE, lambda path, _: path.chmod(0o600)),
-            (
-                lambda path, key: put(path, key).parent.chmod(0o777),
-                IN_WRITABLE,
-                lambda path, _: path.parent.chmod(0o755),
-            ),
-        ],
-        ids=["UTF-16", "not UTF-8", "too large", "mode", "mode of the directory"],
-    )
-    def test_the_fix_is_enough(
-        self, config: Path, spoil: Callable[[Path, str], object], fault: str, action: Callable[[Path, str], object]
-    ) -> None:
-        """The fix alone is enough: then the key of the file is in use."""
-        key = good_keys()[V1]
-        spoil(config / "secret.key", key)
-        reading = first({}, config_dir=config)
-        assert (reading.used.faults, reading.found, reading.value) == ((fault,), False, None)
-        action(config / "secret.key", key)
-        reading = first({}, config_dir=config)
-        assert (reading.value, reading.used.faults, reading.used.remedy) == (SealedStr(key), (), "")
-
     @root_only
     @pytest.mark.parametrize(("mode", "mode_of_directory"), [(0o600, 0o755), (0o000, 0o755)])
     def test_the_fix_of_permissions_is_enough(self, mode: int, mode_of_directory: int) -> None:
@@ -333,27 +300,6 @@ class TestKeyFiles:
     def test_the_command(self, exposed: list[str], named_by: NamedBy | None, fix: str) -> None:
         """The command fixes the highest fault first: a directory above, the directory, the file."""
         assert chmod(TextFile(exposed=tuple(exposed)), shown_path("config/x", named_by), named_by) == fix
-
-    @posix_only
-    @pytest.mark.skipif(shutil.which("namei") is None, reason="namei is a program of util-linux")
-    def test_the_commands_are_enough(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A clone under umask 0 is safe after the commands. Each finding has the next command."""
-        monkeypatch.chdir(config.parent)
-        for path, mode in ((put(config / LIST, ""), 0o666), (config, 0o777), (config.parent, 0o777)):
-            path.chmod(mode)
-        where = shown_path(f"config/{LIST}", None)
-        (file,) = setup({}).lists
-        assert chmod(file, where, None) == ABOVE.format(f'"$PWD/{where}"')
-        with os.popen(f"namei -l {os.path.abspath(where)}") as shown:  # noqa: S605 - as the message says
-            modes = [line.split()[0] for line in shown.read().splitlines()[1:]]
-        paths = [config / LIST, *(config / LIST).parents][::-1]
-        for shown_mode, path in zip(modes, paths, strict=True):
-            if shown_mode.startswith("d") and shown_mode.endswith("rwx"):
-                path.chmod(path.stat().st_mode & ~0o002)
-        (file,) = setup({}).lists
-        assert (file.exposed, chmod(file, where, None)) == ((WRITABLE,), f"run chmod go-w {where}")
-        os.system(f"chmod go-w {where}")  # noqa: S605 - as the message says
-        assert setup({}).lists[0].exposed == ()
 
 
 class TestReading:

@@ -303,13 +303,6 @@ class TestEveryRecipe:
         """With other keys, a recipe refuses its earlier tokens."""
         assert use(name, used(name).token, keys=new_keys()).read == ["none"]
 
-    @pytest.mark.full
-    def test_kept_key_would_be_found(self, tmp_path: Path) -> None:
-        """The test above finds a key under a name and in a framework's object."""
-        kept = "app.secret_key = KEPT = secrets.secret_key.get_secret_value()"
-        cwd = edited("flask_sessions", lambda text: f"{text}\n{kept}\n", tmp_path)
-        assert use("flask_sessions", keys=KEYS, cwd=cwd).holders == ["app", "KEPT"]
-
     @every_recipe("fernet_encryption")
     def test_documented_command_is_refused_with_bad_keys(self, name: str) -> None:
         """The documented command ends with status 3 and an alert for each bad key."""

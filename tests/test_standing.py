@@ -14,7 +14,7 @@ from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.lifecycle.standing import expected_keys, recorded_findings, roles_of
-from robodj_secretguard.startup.readings import ALWAYS
+from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +48,11 @@ def revocation(key: str) -> Record:
     return replace(draft(Event.REVOKED, reason="leaked", fingerprint=key), recorded_at=NOW - DAY)
 
 
+def listing(report: Report, *begins: tuple[str, datetime]) -> Report:
+    """Return a report whose revocation list has these entries."""
+    return report._replace(revocation_list=RevocationStatus(("environment",), begins))
+
+
 def findings(report: Report, *records: Record) -> list[Finding]:
     """Return the findings that the log leads to."""
     return [*recorded_findings(report, records, POLICIES, ("--config-dir", "x"))]
@@ -79,8 +84,7 @@ class TestRevocations:
 
     def test_a_listed_one(self, report: Report) -> None:
         """A listed revocation is in order. If no list was read, nothing is known."""
-        assert report.revocation_list is not None
-        listed = report._replace(revocation_list=report.revocation_list._replace(begins=((GONE, ALWAYS),)))
+        listed = listing(report, (GONE, ALWAYS))
         assert findings(listed, revocation(GONE)) == []
         assert len(findings(listed, revocation(GONE), revocation(KEY))) == 1
         assert findings(report._replace(revocation_list=None), revocation(GONE)) == []
@@ -105,10 +109,8 @@ class TestReplaced:
     )
     def test_entry(self, report: Report, begins: tuple[tuple[str, datetime], ...], *, is_listed: bool) -> None:
         """A missing entry is a warning with the line to add. An earlier instant is enough."""
-        assert report.revocation_list is not None
-        listed = report.revocation_list._replace(begins=begins)
         records = [recorded(2 * DAY, GONE), recorded(DAY, replaced=GONE, replaced_until=self.UNTIL)]
-        found = [each._asdict() for each in findings(report._replace(revocation_list=listed), *records)]
+        found = [each._asdict() for each in findings(listing(report, *begins), *records)]
         warning = {
             "check": "revocation-list",
             "severity": "warning",
@@ -137,13 +139,11 @@ class TestReplaced:
 
     def test_revoked_as_well(self, report: Report) -> None:
         """A recorded revocation needs a plain entry: one with an instant is not enough."""
-        assert report.revocation_list is not None
-        listed = report.revocation_list._replace(begins=((GONE, self.UNTIL),))
-        listing = report._replace(revocation_list=listed)
-        (found,) = findings(listing, revocation(GONE))
+        listed = listing(report, (GONE, self.UNTIL))
+        (found,) = findings(listed, revocation(GONE))
         assert (found.severity, found.message.split()[0]) == ("alert", GONE)
         replaced = recorded(DAY, replaced=LATER, replaced_until=self.UNTIL)
-        severities = [each.severity for each in findings(listing, revocation(GONE), replaced)]
+        severities = [each.severity for each in findings(listed, revocation(GONE), replaced)]
         assert severities == ["alert", "warning"]
 
 
@@ -307,12 +307,10 @@ class TestFleet:
 
     def test_roles(self, report: Report) -> None:
         """A key has the role of its slot, unless it is revoked; other recorded ones are superseded."""
-        assert report.revocation_list is not None
         dated = (("sgfp1:" + "1" * 32, NOW), ("sgfp1:" + "2" * 32, NOW + SECOND))
-        listed = report.revocation_list._replace(begins=((GONE, ALWAYS), *dated))
         expected = {"secret.key": Slots(KEY, LATER, dated[1][0])}
         records = [recorded(DAY, KEY_OF_OTHER), recorded(DAY, "sgfp1:" + "3" * 32), revocation("sgfp1:" + "3" * 32)]
-        role = roles_of(report._replace(revocation_list=listed), records, expected)
+        role = roles_of(listing(report, (GONE, ALWAYS), *dated), records, expected)
         roles = {
             KEY: "current",
             LATER: "next",

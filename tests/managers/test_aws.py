@@ -292,13 +292,6 @@ class TestRefused:
         failure = load(moto.environ, tmp_path, name)
         assert (failure.what, failure.is_temporary) == (NOT_USABLE[name][1], False)
 
-    @pytest.mark.parametrize("name", few(NOT_USABLE, "object"))
-    def test_the_command_does_not_start(self, moto: Moto, service: Service, name: str) -> None:
-        """There is one alert, and no second attempt."""
-        ran = service.start(moto.environ, source=f"aws:{name}", wait=30)
-        service.assert_not_started(ran, REFUSED, NOT_USABLE[name][1], source=f"aws:{name}")
-        assert "trying again" not in ran.err
-
     def test_access_denied(self, canned: Canned, service: Service) -> None:
         """A refusal shows its code, and nothing else of the answer. The fix is that of the code."""
         canned.answers = [(400, refusal("AccessDeniedException"))]
