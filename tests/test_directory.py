@@ -234,7 +234,7 @@ class TestVersions:
         """A directory that changes all the time is a temporary failure. A file may have a time in the future."""
         monkeypatch.setattr(module, "SETTLED_SECONDS", 9.0)
         os.utime(put(tmp_path / V1), (0, time.time() + ahead))
-        fix, began = "stop what changes its files, then start again", time.monotonic()
+        fix, began = "stop what changes its files again and again", time.monotonic()
         assert fetched(tmp_path, 0.05) == Failure("does not stay the same", fix, is_temporary=True)
         assert time.monotonic() - began < GRACE_SECONDS
 

@@ -10,6 +10,7 @@ import atexit
 import math
 import os
 import random
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -275,6 +276,8 @@ class Refresh(Sealed):
     def end_if_refused(self) -> None:
         """End the process where its current key is revoked."""
         if self.live.keys.refused:
+            with suppress(BaseException):  # where events are sent
+                sys.modules["robodj_secretguard.heartbeat"].send_end()
             os._exit(REFUSED)
 
 

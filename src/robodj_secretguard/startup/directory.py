@@ -57,8 +57,8 @@ SETTLED_SECONDS: Final = 1.0
 _KUBERNETES: Final = "..data"
 """In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
 _PAUSE: Final = 0.01
-_CHANGING: Final = ("does not stay the same", "stop what changes its files, then start again")
-_BROKEN: Final = ("cannot be read: its file system fails", "repair or mount the file system, then start again")
+_CHANGING: Final = ("does not stay the same", "stop what changes its files again and again")
+_BROKEN: Final = ("cannot be read", "restore the files that its links name, or mount its file system again")
 _NO_DIRECTORY: Final = ("does not exist", "correct the path, or start what writes the directory")
 _UNREADABLE: Final = ("is not a directory that this user may read", "correct the path, or let this user read it")
 _OTHERS: Final = (
@@ -177,7 +177,7 @@ def read_directory(
                     return _variables_in(found, texts)
         except OSError as error:  # perhaps another directory takes its place
             time.sleep(_PAUSE)
-            why = _CHANGING if isinstance(error, FileNotFoundError) else _BROKEN
+            why = _CHANGING if isinstance(error, FileNotFoundError) and os.path.exists(path) else _BROKEN
             if isinstance(error, (NotADirectoryError, PermissionError)) or not os.path.exists(place):
                 raise ManagerError(*(_NO_DIRECTORY if isinstance(error, FileNotFoundError) else _UNREADABLE)) from None
         time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the error below
@@ -294,12 +294,14 @@ def judge_directory(
     names = names_of(policies)
 
     def judge(known: RevocationStatus | None, sole: frozenset[str]) -> Judgement:
+        # A read that fails may take less than two periods, as after three without a read that is an alert as well.
+        most = READ_SECONDS if known is None or seconds is None else min(READ_SECONDS, 1.2 * seconds)
         try:
-            delivery = delivery_of(name, read_directory(place, policies, names, READ_SECONDS), names)
+            delivery = delivery_of(name, read_directory(place, policies, names, most), names)
         except ManagerError as error:
             listed, every = dict[str, SealedStr](), frozenset([policy.name for policy in policies])
             with suppress(ManagerError):  # a revocation counts, whatever else is in the directory
-                fields = read_directory(place, (), [REVOKED_FINGERPRINTS], SETTLED_SECONDS)
+                fields = read_directory(place, (), [REVOKED_FINGERPRINTS], most / 2)
                 listed |= delivery_of(name, fields, [REVOKED_FINGERPRINTS]).values
             refused = Delivery(name, listed, frozenset(), every)
             return Judgement(read((refused,), known), source_finding(policies, name, error))
