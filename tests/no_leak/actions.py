@@ -16,7 +16,9 @@ import re
 import sys
 import traceback
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from unittest.mock import patch
 
@@ -32,9 +34,11 @@ from robodj_secretguard import RuntimeSecrets, check, guard
 from robodj_secretguard.adapters.prometheus import SecretCollector
 from robodj_secretguard.cli import main
 from robodj_secretguard.heartbeat import send_heartbeat
+from robodj_secretguard.refresh import _process
 from robodj_secretguard.scan import search
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
-from robodj_secretguard.startup.settings import running_report
+from robodj_secretguard.startup.settings import live_of, running_report
+from robodj_secretguard.startup.variables import SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +126,67 @@ def _outcome(action: Callable[[], object]) -> object:
     except BaseException as error:  # noqa: BLE001 - also an interrupt
         traceback.print_exception(error)
         return error
+
+
+def guard_a_secrets_directory() -> object:
+    """Call `guard()` and `check()` with the volume that the scenario planted."""
+    os.environ[SECRETS_DIR] = os.path.abspath("given")
+    return [check(), guard()]
+
+
+def _fail_with_a_key(_names: object) -> NoReturn:
+    raise LookupError(os.environ[V1])
+
+
+def _guard_a_live_directory() -> RuntimeSecrets:
+    """Call `guard()` with the volume that the scenario planted, and let the functions of a change fail."""
+    os.environ[SECRETS_DIR] = os.path.abspath(argument())
+    secrets = guard()
+    secrets.on_change(_fail_with_a_key)
+    secrets.keyring("secret.key").on_switch(_fail_with_a_key)
+    return secrets
+
+
+def _versions() -> list[str]:
+    return sorted(path.name for path in Path(argument()).glob("..[0-9]*"))
+
+
+def _publish(version: str) -> None:
+    new = Path(argument(), "..new")
+    new.symlink_to(version)
+    new.replace(new.with_name("..data"))
+
+
+def refresh_on_each_version() -> object:
+    """Publish each version that the scenario planted, read it twice, and use the rings."""
+    secrets = _guard_a_live_directory()
+    refresh, ring = live_of(secrets).refresh, secrets.keyring("secret.key")
+    outcomes: list[object] = [secrets, live_of(secrets), refresh, ring]
+    for version in _versions():
+        _publish(version)
+        for each in (ring, ring.derive(b"purpose")):
+            outcomes += [_outcome(secrets.refresh), _outcome(lambda each=each: each.current), each.accepted()]  # type: ignore[misc]
+            outcomes += [each.stored(), each.verify(os.environ[V1]), refresh.found, _outcome(refresh.say_late)]
+    for error in (LookupError, KeyboardInterrupt):
+
+        def fail(*_: object, error: type[BaseException] = error) -> NoReturn:
+            raise error(os.environ[V1])
+
+        with patch("robodj_secretguard.startup.directory.read_directory", fail):
+            outcomes.append(_outcome(secrets.refresh))
+    return outcomes
+
+
+def refresh_by_a_thread() -> object:
+    """Let a thread read each version that the scenario planted, and send events."""
+    secrets = _guard_a_live_directory()
+    refresh = live_of(secrets).refresh
+    for version in _versions():
+        _publish(version)
+        reader = Thread(target=partial(refresh.run, waits=False))
+        reader.start()
+        reader.join()
+    return [secrets, refresh, send_heartbeat(secrets)]  # type: ignore[func-returns-value]
 
 
 def run_gate() -> object:
@@ -307,16 +372,17 @@ def guard_interrupted_by_a_signal() -> object:
     return guard()
 
 
+_PACKAGE = os.path.dirname(robodj_secretguard.__file__)
+
+
 class _InterruptingAt:
-    """A trace function that interrupts the library at one line."""
+    """A trace function that interrupts the library, or some of its modules, at one line."""
 
-    _PACKAGE = os.path.dirname(robodj_secretguard.__file__)
-
-    def __init__(self, line: int) -> None:
-        self.remaining = line
+    def __init__(self, line: int, files: tuple[str, ...]) -> None:
+        self.remaining, self._files = line, files
 
     def __call__(self, frame: FrameType, event: str, _: object) -> _InterruptingAt | None:
-        if not frame.f_code.co_filename.startswith(self._PACKAGE):
+        if not frame.f_code.co_filename.startswith(self._files):
             return None
         self.remaining -= event == "line"
         if self.remaining == 0:
@@ -325,16 +391,15 @@ class _InterruptingAt:
         return self
 
 
-def be_interrupted_everywhere() -> object:
-    """Interrupt a refusal at each line of the library in turn, and print the locals of every frame.
-
-    The last line is the refusal itself: an interrupt there ends the process with the guard's status.
-    """
+def _interrupt_at_each_line(action: Callable[[], object], *modules: str) -> None:
+    """Interrupt an action at each line of the library, or of some modules, and print the locals of every frame."""
     known: set[str] = set()
+    files = tuple(os.path.join(_PACKAGE, module) for module in modules or ("",))
     for line in itertools.count(1):
-        sys.settrace(_InterruptingAt(line))
+        interrupting = _InterruptingAt(line, files)
+        sys.settrace(interrupting)
         try:
-            guard(HOSTS["field-chained"])
+            action()
         except BaseException as error:  # noqa: BLE001 - a refusal, an interrupt, and all else
             sys.settrace(None)
             error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # all frames but this one
@@ -344,7 +409,33 @@ def be_interrupted_everywhere() -> object:
                     known.add(but_for_numbers)
                     sys.stdout.write(text)
             sys.stdout.flush()
-    return None
+        sys.settrace(None)
+        if interrupting.remaining > 0:
+            break
+
+
+def be_interrupted_everywhere() -> object:
+    """Interrupt a refusal at each line.
+
+    The last line is the refusal itself: an interrupt there ends the process with the guard's status.
+    """
+    return _interrupt_at_each_line(lambda: guard(HOSTS["field-chained"]))  # type: ignore[func-returns-value]
+
+
+def be_interrupted_in_a_refresh() -> object:
+    """Interrupt a switch, and a read that changes nothing, at each line."""
+    secrets, versions = _guard_a_live_directory(), itertools.cycle(_versions())
+    modules = ("refresh.py", "keyring.py", "startup/directory.py", "startup/settings.py")
+    ring = secrets.keyring("secret.key")
+
+    def refresh() -> None:
+        _process.deciding, _process.writing = Lock(), Lock()  # as an interrupt can come before the `try`
+        for _ in range(2):
+            _publish(next(versions))
+            secrets.refresh()
+            ring.accepted()
+
+    return _interrupt_at_each_line(refresh, *modules)  # type: ignore[func-returns-value]
 
 
 def write_everything() -> object:

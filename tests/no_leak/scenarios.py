@@ -783,6 +783,48 @@ def from_directory(
     return read_from(planted, f"directory:{directory}")
 
 
+def live(*makes: Callable[[Delivered, str], Delivered], name: str = "live", **more: str) -> Planted:
+    """Plant the versions of a volume that a process reads again, each made of the same good keys.
+
+    The first one is good keys. The environment has older ones. `{}` in the name of the volume is a key.
+    """
+    planted, (keys, value) = good(**more), (good_keys(), text(43))
+    planted.secret += [*keys.values(), value]
+    directory = name.format(value)
+    for number, make in enumerate((lambda keys, _: keys, *makes)):
+        has = make(dict(keys), value)
+        planted.files |= {
+            f"{directory}/..{number}/{file}": str(content).encode("utf-8", "surrogateescape")
+            for file, content in has.items()
+        }
+    planted.links[f"{directory}/..data"] = "..0"
+    return arguments(planted, directory)
+
+
+def switched(keys: Delivered, value: str) -> Delivered:
+    """Return keys with further slots."""
+    return keys | {NEXT: value, PREVIOUS: keys[V1][::-1], UNTIL: DAYS[5]}  # type: ignore[index]
+
+
+BAD_FILES: tuple[Callable[[str], str], ...] = (
+    lambda value: f"{value}\udcff",
+    lambda value: f"{value}\0",
+    lambda value: f"{value}\n" * 2000,
+    lambda value: f"#{value}\n{value}\n{value}",
+)
+"""What a file may have that no source delivers."""
+
+
+def in_a_file(shape: Callable[[str], str], keys: Delivered, value: str) -> Delivered:
+    """Return keys of which one has another shape."""
+    return keys | {V1: shape(value)}
+
+
+def emergency(keys: Delivered, _: str) -> Delivered:
+    """Return keys that are revoked."""
+    return keys | {REVOKED: ",".join(fingerprint(SealedStr(str(key))) for key in keys.values())}
+
+
 def drifted() -> Planted:
     """Plant an operations log with other keys than those that a directory delivers."""
     planted = from_directory()
@@ -1079,6 +1121,19 @@ SCENARIOS: dict[str, Scenario] = {
     "from-directory-on-a-terminal": Scenario(
         partial(from_directory, DELIVERED["malformed"]), "run_commands_on_a_terminal"
     ),
+    **{
+        f"secrets-directory-{name}": Scenario(partial(from_directory, make), "guard_a_secrets_directory")
+        for name, make in DELIVERED.items()
+    },
+    "secrets-directory-in-conflict": Scenario(in_conflict, "guard_a_secrets_directory"),
+    "refresh": Scenario(partial(live, switched, *DELIVERED.values(), emergency), "refresh_on_each_version"),
+    "refresh-of-bad-values": Scenario(
+        partial(live, *(partial(in_a_file, shape) for shape in BAD_FILES)), "refresh_on_each_version"
+    ),
+    "refresh-by-a-thread": Scenario(
+        partial(live, switched, DELIVERED["malformed"], **{SECRET_EVENTS: "stdout"}), "refresh_by_a_thread"
+    ),
+    "refresh-below-a-key": Scenario(partial(live, DELIVERED["malformed"], name="live-{}"), "refresh_on_each_version"),
     "from-source-is-a-key": Scenario(source_is_a_key, "run_commands"),
     **{
         f"from-{kind}-{name}": Scenario(partial(plant, kind), "run_commands")
