@@ -16,7 +16,6 @@ import re
 import sys
 import traceback
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any, NoReturn, Self
@@ -183,7 +182,7 @@ def refresh_by_a_thread() -> object:
     refresh = live_of(secrets).refresh
     for version in _versions():
         _publish(version)
-        reader = Thread(target=partial(refresh.run, waits=False))
+        reader = Thread(target=refresh.run)
         reader.start()
         reader.join()
     return [secrets, refresh, send_heartbeat(secrets)]  # type: ignore[func-returns-value]
