@@ -61,11 +61,6 @@ def chain(*records: Record, second: Callable[[int], int] = int, after: Head | No
     return lines
 
 
-def seal(torn: bytes) -> Record:
-    """Return the record that closes off the rest of a cut write."""
-    return draft(Event.SEALED, sealed=hash_of(torn))
-
-
 def joined(lines: Sequence[bytes]) -> bytes:
     """Join lines to the content of a log."""
     return b"".join(line + b"\n" for line in lines)
@@ -100,8 +95,6 @@ WHOLE = joined(LINES)
 TORN = B[:100]
 FIFTH = chain(*some(5))[4]
 LAST = Head(sequence=4, hash=hash_of(D))
-CLOSED = chain(*some(1), seal(TORN), *some(1))
-CLOSED_TWICE = chain(*some(1), seal(TORN + b"\n" + TORN), *some(1))
 ADDED = draft(Event.ROTATED, fingerprint=f"sgfp1:{'0a' * 16}")
 CONTINUED = chain(draft(Event.CONTINUED), *some(2), after=LAST)
 
@@ -124,9 +117,6 @@ DAMAGE: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "unreadable, all": (WHOLE.decode().encode("utf-16"), ("lines 1 to 5 cannot be parsed",)),
     "blank": (joined([A, B, b"", C]), ("line 3 cannot be parsed",)),
     "CRLF": (WHOLE.replace(b"\n", b"\r\n"), (breaks(2, 1), breaks(3, 2), breaks(4, 3))),
-    "sealed, and changed": (joined([A, TORN[:-1], *CLOSED[1:]]), ("line 2 cannot be parsed",)),
-    "sealed, and more of it": (joined([A, TORN, TORN, *CLOSED[1:]]), ("lines 2 to 3 cannot be parsed",)),
-    "sealed, and less of it": (joined([A, TORN, *CLOSED_TWICE[1:]]), ("line 2 cannot be parsed",)),
     "a clock that went back": (
         joined(chain(*some(4), second=[9, 9, 8, 8].__getitem__)),
         ("line 3 has an earlier time than line 2",),
@@ -179,13 +169,6 @@ class TestRead:
     def test_records_of_the_same_second(self) -> None:
         """Records of the same second are in order."""
         assert read(joined(chain(*some(3), second=lambda _: 0))).damage == ()
-
-    @pytest.mark.parametrize("torn", [TORN, TORN + b"\n" + TORN, b"", b"\n\0"], ids=range(4))
-    def test_rest_that_an_earlier_version_closed_off_is_no_damage(self, torn: bytes) -> None:
-        """The rest of a cut write is no damage where the next record, of an earlier version, has its hash."""
-        first, *rest = chain(*some(1), seal(torn), *some(1))
-        log = read(joined([first, torn, *rest]))
-        assert (log.damage, log.torn, len(log.records)) == ((), 0, 3)
 
     @pytest.mark.parametrize(
         "end",
@@ -778,10 +761,9 @@ class TestCopytruncate:
         assert (log.damage, log.records) == ((), ())
 
 
-SEALED = joined([CLOSED[0], TORN, *CLOSED[1:]])
 _pieces = st.one_of(
-    st.sampled_from([*LINES, *CLOSED, b"", b"null", b"\0", b"\r"]),
-    st.builds(lambda line, size: line[:size], st.sampled_from([*LINES, *CLOSED]), st.integers(0, len(B))),
+    st.sampled_from([*LINES, b"", b"null", b"\0", b"\r"]),
+    st.builds(lambda line, size: line[:size], st.sampled_from(LINES), st.integers(0, len(B))),
     st.binary(max_size=20),
 )
 _tails = st.lists(st.tuples(_pieces, st.sampled_from([b"\n", b"", b"\r\n"])), max_size=5).map(
@@ -789,7 +771,7 @@ _tails = st.lists(st.tuples(_pieces, st.sampled_from([b"\n", b"", b"\r\n"])), ma
 )
 CONTENTS = st.builds(
     bytes.__add__,
-    st.sampled_from([b"", *(joined(LINES[:count]) for count in range(1, 5)), SEALED, SEALED[:-1]]),
+    st.sampled_from([b"", *(joined(LINES[:count]) for count in range(1, 5))]),
     _tails | st.binary(max_size=300),
 )
 

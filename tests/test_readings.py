@@ -41,6 +41,7 @@ from robodj_secretguard.startup.readings import (
     revocation_list,
     shown_directory,
     shown_path,
+    switches_of,
 )
 from robodj_secretguard.startup.textfile import (
     BELOW_WRITABLE,
@@ -463,7 +464,7 @@ class TestSwitches:
         """The switch turns on what the model turned off, but nothing that the environment or a caller turned off."""
         for model_setup, expected in ((ModelSetup(), off), (ModelSetup(file_fallback=False), off_by_model)):
             assert setup(environ, model_setup=model_setup).files_off is expected
-            assert are_files_off(Environment(environ), model_setup) is expected
+            assert are_files_off(switches_of(Environment(environ)), model_setup) is expected
             assert setup(environ, model_setup=model_setup, require_env_only=True).files_off
         assert setup(environ, require_env_only=True).protected
 

@@ -41,11 +41,10 @@ FIELDS = {
     "replaced": f"sgfp1:{'0d' * 16}",
     "replaced_until": "2026-11-16T08:30:00Z",
     "validation": VALIDATION,
-    "sealed": f"sha256:{'0b' * 32}",
     "previous": f"sha256:{'0c' * 32}",
 }
 LINE = json.dumps(FIELDS, ensure_ascii=False, separators=(",", ":")).encode()
-FULL = parse_record(LINE) or draft(Event.SEALED)
+FULL = parse_record(LINE) or draft(Event.CONTINUED)
 HEAD = Head(sequence=1, hash=hash_of(b"line"))
 KEYS = good_keys()
 REFUSED: tuple[tuple[str, object], ...] = (
@@ -82,7 +81,6 @@ REFUSED: tuple[tuple[str, object], ...] = (
     ("replaced_until", "2026-11-16T08:30:00"),
     ("validation", {"gate": "verified"}),
     ("validation", dict.fromkeys(("gate", "startup", "functions", "log"), "done")),
-    ("sealed", "0b" * 32),
     ("previous", f"sha256:{'0C' * 32}"),
     ("hash", f"sha256:{'0d' * 32}"),
     ("more", None),

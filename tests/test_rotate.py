@@ -331,7 +331,6 @@ class TestRecord:
             "replaced": None,
             "replaced_until": None,
             "validation": {"gate": "verified", "startup": "attested", "functions": "attested", "log": "verified"},
-            "sealed": None,
             "previous": None,
         }
 

@@ -86,7 +86,7 @@ class TestRecords:
 
     def test_compared(self) -> None:
         """Only records of keys count, sorted by the names of the environments."""
-        records = [recorded(3), recorded(2, KEY), revocation(1), recorded(1, environment="dev"), draft(Event.SEALED)]
+        records = [recorded(3), recorded(2, KEY), revocation(1), recorded(1, environment="dev"), draft(Event.CONTINUED)]
         assert [*count_by_environment(records).items()] == [("dev", 1), (NO_ENVIRONMENT, 1), ("prod", 2)]
 
     @pytest.mark.parametrize(

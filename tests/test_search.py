@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from spellings import respelled
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.lifecycle.records import Event, draft, hash_of
+from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.scan.search import (
     KEYS_FROM,
@@ -130,7 +130,7 @@ class TestKnownKeys:
         keys = [secrets.token_urlsafe(32) for _ in range(3)]
         one, two, three = map(fingerprint_of, keys)
         records = [
-            draft(Event.SEALED, sealed=hash_of(b"torn")),  # the fingerprint of no known key
+            draft(Event.CONTINUED),  # the fingerprint of no known key
             rotated(NOW, one),
             rotated(NOW, two, environment="dev"),
             rotated(NOW, one, environment="dev"),

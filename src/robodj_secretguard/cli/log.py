@@ -23,7 +23,6 @@ from robodj_secretguard.lifecycle.records import Event, Head, Record, is_hash
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
-    PROGRAM,
     RED,
     ascii_text,
     command,
@@ -55,7 +54,6 @@ _EVENTS: Final = {
     Event.STAGED: "the next key of {}",
     Event.ROLLED_BACK: "the return of {} to the previous key",
     Event.RETIRED: "the removal of the previous key of {}",
-    Event.SEALED: "the end of an interrupted write",
     Event.CONTINUED: "the end of an earlier file",
 }
 _HEADINGS: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
@@ -181,15 +179,11 @@ def _show(
         and all(value is None or getattr(record, name) == value for name, value in wanted.items())
     ]
     stderr = [MODEL] if request.format == "text" else []  # the JSON document has it
-    if log.defects:
-        verify = command("log", "verify", *given(request, "operations_log", "config_dir", "model"))
-        stderr.append(f"{PROGRAM}: the operations log does not verify; to see why, run {verify}")
-
     return Result(
         EXIT_ALERTS if log.defects else EXIT_CLEAN,
         [] if records else ["No records match."],
         lambda: {"kind": "log", "records": [record.as_dict() for record in records]},
-        stderr,
+        [*stderr, *log.complaint],
         table=_record_rows(records),
     )
 

@@ -65,7 +65,14 @@ from robodj_secretguard.secret.texts import (
     mark,
     option,
 )
-from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, are_files_off, has_directory, shown_path
+from robodj_secretguard.startup.readings import (
+    REVOKED_FILE,
+    Environment,
+    are_files_off,
+    has_directory,
+    shown_path,
+    switches_of,
+)
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import SECRET_REFRESH, iso_utc
@@ -270,7 +277,7 @@ def _write_files(
     *,
     force: bool,
 ) -> Result:
-    if request.require_env_only or are_files_off(Environment(), setup_of(model)):
+    if request.require_env_only or are_files_off(switches_of(Environment()), setup_of(model)):
         fail("nothing was written: fallback files are off; set environment variables instead")
     directory, named_by = directory_of(request, model)
     if not os.path.isdir(directory):

@@ -28,7 +28,7 @@ from robodj_secretguard.common.files import (
     write_file,
 )
 from robodj_secretguard.errors import FileError, NoLogError
-from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse_head, parse_record
+from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, parse_head, parse_record
 from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
 from robodj_secretguard.startup.file_reader import path_faults
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
@@ -75,7 +75,6 @@ class OperationsLog:
         """Parse the content of a log. Verify its hash chain, and compare it with the head file."""
         records: list[Record] = []
         damage: list[str] = []
-        unreadable: list[bytes] = []
         *lines, end = content.split(b"\n")
         if end:
             lines.append(end)
@@ -83,12 +82,9 @@ class OperationsLog:
         for number, line in enumerate(lines, start=1):
             record = parse_record(line)
             if record is None:
-                unreadable.append(line)
                 continue
-            # An earlier version kept an interrupted write, and recorded its hash.
-            if unreadable and record.sealed != hash_of(b"\n".join(unreadable)):
+            if number > last_line + 1:
                 damage.append(f"{_lines(last_line + 1, number - 1)} cannot be parsed")
-            unreadable.clear()
             if not _follows(record, last):
                 damage.append(
                     f"line {number} does not continue line {last_line}: a line was changed or removed"
@@ -99,8 +95,10 @@ class OperationsLog:
                 damage.append(f"line {number} has an earlier time than line {last_line}")
             last, last_line = record, number
             records.append(record)
-        self.torn = _torn_bytes(unreadable, end, last or head)
-        if unreadable and not self.torn:
+        # Only text after the last line end can be the rest of a cut write, which leaves valid lines before it.
+        is_torn = bool(end) and last_line == len(lines) - 1 and _may_be_cut(end, last or head)
+        self.torn = len(end) if is_torn else 0
+        if last_line < len(lines) and not is_torn:
             damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
         self.records, self.damage, self.head = tuple(records), (*damage, *_lost(records, head)), head
         self.found, self._size = True, len(content)
@@ -324,11 +322,6 @@ def _follows(record: Record, last: Record | None) -> bool:
     if last is None and record.event is Event.CONTINUED:
         return record.sequence > 1 and record.previous is not None
     return (record.sequence, record.previous) == _next(last)
-
-
-def _torn_bytes(unreadable: Sequence[bytes], end: bytes, last: Record | Head | None) -> int:
-    """Return how many bytes at the end are of a cut write, which leaves valid lines and text without a line end."""
-    return len(end) if unreadable == [end] and _may_be_cut(end, last) else 0
 
 
 def _may_be_cut(end: bytes, last: Record | Head | None) -> bool:

@@ -51,8 +51,6 @@ class Event(StrEnum):
     """The previous key was made the current one again."""
     RETIRED = "retired"
     """The previous key was removed from the secret manager."""
-    SEALED = "sealed"
-    """An earlier version closed off the rest of an interrupted write."""
     CONTINUED = "continued"
     """The log continues after the last record of an earlier file."""
 
@@ -108,8 +106,6 @@ class Record:
     replaced_until: Instant | None = None
     """The deadline of that key."""
     validation: Validation | None = None
-    sealed: Hash | None = None
-    """The hash of the rest of an interrupted write, which an earlier version closed off."""
     previous: Hash | None = None
     """The hash of the record before this one."""
     hash: Hash = field(default="", init=False)

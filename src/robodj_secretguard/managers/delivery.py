@@ -15,7 +15,7 @@ from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
 from robodj_secretguard.startup.directory import Delivery, conflicts, first_with, names_of, source_finding
 from robodj_secretguard.startup.guard import examine
-from robodj_secretguard.startup.readings import Environment, are_files_off
+from robodj_secretguard.startup.readings import Environment, are_files_off, switches_of
 from robodj_secretguard.startup.report import Report, with_findings
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
@@ -109,7 +109,7 @@ def load_sources(
             deliveries[number] = manager.load(names_of(policies), deadline, say, least=least)
         except ManagerError as error:
             tried = f" (tried for {wait:g} s)" if error.is_temporary and manager.is_repeatable and wait else ""
-            off = require_env_only or are_files_off(Environment(), setup_of(model))
+            off = require_env_only or are_files_off(switches_of(Environment()), setup_of(model))
             return Sources(
                 deliveries,
                 Report(datetime.now(UTC), off, None, (), (source_finding(policies, manager.name, error, tried),)),

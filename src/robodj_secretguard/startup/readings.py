@@ -399,9 +399,9 @@ def read(
     named_by_model = None if named_by == "model" else model_setup.config_dir
     fault, model_fault = directory_fault(named), directory_fault(named_by_model)
     directory = None if fault else named
-    switches = _switches(environment)
+    switches = switches_of(environment)
     protected = bool(require_env_only) or _is_protected(switches)
-    files_off = protected or are_files_off(environment, model_setup)
+    files_off = protected or are_files_off(switches, model_setup)
     why_off = "protected environment: fallback files are not read" if protected else "fallback files are not read"
     key_files = KeyFiles(directory, named_by, off=why_off if files_off else "")
     lists = _read_lists(directory, None if model_fault else named_by_model)
@@ -532,12 +532,11 @@ def _why_absent() -> str:
     return ABSENT
 
 
-def are_files_off(environment: Environment, model_setup: ModelSetup) -> bool:
+def are_files_off(switches: Mapping[str, bool | str | None], model_setup: ModelSetup) -> bool:
     """Check whether fallback files are ignored."""
-    switches = _switches(environment)
-    allowed = switches[ALLOW_FILE_SECRET_FALLBACK]
     if _is_protected(switches):
         return True
+    allowed = switches[ALLOW_FILE_SECRET_FALLBACK]
     return not model_setup.file_fallback if allowed is None else allowed is not True
 
 
@@ -545,7 +544,7 @@ def _is_protected(switches: Mapping[str, bool | str | None]) -> bool:
     return switches[PROTECTED_ENV] in (True, _INVALID)
 
 
-def _switches(environment: Environment) -> dict[str, bool | str | None]:
+def switches_of(environment: Environment) -> dict[str, bool | str | None]:
     """Return the value of each switch; `None` where it is unset."""
     return {
         name: _SWITCHES.get(value.get_secret_value().lower(), _INVALID) if (value := environment.get(name)) else None

@@ -54,6 +54,19 @@ class Rule:
 
 RULES: Final = (
     Rule(
+        "Records of the operations log have no `sealed`",
+        ".*",
+        "out|err|files",
+        ignored=r' *"sealed": null,',
+        same=(('"sealed":null,|, sealed', ""),),
+    ),
+    Rule(
+        "`log show` says on stderr what is wrong with a log",
+        "log show",
+        "err",
+        ignored=".*the operations log.* does not verify.*",
+    ),
+    Rule(
         "`--watch`, `--splay` and `--stop-timeout` of `exec`",
         "exec",
         "out|err",

@@ -625,7 +625,6 @@ class Maker:
                 "replaced": replaced,
                 "replaced_until": iso(at + secret.overlap) if replaced else None,
                 "validation": steps if event.startswith("rotat") else None,
-                "sealed": None,
                 "previous": previous,
             }
             lines.append(json.dumps(record, separators=(",", ":")))
@@ -827,7 +826,7 @@ class Maker:
             return ["log", "verify", *expect, *self.shared_options(strict=False)]
         argv = ["log", "show", *self.shared_options(strict=False)]
         argv += ["--secret", self.name()] if self.often(0.3) else []
-        argv += ["--event", self.one("rotated", "revoked", "staged", "sealed", "rotate")] if self.often(0.3) else []
+        argv += ["--event", self.one("rotated", "revoked", "staged", "rotate")] if self.often(0.3) else []
         argv += self.environment() if self.often(0.3) else []
         return argv + self.period(0.3)
 

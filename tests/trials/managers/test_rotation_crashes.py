@@ -289,7 +289,7 @@ class Operator:
         path = path or self.root / "config" / "logs" / "secret_operations.jsonl"
         log = OperationsLog(str(path)).read_if_any()
         assert log.defects == ()
-        return [each for each in log.records if each.event not in {Event.SEALED, Event.CONTINUED}]
+        return [each for each in log.records if each.event is not Event.CONTINUED]
 
 
 @pytest.fixture
