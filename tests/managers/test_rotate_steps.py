@@ -380,7 +380,7 @@ class TestFleet:
         return ran
 
     def test_promote(self, production: Production) -> None:
-        """If every instance has the next key, no hour is needed."""
+        """If every instance has the next key, no hour is needed. Another file is a usage error."""
         production.rotate("stage")
         keys = Slots(fingerprint_of(production.fields[V1]), fingerprint_of(production.fields[NEXT]))
         ran = self.status(production, keys, Slots(keys.next))
@@ -388,3 +388,6 @@ class TestFleet:
         ran = production.rotate("promote", "--fleet", "fleet.json", now=NOW + timedelta(minutes=1))
         assert (ran.status, production.version) == (0, 3)
         assert fingerprint_of(production.fields[V1]) == keys.next
+        production.machine.put("fleet.json", "{}")
+        ran = production.rotate("promote", "--fleet", "fleet.json")
+        assert (ran.status, ran.out, "--fleet: the file is not a fleet" in ran.err) == (2, "", True)
