@@ -31,7 +31,6 @@ from detector import leaks
 from managed import REFUSED, UNAVAILABLE
 from openbao import require
 from processes import GOOD, SECRET, host_env
-from proxy import Proxy
 
 if TYPE_CHECKING:
     import ssl
@@ -422,11 +421,6 @@ class TestSettings:
         assert service.start(LOGIN, source=source).status == REFUSED
 
 
-def _connected(moto: Moto, port: int) -> dict[str, str]:
-    """Return the variables of a service that reaches the server at another port."""
-    return {**moto.environ, "AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}"}
-
-
 class TestUnavailable:
     """What may pass is tried again until the time is over, and is never a start."""
 
@@ -506,42 +500,6 @@ class TestUnavailable:
         address = {"AWS_ENDPOINT_URL": f"https://127.0.0.1:{free_port()}", "AWS_REGION": REGION}
         ran = service.start(LOGIN | address)
         service.assert_not_started(ran, UNAVAILABLE, "cannot be reached (EndpointConnectionError)")
-
-    @pytest.mark.parametrize(
-        ("proxy", "what"),
-        [
-            ({"delay": 30}, "did not answer in time"),
-            ({"dribble": 0}, "did not answer in time"),
-            ({"dribble": 2500}, "did not answer in time"),
-        ],
-        ids=["late", "byte by byte", "byte by byte after the handshake"],
-    )
-    def test_a_bad_network(self, moto: Moto, service: Service, proxy: dict[str, Any], what: str) -> None:
-        """An answer that is late or slow is one alert, within the time."""
-        begin = time.monotonic()
-        with Proxy(moto.port, **proxy).running() as bad:
-            ran = service.start(_connected(moto, bad.port), wait=1)
-        service.assert_not_started(ran, UNAVAILABLE, what)
-        assert time.monotonic() - begin < SOON
-
-    def test_a_cut_answer(self, moto: Moto, service: Service) -> None:
-        """An answer without its end is one alert."""
-        with Proxy(moto.port).running() as good:
-            assert service.start(_connected(moto, good.port)).status == 0
-        (service.cwd / "started.json").unlink()
-        with Proxy(moto.port, cut=good.passed[0] - 100).running() as bad:
-            ran = service.start(_connected(moto, bad.port))
-        (alert,) = ran.alerts
-        assert (ran.status, service.started) == (UNAVAILABLE, {})
-        assert re.fullmatch(rf"ALERT: unavailable: {SOURCE} (?:sent no whole answer|cannot be reached \(\w+\))", alert)
-
-    @pytest.mark.parametrize("cut", [0, 10, 1000])
-    def test_a_cut_handshake(self, moto: Moto, tmp_path: Path, cut: int) -> None:
-        """A connection that ends before the answer is temporary."""
-        with Proxy(moto.port, cut=cut).running() as bad:
-            failure = load(_connected(moto, bad.port), tmp_path)
-        assert re.match(r"cannot be reached \(\w+Error\)", failure.what)
-        assert failure.is_temporary
 
 
 class TestCertificate:
