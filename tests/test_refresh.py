@@ -489,6 +489,16 @@ class TestLate:
         service.read()
         assert (service.said(), service.refresh.is_ok) == ([], True)
 
+    def test_it_cannot_be_said(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where lines cannot be written, a later operation says it."""
+        monkeypatch.setattr(module, "_LOCK_WAIT", 0.01)
+        live_of(service.secrets).late_at = time.monotonic()
+        with _process.writing:
+            assert service.ring.current
+        assert service.said() == []
+        assert service.ring.current
+        assert service.said() == ["unavailable"]
+
 
 class TestThread:
     """The thread that reads in each period."""
@@ -530,6 +540,16 @@ class TestThread:
         lines.may_go.set()
         while "stops process" not in lines.texts.get(timeout=TIMEOUT):
             pass
+
+    def test_no_thread_can_be_started(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Without a further thread, the caller writes the lines."""
+
+        def fail(*_: object) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr("_thread.start_new_thread", fail)
+        service.read(BAD["cut"][0](service.files))
+        assert service.said() == ["format"]
 
     def test_it_ends_with_the_keys(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """It ends as soon as nobody has the keys, whatever its period is."""
