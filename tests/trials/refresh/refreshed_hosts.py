@@ -69,7 +69,9 @@ def _gunicorn(kind: str, options: str = "") -> list[Host]:
 _UVICORN: Final = "uvicorn refreshed_service:asgi --port {port} --no-access-log --log-level warning"
 HOSTS: Final = (
     Host("uvicorn", _UVICORN, ASGI, recycles=False),
-    Host("uvicorn --workers 2", f"{_UVICORN} --workers 2 --limit-max-requests 600", ASGI),
+    Host(
+        "uvicorn --workers 2", f"{_UVICORN} --workers 2 --limit-max-requests 500 --limit-max-requests-jitter 500", ASGI
+    ),
     *_gunicorn("sync"),
     *_gunicorn("gthread", "--threads 4"),
     *_gunicorn("gevent"),

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 from conftest import TIMEOUT
+from delivered import State
 from presented import signer_of
 from refreshed_model import PERIOD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from delivered import Delivered, State
+    from delivered import Delivered
 
 KEYS: Final = ("ring.key", "fastapi.key")
 """Operations whose token is the key itself."""
@@ -232,6 +233,7 @@ class Judgement:
     either: int = 0
     """Answers within two periods of a change, where an old and a new set differ."""
     retries: int = 0
+    slowest: float = 0
     failed: Counter[str] = field(default_factory=Counter)
     valid_rejected: Counter[str] = field(default_factory=Counter)
     signed_otherwise: Counter[str] = field(default_factory=Counter)
@@ -260,6 +262,7 @@ class Judgement:
             "had to be rejected": self.rejected,
             "within two periods of a change": self.either,
             "sent again, as a worker had ended": self.retries,
+            "slowest answer, s": round(self.slowest, 1),
             "failed": sum(self.failed.values()),
             "valid tokens rejected": sum(self.valid_rejected.values()),
             "signed with another key than the current one": sum(self.signed_otherwise.values()),
@@ -276,22 +279,26 @@ def judged(traffic: Traffic, history: Sequence[State], outage: tuple[float, floa
     """
     found = Judgement(traffic.requests, len(traffic.signed), retries=traffic.retries)
     keys = traffic.source.keys
+    answered = [(each.sent, each.received) for each in traffic.signed]
+    answered += [(each.sent, each.received) for each in traffic.presented]
+    found.slowest = max(received - sent for sent, received in answered)
     for failed in traffic.failed:
         states = _within(history, failed.sent, failed.received)
         if all(state.is_good() for state in states) and not outage[0] <= failed.sent <= outage[1]:
             found.failed[f"{failed.operation} {failed.action}: {failed.why}"] += 1
     for token in traffic.signed:
         states = _within(history, token.sent, token.received)
-        newest = _within(history, token.sent, token.sent, 0)[-1]
         candidates = [*(state.keys["current"] for state in reversed(states)), *keys]
         token.key = signer_of(token.operation, token.text, token.user, dict.fromkeys(candidates))
         if token.key not in {
             state.keys["current"] for state in states if not state.is_revoked(token.key or "", state.at)
         }:
             found.signed_otherwise[token.operation] += 1
-        elif token.key != newest.keys["current"]:
+        elif token.key not in {state.keys["current"] for state in _within(history, token.sent, token.received, 0)}:
+            since = max(state.at for state in states if state.keys["current"] == token.key)
+            replaced_at = min(state.at for state in states if state.at > since)
             age = token.sent - traffic.answered[token.pid]
-            late = token.sent - newest.at, f"{token.operation} sign, {age:.1f} s after the process answered first"
+            late = token.sent - replaced_at, f"{token.operation} sign, {age:.1f} s after the process answered first"
             found.latest = max(found.latest, late)
     for each in traffic.presented:
         _judge(each, history, found)
@@ -303,8 +310,7 @@ def _judge(each: Presented, history: Sequence[State], found: Judgement) -> None:
     if key is None:
         return
     states = _within(history, each.sent, each.received)
-    newest = _within(history, each.sent, each.sent, 0)[-1]
-    rule = type(newest).decrypts if operation in AT_REST else type(newest).accepts
+    rule = State.decrypts if operation in AT_REST else State.accepts
     verdicts = {rule(state, key, at) for state in states for at in (each.sent - 0.1, each.received + 0.1)}
     born = sum(state.at <= each.token.sent for state in history)
     found.ages[sum(state.at <= each.sent for state in history) - born if each.token.sent else -1] += 1
@@ -318,7 +324,8 @@ def _judge(each: Presented, history: Sequence[State], found: Judgement) -> None:
             found.old_accepted[operation] += 1
     else:
         found.either += 1
-        if each.is_accepted and not rule(newest, key, each.sent):
+        meanwhile = _within(history, each.sent, each.received, 0)
+        if each.is_accepted and not any(rule(state, key, each.sent) for state in meanwhile):
             late = each.sent - _dropped(history, rule, key, each.sent)
             found.latest = max(found.latest, (late, f"{operation} verify"))
 
