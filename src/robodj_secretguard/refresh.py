@@ -21,7 +21,7 @@ from weakref import ref
 
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.keyring import KeySet
-from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.material import PREFIX, fingerprint
 from robodj_secretguard.secret.sealed import Sealed, contain, type_name
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.emit import emit, silence_broken_streams
@@ -46,7 +46,7 @@ EXIT_WAIT: Final = 1.0
 _LOCK_WAIT: Final = 0.2
 """How long a fork and other threads wait for a step."""
 _WRITE_WAIT: Final = 2.0
-"""How long a refresh waits for its lines. A reader that has stopped must not stop it."""
+"""How long a refresh waits for its lines, and for functions of the host. What blocks there must not stop it."""
 _FORGOTTEN_AFTER: Final = 10
 """After how many reads without it a finding is said again at once. Two sets may alternate."""
 _STRIKES: Final = 2
@@ -127,7 +127,12 @@ class Refresh(Sealed):
         finally:
             deciding.release()
         tell()
-        for function in [*live.hooks] if changed else ():
+        if changed:
+            _aside(partial(self._call, [*live.hooks], changed))
+        return judgement.report()
+
+    def _call(self, functions: Sequence[Callable[[frozenset[str]], object]], changed: frozenset[str]) -> None:
+        for function in functions:
             try:
                 contain(partial(function, changed))
             except Exception as error:  # noqa: BLE001 - of the host
@@ -136,7 +141,6 @@ class Refresh(Sealed):
                     "correct the function; until then, restart the service after each change",
                 )
                 self.fail(problem)
-        return judgement.report()
 
     def _judged(self, running: KeySet) -> Judgement:
         """Read and judge the keys. The validators of the host judge a set that the checks do not refuse."""
@@ -191,7 +195,8 @@ class Refresh(Sealed):
 
     def fail(self, problem: Problem) -> None:
         """Say that something failed, and go on."""
-        self._telling(self.live.keys.report, [self._failed(problem)], _KEPT, "")()
+        report = self.live.keys.report._replace(findings=(self._failed(problem),))
+        self._telling(report, report.findings, _KEPT, "")()
 
     def _telling(
         self, report: Report, findings: Sequence[Finding], what: str, kind: str, *, are_repeated: bool = False
@@ -215,27 +220,24 @@ class Refresh(Sealed):
         is_event = kind == "switched" or (kind and refusal)
         if not (told.findings or is_event):
             return True
-        begun, done = threading.Event(), threading.Event()
+        written = threading.Event()
 
         def write() -> None:
-            begun.set()
             writing = _process.writing
             if writing.acquire(timeout=_LOCK_WAIT):
                 try:
-                    emit(told, self._logger, refusal=refusal)
+                    if emit(told, self._logger, refusal=refusal):
+                        written.set()
                     if is_event:
                         self._send(kind, self.live.keys.report._replace(findings=told.findings))
                 finally:
                     writing.release()
-                done.set()
 
-        # In another thread, as a reader that has stopped must not stop this one. A host may run no threads.
-        if not (_start(write) and (done.wait(_WRITE_WAIT) or begun.is_set())):
-            write()
-        if not done.is_set():
+        _aside(write)
+        if not written.is_set():
             for each in told.findings:  # say it again
                 self._said.pop(each, None)
-        return done.is_set()
+        return written.is_set()
 
     def say_late(self) -> None:
         """Say that the keys were not read for three periods. A ring calls it."""
@@ -321,21 +323,21 @@ def _revoked_in_use(running: KeySet, known: RevocationStatus, report: Report) ->
 
 
 def _discontinuous(running: KeySet, read: Judgement, known: RevocationStatus) -> Iterator[Finding]:
-    """Yield an alert for each secret whose key that signs now is in no slot of the set, and is not revoked."""
-    now = read.report().checked_at
+    """Yield an alert for each secret whose set does not continue the keys in use: it is another's, or an old one."""
+    now, ended = read.report().checked_at, running.ended()
     for before, after in zip(running.readings, read.readings, strict=True):
         policy, signing = after.policy, before.key
         if policy.overlap and not policy.is_opaque and signing and after.key:
             begin = known.begin(fingerprint(signing))
             keys = {fingerprint(each.key) for each in (after, *after.slots) if each.key}
+            source, why = after.manager or "the environment", ""
             if fingerprint(signing) not in keys and (begin is None or begin > now):
-                source = after.manager or "the environment"
-                problem = Problem(
-                    f"the key that signs now is in no slot of the set in {source}",
-                    "restore this service's own keys there; only if the new set is right, restart the service",
-                    source,
-                )
-                yield finding((), Check.DISCONTINUOUS, problem, policy)
+                why = f"the key that signs now is in no slot of the set in {source}"
+            elif fingerprint(after.key).removeprefix(PREFIX) in ended:
+                why = f"the set in {source} would sign with a key whose time has passed"
+            if why:
+                remedy = "restore this service's own keys there; only if the new set is right, restart the service"
+                yield finding((), Check.DISCONTINUOUS, Problem(why, remedy, source), policy)
 
 
 class _Process:
@@ -394,6 +396,19 @@ def _start(function: Callable[..., object], *arguments: object) -> bool:
         _thread.start_new_thread(function, arguments)
         return True
     return False
+
+
+def _aside(action: Callable[[], object]) -> None:
+    """Do something that may block in another thread, and wait for it for a short time. A host may run no threads."""
+    begun, done = threading.Event(), threading.Event()
+
+    def run() -> None:
+        begun.set()
+        action()
+        done.set()
+
+    if not (_start(run) and (done.wait(_WRITE_WAIT) or begun.is_set())):
+        run()
 
 
 def _read_repeatedly(refresh_of: ref[Refresh], end: _thread.LockType, seconds: float, part: float) -> None:

@@ -219,8 +219,8 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
         """Call a function after each switch to other keys, such as to make a connection pool again (policy section 3).
 
         Args:
-            function: gets the names of the changed secrets, such as `secret.key`, in the thread that reads the keys.
-                An error that it raises is an alert, and its text is not shown.
+            function: gets the names of the changed secrets, such as `secret.key`, in another thread. An error that it
+                raises is an alert, and its text is not shown.
         """
         if running_judgement(self).again:
             live_of(self).hooks.append(function)
