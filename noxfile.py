@@ -24,7 +24,7 @@ SLOW: Final = (
     "tests/trials/test_fleet_processes.py",
     "tests/trials/test_fleet_volume.py",
     "tests/test_generator.py",
-    "tests/test_properties.py",
+    "tests/trials/test_properties.py",
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
 MANAGERS: Final = ("tests/managers", "tests/trials/managers")

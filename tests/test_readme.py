@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import itertools
+import os
 import re
 import shlex
 from pathlib import Path
@@ -15,6 +17,7 @@ from conftest import good_keys, run
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import PROJECT_KEYS
+from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.startup.variables import SETTINGS
 
 ROOT = Path(__file__).parent.parent
@@ -118,3 +121,23 @@ def test_table_of_statuses_has_every_command() -> None:
     """Every command is in the table of exit statuses."""
     table = REFERENCE.partition("\n## Exit statuses\n")[2].partition("\n## ")[0]
     assert [words[0] for words in EVERY_COMMAND if f"`{words[0]}`" not in table] == []
+
+
+def test_documented_messages_are_those_of_the_program() -> None:
+    """The messages in the tables are messages of the program."""
+    pages = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("rotation.md", "incident.md")]
+    texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py"))]
+    said = re.sub(r'"\n\s*f?"', "", "\n".join(texts)) + os.strerror(errno.ENOSPC)
+    tables = re.findall(r"^\| it says \|.*\n\|[-|]+\n((?:\|.*\n)+)", "\n".join(pages), re.MULTILINE)
+    looked_up = [
+        text for table in tables for row in table.splitlines() for text in re.findall("`([^`]+)`", row.split("|")[1])
+    ]
+    assert len(tables) == 2
+    assert [text for text in looked_up if text not in said] == []
+
+
+def test_list_of_the_example_begins_like_a_new_one() -> None:
+    """The list of the example service begins like a list that `revoke` makes."""
+    assert (ROOT / "examples" / "robodj_service" / "config" / "revoked.fingerprints").read_text(
+        encoding="utf-8"
+    ) == HEADER

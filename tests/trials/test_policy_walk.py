@@ -2,26 +2,107 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import re
 import shutil
 import sys
+import sysconfig
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from conftest import V1, V2, Ran, clean_environment
+from conftest import V1, V2, Ran, clean_environment, run
 from detector import leaks
-from processes import needs_fork
-from walks import SERVICE, WHO, Walk
+from processes import needs_fork, run_copy
 
 from robodj_secretguard.cli.output import PASSED
-from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.sealed import SealedStr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).parent.parent.parent
 REPOSITORY = ROOT / "examples" / "robodj_service"
 WHY = ("--reason", "seen in a ticket", "--operator", "dana")
+PROGRAM = str(Path(sysconfig.get_path("scripts")) / "robodj-secretguard")
+NAMES = {V1: "secret.key", f"{V1}_NEXT": "secret.key", V2: "secret_v2.key"}
+WHO = ("--environment", "prod", "--operator", "dana", "--ticket", "OPS-17")
+SERVICE = """\
+import structlog
+
+from robodj_secretguard import guard
+
+structlog.configure(processors=[structlog.processors.JSONRenderer()])
+guard()
+print("served")
+"""
+STARTED = {"generate", "rotate", "check", "status", "log", "service.py"}
+OVERLAP, PATIENCE = timedelta(seconds=8), timedelta(seconds=30)
+
+
+@dataclass
+class Walk:
+    """An operator who follows the policy, in a RoboDJ repository of a protected environment.
+
+    Attributes:
+        root: the repository.
+        environ: the environment variables.
+        keys: every key that was made, which no other output may show.
+        steps: the process of each step.
+        started: commands and scripts that have run as a new process. Later runs are forked from this process.
+        old: the fingerprint of the key that is revoked.
+        v2: the fingerprint of the other secret's key.
+        new: the fingerprint of the replacement.
+    """
+
+    root: Path
+    environ: dict[str, str] = field(repr=False)
+    keys: list[str] = field(default_factory=list, repr=False)
+    steps: dict[str, Ran] = field(default_factory=dict)
+    started: set[str] = field(default_factory=set)
+    old: str = ""
+    v2: str = ""
+    new: str = ""
+
+    def _run(self, step: str, name: str, command: Sequence[str], script: str) -> Ran:
+        if name in self.started:
+            again = f"import runpy, sys\nsys.argv = {[*command]!r}\n{script}\n"
+            ran = run_copy(again, self.environ, self.root, secret=self.keys)
+        else:
+            ran = run(command, env=self.environ, cwd=self.root, keys=self.keys, python=False)
+        self.started.add(name)
+        self.steps[step] = ran
+        return ran
+
+    def call(self, step: str, *argv: str) -> Ran:
+        """Run the program."""
+        return self._run(step, argv[0], [PROGRAM, *argv], f"runpy.run_path({PROGRAM!r}, run_name='__main__')")
+
+    def run(self, step: str, *argv: str) -> Ran:
+        """Run a script of the repository."""
+        again = f"del sys.argv[0]\nrunpy.run_path({argv[0]!r}, run_name='__main__')"
+        return self._run(step, argv[0], [sys.executable, *argv], again)
+
+    def start(self, step: str) -> None:
+        """Start the service, and keep its log."""
+        (self.root / "service.log").write_text(self.run(step, "service.py").out, encoding="utf-8")
+
+    def deliver(self, variable: str) -> str:
+        """Make a new key, deliver it, and return its fingerprint."""
+        key = self.call(f"generate {len(self.keys)}", "generate", NAMES[variable]).out
+        self.keys.append(key)
+        self.environ[variable] = key
+        return fingerprint(SealedStr(key))
+
+    def lines(self, step: str) -> list[str]:
+        """Return the lines that a step printed."""
+        return self.steps[step].out.splitlines()
+
+    def __getitem__(self, step: str) -> Ran:
+        return self.steps[step]
 
 
 @pytest.fixture(scope="module")
@@ -180,26 +261,112 @@ class TestPolicy:
         assert (walk.root / "config" / "revoked.fingerprints").read_text(encoding="utf-8").count("sgfp1:") == 1
 
 
-PAGES = [(ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("rotation.md", "incident.md")]
+class Overlap(NamedTuple):
+    """A rotation in three stages, with a deadline that passes.
+
+    Attributes:
+        walk: the operator.
+        old: the fingerprint of the first key.
+        new: that of the second key.
+        until: the deadline of the first key.
+    """
+
+    walk: Walk
+    old: str
+    new: str
+    until: str
 
 
-class TestPages:
-    """The pages for operators describe what the program does."""
+@pytest.fixture(scope="module")
+def overlap(tmp_path_factory: pytest.TempPathFactory) -> Overlap:
+    """A rotation: next, promote, a rollback before and after the deadline, and retire."""
+    root = tmp_path_factory.mktemp("overlap")
+    (root / "config").mkdir(mode=0o700)
+    (root / "service.py").write_text(SERVICE, encoding="utf-8")
+    operator = Walk(root, clean_environment() | {"CI": ""}, started=STARTED)
+    done = ("--attest", "startup", "--attest", "functions")
+    old, _ = operator.deliver(V1), operator.deliver(V2)
+    operator.call("record", "rotate", "record", *WHO, *done)
 
-    def test_documented_messages_are_those_of_the_program(self) -> None:
-        """The messages in the tables are messages of the program."""
-        texts = [path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py"))]
-        said = re.sub(r'"\n\s*f?"', "", "\n".join(texts)) + os.strerror(errno.ENOSPC)
-        tables = re.findall(r"^\| it says \|.*\n\|[-|]+\n((?:\|.*\n)+)", "\n".join(PAGES), re.MULTILINE)
-        looked_up = [
-            text
-            for table in tables
-            for row in table.splitlines()
-            for text in re.findall("`([^`]+)`", row.split("|")[1])
-        ]
-        assert len(tables) == 2
-        assert [text for text in looked_up if text not in said] == []
+    operator.call("plan next", "rotate", "plan", "secret.key", "--format", "json")
+    new = operator.deliver(f"{V1}_NEXT")
+    operator.call("check next", "check", "--require-env-only")
+    operator.call("plan promote", "rotate", "plan", "secret.key", "--format", "json")
 
-    def test_list_of_the_example_begins_like_a_new_one(self) -> None:
-        """The list of the example service begins like a list that `revoke` makes."""
-        assert (REPOSITORY / "config" / "revoked.fingerprints").read_text(encoding="utf-8") == HEADER
+    before = dict(operator.environ)
+    until = (datetime.now(UTC) + OVERLAP).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for line in next(
+        each["command"] for each in operator["plan promote"].document["steps"] if "write" in each["text"]
+    ).split("\n"):
+        name, _, value = line.removeprefix("export ").partition("=")
+        if value.startswith('"$'):
+            operator.environ[name] = before[value.strip('"$')]
+        elif value:
+            operator.environ[name] = until if name.endswith("UNTIL") else value
+        else:
+            del operator.environ[name.removeprefix("unset ")]
+    promoted = dict(operator.environ)
+    operator.call("record promotion", "rotate", "record", "secret.key", *WHO, *done)
+    operator.environ = before
+    operator.call("rollback", "check")
+    operator.start("start after rollback")
+    # The deadline passes while this operator watches.
+    while (
+        operator.call("late rollback", "check").status == 0
+        and datetime.now(UTC) < datetime.fromisoformat(until) + PATIENCE
+    ):
+        pass
+    operator.start("refused start")
+
+    operator.environ = promoted
+    operator.start("start after the deadline")
+    operator.call("check past", "check", "--strict")
+    operator.call("plan retire", "rotate", "plan", "secret.key", "--format", "json")
+    operator.call("status past", "status", "--strict", "--format", "json")
+    for name in ("PREVIOUS", "PREVIOUS_UNTIL"):
+        del operator.environ[f"{V1}_{name}"]
+    operator.call("check retired", "check", "--strict")
+    operator.call("status retired", "status", "--strict")
+    operator.call("verify", "log", "verify")
+    return Overlap(operator, old, new, until)
+
+
+@needs_fork
+class TestOverlap:
+    """A rotation with an overlap, by the output of its commands."""
+
+    def test_plan_knows_the_stage_from_the_keys(self, overlap: Overlap) -> None:
+        """The plan knows the stage, from the keys that are set."""
+        walk = overlap.walk
+        stages = [walk[step].document["stage"] for step in ("plan next", "plan promote", "plan retire")]
+        assert stages == ["next", "promote", "retire"]
+        steps = [walk[step].document["steps"] for step in ("plan next", "plan promote", "plan retire")]
+        assert [len(each) for each in steps] == [14, 12, 8]
+
+    def test_promotion_lists_the_old_key_from_its_deadline_on(self, overlap: Overlap) -> None:
+        """The record has both keys, and the list revokes the old one from its deadline on."""
+        walk, entry = overlap.walk, f"{overlap.old}@{overlap.until}"
+        assert [walk[step].status for step in ("record", "check next", "record promotion")] == [0, 0, 0]
+        assert f"  replaced: {overlap.old}, which verifies until {overlap.until}" in walk.lines("record promotion")
+        assert (walk.root / "config" / "revoked.fingerprints").read_text(encoding="utf-8").splitlines()[-1] == entry
+
+    def test_rollback_starts_only_before_the_deadline(self, overlap: Overlap) -> None:
+        """Before the deadline a rollback starts, with a note. After it, nothing starts on the old key."""
+        walk = overlap.walk
+        assert [walk[step].status for step in ("rollback", "start after rollback")] == [0, 0]
+        (note,) = (line for line in walk.lines("rollback") if line.startswith("NOTE: "))
+        assert note.startswith("NOTE: secret.key: superseded: ")
+        assert [walk[step].status for step in ("late rollback", "refused start")] == [1, 3]
+        for step in ("late rollback", "refused start"):
+            assert [line.split()[:3] for line in walk[step].alerts] == [["ALERT:", "secret.key:", "revoked:"]]
+
+    def test_previous_key_is_due_after_the_deadline(self, overlap: Overlap) -> None:
+        """After the deadline the new key starts. The previous key is due for its removal."""
+        walk = overlap.walk
+        assert [walk[step].status for step in ("start after the deadline", "check past", "status past")] == [0, 1, 1]
+        (status, _) = walk["status past"].document["secrets"]
+        assert (status["due"], status["fingerprint"], status["previous_fingerprint"]) == (
+            *("retire", overlap.new, overlap.old),
+        )
+        assert [walk[step].status for step in ("check retired", "status retired", "verify")] == [0, 0, 0]
+        assert walk.lines("check retired")[-1] == PASSED
