@@ -210,6 +210,16 @@ class TestSwitch:
         assert (slots(service.ring), service.changed) == (slots_of(files), [frozenset({"secret.key"})] * 2)
         assert service.said() == ["internal"]
 
+    def test_a_function_that_blocks(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A function that does not return stops neither the next read nor a revocation."""
+        monkeypatch.setattr(module, "_WRITE_WAIT", 0.01)
+        blocked = threading.Event()
+        service.secrets.on_change(lambda _: blocked.wait(TIMEOUT))
+        service.use(promoted(service.files))
+        service.read(revoking(service.files, PREVIOUS))
+        assert "previous" not in slots(service.ring)
+        blocked.set()
+
     def test_an_old_set_is_not_kept(self, service: Service) -> None:
         """After a switch nothing holds the old set, also where a derived ring is idle."""
         derived = service.ring.derive(DERIVED)
@@ -328,6 +338,15 @@ class TestContinuity:
         other = {V1: good_keys()[V1], V2: service.files[V2], REVOKED: entry}
         assert service.read(other).ok is is_next
         assert service.changed == [{"secret.key"}] * is_next
+
+    def test_a_snapshot_from_before_the_deadline(self, service: Service) -> None:
+        """A key whose time as previous key has passed does not sign again, also where the key that signs is next."""
+        before = service.files
+        service.use({**promoted(before, seconds=2), REVOKED: ""})
+        until(lambda: "previous" not in slots(service.ring))
+        service.read(before)
+        assert service.said()[-1] == "discontinuous"
+        assert slots(service.ring)["current"] == fingerprint_of(text_of(before, NEXT))
 
     def test_a_restart_overrides(self, service: Service) -> None:
         """Another valid set is used by a process that starts on it."""
