@@ -10,12 +10,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, Ran, good_keys
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.log import LIMITS, recorded_line
+from robodj_secretguard.cli.log import LIMITS
 from robodj_secretguard.lifecycle.records import Event, Proof, draft, hash_of
 
 if TYPE_CHECKING:
@@ -93,14 +93,6 @@ class TestShow:
         header, first, second = (re.split(" {2,}", line) for line in machine.call("log", "show").out.splitlines())
         assert [header[-1], first[-1], second[-1]] == ["REPLACED", "-", f"{OLD} until 2026-12-02T12:00:00Z"]
 
-    @pytest.mark.usefixtures("entries")
-    def test_terminal(self, machine: Machine) -> None:
-        """On a terminal, a record has two lines of at most 80 columns."""
-        lines = machine.call("log", "show", stdout=Terminal()).out.splitlines()
-        assert lines[0] == "#  WHEN                  EVENT                SECRET         ENVIRONMENT"
-        assert lines[1].split() == ["OPERATOR", "TICKET", "FINGERPRINT"]
-        assert (len(lines), max(map(len, lines)) <= 80) == (10, True)
-
     def test_json(self, machine: Machine, entries: Sequence[Record]) -> None:
         """The document has the unchanged records, each with its hash."""
         ran = machine.call("log", "show", "--format", "json")
@@ -153,32 +145,6 @@ class TestShow:
         err = f"robodj-secretguard: the operations log that --operations-log names does not verify: {TORN}\n"
         assert (ran.status, ran.err, document["ok"]) == (1, err, False)
         assert [each["sequence"] for each in document["records"]] == [1, 2, 3]
-
-
-class TestSentence:
-    """`recorded_line`: the sentence of `rotate record` and `revoke` about a record."""
-
-    @pytest.mark.parametrize(
-        ("event", "what"),
-        [
-            (Event.ROTATED, "the rotation of secret.key"),
-            (Event.ROTATION_INCOMPLETE, "the incomplete rotation of secret.key"),
-            (Event.REVOKED, "the revocation of the key of secret.key"),
-        ],
-    )
-    def test_keys(self, event: Event, what: str) -> None:
-        """The sentence has the event, secret, environment, time, number, fingerprint and hash of a record."""
-        drafted = draft(event, secret="secret.key", environment="prod", fingerprint=NEW)  # noqa: S106 - a name
-        record = replace(drafted, sequence=7, recorded_at=NOW).hashed(b"line")
-        numbers = f"record 7, fingerprint {NEW}, hash {hash_of(b'line')}"
-        assert recorded_line(record) == f"Recorded {what} in prod at 2026-12-01T12:00:00Z: {numbers}."
-
-    def test_log(self) -> None:
-        """The sentence about a record of the log itself has no secret."""
-        record = replace(draft(Event.CONTINUED), sequence=7, recorded_at=NOW).hashed(b"line")
-        assert recorded_line(record) == (
-            f"Recorded the end of an earlier file at 2026-12-01T12:00:00Z: record 7, hash {hash_of(b'line')}."
-        )
 
 
 class TestVerify:
