@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import clock
-from conftest import NOW, V1, good_keys, posix_only
+from conftest import NOW, V1, good_keys, posix_only, umask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from races import just_before
@@ -296,6 +296,13 @@ class TestAppend:
         assert record.recorded_at == NOW
         assert path.read_bytes() == joined([record.line()])
         assert load(str(path)).records == (record,)
+
+    @posix_only
+    def test_mode_of_a_new_log(self, path: Path) -> None:
+        """A new log is for its owner, for its group if the umask allows it, and never for others."""
+        with umask(0):
+            append(path, *some(1))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
     def test_several_records(self, path: Path) -> None:
         """Records follow each other, in one call, in two, and in a log that is opened again."""
