@@ -211,12 +211,13 @@ class TestVersions:
         assert isinstance(found, dict)
         assert {found[name] for name in NAMES} == {"new"}
 
-    def test_an_empty_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_empty_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """An empty file is read again: while it is written again, its times may still be those from before."""
         monkeypatch.setattr(module, "SETTLED_SECONDS", 1.0)
         empty, other = {"a": (0, 0, 0, 1, 1)}, {"a": (0, 0, 9, 1, 1)}
-        assert [_unsettled(empty, before) > 0 for before in ({}, other, empty)] == [True, True, False]
-        assert _unsettled(other, {}) <= 0
+        place = str(tmp_path)
+        assert [_unsettled(place, empty, before) > 0 for before in ({}, other, empty)] == [True, True, False]
+        assert _unsettled(place, other, {}) <= 0
 
     def test_credentials_of_systemd(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Nobody writes credentials of systemd any more, so they are read at once."""

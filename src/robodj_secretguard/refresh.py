@@ -127,20 +127,20 @@ class Refresh(Sealed):
         finally:
             deciding.release()
         tell()
-        if changed:
-            _aside(partial(self._call, [*live.hooks], changed))
+        for function in [*live.hooks] if changed else ():
+            if not _aside(partial(self._call, function, changed)):
+                self._fail_function(f"has not returned within {_WRITE_WAIT:.0f} s")
         return judgement.report()
 
-    def _call(self, functions: Sequence[Callable[[frozenset[str]], object]], changed: frozenset[str]) -> None:
-        for function in functions:
-            try:
-                contain(partial(function, changed))
-            except Exception as error:  # noqa: BLE001 - of the host
-                problem = Problem(
-                    f"a function of on_change() failed ({type_name(error)}), so a part of the service may use old keys",
-                    "correct the function; until then, restart the service after each change",
-                )
-                self.fail(problem)
+    def _call(self, function: Callable[[frozenset[str]], object], changed: frozenset[str]) -> None:
+        try:
+            contain(partial(function, changed))
+        except Exception as error:  # noqa: BLE001 - of the host
+            self._fail_function(f"failed ({type_name(error)})")
+
+    def _fail_function(self, how: str) -> None:
+        message = f"a function of on_change() {how}, so a part of the service may use old keys"
+        self.fail(Problem(message, "correct the function; until then, restart the service after each change"))
 
     def _judged(self, running: KeySet) -> Judgement:
         """Read and judge the keys. The validators of the host judge a set that the checks do not refuse."""
@@ -226,10 +226,10 @@ class Refresh(Sealed):
             writing = _process.writing
             if writing.acquire(timeout=_LOCK_WAIT):
                 try:
+                    if is_event:  # first: a file can be written where nobody reads the lines
+                        self._send(kind, self.live.keys.report._replace(findings=told.findings))
                     if emit(told, self._logger, refusal=refusal):
                         written.set()
-                    if is_event:
-                        self._send(kind, self.live.keys.report._replace(findings=told.findings))
                 finally:
                     writing.release()
 
@@ -278,8 +278,6 @@ class Refresh(Sealed):
     def end_if_refused(self) -> None:
         """End the process where its current key is revoked."""
         if self.live.keys.refused:
-            with suppress(BaseException):  # where events are sent
-                sys.modules["robodj_secretguard.heartbeat"].send_end()
             os._exit(REFUSED)
 
 
@@ -367,6 +365,7 @@ class _Process:
         for refresh_of in self.begun:
             if refresh := refresh_of():
                 refresh.end_if_refused()
+                refresh.is_ending = False  # its thread is in the parent
                 refresh.begin(random.random())  # noqa: S311 - no key
 
     def end(self) -> None:
@@ -398,17 +397,21 @@ def _start(function: Callable[..., object], *arguments: object) -> bool:
     return False
 
 
-def _aside(action: Callable[[], object]) -> None:
-    """Do something that may block in another thread, and wait for it for a short time. A host may run no threads."""
-    begun, done = threading.Event(), threading.Event()
+def _aside(action: Callable[[], object]) -> bool:
+    """Do something that may block in another thread. Return whether it is done after a short time.
+
+    A host may run no threads.
+    """
+    claim, done = threading.Lock(), threading.Event()
 
     def run() -> None:
-        begun.set()
-        action()
-        done.set()
+        if claim.acquire(blocking=False):  # once, also where the thread begins late
+            action()
+            done.set()
 
-    if not (_start(run) and (done.wait(_WRITE_WAIT) or begun.is_set())):
+    if not (_start(run) and done.wait(_WRITE_WAIT)):
         run()
+    return done.is_set()
 
 
 def _read_repeatedly(refresh_of: ref[Refresh], end: _thread.LockType, seconds: float, part: float) -> None:
@@ -431,4 +434,7 @@ def _end_process(refresh_of: ref[Refresh]) -> None:
     time.sleep(END_SECONDS)
     if refresh := refresh_of():
         refresh.is_ending = False  # another key may be revoked later
+        if refresh.live.keys.refused and (events := sys.modules.get("robodj_secretguard.heartbeat")):
+            _start(events.send_end)  # a file system may hang
+            time.sleep(EXIT_WAIT)
         refresh.end_if_refused()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.errors import ManagerError
@@ -58,7 +57,8 @@ _KUBERNETES: Final = "..data"
 """In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
 _PAUSE: Final = 0.01
 _CHANGING: Final = ("does not stay the same", "stop what changes its files again and again")
-_BROKEN: Final = ("cannot be read", "restore the files that its links name, or mount its file system again")
+_REMEDY_OF_STILL_FILES: Final = "set no refresh, and restart the service after each change (or see docs/refresh.md)"
+_RESTORE: Final = "restore the files that its links name, or mount its file system again"
 _NO_DIRECTORY: Final = ("does not exist", "correct the path, or start what writes the directory")
 _UNREADABLE: Final = ("is not a directory that this user may read", "correct the path, or let this user read it")
 _OTHERS: Final = (
@@ -155,33 +155,45 @@ def read_directory(
     Raises:
         ManagerError: the directory or a file may not be used, or still changes after so many seconds.
     """
-    deadline, earlier, why = time.monotonic() + seconds, dict[str, tuple[int, ...]](), _CHANGING
+    deadline, why = time.monotonic() + seconds, _CHANGING
+    earlier = dict[str, tuple[int, ...]]()
     aliases = {policy.variable: policy.name for policy in policies}
     wanted = [(name, file) for name in names for file in dict.fromkeys((name, aliases.get(name, name)))]
     while time.monotonic() < deadline:
-        link = os.path.join(place, _KUBERNETES)
-        is_atomic = os.path.lexists(link)
-        path = link if is_atomic else place
-        directory = os.path.realpath(path)
         wait = _PAUSE
         try:
-            before, found = _stats_of(directory, wanted), os.listdir(directory)
-            paths = {each: os.path.join(directory, each[1]) for each in wanted if each[1] in found}
-            texts = {each: read_text_file(paths[each], most=MAX_CHARACTERS) for each in paths}
-            # The files of a directory that stayed the same are of one version. After it was replaced, some of them
-            # may be removed already.
-            if before == _stats_of(directory, wanted) and directory == os.path.realpath(path):
-                wait = 0 if is_atomic or _is_of_systemd(directory) else _unsettled(before, earlier)
-                earlier = before
-                if wait <= 0:
-                    return _variables_in(found, texts)
+            version, found, texts = _read_version(place, wanted)
+            wait = _unsettled(place, version, earlier) if texts is not None else _PAUSE
+            if texts is not None and wait <= 0:
+                return _variables_in(found, texts)
+            earlier, why = version, _CHANGING
         except OSError as error:  # perhaps another directory takes its place
             time.sleep(_PAUSE)
-            why = _CHANGING if isinstance(error, FileNotFoundError) and os.path.exists(path) else _BROKEN
+            why = (f"cannot be read ({os.strerror(error.errno or 0)})", _RESTORE)
             if isinstance(error, (NotADirectoryError, PermissionError)) or not os.path.exists(place):
                 raise ManagerError(*(_NO_DIRECTORY if isinstance(error, FileNotFoundError) else _UNREADABLE)) from None
         time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the error below
     raise ManagerError(*why, is_temporary=True)
+
+
+def _read_version(
+    place: str, wanted: Sequence[tuple[str, str]]
+) -> tuple[dict[str, tuple[int, ...]], list[str], dict[tuple[str, str], TextFile] | None]:
+    """Return numbers of the version of a directory, its files, and the wanted texts: none if it changed meanwhile."""
+    path = _version_of(place)
+    directory = os.path.realpath(path)
+    before, found = _stats_of(directory, wanted), os.listdir(directory)
+    paths = {each: os.path.join(directory, each[1]) for each in wanted if each[1] in found}
+    texts = {each: read_text_file(paths[each], most=MAX_CHARACTERS) for each in paths}
+    # The files of a directory that stayed the same are of one version. After it was replaced, some may be removed.
+    is_same = before == _stats_of(directory, wanted) and directory == os.path.realpath(path)
+    return before, found, texts if is_same else None
+
+
+def _version_of(place: str) -> str:
+    """Return the link to the present version of a directory, if there is one; otherwise the directory."""
+    link = os.path.join(place, _KUBERNETES)
+    return link if os.path.lexists(link) else place
 
 
 def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile]) -> Mapping[str, object]:
@@ -205,8 +217,10 @@ def _stats_of(directory: str, wanted: Iterable[tuple[str, str]]) -> dict[str, tu
     return {path: (each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino, each.st_dev) for path, each in stats}
 
 
-def _unsettled(version: Mapping[str, tuple[int, ...]], earlier: Mapping[str, tuple[int, ...]]) -> float:
+def _unsettled(place: str, version: Mapping[str, tuple[int, ...]], earlier: Mapping[str, tuple[int, ...]]) -> float:
     """Return for how many seconds to wait, as somebody may be writing further files; at most zero where all are old."""
+    if _version_of(place) != place or _is_of_systemd(os.path.realpath(place)):
+        return 0  # all files change at once, or never
     now = time.time()
     # A copy may have the time of its original: then only the second one tells when it was made.
     ages = [now - changed / 1e9 for mtime, ctime, *_ in version.values() for changed in (mtime, ctime)]
@@ -299,11 +313,11 @@ def judge_directory(
         try:
             delivery = delivery_of(name, read_directory(place, policies, names, most), names)
         except ManagerError as error:
-            listed, every = dict[str, SealedStr](), frozenset([policy.name for policy in policies])
-            with suppress(ManagerError):  # a revocation counts, whatever else is in the directory
-                fields = read_directory(place, (), [REVOKED_FINGERPRINTS], most / 2)
-                listed |= delivery_of(name, fields, [REVOKED_FINGERPRINTS]).values
-            refused = Delivery(name, listed, frozenset(), every)
+            # A revocation counts, whatever else is in the directory, and also in half a list.
+            text = read_text_file(os.path.join(_version_of(place), REVOKED_FINGERPRINTS), most=MAX_CHARACTERS)
+            entries = [line.get_secret_value() for line in text.lines if not text.unsafe]
+            every = frozenset([policy.name for policy in policies])
+            refused = Delivery(name, {REVOKED_FINGERPRINTS: SealedStr(" ".join(entries))}, frozenset(), every)
             return Judgement(read((refused,), known), source_finding(policies, name, error))
         # A file that is empty, such as one that is being written, is no reason to ask the environment.
         there = [each.name for each in policies if not delivery.found.isdisjoint((each.name, *each.variables))]
@@ -334,7 +348,7 @@ def _period(environment: Environment, model_setup: ModelSetup, place: str) -> tu
             ]
     if seconds is None or not (why := _never_changes(place)):
         return seconds, []
-    return seconds, [Problem(f"a refresh is set, but {why}", "mount the whole directory, or set no refresh (restart)")]
+    return seconds, [Problem(f"a refresh is set, but {why}", _REMEDY_OF_STILL_FILES)]
 
 
 def _is_of_systemd(path: str) -> bool:

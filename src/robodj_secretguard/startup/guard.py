@@ -186,6 +186,9 @@ def guard(
     Call it at import in the service main, before anything that uses a key. Each finding is written as two lines,
     `ALERT: ...` or `WARNING: ...` and its fix. Nothing skips the checks.
 
+    Where a secrets directory and a period are set, a daemon thread reads the keys again (policy sections 3 and 4). Its
+    findings go to the same logger. If the current key is revoked and no good one comes, it ends the process with 3.
+
     Args:
         model: the settings model that declares the secrets.
         config_dir: the directory of the fallback files; `None` for `ROBODJ_CONFIG_DIR`, otherwise the model's

@@ -233,12 +233,6 @@ class Judgement:
         """Return the report of all rules."""
         return self._report
 
-    def accepted(self) -> Judgement:
-        """Return the judgement without its alerts, where they refuse nothing: that of a key in use that expires."""
-        accepted = Judgement(self.readings)
-        accepted._report = self._report._replace(findings=self._report.warnings)
-        return accepted
-
     def add(self, findings: Sequence[Finding]) -> None:
         """Add findings that no rule has to the report."""
         self._report = with_findings(self._report, findings) if findings else self._report

@@ -145,7 +145,9 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             judgement = _judgement or judgement_of(type(self), Environment())
             # One verdict: the report of `guard()` and of the gate refuses here too, and pydantic judges nothing again.
             # So the validators of a host run only on values that passed every check.
-            if alerts := judgement.report().alerts:
+            # Each start refuses an expired key before. A refresh goes on with one.
+            is_start = _judgement is None
+            if alerts := [each for each in judgement.report().alerts if is_start or each.check is not Check.EXPIRED]:
                 raise _refusal(self, alerts)
             values = dict(zip(self.secret_policies, [each.value for each in judgement.readings], strict=True))
             try:
@@ -324,7 +326,7 @@ def live_of(secrets: SecretSettings) -> "LiveKeys":
                 live,
                 judgement.again,
                 judgement.seconds,
-                lambda judgement: require_values(model(_judgement=judgement.accepted()), judgement),
+                lambda judgement: require_values(model(_judgement=judgement), judgement),
             )
         lives.setdefault("", live)  # another thread may have been faster
         object.__setattr__(secrets, "_judgement", None)  # a switch must leave nothing of it
