@@ -86,11 +86,8 @@ class OperationsLog:
             if number > last_line + 1:
                 damage.append(f"{_lines(last_line + 1, number - 1)} cannot be parsed")
             if not _follows(record, last):
-                damage.append(
-                    f"line {number} does not continue line {last_line}: a line was changed or removed"
-                    if last
-                    else f"line {number} is not the first record: a line was changed or removed"
-                )
+                how = f"does not continue line {last_line}" if last else "is not the first record"
+                damage.append(f"line {number} {how}: a line was changed or removed")
             elif last and record.recorded_at < last.recorded_at:
                 damage.append(f"line {number} has an earlier time than line {last_line}")
             last, last_line = record, number

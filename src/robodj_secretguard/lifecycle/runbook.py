@@ -182,10 +182,13 @@ def plan_rotation(
         **_names(policy, environment, who, options, log_options, is_staged=stage is not None),
         **_names_of_old(policy, old, slots, recorded, (*who, *log_options, *options)),
         **_dates(policy, stage, slots, old, report),
-        "change": f"Change these in {'what writes the secrets directory, in ' if has_directory else ''}one write",
-        "export": "" if has_directory else "export ",
+        "change": "Change these in one write",
+        "export": "export ",
     }
-    texts = _TEXTS | (_OF_DIRECTORIES if has_directory else {}) | (_OF_REFRESH if has_directory and refreshes else {})
+    texts = {**_TEXTS}
+    if has_directory:
+        names |= {"change": "Change these in what writes the secrets directory, in one write", "export": ""}
+        texts |= _OF_DIRECTORIES | (_OF_REFRESH if refreshes else {})
     steps = _fitting_steps(
         policy,
         runbook,
