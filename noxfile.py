@@ -144,6 +144,7 @@ def hosts(session: nox.Session) -> None:
         "tests/hosts",
         "tests/trials/test_deploy.py",
         "tests/trials/test_pre_commit.py",
+        "tests/test_render.py",
     )
     session.run("python", "-m", "pytest", "-q", "-m", "full or not full", PROCESSES, *which)
 

@@ -298,7 +298,7 @@ class TestBlastRadius:
     def test_invalid(self, machine: Machine) -> None:
         """A file that is not a scan is a usage error. test_options.py tests one that cannot be read."""
         self.scanned(machine)
-        machine.put("scan.json", machine.call("scan", "--format", "text", "work").out)
+        machine.put("scan.json", machine.call("scan", "--format", "sarif", "work").out)
         refused(
             machine,
             *SINCE,

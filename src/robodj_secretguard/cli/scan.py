@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from robodj_secretguard.cli.log import find_log
 from robodj_secretguard.cli.options import LIBRARY_MODEL, Commands, Request, add_command, given, model_of, read_input
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail
-from robodj_secretguard.scan.render import scan_as_text
+from robodj_secretguard.scan.render import sarif, scan_as_text
 from robodj_secretguard.scan.result import Scope
 from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.secret.material import is_sound
@@ -27,19 +28,20 @@ def add(commands: Commands) -> None:
         commands,
         "scan",
         _scan_places,
-        options=("--operations-log", "--config-dir", "--model", "--format"),
+        options=("--operations-log", "--config-dir", "--model"),
         own={
             "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the current one)"},
             "--git-history": {"action": "store_true", "help": "also search every object in git, and name its commits"},
             "--staged": {"action": "store_true", "help": "search only what the next commit adds or changes"},
             "--fingerprints": {"action": "store_true", "help": "search by fingerprints alone (no key is needed)"},
             "--keys-from": {"metavar": "FILE", "help": "also search for these keys, one on each line (- for stdin)"},
+            "--format": {"choices": ("text", "json", "sarif"), "default": "text", "help": "the output format"},
         },
         defaults={"uses_project_model": False},  # scan also reads repositories that nobody trusts
         description="Search files and git for keys. It finds the keys that are set here, and keys whose fingerprints"
         " are recorded or revoked, also in hexadecimal and in base64. It also finds assignments of the declared"
         " variables, and key files that git tracks. It prints no part of a key.",
-        examples=("scan", "scan --git-history --format json > scan.json"),
+        examples=("scan", "scan --git-history --format sarif > scan.sarif"),
         statuses={
             "0": "nothing was found",
             "1": "something was found",
@@ -76,6 +78,8 @@ def _scan_places(
     status = EXIT_CLEAN if found.ok else EXIT_ALERTS
     if not found.complete:
         status = EXIT_USAGE
+    if request.format == "sarif":
+        return Result(status, document=partial(sarif, found), stderr=[MODEL], bare=True)
     text = scan_as_text(found, model.secret_policies.values(), given(request, "config_dir", "model"))
     return Result(status, [text], found.as_dict, [MODEL], bare=True)
 

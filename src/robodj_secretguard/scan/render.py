@@ -1,14 +1,18 @@
-"""A scan as text for operators."""
+"""A scan as text for operators, and as SARIF 2.1.0, which code hosts show next to the code."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from typing import Final
+from typing import Any, Final
+from urllib.parse import quote
 
+from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, Found, Rule, Scan, Scope, Where
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import COMMAND_INDENT, RED, YELLOW, command, count, mark, paint
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, YELLOW, command, count, mark, paint
+from robodj_secretguard.startup.variables import iso_utc
 
 # The last line of a scan that is complete and found nothing.
 CLEAN: Final = "No key was found where it must not be (key material redacted)."
@@ -22,6 +26,11 @@ _SCOPES: Final = {
     Scope.FILES: "files only; history: --git-history",
     Scope.STAGED: "staged changes",
     Scope.HISTORY: "files and git's history",
+}
+_SARIF_RULES: Final = {
+    Rule.KNOWN_KEY: "The key of a declared secret is in a place where it must not be.",
+    Rule.ASSIGNED_KEY: "The variable of a declared secret is set to a valid key.",
+    Rule.TRACKED_KEY_FILE: "Git tracks a file that holds a key.",
 }
 
 
@@ -130,3 +139,43 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
         yield ("Stop tracking the key file, and add it to .gitignore:", "git rm --cached -- PATH")
     if not is_staged:
         yield ("Delete the key from the places above. Copies of a git history keep it.",)
+
+
+def sarif(scan: Scan) -> dict[str, Any]:
+    """Return a scan as a SARIF document."""
+    rules = [{"id": str(rule), "shortDescription": {"text": text}} for rule, text in _SARIF_RULES.items()]
+    run = {
+        "tool": {"driver": {"name": PROGRAM, "rules": rules}},
+        "columnKind": "unicodeCodePoints",
+        "invocations": [
+            {
+                "executionSuccessful": scan.complete,
+                "startTimeUtc": iso_utc(scan.scanned_at),
+                "toolExecutionNotifications": [
+                    {
+                        "level": "error" if item.matters else "note",
+                        "message": {"text": f"not scanned: {item.place}: {item.why}"},
+                    }
+                    for item in scan.unread
+                ],
+            }
+        ],
+        "results": [*map(_result, scan.findings, scan.as_dict()["findings"])],
+    }
+    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+
+
+def _result(found: Found, fields: dict[str, Any]) -> dict[str, Any]:
+    # Code hosts refuse a result without a path.
+    carrying = [carrier.path for carrier in found.carriers]
+    paths = dict.fromkeys(carrying if found.path is None else [found.path]) or [DOT_GIT]
+    uris = [quote(os.fsencode(path.encode("ascii").decode("unicode_escape"))) for path in paths]
+    region = {"region": {"startLine": found.line, "startColumn": found.column}} if found.line else {}
+    return {
+        "ruleId": str(found.rule),
+        "level": "error",
+        "message": {"text": _alert(found)},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri}, **region}} for uri in uris],
+        "properties": {name: value for name, value in fields.items() if value},
+        **({"partialFingerprints": {"key/v1": found.fingerprint}} if found.fingerprint else {}),
+    }

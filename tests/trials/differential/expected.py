@@ -60,7 +60,6 @@ RULES: Final = (
         ignored=r' *"sealed": null,',
         same=(('"sealed":null,|, sealed', ""),),
     ),
-    Rule("The format SARIF of `scan`", "scan", "out|err", ignored=r".*sarif.*", same=((", sarif", ""),)),
     Rule(
         "`log show` says on stderr what is wrong with a log",
         "log show",
