@@ -83,13 +83,7 @@ class OperationsLog:
             record = parse_record(line)
             if record is None:
                 continue
-            if number > last_line + 1:
-                damage.append(f"{_lines(last_line + 1, number - 1)} cannot be parsed")
-            if not _follows(record, last):
-                how = f"does not continue line {last_line}" if last else "is not the first record"
-                damage.append(f"line {number} {how}: a line was changed or removed")
-            elif last and record.recorded_at < last.recorded_at:
-                damage.append(f"line {number} has an earlier time than line {last_line}")
+            damage += _breaks(number, record, last_line, last)
             last, last_line = record, number
             records.append(record)
         # Only text after the last line end can be the rest of a cut write, which leaves valid lines before it.
@@ -313,6 +307,17 @@ def _lost(records: Sequence[Record], head: Head | None) -> Iterator[str]:
 def _next(last: Record | Head | None) -> tuple[int, str | None]:
     """Return the sequence number and the previous hash of the next record."""
     return (last.sequence + 1, last.hash) if last else (1, None)
+
+
+def _breaks(number: int, record: Record, last_line: int, last: Record | None) -> Iterator[str]:
+    """Yield how the record of a line does not continue the last one."""
+    if number > last_line + 1:
+        yield f"{_lines(last_line + 1, number - 1)} cannot be parsed"
+    if not _follows(record, last):
+        how = f"does not continue line {last_line}" if last else "is not the first record"
+        yield f"line {number} {how}: a line was changed or removed"
+    elif last and record.recorded_at < last.recorded_at:
+        yield f"line {number} has an earlier time than line {last_line}"
 
 
 def _follows(record: Record, last: Record | None) -> bool:
