@@ -37,7 +37,6 @@ from processes import (
     WARNING_START,
     assert_alert_lines,
     checks,
-    config_files,
     host_env,
     needs_fork,
     run_copy,
@@ -366,13 +365,6 @@ class TestRefused:
         """An event does not mix with the document."""
         ran = call(["exec", "--format", "json", *TOUCH], SETS["bad"] | {"ROBODJ_SECRET_EVENTS": "stdout"}, tmp_path)
         assert (ran.document["ok"], "secret_event" in ran.err) == (False, True)
-
-    def test_a_file_in_environment_only(self, tmp_path: Path) -> None:
-        """With `--require-env-only` a fallback file is not used."""
-        config_files(tmp_path, GOOD)
-        assert gated("", {}, tmp_path).status == 0
-        assert call(["exec", "--require-env-only", *TOUCH], {}, tmp_path).status == 3
-        assert not (tmp_path / "started").exists()
 
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
     def test_a_full_stdout(self, tmp_path: Path) -> None:

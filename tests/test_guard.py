@@ -30,7 +30,7 @@ from processes import (
     run_copy,
     run_script,
 )
-from pydantic import field_validator, model_validator
+from pydantic import field_validator
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
 from robodj_secretguard.startup.guard import FLUSH_SECONDS
@@ -75,23 +75,6 @@ def call(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., En
         return ended
 
     return call
-
-
-class Failing(RuntimeSecrets):
-    """A model whose field validator raises an error that contains the value."""
-
-    @field_validator("secret_key", "secret_v2_key")
-    @classmethod
-    def _judge(cls, value: SecretStr) -> SecretStr:
-        raise ValueError(value.get_secret_value())
-
-
-class FailingTogether(RuntimeSecrets):
-    """A model whose model validator raises."""
-
-    @model_validator(mode="after")
-    def _judge(self) -> FailingTogether:
-        raise ValueError
 
 
 class Interrupted(RuntimeSecrets):
@@ -227,17 +210,6 @@ class TestRefuses:
             frames = traceback.TracebackException.from_exception(refusal, capture_locals=True).stack[1:]
             assert frames
             assert leaks(repr([frame.locals for frame in frames]), SECRET) == []
-
-    @pytest.mark.parametrize(("model", "secret"), [(Failing, "secret.key: "), (FailingTogether, "")])
-    def test_a_validator_that_fails(self, call: Callable[..., Ended], model: Any, secret: str) -> None:
-        """A failed validation is an `internal` alert about its secret, in addition to the warnings."""
-        ended = call("warned", model)
-        assert (ended.status, ended.err) == (3, "")
-        findings = ended.out.splitlines()[:-1:2]
-        assert [each.split(": a validator")[0] for each in findings if "internal" in each] == [
-            f"ALERT: {secret}internal"
-        ]
-        assert len(findings) == 2
 
     def test_an_interrupt(self, call: Callable[..., Ended]) -> None:
         """A KeyboardInterrupt before the verdict is raised."""

@@ -31,6 +31,7 @@ from pydantic import (
     field_serializer,
     field_validator,
     model_serializer,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -413,17 +414,6 @@ class TestInstance:
             del made.secret_key
         assert made.secret_key.get_secret_value() == keys[V1]
 
-    @pytest.mark.usefixtures("keys")
-    def test_env_files_are_never_read(self) -> None:
-        """A `.env` file in the working directory is not a source, even if a subclass names it."""
-        Path(".env").write_text(f"{V1}={os.environ.pop(V1)}\n", encoding="utf-8")
-
-        class WithEnvFile(RuntimeSecrets, env_file=".env"):
-            pass
-
-        with pytest.raises(ValidationError, match="missing"):
-            WithEnvFile()
-
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # getmembers() reads pydantic's old names
     def test_it_shows_nothing(self, keys: Keys) -> None:
         """No repr, dump, copy, encoder, inspection or schema shows a value, and nothing is pickled."""
@@ -480,6 +470,11 @@ def refuse(key: str) -> None:
     raise ValueError(key)
 
 
+def refuse_together(_model: object) -> None:
+    """Refuse a whole model."""
+    raise ValueError
+
+
 def imitate(key: str) -> None:
     """Refuse a key as a check would, with a text that shows it."""
     kind = "format"
@@ -489,6 +484,10 @@ def imitate(key: str) -> None:
 def leave(_key: str) -> None:
     """Exit with status 0."""
     raise SystemExit(0)
+
+
+TOGETHER = model_validator(mode="after")(refuse_together)
+REFUSED_TOGETHER = create_model("Host", __base__=RuntimeSecrets, **in_class(_judge=TOGETHER))
 
 
 class TestValidatorOfTheHost:
@@ -501,9 +500,10 @@ class TestValidatorOfTheHost:
             (with_validator(imitate), "secret_v2.key", "(ValidationError)"),
             (with_validator(refuse, "secret_key", "secret_v2_key"), "secret.key", "(ValidationError)"),
             (with_validator(leave), None, "(SystemExit)"),
+            (REFUSED_TOGETHER, None, "(ValidationError)"),
             (with_validator(SecretStr), None, "(a validator replaced the value of secret_v2.key)"),
         ],
-        ids=["refuses", "imitates", "refuses-both", "exits", "replaces"],
+        ids=["refuses", "imitates", "refuses-both", "exits", "refuses-together", "replaces"],
     )
     def test_it_is_an_alert(self, keys: Keys, model: type[RuntimeSecrets], secret: str | None, why: str) -> None:
         """A validator that refuses, replaces or exits is an alert on the first refused secret, without its text."""
@@ -515,7 +515,7 @@ class TestValidatorOfTheHost:
         error = raised.value
         if isinstance(error, ValidationError):
             assert [each["type"] for each in error.errors()] == ["internal"] * len(error.errors())
-            assert error.errors()[0]["loc"] == (secret and secret.replace(".", "_"),)
+            assert error.errors()[0]["loc"] == ((secret.replace(".", "_"),) if secret else ())
         shown = [repr(report), repr(error), str(error), *frames(error)]
         assert leaks("\n".join(shown), list(keys.values())) == []
 

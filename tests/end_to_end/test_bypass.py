@@ -140,7 +140,7 @@ for field in "secret_key", "secret_v2_key":
     "config",
     [
         "extra='allow', populate_by_name=True",
-        "secrets_dir='.'",
+        "env_file='.env'",
         "env_prefix='X_'",
         "case_sensitive=False, env_ignore_empty=True",
         "validate_default=False, frozen=False",

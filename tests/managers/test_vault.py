@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import managed
 import pytest
-from conftest import TIMEOUT, V1, V2, Failure, Ran, failure_of, free_port, good_keys, process_environment, put
+from conftest import TIMEOUT, V1, Failure, Ran, failure_of, free_port, good_keys, process_environment, put
 from detector import leaks
 from managed import NEXT, PREVIOUS, PROGRAM, REFUSED, UNAVAILABLE
 from openbao import MOUNT, Authority, Kubernetes, OpenBao, require, running, until
@@ -93,14 +93,6 @@ class TestRead:
         assert environment.keys().isdisjoint(("OTHER_FIELD", "NUMBER"))
         assert leaks(ran.out + ran.err, [fields[NEXT], fields[PREVIOUS]]) == []
 
-    def test_a_field_with_another_name_is_a_missing_secret(self, service: Service) -> None:
-        """The alert is that of the secret, and names the source."""
-        ran = service.read("misnamed", {"SECRET_KEY": GOOD[V1], V2: GOOD[V2]})
-        assert (ran.status, service.started) == (REFUSED, {})
-        (alert,) = ran.alerts
-        assert alert.startswith("ALERT: secret.key: missing: ")
-        assert "vault:secret/misnamed" in alert
-
     def test_the_current_version_is_read(self, service: Service) -> None:
         """A start after a write gets the new value, and one after an undelete the restored value."""
         service.bao.write("versions", GOOD | {V1: good_keys()[V1]})
@@ -110,12 +102,6 @@ class TestRead:
         service.bao.undelete("versions", 2)
         variables = {"VAULT_TOKEN": service.bao.token("versions")}
         assert service.start(variables, source="vault:secret/versions").status == 0
-
-    @pytest.mark.parametrize("command", ["check", "status"])
-    def test_check_and_status_read_it(self, service: Service, command: str) -> None:
-        """They find nothing wrong with good keys."""
-        ran = service.start(_token(service), command=command)
-        assert (ran.status, ran.alerts) == (0, [])
 
 
 def _token(service: Service) -> dict[str, str]:
