@@ -16,7 +16,6 @@ from redis.exceptions import RedisError
 from refreshed_tasks import NAME, make
 
 OUT = Path("/out")
-REDIS = 6379
 SECONDS = 1
 
 
@@ -46,8 +45,9 @@ def properties(unit: str) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    TASKS, ANSWERS = make(REDIS), Redis("127.0.0.1", REDIS)
-    units = dict(each.split("=") for each in sys.argv[1:])
+    queue, *pairs = sys.argv[1:]
+    TASKS, ANSWERS = make(int(queue)), Redis("127.0.0.1", int(queue))
+    units = dict(each.split("=") for each in pairs)
     subprocess.run(["systemctl", "start", "queue", *units], check=True)  # noqa: S607
     with (OUT / "seen").open("a", encoding="utf-8", buffering=1) as seen:
         while not (OUT / "stop").exists():

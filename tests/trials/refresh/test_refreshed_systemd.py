@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from conftest import TIMEOUT, clean_environment, put
-from container_driver import REDIS
 from delivered import HERE, delivered, require_hosts
 from detector import leaks
 from openbao import until
@@ -43,6 +42,7 @@ PERIOD: Final = 5
 """Seconds between two reads: all hosts share the machine."""
 LAG: Final = 2 * PERIOD + 5
 
+REDIS: Final = 6379
 UNITS: Final = {
     str(host).replace("---", "-"): (host, 0 if host.name.startswith("celery") else 8000 + number)
     for number, host in enumerate(HOSTS)
@@ -86,7 +86,7 @@ class Container:
             )
         pairs = " ".join(f"{name}={port}" for name, (_, port) in UNITS.items())
         driver = UNIT.partition("Restart=")[0].format(
-            command=f"{PYTHON} /opt/trial/container_driver.py {pairs}", redis=REDIS, period=PERIOD
+            command=f"{PYTHON} /opt/trial/container_driver.py {REDIS} {pairs}", redis=REDIS, period=PERIOD
         )
         driver = driver.replace("[Service]", "SuccessAction=poweroff\nFailureAction=poweroff\n[Service]")
         driver = (
