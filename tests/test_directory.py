@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import V1, V2, Failure, good_keys, posix_only, process_environment, put, root_only
 from processes import fork
-from publications import linked, moved, renamed, volume
+from publications import REVOKED, linked, moved, renamed, volume
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.errors import ManagerError
@@ -312,6 +312,19 @@ class TestSecretsDirectory:
         for path in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "link"):
             judgement = judged(good_keys(), model_of(path))
             assert (checks(judgement), judgement.report().secrets) == ([("source", "alert")], ())
+
+    @posix_only
+    def test_a_revocation_counts(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A revocation counts where other files are refused. While files are written, the last entry may be cut."""
+        entries = [f"sgfp1:{digit * 32}" for digit in "12"]
+        files: Files = {**good_keys(), V1: b"\xff", REVOKED: ",\n".join(entries)}
+        monkeypatch.setattr(module, "SETTLED_SECONDS", 9.0)
+        monkeypatch.setattr(module, "READ_SECONDS", 0.05)
+        for engine, why, counted in ((volume, "source", entries), (renamed, "unavailable", entries[:1])):
+            engine(tmp_path / why, files)
+            judgement = judged({}, model_of(tmp_path / why))
+            assert checks(judgement) == [(why, "alert")]
+            assert judgement.readings[0].setup.revocation.fingerprints == {*counted}
 
     @root_only
     def test_it_is_of_another_user(self, tmp_path: Path) -> None:

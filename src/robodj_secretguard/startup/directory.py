@@ -313,9 +313,10 @@ def judge_directory(
         try:
             delivery = delivery_of(name, read_directory(place, policies, names, most), names)
         except ManagerError as error:
-            # A revocation counts, whatever else is in the directory, and also in half a list.
+            # A revocation counts, whatever else is in the directory. While files change, the last entry may be cut.
             text = read_text_file(os.path.join(_version_of(place), REVOKED_FINGERPRINTS), most=MAX_CHARACTERS)
-            entries = [line.get_secret_value() for line in text.lines if not text.unsafe]
+            lines = " ".join([line.get_secret_value() for line in text.lines if not text.unsafe])
+            entries = lines.replace(",", " ").split()[: -1 if error.is_temporary else None]
             every = frozenset([policy.name for policy in policies])
             refused = Delivery(name, {REVOKED_FINGERPRINTS: SealedStr(" ".join(entries))}, frozenset(), every)
             return Judgement(read((refused,), known), source_finding(policies, name, error))
