@@ -35,7 +35,7 @@ LIMITS: Final = {
     "record shapes": 42,
     "names with two meanings": 2,
     "branches of the largest function": 14,
-    "statements of tests / 100 of the source": 225,
+    "statements of tests / 100 of the source": 229,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

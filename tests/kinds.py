@@ -253,8 +253,6 @@ class Incident(TypedDict):
     """The report of a check at this time. Its `ok` is true where the service may start."""
     blast_radius: Scan | None
     """The result of the scan in the file of `--scan`."""
-    fleet: Fleet | None
-    """The instances in the file of `--fleet`."""
 
 
 class RoleOfKey(TypedDict):
@@ -285,7 +283,7 @@ class Condition(TypedDict):
 
 
 class FleetStatus(TypedDict):
-    """What `fleet status` prints. `rotate promote`, `rotate retire` and `incident report` read it."""
+    """What `fleet status` prints. `rotate promote` and `rotate retire` read it."""
 
     kind: Literal["fleet"]
     fleet: Fleet
