@@ -47,8 +47,8 @@ _LOCK_WAIT: Final = 0.2
 """How long a fork and other threads wait for a step."""
 _WRITE_WAIT: Final = 2.0
 """How long a refresh waits for its lines, and for functions of the host. What blocks there must not stop it."""
-_FORGOTTEN_AFTER: Final = 10
-"""After how many reads without it a finding is said again at once. Two sets may alternate."""
+_FORGOTTEN_AFTER: Final = 600.0
+"""After how many seconds without it a finding is said again at once. Until then, two sets may alternate."""
 _STRIKES: Final = 2
 """How many reads in a row must find the current key revoked, and no set that passes."""
 _KEPT: Final = "kept the keys in use"
@@ -94,8 +94,8 @@ class Refresh(Sealed):
         self.found, self.read_at, self.is_ok = report.findings, report.checked_at, True
         self._sole = _delivered(live.keys)
         self._reads, self._last, self._strikes, self.is_ending = count(1), 0, 0, False
-        # By finding: the number of the last read with it, and when to say it again. The start has said its warnings.
-        self._said = dict.fromkeys(report.findings, (0, math.inf))
+        # By finding: the time of the last read with it, and when to say it again. The start has said its warnings.
+        self._said = dict.fromkeys(report.findings, (time.monotonic(), math.inf))
         self._send: Callable[[str, Report], object] = lambda _kind, _report: None
         self._logger: Any = None
 
@@ -187,7 +187,7 @@ class Refresh(Sealed):
             live.keys = KeySet(running.judgement, running.started, known, refused, running.deadlines)
         if refused and not self.is_ending:
             self.is_ending = _start(_end_process, ref(self))
-        what = f"stops process {os.getpid()} in {END_SECONDS:.0f} s" if is_new else _KEPT
+        what = f"stops process {os.getpid()} within {END_SECONDS:.0f} s" if refused else _KEPT
         return self._telling(report, report.alerts, what, "kept", are_repeated=is_new)
 
     def _failed(self, problem: Problem) -> Finding:
@@ -205,12 +205,12 @@ class Refresh(Sealed):
         now, new = time.monotonic(), list[Finding]()
         for each in findings:
             is_alert = each.severity is Severity.ALERT
-            _, due = self._said.get(each, (0, now))
+            _, due = self._said.get(each, (now, now))
             if each.severity is not Severity.NOTE and (now >= due or (are_repeated and is_alert)):
                 new.append(each)
                 due = now + ALERT_AGAIN if is_alert else math.inf
-            self._said[each] = (self._last, due)
-        self._said = {key: said for key, said in [*self._said.items()] if self._last - said[0] <= _FORGOTTEN_AFTER}
+            self._said[each] = (now, due)
+        self._said = {key: said for key, said in [*self._said.items()] if now - said[0] <= _FORGOTTEN_AFTER}
         # The last line counts all alerts, also those that were said before.
         refusal = "" if report._replace(findings=tuple(new)).ok else report.refusal(what)
         return partial(self._tell, report._replace(findings=tuple(new)), refusal, kind)
