@@ -24,9 +24,11 @@ SLOW: Final = (
     "tests/trials/test_fleet_processes.py",
     "tests/trials/test_fleet_volume.py",
     "tests/test_generator.py",
+    "tests/test_refresh.py",
     "tests/trials/test_properties.py",
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
+REFRESH: Final = ("tests/trials/refresh", "tests/trials/publications")
 MANAGERS: Final = ("tests/managers", "tests/trials/managers")
 SPHINX: Final = ("--fail-on-warning", "--keep-going", "--fresh-env", "--quiet")
 PROCESSES: Final = f"-n{2 * (os.cpu_count() or 1)}"
@@ -123,7 +125,7 @@ def lowest(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run the rest of each cross product. The fast run has a few of its cases."""
     session.install(".[test,vault,aws]")  # tests/no_leak has scenarios with both clients
-    elsewhere = ("tests/hosts", "tests/trials/refresh", *MANAGERS, "tests/monitoring", "tests/benchmarks", *SLOW)
+    elsewhere = ("tests/hosts", *REFRESH, *MANAGERS, "tests/monitoring", "tests/benchmarks", *SLOW)
     which = session.posargs or [f"--ignore={each}" for each in elsewhere]
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *which)
 
@@ -161,11 +163,11 @@ def managers(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def refresh(session: nox.Session) -> None:
-    """Rotate keys in a real OpenBao under traffic, with each host, and print a table. It takes half an hour."""
+    """Rotate keys in a real OpenBao under traffic, with each host, and publish bad sets. It takes an hour."""
     install_managers(session)
     session.install(".[hosts]")
     session.env["SECRETGUARD_HOSTS_REQUIRED"] = "1"
-    which = session.posargs or ["tests/trials/refresh"]
+    which = session.posargs or REFRESH
     session.run("python", "-m", "pytest", "-q", "-n0", "-s", "-m", "full", *which)
 
 
