@@ -13,7 +13,7 @@ import publications
 import pytest
 from conftest import TIMEOUT, V1, posix_only
 from mounts import run_with_mounts
-from processes import host_env
+from processes import host_env, run_forked
 from publications import first, revoking, volume
 
 from robodj_secretguard.startup.variables import SECRET_REFRESH, SECRETS_DIR
@@ -130,3 +130,29 @@ def test_a_hung_file_system(tmp_path: Path) -> None:
     print(ran.out)  # noqa: T201 - its figures
     assert (ran.status, ran.err) == (0, "")
     assert ran.out.count("ALERT: unavailable: no keys were read for 3 s") == 1
+
+
+EXITS = """
+import random, sys, time
+from robodj_secretguard import guard, refresh
+refresh.ALERT_AGAIN = 0.0
+from robodj_secretguard.startup.settings import live_of
+secrets = guard()
+reader = live_of(secrets).refresh
+vars(refresh.Refresh)["_seconds"].__set__(reader, 0.001)
+reader.begin(1.0)
+open({path!r}, "w").write("changeme")
+time.sleep(random.random() / 50)
+sys.exit(5)
+"""
+"""A service that ends while its thread reads a bad set and writes its alert, again and again."""
+
+
+def test_exits(tmp_path: Path) -> None:
+    """A process that ends while lines are written has its own status, and nothing aborts it."""
+    for _ in range(300):
+        volume(tmp_path / "keys", first())
+        script = EXITS.format(path=str(tmp_path / "keys" / "..data" / V1))
+        ran = run_forked(script, {SECRETS_DIR: str(tmp_path / "keys")}, tmp_path)
+        assert (ran.status, ran.err) == (5, "")
+        assert {line[:6] for line in ran.out.splitlines()} <= {"ALERT:", "  fix:"}
