@@ -68,8 +68,10 @@ def rotated(source: Delivered, traffic: Traffic) -> str:
     source.command("revoke", "--fingerprint", fingerprint, "--reason", "a test", "--yes")
     revoked_at = source.now.at
     time.sleep(STEP)
+    traffic.wait_for(100)
     late = [each for each in traffic.presented if each.sent > revoked_at + 2 * PERIOD.total_seconds()]
     refusing = {each.pid for each in late if traffic.signer(each.token) == key and not each.is_accepted}
+    assert refusing
     step("retire", "secret.key")
     step("run", "secret.key", "--emergency", "--reason", "a test")
     traffic.wait_for(50)
