@@ -11,6 +11,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -236,6 +237,16 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
     return port
+
+
+@pytest.fixture(autouse=True)
+def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let coverage see the threads that are no `Thread`."""
+
+    def start(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
+        threading.Thread(target=function, args=arguments, daemon=True).start()
+
+    monkeypatch.setattr("_thread.start_new_thread", start)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import itertools
 import os
@@ -11,7 +12,6 @@ import sys
 import threading
 import time
 import weakref
-from _thread import LockType
 from _thread import _count as thread_count
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -47,11 +47,12 @@ from publications import (
 from pydantic import model_validator
 from test_vendor import KEY, PASSWORD, Radio
 
-from robodj_secretguard import RuntimeSecrets, SecretSettings
+from robodj_secretguard import RuntimeSecrets, SecretSettings, heartbeat
 from robodj_secretguard import refresh as module
 from robodj_secretguard.errors import CheckFailedError, RevokedKeyError
-from robodj_secretguard.refresh import Refresh, _end_process, _process
+from robodj_secretguard.refresh import Refresh, _end_process, _process, _read_repeatedly
 from robodj_secretguard.startup import directory
+from robodj_secretguard.startup.report import REFUSED as REFUSED_STATUS
 from robodj_secretguard.startup.settings import live_of
 
 if TYPE_CHECKING:
@@ -126,22 +127,10 @@ class Service:
 
 
 @pytest.fixture(autouse=True)
-def _own_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let coverage see the threads, and end those that read, so that no other test meets them."""
-    readers: list[tuple[threading.Thread, LockType]] = []
-
-    def start(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
-        thread = threading.Thread(target=function, args=arguments, daemon=True)
-        thread.start()
-        readers.extend((thread, each) for each in arguments if isinstance(each, LockType))
-
-    monkeypatch.setattr("_thread.start_new_thread", start)
+def _no_other_refresh() -> Iterator[None]:
+    """Let no fork of another test end, as a key of this one is revoked."""
     yield
-    for thread, end in readers:
-        if end.locked():
-            end.release()
-        thread.join(TIMEOUT)
-    _process.begun.clear()  # a fork of another test would end where a key of this one is revoked
+    module._process.begun.clear()  # noqa: SLF001 - it has no other end
 
 
 @pytest.fixture
@@ -256,6 +245,9 @@ class TestSwitch:
         reference = weakref.ref(refresh)
         del refresh
         _end_process(reference)
+        end = _thread.allocate_lock()
+        end.acquire()
+        _read_repeatedly(reference, end, 0, 1)
 
     def test_it_is_not_pickled(self, service: Service) -> None:
         """Neither the refresh nor the keys in use are pickled."""
@@ -292,6 +284,15 @@ class TestKept:
         service.read()
         assert service.said() == []
         monkeypatch.setattr(time, "monotonic", lambda: now + module.ALERT_AGAIN + 1)
+        service.read()
+        assert service.said() == ["placeholder"]
+
+    def test_lines_that_cannot_be_written(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An alert that no stream takes, as on a full disk, is said at the next read."""
+        with monkeypatch.context() as patch:
+            for stream in ("stdout", "stderr"):
+                patch.setattr(sys, stream, None)
+            service.read(BAD["placeholder"][0](service.files))
         service.read()
         assert service.said() == ["placeholder"]
 
@@ -439,6 +440,22 @@ class TestRevocation:
             for now, is_accepted in ((end - timedelta(minutes=1), True), (end, False)):
                 ring = service.secrets.keyring("secret.key", clock=partial(max, now, now))
                 assert ("previous" in slots(ring)) is is_accepted
+
+    def test_the_end_of_a_process_is_an_event(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A process whose key was revoked sends its last event, and ends."""
+        pipe = os.pipe()
+        monkeypatch.setitem(sys.modules, heartbeat.__name__, heartbeat)
+        monkeypatch.setattr(module, "END_SECONDS", 1e6)
+        process = fork()
+        if not process:
+            service.read(revoking(service.files, V1))
+            service.read()
+            monkeypatch.setattr(module, "END_SECONDS", 0)
+            monkeypatch.setattr(module, "EXIT_WAIT", 0)
+            monkeypatch.setattr(module, "_start", lambda function: os.write(pipe[1], function.__name__.encode()))
+            _end_process(weakref.ref(service.refresh))
+        os.close(pipe[1])
+        assert (os.read(pipe[0], 99), os.waitpid(process, 0)[1] >> 8) == (b"send_end", REFUSED_STATUS)
 
     def test_the_key_that_signs(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """At two reads in a row without a set that passes, nothing uses it any more. A good set ends that."""

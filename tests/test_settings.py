@@ -219,17 +219,25 @@ class TestDeclaration:
         with pytest.raises(TypeError, match=r"^Loose: config_dir must be an absolute path"):
             types.new_class("Loose", (RuntimeSecrets,), {"config_dir": directory})
 
+    @pytest.mark.parametrize("refresh", [30, timedelta(0), timedelta(seconds=1.5), timedelta(seconds=901)], ids=str)
+    def test_a_refresh_that_is_no_period(self, refresh: Any) -> None:
+        """The period of a refresh is a timedelta of whole seconds, from 1 to 900. A subclass may only shorten it."""
+        with pytest.raises(TypeError, match=r"^Loose: refresh is a timedelta of whole seconds, from 1 to 900$"):
+            types.new_class("Loose", (RuntimeSecrets,), {"refresh": refresh})
+
     def test_the_set_up_can_only_be_tightened(self, tmp_path: Path) -> None:
         """A subclass inherits the set-up, may repeat it, and may not loosen it."""
         tight: dict[str, Any] = {"file_fallback": False, "require_revocation_list": True}
-        strict = types.new_class("Strict", (RuntimeSecrets,), {"config_dir": tmp_path, **tight})
-        same = types.new_class("Same", (strict,), {"config_dir": str(tmp_path), **tight})
-        assert setup_of(same) == setup_of(strict) == ModelSetup(str(tmp_path), **tight)
+        period = {"refresh": timedelta(seconds=30)}
+        strict = types.new_class("Strict", (RuntimeSecrets,), {"config_dir": tmp_path, **tight, **period})
+        same = types.new_class("Same", (strict,), {"config_dir": str(tmp_path), **tight, **period})
+        assert setup_of(same) == setup_of(strict) == ModelSetup(str(tmp_path), **tight, refresh=30)
         assert setup_of(RuntimeSecrets) == ModelSetup()
         for name, value in {
             "config_dir": tmp_path / "other",
             "file_fallback": True,
             "require_revocation_list": False,
+            "refresh": timedelta(seconds=60),
         }.items():
             with pytest.raises(TypeError, match=rf"^Loose can only tighten .*: its {name} conflicts$"):
                 types.new_class("Loose", (strict,), {name: value})

@@ -112,10 +112,13 @@ RESTARTED = """rm -f events.jsonl roster.txt
 for host in web-1 web-2; do
     echo "robodj $host" >>roster.txt
     ROBODJ_SERVICE=robodj ROBODJ_INSTANCE=$host ROBODJ_SECRET_EVENTS="$PWD/events.jsonl" \\
-        robodj-secretguard exec --from SOURCE -- python -c "from robodj_secretguard import guard; guard()"
+        robodj-secretguard exec --from SOURCE -- python -c "import os
+from robodj_secretguard import guard
+guard()
+os._exit(0)"
 done
 robodj-secretguard fleet"""
-"""Restart two instances, and then begin the command."""
+"""Restart two instances, which do not say that they end, and then begin the command."""
 SERVICE_WRITES = """
 unset VAULT_TOKEN
 role=$(bao read -field=role_id auth/approle/role/robodj/role-id)
