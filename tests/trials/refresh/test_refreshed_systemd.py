@@ -172,7 +172,7 @@ def test_hosts_come_back_by_themselves(tmp_path: Path) -> None:
         late = max((each["at"] - revoked_at for each in of_unit if each["signs"]), default=0)
         away = min(each["at"] - revoked_at for each in of_unit if each["ActiveState"] != "active")
         back = min(each["at"] - good_at for each in container.seen(good_at) if each["unit"] == name and each["signs"])
-        statuses = sorted({each["ExecMainStatus"] for each in of_unit if each["ActiveState"] != "active"})
+        statuses = sorted({each["ExecMainStatus"] for each in of_unit if each["SubState"] == "auto-restart"})
         restarts = int(last[name]["NRestarts"]) - before[name]
         print(  # noqa: T201
             f"{name}: signed for {late:.1f} s, ended after {away:.1f} s with {statuses}, signs {back:.1f} s after the"
