@@ -806,6 +806,11 @@ def switched(keys: Delivered, value: str) -> Delivered:
     return keys | {NEXT: value, PREVIOUS: keys[V1][::-1], UNTIL: DAYS[5]}  # type: ignore[index]
 
 
+def foreign(keys: Delivered, value: str) -> Delivered:
+    """Return keys of another service."""
+    return keys | {V1: value}
+
+
 BAD_FILES: tuple[Callable[[str], str], ...] = (
     lambda value: f"{value}\udcff",
     lambda value: f"{value}\0",
@@ -1126,7 +1131,7 @@ SCENARIOS: dict[str, Scenario] = {
         for name, make in DELIVERED.items()
     },
     "secrets-directory-in-conflict": Scenario(in_conflict, "guard_a_secrets_directory"),
-    "refresh": Scenario(partial(live, switched, *DELIVERED.values(), emergency), "refresh_on_each_version"),
+    "refresh": Scenario(partial(live, foreign, switched, *DELIVERED.values(), emergency), "refresh_on_each_version"),
     "refresh-of-bad-values": Scenario(
         partial(live, *(partial(in_a_file, shape) for shape in BAD_FILES)), "refresh_on_each_version"
     ),
