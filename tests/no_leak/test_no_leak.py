@@ -149,7 +149,9 @@ def written(cells: Cells, scenario: str, action: str, observer: str = "exception
     ran = cells.run(observer, action, SCENARIOS[scenario].plant())
     shown = without_fingerprints(f"{ran.status}\n{ran.out}")
     shown = re.sub(r"datetime\.datetime\([^)]*\)|\d{4}-\d\d-\d\d[ T][\d:.]+|0x[0-9a-f]+|-?\d+\.\d{3,}", "", shown)
-    shown = re.sub(r"\b[0-9a-f]{32}\b", "", shown)  # the id of a key
+    shown = re.sub(
+        r"\b[0-9a-f]{32}\b|(?<=started )[0-9]{6,}|(?<=daemon )[0-9]{6,}", "", shown
+    )  # the ids of keys and of threads
     shown = re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
     shown = re.sub(
         rf"{re.escape(socket.gethostname())}:\d+|\b\d+(?=\.\d+@)|(?<=process )\d+", "", shown
