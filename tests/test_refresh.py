@@ -128,9 +128,12 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def _no_other_refresh() -> Iterator[None]:
-    """Let no fork of another test end, as a key of this one is revoked."""
+    """Let no thread and no fork of another test see the keys of this one."""
     yield
-    module._process.begun.clear()  # noqa: SLF001 - it has no other end
+    for refresh_of in _process.begun:
+        if refresh := refresh_of():
+            vars(Refresh)["_live"].__set__(refresh, lambda: None)  # its thread reads nothing any more
+    _process.begun.clear()
 
 
 @pytest.fixture

@@ -52,6 +52,8 @@ _FORGOTTEN_AFTER: Final = 600.0
 _STRIKES: Final = 2
 """How many reads in a row must find the current key revoked, and no set that passes."""
 _KEPT: Final = "kept the keys in use"
+_JITTER: Final = random.SystemRandom()
+"""Not the generator of the module: forks would share its state, and tests of a service may seed it."""
 
 
 class Refresh(Sealed):
@@ -366,7 +368,7 @@ class _Process:
             if refresh := refresh_of():
                 refresh.end_if_refused()
                 refresh.is_ending = False  # its thread is in the parent
-                refresh.begin(random.random())  # noqa: S311 - no key
+                refresh.begin(_JITTER.random())
 
     def end(self) -> None:
         # A daemon thread that writes while the interpreter ends would abort it. This lock is not released.
@@ -385,7 +387,7 @@ getattr(os, "register_at_fork", dict)(  # not on Windows
 
 def _part() -> float:
     """Return which part of a period to wait, as many processes must not read at once."""
-    return 1.0 - random.random() / 10  # noqa: S311 - no key
+    return 1.0 - _JITTER.random() / 10
 
 
 def _start(function: Callable[..., object], *arguments: object) -> bool:
