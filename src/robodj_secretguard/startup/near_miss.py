@@ -6,7 +6,7 @@ A start imports this module only where there is a similar name.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from robodj_secretguard.startup.variables import ALLOW_FILE_SECRET_FALLBACK, PROTECTED_ENV, NearMiss, VariableRead
@@ -83,8 +83,7 @@ def near_misses(
     names: Iterable[str], targets: Collection[VariableRead], *, is_set: Callable[[str], bool]
 ) -> tuple[NearMiss, ...]:
     """Return which names are misspelled, in the order of the variables that the operator meant."""
-    mistakes = {target: re.compile(_mistakes(target)) for target in targets}
-    found = {_near_miss(name, mistakes, is_set) for name in names if is_set(name)}
+    found = {_near_miss(name, targets, is_set) for name in names if is_set(name)}
     names_read = [target.name for target in targets]
     misses = sorted(filter(None, found), key=lambda miss: (names_read.index(miss.meant.name), miss.name))
     meant = [miss.meant.name for miss in misses]
@@ -93,23 +92,22 @@ def near_misses(
     return tuple([miss._replace(is_meant_set=each) for miss, each in zip(misses, is_meant_set, strict=True)])
 
 
-def _mistakes(target: VariableRead) -> str:
-    """Return a pattern of the other names that operators use instead of a variable."""
+def _is_mistake(target: VariableRead, folded: str) -> bool:
+    """Check whether operators use a name instead of a variable. The names for a secret begin with its variable."""
     variable = target.policy.variable if target.policy else ""
     others = [other.format(variable) for right, other in _MISTAKES.items() if right.format(variable) == target.name]
-    return "|".join([f"{target.name}_FILE", *others])
+    # First the beginning: otherwise there would be a pattern for each secret.
+    return folded.startswith(variable) and bool(re.fullmatch("|".join([f"{target.name}_FILE", *others]), folded))
 
 
-def _near_miss(
-    name: str, mistakes: Mapping[VariableRead, re.Pattern[str]], is_set: Callable[[str], bool]
-) -> NearMiss | None:
+def _near_miss(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:
     folded = name.upper()
     words = {*folded.split("_")}
     # All but one of its characters are known, so such a name does not contain a key.
-    meant = near = next((target for target in mistakes if _is_one_edit_away(name, target.name)), None)
+    meant = near = next((target for target in targets if _is_one_edit_away(name, target.name)), None)
     if near is None and not re.fullmatch(_SERVICE_LINK, folded):
-        found = (target for target in mistakes if words == _words(target) or mistakes[target].fullmatch(folded))
-        meant = next(found, None) or _marker(name, words, [target for target in mistakes if target.is_marker], is_set)
+        found = (target for target in targets if words == _words(target) or _is_mistake(target, folded))
+        meant = next(found, None) or _marker(name, words, [target for target in targets if target.is_marker], is_set)
     if meant is None:
         return None
     is_shown = re.fullmatch(_SHOWABLE, name) and (near or words <= _KNOWN_WORDS | _words(meant))
