@@ -132,7 +132,7 @@ def _no_other_refresh() -> Iterator[None]:
     yield
     for refresh_of in _process.begun:
         if refresh := refresh_of():
-            vars(Refresh)["_live"].__set__(refresh, lambda: None)  # its thread reads nothing any more
+            vars(Refresh)["_judge"].__set__(refresh, lambda *_: threading.Event().wait())  # it reads nothing any more
     _process.begun.clear()
 
 
