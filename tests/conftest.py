@@ -240,13 +240,20 @@ def free_port() -> int:
 
 
 @pytest.fixture(autouse=True)
-def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let coverage see the threads that are no `Thread`."""
+def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let coverage see the threads that are no `Thread`, and wait for those that write lines."""
+    started: list[threading.Thread] = []
 
     def start(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
-        threading.Thread(target=function, args=arguments, daemon=True).start()
+        thread = threading.Thread(target=function, args=arguments, daemon=True)
+        thread.start()
+        if function.__name__ == "run":
+            started.append(thread)
 
     monkeypatch.setattr("_thread.start_new_thread", start)
+    yield
+    for thread in [*started]:
+        thread.join(2)
 
 
 @pytest.fixture(autouse=True)
