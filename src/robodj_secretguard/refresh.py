@@ -23,10 +23,9 @@ from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.keyring import KeySet
 from robodj_secretguard.secret.material import PREFIX, fingerprint
 from robodj_secretguard.secret.sealed import Sealed, contain, type_name
-from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.emit import emit, silence_broken_streams
 from robodj_secretguard.startup.report import REFUSED, Finding, finding
-from robodj_secretguard.startup.rules import Check, Problem, Severity, internal
+from robodj_secretguard.startup.rules import Check, Problem, Severity, how_to_rotate, internal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -250,7 +249,7 @@ class Refresh(Sealed):
         self.is_ok = False
         problem = Problem(
             f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
-            "restart the service; if this returns, call secrets.refresh() in a timer of the host",
+            "check that the secrets directory can be read; if it can, call secrets.refresh() in a timer of the host",
         )
         late = live.keys.report._replace(findings=(finding(live.keys.policies, Check.UNAVAILABLE, problem),))
         if not self._tell(late, late.refusal(_KEPT), "late"):
@@ -317,8 +316,7 @@ def _revoked_in_use(running: KeySet, known: RevocationStatus, report: Report) ->
     said = {each.secret for each in report.alerts if each.check is Check.REVOKED}
     for reading in _revoked_readings(running, known):
         if reading.policy.name not in said:
-            remedy = f"run {command('rotate', 'plan', reading.policy.name)} and follow its steps"
-            problem = Problem("the key in use is revoked", remedy, reading.used.source)
+            problem = Problem("the key in use is revoked", how_to_rotate(reading.policy), reading.used.source)
             yield finding((), Check.REVOKED, problem, reading.policy)
 
 

@@ -12,8 +12,8 @@ from typing import Final
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, Manager, Store
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import PROGRAM, ascii_text, could_hold_key
-from robodj_secretguard.startup.directory import Delivery, conflicts, first_with, names_of, source_finding
+from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
+from robodj_secretguard.startup.directory import Delivery, conflicts, first_with, names_of, shown_source, source_finding
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment, are_files_off, switches_of
 from robodj_secretguard.startup.report import Report, with_findings
@@ -145,8 +145,7 @@ def open_sources(
         if not is_valid or (package and could_hold_key(re.sub(r"-[A-Za-z0-9]{6}\Z", "", place))):
             which = f" (number {number})" if number > 1 else ""
             raise UsageError(f"{word}{which}: invalid source; use {forms}")
-        name = ascii_text(source) if place.isprintable() and not could_hold_key(place) else f"{kind}:PATH"
-        managers.append(_import_class(word, kind, path, package)(name, place, policies))
+        managers.append(_import_class(word, kind, path, package)(shown_source(kind, place), place, policies))
     return managers
 
 

@@ -68,7 +68,7 @@ _LINE: Final = "write {} again, as one line in UTF-8"
 _FIXES: Final = {
     BELOW_WRITABLE: "compare the keys with their origin, then use a directory that is below no directory of others",
     NOT_ALLOWED: "let the user of this command read {} and enter the directory",
-    CHANGED: "stop what writes {} again and again, then start again",
+    CHANGED: "stop what writes {} again and again",
 }
 
 
@@ -163,9 +163,10 @@ def read_directory(
         wait = _PAUSE
         try:
             version, found, texts = _read_version(place, wanted)
-            wait = _unsettled(place, version, earlier) if texts is not None else _PAUSE
-            if texts is not None and wait <= 0:
-                return _variables_in(found, texts)
+            if texts is not None:
+                wait = _unsettled(place, version, earlier)
+                if wait <= 0:
+                    return _variables_in(found, texts)
             earlier, why = version, _CHANGING
         except OSError as error:  # perhaps another directory takes its place
             time.sleep(_PAUSE)
@@ -230,6 +231,11 @@ def _unsettled(place: str, version: Mapping[str, tuple[int, ...]], earlier: Mapp
     return max(wait, _PAUSE) if is_empty and version != earlier else wait
 
 
+def shown_source(kind: str, place: str) -> str:
+    """Return a source for messages. Its place may be a key, by mistake."""
+    return f"{kind}:{ascii_text(place) if place.isprintable() and not could_hold_key(place) else 'PATH'}"
+
+
 def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
     """Return the fields of a manager that are read."""
     return [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS, ROTATION_RECORD]
@@ -286,8 +292,7 @@ def judge_directory(
     """
     named = environment.get(SECRETS_DIR) or None
     place = os.path.abspath(named.get_secret_value() if named else model_setup.secrets_dir or "")
-    is_shown = place.isprintable() and not could_hold_key(place)
-    name = f"directory:{ascii_text(place)}" if is_shown else "directory:PATH"
+    name = shown_source("directory", place)
     if directory_fault(place) == ABSENT:
         problem = Problem(
             f"{SECRETS_DIR} names no directory",

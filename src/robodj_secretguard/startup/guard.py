@@ -187,7 +187,8 @@ def guard(
     `ALERT: ...` or `WARNING: ...` and its fix. Nothing skips the checks.
 
     Where a secrets directory and a period are set, a daemon thread reads the keys again (policy sections 3 and 4). Its
-    findings go to the same logger. If the current key is revoked and no good one comes, it ends the process with 3.
+    findings go to the same logger. If the current key is revoked and no good one comes, the thread ends the process
+    with status 3.
 
     Args:
         model: the settings model that declares the secrets.

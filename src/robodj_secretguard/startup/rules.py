@@ -200,7 +200,8 @@ def _deadline(reading: Reading) -> str:
     return "its deadline" if reading.manager else reading.policy.slot_variables[2]
 
 
-def _how_to_rotate(policy: SecretPolicy) -> str:
+def how_to_rotate(policy: SecretPolicy) -> str:
+    """Return the remedy that replaces a key."""
     return (
         f"{policy.replacement}, then set {policy.variable} to it"
         if policy.is_opaque
@@ -289,7 +290,7 @@ def _check_weak(reading: Reading) -> Iterator[Problem]:
 
 def _how_to_replace(reading: Reading, value: str) -> str:
     """Return the remedy for a current key that is itself bad. The secret manager may have another one."""
-    rotate = _how_to_rotate(reading.policy)
+    rotate = how_to_rotate(reading.policy)
     return rotate if reading.manager else f"set {reading.variable} to the secret manager's {value}, {rotate}"
 
 
@@ -334,7 +335,7 @@ def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem
 def _how_to_separate(readings: Sequence[Reading]) -> str:
     """Return the remedy for secrets with the same value."""
     is_any_opaque = any(reading.policy.is_opaque for reading in readings)
-    rotate = "; ".join(_how_to_rotate(reading.policy) for reading in readings) if is_any_opaque else "rotate each"
+    rotate = "; ".join(how_to_rotate(reading.policy) for reading in readings) if is_any_opaque else "rotate each"
     manager = readings[0].manager
     if manager and all(reading.manager == manager for reading in readings):
         return f"in {manager}, set each to its own value (see an earlier version); if they were always equal, {rotate}"
@@ -361,7 +362,7 @@ def _check_expired(reading: Reading) -> Iterator[Problem]:
     if instant is not None and instant <= reading.setup.now and reading.found:
         yield Problem(
             f"the key expired at {iso_utc(instant)} ({policy.expiry_variable})",
-            f"{_how_to_rotate(policy)} (a later date alone does not rotate the key)",
+            f"{how_to_rotate(policy)} (a later date alone does not rotate the key)",
         )
 
 
@@ -409,7 +410,7 @@ def _check_expiring(reading: Reading) -> Iterator[Problem]:
         yield Problem(
             f"the key expires at {iso_utc(instant)}, within {days} day{'s' if days > 1 else ''}"
             f" ({policy.expiry_variable})",
-            f"before then, {_how_to_rotate(policy)}",
+            f"before then, {how_to_rotate(policy)}",
         )
 
 

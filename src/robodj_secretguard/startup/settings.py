@@ -326,7 +326,7 @@ def live_of(secrets: SecretSettings) -> "LiveKeys":
                 live,
                 judgement.again,
                 judgement.seconds,
-                lambda judgement: require_values(model(_judgement=judgement), judgement),
+                lambda changed: require_values(model(_judgement=changed), changed),
             )
         lives.setdefault("", live)  # another thread may have been faster
         object.__setattr__(secrets, "_judgement", None)  # a switch must leave nothing of it
@@ -335,8 +335,8 @@ def live_of(secrets: SecretSettings) -> "LiveKeys":
 
 def begin_refresh(secrets: SecretSettings | None, send: Callable[[str, Report], object], logger: Any) -> None:
     """Begin to read the secrets directory in each period, if a start passed and there is one."""
-    if secrets is not None and running_judgement(secrets).again and (refresh := live_of(secrets).refresh):
-        refresh.start(send, logger)
+    if secrets is not None and running_judgement(secrets).again:
+        live_of(secrets).refresh.start(send, logger)
 
 
 def running_judgement(secrets: SecretSettings) -> Judgement:
