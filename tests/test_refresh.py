@@ -137,9 +137,12 @@ def _no_other_refresh() -> Iterator[None]:
 
 
 @pytest.fixture
-def service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Service:
-    """A process with a current and a next key."""
-    return Service(tmp_path / "keys", capsys)
+def service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Service]:
+    """A process with a current and a next key. Its threads end with the test, before patches of the test are undone."""
+    made = Service(tmp_path / "keys", capsys)
+    yield made
+    del made.secrets, made.ring
+    gc.collect()
 
 
 def slots(ring: Keyring) -> dict[str, str]:

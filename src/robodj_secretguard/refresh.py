@@ -221,14 +221,14 @@ class Refresh(Sealed):
         is_event = kind == "switched" or (kind and refusal)
         if not (told.findings or is_event):
             return True
-        written = threading.Event()
+        written, in_use = threading.Event(), self.live.keys.report._replace(findings=told.findings)
 
         def write() -> None:
             writing = _process.writing
             if writing.acquire(timeout=_LOCK_WAIT):
                 try:
                     if is_event:  # first: a file can be written where nobody reads the lines
-                        self._send(kind, self.live.keys.report._replace(findings=told.findings))
+                        self._send(kind, in_use)
                     if emit(told, self._logger, refusal=refusal):
                         written.set()
                 finally:
