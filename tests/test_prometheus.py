@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -25,6 +26,7 @@ from test_metrics import samples
 from robodj_secretguard import RuntimeSecrets, SecretSettings, guard
 from robodj_secretguard.adapters.prometheus import SecretCollector
 from robodj_secretguard.fleet.metrics import EXPIRY, FINDINGS, INFO, PREVIOUS_UNTIL, REFRESH_OK, REFRESHED, START
+from robodj_secretguard.startup.settings import live_of
 from robodj_secretguard.startup.variables import SECRET_REFRESH, SECRETS_DIR
 
 if TYPE_CHECKING:
@@ -105,6 +107,40 @@ class TestKeys:
         assert found(values) == {("file-fallback", NAME): 1}
         machine.write("revoked.fingerprints", f"{running}\n")
         assert found(scraped(machine, collector, now))["revoked", NAME] == 1
+
+
+def processes_in(collector: SecretCollector) -> set[str]:
+    """Return the identities of the processes in a scrape."""
+    return {sample.labels["process"] for each in collector.collect() if each.name == INFO for sample in each.samples}
+
+
+class TestProcess:
+    """Each process has an identity of its own."""
+
+    def test_each_start(self, machine: Machine, now: datetime) -> None:
+        """A process has one identity for all its keys, and a later start has another one."""
+        first, second = collector_on(machine, now), collector_on(machine, now)
+        identities = [machine.within(lambda each=each: processes_in(each)) for each in (first, first, second)]
+        assert [len(each) for each in identities] == [1, 1, 1]
+        assert identities[0] == identities[1] != identities[2]
+
+    @posix_only
+    def test_each_fork(self, machine: Machine, now: datetime) -> None:
+        """A fork inherits no identity, as the workers of a server with `--preload` would."""
+        collector = collector_on(machine, now)
+
+        def scrape_in_fork() -> str:
+            source, sink = os.pipe()
+            if not (child := os.fork()):
+                os.write(sink, "".join(processes_in(collector)).encode())
+                os._exit(0)
+            os.waitpid(child, 0)
+            os.close(sink)
+            with os.fdopen(source) as file:
+                return file.read()
+
+        found = machine.within(lambda: [*processes_in(collector), scrape_in_fork(), scrape_in_fork()])
+        assert len({*found}) == 3
 
 
 class TestFindings:
@@ -235,6 +271,14 @@ class TestRefresh:
         assert (values[REFRESHED], values[REFRESH_OK]) == ({(): (now + HOUR).timestamp()}, {(): 0})
         assert found(values) == {("source", ""): 1}
         assert {labels[3] for labels in values[INFO]} == {fingerprint_of(keys[V1]), fingerprint_of(keys[V2])}
+
+    def test_a_late_read(self, machine: Machine, now: datetime, place: Path) -> None:
+        """Where no read has ended for three periods, the last one does not count as good."""
+        volume(place, good_keys())
+        secrets = machine.within(guard, now=now)
+        collector = machine.within(lambda: SecretCollector(secrets), now=now)
+        live_of(secrets).late_at = time.monotonic()
+        assert scraped(machine, collector, now)[REFRESH_OK] == {(): 0}
 
     def test_a_scrape(self, machine: Machine, now: datetime, place: Path) -> None:
         """A scrape reads nothing, and runs no check."""

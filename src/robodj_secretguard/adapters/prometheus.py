@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ class SecretCollector(Collector):
             del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
         self._model = model
         self._require_env_only = require_env_only
-        self._started = self._live.keys.report.checked_at
+        self._started, self._token = self._live.keys.report.checked_at, os.urandom(6).hex()
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family without a value. So a registration runs no check."""
@@ -87,9 +88,11 @@ class SecretCollector(Collector):
         """Yield every family, after a check where no thread reads the keys again."""
         keys, refresh = self._live.keys, self._live.refresh
         families: dict[str, Samples] = of_keys(keys.report.secrets) | {START: {(): self._started.timestamp()}}
+        # A fork has another process id, and a start another token. So no two processes have one identity.
+        families[INFO] = {(*labels, f"{os.getpid()}-{self._token}"): 1.0 for labels in families[INFO]}
         if self._live.late_at < math.inf:  # a thread reads the keys in each period
-            found = refresh.found
-            families |= {REFRESHED: {(): refresh.read_at.timestamp()}, REFRESH_OK: {(): float(refresh.is_ok)}}
+            found, is_ok = refresh.found, refresh.is_ok and time.monotonic() < self._live.late_at
+            families |= {REFRESHED: {(): refresh.read_at.timestamp()}, REFRESH_OK: {(): float(is_ok)}}
         else:
             try:
                 found = contain(lambda: [*self._found()])
@@ -126,6 +129,7 @@ def _keys_and_directory(
 
 def _gauges(name: str, samples: Samples) -> GaugeMetricFamily:
     labels, text = DECLARED[name]
+    labels = (*labels, "process") if name == INFO else labels
     made = GaugeMetricFamily(name, text, labels=labels)
     for values, value in samples.items():
         made.add_metric(values, value)
