@@ -16,7 +16,7 @@ from conftest import NOW, good_keys
 
 from robodj_secretguard import check
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import Fleet, Instance, Use
+from robodj_secretguard.fleet.verdict import Fleet, Instance, PastUse
 from robodj_secretguard.heartbeat import event_of
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -82,13 +82,13 @@ def without_times(text: str) -> str:
     return re.sub(r", seen at \S+, which counts until [0-9T:-]+Z", "", text)
 
 
-def use(keys: Slots, seen: timedelta | None, latest: timedelta | None = None) -> Use:
+def use(keys: Slots, seen: timedelta | None, latest: timedelta | None = None) -> PastUse:
     """Return keys of `secret.key` that an instance used so long ago, by its oldest clock and by its newest one."""
     at = None if seen is None else NOW - seen
-    return Use({NAME: keys}, NOW, at, NOW - (latest if latest is not None else seen or timedelta(0)))
+    return PastUse({NAME: keys}, NOW, at, NOW - (latest if latest is not None else seen or timedelta(0)))
 
 
-def instance(*uses: Use, who: Who = WEB, listed: bool = True, **more: Any) -> Instance:
+def instance(*uses: PastUse, who: Who = WEB, listed: bool = True, **more: Any) -> Instance:
     """Return an instance. One of the roster must prove `secret.key`."""
     return Instance(*who, listed=listed, secrets=[NAME] if listed else [], uses=[*uses], **more)
 

@@ -35,7 +35,7 @@ from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
     MOVED,
     NONE_ON,
-    Use,
+    PastUse,
     fleet_as_dict,
     judge_of,
     judges_of,
@@ -179,7 +179,7 @@ class TestNotReady:
 
     def test_a_secret_that_its_events_do_not_have(self) -> None:
         """An instance proves only the secrets in its events, and must prove only those of the roster."""
-        found = fleet(instance(Use({OTHER: MOVED_KEYS}, NOW, NOW, NOW)))
+        found = fleet(instance(PastUse({OTHER: MOVED_KEYS}, NOW, NOW, NOW)))
         assert failing(found) == [f"api/web-1: {NAME}: unknown: no event of it"]
         assert not found.is_known(found.instances[0])
         assert failing(fleet(replace(found.instances[0], secrets=[OTHER]))) == []

@@ -12,7 +12,7 @@ from pydantic import Field, TypeAdapter
 
 from robodj_secretguard.common.shapes import SecretName, Slots
 from robodj_secretguard.fleet.collectors import event_in
-from robodj_secretguard.fleet.verdict import MOST_SECONDS, Fleet, Instance, Use
+from robodj_secretguard.fleet.verdict import MOST_SECONDS, Fleet, Instance, PastUse
 from robodj_secretguard.heartbeat import EVENT_KIND, EVENT_TEXTS, SECRET_FIELDS
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.texts import is_instance_name
@@ -221,13 +221,13 @@ class Observed:
         return Fleet(self._now, self._max_age, self._max_skew, expected, instances, self._complete)
 
 
-def _uses_of(events: Iterable[Evidence]) -> list[Use]:
+def _uses_of(events: Iterable[Evidence]) -> list[PastUse]:
     """Return the keys that processes use, each with the times of all its processes."""
     of: defaultdict[KeysInUse, list[Evidence]] = defaultdict(list)
     for each in events:
         of[each.keys].append(each)
     return [
-        Use(
+        PastUse(
             dict(keys),
             _instant(min((each.started for each in same if each.started is not None), default=None)),
             _instant(max(each.oldest for each in same) or None),

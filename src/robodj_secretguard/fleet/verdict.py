@@ -18,6 +18,7 @@ from pydantic_core import to_json
 
 from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots, must
 from robodj_secretguard.errors import UsageError
+from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS, iso_utc
@@ -48,8 +49,44 @@ MOST_SECONDS: Final = MOST_HEARTBEAT_SECONDS
 """The largest age, difference between clocks, and heartbeat."""
 
 
+class Use(Frozen):
+    """The keys that one process used.
+
+    Attributes:
+        service: the service.
+        instance: the instance of the service.
+        keys: the fingerprints by secret.
+        is_fresh: whether it proves something. Otherwise, it only counts against a condition.
+        seen: the time of its latest evidence, in seconds.
+    """
+
+    service: str
+    instance: str
+    keys: Mapping[str, Slots]
+    is_fresh: bool
+    seen: float
+
+
+class Evidence(Frozen):
+    """What events or samples show of the processes of a fleet.
+
+    Attributes:
+        at: the time of the verdict, in seconds, by the clock that judged the ages.
+        uses: the keys of every process, also of services that the roster lacks.
+        unknown: by service and instance: why nothing is certain about it.
+        faults: why no condition at all is proven.
+        skew: how much clocks may differ, in seconds. A deadline has passed when it is that long ago.
+    """
+
+    at: float
+    uses: tuple[Use, ...]
+    unknown: Mapping[tuple[str, str], str]
+    faults: tuple[str, ...]
+    skew: float = 0
+
+
 @dataclass(frozen=True, config=SHAPE)
-class Use:
+class PastUse:
     """The keys that processes of an instance have used."""
 
     keys: dict[SecretName, Slots]
@@ -73,7 +110,7 @@ class Instance:
     """Whether the roster has it."""
     secrets: list[SecretName]
     """The secrets that it must prove. Empty where the roster does not have it."""
-    uses: list[Use] = field(default_factory=list)
+    uses: list[PastUse] = field(default_factory=list)
     """What it has used within the limit."""
     last_seen_at: Instant | None = None
     """The time of its last event, also where that is too old."""
@@ -117,15 +154,15 @@ class Fleet:
         """Check whether the keys of an instance are proven at the time of the fleet."""
         return all(self.is_proven(instance, secret, self.checked_at) for secret in instance.secrets)
 
-    def counts_until(self, use: Use) -> datetime:
+    def counts_until(self, use: PastUse) -> datetime:
         """Return until when a process could still run on some keys."""
         return use.latest_at + timedelta(seconds=max(self.max_age, use.heartbeat) + self.max_skew)
 
-    def possible(self, instance: Instance, secret: str, now: datetime) -> list[Use]:
+    def possible(self, instance: Instance, secret: str, now: datetime) -> list[PastUse]:
         """Return the keys of a secret on which a process of an instance could still run."""
         return [use for use in instance.uses if secret in use.keys and now <= self.counts_until(use)]
 
-    def is_quiet(self, instance: Instance, secret: str, use: Use) -> bool:
+    def is_quiet(self, instance: Instance, secret: str, use: PastUse) -> bool:
         """Check whether a process has probably ended: it missed its heartbeat, and its instance has other keys now."""
         latest = max(each.latest_at for each in instance.uses if secret in each.keys)
         silence = min(latest, self.checked_at) - use.latest_at
