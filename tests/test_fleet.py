@@ -139,17 +139,6 @@ Fleet status: 6 instances.
 """
         )
 
-    def test_metrics(self, operator: Operator) -> None:
-        """As OpenMetrics, it has the number of refused starts of each instance."""
-        refused = [line(kind="refused", at=NOW - age * MINUTE, checks=["secret.key: weak"]) for age in (1, 2)]
-        operator.events(line(), *refused, line(("api", "b"), kind="refused"))
-        samples = operator.status("--format", "openmetrics").out.splitlines()[2:]
-        assert samples == [
-            'robodj_secret_refused_starts{service="api",instance="web-1",checks="weak"} 2',
-            'robodj_secret_refused_starts{service="api",instance="b",checks=""} 1',
-            "# EOF",
-        ]
-
     def test_a_revoked_key_in_another_slot(self, operator: Operator) -> None:
         """A revoked key that only verifies is shown too, until its deadline has passed on every clock."""
         operator.machine.write("revoked.fingerprints", f"{GONE}\n", 0o644)

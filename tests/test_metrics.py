@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from robodj_secretguard import Generator, Material, RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.fleet.metrics import (
     DECLARED,
+    DELIVERED,
     EXPIRY,
     FINDINGS,
     INFO,
@@ -23,6 +24,7 @@ from robodj_secretguard.fleet.metrics import (
     ROTATED,
     ROTATION_DUE,
     START,
+    Samples,
     as_openmetrics,
     of_findings,
     of_keys,
@@ -86,8 +88,8 @@ class TestFamilies:
         """Each slot with a key has a fingerprint, and each instant is a timestamp."""
         keys = {**good_keys(), f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1]}
         instants = {f"{V1}_EXPIRES_AT": marker(30 * DAY), f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
-        assert of_keys(checker(keys | instants).secrets) == {
-            INFO: {
+        assert of_keys(checker(keys | instants).secrets, DELIVERED) == {
+            DELIVERED: {
                 (NAME, OWNER, "current", fingerprint_of(keys[V1])): 1,
                 (NAME, OWNER, "next", fingerprint_of(keys[f"{V1}_NEXT"])): 1,
                 (NAME, OWNER, "previous", fingerprint_of(keys[f"{V1}_PREVIOUS"])): 1,
@@ -100,13 +102,10 @@ class TestFamilies:
     def test_missing_and_vendors_keys(self, checker: Checker) -> None:
         """A missing key has no series. A vendor's key has one with an empty fingerprint."""
         environ = {V1: good_keys()[V1], "ICECAST_PASSWORD": good_keys()[V1][:20]}
-        assert of_keys(check(Own, environ=environ, config_dir=checker.config, now=NOW).secrets) == {
-            INFO: {
-                (NAME, OWNER, "current", fingerprint_of(environ[V1])): 1,
-                ("icecast.password", "Integrations", "current", ""): 1,
-            },
-            EXPIRY: {},
-            PREVIOUS_UNTIL: {},
+        report = check(Own, environ=environ, config_dir=checker.config, now=NOW)
+        assert of_keys(report.secrets, INFO, "of a process")[INFO] == {
+            (NAME, OWNER, "current", fingerprint_of(environ[V1]), "of a process"): 1,
+            ("icecast.password", "Integrations", "current", "", "of a process"): 1,
         }
 
     def test_rotations(self, checker: Checker) -> None:
@@ -140,15 +139,16 @@ class TestText:
     """The text is valid in both formats."""
 
     def test_a_whole_text(self) -> None:
-        """The text has the help, the type and the values of families that have any."""
-        text = as_openmetrics({INFO: {(NAME, OWNER, "current", ""): 1.0}, EXPIRY: {}, START: {(): 1796256000.25}})
+        """The text has the help, the type and the values of families that have any, each with the service."""
+        keys: Samples = {("a.key", "Ops", "current", ""): 1.0}
+        text = as_openmetrics({DELIVERED: keys, EXPIRY: {}, START: {(): 1796256000.25}}, "api")
         assert text.splitlines() == [
-            "# HELP robodj_secret_info The keys of each secret, with the value 1.",
-            "# TYPE robodj_secret_info gauge",
-            'robodj_secret_info{secret="secret.key",owner="Security Operations",slot="current",fingerprint=""} 1',
+            "# HELP robodj_secret_delivered_info The keys that the source delivers, with the value 1.",
+            "# TYPE robodj_secret_delivered_info gauge",
+            'robodj_secret_delivered_info{service="api",secret="a.key",owner="Ops",slot="current",fingerprint=""} 1',
             "# HELP robodj_secret_start_timestamp_seconds When the guard let this process start.",
             "# TYPE robodj_secret_start_timestamp_seconds gauge",
-            "robodj_secret_start_timestamp_seconds 1796256000.25",
+            'robodj_secret_start_timestamp_seconds{service="api"} 1796256000.25',
             "# EOF",
         ]
 
@@ -157,9 +157,9 @@ class TestText:
         """Each parser reads back every value, with an owner that is escaped."""
         keys = good_keys() | {"ODD_KEY": good_keys()[V1], f"{V1}_EXPIRES_AT": marker(30 * DAY)}
         report = check(Odd, environ=keys, config_dir=checker.config, now=NOW)
-        families = of_keys(report.secrets) | of_rotations(report.secrets, {NAME: NOW})
+        families = of_keys(report.secrets, DELIVERED) | of_rotations(report.secrets, {NAME: NOW})
         families |= of_findings(report.secrets, report.findings)
         families[START] = {(): (NOW + timedelta(microseconds=1)).timestamp()}
-        parsed = samples(parse(f"{as_openmetrics(families)}\n"))
+        parsed = samples(parse(as_openmetrics(families, "api") + "\n"))
         assert parsed == {name: each for name, each in families.items() if each}
-        assert any(owner == 'A "B" \\ C' for _, owner, *_ in parsed[INFO])
+        assert any(owner == 'A "B" \\ C' for _, owner, *_ in parsed[DELIVERED])

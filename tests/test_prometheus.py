@@ -8,6 +8,7 @@ import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from unittest.mock import patch
 
@@ -56,7 +57,7 @@ def collector_on(machine: Machine, now: datetime, **options: Any) -> SecretColle
 
 
 def scraped(machine: Machine, collector: SecretCollector, now: datetime) -> dict[str, dict[tuple[str, ...], float]]:
-    """Return the values of a scrape, which goes through a registry and both formats."""
+    """Return the values of a scrape, which goes through a registry and both formats. No key has its process."""
 
     def scrape() -> dict[str, dict[tuple[str, ...], float]]:
         registry = CollectorRegistry(auto_describe=True)
@@ -66,7 +67,8 @@ def scraped(machine: Machine, collector: SecretCollector, now: datetime) -> dict
         # Without the values: by chance, a hexadecimal key may have six digits of a time.
         shown = re.sub(r"(?m) [0-9.e+]+$", "", text + as_openmetrics(registry).decode())
         assert leaks(shown, [machine.environ[name] for name in KEY_VARIABLES if name in machine.environ]) == []
-        return samples(text_string_to_metric_families(text))
+        values = samples(text_string_to_metric_families(text))
+        return values | {INFO: {tuple(labels): value for (*labels, _), value in values[INFO].items()}}
 
     return machine.within(scrape, now=now)
 
@@ -120,7 +122,7 @@ class TestProcess:
     def test_each_start(self, machine: Machine, now: datetime) -> None:
         """A process has one identity for all its keys, and a later start has another one."""
         first, second = collector_on(machine, now), collector_on(machine, now)
-        identities = [machine.within(lambda each=each: processes_in(each)) for each in (first, first, second)]
+        identities = [machine.within(partial(processes_in, each)) for each in (first, first, second)]
         assert [len(each) for each in identities] == [1, 1, 1]
         assert identities[0] == identities[1] != identities[2]
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
 from conftest import NOW, V1, V2, good_keys, marker, posix_only
+from publications import volume
 
 from robodj_secretguard import check
 from robodj_secretguard.lifecycle.records import Proof
@@ -287,39 +288,50 @@ class TestMetrics:
     """The metrics of a report and the operations log, for a file that Prometheus' node_exporter reads."""
 
     def test_all_of_it(self, machine: Machine) -> None:
-        """The keys, the recorded rotation and its end, and the findings, in declared order."""
+        """The delivered keys, the recorded rotation and its end, and the findings, in declared order."""
         machine.environ[ENDS] = marker(2 * DAY)
         machine.record(rotated(NOW - 91 * DAY, machine.fingerprint()), rotated(NOW - DAY, machine.fingerprint()))
-        ran = machine.call("status", "--format", "openmetrics", stdout=Terminal())
+        first, second = machine.fingerprint(), machine.fingerprint(V2)
+        machine.environ["ROBODJ_SERVICE"] = "prod/api"
+        volume(machine.root / "delivered", {name: machine.environ.pop(name) for name in (V1, V2, ENDS)})
+        ran = machine.call("status", "--from", f"directory:{machine.root}/delivered", "--format", "openmetrics")
         assert (ran.status, ran.err) == (0, "")
         lines = [line for line in ran.out.splitlines() if not line.startswith("# ")]
         of_first, of_second = (f'secret="{name}",owner="Security Operations"' for name in (NAME, OTHER))
-        info, findings = "robodj_secret_info", "robodj_secret_findings"
         assert lines == [
-            f'{info}{{{of_first},slot="current",fingerprint="{machine.fingerprint()}"}} 1',
-            f'{info}{{{of_second},slot="current",fingerprint="{machine.fingerprint(V2)}"}} 1',
-            f"robodj_secret_expiry_timestamp_seconds{{{of_first}}} {(NOW + 2 * DAY).timestamp():.0f}",
-            f"robodj_secret_rotated_timestamp_seconds{{{of_first}}} {(NOW - 91 * DAY).timestamp():.0f}",
-            f"robodj_secret_rotation_due_timestamp_seconds{{{of_first}}} {(NOW - DAY).timestamp():.0f}",
-            *(
-                f'{findings}{{check="{check_id}",severity="{severity}",{labels}}} {number}'
-                for labels in (of_first, of_second)
-                for check_id, severity, number in (
-                    ("expired", "alert", 0),
-                    ("revoked", "alert", 0),
-                    ("expiring", "warning", int(labels == of_first)),
-                )
-            ),
-            f'{findings}{{check="internal",severity="alert",secret="",owner="Security Operations"}} 0',
+            f'robodj_secret_{metric[0]}{{service="prod/api",{metric[1]}}} {metric[2]:.0f}'
+            for metric in (
+                ("delivered_info", f'{of_first},slot="current",fingerprint="{first}"', 1),
+                ("delivered_info", f'{of_second},slot="current",fingerprint="{second}"', 1),
+                ("expiry_timestamp_seconds", of_first, (NOW + 2 * DAY).timestamp()),
+                ("rotated_timestamp_seconds", of_first, (NOW - 91 * DAY).timestamp()),
+                ("rotation_due_timestamp_seconds", of_first, (NOW - DAY).timestamp()),
+                *(
+                    ("findings", f'check="{check_id}",severity="{severity}",{labels}', number)
+                    for labels in (of_first, of_second)
+                    for check_id, severity, number in (
+                        ("expired", "alert", 0),
+                        ("revoked", "alert", 0),
+                        ("expiring", "warning", int(labels == of_first)),
+                    )
+                ),
+                ("findings", 'check="internal",severity="alert",secret="",owner="Security Operations"', 0),
+            )
         ]
         assert ran.out.endswith("\n# EOF\n")
+
+    def test_the_environment(self, machine: Machine) -> None:
+        """Without --from, no key is delivered: the environment of this command may have an older one."""
+        ran = machine.call("status", "--format", "openmetrics", stdout=Terminal())
+        assert "robodj_secret_delivered_info" not in ran.out
+        assert 'robodj_secret_findings{service="all services",' in ran.out
 
     def test_the_exit_status(self, machine: Machine) -> None:
         """With an alert it is 1, and the metrics have the alert. Without the log's times the metrics are no result."""
         del machine.environ[V2]
         ran = machine.call("status", "--format", "openmetrics")
         assert (ran.status, ran.err) == (1, "")
-        assert '{check="missing",severity="alert",secret="secret_v2.key",owner="Security Operations"} 1\n' in ran.out
+        assert ',check="missing",severity="alert",secret="secret_v2.key",owner="Security Operations"} 1\n' in ran.out
         machine.log.parent.mkdir(mode=0o700)
         machine.log.write_text("no record\n", encoding="utf-8")
         ran = machine.call("status", "--format", "openmetrics")

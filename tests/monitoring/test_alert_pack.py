@@ -13,13 +13,13 @@ from conftest import NOW, V1, marker, posix_only
 from stack import EXAMPLES, require
 
 from robodj_secretguard.fleet.metrics import (
+    DELIVERED,
     EXPIRY,
     FINDINGS,
     INFO,
     PREVIOUS_UNTIL,
     REFRESH_OK,
     REFRESHED,
-    REFUSED_STARTS,
     ROTATED,
     ROTATION_DUE,
     START,
@@ -132,8 +132,8 @@ def test_alert_goes_to_its_owner(owner: str, receiver: str) -> None:
 
 def test_the_page_has_the_metrics() -> None:
     """The page has the name of each metric."""
-    of_service = (INFO, EXPIRY, PREVIOUS_UNTIL, START, REFRESHED, REFRESH_OK, FINDINGS)
-    names = (*of_service, ROTATED, ROTATION_DUE, REFUSED_STARTS)
+    of_service = (INFO, DELIVERED, EXPIRY, PREVIOUS_UNTIL, START, REFRESHED, REFRESH_OK, FINDINGS)
+    names = (*of_service, ROTATED, ROTATION_DUE)
     assert [name for name in names if f"| `{name}` |" not in PAGE] == []
 
 

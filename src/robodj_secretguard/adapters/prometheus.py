@@ -87,9 +87,9 @@ class SecretCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family, after a check where no thread reads the keys again."""
         keys, refresh = self._live.keys, self._live.refresh
-        families: dict[str, Samples] = of_keys(keys.report.secrets) | {START: {(): self._started.timestamp()}}
         # A fork has another process id, and a start another token. So no two processes have one identity.
-        families[INFO] = {(*labels, f"{os.getpid()}-{self._token}"): 1.0 for labels in families[INFO]}
+        families = of_keys(keys.report.secrets, INFO, f"{os.getpid()}-{self._token}")
+        families |= {START: {(): self._started.timestamp()}}
         if self._live.late_at < math.inf:  # a thread reads the keys in each period
             found, is_ok = refresh.found, refresh.is_ok and time.monotonic() < self._live.late_at
             families |= {REFRESHED: {(): refresh.read_at.timestamp()}, REFRESH_OK: {(): float(is_ok)}}
@@ -129,7 +129,6 @@ def _keys_and_directory(
 
 def _gauges(name: str, samples: Samples) -> GaugeMetricFamily:
     labels, text = DECLARED[name]
-    labels = (*labels, "process") if name == INFO else labels
     made = GaugeMetricFamily(name, text, labels=labels)
     for values, value in samples.items():
         made.add_metric(values, value)

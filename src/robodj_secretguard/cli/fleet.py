@@ -35,7 +35,6 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.evidence import Evidence, Roster, lines_of, observe, parse_event, parse_roster
-from robodj_secretguard.fleet.metrics import as_openmetrics, of_refused_starts
 from robodj_secretguard.fleet.scrapes import NoAnswerError, is_address, is_selector, scraped
 from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
@@ -111,6 +110,7 @@ def add(commands: Commands) -> None:
                 "metavar": "SECONDS",
                 "help": f"how much the clocks of the machines may differ (default: {DEFAULT_MAX_SKEW})",
             },
+            "--format": FORMAT,
             "--require": {
                 "action": "append",
                 "nargs": "+",
@@ -119,7 +119,6 @@ def add(commands: Commands) -> None:
                 "help": "fail unless this is proven for every instance: moved, has-next, or none-on FINGERPRINT;"
                 " repeatable",
             },
-            "--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")},
         },
         description="Show which instances run on the current, the next, the previous or a revoked key. Only evidence"
         " that is younger than --max-age proves something.",
@@ -205,7 +204,6 @@ def _show_status(
         partial(_fleet_document, fleet, role_of, results, numbers),
         recorded.complaint,
         table=[("", "SERVICE", "INSTANCE", "SECRET", "RUNS ON", "SINCE", "SEEN"), *rows],
-        metrics=lambda: as_openmetrics(of_refused_starts(fleet)),
     )
 
 

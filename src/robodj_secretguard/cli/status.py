@@ -20,12 +20,20 @@ from robodj_secretguard.cli.output import (
     status_rows,
     tally,
 )
-from robodj_secretguard.fleet.metrics import as_openmetrics, of_findings, of_keys, of_rotations
+from robodj_secretguard.fleet.metrics import (
+    ALL_SERVICES,
+    DELIVERED,
+    as_openmetrics,
+    of_findings,
+    of_keys,
+    of_rotations,
+)
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.standing import PROMOTE, late_steps, standing_of
 from robodj_secretguard.secret.texts import RED, YELLOW, count, mark, paint
+from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Report
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.variables import SERVICE, iso_utc
 
 
 def add(commands: Commands) -> None:
@@ -38,7 +46,7 @@ def add(commands: Commands) -> None:
         own={"--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")}},
         description="Show the status of each secret. The output has the state, the fingerprint, the last rotation, the"
         " expiry and the owner.",
-        examples=("status", "status --strict --format json", "status --format openmetrics"),
+        examples=("status", "status --strict --format json", "status --from SOURCE --format openmetrics"),
         statuses={
             "0": "no alert",
             "1": "alerts, or the operations log does not verify; with --strict, warnings and late rotations too",
@@ -82,14 +90,18 @@ def _status(request: Request) -> Result:
         },
         log.complaint,
         table=status_rows(report, [*late]),
-        metrics=lambda: _metrics(report, standings),
+        metrics=lambda: _metrics(request, report, standings),
     )
 
 
-def _metrics(report: Report, standings: Sequence[dict[str, Any]]) -> str:
+def _metrics(request: Request, report: Report, standings: Sequence[dict[str, Any]]) -> str:
     secrets = report.secrets
     rotated = {each["secret"]: datetime.fromisoformat(at) for each in standings if (at := each["rotated_at"])}
-    return as_openmetrics(of_keys(secrets) | of_rotations(secrets, rotated) | of_findings(secrets, report.findings))
+    families = of_keys(secrets, DELIVERED)
+    if not request.sources:  # the environment of this command may be older than what is delivered
+        del families[DELIVERED]
+    families |= of_rotations(secrets, rotated) | of_findings(secrets, report.findings)
+    return as_openmetrics(families, event_setting(Environment(), SERVICE) or ALL_SERVICES)
 
 
 def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, failed: bool) -> str:

@@ -14,13 +14,13 @@ from robodj_secretguard.startup.rules import Check, Severity, State
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from robodj_secretguard.fleet.verdict import Fleet
     from robodj_secretguard.startup.report import Finding, SecretStatus
 
 Samples: TypeAlias = "Mapping[tuple[str, ...], float]"
 """The values of a metric, by the values of its labels."""
 
 INFO: Final = "robodj_secret_info"
+DELIVERED: Final = "robodj_secret_delivered_info"
 EXPIRY: Final = "robodj_secret_expiry_timestamp_seconds"
 PREVIOUS_UNTIL: Final = "robodj_secret_previous_until_timestamp_seconds"
 START: Final = "robodj_secret_start_timestamp_seconds"
@@ -29,11 +29,16 @@ REFRESH_OK: Final = "robodj_secret_refresh_ok"
 ROTATED: Final = "robodj_secret_rotated_timestamp_seconds"
 ROTATION_DUE: Final = "robodj_secret_rotation_due_timestamp_seconds"
 FINDINGS: Final = "robodj_secret_findings"
-REFUSED_STARTS: Final = "robodj_secret_refused_starts"
+ALL_SERVICES: Final = "all services"
+"""The label `service` of keys that are for all services. No service has this name.
+
+An empty label would not be there, and Prometheus would put the label `service` of a target in its place.
+"""
 
 _SECRET_LABELS: Final = ("secret", "owner")
 DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
-    INFO: ((*_SECRET_LABELS, "slot", "fingerprint"), "The keys of each secret, with the value 1."),
+    INFO: ((*_SECRET_LABELS, "slot", "fingerprint", "process"), "The keys of a running process, with the value 1."),
+    DELIVERED: ((*_SECRET_LABELS, "slot", "fingerprint"), "The keys that the source delivers, with the value 1."),
     EXPIRY: (_SECRET_LABELS, "When the current key expires."),
     PREVIOUS_UNTIL: (_SECRET_LABELS, "Until when the previous key is accepted."),
     START: ((), "When the guard let this process start."),
@@ -41,7 +46,6 @@ DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     REFRESH_OK: ((), "Whether the last read passed: 1 for yes, 0 for no."),
     ROTATED: (_SECRET_LABELS, "The first record of the current key in the operations log."),
     ROTATION_DUE: (_SECRET_LABELS, "When the rotation cadence of the current key ends."),
-    REFUSED_STARTS: (("service", "instance", "checks"), "The number of refused starts within the age of evidence."),
     FINDINGS: (
         ("check", "severity", *_SECRET_LABELS),
         "The number of findings of the last check or read.",
@@ -57,10 +61,13 @@ _WATCHED: Final = (
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-def of_keys(statuses: Sequence[SecretStatus]) -> dict[str, Samples]:
-    """Return the families about the keys that a report describes. A vendor's secret has no fingerprint."""
-    info: dict[tuple[str, ...], float] = {
-        (each.secret, each.owner, slot, fingerprint or ""): 1.0
+def of_keys(statuses: Sequence[SecretStatus], name: str, *process: str) -> dict[str, Samples]:
+    """Return the families about the keys that a report describes. A vendor's secret has no fingerprint.
+
+    `name` is that of the family with the fingerprints: `INFO` with the process that has the keys, or `DELIVERED`.
+    """
+    keys: dict[tuple[str, ...], float] = {
+        (each.secret, each.owner, slot, fingerprint or "", *process): 1.0
         for each in statuses
         for slot, fingerprint, exists in (
             ("current", each.fingerprint, each.state in (State.PRESENT, State.EXPIRED)),
@@ -70,7 +77,7 @@ def of_keys(statuses: Sequence[SecretStatus]) -> dict[str, Samples]:
         if exists
     }
     return {
-        INFO: info,
+        name: keys,
         EXPIRY: _instants((each, each.expires_at) for each in statuses),
         PREVIOUS_UNTIL: _instants((each, each.previous_until) for each in statuses),
     }
@@ -96,19 +103,11 @@ def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -
     return {FINDINGS: samples}
 
 
-def of_refused_starts(fleet: Fleet) -> dict[str, Samples]:
-    """Return the family with the numbers of refused starts."""
-    return {
-        REFUSED_STARTS: {
-            (instance.service, instance.instance, ",".join(instance.refused_checks)): instance.refused_starts
-            for instance in fleet.instances
-            if instance.refused_starts
-        }
-    }
+def as_openmetrics(families: Mapping[str, Samples], service: str) -> str:
+    """Return families as text, without the last newline: valid as OpenMetrics and as Prometheus' older text format.
 
-
-def as_openmetrics(families: Mapping[str, Samples]) -> str:
-    """Return families as text, without the last newline: valid as OpenMetrics and as Prometheus' older text format."""
+    Each sample has the service: node_exporter refuses files that have the same series.
+    """
     lines = []
     for name, samples in families.items():
         labels, text = DECLARED[name]
@@ -116,10 +115,11 @@ def as_openmetrics(families: Mapping[str, Samples]) -> str:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
         for values, value in samples.items():
             shown_labels = ",".join(
-                f'{label}="{text.translate(_ESCAPES)}"' for label, text in zip(labels, values, strict=True)
+                f'{label}="{text.translate(_ESCAPES)}"'
+                for label, text in zip(("service", *labels), (service, *values), strict=True)
             )
             shown = f"{value:.0f}" if value == int(value) else repr(value)
-            lines.append(f"{name}{shown_labels and f'{{{shown_labels}}}'} {shown}")
+            lines.append(f"{name}{{{shown_labels}}} {shown}")
     return "\n".join([*lines, "# EOF"])
 
 
