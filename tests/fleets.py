@@ -16,12 +16,12 @@ from conftest import NOW, good_keys
 
 from robodj_secretguard import check
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import Fleet, Instance, PastUse
+from robodj_secretguard.fleet.verdict import Evidence, Fleet, Instance, PastUse, Use
 from robodj_secretguard.heartbeat import event_of
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from robodj_secretguard.fleet.evidence import Who
@@ -97,6 +97,23 @@ def fleet(*instances: Instance, **more: Any) -> Fleet:
     """Return what is known of instances at `NOW`, where `NEW` is current and `COMING` is next."""
     expected = {NAME: Slots(NEW, COMING, OLD)}
     return Fleet(NOW, MAX_AGE, MAX_SKEW, expected, [*instances], **{"complete": True} | more)
+
+
+def used(
+    keys: Slots | None = None,
+    who: Who = WEB,
+    *,
+    is_fresh: bool = True,
+    age: float = 0,
+    secret: str = NAME,
+) -> Use:
+    """Return the keys of `secret.key` that a process of an instance has used, by default `NEW` for signing."""
+    return Use(*who, {secret: keys or Slots(NEW)}, is_fresh, NOW.timestamp() - age)
+
+
+def evidence_of(*uses: Use, unknown: Mapping[Who, str] | None = None, faults: Sequence[str] = ()) -> Evidence:
+    """Return evidence at `NOW`. Clocks differ by at most five seconds."""
+    return Evidence(NOW.timestamp(), uses, unknown or {}, tuple(faults), 5)
 
 
 def series(name: str, times: Sequence[float] = (NOW.timestamp(),), value: Any = 1, **labels: Any) -> dict[str, Any]:

@@ -1,266 +1,251 @@
-"""What evidence proves of the instances of a fleet."""
+"""What evidence proves of the services of a fleet."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from conftest import NOW
-from fleets import (
-    COMING,
-    GONE,
-    MAX_AGE,
-    MAX_SKEW,
-    MINUTE,
-    NAME,
-    NEW,
-    OLD,
-    OTHER,
-    SECOND,
-    WEB,
-    fleet,
-    instance,
-    use,
-    without_times,
-)
+from fleets import COMING, GONE, NAME, NEW, OLD, OTHER, SECOND, WEB, evidence_of, used
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.errors import UsageError
-from robodj_secretguard.fleet.verdict import (
-    HAS_NEXT,
-    MOVED,
-    NONE_ON,
-    PastUse,
-    fleet_as_dict,
-    judge_of,
-    judges_of,
-    parse_fleet,
-    unready_instances,
-    used,
-    why_unknown,
-)
+from robodj_secretguard.fleet.roster import Service
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, Evidence, Use, judge
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Mapping
 
-    from robodj_secretguard.fleet.verdict import Fleet
+    from robodj_secretguard.fleet.verdict import ConditionName
 
-AGE, SKEW = timedelta(seconds=MAX_AGE), timedelta(seconds=MAX_SKEW)
-MOVED_KEYS = Slots(NEW, previous=OLD)
-
-
-def failing(found: Fleet, condition: str = MOVED, *, key: str | None = None, now: datetime = NOW) -> list[str]:
-    """Return each reason why a condition is not proven, after the instance and the secret."""
-    judge = judge_of(condition, found.expected[NAME], key, NOW)
-    return [
-        f"{who}: {secret}: {without_times(why)}" for who, secret, why in unready_instances(found, {NAME: judge}, now)
-    ]
+API: Final = Service("api", ("web-1",))
+WORKER: Final = Service("worker", 1)
 
 
-class TestJudges:
-    """What the keys of a process say."""
-
-    @pytest.mark.parametrize(
-        ("condition", "keys", "why"),
-        [
-            (MOVED, Slots(NEW), ""),
-            (MOVED, Slots(NEW, COMING, OLD), ""),
-            (MOVED, Slots(OLD), f"signs with {OLD}"),
-            (MOVED, Slots(OLD, NEW), f"signs with {OLD}"),
-            (MOVED, Slots(None, NEW, NEW), ""),
-            (HAS_NEXT, Slots(NEW, COMING), ""),
-            (HAS_NEXT, Slots(COMING), ""),
-            (HAS_NEXT, Slots(NEW), f"does not have the next key {COMING}"),
-            (HAS_NEXT, Slots(NEW, previous=COMING), f"does not have the next key {COMING}"),
-            (NONE_ON, Slots(NEW, COMING, OLD), ""),
-            (NONE_ON, Slots(GONE), f"uses {GONE} as its current key"),
-            (NONE_ON, Slots(NEW, GONE), f"uses {GONE} as its next key"),
-            (NONE_ON, Slots(NEW, None, GONE), f"uses {GONE} as its previous key"),
-            (NONE_ON, Slots(NEW, None, GONE, NOW + SECOND), f"uses {GONE} as its previous key"),
-            (NONE_ON, Slots(NEW, None, GONE, NOW), ""),
-            (NONE_ON, Slots(GONE, None, GONE, NOW), f"uses {GONE} as its current key"),
-        ],
-    )
-    def test_a_process(self, condition: str, keys: Slots, why: str) -> None:
-        """Each condition judges the slots that matter to it. A previous key counts until its deadline."""
-        assert judge_of(condition, Slots(NEW, COMING, OLD), GONE, NOW)(keys) == why
-
-    @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT])
-    @pytest.mark.parametrize("expected", [None, Slots()])
-    def test_nothing_is_expected(self, condition: str, expected: Slots | None) -> None:
-        """Where no such key is known, no key is the right one."""
-        assert judge_of(condition, expected, None, NOW)(Slots(OLD)) != ""
-
-    @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT])
-    def test_unknown_key_cannot_be_required(self, condition: str) -> None:
-        """A condition needs the key that every instance should have."""
-        with pytest.raises(UsageError, match=rf"^no \w+ key of {NAME} is known; "):
-            judges_of(condition, {NAME: Slots()}, lambda *_: "current", NOW)
-
-    @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT])
-    def test_revoked_key_cannot_be_required(self, condition: str) -> None:
-        """It is no good news that all instances run on a revoked key."""
-        with pytest.raises(UsageError, match=rf"^the \w+ key of {NAME} is revoked; "):
-            judges_of(condition, {NAME: Slots(NEW, COMING)}, lambda *_: "revoked", NOW)
-
-    def test_condition_on_one_key_names_it_after_its_name(self) -> None:
-        """`none-on` has the fingerprint of the key that nothing may use. It needs no expected key."""
-        judges = judges_of(f"{NONE_ON} {OLD}", {NAME: Slots(), OTHER: Slots()}, lambda *_: "unrecorded", NOW)
-        assert {secret: judge(Slots(OLD)) for secret, judge in judges.items()} == dict.fromkeys(
-            (NAME, OTHER), f"uses {OLD} as its current key"
-        )
+def objections(
+    *uses: Use, condition: ConditionName = MOVED, key: str = NEW, service: Service = API, **more: object
+) -> dict[str, str]:
+    """Return why a condition does not hold for a service."""
+    (verdict,) = judge(condition, NAME, {service: key}, evidence_of(*uses, **more))  # type: ignore[arg-type]
+    assert verdict.holds is not bool(verdict.not_ready)
+    return verdict.not_ready
 
 
-class TestAge:
-    """How old evidence may be, by clocks that differ."""
+def verdicts(expected: Mapping[Service, str], *uses: Use, condition: ConditionName = MOVED) -> dict[str, bool]:
+    """Return for which services a condition holds."""
+    return {each.service: each.holds for each in judge(condition, NAME, expected, evidence_of(*uses))}
+
+
+class TestKeys:
+    """What the keys of a process say about a condition."""
 
     @pytest.mark.parametrize(
-        ("seen", "is_proven"),
+        ("condition", "key", "keys", "why"),
         [
-            (timedelta(0), True),
-            (AGE - SKEW, True),
-            (AGE - SKEW + SECOND, False),
-            (-SKEW, True),
-            (-SKEW - SECOND, False),
-            (None, False),
+            (MOVED, NEW, Slots(NEW), ""),
+            (MOVED, NEW, Slots(NEW, COMING, OLD), ""),
+            (MOVED, NEW, Slots(OLD), f"signs with {OLD}"),
+            (MOVED, NEW, Slots(OLD, NEW), f"signs with {OLD}"),
+            (MOVED, NEW, Slots(OLD, NEW, NEW), f"signs with {OLD}"),
+            (HAS_NEXT, COMING, Slots(NEW, COMING), ""),
+            (HAS_NEXT, COMING, Slots(COMING), ""),
+            (HAS_NEXT, COMING, Slots(NEW), f"does not have {COMING}"),
+            (HAS_NEXT, COMING, Slots(NEW, previous=COMING), f"does not have {COMING}"),
+            (HAS_NEXT, COMING, Slots(None, GONE), f"does not have {COMING}"),
+            (NONE_ON, GONE, Slots(NEW, COMING, OLD), ""),
+            (NONE_ON, GONE, Slots(GONE), f"uses {GONE} as its current key"),
+            (NONE_ON, GONE, Slots(NEW, GONE), f"uses {GONE} as its next key"),
+            (NONE_ON, GONE, Slots(NEW, None, GONE), f"uses {GONE} as its previous key"),
+            (NONE_ON, GONE, Slots(NEW, None, GONE, NOW - 4 * SECOND), f"uses {GONE} as its previous key"),
+            (NONE_ON, GONE, Slots(NEW, None, GONE, NOW - 5 * SECOND), ""),
+            (NONE_ON, GONE, Slots(GONE, None, GONE, NOW - 5 * SECOND), f"uses {GONE} as its current key"),
         ],
     )
-    def test_support(self, seen: timedelta | None, is_proven: bool) -> None:  # noqa: FBT001 - pytest passes it
-        """Support is younger than the limit by every clock that agrees with the reader's, and not from the future."""
-        found = fleet(instance(use(MOVED_KEYS, seen, timedelta(0))))
-        assert (failing(found) == []) is is_proven
-        assert found.is_known(found.instances[0]) is is_proven
+    @pytest.mark.parametrize("is_fresh", [True, False])
+    def test_a_process(self, condition: ConditionName, key: str, keys: Slots, why: str, is_fresh: bool) -> None:  # noqa: FBT001
+        """Each condition judges the slots that matter to it, whatever the age. A previous key counts to its deadline.
 
-    @pytest.mark.parametrize(
-        ("latest", "heartbeat", "counts"),
-        [
-            (AGE + SKEW, 0, True),
-            (AGE + SKEW + SECOND, 0, False),
-            (-99 * AGE, 0, True),
-            (AGE + SKEW + SECOND, 901, True),
-            (AGE + SKEW + 2 * SECOND, 901, False),
-        ],
-    )
-    def test_contradiction(self, latest: timedelta, heartbeat: int, counts: bool) -> None:  # noqa: FBT001
-        """Evidence against a condition counts as long as it may be younger than the limit, and than a heartbeat."""
-        other = replace(use(Slots(OLD), None, latest), heartbeat=heartbeat)
-        found = fleet(instance(use(MOVED_KEYS, MINUTE), other))
-        assert failing(found) == ([f"api/web-1: {NAME}: signs with {OLD}"] if counts else [])
-
-    def test_later(self) -> None:
-        """What a fleet proves ends with time, also for a reader of its file."""
-        found = fleet(instance(use(MOVED_KEYS, MINUTE), last_seen_at=NOW - MINUTE))
-        end = NOW - MINUTE + AGE - SKEW
-        assert failing(found, now=end) == []
-        assert failing(found, now=end + SECOND) == [f"api/web-1: {NAME}: unknown: last seen at 2026-12-01T11:59:00Z"]
-        assert failing(found, now=NOW - MINUTE - SKEW - SECOND) != []  # that clock is not the one of the file
-
-
-class TestNotReady:
-    """Every instance is named that is not proven to be ready."""
-
-    def test_every_process_counts(self) -> None:
-        """One process on another key is enough, however many have moved."""
-        found = fleet(instance(use(MOVED_KEYS, SECOND), use(Slots(OLD), MINUTE), use(MOVED_KEYS, SECOND)))
-        assert failing(found) == [f"api/web-1: {NAME}: signs with {OLD}"]
-
-    def test_an_instance_that_is_not_in_the_roster(self) -> None:
-        """An unlisted instance proves nothing, and contradicts."""
-        listed = instance(use(MOVED_KEYS, SECOND))
-        for keys, why in ((MOVED_KEYS, []), (Slots(OLD), [f"signs with {OLD}; it is not in the roster"])):
-            other = instance(use(keys, SECOND), who=("api", "old"), listed=False)
-            assert failing(fleet(listed, other)) == [f"api/old: {NAME}: {each}" for each in why]
-        assert failing(fleet(instance(), other))[0] == f"api/web-1: {NAME}: unknown: no event of it"
-
-    def test_a_secret_that_its_events_do_not_have(self) -> None:
-        """An instance proves only the secrets in its events, and must prove only those of the roster."""
-        found = fleet(instance(PastUse({OTHER: MOVED_KEYS}, NOW, NOW, NOW)))
-        assert failing(found) == [f"api/web-1: {NAME}: unknown: no event of it"]
-        assert not found.is_known(found.instances[0])
-        assert failing(fleet(replace(found.instances[0], secrets=[OTHER]))) == []
+        The deadline has passed on every clock when it is the difference between clocks ago.
+        """
+        others = [used(COMING_IN[condition])]
+        found = objections(*others, used(keys, age=7, is_fresh=is_fresh), condition=condition, key=key)
+        assert found == ({"api/web-1": f"{why}, seen 7 s ago"} if why else {})
 
     @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT, NONE_ON])
-    def test_a_current_key_without_a_fingerprint(self, condition: str) -> None:
+    @pytest.mark.parametrize("keys", [Slots(), Slots(None, COMING), Slots(None, None, OLD)])
+    def test_no_current_key(self, condition: ConditionName, keys: Slots) -> None:
         """Evidence that does not say with which key an instance signs proves nothing."""
-        found = fleet(instance(use(Slots(None, COMING), SECOND)))
-        assert failing(found, condition, key=GONE) == [f"api/web-1: {NAME}: unknown: no event of it"]
+        key = COMING if condition == HAS_NEXT else GONE
+        found = objections(used(keys, age=2), condition=condition, key=key)
+        assert found == {"api/web-1": "unknown: no recent evidence of its key, last seen 2 s ago"}
 
-    def test_too_many(self) -> None:
-        """Where not every event was kept, no condition holds."""
-        found = fleet(instance(use(MOVED_KEYS, SECOND)), complete=False)
-        assert failing(found) == [f"the fleet: {NAME}: unknown: there are too many processes for one run"]
-
-    def test_why_unknown(self) -> None:
-        """A wrong clock, no event at all and an old event are different reasons."""
-        assert why_unknown(instance(clock_ahead=True, last_seen_at=NOW)) == "unknown: its clock is ahead"
-        assert why_unknown(instance()) == "unknown: no event of it"
-        assert why_unknown(instance(last_seen_at=NOW)) == "unknown: last seen at 2026-12-01T12:00:00Z"
+    def test_a_key_of_another_secret(self) -> None:
+        """A key that nothing may use counts as whatever secret. For other conditions, other secrets say nothing."""
+        other = used(Slots(GONE), secret=OTHER)
+        assert objections(used(), other) == {}
+        assert objections(other) == {"api/web-1": "unknown: no recent evidence of its key, last seen 0 s ago"}
+        found = objections(used(), other, condition=NONE_ON, key=GONE)
+        assert found == {"api/web-1": f"uses {GONE} as its current key, seen 0 s ago"}
 
 
-def document(found: Fleet, **changes: Any) -> bytes:
-    """Return the document of `fleet status` with changes of the fleet."""
-    return json.dumps({"schema": 1, "kind": "fleet", "fleet": fleet_as_dict(found) | changes}).encode()
+COMING_IN: Final = {MOVED: Slots(NEW), HAS_NEXT: Slots(NEW, COMING), NONE_ON: Slots(NEW)}
+"""Keys with which each of these conditions holds."""
 
 
-class TestFiles:
-    """A fleet is written as JSON, and read again."""
+class TestProof:
+    """A row of the roster needs a fresh proof, and nothing unknown."""
 
-    FLEET = fleet(
-        instance(use(Slots(NEW, COMING, OLD, NOW), SECOND), last_seen_at=NOW, refused_starts=2, refused_at=NOW),
-        instance(use(Slots(GONE), None, SECOND), who=("api", "old"), listed=False, clock_ahead=True),
-    )
+    def test_old_evidence(self) -> None:
+        """Evidence that is not fresh proves nothing. The message has the latest time."""
+        found = objections(used(age=300, is_fresh=False), used(age=200, is_fresh=False))
+        assert found == {"api/web-1": "unknown: no recent evidence of its key, last seen 200 s ago"}
 
-    def test_the_same(self) -> None:
-        """Everything comes back."""
-        assert parse_fleet(document(self.FLEET)) == self.FLEET
-        assert used(self.FLEET) == [(NAME, each) for each in (OLD, NEW, COMING, GONE)]
+    def test_no_evidence(self) -> None:
+        """An instance of which nothing is known is not ready, whatever others have proven."""
+        found = objections(used(), used(who=("api", "web-3")), service=Service("api", ("web-1", "web-2")))
+        assert found == {"api/web-2": "unknown: no recent evidence of its key"}
 
-    @pytest.mark.parametrize(
-        "content",
-        [
-            b"",
-            b"[]",
-            b"{}",
-            b"\xff",
-            b'{"schema": 1, "kind": "fleet"}',
-            document(FLEET).replace(b'"schema": 1', b'"schema": 2'),
-            document(FLEET).replace(b'"kind": "fleet"', b'"kind": "scan"'),
-            document(FLEET, max_age=0),
-            document(FLEET, max_age=86401),
-            document(FLEET, max_skew=-1),
-            document(FLEET, max_skew=10**12),
-            document(FLEET, checked_at="2026-12-01T12:00:00"),
-            document(FLEET, checked_at="0001-01-01T00:00:00+23:00"),
-            document(FLEET, complete=None),
-            document(FLEET, more=1),
-            document(FLEET).replace(NEW.encode(), b"a key that was pasted"),
-            document(FLEET).replace(b'"web-1"', b'"web 1"'),
-        ],
-        ids=range(17),
-    )
-    def test_anything_else(self, content: bytes) -> None:
-        """Any other document is not a fleet."""
-        assert parse_fleet(content) is None
+    @pytest.mark.parametrize("who", [WEB, ("api", "web-9")])
+    @pytest.mark.parametrize("service", [API, Service("api", 1)])
+    def test_an_unknown_instance(self, who: tuple[str, str], service: Service) -> None:
+        """No instance of the service may be unknown, listed or not, although it has a fresh proof."""
+        found = objections(used(), unknown={who: "its target is down"}, service=service)
+        assert found["/".join(who)] == "unknown: its target is down"
+        assert objections(used(), unknown={("worker", "w"): "its target is down"}, service=service) == {}
 
-    @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=3), st.data())
-    def test_a_damaged_file(self, value: object, data: st.DataObject) -> None:
-        """A damaged file is no fleet or a valid one. It is never an exception."""
-        name = data.draw(st.sampled_from([*fleet_as_dict(self.FLEET)]))
-        found = parse_fleet(document(self.FLEET, **{name: value}))
-        judges = {NAME: judge_of(MOVED, None, None, NOW)}  # with nothing expected, it must never hold
-        assert found is None or not found.instances or [*unready_instances(found, judges, NOW)]
+    def test_what_is_against_it_is_said_first(self) -> None:
+        """Where an instance is unknown and is known to use another key, the key is the reason."""
+        found = objections(used(Slots(OLD)), unknown={WEB: "several processes"})
+        assert found == {"api/web-1": f"signs with {OLD}, seen 0 s ago"}
 
-    @given(st.binary())
-    def test_bytes(self, content: bytes) -> None:
-        """Any bytes are no fleet."""
-        assert parse_fleet(content) is None
+    def test_faults(self) -> None:
+        """Where the evidence is not complete, nothing is proven."""
+        assert objections(used(), faults=["3 events could not be read"]) == {
+            "api": "unknown: 3 events could not be read"
+        }
+
+    @pytest.mark.parametrize("number", [0, 1, 2, 3, 4])
+    def test_a_number_of_instances(self, number: int) -> None:
+        """Exactly as many instances are seen as the roster declares: one more could stand for one that is silent."""
+        uses = [used(who=("api", f"10.0.0.{each}")) for each in range(number)]
+        found = objections(*uses, service=Service("api", 3))
+        assert found == ({} if number == 3 else {"api": f"unknown: of 3 instances, {number} were seen"})
+
+    def test_instances_that_are_not_fresh_are_seen(self) -> None:
+        """An instance without a fresh proof is counted, and is not ready: it does not stand for another one."""
+        uses = [used(), used(who=("api", "web-2"), is_fresh=False, age=30), used(who=("api", "web-3"), secret=OTHER)]
+        why = "unknown: no recent evidence of its key, last seen"
+        found = objections(*uses, service=Service("api", 3))
+        assert found == {"api/web-2": f"{why} 30 s ago", "api/web-3": f"{why} 0 s ago"}
+        assert "api" in objections(*uses, service=Service("api", 1))
 
 
-def test_names() -> None:
-    """Messages name the service and the instance."""
-    assert instance().name == "/".join(WEB)
+class TestOthers:
+    """Processes of other services, and of instances that the roster does not have."""
+
+    def test_unlisted_instance(self) -> None:
+        """An instance that the roster does not have proves nothing, and counts against the condition."""
+        other = ("api", "web-9")
+        assert objections(used(), used(who=other)) == {}
+        assert objections(used(), used(Slots(OLD), who=other, age=9, is_fresh=False)) == {
+            "api/web-9": f"signs with {OLD}, seen 9 s ago"
+        }
+
+    @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT])
+    def test_unlisted_service(self, condition: ConditionName) -> None:
+        """It counts against every service, unless it agrees with one of them: services may have keys of their own."""
+        expected = {API: NEW, WORKER: COMING}
+        both = [used(), used(Slots(COMING), ("worker", "w"))]
+        for keys, holds in ((Slots(NEW), True), (Slots(COMING), True), (Slots(OLD), False), (Slots(), True)):
+            found = verdicts(expected, *both, used(keys, ("legacy", "x")), condition=condition)
+            assert found == {"api": holds, "worker": holds}
+
+    def test_service_with_another_key(self) -> None:
+        """A listed service with keys of its own does not concern the others."""
+        expected = {API: NEW, WORKER: COMING}
+        assert verdicts(expected, used(), used(Slots(OLD), ("worker", "w"))) == {"api": True, "worker": False}
+
+    def test_service_that_shares_a_key(self) -> None:
+        """A service that signs with a key of another one counts against both, although the roster keeps them apart."""
+        expected = {API: NEW, WORKER: COMING}
+        found = verdicts(expected, used(Slots(NEW, previous=OLD)), used(Slots(OLD), ("worker", "w")))
+        assert found == {"api": False, "worker": False}
+
+    def test_service_with_the_same_keys(self) -> None:
+        """Where services have the same keys, each one has the verdict on its own instances."""
+        expected = {API: NEW, WORKER: NEW}
+        found = verdicts(expected, used(Slots(NEW, previous=OLD)), used(Slots(OLD), ("worker", "w")))
+        assert found == {"api": True, "worker": False}
+
+    @pytest.mark.parametrize("who", [("worker", "w"), ("legacy", "x"), ("api", "web-9")])
+    def test_none_on_counts_everywhere(self, who: tuple[str, str]) -> None:
+        """A key that nothing may use counts against every service, whoever uses it."""
+        expected = {API: GONE, WORKER: GONE}
+        both = [used(), used(who=("worker", "w"))]
+        assert verdicts(expected, *both, condition=NONE_ON) == {"api": True, "worker": True}
+        found = verdicts(expected, *both, used(Slots(NEW, GONE), who), condition=NONE_ON)
+        assert found == {"api": False, "worker": False}
+
+    def test_service_whose_roster_lacks_the_secret(self) -> None:
+        """A service that need not have the secret, and has it, counts like one that is not in the roster."""
+        assert verdicts({API: NEW}, used(), used(Slots(OLD), ("worker", "w"))) == {"api": False}
+
+
+KEYS: Final = st.builds(Slots, *[st.sampled_from((None, NEW, COMING, OLD))] * 3)
+USES: Final = st.lists(
+    st.builds(
+        used,
+        KEYS,
+        st.tuples(st.sampled_from(("api", "worker", "legacy")), st.sampled_from("abc")),
+        is_fresh=st.booleans(),
+        secret=st.sampled_from((NAME, NAME, NAME, OTHER)),
+    ),
+    max_size=8,
+)
+CONDITIONS: Final = st.sampled_from((MOVED, HAS_NEXT, NONE_ON))
+
+
+def holding(condition: ConditionName, key: str, found: Evidence, instances: int = 2) -> set[str]:
+    """Return the services for which a condition holds. The number of the instances of one is declared."""
+    expected = {Service("api", ("a", "b")): key, Service("worker", instances): key}
+    return {each.service for each in judge(condition, NAME, expected, found) if each.holds}
+
+
+class TestAnyEvidence:
+    """What holds for any evidence."""
+
+    @given(USES, USES, CONDITIONS, st.sampled_from((NEW, COMING)), st.sampled_from("abc"))
+    def test_doubt_proves_nothing(
+        self, uses: list[Use], more: list[Use], condition: ConditionName, key: str, unknown: str
+    ) -> None:
+        """A use that is not fresh, something unknown or a fault never makes a condition hold."""
+        before, old = holding(condition, key, evidence_of(*uses)), [use._replace(is_fresh=False) for use in more]
+        assert holding(condition, key, evidence_of(*uses, *old)) <= before
+        assert holding(condition, key, evidence_of(*uses, unknown={("api", unknown): "it is down"})) <= before - {"api"}
+        assert holding(condition, key, evidence_of(*uses, faults=["an event is cut"])) == set()
+
+    @given(USES, USES, CONDITIONS, st.sampled_from((NEW, COMING)), st.sets(st.sampled_from("abc")))
+    def test_no_false_all_clear(
+        self, live: list[Use], dead: list[Use], condition: ConditionName, key: str, silent: set[str]
+    ) -> None:
+        """Where a condition holds, each process that runs agrees with it.
+
+        A reader keeps its part: only what runs is fresh, and an instance from which something is fresh hides nothing.
+        """
+        truth = [use._replace(is_fresh=True) for use in live]
+        seen = [use for use in live if use.instance not in silent or use.service == "legacy"]
+        found = evidence_of(*seen, *(use._replace(is_fresh=False) for use in dead))
+        number = len({use.instance for use in live if use.service == "worker"}) or 1
+        for service in holding(condition, key, found, number):
+            wrong = [use for use in truth if use.service in {service, "legacy"} and not agrees(condition, key, use)]
+            assert wrong == []
+
+
+def agrees(condition: ConditionName, key: str, use: Use) -> bool:
+    """Check whether a process that runs agrees with a condition, or has no key that matters to it."""
+    if condition == NONE_ON:
+        return all(key not in {keys.current, keys.next, keys.previous} for keys in use.keys.values())
+    keys = use.keys.get(NAME, Slots())
+    signing, held = {keys.current} - {None}, {keys.current, keys.next} - {None}
+    return signing <= {key} if condition == MOVED else key in held or not held

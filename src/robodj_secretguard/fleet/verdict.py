@@ -10,23 +10,27 @@ from __future__ import annotations
 import contextlib
 from dataclasses import field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
-from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots, must
+from robodj_secretguard.common.shapes import SHAPE, Fingerprint, FreeText, Instant, SecretName, Slots, must
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.texts import is_instance_name
+from robodj_secretguard.secret.texts import count, is_instance_name, listed
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS, iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from robodj_secretguard.fleet.roster import Service
 
 InstanceName = Annotated[str, must(is_instance_name)]
+ConditionName = Literal["moved", "has-next", "none-on"]
 Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]
 
 RoleOf: TypeAlias = "Callable[[str, str | None], Role]"
@@ -47,6 +51,8 @@ _HOW_TO_KNOW: Final = {
 """How to make the expected key of a condition known."""
 MOST_SECONDS: Final = MOST_HEARTBEAT_SECONDS
 """The largest age, difference between clocks, and heartbeat."""
+
+_NO_KEYS: Final = Slots()
 
 
 class Use(Frozen):
@@ -83,6 +89,109 @@ class Evidence(Frozen):
     unknown: Mapping[tuple[str, str], str]
     faults: tuple[str, ...]
     skew: float = 0
+
+
+@dataclass(frozen=True, config=SHAPE)
+class Verdict:
+    """Whether a condition is proven for each instance of a service, with nothing against it."""
+
+    service: InstanceName
+    secret: SecretName
+    condition: ConditionName
+    fingerprint: Fingerprint
+    """The key of the condition."""
+    holds: bool
+    not_ready: dict[FreeText, FreeText]
+    """By instance, such as `api/web-1`: why it does not hold. By service where the reason is not about one instance."""
+
+
+def judge(
+    condition: ConditionName, secret: str, expected: Mapping[Service, str], evidence: Evidence
+) -> Iterator[Verdict]:
+    """Yield the verdict of a condition for each service.
+
+    Args:
+        condition: `moved` (signs with the key), `has-next` (has the key as its next one, or already as its current
+            one), or `none-on` (has the key in no slot, whatever the secret; a previous key counts until its deadline).
+        secret: the secret.
+        expected: the services of the roster that have this secret, with the key of the condition.
+        evidence: what is known of all processes. For `none-on`, each process counts against every service. Otherwise,
+            one of another service counts against a service if it signs with a key that this service has. It counts
+            against every service if no verdict is about it, and it agrees with none of them.
+    """
+    keys = {service.name: key for service, key in expected.items()}
+    strangers = [
+        use
+        for use in evidence.uses
+        if use.service not in keys
+        and all(_objection(condition, secret, key, use, evidence) for key in {*keys.values()})
+    ]
+    for service, key in expected.items():
+        own = [use for use in evidence.uses if use.service == service.name]
+        held = {key}.union(*(fingerprints_of(use, secret) for use in own))
+        others = [
+            use
+            for use in evidence.uses
+            if condition == NONE_ON or (keys.get(use.service) != key and _signing_key(use, secret) in held)
+        ]
+        not_ready = _unproven(service, secret, own, evidence)
+        for use in (*own, *strangers, *others):
+            if why := _objection(condition, secret, key, use, evidence):
+                not_ready[f"{use.service}/{use.instance}"] = f"{why}, seen {_age(use, evidence)}"
+        yield Verdict(service.name, secret, condition, key, not not_ready, not_ready)
+
+
+def proven_instances(uses: Iterable[Use], secret: str) -> set[str]:
+    """Return the instances of which the key that signs is proven."""
+    return {use.instance for use in uses if use.is_fresh and _signing_key(use, secret)}
+
+
+def fingerprints_of(use: Use, secret: str) -> set[str]:
+    """Return the fingerprints of a secret that a process uses, in whatever slot."""
+    keys = use.keys.get(secret, _NO_KEYS)
+    return {each for each in (keys.current, keys.next, keys.previous) if each}
+
+
+def _unproven(service: Service, secret: str, own: Sequence[Use], evidence: Evidence) -> dict[str, str]:
+    """Return why the keys of a service are not known completely, by instance or by service."""
+    unknown = {instance: why for (name, instance), why in evidence.unknown.items() if name == service.name}
+    seen = {use.instance: f", last seen {_age(use, evidence)}" for use in sorted(own, key=attrgetter("seen"))}
+    found, instances = dict[str, str](), service.instances
+    if isinstance(instances, int):
+        known = tuple({**seen, **unknown})
+        if len(known) != instances:
+            found[service.name] = f"{UNPROVEN}: of {count(instances, 'instance')}, {len(known)} were seen"
+        instances = known
+    if evidence.faults:
+        found[service.name] = f"{UNPROVEN}: {listed(evidence.faults, 3)}"
+    proven = proven_instances(own, secret)
+    missing = {each: f"no recent evidence of its key{seen.get(each, '')}" for each in instances if each not in proven}
+    return found | {f"{service.name}/{each}": f"{UNPROVEN}: {why}" for each, why in (missing | unknown).items()}
+
+
+def _objection(condition: str, secret: str, key: str, use: Use, evidence: Evidence) -> str:
+    """Return what the keys of a process say against a condition, in words; empty for nothing."""
+    slots = use.keys.get(secret, _NO_KEYS)
+    if condition == MOVED:
+        return "" if slots.current in {None, key} else f"signs with {slots.current}"
+    if condition == HAS_NEXT:
+        has_none = slots.current is slots.next is None
+        return "" if has_none or key in {slots.current, slots.next} else f"does not have {key}"
+    for each in use.keys.values():
+        until = each.previous_until
+        is_over = until is not None and until.timestamp() <= evidence.at - evidence.skew
+        for name in ("current", "next") if is_over else ("current", "next", "previous"):
+            if getattr(each, name) == key:
+                return f"uses {key} as its {name} key"
+    return ""
+
+
+def _signing_key(use: Use, secret: str) -> str | None:
+    return use.keys.get(secret, _NO_KEYS).current
+
+
+def _age(use: Use, evidence: Evidence) -> str:
+    return f"{max(0, round(evidence.at - use.seen))} s ago"
 
 
 @dataclass(frozen=True, config=SHAPE)
