@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from unittest.mock import patch
 
 import pytest
 from command_line import Machine, fingerprint_of, machine_at
-from conftest import KEY_VARIABLES, V1, V2, good_keys, marker, posix_only, put
+from conftest import KEY_VARIABLES, V1, V2, clean_environment, good_keys, marker, posix_only, put
 from detector import leaks
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
@@ -25,13 +26,23 @@ from rings import rotation_keys, traceback_of
 from test_metrics import samples
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, guard
-from robodj_secretguard.adapters.prometheus import SecretCollector
-from robodj_secretguard.fleet.metrics import EXPIRY, FINDINGS, INFO, PREVIOUS_UNTIL, REFRESH_OK, REFRESHED, START
+from robodj_secretguard.adapters import prometheus
+from robodj_secretguard.adapters.prometheus import SecretCollector, count_processes
+from robodj_secretguard.fleet.metrics import (
+    EXPIRY,
+    FINDINGS,
+    INFO,
+    PREVIOUS_UNTIL,
+    PROCESSES,
+    REFRESH_OK,
+    REFRESHED,
+    START,
+)
 from robodj_secretguard.startup.settings import live_of
 from robodj_secretguard.startup.variables import SECRET_REFRESH, SECRETS_DIR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -111,38 +122,103 @@ class TestKeys:
         assert found(scraped(machine, collector, now))["revoked", NAME] == 1
 
 
-def processes_in(collector: SecretCollector) -> set[str]:
-    """Return the identities of the processes in a scrape."""
-    return {sample.labels["process"] for each in collector.collect() if each.name == INFO for sample in each.samples}
+_WORKER = """
+from robodj_secretguard.adapters.prometheus import count_processes
+print(count_processes(), flush=True)
+input()
+"""
+_SERVER = """
+import subprocess, sys
+from subprocess import PIPE
+workers = []
+for _ in range(2):  # the second one counts while the first one waits
+    workers.append(subprocess.Popen(sys.argv[2:], executable=sys.argv[1], stdin=PIPE, stdout=PIPE))
+    print(workers[-1].stdout.readline().decode())
+for each in workers:
+    each.communicate(b"x")
+"""
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the processes of a server")
+
+
+def processes_in(collector: SecretCollector) -> str:
+    """Return the identity of the process in a scrape."""
+    (info,) = (each for each in collector.collect() if each.name == INFO)
+    (identity,) = {sample.labels["process"] for sample in info.samples}
+    return identity
+
+
+def in_fork(function: Callable[[], object]) -> str:
+    """Return the result of a function as text, from a fork that has ended."""
+    source, sink = os.pipe()
+    if not (child := os.fork()):
+        os.write(sink, str(function()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(sink)
+    with os.fdopen(source) as file:
+        return file.read()
 
 
 class TestProcess:
-    """Each process has an identity of its own."""
+    """The identity of a process, and the number of those that may answer in its place."""
 
     def test_each_start(self, machine: Machine, now: datetime) -> None:
         """A process has one identity for all its keys, and a later start has another one."""
         first, second = collector_on(machine, now), collector_on(machine, now)
-        identities = [machine.within(partial(processes_in, each)) for each in (first, first, second)]
-        assert [len(each) for each in identities] == [1, 1, 1]
+        identities = machine.within(lambda: [processes_in(each) for each in (first, first, second)])
         assert identities[0] == identities[1] != identities[2]
 
     @posix_only
     def test_each_fork(self, machine: Machine, now: datetime) -> None:
         """A fork inherits no identity, as the workers of a server with `--preload` would."""
         collector = collector_on(machine, now)
+        own = machine.within(lambda: processes_in(collector))
+        forks = [machine.within(lambda: in_fork(lambda: processes_in(collector))) for _ in range(2)]
+        assert len({own, *forks}) == 3
 
-        def scrape_in_fork() -> str:
-            source, sink = os.pipe()
-            if not (child := os.fork()):
-                os.write(sink, "".join(processes_in(collector)).encode())
-                os._exit(0)
-            os.waitpid(child, 0)
-            os.close(sink)
-            with os.fdopen(source) as file:
-                return file.read()
+    def test_one(self, machine: Machine, now: datetime) -> None:
+        """A process that no server has started is the only one."""
+        assert scraped(machine, collector_on(machine, now), now)[PROCESSES] == {(): 1}
 
-        found = machine.within(lambda: [*processes_in(collector), scrape_in_fork(), scrape_in_fork()])
-        assert len({*found}) == 3
+    @linux_only
+    def test_workers(self) -> None:
+        """Each fork of a server counts the other ones."""
+        wait, end = os.pipe()
+        other = os.fork()
+        if not other:
+            os.close(end)
+            os.read(wait, 1)
+            os._exit(0)
+        both = in_fork(count_processes)
+        os.close(end)
+        os.waitpid(other, 0)
+        os.close(wait)
+        assert (both, in_fork(count_processes)) == ("2", "1")
+
+    @linux_only
+    @pytest.mark.parametrize(
+        ("server", "worker", "more", "number"),
+        [
+            ("gunicorn: master [app]", "gunicorn: worker [app]", [], "2"),
+            ("python", "python", ["--multiprocessing-fork"], "2"),
+            ("python", "python", [], "1"),  # as supervisord starts services
+        ],
+    )
+    def test_other_command_lines(self, server: str, worker: str, more: list[str], number: str) -> None:
+        """Titles differ after their colon, and a spawned worker says so. Services of a supervisor are not workers."""
+        argv = [server, "-c", _SERVER, sys.executable, worker, "-c", _WORKER, *more]
+        environ = clean_environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(argv, executable=sys.executable, env=environ, stdout=subprocess.PIPE, check=True)
+        assert done.stdout.split()[-1].decode() == number
+
+    def test_another_platform(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where the processes cannot be seen, their number is unknown."""
+
+        def absent(*_: object, **__: object) -> NoReturn:
+            raise FileNotFoundError
+
+        monkeypatch.setattr(prometheus, "open", absent, raising=False)
+        assert count_processes() == 0
 
 
 class TestFindings:
@@ -380,8 +456,8 @@ class TestRegistry:
             registry.register(collector)
             described = [*collector.describe()]
         refresh = [REFRESHED, REFRESH_OK]
-        assert [each.name for each in described] == [INFO, EXPIRY, PREVIOUS_UNTIL, START, *refresh, FINDINGS]
-        assert [each.samples for each in described] == [[]] * 7
+        assert [each.name for each in described] == [INFO, EXPIRY, PREVIOUS_UNTIL, START, PROCESSES, *refresh, FINDINGS]
+        assert [each.samples for each in described] == [[]] * 8
         with pytest.raises(ValueError, match="Duplicated"):
             registry.register(collector_on(machine, now))
 

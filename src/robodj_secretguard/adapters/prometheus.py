@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import time
+from contextlib import suppress
 from functools import partial
+from glob import glob
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily
@@ -18,6 +21,7 @@ from robodj_secretguard.fleet.metrics import (
     FINDINGS,
     INFO,
     PREVIOUS_UNTIL,
+    PROCESSES,
     REFRESH_OK,
     REFRESHED,
     START,
@@ -81,7 +85,7 @@ class SecretCollector(Collector):
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family without a value. So a registration runs no check."""
-        for name in (INFO, EXPIRY, PREVIOUS_UNTIL, START, REFRESHED, REFRESH_OK, FINDINGS):
+        for name in (INFO, EXPIRY, PREVIOUS_UNTIL, START, PROCESSES, REFRESHED, REFRESH_OK, FINDINGS):
             yield _gauges(name, {})
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -89,7 +93,7 @@ class SecretCollector(Collector):
         keys, refresh = self._live.keys, self._live.refresh
         # A fork has another process id, and a start another token. So no two processes have one identity.
         families = of_keys(keys.report.secrets, INFO, f"{os.getpid()}-{self._token}")
-        families |= {START: {(): self._started.timestamp()}}
+        families |= {START: {(): self._started.timestamp()}, PROCESSES: {(): float(count_processes())}}
         if self._live.late_at < math.inf:  # a thread reads the keys in each period
             found, is_ok = refresh.found, refresh.is_ok and time.monotonic() < self._live.late_at
             families |= {REFRESHED: {(): refresh.read_at.timestamp()}, REFRESH_OK: {(): float(is_ok)}}
@@ -125,6 +129,33 @@ def _keys_and_directory(
     directory, named_by = config_directory(Environment(), config_dir, setup_of(type(secrets)))
     is_used = named_by != "model" and (named_by is not None or os.path.isdir(directory))
     return live_of(secrets), rings, SealedStr(os.path.abspath(directory)) if is_used else None
+
+
+def count_processes() -> int:
+    """Return how many processes may answer a scrape in place of this one, with this one; 0 where that is unknown.
+
+    They are the workers of a server: its children that have the same command line, except for numbers. The server is a
+    fork of the same program, or it has spawned the workers with `multiprocessing`.
+    """
+    parent = os.getppid()
+    own, server = _command_line("self"), _command_line(parent)
+    if not own or (not server and parent > 1):  # init may be invisible, and a container may have no parent process
+        return 0
+    # A title such as `gunicorn: master [app]` differs from that of a worker after the colon.
+    if not own.endswith(b"--multiprocessing-fork\0") and own.partition(b":")[0] != server.partition(b":")[0]:
+        return 1
+    children = []
+    for path in glob(f"/proc/{parent}/task/*/children"):
+        with suppress(OSError), open(path, encoding="ascii") as file:
+            children += file.read().split()
+    return [*map(_command_line, children)].count(own)
+
+
+def _command_line(process: int | str) -> bytes:
+    """Return the command line of a process without its digits; empty where it is unknown."""
+    with suppress(OSError), open(f"/proc/{process}/cmdline", "rb") as file:
+        return re.sub(rb"[0-9]+", b"", file.read())
+    return b""
 
 
 def _gauges(name: str, samples: Samples) -> GaugeMetricFamily:

@@ -24,6 +24,7 @@ DELIVERED: Final = "robodj_secret_delivered_info"
 EXPIRY: Final = "robodj_secret_expiry_timestamp_seconds"
 PREVIOUS_UNTIL: Final = "robodj_secret_previous_until_timestamp_seconds"
 START: Final = "robodj_secret_start_timestamp_seconds"
+PROCESSES: Final = "robodj_secret_processes"
 REFRESHED: Final = "robodj_secret_refresh_timestamp_seconds"
 REFRESH_OK: Final = "robodj_secret_refresh_ok"
 ROTATED: Final = "robodj_secret_rotated_timestamp_seconds"
@@ -42,6 +43,7 @@ DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     EXPIRY: (_SECRET_LABELS, "When the current key expires."),
     PREVIOUS_UNTIL: (_SECRET_LABELS, "Until when the previous key is accepted."),
     START: ((), "When the guard let this process start."),
+    PROCESSES: ((), "How many processes may answer a scrape of this one: the workers of a server. 0 if unknown."),
     REFRESHED: ((), "When the keys were last read completely while this process runs."),
     REFRESH_OK: ((), "Whether the last read passed: 1 for yes, 0 for no."),
     ROTATED: (_SECRET_LABELS, "The first record of the current key in the operations log."),
