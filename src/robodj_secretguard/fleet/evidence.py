@@ -6,17 +6,20 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
-from robodj_secretguard.common.shapes import SecretName, Slots
+from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots, must
 from robodj_secretguard.fleet.collectors import event_in
-from robodj_secretguard.fleet.verdict import MOST_SECONDS, Fleet, Instance, PastUse
+from robodj_secretguard.fleet.verdict import MOST_SECONDS, Fleet, Instance, PastUse, Use
+from robodj_secretguard.fleet.verdict import Evidence as Found
 from robodj_secretguard.heartbeat import EVENT_KIND, EVENT_TEXTS, SECRET_FIELDS
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.texts import is_instance_name
+from robodj_secretguard.secret.texts import count, is_instance_name
 from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -288,3 +291,86 @@ def parse_roster(content: str, secrets: Iterable[str]) -> tuple[dict[Who, frozen
         else:
             roster[who] = own
     return roster, invalid
+
+
+MOST_PROCESSES: Final = 20_000
+"""How many processes are kept. With more of them, nothing is certain."""
+
+_Name = Annotated[str, must(lru_cache(maxsize=4096)(is_instance_name))]
+
+
+_Kind: TypeAlias = Literal["started", "running", "switched", "kept", "late", "ended", "refused"]
+
+
+@dataclass(frozen=True, config=SHAPE)
+class Event:
+    """An event of the guard. A collector may add its namespace."""
+
+    kind: Annotated[_Kind, Field(alias="secret_event")]
+    event: str
+    service: _Name
+    instance: _Name
+    process: Annotated[str, Field(min_length=1, max_length=100)]
+    number: Annotated[int, Field(ge=0)]
+    started_at: Instant
+    reported_at: Instant
+    heartbeat_seconds: Annotated[int, Field(ge=0, le=MOST_HEARTBEAT_SECONDS)]
+    version: str
+    model: str
+    secrets: dict[SecretName, Slots]
+    checks: tuple[str, ...] = ()
+    namespace: _Name | None = None
+
+
+_EVENT: Final = TypeAdapter(Event)
+
+
+def read_events(file: BinaryIO, now: datetime, max_age: int) -> Found:
+    """Return what the events of a file show. They may be late, in any order, and more than once.
+
+    Of a process, the last event counts, by its number. Clocks may differ by a third of the age: what proves something
+    is that much younger, and what counts against a condition may be that much older.
+
+    Args:
+        file: JSON lines with events.
+        now: the time of the verdict, in UTC.
+        max_age: how old evidence may be, in seconds. Where a heartbeat is longer, it counts against a condition until
+            the next one is due.
+    """
+    at, skew = now.timestamp(), max_age // 3
+    last: dict[tuple[str, str, str], tuple[int, Use | None]] = {}
+    unreadable = first = 0
+    for number, line in enumerate(_lines(file), start=1):
+        try:
+            event = None if line.isspace() else _EVENT.validate_json(line)
+        except ValidationError:
+            unreadable, first = unreadable + 1, first or number
+            continue
+        if event is None or event.kind == "refused":
+            continue
+        age = at - event.reported_at.timestamp()
+        if age > max(max_age, event.heartbeat_seconds) + skew:
+            continue
+        service = f"{event.namespace}/{event.service}" if event.namespace else event.service
+        process = service, event.instance, event.process
+        is_kept = process in last or len(last) <= MOST_PROCESSES  # one more shows that there are too many
+        if is_kept and event.number > last.get(process, (-1, None))[0]:
+            use = Use(service, event.instance, event.secrets, -skew <= age <= max_age - skew, at - age)
+            last[process] = event.number, None if event.kind == "ended" else use
+    uses = tuple(use for _, use in last.values() if use)
+    faults = []
+    if unreadable:
+        faults.append(f"{count(unreadable, 'line')} could not be read as an event, first line {first}")
+    if len(last) > MOST_PROCESSES:
+        faults.append(f"there are more than {MOST_PROCESSES} processes")
+    ahead = {(use.service, use.instance): "its clock is ahead" for use in uses if use.seen > at + skew}
+    return Found(at, uses, ahead, tuple(faults), skew)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield each line. One that is too long is no event, whatever its parts look like."""
+    while line := file.readline(MOST_LINE_BYTES):
+        part = line
+        while len(part) == MOST_LINE_BYTES and not part.endswith(b"\n"):
+            part = file.readline(MOST_LINE_BYTES)
+        yield line if part is line else b"too long"
