@@ -1,141 +1,201 @@
-"""The recipes of monitoring.md: the events of a real start, in the format of each collector, up to `fleet status`.
+"""The recipes of logs.md and monitoring.md, from the lines of each collector to the events that `fleet` reads.
 
-Stand-ins print what the programs print, and fail without an option that matters. test_collectors.py has the formats.
+jq is the real one. The lines were recorded from the real collectors, and have the event of a real start.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from conftest import free_port, put
-from pages import ROOT, Block, Workspace, is_output, parsed
+from conftest import put
+from pages import ROOT, Block, Workspace, parsed
 from repositories import GIT, program
-from test_collectors import AT, OBJECTS, POD, PREFIXES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-pytestmark = pytest.mark.skipif(not GIT, reason="needs git")
+pytestmark = pytest.mark.skipif(not (GIT and shutil.which("jq")), reason="needs git and jq")
 
 HERE: Final = "tests/test_fleet_recipes.py"
-PAGE: Final = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
-BLOCKS: Final = [each for each in parsed(PAGE).blocks if each.markers.get("tested") == HERE]
-ROTATED: Final = next(each.text for each in BLOCKS if "daily" in each.text)
-ANSWER: Final = next(each.text for each in BLOCKS if "NOT PROVEN" in each.text)
-INCIDENT: Final = next(each for each in BLOCKS if "none-on" in each.text)
-RECIPES: Final = {
-    word: next(each for each in BLOCKS if word in each.text)
-    for word in ("--unit=robodj", "events.jsonl.1", "docker compose", "--unit=docker", "kubectl", "logcli")
-}
-START: Final = """ROBODJ_SECRET_EVENTS="$PWD/events.jsonl" ROBODJ_SERVICE=robodj ROBODJ_INSTANCE=web-1 \\
+BLOCKS: Final = [
+    each
+    for name in ("logs.md", "monitoring.md")
+    for each in parsed((ROOT / "docs" / name).read_text(encoding="utf-8")).blocks
+    if each.markers.get("tested") == HERE
+]
+FUNCTION: Final = next(each.text for each in BLOCKS if each.text.startswith("events()"))
+START: Final = """ROBODJ_SECRET_EVENTS="$PWD/own.jsonl" ROBODJ_SERVICE=claimed ROBODJ_INSTANCE=claimed-1 \\
     python -c 'import os; from service_secrets import *; from robodj_secretguard import guard; guard(ServiceSecrets)
 os._exit(0)'"""
 """A service that is killed, so that it does not say its end."""
-BEGINS: Final = {
-    "compose": PREFIXES["docker compose logs -t --no-color, in a pipe"][0].replace("backend-12", "backend-1"),
-    "kubectl": PREFIXES["kubectl logs --prefix --timestamps"][0].replace(POD["pod_name"], "backend-0"),
+UNREADABLE: Final = {"secret_event": "unreadable"}
+SECOND: Final = '{"secret_event": "running", "service": "cut'
+POD: Final = "./prod_api-0_6f1a7c1e-0001-4000-8000-000000000001/api/0.log:"
+AT: Final = "2026-11-29T18:04:44.467985658Z"
+BYTES: Final = [*b"listening \x1b[32mgreen\x1b[0m"]
+
+
+def journal(text: object, **changes: Any) -> str:
+    """Return a line of `journalctl --output=json` of systemd 257."""
+    fields = {
+        "__REALTIME_TIMESTAMP": "1795975507120558",
+        "_TRANSPORT": "stdout",
+        "_STREAM_ID": "77a696a22af943fbac4b225308814445",
+        "_PID": "61",
+        "SYSLOG_IDENTIFIER": "python3.11",
+        "_HOSTNAME": "web-1",
+        "_SYSTEMD_UNIT": "api.service",
+        "MESSAGE": text,
+    }
+    return json.dumps({name: value for name, value in (fields | changes).items() if value or name == "MESSAGE"})
+
+
+def json_file(text: str, end: str = "\n", **attrs: str) -> str:
+    """Return a line of the json-file driver of Docker 26.1."""
+    attrs = attrs or {"com.docker.compose.service": "api", "tag": "robodj-api-1"}
+    return json.dumps({"log": text + end, "stream": "stdout", "attrs": attrs, "time": AT})
+
+
+def relayed(text: str, **changes: str) -> str:
+    """Return a line of rsyslog 8.2504."""
+    return json.dumps({"host": "web-1", "service": "api", "message": f" {text}"} | changes)
+
+
+def of_pod(text: str, tag: str = "F") -> str:
+    """Return a line of a file of containerd 1.7."""
+    return f"{POD}{AT} stdout {tag} {text}"
+
+
+class Collector:
+    """A collector.
+
+    Args:
+        word: what only its recipe has.
+        line: returns the line that has the text of a program.
+        labels: the names that it sets.
+        unreadable: lines of which the last one may be an event that cannot be read. EVENT is an event.
+        other: lines without an event.
+    """
+
+    def __init__(
+        self, word: str, line: Callable[[str], str], labels: tuple[str, str], *, unreadable: Any = (), other: Any = ()
+    ) -> None:
+        self.block = next(each for each in BLOCKS if word in each.text)
+        self.line, self.other = line, [line("GET / 200"), line(""), *other]
+        self.labels = dict(zip(("service", "instance"), labels, strict=True))
+        if "/" in labels[0]:
+            self.labels = {"namespace": "prod"} | self.labels | {"service": "api"}
+        self.unreadable = [[line(SECOND)], [line('["secret_event"]')], [line("noiseEVENT")], *unreadable]
+
+
+COLLECTORS: Final = {
+    "file": Collector("events lines", str, ("claimed", "claimed-1")),
+    "journald": Collector(
+        "--unit=api",
+        journal,
+        ("api", "web-1"),
+        unreadable=[
+            [journal(None)],  # without --all
+            [journal([*SECOND.encode()])],
+            [journal([["two"], "messages"])],
+            [journal("{}" + SECOND, _LINE_BREAK="line-max")],
+            [journal("x", _LINE_BREAK="line-max"), journal("EVENT")],
+            [journal("EVENT", _HOSTNAME="")],
+            [journal("EVENT", _SYSTEMD_UNIT="")],
+            [journal("EVENT")[:-9]],
+        ],
+        other=[journal(BYTES), journal("x", _STREAM_ID="1", _LINE_BREAK="line-max")],
+    ),
+    "rsyslog": Collector(
+        "events rsyslog",
+        relayed,
+        ("api", "web-1"),
+        unreadable=[[relayed("EVENT", host="")], [relayed("EVENT")[:-9]]],
+    ),
+    "docker": Collector(
+        "docker/containers",
+        json_file,
+        ("api", "web-1/robodj-api-1"),
+        unreadable=[
+            [json_file("x" * 16384, ""), json_file("EVENT")],
+            [json_file("EVENT", "")],
+            [json_file("EVENT", tag="robodj-api-1")],
+            [json_file("EVENT", **{"com.docker.compose.service": "api"})],
+        ],
+        other=[json_file("x", "", tag="robodj-api-2")],
+    ),
+    "kubectl": Collector(
+        "kubectl logs",
+        "[pod/api-0/api] {}".format,
+        ("prod/api", "api-0"),
+        unreadable=[["EVENT"], ["cut[pod/api-0/api] EVENT"], ["[pod/api-0/api] [pod/api-1/api] EVENT"]],
+    ),
+    "containerd": Collector(
+        "events containerd",
+        of_pod,
+        ("prod/api", "api-0"),
+        unreadable=[
+            [of_pod("x" * 16384, "P"), of_pod("EVENT")],
+            [of_pod("EVENT", "P")],
+            [of_pod(f"./prod_api-1_6f1a7c1e/api/0.log:{AT} stdout F EVENT")],
+            [f"{AT} stdout F EVENT"],
+            [f"{AT} stdout F {POD}{AT} stdout F EVENT"],
+        ],
+        other=[of_pod("x", "P").replace("stdout", "stderr"), of_pod("x", "P").replace("api-0", "api-1")],
+    ),
 }
-FORMATS: Final = {
-    "robodj": OBJECTS["journalctl -o json"][0],
-    "docker": OBJECTS["docker journald, with labels"][0],
-    "loki": OBJECTS["Loki, Kubernetes"][0],
-}
-NEEDED: Final = 'for option in {}; do case " $* " in *"$option"*) ;; *) echo "no $option" >&2; exit 9 ;; esac; done\n'
-STAND_INS: Final = {
-    "ssh": 'HOST=$1; export HOST; shift; exec sh -c "$*"',
-    "hostname": 'echo "$HOST"',
-    "journalctl": NEEDED.format("--output=json --all --since=-20min") + 'sed "s/web-1/$HOST/" "$DATA/${4#--unit=}"',
-    "docker": 'case "$*" in\n"compose ps"*) echo backend backend-1 ;;\n"compose logs"*) cat "$DATA/compose" ;;\n'
-    '"ps --all"*) echo "backend $(hostname)/robodj-backend-1" ;;\nesac',
-    "kubectl": f'if [ "$1" = get ]; then echo backend backend-0; exit; fi\n{NEEDED.format("--prefix --tail=-1")}'
-    'cat "$DATA/kubectl"',
-    "logcli": 'echo backend backend-0 >roster.txt\ncat "$DATA/loki"',
-}
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    """A workspace in which a service has just started, with its event in the format of each collector."""
-    made = Workspace(tmp_path)
-    assert made.run(Block(0, "sh", f'{START}\nexport DATA="{tmp_path}"', {}))[0] == 0
-    event = (made.root / "events.jsonl").read_text(encoding="utf-8")
-    at = json.loads(event)["reported_at"]
-    lines = {name: begin + event for name, begin in BEGINS.items()}
-    lines |= {name: json.dumps(_now(form(event), at)) + "\n" for name, form in FORMATS.items()}
-    for name, line in lines.items():
-        put(tmp_path / name, line.replace(AT, at))
-    for name, script in STAND_INS.items():
-        program(tmp_path / "bin" / name, script)
-    return made
-
-
-def _now(document: dict[str, object], at: str) -> dict[str, object]:
-    """Return an object of a collector without the time at which the format was recorded."""
-    return {name: at if name == "timestamp" else each for name, each in document.items() if name[:2] != "__"}
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=() if each == "--unit=robodj" else pytest.mark.full) for each in RECIPES]
-)
-def test_recipe_finds_every_instance_of_its_roster(name: str, workspace: Workspace) -> None:
-    """Each recipe finds every instance of its roster, and no other one."""
-    if name == "events.jsonl.1":
-        (workspace.root / "roster.txt").write_text("robodj web-1\n", encoding="utf-8")
-    text = RECIPES[name].text.replace("/var/log/robodj", str(workspace.root))
-    asked = text.replace("fleet status", "fleet status --require moved")
-    status, output = workspace.run(workspace.substituted(RECIPES[name]._replace(text=asked)))
+@pytest.fixture(scope="module")
+def event(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The event of a real start, as a line."""
+    made = Workspace(tmp_path_factory.mktemp("start"))
+    status, output = made.run(Block(0, "sh", START, {}))
     assert status == 0, output
-    assert "moved: proven for every instance." in output
-    assert [word for word in ("?", "Not in the roster", "could not be read") if word in output] == []
+    return (made.root / "own.jsonl").read_text(encoding="utf-8").rstrip()
 
 
-def test_shown_answer_is_that_of_an_instance_without_an_event(workspace: Workspace) -> None:
-    """The answer that the page shows is that of an instance without an event."""
-    asked = (
-        "robodj-secretguard fleet status --roster roster.txt --events events.jsonl --secret secret.key --require moved"
-    )
-    (workspace.root / "roster.txt").write_text("robodj web-1\nrobodj web-2\n", encoding="utf-8")
-    status, output = workspace.run(Block(0, "sh", asked, {}))
-    assert status == 1
-    assert is_output(ANSWER, output), output
+def collected(directory: Path, collector: Collector, lines: list[str], *, fails: bool = False) -> list[dict[str, Any]]:
+    """Run the recipe of a collector of one host which has these lines, and return what `fleet` would read."""
+    put(directory / "lines", "".join(f"{line}\n" for line in lines))
+    script = "exit 1" if fails else f'[ "$1" = web-2 ] || [ "$1" = node-2 ] || cat {directory}/lines'
+    for name in ("ssh", "kubectl"):
+        program(directory / "bin" / name, script)
+    function = FUNCTION.replace("examples/monitoring", str(ROOT / "examples" / "monitoring"))
+    text = function + collector.block.text.replace("/var/log/robodj.jsonl*", "lines")
+    environ = os.environ | {"PATH": f"{directory / 'bin'}:{os.environ['PATH']}"}
+    subprocess.run(["/bin/sh", "-euc", text], cwd=directory, env=environ, check=True, timeout=60)
+    return [json.loads(line) for line in (directory / "events.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.full
-def test_instance_on_the_leaked_key_is_named(workspace: Workspace) -> None:
-    """The instance that runs on the leaked key is named."""
-    (workspace.root / "roster.txt").write_text("robodj web-1\n", encoding="utf-8")
-    event = json.loads((workspace.root / "events.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    text = INCIDENT.text.replace("FINGERPRINT", event["secrets"][0]["fingerprint"])
-    status, output = workspace.run(workspace.substituted(INCIDENT._replace(text=text)))
-    assert status == 1, output
-    assert "\n  robodj/web-1: secret.key: " in output
+@pytest.mark.parametrize("name", COLLECTORS)
+def test_labels_of_the_collector_name_the_instance(name: str, event: str, tmp_path: Path) -> None:
+    """An event has the labels of its collector and its own fields. Other fields and other lines are left out."""
+    collector, made = COLLECTORS[name], json.loads(event)
+    extra = json.dumps({"level": "info", **made, "namespace": "forged", "timestamp": AT})
+    lines = [collector.line(event), *collector.other, collector.line(extra)]
+    found = collected(tmp_path, collector, lines)
+    assert found == [made | collector.labels] * 2
 
 
-@pytest.mark.full
-def test_silent_prometheus_has_status_75(workspace: Workspace) -> None:
-    """The recipe of Prometheus is valid, and a server that does not answer has status 75."""
-    block = next(each for each in BLOCKS if "--prometheus" in each.text)
-    text = block.text.replace("127.0.0.1:9090", f"127.0.0.1:{free_port()}")
-    assert workspace.run(workspace.substituted(block._replace(text=text)))[0] == 75
+@pytest.mark.parametrize("name", COLLECTORS)
+def test_line_that_may_be_an_event_is_unreadable(name: str, event: str, tmp_path: Path) -> None:
+    """A line that may be an event and cannot be read, or has a part of its labels only, is one that cannot be read."""
+    collector = COLLECTORS[name]
+    for case in collector.unreadable:
+        lines = [each.replace("EVENT", json.dumps(event)[1:-1] if '"EVENT' in each else event) for each in case]
+        assert collected(tmp_path, collector, [collector.line(event), *lines])[1:] == [UNREADABLE], case
 
 
-def test_every_block_that_says_so_is_tested() -> None:
-    """No block of the page is only said to be tested."""
-    known = [ROTATED, ANSWER, INCIDENT.text, *(each.text for each in RECIPES.values())]
-    assert [each.line for each in BLOCKS if each.text not in known and "--prometheus" not in each.text] == []
-
-
-@pytest.mark.skipif(not shutil.which("logrotate"), reason="logrotate is not installed")
-def test_next_event_after_a_rotation_is_in_a_new_file(workspace: Workspace, tmp_path: Path) -> None:
-    """The configuration is valid for logrotate, and the next event is in a new file."""
-    events = workspace.root / "events.jsonl"
-    config = put(tmp_path / "logrotate.conf", ROTATED.replace("/var/log/robodj", str(workspace.root)))
-    logrotate = ["logrotate", "--force", "--state", str(tmp_path / "state"), str(config)]
-    subprocess.run(logrotate, check=True, capture_output=True)
-    assert not events.exists()
-    assert workspace.run(Block(0, "sh", START, {}))[0] == 0
-    assert len(events.read_bytes().splitlines()) == len(events.with_suffix(".jsonl.1").read_bytes().splitlines()) == 1
+@pytest.mark.parametrize("name", [each for each in COLLECTORS if each != "rsyslog"])
+def test_collector_that_fails_is_not_silent(name: str, tmp_path: Path) -> None:
+    """A collector that fails is an event that cannot be read, for each host."""
+    assert {json.dumps(each) for each in collected(tmp_path, COLLECTORS[name], [], fails=True)} == {
+        json.dumps(UNREADABLE)
+    }
