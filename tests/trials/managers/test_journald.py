@@ -1,22 +1,19 @@
-"""A real journald: what it says of a program's unit, and which fields a program can set."""
+"""A real journald and the recipe of logs.md: whose an event is, whatever fields a program sets."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import pytest
 from conftest import clean_environment, good_keys, put, run
 from detector import leaks
-
-from robodj_secretguard.fleet.evidence import parse_event
-
-if TYPE_CHECKING:
-    from robodj_secretguard.fleet.evidence import Evidence
+from pages import ROOT
 
 JOURNALD: Final = "/usr/lib/systemd/systemd-journald"
 pytestmark = [
@@ -25,7 +22,7 @@ pytestmark = [
         not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can mount a journal of its own"
     ),
     pytest.mark.skipif(
-        not all(map(shutil.which, (JOURNALD, "unshare", "systemd-cat"))), reason="needs systemd and unshare"
+        not all(map(shutil.which, (JOURNALD, "unshare", "systemd-cat", "jq"))), reason="needs systemd, unshare and jq"
     ),
     pytest.mark.skipif(Path("/run/systemd/system").exists(), reason="systemd runs: its units are not for tests"),
 ]
@@ -67,20 +64,23 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
 """
 
 
-def events_in(path: Path) -> list[Evidence | None]:
-    """Return what the lines with an event say."""
-    return [parse_event(line) for line in path.read_bytes().splitlines() if b"secret_event" in line]
+def events_in(path: Path) -> list[dict[str, Any]]:
+    """Return the events that the filter of the recipe finds."""
+    jq = ["jq", "--null-input", "--raw-input", "--compact-output", "-L", str(ROOT / "examples" / "monitoring")]
+    ran = run([*jq, 'include "events"; journald', str(path)], env=clean_environment(), cwd=path.parent, python=False)
+    assert ran.status == 0, ran.err
+    return [json.loads(line) for line in ran.out.splitlines()]
 
 
 def test_a_unit(tmp_path: Path) -> None:
-    """An event is of its program's unit and host, whatever fields the program sets. --all keeps long ones."""
+    """An event is of its program's unit and host, whatever fields the program sets. A cut one is unreadable."""
     put(tmp_path / "program.py", PROGRAM)
     keys = good_keys()
     env = clean_environment() | keys | {"ROBODJ_SECRET_EVENTS": "stdout", "PYTHON": sys.executable}
     ran = run(["unshare", "--mount", "sh", "-euc", SCRIPT], env=env, cwd=tmp_path, python=False)
     if not (tmp_path / "cut").exists():
         pytest.skip(f"no journald here: {ran.err.splitlines()[-1:]}")
-    found = [each and each.who for each in events_in(tmp_path / "whole")]
+    found = [(each["service"], each["instance"]) for each in events_in(tmp_path / "whole")]
     assert found == [("robodj", socket.gethostname())] * 3
-    assert len(events_in(tmp_path / "cut")) == 2
+    assert events_in(tmp_path / "cut")[2:] == [{"secret_event": "unreadable"}]
     assert leaks((tmp_path / "whole").read_text(encoding="utf-8"), [*keys.values()]) == []
