@@ -102,31 +102,41 @@ class Manager(ABC):
         return self.within(seconds, lambda: delivery_of(self.name, self.fetch(names, seconds), names))
 
     def within(self, seconds: float, action: Callable[[], Answer]) -> Answer:
-        """Return what an action returns. It runs inside `contain()`.
+        """Return what an action returns. See `answer_within`."""
+        return answer_within(seconds, action, self.reach)
 
-        The time limits of clients are for each read of a connection, so an answer in single bytes could take forever.
 
-        Raises:
-            ManagerError: that of the action; or one for the time limit, or for any other error.
-        """
-        answers: list[Answer | BaseException] = []
+def answer_within(seconds: float, action: Callable[[], Answer], reach: str) -> Answer:
+    """Return what an action returns. It runs inside `contain()`.
 
-        def append_answer() -> None:
-            try:
-                answers.append(contain(action))
-            except BaseException as error:  # noqa: BLE001 - this thread raises it below
-                answers.append(error)
+    The time limits of clients are for each read of a connection, so an answer in single bytes could take forever.
 
-        thread = threading.Thread(target=append_answer, daemon=True)
-        thread.start()
-        thread.join(seconds + GRACE_SECONDS)
-        if not answers:
-            raise ManagerError("did not answer in time", self.reach, is_temporary=True)
-        if isinstance(answers[0], ManagerError):
-            raise answers[0]
-        if isinstance(answers[0], BaseException):
-            raise ManagerError(f"cannot be read ({type_name(answers[0])})", "report a bug with this line")
-        return answers[0]
+    Args:
+        seconds: the time limit.
+        action: asks a server.
+        reach: what to do where the server cannot be reached.
+
+    Raises:
+        ManagerError: that of the action; or one for the time limit, or for any other error.
+    """
+    answers: list[Answer | BaseException] = []
+
+    def append_answer() -> None:
+        try:
+            answers.append(contain(action))
+        except BaseException as error:  # noqa: BLE001 - this thread raises it below
+            answers.append(error)
+
+    thread = threading.Thread(target=append_answer, daemon=True)
+    thread.start()
+    thread.join(seconds + GRACE_SECONDS)
+    if not answers:
+        raise ManagerError("did not answer in time", reach, is_temporary=True)
+    if isinstance(answers[0], ManagerError):
+        raise answers[0]
+    if isinstance(answers[0], BaseException):
+        raise ManagerError(f"cannot be read ({type_name(answers[0])})", "report a bug with this line")
+    return answers[0]
 
 
 class Directory(Manager):

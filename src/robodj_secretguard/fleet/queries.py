@@ -1,0 +1,177 @@
+"""Ask Prometheus which instance uses which keys, with one query that the server evaluates (policy sections 3 and 4)."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import defaultdict
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.errors import ManagerError, UsageError
+from robodj_secretguard.fleet.verdict import Evidence, Use
+from robodj_secretguard.managers.manager import answer_within, is_insecure
+from robodj_secretguard.secret.texts import could_hold_key, is_instance_name
+from robodj_secretguard.startup.file_reader import read_text_file
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from robodj_secretguard.secret.sealed import SealedStr
+
+MOST_BYTES: Final = 1 << 25
+"""The largest answer that is read."""
+SECONDS: Final = 30.0
+"""How long to wait for the whole answer."""
+SKEW: Final = 300.0
+"""How many seconds the clock of a machine may be behind that of Prometheus. Each process ends its previous key."""
+_REACH: Final = "make sure that the server is running and can be reached; then try again"
+_UNKNOWN: Final = {
+    "several": "it has several processes (was started again, or has workers, which only --events sees)",
+    "lost": "its target is down, is not the only one of its name, or exports no keys",
+}
+"""Why nothing is certain about an instance, by the label `slot` in the answer."""
+_END: Final = 1e11
+"""A later time is not one. It is in the year 5138."""
+_LABELS: Final = ("namespace", "job", "instance", "secret", "slot", "fingerprint")
+# What selects by a key, a slot or a process would hide the keys that an instance uses.
+_OWN: Final = r"(?!(?:secret|owner|slot|fingerprint|process|__name__)\W)"
+_MATCHER: Final = rf'{_OWN}[a-zA-Z_][a-zA-Z0-9_]*(?:=|!=|=~|!~)"[^"\\\x00-\x1f]*"'
+# A target is good if it is the only one of its name, its last scrape is recent and has worked, and only one process
+# has answered. A key has the time of that scrape of a good target, or 0 where it was only seen before.
+_GOOD: Final = """(
+  min by (TARGET) (timestamp(up{SELECT}) * up{SELECT}) > time() - AGE
+  and count by (TARGET) (up{SELECT}) == 1 and PROCESSES == 1)"""
+_PROCESSES: Final = """(
+  count by (TARGET) (count by (TARGET, process) (RECENT))
+  * max by (TARGET) (max_over_time(robodj_secret_processes{SELECT}[AGEs])))"""
+_QUERY: Final = """
+max by (TARGET, secret, slot, fingerprint) (timestamp(KEYS) >= on (TARGET) group_left () GOOD)
+or 0 * count by (TARGET, secret, slot, fingerprint) (RECENT)
+or label_replace(PROCESSES != 1, "slot", "several", "", "")
+or label_replace(
+  count by (TARGET) (up{SELECT}) and on (namespace, job) RECENT unless (GOOD or PROCESSES != 1),
+  "slot", "lost", "", "")
+or label_replace(
+  max by (TARGET, secret) (max_over_time(robodj_secret_previous_until_timestamp_seconds{SELECT}[AGEs])),
+  "slot", "until", "", "")
+"""
+_PARTS: Final = {
+    "GOOD": _GOOD,
+    "PROCESSES": _PROCESSES,
+    "RECENT": "last_over_time(KEYS[AGEs])",
+    "KEYS": 'robodj_secret_info{process!="",fingerprint!="",SELECT}',
+    "TARGET": "namespace, job, instance",
+}
+
+
+def is_address(text: str) -> bool:
+    """Check whether text is the address of a server. One with a password would be seen in the list of processes."""
+    return re.fullmatch(r"https?://[\w.\[\]:-]+(?:/[\w./-]*)?", text) is not None and not could_hold_key(text)
+
+
+def is_selector(text: str) -> bool:
+    """Check whether text has label matchers, such as `environment="prod"`."""
+    return re.fullmatch(rf"{_MATCHER}(?:,{_MATCHER})*", text) is not None and not could_hold_key(text)
+
+
+def read_token(path: str) -> SealedStr:
+    """Return the bearer token in a file.
+
+    Raises:
+        UsageError: the file cannot be read, or is not one token.
+    """
+    lines = read_text_file(path, most=1 << 16).lines
+    if len(lines) != 1 or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", lines[0].get_secret_value()):
+        raise UsageError("--token-file: the file has no token, or cannot be read; write one token into it, as one line")
+    return lines[0]
+
+
+def ask(
+    url: str, *, selector: str, max_age: int, token: SealedStr | None = None, ca_file: str | None = None
+) -> Evidence:
+    """Return the evidence of a Prometheus about the processes that it scrapes.
+
+    Args:
+        url: the address of the server. No redirect is followed, and no proxy is used.
+        selector: matchers of labels that the series of `up` have too; empty for all series.
+        max_age: how old evidence may be, in seconds. Each key that was used since then counts against a condition.
+        token: the bearer token.
+        ca_file: a file with the certificates of the authorities to trust, in place of the system's ones.
+
+    Raises:
+        UsageError: the token would be sent without encryption, or `ca_file` cannot be used.
+        ManagerError: there is no complete answer.
+    """
+    from ssl import create_default_context  # noqa: PLC0415 - slow, and few commands need it
+
+    if token and is_insecure(url):
+        raise UsageError("--token-file: the token would be sent without encryption; use an address with https://")
+    try:
+        context = create_default_context(cafile=ca_file)
+    except OSError:  # also an error in a certificate
+        raise UsageError("--ca-file: the file cannot be read, or has no certificate as PEM") from None
+    query = _QUERY
+    for name, text in {**_PARTS, "SELECT": selector, "AGE": str(max_age)}.items():
+        query = query.replace(name, text)
+    return answer_within(SECONDS, lambda: evidence_in(_answer(url, query, token, context), max_age), _REACH)
+
+
+def _answer(url: str, query: str, token: SealedStr | None, context: SSLContext) -> bytes:
+    """Return the answer to a query."""
+    from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - slow, and few commands need them
+    from urllib.parse import urlencode, urlsplit  # noqa: PLC0415
+
+    address = urlsplit(url)
+    connect = partial(HTTPSConnection, context=context) if address.scheme == "https" else HTTPConnection
+    path = f"{address.path.rstrip('/')}/api/v1/query?{urlencode({'query': query})}"
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    with closing(connect(address.netloc)) as connection:
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        content: bytes = response.read(MOST_BYTES + 1)
+    if response.status != 200:  # noqa: PLR2004
+        raise ManagerError(f"answered with HTTP status {response.status}", "correct the address, the token or --select")
+    if len(content) > MOST_BYTES:
+        raise ManagerError("sent an answer that is too large", "pass --select")
+    return content
+
+
+def evidence_in(content: bytes, max_age: int) -> Evidence:
+    """Return the evidence in the answer to the query.
+
+    Raises:
+        ManagerError: the answer is not complete. Any other error: the answer has another shape.
+    """
+    answer, at, values = json.loads(content), int(time.time()), dict[tuple[str, ...], float]()
+    rows = answer["data"]["result"]
+    for each in rows:
+        labels, (time_of_answer, value) = each["metric"], each["value"]
+        namespace, job, *others = (labels.get(name, "") for name in _LABELS)
+        service = f"{namespace}/{job}" if namespace and not job.startswith(f"{namespace}/") else job
+        at, values[service, *others] = int(time_of_answer), float(value)
+    if answer["status"] != "success" or answer.get("warnings") or answer.get("infos") or len(values) < len(rows):
+        raise ManagerError("did not answer completely", "try again; if it is a proxy, ask Prometheus itself")
+    if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
+        raise ManagerError("has a target whose job or instance is no valid name", "pass --select to leave it out")
+    unknown, uses = dict[tuple[str, str], str](), list[Use]()
+    keys: dict[tuple[str, str, str], list[tuple[float, str, str]]] = defaultdict(list)
+    for (service, instance, secret, slot, fingerprint), seen in values.items():
+        if slot in _UNKNOWN:
+            unknown[service, instance] = _UNKNOWN[slot]
+        elif slot != "until":
+            keys[service, instance, secret].append((seen, slot, fingerprint))
+    for (service, instance, secret), found in keys.items():
+        until = values.get((service, instance, secret, "until", ""), 0.0)
+        deadline = datetime.fromtimestamp(until, UTC) if 0 < until < _END else None
+        now = {slot: key for seen, slot, key in found if seen > 0}
+        latest = now or {slot: key for _, slot, key in found}
+        before = [latest | {slot: key} for _, slot, key in found if latest.get(slot) != key]
+        for slots in [latest, *before]:
+            used = {secret: Slots(**slots, previous_until=deadline)}
+            uses.append(Use(service, instance, used, slots is now, max(found)[0] if slots is now else at - max_age))
+    return Evidence(at, tuple(uses), unknown, (), SKEW)
