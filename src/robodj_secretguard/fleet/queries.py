@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections import defaultdict
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError, UsageError
@@ -46,24 +47,22 @@ _MATCHER: Final = rf'{_OWN}[a-zA-Z_][a-zA-Z0-9_]*(?:=|!=|=~|!~)"[^"\\\x00-\x1f]*
 _GOOD: Final = """(
   min by (TARGET) (timestamp(up{SELECT}) * up{SELECT}) > time() - AGE
   and count by (TARGET) (up{SELECT}) == 1 and PROCESSES == 1)"""
-_PROCESSES: Final = """(
-  count by (TARGET) (count by (TARGET, process) (RECENT))
-  * max by (TARGET) (max_over_time(robodj_secret_processes{SELECT}[AGEs])))"""
+_PROCESSES: Final = "(count by (TARGET) (WORKERS) * max by (TARGET) (WORKERS))"
 _QUERY: Final = """
-max by (TARGET, secret, slot, fingerprint) (timestamp(KEYS) >= on (TARGET) group_left () GOOD)
-or 0 * count by (TARGET, secret, slot, fingerprint) (RECENT)
-or label_replace(PROCESSES != 1, "slot", "several", "", "")
+label_replace(PROCESSES != 1, "slot", "several", "", "")
 or label_replace(
-  count by (TARGET) (up{SELECT}) and on (namespace, job) RECENT unless (GOOD or PROCESSES != 1),
+  count by (TARGET) (up{SELECT}) and on (namespace, job) WORKERS unless (GOOD or PROCESSES != 1),
   "slot", "lost", "", "")
 or label_replace(
-  max by (TARGET, secret) (max_over_time(robodj_secret_previous_until_timestamp_seconds{SELECT}[AGEs])),
-  "slot", "until", "", "")
+  max by (TARGET, secret) (max_over_time(robodj_secret_previous_until_timestamp_seconds{SELECT}[AGEs]))
+  < time() - SKEW, "slot", "until", "", "")
+or max by (TARGET, secret, slot, fingerprint) (timestamp(KEYS)) >= on (TARGET) group_left () GOOD
+or 0 * count by (TARGET, secret, slot, fingerprint) (last_over_time(KEYS[AGEs]))
 """
 _PARTS: Final = {
     "GOOD": _GOOD,
     "PROCESSES": _PROCESSES,
-    "RECENT": "last_over_time(KEYS[AGEs])",
+    "WORKERS": 'max_over_time(robodj_secret_processes{process!="",SELECT}[AGEs])',
     "KEYS": 'robodj_secret_info{process!="",fingerprint!="",SELECT}',
     "TARGET": "namespace, job, instance",
 }
@@ -116,7 +115,7 @@ def ask(
     except OSError:  # also an error in a certificate
         raise UsageError("--ca-file: the file cannot be read, or has no certificate as PEM") from None
     query = _QUERY
-    for name, text in {**_PARTS, "SELECT": selector, "AGE": str(max_age)}.items():
+    for name, text in {**_PARTS, "SELECT": selector, "AGE": str(max_age), "SKEW": str(SKEW)}.items():
         query = query.replace(name, text)
     return answer_within(SECONDS, lambda: evidence_in(_answer(url, query, token, context), max_age), _REACH)
 
@@ -147,15 +146,22 @@ def evidence_in(content: bytes, max_age: int) -> Evidence:
     Raises:
         ManagerError: the answer is not complete. Any other error: the answer has another shape.
     """
-    answer, at, values = json.loads(content), int(time.time()), dict[tuple[str, ...], float]()
-    rows = answer["data"]["result"]
-    for each in rows:
-        labels, (time_of_answer, value) = each["metric"], each["value"]
-        namespace, job, *others = (labels.get(name, "") for name in _LABELS)
+    values: dict[tuple[str, ...], float] = {}
+
+    def keep(fields: dict[str, Any]) -> Any:
+        """Keep a row, of which there are many, in little memory. Return the time of the answer."""
+        if "metric" not in fields:
+            return fields
+        namespace, job, *others = (sys.intern(fields["metric"].get(name, "")) for name in _LABELS)
         service = f"{namespace}/{job}" if namespace and not job.startswith(f"{namespace}/") else job
-        at, values[service, *others] = int(time_of_answer), float(value)
-    if answer["status"] != "success" or answer.get("warnings") or answer.get("infos") or len(values) < len(rows):
+        at, values[sys.intern(service), *others] = fields["value"][0], float(fields["value"][1])
+        return int(at)
+
+    answer = json.loads(content, object_hook=keep)
+    times = answer["data"]["result"]
+    if answer["status"] != "success" or answer.get("warnings") or answer.get("infos") or len(values) < len(times):
         raise ManagerError("did not answer completely", "try again; if it is a proxy, ask Prometheus itself")
+    at = times[0] if times else int(time.time())
     if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
         raise ManagerError("has a target whose job or instance is no valid name", "pass --select to leave it out")
     unknown, uses = dict[tuple[str, str], str](), list[Use]()
