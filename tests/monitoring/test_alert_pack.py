@@ -32,8 +32,10 @@ require("promtool", "amtool")
 pytestmark = posix_only
 
 OWNER = "Security Operations"
+FOUR = "env, environment, stage, cluster"
+EVERY = "env, environment, stage, namespace, cluster"
 RULES = (EXAMPLES / "rules.yml").read_text(encoding="utf-8")
-CASES = {name: (EXAMPLES / name).read_text(encoding="utf-8") for name in ("rules_test.yml", "rules_days_test.yml")}
+CASES = {name: (EXAMPLES / name).read_text(encoding="utf-8") for name in ("rules_test.yml", "keys_test.yml")}
 NAMES = re.findall(r"(?m)^ +- alert: (\w+)$", RULES)
 PAGE = (EXAMPLES.parent.parent / "docs" / "monitoring.md").read_text(encoding="utf-8")
 
@@ -69,28 +71,55 @@ def test_rules_pass_their_cases() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (" offset 14d", " offset 15d"),
-        (" offset 14d", " offset 13d"),
-        (" offset 7d", " offset 8d"),
-        (" offset 7d", " offset 6d"),
-        ("[1d]", "[2d]"),
+        # Which key runs where.
+        ('fingerprint!=""}[3m])', 'fingerprint!=""})'),
+        ('slot="current", fingerprint!=""}[3m]', 'fingerprint!=""}[3m]'),
+        ("unless on (secret, service, env", "unless on (secret, job, env"),
+        ("unless on (secret, fingerprint, service, env", "unless on (secret, fingerprint, env"),
+        ("and on (secret, service, env", "and on (secret, env"),
+        ('"service", "/", "namespace", "job"', '"service", "/", "cluster", "job"'),
+        ('"service", "$1", "job", "(.+/.+)"', '"service", "$1", "job", "(.+//.+)"'),
+        ('"exported_service", "(.+)"', '"exported_job", "(.+)"'),
+        ("unless on (service, env", "unless on (job, env"),
+        (f'unless on ({FOUR}) robodj_secret_delivered_info{{service="all', f'unless on ({FOUR}) up{{service="all'),
+        (f"unless on ({FOUR}) robodj_secret_delivered_info{{exported", f"unless on ({FOUR}) up{{exported"),
+        (f"and on ({FOUR}) last_over", "and on () last_over"),
+        ("last_over_time(robodj_secret_delivered_info[1d])", "robodj_secret_delivered_info"),
+        ("              and on (secret, fingerprint) robodj_secret_delivered_info\n", ""),
+        (f"unless on ({FOUR}) robodj_secret_delivered_info\n", "\n"),
+        ("previous_until_timestamp_seconds > time()", "previous_until_timestamp_seconds > 0"),
+        ("and on (secret, fingerprint, job, env", "and on (secret, job, env"),
+        ('{slot="current"}[3m]', '{slot=~".+"}[3m]'),
+        ('{slot="current"}[3m]', '{slot="current"}[1s]'),
+        # The others.
         ("[1d]", "[5m]"),
-        ("7200", "9000"),
+        ("> 900", "> 1200"),
+        (f"and on (job, instance, {EVERY}) up\n", "\n"),
         ("<= time()", "> time()"),
         ("< time()", "> time()"),
         ('check="expiring"', 'check="expired"'),
-        ('check="revoked"', 'check="expired"'),
         ('check="revoked", severity="alert"', 'check="revoked"'),
-        (" and on (job, instance) robodj_secret_refresh_ok == 0", ""),
-        ("            unless on (job, instance) robodj_secret_refresh_ok == 0\n", ""),
-        ("> 300", "> 1200"),
-        ("> 300", "> 0"),
+        ("robodj_secret_start_refused == 1", "robodj_secret_start_refused >= 0"),
+        ("exitcode == 3", "exitcode > 0"),
+        ("          and on (uid, container, exported_container) kube_pod_container_status_ready == 0\n", ""),
+        ("on (uid, ", "on ("),
+        (f"and on (job, instance, {EVERY}) robodj_secret_refresh_ok == 0\n", "\n"),
+        (
+            "            unless on (job, instance, env, environment, stage, namespace, cluster)\n",
+            "            unless on ()\n",
+        ),
+        (
+            "unless on (job, instance, env, environment, stage, namespace, cluster) robodj",
+            "unless on (job, instance) robodj",
+        ),
+        (f"and on (job, instance, {EVERY}) robodj", "and on (job, instance) robodj"),
         ('check!~"expired|revoked"', 'check!~"expired"'),
-        ('slot="current"} and', 'slot=~".+"} and'),
-        (" and on (job, instance) robodj_secret_start_timestamp_seconds", ""),
+        ("service, exported_service, ", ""),
         ("environment, ", ""),
         ("job, env", "env"),
         ("for: 5m", "for: 2h"),
+        ("for: 5m", "for: 0s"),
+        ("for: 15m", "for: 0s"),
         ("for: 1h", "for: 3h"),
         ("owner: Security Operations", "owner: nobody"),
     ],
