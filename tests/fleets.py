@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import re
 import threading
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from zlib import crc32
 
 from conftest import NOW, good_keys
 
 from robodj_secretguard import check
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import Evidence, Fleet, Instance, PastUse, Use
+from robodj_secretguard.fleet.verdict import Evidence, Use, Verdict, Verdicts
 from robodj_secretguard.heartbeat import event_of
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -24,8 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from robodj_secretguard.fleet.evidence import Who
+    from robodj_secretguard.fleet.verdict import ConditionName
 
+
+Who: TypeAlias = tuple[str, str]
+"""A service and an instance."""
 NAME, OTHER = "secret.key", "secret_v2.key"
 SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 MAX_AGE, MAX_SKEW = 900, 300
@@ -77,26 +79,14 @@ def line(*given: Any, **named: Any) -> bytes:
     return json.dumps(event(*given, **named)).encode() + b"\n"
 
 
-def without_times(text: str) -> str:
-    """Return what a condition says, without the times of evidence."""
-    return re.sub(r", seen at \S+, which counts until [0-9T:-]+Z", "", text)
+def verdict(condition: ConditionName, key: str, not_ready: dict[str, str] | None = None) -> Verdict:
+    """Return the verdict on `secret.key` of the service `api`."""
+    return Verdict("api", NAME, condition, key, not not_ready, not_ready or {})
 
 
-def use(keys: Slots, seen: timedelta | None, latest: timedelta | None = None) -> PastUse:
-    """Return keys of `secret.key` that an instance used so long ago, by its oldest clock and by its newest one."""
-    at = None if seen is None else NOW - seen
-    return PastUse({NAME: keys}, NOW, at, NOW - (latest if latest is not None else seen or timedelta(0)))
-
-
-def instance(*uses: PastUse, who: Who = WEB, listed: bool = True, **more: Any) -> Instance:
-    """Return an instance. One of the roster must prove `secret.key`."""
-    return Instance(*who, listed=listed, secrets=[NAME] if listed else [], uses=[*uses], **more)
-
-
-def fleet(*instances: Instance, **more: Any) -> Fleet:
-    """Return what is known of instances at `NOW`, where `NEW` is current and `COMING` is next."""
-    expected = {NAME: Slots(NEW, COMING, OLD)}
-    return Fleet(NOW, MAX_AGE, MAX_SKEW, expected, [*instances], **{"complete": True} | more)
+def fleet(*verdicts: Verdict, at: datetime = NOW) -> Verdicts:
+    """Return what `rotate` reads of the output of `fleet`."""
+    return Verdicts(1, "fleet", at, [*verdicts])
 
 
 def used(

@@ -18,7 +18,7 @@ from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import Severity
 
 Record = Annotated[dict[str, Any], described_by(records.Record)]
-Fleet = Annotated[dict[str, Any], described_by(instances.Fleet)]
+Verdict = Annotated[dict[str, Any], described_by(instances.Verdict)]
 Scan = Annotated[dict[str, Any], described_by(result.Scan)]
 Hash = Annotated[str, described_by(records.Hash)]
 Stage = Annotated[str, described_by(Literal["next", "promote", "retire"])]
@@ -255,45 +255,30 @@ class Incident(TypedDict):
     """The result of the scan in the file of `--scan`."""
 
 
-class RoleOfKey(TypedDict):
-    """A key that an instance uses, and what it is."""
+class ServiceKeys(TypedDict):
+    """The keys that a service runs on."""
 
+    service: str
     secret: str
-    fingerprint: Fingerprint
-    role: Annotated[str, described_by(instances.Role)]
-
-
-class NotReady(TypedDict):
-    """An instance for which a condition is not proven."""
-
-    instance: str
-    """The service and the instance."""
-    secret: str
-    why: str
-    """What it uses, or since when nothing is known of it, in words."""
-
-
-class Condition(TypedDict):
-    """A condition of `--require`."""
-
-    condition: str
-    """`moved`, `has-next`, or `none-on` with a fingerprint."""
-    holds: bool
-    not_ready: list[NotReady]
+    instances: Count
+    """How many instances the roster declares."""
+    proven: Count
+    """Of how many it is certain with which key they sign."""
+    runs_on: Annotated[dict[str, Any], described_by(dict[instances.Role, Count])]
+    """How many instances sign with which key. One with several keys counts for each of them."""
 
 
 class FleetStatus(TypedDict):
-    """What `fleet status` prints. `rotate promote` and `rotate retire` read it."""
+    """What `fleet` prints. `rotate promote` and `rotate retire` read it."""
 
     kind: Literal["fleet"]
-    fleet: Fleet
-    roles: list[RoleOfKey]
-    """Every key that an instance uses."""
-    conditions: list[Condition]
-    events: Count
-    """How many events were read."""
-    invalid_events: Count
-    """How many events could not be read."""
+    checked_at: Instant
+    """When the evidence was read."""
+    services: list[ServiceKeys]
+    faults: list[str]
+    """Why nothing is proven, in words: something could not be read."""
+    verdicts: list[Verdict]
+    """For each condition of `--require`, each secret and each service."""
 
 
 class PurposeCommands(TypedDict):

@@ -143,7 +143,7 @@ def test_examples(machine: Machine, monkeypatch: pytest.MonkeyPatch, command: tu
     monkeypatch.setattr("robodj_secretguard.cli.gate.restore_stdout", lambda _: None)
     commit(made(machine.root))
     machine.record(rotated(NOW, machine.fingerprint()))
-    machine.put("roster.txt", "api web-1\n")
+    machine.put("roster.toml", "[api]\ninstances = ['web-1']\n")
     machine.put("events.jsonl", "")
     shown = machine.call(*command, "--help").out.replace("\\\n      ", "")
     if "--to SOURCE" in shown:

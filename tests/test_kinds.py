@@ -41,7 +41,7 @@ PRINTED_BY: list[tuple[str, str, int]] = [
     ("log", "log show", 0),
     ("log-verification", "log verify", 0),
     ("incident", "incident report --since 2026-11-30", 0),
-    ("fleet", "fleet status --roster roster --events events --require moved --secret secret.key", 1),
+    ("fleet", "fleet --roster roster --events events --require moved --secret secret.key", 1),
     ("scan", "scan", 0),
 ]
 
@@ -54,7 +54,7 @@ def test_command_prints_a_document_of_its_kind(tmp_path: Path, kind: str, comman
     machine = machine_at(tmp_path)
     machine.record(rotated(NOW, machine.fingerprint()))
     machine.write("secret.key", machine.environ.pop(V1))
-    machine.put("roster", "api web-1\n")
+    machine.put("roster", "[api]\ninstances = ['web-1']\n")
     machine.put("events", line())
     words, dashes, program = command.partition(" -- ")
     ran = machine.call(*words.split(), "--format", "json", *f"{dashes}{program}".split())

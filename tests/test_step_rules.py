@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys, marker
-from fleets import MAX_AGE, MAX_SKEW, fleet, instance, use, without_times
+from fleets import GONE, fleet, verdict
 
 from robodj_secretguard import RuntimeSecrets, check
-from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, StoredKeys, stored_keys
 from robodj_secretguard.startup.directory import delivery_of
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from robodj_secretguard.fleet.verdict import Fleet
+    from robodj_secretguard.fleet.verdict import ConditionName, Verdicts
     from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
@@ -59,12 +58,12 @@ def rotation(*names: StepName, fields: Fields | None = None) -> Fields:
 
 
 def refusals(
-    step: StepName, fields: Fields, now: datetime = NOW, *, is_now: bool = False, fleet: Fleet | None = None
+    step: StepName, fields: Fields, now: datetime = NOW, *, is_now: bool = False, fleet: Verdicts | None = None
 ) -> list[str]:
     """Return why a step is not allowed."""
     keys = stored_keys(POLICY, fields)
     found = steps.obstacles(step, POLICY, keys, now, is_now=is_now, fleet=fleet)
-    return [without_times(each.message) for each in found]
+    return [each.message for each in found]
 
 
 def unlisted(fields: Fields) -> Fields:
@@ -347,76 +346,99 @@ class TestObstacles:
 
 
 class TestFleet:
-    """The evidence of the instances as a condition of a step."""
+    """The verdicts on the instances as a condition of a step."""
 
-    MIXED = "not every instance is ready to"
+    CONDITIONS: Final[list[tuple[StepName, ConditionName, str, datetime]]] = [
+        ("promote", "has-next", NEXT, NOW),
+        ("retire", "moved", V1, NOW + OVERLAP),
+    ]
 
-    def ready(self, fields: Fields) -> Fleet:
-        """Return a fleet whose instance has the next key of the manager."""
-        return fleet(instance(use(Slots(fingerprint_of(fields[V1]), fingerprint_of(fields[NEXT])), MINUTE)))
+    def fields(self, step: StepName) -> Fields:
+        """Return the fields before a step."""
+        return rotation("stage") if step == "promote" else rotation("stage", "promote")
 
-    def test_evidence_replaces_the_hour(self) -> None:
-        """If every instance has the next key, no hour is needed."""
+    @pytest.mark.parametrize(("step", "condition", "variable", "now"), CONDITIONS)
+    def test_ready_instances(self, step: StepName, condition: ConditionName, variable: str, now: datetime) -> None:
+        """If every instance has the key, the step is allowed. No hour is needed for a next key."""
+        fields = self.fields(step)
+        ready = verdict(condition, fingerprint_of(fields[variable]))
+        other = verdict(condition, GONE, {"api/web-1": "of a service with keys of its own"})
+        assert refusals(step, fields, now, fleet=fleet(ready, other, at=now)) == []
+
+    @pytest.mark.parametrize(("step", "condition", "variable", "now"), CONDITIONS)
+    def test_an_instance_that_is_not_ready(
+        self, step: StepName, condition: ConditionName, variable: str, now: datetime
+    ) -> None:
+        """If one instance of one service is not ready, it is named. `--now` does not ask for verdicts."""
+        fields = self.fields(step)
+        key, later = fingerprint_of(fields[variable]), now + timedelta(hours=2)
+        behind = fleet(verdict(condition, key), verdict(condition, key, {"worker/w": "it is late"}), at=later)
+        assert refusals(step, fields, later, fleet=behind) == [
+            f"not every instance is ready to {step}: worker/w (it is late)"
+        ]
+        assert refusals(step, fields, later, is_now=True, fleet=behind) == []
+
+    @pytest.mark.parametrize("holds", [True, False])
+    def test_a_verdict_that_contradicts_itself(self, holds: bool) -> None:  # noqa: FBT001
+        """A file that somebody has edited counts as not ready, if any part of it says so."""
         fields = rotation("stage")
-        assert refusals("promote", fields, fleet=self.ready(fields)) == []
-        signing = instance(use(Slots(fingerprint_of(fields[NEXT])), MINUTE))
-        assert refusals("promote", fields, fleet=fleet(signing)) == []
+        edited = replace(
+            verdict("has-next", fingerprint_of(fields[NEXT]), {"api/web-1": "old"} if holds else {}), holds=holds
+        )
+        assert refusals("promote", fields, fleet=fleet(edited)) != []
 
-    def test_an_instance_without_the_next_key_is_named(self) -> None:
-        """If one does not, the hour does not help, and its name is shown. `--now` does not ask for evidence."""
+    @pytest.mark.parametrize(("step", "condition", "variable", "now"), CONDITIONS)
+    def test_a_verdict_on_something_else(
+        self, step: StepName, condition: ConditionName, variable: str, now: datetime
+    ) -> None:
+        """Only a verdict on this condition, this secret and exactly this key proves something."""
+        fields = self.fields(step)
+        key = fingerprint_of(fields[variable])
+        right = verdict(condition, key)
+        others = [
+            replace(right, condition="none-on"),
+            replace(right, condition="moved" if condition == "has-next" else "has-next"),
+            replace(right, secret=OTHER),
+            replace(right, fingerprint=fingerprint_of(fields[V1 if step == "promote" else PREVIOUS])),
+        ]
+        slot = "next" if step == "promote" else "current"
+        why = f"the file of --fleet has no verdict on {condition} for the {slot} key of secret.key"
+        for found in ([], *([each] for each in others), others):
+            assert refusals(step, fields, now, fleet=fleet(*found, at=now)) == [why]
+
+    @pytest.mark.parametrize(
+        ("seconds", "is_recent"), [(-301, False), (-300, True), (0, True), (900, True), (901, False)]
+    )
+    def test_age(self, seconds: int, is_recent: bool) -> None:  # noqa: FBT001
+        """A verdict is of the last 15 minutes, by clocks that differ by five minutes at most."""
         fields = rotation("stage")
-        old = fingerprint_of(fields[V1])
-        behind = fleet(instance(use(Slots(old), MINUTE)))
-        why = f"{self.MIXED} promote: api/web-1 (does not have the next key {fingerprint_of(fields[NEXT])})"
-        assert refusals("promote", fields, NOW + MINUTE, fleet=behind) == [why]
-        later = fleet(instance(use(Slots(old), -2 * timedelta(hours=1))))
-        assert refusals("promote", fields, NOW + 2 * timedelta(hours=1), fleet=later) == [why]
-        assert refusals("promote", fields, is_now=True, fleet=behind) == []
+        made = fleet(verdict("has-next", fingerprint_of(fields[NEXT])))
+        found = refusals("promote", fields, NOW + timedelta(seconds=seconds), fleet=made)
+        assert found == (
+            [] if is_recent else ["the file of --fleet is from 2026-12-01T12:00:00Z, not from the last 15 minutes"]
+        )
 
-    def test_every_instance_must_sign_with_the_current_key(self) -> None:
-        """After the deadline, every instance must sign with the current key. `--now` does not ask for evidence."""
+    def test_deadline(self) -> None:
+        """Verdicts do not end the overlap."""
         fields = rotation("stage", "promote")
-        end, current = NOW + OVERLAP, fingerprint_of(fields[V1])
-        moved = fleet(instance(use(Slots(current), -OVERLAP)))
-        behind = fleet(instance(use(Slots(fingerprint_of(fields[PREVIOUS])), -OVERLAP)))
-        assert refusals("retire", fields, end, fleet=moved) == []
-        (why,) = refusals("retire", fields, end, fleet=behind)
-        assert why == f"{self.MIXED} retire: api/web-1 (signs with {fingerprint_of(fields[PREVIOUS])})"
-        assert refusals("retire", fields, end, is_now=True, fleet=behind) == []
-        assert refusals("retire", fields, end - MINUTE, fleet=moved) != []  # evidence does not end the overlap
+        moved = fleet(verdict("moved", fingerprint_of(fields[V1])))
+        assert refusals("retire", fields, fleet=moved) != []
 
-    def test_evidence_gets_older_until_the_step(self) -> None:
-        """Evidence gets older between `fleet status` and the step."""
-        fields = rotation("stage")
-        seconds = MAX_AGE - MAX_SKEW - 60
-        assert refusals("promote", fields, NOW + timedelta(seconds=seconds), fleet=self.ready(fields)) == []
-        (why,) = refusals("promote", fields, NOW + timedelta(seconds=seconds + 1), fleet=self.ready(fields))
-        assert why.startswith(f"{self.MIXED} promote: api/web-1 (unknown: ")
-
-    @pytest.mark.parametrize(("minutes", "fix"), [(60, "let these instances report"), (0, "restart the instances")])
-    def test_remedy_of_unknown_instances_is_to_hear_from_them(self, minutes: int, fix: str) -> None:
-        """Where no instance is known to have an old key, nothing has to be restarted."""
-        keys, old = stored_keys(POLICY, rotation("stage")), fleet(instance(use(Slots(f"sgfp1:{'0' * 32}"), MINUTE)))
-        (found,) = steps.obstacles("promote", POLICY, keys, NOW + minutes * MINUTE, is_now=False, fleet=old)
-        assert found.remedy.startswith(fix)
-
-    def test_another_fleet_proves_nothing(self) -> None:
-        """A fleet of another secret, or an incomplete one, proves nothing."""
-        fields = rotation("stage")
-        of_other = fleet(replace(instance(use(Slots(fingerprint_of(fields[NEXT])), MINUTE)), secrets=[OTHER]))
-        what = "the file of --fleet has no instance that uses secret.key"
-        for each in (of_other, fleet(), fleet(instance(listed=False))):
-            assert refusals("promote", fields, fleet=each) == [what]
-        assert refusals("promote", fields, fleet=replace(self.ready(fields), complete=False)) != []
+    def test_a_next_key_without_a_fingerprint(self) -> None:
+        """No verdict can be about a next key that is invalid."""
+        fields = rotation("stage") | {NEXT: "changeme"}
+        (why,) = refusals("promote", fields, fleet=fleet(verdict("has-next", GONE)))
+        assert "no verdict" in why
 
     def test_instances_are_not_asked_for_no_key(self) -> None:
-        """Without a next key, instances are not asked for it."""
+        """Without a next key, no verdict is asked for."""
         assert refusals("promote", first(), fleet=fleet()) == refusals("promote", first(), is_now=True)
 
     def test_the_first_of_many_instances_are_named(self) -> None:
         """Of many instances, the first ones are named."""
-        many = fleet(*(instance(who=("api", f"web-{number}")) for number in range(12)))
-        (why,) = refusals("promote", rotation("stage"), fleet=many)
+        fields = rotation("stage")
+        many = verdict("has-next", fingerprint_of(fields[NEXT]), {f"api/web-{number}": "old" for number in range(12)})
+        (why,) = refusals("promote", fields, fleet=fleet(many))
         assert (why.count("web-"), why[-11:]) == (10, " and 2 more")
 
 

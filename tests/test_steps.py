@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_line import clock, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys, put
+from fleets import fleet
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.errors import FileError, ManagerError, UsageError
-from robodj_secretguard.fleet.verdict import Fleet
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event
@@ -429,9 +429,8 @@ class TestUsage:
     def test_evidence_and_haste_exclude_each_other(self, desk: Desk) -> None:
         """With `is_now`, the evidence would be ignored, although it may show that an instance is not ready."""
         desk.take("stage")
-        fleet = Fleet(checked_at=NOW, max_age=60, max_skew=5, expected={}, instances=[], complete=True)
         with pytest.raises(UsageError, match=r"\Apass --fleet or --now: --now does not wait for evidence\Z"):
-            desk.take("promote", is_now=True, fleet=fleet)
+            desk.take("promote", is_now=True, fleet=fleet())
         assert desk.store.writes == 1
 
     def test_the_step_that_is_due_is_not_hurried(self, desk: Desk) -> None:

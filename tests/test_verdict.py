@@ -32,7 +32,7 @@ def objections(
     return verdict.not_ready
 
 
-def verdicts(expected: Mapping[Service, str], *uses: Use, condition: ConditionName = MOVED) -> dict[str, bool]:
+def verdicts(expected: Mapping[Service, str | None], *uses: Use, condition: ConditionName = MOVED) -> dict[str, bool]:
     """Return for which services a condition holds."""
     return {each.service: each.holds for each in judge(condition, NAME, expected, evidence_of(*uses))}
 
@@ -54,12 +54,12 @@ class TestKeys:
             (HAS_NEXT, COMING, Slots(NEW, previous=COMING), f"does not have {COMING}"),
             (HAS_NEXT, COMING, Slots(None, GONE), f"does not have {COMING}"),
             (NONE_ON, GONE, Slots(NEW, COMING, OLD), ""),
-            (NONE_ON, GONE, Slots(GONE), f"uses {GONE} as its current key"),
-            (NONE_ON, GONE, Slots(NEW, GONE), f"uses {GONE} as its next key"),
-            (NONE_ON, GONE, Slots(NEW, None, GONE), f"uses {GONE} as its previous key"),
-            (NONE_ON, GONE, Slots(NEW, None, GONE, NOW - 4 * SECOND), f"uses {GONE} as its previous key"),
+            (NONE_ON, GONE, Slots(GONE), f"uses {GONE} as the current key of secret.key"),
+            (NONE_ON, GONE, Slots(NEW, GONE), f"uses {GONE} as the next key of secret.key"),
+            (NONE_ON, GONE, Slots(NEW, None, GONE), f"uses {GONE} as the previous key of secret.key"),
+            (NONE_ON, GONE, Slots(NEW, None, GONE, NOW - 4 * SECOND), f"uses {GONE} as the previous key of secret.key"),
             (NONE_ON, GONE, Slots(NEW, None, GONE, NOW - 5 * SECOND), ""),
-            (NONE_ON, GONE, Slots(GONE, None, GONE, NOW - 5 * SECOND), f"uses {GONE} as its current key"),
+            (NONE_ON, GONE, Slots(GONE, None, GONE, NOW - 5 * SECOND), f"uses {GONE} as the current key of secret.key"),
         ],
     )
     @pytest.mark.parametrize("is_fresh", [True, False])
@@ -86,7 +86,7 @@ class TestKeys:
         assert objections(used(), other) == {}
         assert objections(other) == {"api/web-1": "unknown: no recent evidence of its key, last seen 0 s ago"}
         found = objections(used(), other, condition=NONE_ON, key=GONE)
-        assert found == {"api/web-1": f"uses {GONE} as its current key, seen 0 s ago"}
+        assert found == {"api/web-1": f"uses {GONE} as the current key of {OTHER}, seen 0 s ago"}
 
 
 COMING_IN: Final = {MOVED: Slots(NEW), HAS_NEXT: Slots(NEW, COMING), NONE_ON: Slots(NEW)}
@@ -165,6 +165,12 @@ class TestOthers:
         """A listed service with keys of its own does not concern the others."""
         expected = {API: NEW, WORKER: COMING}
         assert verdicts(expected, used(), used(Slots(OLD), ("worker", "w"))) == {"api": True, "worker": False}
+
+    def test_service_that_is_not_asked(self) -> None:
+        """A service without a key of the condition has no verdict. It concerns others if it signs with their key."""
+        for keys, holds in ((Slots(GONE), True), (Slots(NEW), False)):
+            uses = [used(Slots(NEW, COMING)), used(keys, ("worker", "w"))]
+            assert verdicts({API: COMING, WORKER: None}, *uses, condition=HAS_NEXT) == {"api": holds}
 
     def test_service_that_shares_a_key(self) -> None:
         """A service that signs with a key of another one counts against both, although the roster keeps them apart."""

@@ -41,7 +41,7 @@ from robodj_secretguard.startup.variables import OPERATIONS_LOG, parse_marker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.fleet.verdict import Fleet
+    from robodj_secretguard.fleet.verdict import Verdicts
     from robodj_secretguard.managers.delivery import Sources
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import Report
@@ -141,10 +141,6 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "metavar": "TEXT",
         "type": _free_text("--reason"),
         "help": "why, in one line (it is recorded and shown)",
-    },
-    "--fleet": {
-        "metavar": "FILE",
-        "help": "the output of fleet status --format json (- for stdin)",
     },
     "--since": {
         "metavar": "TIME",
@@ -389,14 +385,14 @@ def read_input(name: str, path: str, *, most: int) -> bytes:
     return content
 
 
-def fleet_of(path: str | None) -> Fleet | None:
-    """Return the fleet in the file of `--fleet`, if it is passed."""
+def fleet_of(path: str | None) -> Verdicts | None:
+    """Return the verdicts in the file of `--fleet`, if it is passed."""
     if path is None:
         return None
-    from robodj_secretguard.fleet.verdict import parse_fleet  # noqa: PLC0415 - few commands have one
+    from robodj_secretguard.fleet.verdict import parse_verdicts  # noqa: PLC0415 - few commands have one
 
-    return parse_fleet(read_input("--fleet", path, most=MAX_DOCUMENT_BYTES)) or fail(
-        "--fleet: the file is not a fleet; use the output of fleet status --format json"
+    return parse_verdicts(read_input("--fleet", path, most=MAX_DOCUMENT_BYTES)) or fail(
+        "--fleet: invalid file; use the output of fleet --require CONDITION --format json"
     )
 
 

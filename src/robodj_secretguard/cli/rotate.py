@@ -468,7 +468,7 @@ def _add_steps(group: Commands) -> None:
     now: dict[str, Any] = {"action": "store_true"}
 
     def fleet(what: str) -> dict[str, str]:
-        return {"metavar": "FILE", "help": f"the output of fleet status --format json, which must prove {what}"}
+        return {"metavar": "FILE", "help": f"the output of fleet --format json (- for stdin), which must prove {what}"}
 
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
         "stage": (

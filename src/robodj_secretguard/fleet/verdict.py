@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
@@ -105,8 +105,28 @@ class Verdict:
     """By instance, such as `api/web-1`: why it does not hold. By service where the reason is not about one instance."""
 
 
+@dataclass(frozen=True, config=ConfigDict({**SHAPE, "extra": "ignore"}))
+class Verdicts:
+    """The output of `fleet --format json`, as far as `rotate` reads it."""
+
+    schema: Literal[1]
+    kind: Literal["fleet"]
+    checked_at: Instant
+    verdicts: list[Verdict]
+
+
+_VERDICTS: Final = TypeAdapter(Verdicts)
+
+
+def parse_verdicts(content: bytes) -> Verdicts | None:
+    """Return the verdicts in the output of `fleet --format json`; `None` for anything else."""
+    with contextlib.suppress(ValidationError):
+        return _VERDICTS.validate_json(content)
+    return None
+
+
 def judge(
-    condition: ConditionName, secret: str, expected: Mapping[Service, str], evidence: Evidence
+    condition: ConditionName, secret: str, expected: Mapping[Service, str | None], evidence: Evidence
 ) -> Iterator[Verdict]:
     """Yield the verdict of a condition for each service.
 
@@ -114,7 +134,8 @@ def judge(
         condition: `moved` (signs with the key), `has-next` (has the key as its next one, or already as its current
             one), or `none-on` (has the key in no slot, whatever the secret; a previous key counts until its deadline).
         secret: the secret.
-        expected: the services of the roster that have this secret, with the key of the condition.
+        expected: the services of the roster that have this secret, with the key of the condition; `None` for a service
+            that is not asked for one.
         evidence: what is known of all processes. For `none-on`, each process counts against every service. Otherwise,
             one of another service counts against a service if it signs with a key that this service has. It counts
             against every service if no verdict is about it, and it agrees with none of them.
@@ -124,15 +145,17 @@ def judge(
         use
         for use in evidence.uses
         if use.service not in keys
-        and all(_objection(condition, secret, key, use, evidence) for key in {*keys.values()})
+        and all(_objection(condition, secret, key, use, evidence) for key in {*keys.values()} if key)
     ]
     for service, key in expected.items():
+        if not key:
+            continue
         own = [use for use in evidence.uses if use.service == service.name]
         held = {key}.union(*(fingerprints_of(use, secret) for use in own))
         others = [
             use
             for use in evidence.uses
-            if condition == NONE_ON or (keys.get(use.service) != key and _signing_key(use, secret) in held)
+            if condition == NONE_ON or (keys.get(use.service) != key and signing_key(use, secret) in held)
         ]
         not_ready = _unproven(service, secret, own, evidence)
         for use in (*own, *strangers, *others):
@@ -143,7 +166,7 @@ def judge(
 
 def proven_instances(uses: Iterable[Use], secret: str) -> set[str]:
     """Return the instances of which the key that signs is proven."""
-    return {use.instance for use in uses if use.is_fresh and _signing_key(use, secret)}
+    return {use.instance for use in uses if use.is_fresh and signing_key(use, secret)}
 
 
 def fingerprints_of(use: Use, secret: str) -> set[str]:
@@ -177,16 +200,17 @@ def _objection(condition: str, secret: str, key: str, use: Use, evidence: Eviden
     if condition == HAS_NEXT:
         has_none = slots.current is slots.next is None
         return "" if has_none or key in {slots.current, slots.next} else f"does not have {key}"
-    for each in use.keys.values():
+    for of, each in use.keys.items():
         until = each.previous_until
         is_over = until is not None and until.timestamp() <= evidence.at - evidence.skew
         for name in ("current", "next") if is_over else ("current", "next", "previous"):
             if getattr(each, name) == key:
-                return f"uses {key} as its {name} key"
+                return f"uses {key} as the {name} key of {of}"
     return ""
 
 
-def _signing_key(use: Use, secret: str) -> str | None:
+def signing_key(use: Use, secret: str) -> str | None:
+    """Return the fingerprint of the key that a process signs with, if it is known."""
     return use.keys.get(secret, _NO_KEYS).current
 
 

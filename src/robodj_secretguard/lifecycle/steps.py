@@ -16,7 +16,7 @@ from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError, UsageError
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, Fleet, judge_of, unready_instances
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, Verdicts
 from robodj_secretguard.lifecycle.records import (
     Event,
     LastStep,
@@ -70,6 +70,9 @@ UNFINISHED_AGE: Final = timedelta(minutes=5)
 """How long the version of an interrupted write is used again. No instance has its keys."""
 MAX_SKEW: Final = timedelta(minutes=2)
 """How much the clocks of this machine and of the manager may differ."""
+_FLEET_AGE: Final = timedelta(minutes=15)
+_FLEET_AHEAD: Final = timedelta(minutes=5)
+"""How old a verdict on the instances may be, and how far ahead its clock."""
 _REPEATABLE: Final = ("stage", "replace")
 """With `is_now`, these steps replace a key that they have stored before, whatever its environment is."""
 _SLOTS: Final = {
@@ -169,11 +172,17 @@ def is_done(step: StepName, keys: StoredKeys, now: datetime) -> bool:
 
 
 def obstacles(
-    step: StepName, policy: SecretPolicy, keys: StoredKeys, now: datetime, *, is_now: bool, fleet: Fleet | None = None
+    step: StepName,
+    policy: SecretPolicy,
+    keys: StoredKeys,
+    now: datetime,
+    *,
+    is_now: bool,
+    fleet: Verdicts | None = None,
 ) -> Iterator[Problem]:
     """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once.
 
-    `fleet` is the evidence of the instances. Where it proves that all of them have the next key, no hour is needed.
+    `fleet` has the verdicts on the instances. Where all of them have the next key, no hour is needed.
     """
     if step != "retire" and "current" not in keys.filled:
         yield Problem(f"there is no current key of {policy.name}", "correct --to, or store the first key (generate)")
@@ -256,20 +265,24 @@ def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None) -> Iter
         )
 
 
-def _unproven_instances(step: StepName, name: str, keys: StoredKeys, fleet: Fleet, now: datetime) -> Iterator[Problem]:
-    """Yield that the evidence of the instances does not agree: who lacks the next key, or signs with another one."""
-    judge = judge_of({"promote": HAS_NEXT, "retire": MOVED}[step], keys.slots, None, now)
-    again = "then run fleet status and this command again"
-    if not any(name in instance.secrets for instance in fleet.instances):
-        yield Problem(f"the file of --fleet has no instance that uses {name}", "correct its --roster and --secret")
-    elif failing := [*unready_instances(fleet, {name: judge}, now)]:
-        names = listed([f"{who} ({why})" for who, _, why in failing], most=10)
-        remedy = (
-            f"let these instances report, or correct the roster; {again}"
-            if all(why.startswith(UNPROVEN) for _, _, why in failing)
-            else f"restart the instances that still have old keys, and wait until these do not count; {again}"
+def _unproven_instances(
+    step: StepName, name: str, keys: StoredKeys, fleet: Verdicts, now: datetime
+) -> Iterator[Problem]:
+    """Yield that no recent verdict is about this key, or that an instance is not ready."""
+    condition, slot = (HAS_NEXT, "next") if step == "promote" else (MOVED, "current")
+    about = condition, name, getattr(keys.slots, slot)
+    found = [each for each in fleet.verdicts if (each.condition, each.secret, each.fingerprint) == about]
+    failing = [f"{who} ({why})" for each in found for who, why in each.not_ready.items()]
+    again = f"run fleet --require {condition} with --from for this manager, and then this command again"
+    if not found:
+        yield Problem(f"the file of --fleet has no verdict on {condition} for the {slot} key of {name}", again)
+    elif not -_FLEET_AHEAD <= now - fleet.checked_at <= _FLEET_AGE:
+        yield Problem(f"the file of --fleet is from {iso_utc(fleet.checked_at)}, not from the last 15 minutes", again)
+    elif failing or not all(each.holds for each in found):
+        yield Problem(
+            f"not every instance is ready to {step}: {listed(failing, most=10)}",
+            f"restart the instances that have old keys, and let those that are unknown report; {again}",
         )
-        yield Problem(f"not every instance is ready to {step}: {names}", remedy)
 
 
 def due(policy: SecretPolicy, keys: StoredKeys, rotated_at: datetime | None, now: datetime) -> StepName | None:
@@ -613,7 +626,7 @@ class Rotator:
         *,
         log: OperationsLog | None = None,
         is_now: bool = False,
-        fleet: Fleet | None = None,
+        fleet: Verdicts | None = None,
         dry_run: bool = False,
     ) -> StepResult:
         """Take a step for one secret, unless it is done, not due or not allowed.
@@ -625,7 +638,7 @@ class Rotator:
                 only read.
             is_now: take the step without waiting: for the hour of a next key, for the deadline of a previous key, or
                 for evidence. `stage` and `replace` replace the key again.
-            fleet: the evidence of the instances, which must prove that they are ready.
+            fleet: the verdicts on the instances, which must be that all of them are ready.
             dry_run: write nothing.
 
         Returns:
@@ -663,7 +676,7 @@ class Rotator:
         log: OperationsLog | None,
         *,
         is_now: bool,
-        fleet: Fleet | None,
+        fleet: Verdicts | None,
         dry_run: bool,
     ) -> None:
         store, known = self._store, log.records if log else ()
@@ -785,7 +798,7 @@ class Rotator:
 
 
 def _choose_step(
-    result: StepResult, step: StepName | None, known: Sequence[Record], *, is_now: bool, fleet: Fleet | None
+    result: StepResult, step: StepName | None, known: Sequence[Record], *, is_now: bool, fleet: Verdicts | None
 ) -> StepName | None:
     """Return the step to take: the one that the operator named, or the one that is due.
 
