@@ -197,6 +197,15 @@ class TestOthers:
         """A service that need not have the secret, and has it, counts like one that is not in the roster."""
         assert verdicts({API: NEW}, used(), used(Slots(OLD), ("worker", "w"))) == {"api": False}
 
+    def test_an_unknown_instance_of_an_unlisted_service(self) -> None:
+        """It counts where it is known to have the secret: another process behind it may use an old key."""
+        other = used(who=("legacy", "x"))
+        found = objections(used(), other, unknown={("legacy", "x"): "several processes"})
+        assert found == {"legacy/x": "unknown: several processes"}
+        assert objections(used(), unknown={("legacy", "x"): "its target is down"}) == {}
+        found = objections(used(), condition=NONE_ON, key=GONE, unknown={("legacy", "x"): "its target is down"})
+        assert found == {"legacy/x": "unknown: its target is down"}
+
 
 KEYS: Final = st.builds(Slots, *[st.sampled_from((None, NEW, COMING, OLD))] * 3)
 USES: Final = st.lists(

@@ -138,7 +138,7 @@ def judge(
             that is not asked for one.
         evidence: what is known of all processes. For `none-on`, each process counts against every service. Otherwise,
             one of another service counts against a service if it signs with a key that this service has. It counts
-            against every service if no verdict is about it, and it agrees with none of them.
+            against every service if no verdict is about it, and it agrees with none of them, or is unknown.
     """
     keys = {service.name: key for service, key in expected.items()}
     strangers = [
@@ -147,6 +147,7 @@ def judge(
         if use.service not in keys
         and all(_objection(condition, secret, key, use, evidence) for key in {*keys.values()} if key)
     ]
+    unlisted = {(use.service, use.instance) for use in evidence.uses if use.service not in keys and secret in use.keys}
     for service, key in expected.items():
         if not key:
             continue
@@ -158,6 +159,11 @@ def judge(
             if condition == NONE_ON or (keys.get(use.service) != key and signing_key(use, secret) in held)
         ]
         not_ready = _unproven(service, secret, own, evidence)
+        not_ready |= {
+            f"{name}/{instance}": f"{UNPROVEN}: {why}"
+            for (name, instance), why in evidence.unknown.items()
+            if name != service.name and (condition == NONE_ON or (name, instance) in unlisted)
+        }
         for use in (*own, *strangers, *others):
             if why := _objection(condition, secret, key, use, evidence):
                 not_ready[f"{use.service}/{use.instance}"] = f"{why}, seen {_age(use, evidence)}"
