@@ -15,8 +15,9 @@ import sys
 import threading
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import structlog
@@ -43,8 +44,7 @@ from publications import volume
 from robodj_secretguard import RuntimeSecrets, check, guard, heartbeat
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.heartbeat import (
-    EVENT_KIND,
-    EVENT_TEXTS,
+    EventKind,
     event_of,
     identify_process,
     send_and_repeat,
@@ -64,10 +64,11 @@ if TYPE_CHECKING:
 
 NAMED, INSTANCE, FILE, SECONDS = EVENT_SETTINGS
 MODEL = "robodj_secretguard:RuntimeSecrets"
-FIELDS = (
-    *(EVENT_KIND, "service", "instance", "process", "number", "started_at", "reported_at", "version", "model"),
+KIND, *FIELDS = (
+    *("secret_event", "service", "instance", "process", "number", "started_at", "reported_at", "version", "model"),
     "secrets",
 )
+KINDS = get_args(EventKind)
 PAGE = (Path(__file__).parent.parent / "docs" / "logs.md").read_text(encoding="utf-8")
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this platform has no /dev/full")
@@ -83,7 +84,7 @@ def events(path: Path) -> list[dict[str, Any]]:
 
 def kinds(path: Path) -> list[str]:
     """Return the kind of each event of a file."""
-    return [each[EVENT_KIND] for each in events(path)]
+    return [each[KIND] for each in events(path)]
 
 
 @contextmanager
@@ -109,8 +110,14 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run as a program of a host without units and containers."""
     monkeypatch.setattr(heartbeat, "_CGROUP", str(tmp_path / "cgroup"))
     monkeypatch.setattr(heartbeat, "_CONTAINER_FILES", (str(tmp_path / "container"),))
-    monkeypatch.setattr("socket.gethostname", lambda: "web-1.example")
+    monkeypatch.setattr("platform.node", lambda: "web-1.example")
     monkeypatch.setattr(sys, "argv", ["/srv/app/radio_worker.py"])
+
+
+def identified(**variables: str) -> tuple[str, str]:
+    """Return the service and the instance of a process with these variables."""
+    with process_environment(variables):
+        return identify_process()
 
 
 @pytest.mark.usefixtures("_alone")
@@ -136,20 +143,14 @@ class TestIdentity:
     def test_a_program(self, program: str, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """By default, the service is the program, and the instance is the host and the process."""
         monkeypatch.setattr(sys, "argv", program.split(" ") if "exec" in program else [program])
-        assert identify_process(Environment({})) == (service, f"web-1.example:{os.getpid()}")
+        assert identified() == (service, f"web-1.example:{os.getpid()}")
 
-    def test_a_refused_start(self) -> None:
-        """Each start of a loop is another process, and all of them are one instance."""
-        assert identify_process(Environment({}), is_process=False)[1] == "web-1.example"
-        with environ():
-            assert event_of("refused", report("bad"), MODEL)["instance"] == "web-1.example"
-
-    @pytest.mark.parametrize("argv", [[], [5], [b"api"], None], ids=repr)
+    @pytest.mark.parametrize("argv", [[], [b"api"], None], ids=repr)
     def test_no_program(self, argv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         """An embedded interpreter may have no arguments, or none that are texts, and a machine no name."""
         monkeypatch.setattr(sys, "argv", argv)
-        monkeypatch.setattr("socket.gethostname", lambda: int("no number"))
-        assert identify_process(Environment({})) == ("python", f"unknown:{os.getpid()}")
+        monkeypatch.setattr("platform.node", str)
+        assert identified() == ("python", f"unknown:{os.getpid()}")
 
     @pytest.mark.parametrize(
         ("cgroup", "unit"),
@@ -171,27 +172,27 @@ class TestIdentity:
         """A service of systemd has the name of its unit, and its instance is the host."""
         (tmp_path / "cgroup").write_text(cgroup, encoding="utf-8")
         expected = (unit, "web-1.example") if unit else ("radio_worker", f"web-1.example:{os.getpid()}")
-        assert identify_process(Environment({})) == expected
+        assert identified() == expected
 
     @pytest.mark.parametrize("kind", ["pod", "container"])
     def test_a_pod_or_a_container(self, tmp_path: Path, kind: str) -> None:
         """In a pod and in a container, the instance is the host name, which is that of the pod or the container."""
         if kind == "container":
             (tmp_path / "container").touch()
-        found = identify_process(Environment({"KUBERNETES_SERVICE_HOST": "10.0.0.1"} if kind == "pod" else {}))
+        found = identified(**({"KUBERNETES_SERVICE_HOST": "10.0.0.1"} if kind == "pod" else {}))
         assert found == ("radio_worker", "web-1.example")
 
     def test_named(self) -> None:
         """Variables set both names. An empty variable is not set."""
-        assert identify_process(Environment({NAMED: "api", INSTANCE: "web-1:8000"})) == ("api", "web-1:8000")
-        assert identify_process(Environment({NAMED: "", INSTANCE: ""})) == identify_process(Environment({}))
+        assert identified(**{NAMED: "api", INSTANCE: "web-1:8000"}) == ("api", "web-1:8000")
+        assert identified(**{NAMED: "", INSTANCE: ""}) == identified()
 
     @pytest.mark.parametrize("shape", ["{}", "api-{}", "api/{}:80"])
     @pytest.mark.parametrize("variable", [NAMED, INSTANCE])
     def test_a_key(self, variable: str, shape: str) -> None:
         """A name that could hold a key is not used, whatever is around it."""
         for key in (*good_keys().values(), secrets.token_hex(32), secrets.token_urlsafe(64)):
-            assert identify_process(Environment({variable: shape.format(key)})) == identify_process(Environment({}))
+            assert identified(**{variable: shape.format(key)}) == identified()
 
 
 class TestSettings:
@@ -244,8 +245,8 @@ class TestFields:
         found, reported = event.pop("secrets"), event.pop("reported_at")
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", reported)
         assert event == {
-            "event": "secret integrity check passed",
             "secret_event": "started",
+            "event": "secret integrity check passed",
             "service": "api",
             "instance": "web-1",
             "process": f"{os.getpid()}.7@{reported}",
@@ -255,35 +256,32 @@ class TestFields:
             "version": VERSION,
             "model": MODEL,
         }
-        none = dict.fromkeys(("next_fingerprint", "previous_fingerprint", "previous_until"))
-        assert found == [
-            {"secret": each.secret, "state": "present", "fingerprint": each.fingerprint} | none
-            for each in report().secrets
-        ]
+        none = dict.fromkeys(("next", "previous", "previous_until"))
+        assert found == {each.secret: {"current": each.fingerprint} | none for each in report().secrets}
 
     def test_slots(self) -> None:
         """The fingerprints of the next and the previous key are fields of their secret, and the deadline too."""
         until = marker(timedelta(days=5))
         slots = {f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1], f"{V1}_PREVIOUS_UNTIL": until}
         started = check(environ=GOOD | slots, now=NOW)
-        one, other = event_of("running", started, MODEL)["secrets"]
-        assert len({one["fingerprint"], one["next_fingerprint"], one["previous_fingerprint"]}) == 3
-        assert (one["next_fingerprint"], one["previous_until"]) == (started.secrets[0].next_fingerprint, until)
-        assert (other["next_fingerprint"], other["previous_until"]) == (None, None)
+        one, other = event_of("running", started, MODEL)["secrets"].values()
+        assert len({one["current"], one["next"], one["previous"]}) == 3
+        assert (one["next"], one["previous_until"]) == (started.secrets[0].next_fingerprint, until)
+        assert (other["next"], other["previous_until"]) == (None, None)
 
     def test_the_page(self) -> None:
         """The example in docs/logs.md has the same fields in the same order, and its table has a row for each."""
         (example,) = (json.loads(each) for each in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
         event = event_of("started", report(), MODEL)
         assert [*example] == [*event]
-        assert [*example["secrets"][0]] == [*event["secrets"][0]]
+        assert [*example["secrets"]["secret.key"]] == [*event["secrets"]["secret.key"]]
         assert {name for name in (*FIELDS, "checks") if f"`{name}`" not in PAGE} == set()
 
     def test_a_refusal(self) -> None:
         """A refusal has its checks, and no fingerprint of a key that is not sound."""
         event = event_of("refused", check(environ=BAD | {"ROBODJ_PROTECTED_ENV": "?"}, now=NOW), MODEL)
         assert event["checks"] == ["set-up: setting", "secret.key: format", "secret_v2.key: format"]
-        assert {each["fingerprint"] for each in event["secrets"]} == {None}
+        assert {each["current"] for each in event["secrets"].values()} == {None}
 
     def test_a_changed_set_that_is_refused(self) -> None:
         """The event has the keys that stay in use, and the checks of the refused set."""
@@ -293,10 +291,9 @@ class TestFields:
         assert event["secrets"] == event_of("running", report(), MODEL)["secrets"]
 
     def test_the_mark(self) -> None:
-        """A line with an event has the word of its mark, also where a log quotes the line."""
-        assert [*EVENT_TEXTS] == ["started", "running", "switched", "kept", "late", "ended", "refused"]
-        line = json.dumps(event_of("started", report(), MODEL))
-        assert EVENT_KIND in json.dumps({"log": json.dumps({"message": line})})
+        """The kind is first, so a line that was cut still has it."""
+        for kind in KINDS:
+            assert json.dumps(event_of(kind, report(), MODEL)).startswith(f'{{"secret_event": "{kind}", ')
 
     def test_it_does_not_depend_on_a_key(self) -> None:
         """For two sets of keys, a line is the same, without its fingerprints and times."""
@@ -318,8 +315,8 @@ class TestFile:
         file.touch(0o600)
         for path in (file, file.with_name("new.jsonl")):
             with environ(**{FILE: str(path)}):
-                assert {send_event(kind, report(), MODEL) for kind in EVENT_TEXTS} == {""}
-            assert kinds(path) == [*EVENT_TEXTS]
+                assert {send_event(kind, report(), MODEL) for kind in KINDS} == {""}
+            assert kinds(path) == [*KINDS]
         assert stat.S_IMODE(path.stat().st_mode) & 0o137 == 0
 
     def test_moved_away(self, file: Path) -> None:
@@ -362,18 +359,14 @@ class TestFile:
         }
 
     def test_faults(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """What cannot be written is one warning at the start, which names the variable and the error alone."""
-        for path, (error, _) in self.faults(tmp_path).items():
+        """What cannot be written is one warning of a start or a refusal, with the variable and the error alone."""
+        for (path, (error, _)), kind in product(self.faults(tmp_path).items(), ("started", "refused")):
             with environ(**{FILE: path}):
-                send_and_repeat("started", report(), MODEL)
+                send_and_repeat(kind, report("bad" if kind == "refused" else "good"), MODEL)
             out, err = capsys.readouterr()
             fix = f"correct {FILE}, or let the service's user write there (its directory must exist)"
             what = f"WARNING: setting: {FILE} cannot be written ({error})"
             assert (out, err) == (f"{what}\n  fix: {fix}. Owner: Security Operations\n", "")
-            with environ(**{FILE: path}):
-                send_and_repeat("refused", report("bad"), MODEL)
-            out, err = capsys.readouterr()
-            assert (out, err.count("\n"), err.startswith("WARNING: setting: ")) == ("", 2, True)
 
     @pytest.mark.parametrize(("target", "other"), [("stdout", "stderr"), ("stderr", "stdout")])
     def test_a_broken_stream(
@@ -391,15 +384,20 @@ class TestFile:
         reader = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
         with environ(**{FILE: str(file)}):
             sent = [send_event("running", report(), MODEL) for _ in range(200)]
-        assert {*sent} == {"", "BlockingIOError"}
+        assert {*sent} == {"", "incomplete"}
         with open(reader, encoding="ascii") as pipe:
-            assert [json.loads(line)[EVENT_KIND] for line in pipe.read(60_000).splitlines()[:-1]]
+            assert [json.loads(line)[KIND] for line in pipe.read(60_000).splitlines()[:-1]]
 
-    def test_a_part_of_a_line(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @needs_fork
+    def test_a_part_of_a_line(self, file: Path) -> None:
         """A line that is written in part, as on a disk that becomes full, is reported."""
-        monkeypatch.setattr(os, "write", lambda *_: 1)
+        resource = pytest.importorskip("resource")
         with environ(**{FILE: str(file)}):
-            assert send_event("running", report(), MODEL) == "incomplete"
+            if not (child := fork()):
+                resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+                os._exit(send_event("running", report(), MODEL) == "incomplete")
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+        assert file.stat().st_size == 100
 
 
 class TestStreams:
@@ -411,7 +409,7 @@ class TestStreams:
         with environ(**{FILE: name}):
             assert send_event("started", report(), MODEL) == ""
         shown = capsys.readouterr()._asdict()
-        assert json.loads(shown.pop("out" if name == "stdout" else "err"))[EVENT_KIND] == "started"
+        assert json.loads(shown.pop("out" if name == "stdout" else "err"))[KIND] == "started"
         assert [*shown.values()] == [""]
 
     def test_a_broken_stream(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -455,7 +453,7 @@ class TestPipeline:
         """A start sends its event to a configured pipeline as `info`, also if no variable is set."""
         configured(log := io.StringIO())
         (event,) = self.started(log)
-        assert (event["event"], event["level"], event[EVENT_KIND]) == (EVENT_TEXTS["started"], "info", "started")
+        assert (event["event"], event["level"], event[KIND]) == ("secret integrity check passed", "info", "started")
         assert event["model"] == MODEL
         assert {*FIELDS} <= {*event}
 
@@ -466,11 +464,11 @@ class TestPipeline:
 
         class Logger:
             def info(self, event: str, **fields: Any) -> None:
-                sent.append((event, fields[EVENT_KIND]))
+                sent.append((event, fields[KIND]))
 
         with environ():
             guard(logger=Logger())
-        assert (sent, log.getvalue()) == ([(EVENT_TEXTS["started"], "started")], "")
+        assert (sent, log.getvalue()) == ([("secret integrity check passed", "started")], "")
 
     def test_a_refusal(self, file: Path) -> None:
         """The pipeline gets the findings of a refusal, and the file gets its event. None of both gets it twice."""
@@ -503,7 +501,7 @@ class TestPipeline:
         configured(log := io.StringIO(), start)
         with environ(**{FILE: str(file)}):
             guard()
-        assert [json.loads(line)[EVENT_KIND] for line in log.getvalue().splitlines()] == ["started"]
+        assert [json.loads(line)[KIND] for line in log.getvalue().splitlines()] == ["started"]
         assert kinds(file) == ["started"] * 2
 
     def test_that_refuses(self, file: Path) -> None:
@@ -527,14 +525,6 @@ class TestPipeline:
 def of_heartbeat() -> list[threading.Thread]:
     """Return the threads that repeat an event in this process."""
     return [each for each in threading.enumerate() if each.name == "robodj-secretguard-heartbeat"]
-
-
-def number_of_heartbeats() -> int:
-    """Wait for the end of each heartbeat that another one has replaced, and count the others."""
-    for each in of_heartbeat():
-        if each not in heartbeat._latest.values():  # noqa: SLF001 - nothing public tells it
-            each.join(TIMEOUT)
-    return len(of_heartbeat())
 
 
 class Own(RuntimeSecrets):
@@ -565,7 +555,7 @@ class TestHeartbeat:
             guard(logger=Logger())
             assert third.wait(TIMEOUT)
             send_end()
-        assert [each[EVENT_KIND] for each in sent] == ["started", "running", "running", "ended"] == kinds(file)
+        assert [each[KIND] for each in sent] == ["started", "running", "running", "ended"] == kinds(file)
         assert len({each["started_at"] for each in sent}) == 1
         assert [each["secrets"] for each in sent] == [sent[0]["secrets"]] * 4
 
@@ -576,17 +566,38 @@ class TestHeartbeat:
                 guard()
             assert not of_heartbeat()
 
-    def test_one_for_each_model(self) -> None:
-        """Several starts of a model have one heartbeat, that of the last start. Another model has its own."""
-        with environ(**{SECONDS: "86400"}):
+    def test_each_model(self) -> None:
+        """Each model has its event, with the keys of its last start. One thread sends them all."""
+        sent: dict[str, Any] = {}
+        both = threading.Event()
+
+        class Logger:
+            def info(self, _event: str, **fields: Any) -> None:
+                if fields[KIND] == "running":
+                    sent[fields["model"]] = fields["secrets"]["secret.key"]["current"]
+                    if len(sent) == 2:
+                        both.set()
+
+        with environ(**{SECONDS: "1"}):
+            guard(Own, logger=Logger())
             guard()
-            (first,) = of_heartbeat()
+            os.environ |= (keys := good_keys())
+            guard(logger=Logger())
+            assert both.wait(TIMEOUT)
+            assert len(of_heartbeat()) == 1
+        assert sent == {f"{Own.__module__}:Own": fingerprint_of(GOOD[V1]), MODEL: fingerprint_of(keys[V1])}
+
+    def test_a_thread_that_cannot_start(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where no thread can be started, the events of the start and of the end are sent."""
+
+        def start(_: object) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr(threading.Thread, "start", start)
+        with environ(**{SECONDS: "1", FILE: str(file)}):
             guard()
-            first.join(TIMEOUT)
-            (second,) = of_heartbeat()
-            guard(Own)
-        assert first is not second
-        assert len(of_heartbeat()) == 2
+            send_end()
+        assert kinds(file) == ["started", "ended"]
 
     def test_a_start_by_the_heartbeat(self) -> None:
         """A pipeline that starts again in the thread of a heartbeat leaves one heartbeat."""
@@ -596,7 +607,7 @@ class TestHeartbeat:
             calls = 0
 
             def info(self, *_: object, **fields: Any) -> None:
-                if fields[EVENT_KIND] == "running":
+                if fields[KIND] == "running":
                     guard(logger=self)
                     self.calls += 1
                     if self.calls == 2:
@@ -605,7 +616,7 @@ class TestHeartbeat:
         with environ(**{SECONDS: "1"}):
             guard(logger=Logger())
             assert second.wait(TIMEOUT)
-        assert number_of_heartbeats() == 1
+        assert len(of_heartbeat()) == 1
 
     def test_starts_at_once(self) -> None:
         """Threads that call the guard at the same time leave one heartbeat."""
@@ -616,7 +627,7 @@ class TestHeartbeat:
                 each.start()
             for each in starts:
                 each.join()
-        assert number_of_heartbeats() == 1
+        assert len(of_heartbeat()) == 1
 
     @needs_fork
     def test_in_a_fork(self, file: Path) -> None:
@@ -658,7 +669,7 @@ class TestOrder:
 
         with environ(**{FILE: str(file)}):
             send_event("running", read, MODEL)
-        assert [each[EVENT_KIND] for each in sorted(events(file), key=lambda each: each["number"])] == [
+        assert [each[KIND] for each in sorted(events(file), key=lambda each: each["number"])] == [
             "running",
             "switched",
         ]
@@ -677,7 +688,7 @@ class TestOrder:
                 os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
         found = events(file)[1:]
-        assert [each[EVENT_KIND] for each in found] == sent
+        assert [each[KIND] for each in found] == sent
         assert {each["process"] for each in found} == {each["process"] for each in found[:1]}
         for each in found:
             assert each["instance"] == f"web-1.example:{child}"
@@ -696,7 +707,7 @@ class TestChanges:
 
         class Logger:
             def info(self, _event: str, **fields: Any) -> None:
-                if fields[EVENT_KIND] == "running" and fields["secrets"][0]["next_fingerprint"]:
+                if fields[KIND] == "running" and fields["secrets"]["secret.key"]["next"]:
                     running.set()
 
         with environ(**{FILE: str(file), SECONDS: "1", SECRETS_DIR: str(tmp_path / "secrets")}):
@@ -708,8 +719,8 @@ class TestChanges:
             send_end()
         first, *others = events(file)
         changed = [each for each in others if each["secrets"] != first["secrets"]]
-        assert {each[EVENT_KIND] for each in changed} == {"switched", "running", "ended"}
-        assert {each["secrets"][0]["next_fingerprint"] for each in changed} == {fingerprint_of(staged[f"{V1}_NEXT"])}
+        assert {each[KIND] for each in changed} == {"switched", "running", "ended"}
+        assert {each["secrets"]["secret.key"]["next"] for each in changed} == {fingerprint_of(staged[f"{V1}_NEXT"])}
         assert len({each["started_at"] for each in changed}) == 1
 
     def test_a_refused_set(self, tmp_path: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -720,7 +731,7 @@ class TestChanges:
             volume(tmp_path / "secrets", BAD)
             made.refresh()
         started, kept = events(file)
-        assert (kept[EVENT_KIND], kept["checks"]) == ("kept", ["secret.key: format", "secret_v2.key: format"])
+        assert (kept[KIND], kept["checks"]) == ("kept", ["secret.key: format", "secret_v2.key: format"])
         assert (kept["secrets"], kept["process"]) == (started["secrets"], started["process"])
         assert capsys.readouterr().out.startswith("ALERT: ")
 
@@ -737,13 +748,13 @@ class TestSendHeartbeat:
             send_heartbeat(made)
         started, running = events(file)
         assert running == started | {
-            "event": EVENT_TEXTS["running"],
-            EVENT_KIND: "running",
+            "event": "secrets in use",
+            KIND: "running",
             "number": started["number"] + 1,
             "reported_at": running["reported_at"],
         }
         assert running["model"] == f"{Own.__module__}:Own"
-        assert [json.loads(line)[EVENT_KIND] for line in log.getvalue().splitlines()] == ["started", "running"]
+        assert [json.loads(line)[KIND] for line in log.getvalue().splitlines()] == ["started", "running"]
 
     def test_a_logger(self) -> None:
         """A logger gets it in place of the pipeline."""
@@ -755,7 +766,7 @@ class TestSendHeartbeat:
 
         with environ():
             send_heartbeat(guard(), logger=Logger())
-        assert sent == [EVENT_TEXTS["running"]]
+        assert sent == ["secrets in use"]
 
     def test_it_raises_nothing(self, tmp_path: Path) -> None:
         """A target that cannot be written is no error of the caller."""
@@ -830,7 +841,7 @@ logger = Logger()
 ALWAYS = f"""{GUARD}import os, sys
 import robodj_secretguard.heartbeat as heartbeat
 repeat = heartbeat._repeat
-heartbeat._repeat = lambda model, seconds, beat: repeat(model, 0, beat)
+heartbeat._repeat = lambda seconds, end: repeat(0, end)
 guard()
 os.read(0, 1)
 """
@@ -876,7 +887,7 @@ class TestProcesses:
         ran = run_script(f"{LOGGER}{script}\n", GOOD, tmp_path, **{FILE: targets[target], SECONDS: seconds})
         assert ran.err == ""
         lines = file.read_text(encoding="ascii") if target == "file" else ran.out
-        assert [json.loads(each)[EVENT_KIND] for each in lines.splitlines()] == expected.split()
+        assert [json.loads(each)[KIND] for each in lines.splitlines()] == expected.split()
 
     @posix_only
     def test_the_end_of_an_application(self, tmp_path: Path, file: Path) -> None:
@@ -931,7 +942,7 @@ class TestProcesses:
                 begun = b"".join(stdout.read(512) for _ in range(20 * (target != "file")))
                 out = begun + process.communicate(timeout=TIMEOUT)[0]
             assert process.returncode == 5
-            assert all(json.loads(line)[EVENT_KIND] for line in out.splitlines())
+            assert all(json.loads(line)[KIND] for line in out.splitlines())
             assert bool(out) is (target != "file")
         assert target != "file" or events(file)
 
@@ -971,7 +982,7 @@ class TestProcesses:
         ran = run_copy(script, BAD, tmp_path, **more)
         assert ran.status == 3
         assert "served" not in ran.out
-        assert_alert_lines(re.sub(r'(?m)^(?:\{"event.*|WARNING: setting.*\n  fix.*)\n', "", ran.out))
+        assert_alert_lines(re.sub(r'(?m)^(?:\{"secret_event.*|WARNING: setting.*\n  fix.*)\n', "", ran.out))
         assert sorted(tmp_path.iterdir()) == before
         if target == "fine" and os.geteuid() == 0:
             assert kinds(tmp_path / "events") == ["refused"]

@@ -187,7 +187,7 @@ def _clock(random: Random, begin: int) -> tuple[tuple[int, int], ...]:
 
     def skew() -> int:
         picked: int = random.choice([0, 0, 0, 1, -1, 30, SKEW, -SKEW, random.randint(-SKEW, SKEW)])
-        return picked if random.random() < 0.99 else SKEW + random.randrange(1, 2 * HOUR)
+        return picked if random.random() < 0.98 else SKEW + random.randrange(1, 5 * HOUR)
 
     steps = [(random.randrange(begin + 1), skew()) for _ in range(random.random() < 0.15)]
     return ((begin, skew()), *steps)
@@ -349,16 +349,14 @@ def written(said: Said, **changes: Any) -> bytes:
         "heartbeat_seconds": process.heartbeat,
         "version": "1.0.0",
         "model": "ours:Ours",
-        "secrets": [
-            {
-                "secret": NAME,
-                "state": "present",
-                "fingerprint": keys.current,
-                "next_fingerprint": keys.next,
-                "previous_fingerprint": keys.previous,
+        "secrets": {
+            NAME: {
+                "current": keys.current,
+                "next": keys.next,
+                "previous": keys.previous,
                 "previous_until": iso_utc(keys.previous_until) if keys.previous_until else None,
             }
-        ],
+        },
     }
     document |= {"checks": ["secret.key: format"]} if said.kind == "kept" else {}
     document |= {"namespace": namespace} if namespace else {}

@@ -22,7 +22,7 @@ from detector import leaks
 from example_service import FILES, FILES_ON, copy_service, copy_templates, revoke
 from rings import PREVIOUS, UNTIL, derived
 
-from robodj_secretguard.fleet.evidence import parse_event
+from robodj_secretguard.fleet.evidence import read_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -125,13 +125,12 @@ class TestService:
             server.wait_until(opened=True)
             metrics = Server(server.process, port, server.log).ask("/metrics").body
             assert server.ask("/metrics").status == 404
-        (line,) = events.read_bytes().splitlines()
-        started = parse_event(line)
-        assert started is not None
+        with events.open("rb") as file:
+            (started,) = read_events(file, datetime.now(UTC), 900).uses
         fingerprints = {fingerprint_of(key) for key in keys.values()}
-        assert {slots.current for _, slots in started.keys} == fingerprints
+        assert {slots.current for slots in started.keys.values()} == fingerprints
         assert {*re.findall("sgfp1:[0-9a-f]+", metrics)} == fingerprints
-        assert leaks(metrics + line.decode(), [*keys.values()]) == []
+        assert leaks(metrics + events.read_text(encoding="ascii"), [*keys.values()]) == []
 
     def test_service_with_good_keys_is_ready_and_shows_none(self, clean_env: dict[str, str], repository: Path) -> None:
         """The service is ready. `/status` shows no key, and is 401 without the token."""

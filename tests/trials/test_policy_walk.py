@@ -234,7 +234,7 @@ class TestPolicy:
             event, last = walk.lines(step)
             assert (walk[step].status, last) == (0, "served")
             assert json.loads(event)["event"] == "secret integrity check passed"
-            assert [each["fingerprint"] for each in json.loads(event)["secrets"]] == [key, walk.v2]
+            assert [each["current"] for each in json.loads(event)["secrets"].values()] == [key, walk.v2]
         assert walk["refused start"].status == 3
 
     def test_7_gate_fails_without_keys(self, walk: Walk) -> None:

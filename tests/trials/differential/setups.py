@@ -843,7 +843,7 @@ class Maker:
         return [*argv, *self.shared_options(strict=False)]
 
     def events(self) -> list[str]:
-        """Return lines with start events, as collectors export them, and other lines."""
+        """Return lines with start events, and a few other lines."""
         lines, known = list[str](), [*self.fingerprints, self.other_fingerprint, None]
         for _ in range(self.one(1, 2, 4, 8)):
             kind = self.weighted({"running": 6, "started": 3, "refused": 1, "stopped": 0.2})
@@ -851,8 +851,8 @@ class Maker:
             at = self.now - timedelta(seconds=self.one(5, 100, 600, 1100, 1500, 90000, -100, -400))
             instance = self.one("web-1", "web-2", "web-3")
             event: dict[str, Any] = {
-                "event": text.get(kind, "secret integrity check failed"),
                 "secret_event": kind,
+                "event": text.get(kind, "secret integrity check failed"),
                 "service": self.weighted({"api": 9, "worker": 1}),
                 "instance": instance,
                 "process": f"{len(lines)}.0@{iso(at)}",  # each event is that of another process
@@ -862,62 +862,36 @@ class Maker:
                 "heartbeat_seconds": self.one(0, 300),
                 "version": "0.1.0",
                 "model": "ours:Ours",
-                "secrets": [
-                    {
-                        "secret": secret.name,
-                        "state": "present",
-                        "fingerprint": self.one(*known),
-                        "next_fingerprint": self.one(None, None, *known),
-                        "previous_fingerprint": self.one(None, None, *known),
+                "secrets": {
+                    secret.name: {
+                        "current": self.one(*known),
+                        "next": self.one(None, None, *known),
+                        "previous": self.one(None, None, *known),
                         "previous_until": self.one(None, iso(self.now + HOUR)),
                     }
                     for secret in self.secrets
-                ],
+                },
                 "checks": self.one([], ["secret.key: missing"], ["secret.key: revoked", "cadence"]),
             }
-            if self.often(0.08):
+            if self.often(0.02):
                 event[self.one(*sorted({*event} - {"process", "number"}))] = self.one(None, 3, "x", [], {})
-            line = json.dumps(event)
-            stamp, nanoseconds = iso(at), int(at.timestamp() * 1e6)
-            lines.append(
-                self.weighted(
-                    {
-                        line: 10,
-                        f"[pod/{instance}/api] {stamp} {line}": 2,
-                        f"api-1  | {line}": 1,
-                        f"{stamp} stdout F {line}": 1,
-                        json.dumps(
-                            {
-                                "MESSAGE": line,
-                                "_HOSTNAME": instance,
-                                "_SYSTEMD_UNIT": "api.service",
-                                "__REALTIME_TIMESTAMP": str(nanoseconds),
-                            }
-                        ): 2,
-                        json.dumps({"log": line, "stream": "stdout", "time": stamp}): 1,
-                        json.dumps(
-                            {"line": line, "timestamp": stamp, "labels": {"pod": instance, "container": "api"}}
-                        ): 1,
-                        line[: self.random.randrange(1, len(line))]: 0.7,
-                        self.one("garbage", "", "{}", '{"secret_event": 1}', "\udcff"): 1,
-                    }
-                )
-                + "\n"
-            )
+            line, other = json.dumps(event), self.one("garbage", "", "{}", '{"secret_event": 1}', "\udcff")
+            cut = line[: self.random.randrange(1, len(line))]
+            lines.append(self.weighted({line: 20, cut: 0.2, other: 0.2}) + "\n")
         return lines
 
     def fleet(self) -> list[str]:
-        names = (
-            "api web-1\n",
-            "api web-1\napi web-2\n",
-            f"# ours\napi web-1 {self.name(0)}\nworker web-3\n",
-            "api\n",
+        rosters = (
+            '[api]\ninstances = ["web-1"]\n',
+            '[api]\ninstances = ["web-1", "web-2"]\n',
+            f'[api]\ninstances = ["web-1"]\nsecrets = ["{self.name(0)}"]\n[worker]\ninstances = ["web-3"]\n',
+            "[api]\ninstances = 2\n",
             "",
         )
-        roster = self.random.choices(names, [8, 8, 8, 1, 0.5])[0]
-        self.put("roster.txt", roster, 0o644)
+        roster = self.random.choices(rosters, [8, 8, 8, 1, 0.5])[0]
+        self.put("roster.toml", roster, 0o644)
         self.put("events.jsonl", "".join(self.events()), 0o644)
-        argv = ["fleet", "status", "--roster", self.weighted({"roster.txt": 20, "absent": 0.5})]
+        argv = ["fleet", "--roster", self.weighted({"roster.toml": 20, "absent": 0.5})]
         argv += ["--events", self.weighted({"events.jsonl": 20, "absent": 0.5})] if self.often(0.96) else []
         for _ in range(self.one(0, 0, 1, 2)):
             none_on = ["none-on", self.one(*self.fingerprints, self.other_fingerprint, "sgfp1:0")]
@@ -925,10 +899,8 @@ class Maker:
             argv += ["--require", *self.one(*(bad if self.often(0.1) else good))]
         argv += ["--secret", self.name()] if self.often(0.25) else []
         argv += ["--max-age", self.one("400", "900", "1200", "9000", "60", "x")] if self.often(0.2) else []
-        argv += ["--max-skew", self.one("0", "10", "300", "-1")] if self.often(0.15) else []
         argv += self.environment() if self.often(0.4) else []
-        argv += self.shared_options(strict=False)
-        return [*argv, "--format", "openmetrics"] if self.often(0.15) else argv
+        return [*argv, *self.shared_options(strict=False)]
 
     def scan(self) -> list[str]:
         values = [value for value in self.values.values() if value] or ["text"]
