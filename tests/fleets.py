@@ -22,6 +22,7 @@ from robodj_secretguard.startup.variables import iso_utc
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
+    from ssl import SSLContext
 
     from robodj_secretguard.fleet.verdict import ConditionName
 
@@ -33,6 +34,7 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 MAX_AGE, MAX_SKEW = 900, 300
 OLD, NEW, COMING, GONE, LEAKED = (f"sgfp1:{digit * 32}" for digit in "abcde")
 WEB: Who = ("api", "web-1")
+SEEN = NOW.timestamp() - 5
 _REPORT = check(environ=good_keys(), now=NOW)
 
 
@@ -106,40 +108,49 @@ def evidence_of(*uses: Use, unknown: Mapping[Who, str] | None = None, faults: Se
     return Evidence(NOW.timestamp(), uses, unknown or {}, tuple(faults), 5)
 
 
-def series(name: str, times: Sequence[float] = (NOW.timestamp(),), value: Any = 1, **labels: Any) -> dict[str, Any]:
-    """Return a series as Prometheus answers it, of the instance `WEB` unless the labels name another one."""
-    named = {"__name__": f"robodj_secret_{name}", "job": WEB[0], "instance": WEB[1]} | labels
-    return {"metric": named, "values": [[time, str(value)] for time in times]}
+def row(slot: str, key: str = "", value: Any = SEEN, **labels: str) -> dict[str, Any]:
+    """Return a row in the answer of Prometheus at `NOW`: by default of `secret.key` of the instance `WEB`.
+
+    Args:
+        slot: the slot of a key, or what else the row is about.
+        key: the fingerprint.
+        value: when the key was seen; 0 for a key that was not in the last scrape.
+        labels: other labels.
+    """
+    metric = {"job": WEB[0], "instance": WEB[1], "secret": NAME, "slot": slot, "fingerprint": key} | labels
+    return {"metric": metric, "value": [NOW.timestamp(), str(value)]}
 
 
 class Prometheus:
     """A server that answers each query the same way.
 
     Attributes:
-        result: the series of the answer.
+        result: the rows of the answer.
         content: the whole answer, where it is another one.
         raw: what is written in place of an HTTP answer.
         status: the status of the answer.
-        asked: what was asked.
+        location: where it redirects to.
+        asked: what was asked, and the headers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, context: SSLContext | None = None) -> None:
         self.result: list[dict[str, Any]] = []
         self.content: bytes | None = None
-        self.raw, self.status = b"", 200
-        self.asked: list[str] = []
+        self.raw, self.status, self.location = b"", 200, ""
+        self.asked: list[tuple[str, dict[str, str]]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.asked.append(self.path)
+                outer.asked.append((self.path, dict(self.headers)))
                 if outer.raw:
                     self.wfile.write(outer.raw)
                     return
-                answer = {"status": "success", "data": {"resultType": "matrix", "result": outer.result}}
+                answer = {"status": "success", "data": {"resultType": "vector", "result": outer.result}}
                 content = json.dumps(answer).encode() if outer.content is None else outer.content
                 self.send_response(outer.status)
                 self.send_header("Content-Length", str(len(content)))
+                self.send_header("Location", outer.location)
                 self.end_headers()
                 with contextlib.suppress(OSError):  # the client may read less
                     self.wfile.write(content)
@@ -148,7 +159,9 @@ class Prometheus:
                 """Write nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http{'s' * bool(context)}://127.0.0.1:{self._server.server_port}"
+        if context:
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}).start()

@@ -30,7 +30,7 @@ SECONDS: Final = 30.0
 """How long to wait for the whole answer."""
 SKEW: Final = 300.0
 """How many seconds the clock of a machine may be behind that of Prometheus. Each process ends its previous key."""
-_REACH: Final = "make sure that the server is running and can be reached; then try again"
+_REACH: Final = "make sure that this is the address of a Prometheus that can be reached"
 _UNKNOWN: Final = {
     "several": "it has several processes (was started again, or has workers, which only --events sees)",
     "lost": "its target is down, is not the only one of its name, or exports no keys",
@@ -117,7 +117,7 @@ def ask(
     query = _QUERY
     for name, text in {**_PARTS, "SELECT": selector, "AGE": str(max_age), "SKEW": str(SKEW)}.items():
         query = query.replace(name, text)
-    return answer_within(SECONDS, lambda: evidence_in(_answer(url, query, token, context), max_age), _REACH)
+    return answer_within(SECONDS, lambda: evidence_in(_answer(url, query, token, context), max_age), _REACH, _REACH)
 
 
 def _answer(url: str, query: str, token: SealedStr | None, context: SSLContext) -> bytes:

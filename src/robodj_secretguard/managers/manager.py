@@ -103,10 +103,10 @@ class Manager(ABC):
 
     def within(self, seconds: float, action: Callable[[], Answer]) -> Answer:
         """Return what an action returns. See `answer_within`."""
-        return answer_within(seconds, action, self.reach)
+        return answer_within(seconds, action, self.reach, "report a bug with this line")
 
 
-def answer_within(seconds: float, action: Callable[[], Answer], reach: str) -> Answer:
+def answer_within(seconds: float, action: Callable[[], Answer], reach: str, remedy: str) -> Answer:
     """Return what an action returns. It runs inside `contain()`.
 
     The time limits of clients are for each read of a connection, so an answer in single bytes could take forever.
@@ -114,7 +114,8 @@ def answer_within(seconds: float, action: Callable[[], Answer], reach: str) -> A
     Args:
         seconds: the time limit.
         action: asks a server.
-        reach: what to do where the server cannot be reached.
+        reach: what to do where the time limit has passed.
+        remedy: what to do where the action has raised another error.
 
     Raises:
         ManagerError: that of the action; or one for the time limit, or for any other error.
@@ -135,7 +136,7 @@ def answer_within(seconds: float, action: Callable[[], Answer], reach: str) -> A
     if isinstance(answers[0], ManagerError):
         raise answers[0]
     if isinstance(answers[0], BaseException):
-        raise ManagerError(f"cannot be read ({type_name(answers[0])})", "report a bug with this line")
+        raise ManagerError(f"cannot be read ({type_name(answers[0])})", remedy)
     return answers[0]
 
 
