@@ -122,7 +122,7 @@ FAIL  cron     secret_v2.key  1 of 1  1 unrecorded
 ?     worker   secret.key     1 of 2  2 current
 ?     worker   secret_v2.key  1 of 2  1 current
 
-Not in the roster: legacy/x, worker/w-3.
+Not in the roster: legacy.
 Fleet: 4 services.
 """
         )
@@ -323,7 +323,7 @@ class TestExpected:
             operator.machine.write("revoked.fingerprints", f"{operator.current}\n", 0o644)
         else:
             operator.machine.record(rotated(NOW, operator.current, event=Event.REVOKED))
-        why = f"the current key of {NAME} is revoked for api; replace it first: see rotate run --help"
+        why = f"the current key of {NAME} is revoked for api; replace it: see rotate run --help"
         assert operator.error("--require", "moved") == why
 
     def test_a_mistyped_fingerprint(self, operator: Operator) -> None:
@@ -338,8 +338,7 @@ class TestExpected:
         assert operator.fleet(*condition).status == 0
 
 
-CONDITIONS: Final = "--require: write moved and has-next alone, and none-on with one fingerprint"
-UNKNOWN_CONDITION: Final = "--require: unknown condition (choose from moved, has-next, none-on FINGERPRINT)"
+CONDITIONS: Final = "--require: use moved, has-next, or none-on with one fingerprint"
 ONE_SOURCE: Final = "pass either --prometheus or --events, once"
 ONLY_PROMETHEUS: Final = "--select, --token-file and --ca-file work only with --prometheus"
 ADDRESS: Final = ("--prometheus", "http://127.0.0.1:9")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
@@ -44,7 +45,7 @@ from robodj_secretguard.fleet.verdict import (
     NONE_ON,
     UNPROVEN,
     Evidence,
-    RoleOf,
+    Role,
     Verdict,
     fingerprints_of,
     judge,
@@ -55,6 +56,7 @@ from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, OperationsLog
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.texts import PROGRAM, RED, count, listed, mark
+from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -70,6 +72,9 @@ _HOW_TO_KNOW: Final = {
     "current": "pass --from, or --environment with an operations log",
     "next": "stage one (rotate stage)",
 }
+
+_Known: TypeAlias = dict[tuple[Service, str], tuple[Slots, Callable[[str | None], Role]]]
+"""By service and secret: the expected keys, and the function that returns the role of a key."""
 
 
 def add(commands: Commands) -> None:
@@ -136,68 +141,74 @@ def _judge_fleet(
     secret: str | None,
     **source: Any,
 ) -> Result:
+    _require_options(roster, require, **source)
     model = model_of(request)
     declared = [policy.name for policy in model.secret_policies.values() if not policy.is_opaque]  # with a fingerprint
     names = declared if secret is None else [policy_of(model, secret).name]
-    _require_source(roster, **source)
-    _require_conditions(require)
     services = parse_roster(read_input("--roster", roster, most=MAX_DOCUMENT_BYTES).decode("utf-8-sig", "replace"))
     if any(not {*service.secrets} <= {*declared} for service in services):
         fail(f"--roster: unknown secret (choose from {', '.join(declared)})")
-    pairs = [(service, name) for service in services for name in names if name in (service.secrets or declared)]
-    having = {name: [service for service, its in pairs if its == name] for name in names}
-    if not pairs:
-        fail("--secret: no service of the roster has it, or a vendor issues it, so it has no fingerprint")
-
     sources = {service: service.sources or tuple(request.sources) for service in services}
     read = {each: checked(request._replace(sources=each), model) for each in dict.fromkeys(sources.values())}
-    if failed := [report for report, _ in read.values() if not report.secrets]:  # a source could not be read
-        document = failed[0].as_dict if request.format == "json" else None
-        return Result(failed_status(failed[0], EXIT_ALERTS), [*map(finding_text, failed[0].findings)], document)
-    keys, role_of = dict[Service, Mapping[str, Slots]](), dict[Service, RoleOf]()
+    for report, _ in read.values():
+        if not report.secrets:  # a source could not be read
+            return Result(failed_status(report, EXIT_ALERTS), [*map(finding_text, report.findings)], report.as_dict)
+    known: _Known = {}
     for service, each in sources.items():
         report, recorded = read[each]
         if require and not each:
             _require_records(recorded)
-        keys[service] = expected_keys(report, recorded.records, service.environment or environment)
-        role_of[service] = roles_of(report, recorded.records, keys[service])
-    asked = {
-        " ".join((condition, *given)): [
-            (condition, name, _expected(condition, given, name, {of: keys[of] for of in its}, role_of))
-            for name, its in having.items()
-        ]
+        keys = expected_keys(report, recorded.records, service.environment or environment)
+        role_of = roles_of(report, recorded.records, keys)
+        its = {*(service.secrets or declared)}
+        known |= {(service, name): (keys[name], partial(role_of, name)) for name in names if name in its}
+    if not known:
+        fail("--secret: no service of the roster has it, or a vendor issues it, so it has no fingerprint")
+    return _result([*read.values()], known, require, partial(_evidence, services, **source))
+
+
+def _result(
+    read: Sequence[tuple[Report, OperationsLog]],
+    known: _Known,
+    require: Sequence[Sequence[Any]],
+    read_evidence: Callable[[datetime], Evidence],
+) -> Result:
+    """Return what the evidence proves."""
+    asked = [
+        (condition, name, _expected(condition, given, name, known))
         for condition, *given in require
-    }
-    now = max(report.checked_at for report, _ in read.values())
+        for name in dict.fromkeys(name for _, name in known)
+    ]
+    now = max(report.checked_at for report, _ in read)
     try:
-        evidence = _evidence(services, now, **source)
+        evidence = read_evidence(now)
     except ManagerError as error:
         return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: it {error.message}; {error.remedy}"])
     reported = {key for use in evidence.uses for name in use.keys for key in fingerprints_of(use, name)}
     for key in {key for _, *given in require for key in given} - reported:
-        if all(role_of[service](name, key) == "unrecorded" for service, name in pairs):
+        if all(role(key) == "unrecorded" for _, role in known.values()):
             fail("--require none-on: nobody ever reported or recorded this fingerprint; is it mistyped?")
-
-    verdicts = {text: [each for about in every for each in judge(*about, evidence)] for text, every in asked.items()}
-    rows = [_standing(service, name, evidence, role_of[service]) for service, name in pairs]
-    findings = [each for report, _ in read.values() for each in report.findings if each.check is Check.SETTING]
+    verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
+    rows = [_standing(*about, role, evidence) for about, (_, role) in known.items()]
+    shown = [finding_text(each) for report, _ in read for each in report.findings if each.check is Check.SETTING]
     return Result(
-        EXIT_CLEAN if all(each.holds for every in verdicts.values() for each in every) else EXIT_ALERTS,
-        [*dict.fromkeys(map(finding_text, findings)), *_lines(services, evidence, verdicts)],
+        EXIT_CLEAN if all(verdict.holds for verdict in verdicts) else EXIT_ALERTS,
+        [*dict.fromkeys(shown), *_lines({service.name for service, _ in known}, evidence, verdicts)],
         lambda: {
             "kind": "fleet",
             "checked_at": iso_utc(now),
             "services": rows,
             "faults": [*evidence.faults],
-            "verdicts": [asdict(each) for every in verdicts.values() for each in every],
+            "verdicts": [*map(asdict, verdicts)],
         },
-        [*dict.fromkeys(line for _, recorded in read.values() for line in recorded.complaint)],
+        [*dict.fromkeys(line for _, recorded in read for line in recorded.complaint)],
         table=[("", "SERVICE", "SECRET", "PROVEN", "RUNS ON"), *map(_table_row, rows)],
     )
 
 
-def _require_source(
+def _require_options(
     roster: str,
+    require: Sequence[Sequence[str]],
     *,
     prometheus: Sequence[str],
     events: Sequence[str],
@@ -206,61 +217,46 @@ def _require_source(
     ca_file: str | None,
     max_age: float | None,  # noqa: ARG001 - it fits both
 ) -> None:
-    """Refuse options that do not fit together, without a part of a value."""
-    given = [each for each in (select, token_file, ca_file) if each is not None]
+    """Refuse options that are invalid or do not fit together, without a part of a value."""
+    of_prometheus = [each for each in (select, token_file, ca_file) if each is not None]
     for is_valid, why in (
         (len([*prometheus, *events]) == 1, "pass either --prometheus or --events, once"),
-        (
-            not (events and given),
-            "--select, --token-file and --ca-file work only with --prometheus",
-        ),
+        (not (events and of_prometheus), "--select, --token-file and --ca-file work only with --prometheus"),
         ([roster, *events].count(PIPE) <= 1, "only one of --roster and --events can be stdin"),
         (all(map(is_address, prometheus)), "--prometheus: invalid address; use one like http://127.0.0.1:9090"),
         (select is None or is_selector(select), '--select: invalid labels; write them like environment="prod"'),
+        (all(map(_is_condition, require)), f"--require: use {MOVED}, {HAS_NEXT}, or {NONE_ON} with one fingerprint"),
     ):
         if not is_valid:
             fail(why)
 
 
-def _require_conditions(require: Sequence[Sequence[Any]]) -> None:
-    """Refuse invalid conditions, without a part of a value."""
-    for name, *given in require:
-        if name not in _SLOTS:
-            fail(f"--require: unknown condition (choose from {MOVED}, {HAS_NEXT}, {NONE_ON} FINGERPRINT)")
-        if len(given) != (name == NONE_ON) or not all(map(is_fingerprint, given)):
-            fail(f"--require: write {MOVED} and {HAS_NEXT} alone, and {NONE_ON} with one fingerprint")
+def _is_condition(words: Sequence[str]) -> bool:
+    name, *given = words
+    return name in _SLOTS and len(given) == (name == NONE_ON) and all(map(is_fingerprint, given))
 
 
 def _require_records(recorded: OperationsLog) -> None:
     """Refuse a log that does not verify, that is named and missing, or that has lost its records."""
-    if recorded.defects:
-        fail(f"{recorded.name} {recorded.verdict}; pass --from, or repair the log")
-    has_head = recorded.head is not None if recorded.found else os.path.lexists(recorded.path + HEAD_FILE)
-    if recorded.is_missing or (has_head and not recorded.records):
-        fail(f"{recorded.name} has no record; pass --from, or restore the log")
+    has_lost = not recorded.records and os.path.lexists(recorded.path + HEAD_FILE)
+    if recorded.defects or recorded.is_missing or has_lost:
+        why = recorded.verdict if recorded.defects else "has no record"
+        fail(f"{recorded.name} {why}; pass --from, or restore the log")
 
 
-def _expected(
-    condition: str,
-    given: Sequence[str],
-    secret: str,
-    keys: Mapping[Service, Mapping[str, Slots]],
-    role_of: Mapping[Service, RoleOf],
-) -> dict[Service, str | None]:
+def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) -> dict[Service, str | None]:
     """Return the key of a condition for each service. A service without a next key is not asked for one."""
+    slot, having = _SLOTS[condition], {service: each for (service, name), each in known.items() if name == secret}
     if given:
-        return dict.fromkeys(keys, given[0])
-    slot = _SLOTS[condition]
-    found: dict[Service, str | None] = {service: getattr(its[secret], slot) for service, its in keys.items()}
+        return dict.fromkeys(having, given[0])
+    found: dict[Service, str | None] = {service: getattr(keys, slot) for service, (keys, _) in having.items()}
     missing = [service.name for service, key in found.items() if not key]
+    revoked = [service.name for service, (_, role) in having.items() if role(found[service]) == "revoked"]
     if missing and (condition == MOVED or len(missing) == len(found)):
-        fail(
-            f"no {slot} key of {secret} is known for {missing[0]}; {_HOW_TO_KNOW[slot]}; to compare only one secret,"
-            " pass --secret"
-        )
-    for service, key in found.items():
-        if role_of[service](secret, key) == "revoked":
-            fail(f"the {slot} key of {secret} is revoked for {service.name}; replace it first: see rotate run --help")
+        why = f"no {slot} key of {secret} is known for {missing[0]}; {_HOW_TO_KNOW[slot]}"
+        fail(f"{why}; to compare only one secret, pass --secret")
+    if revoked:
+        fail(f"the {slot} key of {secret} is revoked for {revoked[0]}; replace it: see rotate run --help")
     return found
 
 
@@ -281,24 +277,27 @@ def _evidence(
             fail("--roster: with --events, write the names of the instances, not their number")
         with opened_input("--events", events[0]) as file:
             return read_events(file, now, int(max_age or _EVENTS_AGE))
-    token = None if token_file is None else read_token(token_file)
-    age = int(max_age or _SAMPLES_AGE)
-    return ask(prometheus[0], selector=select or "", max_age=age, token=token, ca_file=ca_file)
+    return ask(
+        prometheus[0],
+        selector=select or "",
+        max_age=int(max_age or _SAMPLES_AGE),
+        token=None if token_file is None else read_token(token_file),
+        ca_file=ca_file,
+    )
 
 
-def _standing(service: Service, secret: str, evidence: Evidence, role_of: RoleOf) -> dict[str, Any]:
+def _standing(service: Service, secret: str, role: Callable[[str | None], Role], evidence: Evidence) -> dict[str, Any]:
     """Return how many instances of a service are proven, and how many run on which key of a secret."""
     own = [use for use in evidence.uses if use.service == service.name]
     certain = [use for use in own if not evidence.faults and (service.name, use.instance) not in evidence.unknown]
-    proven = proven_instances(certain, secret)
-    names = service.instances
+    proven, names = proven_instances(certain, secret), service.instances
     keys = {(use.instance, key) for use in own if (key := signing_key(use, secret))}
     return {
         "service": service.name,
         "secret": secret,
         "instances": names if isinstance(names, int) else len(names),
         "proven": len(proven if isinstance(names, int) else proven & {*names}),
-        "runs_on": Counter(role_of(secret, key) for _, key in keys),
+        "runs_on": Counter(role(key) for _, key in keys),
     }
 
 
@@ -310,37 +309,29 @@ def _table_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     return label, row["service"], row["secret"], f"{row['proven']} of {row['instances']}", runs_on or UNPROVEN
 
 
-def _lines(services: Sequence[Service], evidence: Evidence, verdicts: Mapping[str, Sequence[Verdict]]) -> Iterator[str]:
+def _lines(services: AbstractSet[str], evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Yield what is not certain or not ready, and the verdict of each condition."""
-    instances = {service.name: service.instances for service in services}
-    others = {
-        f"{use.service}/{use.instance}"
-        for use in evidence.uses
-        if isinstance(names := instances.get(use.service, ()), tuple) and use.instance not in names
-    }
-    if others:
-        yield f"Not in the roster: {listed(sorted(others), _MOST_SHOWN)}."
+    if others := sorted({use.service for use in evidence.uses} - services):
+        yield f"Not in the roster: {listed(others, _MOST_SHOWN)}."
     yield from (f"{UNPROVEN}: {fault}" for fault in evidence.faults)
-    unknown = [f"{'/'.join(who)}: {UNPROVEN}: {why}" for who, why in evidence.unknown.items()]
-    against = [
-        f"{who}: {why}" if each.condition == NONE_ON else f"{who}: {each.secret}: {why}"
-        for every in verdicts.values()
-        for each in every
-        for who, why in each.not_ready.items()
-        if not evidence.faults or who != each.service
-    ]
-    reasons = [*dict.fromkeys(against if verdicts else unknown)]
+    reasons = [f"{'/'.join(who)}: {UNPROVEN}: {why}" for who, why in evidence.unknown.items() if not verdicts]
+    failing = dict[str, dict[str, None]]()
+    for each in verdicts:
+        # A reason of none-on names the secret, and a fault is the reason of every service.
+        secret, key = ("", f" {each.fingerprint}") if each.condition == NONE_ON else (f"{each.secret}: ", "")
+        others = [who for who in each.not_ready if who != each.service or not evidence.faults]
+        reasons += [f"{who}: {secret}{each.not_ready[who]}" for who in others]
+        failing.setdefault(f"{each.condition}{key}", {}).update({} if each.holds else {each.service: None})
+    reasons = [*dict.fromkeys(reasons)]
     yield from reasons[:_MOST_SHOWN]
     if len(reasons) > _MOST_SHOWN:
         yield f"and {len(reasons) - _MOST_SHOWN} more; --format json has all of them"
     yield MODEL
-    failing = {text: [each.service for each in every if not each.holds] for text, every in verdicts.items()}
-    for text, those in failing.items():
-        which = "every service that has a next key" if text == HAS_NEXT else "every service"
-        named = listed([*dict.fromkeys(those)], _MOST_SHOWN)
-        yield f"{text}: {f'NOT PROVEN for {named}' if those else f'proven for {which}'}."
-    failed = sum(map(bool, failing.values()))
-    if failed:
+    for condition, named in failing.items():
+        which = "every service that has a next key" if condition == HAS_NEXT else "every service"
+        where = f"NOT PROVEN for {listed([*named], _MOST_SHOWN)}" if named else f"proven for {which}"
+        yield f"{condition}: {where}."
+    if failed := sum(map(bool, failing.values())):
         yield mark(f"Fleet FAILED: {count(failed, 'condition')} not proven.", RED)
     else:
         yield f"Fleet: {'every condition holds' if verdicts else count(len(services), 'service')}."
