@@ -15,7 +15,7 @@ from conftest import NOW, good_keys
 
 from robodj_secretguard import check
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import Evidence, Use, Verdict, Verdicts
+from robodj_secretguard.fleet.verdict import Evidence, Use, Verdict
 from robodj_secretguard.heartbeat import event_of
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -81,14 +81,11 @@ def line(*given: Any, **named: Any) -> bytes:
     return json.dumps(event(*given, **named)).encode() + b"\n"
 
 
-def verdict(condition: ConditionName, key: str, not_ready: dict[str, str] | None = None) -> Verdict:
+def verdict(
+    condition: ConditionName, key: str, not_ready: dict[str, str] | None = None, *, at: datetime = NOW
+) -> Verdict:
     """Return the verdict on `secret.key` of the service `api`."""
-    return Verdict("api", NAME, condition, key, not not_ready, not_ready or {})
-
-
-def fleet(*verdicts: Verdict, at: datetime = NOW) -> Verdicts:
-    """Return what `rotate` reads of the output of `fleet`."""
-    return Verdicts(1, "fleet", at, [*verdicts])
+    return Verdict("api", NAME, condition, key, at, not not_ready, not_ready or {})
 
 
 def used(

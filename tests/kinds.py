@@ -272,8 +272,6 @@ class FleetStatus(TypedDict):
     """What `fleet` prints. `rotate promote` and `rotate retire` read it."""
 
     kind: Literal["fleet"]
-    checked_at: Instant
-    """When the evidence was read."""
     services: list[ServiceKeys]
     faults: list[str]
     """Why nothing is proven, in words: something could not be read."""

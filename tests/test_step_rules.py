@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys, marker
-from fleets import GONE, fleet, verdict
+from fleets import GONE, verdict
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.lifecycle import steps
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from robodj_secretguard.fleet.verdict import ConditionName, Verdicts
+    from robodj_secretguard.fleet.verdict import ConditionName, Verdict
     from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
@@ -58,7 +58,7 @@ def rotation(*names: StepName, fields: Fields | None = None) -> Fields:
 
 
 def refusals(
-    step: StepName, fields: Fields, now: datetime = NOW, *, is_now: bool = False, fleet: Verdicts | None = None
+    step: StepName, fields: Fields, now: datetime = NOW, *, is_now: bool = False, fleet: Sequence[Verdict] | None = None
 ) -> list[str]:
     """Return why a step is not allowed."""
     keys = stored_keys(POLICY, fields)
@@ -361,9 +361,9 @@ class TestFleet:
     def test_ready_instances(self, step: StepName, condition: ConditionName, variable: str, now: datetime) -> None:
         """If every instance has the key, the step is allowed. No hour is needed for a next key."""
         fields = self.fields(step)
-        ready = verdict(condition, fingerprint_of(fields[variable]))
+        ready = verdict(condition, fingerprint_of(fields[variable]), at=now)
         other = verdict(condition, GONE, {"api/web-1": "of a service with keys of its own"})
-        assert refusals(step, fields, now, fleet=fleet(ready, other, at=now)) == []
+        assert refusals(step, fields, now, fleet=[ready, other]) == []
 
     @pytest.mark.parametrize(("step", "condition", "variable", "now"), CONDITIONS)
     def test_an_instance_that_is_not_ready(
@@ -372,7 +372,7 @@ class TestFleet:
         """If one instance of one service is not ready, it is named. `--now` does not ask for verdicts."""
         fields = self.fields(step)
         key, later = fingerprint_of(fields[variable]), now + timedelta(hours=2)
-        behind = fleet(verdict(condition, key), verdict(condition, key, {"worker/w": "it is late"}), at=later)
+        behind = [verdict(condition, key, why, at=later) for why in ({}, {"worker/w": "it is late"})]
         assert refusals(step, fields, later, fleet=behind) == [
             f"not every instance is ready to {step}: worker/w (it is late)"
         ]
@@ -385,7 +385,7 @@ class TestFleet:
         edited = replace(
             verdict("has-next", fingerprint_of(fields[NEXT]), {"api/web-1": "old"} if holds else {}), holds=holds
         )
-        assert refusals("promote", fields, fleet=fleet(edited)) != []
+        assert refusals("promote", fields, fleet=[edited]) != []
 
     @pytest.mark.parametrize(("step", "condition", "variable", "now"), CONDITIONS)
     def test_a_verdict_on_something_else(
@@ -394,7 +394,7 @@ class TestFleet:
         """Only a verdict on this condition, this secret and exactly this key proves something."""
         fields = self.fields(step)
         key = fingerprint_of(fields[variable])
-        right = verdict(condition, key)
+        right = verdict(condition, key, at=now)
         others = [
             replace(right, condition="none-on"),
             replace(right, condition="moved" if condition == "has-next" else "has-next"),
@@ -404,7 +404,7 @@ class TestFleet:
         slot = "next" if step == "promote" else "current"
         why = f"the file of --fleet has no verdict on {condition} for the {slot} key of secret.key"
         for found in ([], *([each] for each in others), others):
-            assert refusals(step, fields, now, fleet=fleet(*found, at=now)) == [why]
+            assert refusals(step, fields, now, fleet=found) == [why]
 
     @pytest.mark.parametrize(
         ("seconds", "is_recent"), [(-301, False), (-300, True), (0, True), (900, True), (901, False)]
@@ -412,7 +412,7 @@ class TestFleet:
     def test_age(self, seconds: int, is_recent: bool) -> None:  # noqa: FBT001
         """A verdict is of the last 15 minutes, by clocks that differ by five minutes at most."""
         fields = rotation("stage")
-        made = fleet(verdict("has-next", fingerprint_of(fields[NEXT])))
+        made = [verdict("has-next", fingerprint_of(fields[NEXT]))]
         found = refusals("promote", fields, NOW + timedelta(seconds=seconds), fleet=made)
         assert found == (
             [] if is_recent else ["the file of --fleet is from 2026-12-01T12:00:00Z, not from the last 15 minutes"]
@@ -421,24 +421,24 @@ class TestFleet:
     def test_deadline(self) -> None:
         """Verdicts do not end the overlap."""
         fields = rotation("stage", "promote")
-        moved = fleet(verdict("moved", fingerprint_of(fields[V1])))
+        moved = [verdict("moved", fingerprint_of(fields[V1]))]
         assert refusals("retire", fields, fleet=moved) != []
 
     def test_a_next_key_without_a_fingerprint(self) -> None:
         """No verdict can be about a next key that is invalid."""
         fields = rotation("stage") | {NEXT: "changeme"}
-        (why,) = refusals("promote", fields, fleet=fleet(verdict("has-next", GONE)))
+        (why,) = refusals("promote", fields, fleet=[verdict("has-next", GONE)])
         assert "no verdict" in why
 
     def test_instances_are_not_asked_for_no_key(self) -> None:
         """Without a next key, no verdict is asked for."""
-        assert refusals("promote", first(), fleet=fleet()) == refusals("promote", first(), is_now=True)
+        assert refusals("promote", first(), fleet=[]) == refusals("promote", first(), is_now=True)
 
     def test_the_first_of_many_instances_are_named(self) -> None:
         """Of many instances, the first ones are named."""
         fields = rotation("stage")
         many = verdict("has-next", fingerprint_of(fields[NEXT]), {f"api/web-{number}": "old" for number in range(12)})
-        (why,) = refusals("promote", fields, fleet=fleet(many))
+        (why,) = refusals("promote", fields, fleet=[many])
         assert (why.count("web-"), why[-11:]) == (10, " and 2 more")
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from command_line import clock, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys, put
-from fleets import fleet
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.errors import FileError, ManagerError, UsageError
@@ -430,7 +429,7 @@ class TestUsage:
         """With `is_now`, the evidence would be ignored, although it may show that an instance is not ready."""
         desk.take("stage")
         with pytest.raises(UsageError, match=r"\Apass --fleet or --now: --now does not wait for evidence\Z"):
-            desk.take("promote", is_now=True, fleet=fleet())
+            desk.take("promote", is_now=True, fleet=[])
         assert desk.store.writes == 1
 
     def test_the_step_that_is_due_is_not_hurried(self, desk: Desk) -> None:

@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -44,6 +43,7 @@ from robodj_secretguard.fleet.verdict import (
     MOVED,
     NONE_ON,
     UNPROVEN,
+    VERDICTS,
     Evidence,
     Role,
     Verdict,
@@ -58,7 +58,6 @@ from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.texts import PROGRAM, RED, count, listed, mark
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.startup.variables import iso_utc
 
 _SAMPLES_AGE: Final = 120
 """Two periods of 30 seconds between refreshes, and one of 60 seconds between scrapes."""
@@ -196,10 +195,9 @@ def _result(
         [*dict.fromkeys(shown), *_lines({service.name for service, _ in known}, evidence, verdicts)],
         lambda: {
             "kind": "fleet",
-            "checked_at": iso_utc(now),
             "services": rows,
             "faults": [*evidence.faults],
-            "verdicts": [*map(asdict, verdicts)],
+            "verdicts": VERDICTS.dump_python(verdicts, mode="json"),
         },
         [*dict.fromkeys(line for _, recorded in read for line in recorded.complaint)],
         table=[("", "SERVICE", "SECRET", "PROVEN", "RUNS ON"), *map(_table_row, rows)],

@@ -41,7 +41,7 @@ from robodj_secretguard.startup.variables import OPERATIONS_LOG, parse_marker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.fleet.verdict import Verdicts
+    from robodj_secretguard.fleet.verdict import Verdict
     from robodj_secretguard.managers.delivery import Sources
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import Report
@@ -385,15 +385,20 @@ def read_input(name: str, path: str, *, most: int) -> bytes:
     return content
 
 
-def fleet_of(path: str | None) -> Verdicts | None:
+def fleet_of(path: str | None) -> list[Verdict] | None:
     """Return the verdicts in the file of `--fleet`, if it is passed."""
     if path is None:
         return None
-    from robodj_secretguard.fleet.verdict import parse_verdicts  # noqa: PLC0415 - few commands have one
+    from pydantic_core import from_json, to_json  # noqa: PLC0415 - few commands have verdicts
 
-    return parse_verdicts(read_input("--fleet", path, most=MAX_DOCUMENT_BYTES)) or fail(
-        "--fleet: invalid file; use the output of fleet --require CONDITION --format json"
-    )
+    from robodj_secretguard.fleet.verdict import VERDICTS  # noqa: PLC0415
+
+    try:
+        return VERDICTS.validate_json(
+            to_json(from_json(read_input("--fleet", path, most=MAX_DOCUMENT_BYTES))["verdicts"])
+        )
+    except (ValueError, LookupError, TypeError):
+        fail("--fleet: invalid file; use the output of fleet --require CONDITION --format json")
 
 
 class Request(NamedTuple):

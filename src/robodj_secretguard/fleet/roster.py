@@ -20,8 +20,8 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-_Name = Annotated[str, must(is_instance_name)]
-_Names = Annotated[tuple[_Name, ...], Field(min_length=1), AfterValidator(_distinct)]
+InstanceName = Annotated[str, must(is_instance_name)]
+_Names = Annotated[tuple[InstanceName, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -36,7 +36,7 @@ class Service:
         environment: its environment in the operations log; `None` for that of the command.
     """
 
-    name: Annotated[_Name, Field(alias="")]  # the key of its table
+    name: Annotated[InstanceName, Field(alias="")]  # the key of its table
     instances: Annotated[int, Field(ge=1)] | _Names
     secrets: Annotated[tuple[SecretName, ...], Field(min_length=1)] = ()
     sources: Annotated[tuple[str, ...], Field(min_length=1, alias="from")] = ()

@@ -16,7 +16,7 @@ from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError, UsageError
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, Verdicts
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, Verdict
 from robodj_secretguard.lifecycle.records import (
     Event,
     LastStep,
@@ -178,7 +178,7 @@ def obstacles(
     now: datetime,
     *,
     is_now: bool,
-    fleet: Verdicts | None = None,
+    fleet: Sequence[Verdict] | None = None,
 ) -> Iterator[Problem]:
     """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once.
 
@@ -191,7 +191,7 @@ def obstacles(
     if step == "back":
         yield from _obstacles_of_back(policy.name, keys, now, is_now=is_now)
     if step in {"promote", "retire"} and not is_now:
-        if fleet and (step == "retire" or "next" in keys.filled):
+        if fleet is not None and (step == "retire" or "next" in keys.filled):
             yield from _unproven_instances(step, policy.name, keys, fleet, now)
         if "previous" in keys.filled and not _is_over(keys, now):
             yield from _obstacles_of_previous(policy, keys.slots.previous_until)
@@ -266,18 +266,18 @@ def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None) -> Iter
 
 
 def _unproven_instances(
-    step: StepName, name: str, keys: StoredKeys, fleet: Verdicts, now: datetime
+    step: StepName, name: str, keys: StoredKeys, fleet: Sequence[Verdict], now: datetime
 ) -> Iterator[Problem]:
     """Yield that no recent verdict is about this key, or that an instance is not ready."""
     condition, slot = (HAS_NEXT, "next") if step == "promote" else (MOVED, "current")
     about = condition, name, getattr(keys.slots, slot)
-    found = [each for each in fleet.verdicts if (each.condition, each.secret, each.fingerprint) == about]
+    found = [each for each in fleet if (each.condition, each.secret, each.fingerprint) == about]
     failing = [f"{who} ({why})" for each in found for who, why in each.not_ready.items()]
     again = f"run fleet --require {condition} with --from for this manager, and then this command again"
     if not found:
         yield Problem(f"the file of --fleet has no verdict on {condition} for the {slot} key of {name}", again)
-    elif not -_FLEET_AHEAD <= now - fleet.checked_at <= _FLEET_AGE:
-        yield Problem(f"the file of --fleet is from {iso_utc(fleet.checked_at)}, not from the last 15 minutes", again)
+    elif old := [each.checked_at for each in found if not -_FLEET_AHEAD <= now - each.checked_at <= _FLEET_AGE]:
+        yield Problem(f"the file of --fleet is from {iso_utc(old[0])}, not from the last 15 minutes", again)
     elif failing or not all(each.holds for each in found):
         yield Problem(
             f"not every instance is ready to {step}: {listed(failing, most=10)}",
@@ -513,7 +513,7 @@ def require_consistent(
     step: StepName | None, *, is_now: bool, fleet: object, name: str | None, reason: str | None
 ) -> None:
     """Raise `UsageError` for options that exclude each other, and for an emergency without a secret or a reason."""
-    if fleet and is_now:
+    if fleet is not None and is_now:
         raise UsageError("pass --fleet or --now: --now does not wait for evidence")
     if step == "replace" and (name is None or reason is None):
         raise UsageError("--emergency needs NAME and --reason")
@@ -626,7 +626,7 @@ class Rotator:
         *,
         log: OperationsLog | None = None,
         is_now: bool = False,
-        fleet: Verdicts | None = None,
+        fleet: Sequence[Verdict] | None = None,
         dry_run: bool = False,
     ) -> StepResult:
         """Take a step for one secret, unless it is done, not due or not allowed.
@@ -676,7 +676,7 @@ class Rotator:
         log: OperationsLog | None,
         *,
         is_now: bool,
-        fleet: Verdicts | None,
+        fleet: Sequence[Verdict] | None,
         dry_run: bool,
     ) -> None:
         store, known = self._store, log.records if log else ()
@@ -798,7 +798,7 @@ class Rotator:
 
 
 def _choose_step(
-    result: StepResult, step: StepName | None, known: Sequence[Record], *, is_now: bool, fleet: Verdicts | None
+    result: StepResult, step: StepName | None, known: Sequence[Record], *, is_now: bool, fleet: Sequence[Verdict] | None
 ) -> StepName | None:
     """Return the step to take: the one that the operator named, or the one that is due.
 
