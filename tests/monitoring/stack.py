@@ -34,8 +34,10 @@ REQUIRED: Final = "SECRETGUARD_MONITORING_REQUIRED"
 """If this variable is set, a missing program is a failure."""
 EXAMPLES: Final = Path(__file__).parent.parent.parent / "examples" / "monitoring"
 NAME: Final = "secret.key"
-ENVIRONMENT: Final = {"environment": "prod"}
-"""The label of each scrape target in the shipped prometheus.yml."""
+TEXTFILES: Final = ("textfiles", "textfiles-shared")
+"""The directory of each node_exporter."""
+STALE: Final = 20
+"""The seconds after which a file is too old, in the copy of the rules. All others are written each second."""
 
 
 def require(*programs: str) -> None:
@@ -138,12 +140,14 @@ class Service:
     Attributes:
         job: its job in Prometheus.
         directory: its working directory.
+        environment: its label in Prometheus. The shipped prometheus.yml has `prod`.
         environ: its keys and markers.
         port: its port.
     """
 
     job: str
     directory: Path
+    environment: str = "staging"
     environ: dict[str, str] = field(default_factory=good_keys, repr=False)
     port: int = field(default_factory=free_port)
 
@@ -183,56 +187,50 @@ class Service:
         with running([sys.executable, "-m", "uvicorn", *serve], self.directory, env) as process:
             yield process
 
-    def command(self, *arguments: str) -> str:
-        """Return the output of a command of this library in its directory and environment."""
-        argv = [sys.executable, "-m", "robodj_secretguard", *arguments]
+    def metrics_of_status(self, *arguments: str) -> str:
+        """Return the metrics of `status` in its directory and environment."""
+        argv = [sys.executable, "-m", "robodj_secretguard", "status", "--format", "openmetrics", *arguments]
         env = clean_environment() | self.environ
         return subprocess.run(argv, cwd=self.directory, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 @dataclass
 class Monitoring:
-    """Prometheus, Alertmanager, node_exporter and the receiver of webhooks.
+    """Prometheus, Alertmanager, two node_exporters and the receiver of webhooks.
 
     Attributes:
         directory: their files.
         inbox: the receiver.
-        jobs: the targets of each job that the shipped file does not have.
-        service: the target of the job `robodj-backend` in the shipped file.
+        services: all of them.
+        stopped: the files that no timer writes any more.
     """
 
     directory: Path
     inbox: Inbox
-    service: str
-    jobs: Mapping[str, Sequence[str]]
+    services: Sequence[Service]
+    stopped: set[Path] = field(default_factory=set)
     port: int = field(default_factory=free_port)
     alertmanager_port: int = field(default_factory=free_port)
-    node_port: int = field(default_factory=free_port)
+    node_ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))
 
     def __post_init__(self) -> None:
-        for name in ("data", "alertmanager", "textfiles"):
+        for name in ("data", "alertmanager", *TEXTFILES):
             (self.directory / name).mkdir(parents=True)
 
-    def text_file(self, name: str, text: str) -> Path:
+    def text_file(self, name: str, text: str, directory: str = TEXTFILES[0]) -> Path:
         """Write a file for node_exporter as the page says: a temporary file first, which is then renamed."""
-        path = self.directory / "textfiles" / name
+        path = self.directory / directory / name
         temporary = path.with_suffix(".tmp")
         temporary.write_text(text, encoding="utf-8")
         return temporary.replace(path)
-
-    def history(self, text: str) -> None:
-        """Write samples of the past into the data of Prometheus, before it is started."""
-        samples = self.directory / "history.txt"
-        samples.write_text(text, encoding="utf-8")
-        command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(samples), str(self.directory / "data")]
-        subprocess.run(command, check=True, capture_output=True)
 
     @contextlib.contextmanager
     def started(self) -> Iterator[None]:
         """Run all of it."""
         self._configure()
+        end = threading.Event()
+        timer = threading.Thread(target=self._write_again, args=[end])
         receiver = threading.Thread(target=self.inbox.serve_forever, kwargs={"poll_interval": 0.01})
-        receiver.start()
         prometheus = [
             *("prometheus", "--config.file=prometheus.yml", "--storage.tsdb.path=data", "--log.level=warn"),
             f"--web.listen-address=127.0.0.1:{self.port}",
@@ -241,46 +239,73 @@ class Monitoring:
             *("prometheus-alertmanager", "--config.file=alertmanager.yml", "--storage.path=alertmanager"),
             *("--cluster.listen-address=", f"--web.listen-address=127.0.0.1:{self.alertmanager_port}"),
         ]
-        node_exporter = [
-            *("prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile"),
-            *("--collector.textfile.directory=textfiles", f"--web.listen-address=127.0.0.1:{self.node_port}"),
+        node_exporters = [
+            [
+                *("prometheus-node-exporter", "--collector.disable-defaults", "--collector.textfile"),
+                *(f"--collector.textfile.directory={name}", f"--web.listen-address=127.0.0.1:{port}"),
+            ]
+            for name, port in zip(TEXTFILES, self.node_ports, strict=True)
         ]
+        timer.start()
+        receiver.start()
         try:
             with contextlib.ExitStack() as stack:
-                for argv in (node_exporter, alertmanager, prometheus):
+                for argv in (*node_exporters, alertmanager, prometheus):
                     stack.enter_context(running(argv, self.directory))
                 until(lambda: answers(f"http://127.0.0.1:{self.alertmanager_port}/-/ready"))
                 until(lambda: answers(f"http://127.0.0.1:{self.port}/-/ready"))
                 yield
         finally:
+            end.set()
+            timer.join(TIMEOUT)
             self.inbox.shutdown()
             self.inbox.server_close()
             receiver.join(TIMEOUT)
 
+    def _write_again(self, end: threading.Event) -> None:
+        """Give each file the present time in each second, as its timer would."""
+        while not end.wait(1):
+            for name in TEXTFILES:
+                for path in {*(self.directory / name).glob("*.prom")} - self.stopped:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.utime(path)
+
     def _configure(self) -> None:
         """Write the shipped files with other ports and times, and with further jobs."""
-        targets = "".join(
+        targets: dict[tuple[str, str], list[str]] = {}
+        for each in self.services:
+            targets.setdefault((each.job, each.environment), []).append(each.target)
+        shipped = ", ".join(f'"{each}"' for each in targets.pop(("robodj-backend", "prod")))
+        jobs = "".join(
             f"  - job_name: {job}\n    static_configs:\n"
-            f"      - targets: {json.dumps(targets)}\n        labels: {{environment: prod}}\n"
-            for job, targets in self.jobs.items()
+            f"      - targets: {json.dumps(each)}\n        labels: {{environment: {environment}}}\n"
+            for (job, environment), each in targets.items()
+        )
+        # As Prometheus Operator does it: the target has the name of a Kubernetes service.
+        jobs += (
+            f"  - job_name: node-exporter\n    static_configs:\n      - targets: ['127.0.0.1:{self.node_ports[1]}']\n"
+            "        labels: {environment: shared, namespace: monitoring, service: node-exporter}\n"
         )
         changes = {
             "scrape_interval: 30s": "scrape_interval: 1s",
             "evaluation_interval: 30s": "evaluation_interval: 1s",
             "127.0.0.1:9093": f"127.0.0.1:{self.alertmanager_port}",
-            "127.0.0.1:8000": self.service,
-            "127.0.0.1:9100": f"127.0.0.1:{self.node_port}",
+            '"127.0.0.1:8000"': shipped,
+            "127.0.0.1:9100": f"127.0.0.1:{self.node_ports[0]}",
         }
-        self._write("prometheus.yml", replaced("prometheus.yml", changes) + targets)
+        self._write("prometheus.yml", replaced("prometheus.yml", changes) + jobs)
         changes = {
             "127.0.0.1:9095": f"127.0.0.1:{self.inbox.server_port}",
             "group_wait: 30s": "group_wait: 1s",
             "group_interval: 5m": "group_interval: 1s",
         }
         self._write("alertmanager.yml", replaced("alertmanager.yml", changes))
-        rules, number = re.subn(r"(?m)^( +for:) \d+[mh]$", r"\1 1s", replaced("rules.yml", {"> 300": "> 5"}))
+        # A period of 30 seconds is one of a second here. So 5 minutes are 10 seconds, and no alert waits longer.
+        changes = {"[3m]": "[6s]", "> 900": f"> {STALE}"}
+        rules, number = re.subn(r"(?m)^( +for:) \d+[mh]$", r"\1 10s", replaced("rules.yml", changes))
         assert number == rules.count(" for: ")
         self._write("rules.yml", rules)
+        self._write("recording.yml", replaced("recording.yml", {}))
 
     def _write(self, name: str, text: str) -> None:
         (self.directory / name).write_text(text, encoding="utf-8")
@@ -309,23 +334,3 @@ def answers(url: str) -> bool:
     with contextlib.suppress(httpx.TransportError):
         return httpx.get(url, trust_env=False).is_success
     return False
-
-
-def history_of(services: Sequence[Service], days: Mapping[str, int]) -> str:
-    """Return what Prometheus would have stored about the keys of services some days ago, by the name of a secret."""
-    lines = ["# TYPE robodj_secret_info gauge"]
-    for each in services:
-        for secret, ago in days.items():
-            labels = {
-                "secret": secret,
-                "owner": "Security Operations",
-                "slot": "current",
-                "fingerprint": each.fingerprints[secret],
-                "job": each.job,
-                "instance": each.target,
-                **ENVIRONMENT,
-            }
-            pairs = ",".join(f'{name}="{value}"' for name, value in labels.items())
-            begin = int(time.time()) - ago * 86400
-            lines += [f"robodj_secret_info{{{pairs}}} 1 {begin + minute * 60}" for minute in range(-60, 60, 5)]
-    return "\n".join([*lines, "# EOF", ""])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
+import textwrap
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from command_line import machine_at, rotated
 from conftest import NOW, V1, marker, posix_only
+from prometheus_client.parser import text_string_to_metric_families
 from stack import EXAMPLES, require
 
 from robodj_secretguard.fleet.metrics import (
@@ -28,7 +33,7 @@ from robodj_secretguard.fleet.metrics import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-require("promtool", "amtool")
+require("promtool", "amtool", "jq")
 pytestmark = posix_only
 
 OWNER = "Security Operations"
@@ -50,7 +55,7 @@ def tool(*command: str, cwd: Path = EXAMPLES, given: str = "") -> tuple[int, str
     "command",
     [
         ("promtool", "check", "config", "prometheus.yml"),
-        ("promtool", "check", "rules", "--lint-fatal", "rules.yml"),
+        ("promtool", "check", "rules", "--lint-fatal", "rules.yml", "recording.yml"),
         ("amtool", "check-config", "alertmanager.yml"),
     ],
     ids=" ".join,
@@ -162,7 +167,7 @@ def test_alert_goes_to_its_owner(owner: str, receiver: str) -> None:
 def test_the_page_has_the_metrics() -> None:
     """The page has the name of each metric."""
     of_service = (INFO, DELIVERED, EXPIRY, PREVIOUS_UNTIL, START, REFRESHED, REFRESH_OK, FINDINGS)
-    names = (*of_service, ROTATED, ROTATION_DUE)
+    names = (*of_service, ROTATED, ROTATION_DUE, "robodj_secret_start_refused")
     assert [name for name in names if f"| `{name}` |" not in PAGE] == []
 
 
@@ -174,3 +179,77 @@ def test_the_metrics_of_status(tmp_path: Path) -> None:
     text = machine.call("status", "--format", "openmetrics").out
     assert "robodj_secret_rotation_due_timestamp_seconds{" in text
     assert tool("promtool", "check", "metrics", given=text) == (0, "")
+
+
+def test_the_objects_of_kubernetes_have_the_same_groups() -> None:
+    """The groups of the PrometheusRule are those of both files. Without the indent, promtool accepts them."""
+    names = ("rules.yml", "recording.yml")
+    groups = "".join((EXAMPLES / name).read_text(encoding="utf-8").partition("groups:\n")[2] for name in names)
+    content = (EXAMPLES / "kubernetes" / "prometheusrule.yaml").read_text(encoding="utf-8")
+    head, _, spec = content.partition("\nspec:\n")
+    assert re.search(r"(?m)^kind: PrometheusRule$", head)
+    assert textwrap.dedent(spec) == f"groups:\n{groups}"
+
+
+def test_the_dashboard_can_be_imported() -> None:
+    """Each panel and variable has the chosen datasource. No two panels have the same id, or the same place."""
+    dashboard = json.loads((EXAMPLES / "dashboard.json").read_text(encoding="utf-8"))
+    datasource, *variables = dashboard["templating"]["list"]
+    assert (datasource["name"], datasource["type"], datasource["query"]) == ("datasource", "datasource", "prometheus")
+    panels = dashboard["panels"]
+    users = [*variables, *panels, *(target for panel in panels for target in panel["targets"])]
+    assert all(each["datasource"] == {"type": "prometheus", "uid": "${datasource}"} for each in users)
+    places = [
+        (x, y)
+        for place in (panel["gridPos"] for panel in panels)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
+    ]
+    assert len(places) == len({*places})
+    assert max(x for x, _ in places) < 24
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    recorded = {*re.findall(r"record: (\S+)", (EXAMPLES / "recording.yml").read_text(encoding="utf-8"))}
+    assert {name for name in recorded if name not in str(panels)} == set()
+
+
+def started(instance: str, kind: str = "started", **fields: object) -> str:
+    """Return the line of an event, by default of a start of the process 7 of the service api."""
+    event = {"secret_event": kind, "service": "api", "instance": instance, "process": "7.0@now"} | fields
+    return f"{json.dumps(event)}\n"
+
+
+refused = partial(started, kind="refused", checks=["secret.key: expired", "secret.key: format"])
+
+
+@pytest.mark.parametrize(
+    ("runs", "samples"),
+    [
+        ([refused("a")], {("api", "a"): 1}),
+        ([refused("a"), ""], {("api", "a"): 1}),
+        ([refused("a") + started("a")], {("api", "a"): 0}),
+        ([refused("a"), started("a")], {("api", "a"): 0}),
+        ([refused("a"), started("a"), ""], {}),
+        ([started("a") + refused("a"), started("b")], {("api", "a"): 1, ("api", "b"): 0}),
+        ([refused("a"), started("a", "running") + started("a", "ended")], {("api", "a"): 1}),
+        ([refused("host") + started("host:7")], {("api", "host"): 0}),
+        ([refused("host:8000") + started("host:8001")], {("api", "host:8000"): 1, ("api", "host:8001"): 0}),
+        ([refused("a") + started("a", service="web")], {("api", "a"): 1, ("web", "a"): 0}),
+        (
+            [refused("a", namespace="prod"), started("a", namespace="dev")],
+            {("prod/api", "a"): 1, ("dev/api", "a"): 0},
+        ),
+        (['null\n{"secret_event":"star\n7\n' + refused('"\n\\')], {("api", "???"): 1}),
+        (['{"secret_event":"refused","service":[],"instance":7,"process":{},"checks":5}\n'], {("", ""): 1}),
+    ],
+)
+def test_refused_starts(runs: list[str], samples: dict[tuple[str, str], int], tmp_path: Path) -> None:
+    """The last start of each instance counts. A refused one is kept until a start passes, without its event as well."""
+    for events in runs:
+        status, output = tool("sh", str(EXAMPLES / "refused_starts.sh"), "kept", "metrics", cwd=tmp_path, given=events)
+        assert (status, output) == (0, "")
+    text = (tmp_path / "metrics").read_text(encoding="utf-8")
+    assert tool("promtool", "check", "metrics", given=text) == (0, "")
+    (family,) = text_string_to_metric_families(text)
+    found = {(each.labels["service"], each.labels["instance"]): each.value for each in family.samples}
+    assert (family.name, found) == ("robodj_secret_start_refused", samples)
+    assert {*os.listdir(tmp_path)} == {"kept", "metrics"}
