@@ -17,6 +17,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -24,16 +25,19 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from conftest import NOW, TIMEOUT, free_port
-from fleets import NAME
-from histories import make_history
+from fleets import COMING, NAME, NEW, OLD
+from histories import make_history, make_lines
+from test_fleet_histories import evidence_of
 
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet import queries
-from robodj_secretguard.fleet.roster import parse_roster
-from robodj_secretguard.fleet.verdict import judge
+from robodj_secretguard.fleet.queries import SKEW
+from robodj_secretguard.fleet.roster import Service
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from histories import Condition, History
@@ -43,8 +47,33 @@ if TYPE_CHECKING:
 MAX_AGE = 120
 LOOKBACK = 300
 """How long Prometheus shows a sample without another one."""
-UNKNOWN = "unknown: "
+PARTIAL = 7
+"""Of fifty histories, the one whose answer is not complete."""
 pytestmark = pytest.mark.skipif(not shutil.which("promtool"), reason="not installed: prometheus (a Debian package)")
+
+
+def scrape(
+    labels: str, age: int, keys: Slots | None = None, process: str = "1-a", processes: int | None = 1
+) -> Iterator[str]:
+    """Yield the samples of a scrape, as promtool reads them.
+
+    Args:
+        labels: those of the target.
+        age: how long before the verdict it was.
+        keys: of `secret.key`; `None` for a scrape that failed.
+        process: the identity of the process.
+        processes: how many it says there are; `None` where it does not say so.
+    """
+    at, own = f"{NOW.timestamp() - age:.0f}", f'{labels},process="{process}"'
+    yield f"up{{{labels}}} {keys is not None:d} {at}\n"
+    if keys and processes is not None:
+        yield f"robodj_secret_processes{{{own}}} {processes} {at}\n"
+    if keys and keys.previous_until:
+        name = "robodj_secret_previous_until_timestamp_seconds"
+        yield f'{name}{{{labels},secret="{NAME}"}} {keys.previous_until.timestamp():.0f} {at}\n'
+    for slot in ("current", "next", "previous") if keys else ():
+        if key := getattr(keys, slot):
+            yield f'robodj_secret_info{{{own},secret="{NAME}",slot="{slot}",fingerprint="{key}"}} 1 {at}\n'
 
 
 class Scrapes:
@@ -73,22 +102,11 @@ class Scrapes:
                 if not running and not is_static:
                     continue  # the target was removed
                 self.ages.setdefault((service, instance), []).insert(0, age)
-                at = f"{NOW.timestamp() - age:.0f}"
                 if not running or history.is_out(service, instance, age) or random.random() < loss:
-                    self.lines.append(f"up{{{labels}}} 0 {at}\n")
-                    continue
-                process = running[0] if is_sticky else random.choice(running)
-                own = f'{labels},process="{process.name}"'
-                self.lines.append(f"up{{{labels}}} 1 {at}\n")
-                self.lines.append(f"robodj_secret_processes{{{own}}} {len(running)} {at}\n")
-                keys = process.keys_at(age)
-                if until := keys.previous_until:
-                    name = "robodj_secret_previous_until_timestamp_seconds"
-                    self.lines.append(f'{name}{{{labels},secret="{NAME}"}} {until.timestamp():.0f} {at}\n')
-                for slot in ("current", "next", "previous"):
-                    if key := getattr(keys, slot):
-                        of = f'{own},secret="{NAME}",slot="{slot}",fingerprint="{key}"'
-                        self.lines.append(f"robodj_secret_info{{{of}}} 1 {at}\n")
+                    self.lines += scrape(labels, age)
+                else:
+                    process = running[0] if is_sticky else random.choice(running)
+                    self.lines += scrape(labels, age, process.keys_at(age), process.name, len(running))
 
     def is_false(self, history: History, service: str, condition: Condition, failed: set[str]) -> bool:
         """Check whether the truth does not allow an all-clear. `failed` has the services without one."""
@@ -117,7 +135,7 @@ def is_counted(history: History) -> bool:
 
 
 @contextlib.contextmanager
-def prometheus(directory: Path, lines: Iterator[str]) -> Iterator[str]:
+def prometheus(directory: Path, lines: Iterable[str]) -> Iterator[str]:
     """Run a Prometheus with samples of the past."""
     with (directory / "samples.txt").open("w", encoding="utf-8") as file:
         file.writelines(lines)
@@ -154,6 +172,11 @@ class Proxy(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
+    def server_close(self) -> None:
+        """Close both connections."""
+        super().server_close()
+        self.prometheus.close()
+
 
 class _Forward(BaseHTTPRequestHandler):
     server: Proxy
@@ -174,66 +197,208 @@ class _Forward(BaseHTTPRequestHandler):
         """Write nothing."""
 
 
-def verdicts(history: History, condition: Condition, evidence: Evidence) -> list[Verdict]:
-    """Return the verdict of a condition for each service."""
-    rows = {name: len(names) if is_counted(history) else [*names] for name, names in history.roster.items()}
-    services = parse_roster("".join(f'["{name}"]\ninstances = {json.dumps(row)}\n' for name, row in rows.items()))
+def verdicts(
+    history: History, condition: Condition, evidence: Evidence | None, *, is_counted: bool = False
+) -> list[Verdict]:
+    """Return the verdict of a condition for each service; nothing without evidence."""
     name, key = condition
-    slot = {"moved": "current", "has-next": "next"}.get(name, "")
-    expected = {each: key or getattr(history.expected[each.name], slot) for each in services}
-    return [*judge(name, NAME, expected, evidence)]  # type: ignore[arg-type]
+    slot = {MOVED: "current", HAS_NEXT: "next"}.get(name, "")
+    expected = {
+        Service(service, len(names) if is_counted else names): key or getattr(history.expected[service], slot)
+        for service, names in history.roster.items()
+    }
+    return [*judge(name, NAME, expected, evidence)] if evidence else []  # type: ignore[arg-type]
 
 
-def found_by(url: str, history: History, query: str = "") -> Evidence | None:
-    """Return the evidence, or `None` where the answer is not complete."""
-    with contextlib.suppress(ManagerError):
-        return queries.ask(url, selector=query or f'history="{history.seed}"', max_age=MAX_AGE)
-    return None
-
-
-def run(seeds: Sequence[int], directory: Path) -> tuple[Counter[str], list[tuple[Any, ...]]]:
-    """Ask for every condition of every history. Return the numbers of verdicts, and the false all-clears."""
-    counts, false = Counter[str](), list[tuple[Any, ...]]()
+def asked(seeds: Sequence[int], directory: Path) -> Iterator[tuple[History, Scrapes, Evidence | None]]:
+    """Yield each history with its scrapes and the evidence: `None` where the answer was not complete."""
     scrapes = {}
 
     def lines() -> Iterator[str]:
         for seed in seeds:
-            made = Scrapes(make_history(seed))
+            scrapes[seed] = made = Scrapes(make_history(seed))
             yield from made.lines
             made.lines.clear()
-            scrapes[seed] = made
 
-    with prometheus(directory, lines()) as url:
-        proxy = Proxy(url)
+    with prometheus(directory, lines()) as url, Proxy(url) as proxy:
         for seed in seeds:
-            history, proxy.is_partial = make_history(seed), seed % 50 == 7
-            evidence = found_by(proxy.url, history)
-            assert not (evidence and proxy.is_partial)
-            counts["partial"] += proxy.is_partial
-            is_alone = all(len(history.running(*who)) <= 1 for who in history.instances())
-            for condition in history.conditions():
-                found = verdicts(history, condition, evidence) if evidence else []
-                failed = {each.service for each in found if not each.holds}
-                for verdict in found:
-                    of = history, verdict.service, condition
-                    counts["asked"] += 1
-                    counts["clear"] += verdict.holds
-                    counts["true"] += (is_true := history.holds(verdict.service, condition))
-                    counts["true, clear"] += is_true and verdict.holds
-                    counts["true, one process each"] += is_true and is_alone
-                    counts["true, one process each, clear"] += is_true and is_alone and verdict.holds
-                    if verdict.holds and scrapes[seed].is_false(*of, failed):
-                        false.append((seed, verdict.service, condition))
-                    counts["clear, not true at once"] += verdict.holds and not is_true
+            evidence, proxy.is_partial = None, seed % 50 == PARTIAL
+            with contextlib.suppress(ManagerError):
+                evidence = queries.ask(proxy.url, selector=f'history="{seed}"', max_age=MAX_AGE)
+            yield make_history(seed), scrapes[seed], evidence
         proxy.shutdown()
-        proxy.server_close()
-    return counts, false
 
 
-@pytest.mark.parametrize("number", [pytest.param(20_000, marks=pytest.mark.full)])
-def test_no_false_all_clear(number: int, tmp_path: Path) -> None:
-    """No condition is said to hold that the truth does not allow, and most of the true ones are proven."""
-    counts, false = run(range(number), tmp_path)
-    print(number, dict(counts), false[:5])  # noqa: T201 - with -s
+T = 'job="api",instance="web-1"'
+"""The labels of a target."""
+EACH = range(420, 0, -30)
+"""When it was scraped."""
+
+
+def series(labels: str, *keys: Slots | None, **more: Any) -> list[str]:
+    """Return the scrapes of a target: the last ones with these keys, and the earlier ones with the first of them."""
+    every = [*[keys[0]] * (len(EACH) - len(keys)), *keys]
+    return [line for age, of in zip(EACH, every, strict=True) for line in scrape(labels, age, of, **more)]
+
+
+FRESH, EARLIER, OVER = "fresh", "earlier", Slots(NEW, None, OLD, NOW - timedelta(seconds=SKEW))
+LOST, SEVERAL = "its target is down", "it has several processes"
+CASES: dict[str, tuple[list[str], list[tuple[str, Slots]], str]] = {
+    "one process": (series(T, Slots(NEW, COMING)), [(FRESH, Slots(NEW, COMING))], ""),
+    "a label of the user": (series(f'{T},zone="a b"', Slots(NEW)), [(FRESH, Slots(NEW))], ""),
+    "a switch within the age": (
+        series(T, Slots(OLD, NEW), Slots(NEW), Slots(NEW), Slots(NEW)),
+        [(FRESH, Slots(NEW)), (EARLIER, Slots(OLD)), (EARLIER, Slots(NEW, NEW))],
+        "",
+    ),
+    "a switch before": (series(T, Slots(OLD, NEW), *[Slots(NEW)] * 5), [(FRESH, Slots(NEW))], ""),
+    "a deadline that is over": (series(T, OVER), [(FRESH, OVER)], ""),
+    "a deadline that is not over": (
+        series(T, Slots(NEW, None, OLD, NOW - timedelta(seconds=SKEW - 1))),
+        [(FRESH, Slots(NEW, None, OLD))],
+        "",
+    ),
+    "the last scrape failed": (series(T, Slots(NEW), None), [(EARLIER, Slots(NEW))], LOST),
+    "it is down": (series(T, Slots(NEW), *[None] * 9) + series('job="api",instance="b"', Slots(NEW)), [], LOST),
+    "a failed scrape before": (series(T, Slots(NEW), None, Slots(NEW)), [(FRESH, Slots(NEW))], ""),
+    "not scraped any more": ([*scrape(T, 150, Slots(NEW)), *scrape(T, 121, Slots(NEW))], [], ""),
+    "scraped at the end of the age": ([*scrape(T, 119, Slots(NEW))], [(FRESH, Slots(NEW))], ""),
+    "without up": ([line for line in series(T, Slots(NEW)) if line[:2] != "up"], [(EARLIER, Slots(NEW))], ""),
+    "started again": (
+        [*scrape(T, 90, Slots(NEW), "1-a"), *scrape(T, 60, Slots(NEW), "2-b"), *scrape(T, 30, Slots(NEW), "2-b")],
+        [(EARLIER, Slots(NEW))],
+        SEVERAL,
+    ),
+    "started again before": (
+        [*scrape(T, 121, Slots(OLD), "1-a"), *scrape(T, 60, Slots(NEW), "2-b"), *scrape(T, 30, Slots(NEW), "2-b")],
+        [(FRESH, Slots(NEW))],
+        "",
+    ),
+    "has workers": (series(T, Slots(NEW), processes=2), [(EARLIER, Slots(NEW))], SEVERAL),
+    "cannot see workers": (series(T, Slots(NEW), processes=0), [(EARLIER, Slots(NEW))], SEVERAL),
+    "does not say its workers": (series(T, Slots(NEW), processes=None), [(EARLIER, Slots(NEW))], ""),
+    "two targets": (
+        series(f'{T},replica="a"', Slots(NEW)) + series(f'{T},replica="b"', Slots(NEW)),
+        [(EARLIER, Slots(NEW))],
+        LOST,
+    ),
+    "two targets, of which one is down": (
+        series(f'{T},replica="a"', Slots(NEW)) + series(f'{T},replica="b"', None),
+        [(EARLIER, Slots(NEW))],
+        LOST,
+    ),
+    "without an identity": (
+        [line.replace('process="1-a",', "") for line in series(T, Slots(NEW))],
+        [],
+        "",
+    ),
+    "a target without keys": (
+        [*series('job="api",instance="b"', Slots(NEW)), f"up{{{T}}} 1 {NOW.timestamp() - 9:.0f}\n"],
+        [],
+        LOST,
+    ),
+    "nothing": ([], [], ""),
+}
+"""The samples, the keys of `web-1` that are found in them, and the beginning of why it is unknown."""
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prometheus with the samples of each case, which its label names."""
+    lines = [line.replace("{", f'{{case="{name}",', 1) for name, (its, _, _) in CASES.items() for line in its]
+    with prometheus(tmp_path_factory.mktemp("cases"), lines) as url, Proxy(url) as proxy:
+        yield proxy.url
+        proxy.shutdown()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_query(cases: str, name: str) -> None:
+    """A real Prometheus finds which keys are fresh, which ones were used before, and what is unknown."""
+    _, uses, why = CASES[name]
+    found = queries.ask(cases, selector=f'case="{name}"', max_age=MAX_AGE)
+    own = [each for each in found.uses if each.instance == "web-1"]
+    assert [(FRESH if each.is_fresh else EARLIER, each.keys[NAME]) for each in own] == uses
+    unknown = found.unknown.get(("api", "web-1"), "")
+    assert unknown.startswith(why)
+    assert bool(unknown) is bool(why)
+
+
+def test_one_of_two_replicas(cases: str) -> None:
+    """Labels of the user select one of two Prometheus servers, in a store that has the series of both."""
+    found = queries.ask(cases, selector='case="two targets",replica="b"', max_age=MAX_AGE)
+    assert [(each.is_fresh, each.keys[NAME]) for each in found.uses] == [(True, Slots(NEW))]
+    assert found.unknown == {}
+
+
+@pytest.mark.full
+def test_no_false_all_clear(tmp_path: Path) -> None:
+    """No condition is said to hold that the truth does not allow, and most of the true ones are proven.
+
+    Where an instance has several processes, the answer is always that it is unknown.
+    """
+    counts, false = Counter[str](), []
+    for history, scrapes, evidence in asked(range(20_000), tmp_path):
+        counts["partial"] += history.seed % 50 == PARTIAL
+        assert (evidence is None) == (history.seed % 50 == PARTIAL)
+        is_alone = all(len(history.running(*who)) <= 1 for who in history.instances())
+        for condition in history.conditions():
+            found = verdicts(history, condition, evidence, is_counted=is_counted(history))
+            failed = {each.service for each in found if not each.holds}
+            for each in found:
+                is_true = history.holds(each.service, condition)
+                counts["asked"] += 1
+                counts["clear"] += each.holds
+                counts["true"] += is_true
+                counts["true, clear"] += is_true and each.holds
+                counts["true, one process each"] += is_true and is_alone
+                counts["true, one process each, clear"] += is_true and is_alone and each.holds
+                if each.holds and scrapes.is_false(history, each.service, condition, failed):
+                    false.append((history.seed, each.service, condition))
+    print(dict(counts), false[:5])  # noqa: T201 - with -s
     assert false == []
     assert counts["true, one process each, clear"] >= 0.55 * counts["true, one process each"]
+
+
+def standing(history: History, condition: Condition, evidence: Evidence | None, service: str, failed: set[str]) -> str:
+    """Return what a reader says about a service: it is proven, a recent use is against it, or it is unknown."""
+    if evidence and service not in failed:
+        return "proven"
+    recent = evidence and evidence._replace(uses=tuple(use for use in evidence.uses if use.is_fresh))
+    why = [
+        text
+        for each in verdicts(history, condition, recent)
+        if each.service == service
+        for text in each.not_ready.values()
+    ]
+    return "unknown" if all(text.startswith(UNPROVEN) for text in why) else "against"
+
+
+@pytest.mark.full
+def test_both_readers_agree(tmp_path: Path) -> None:
+    """Where one reader proves a condition, and a recent event or sample is against it, no process is any more.
+
+    Otherwise, a process has changed its keys since it was scraped last.
+    """
+    counts, false = Counter[str](), []
+    for history, scrapes, samples in asked(range(1000), tmp_path):
+        events = evidence_of(make_lines(history))
+        for condition in history.conditions():
+            failed = [
+                {each.service for each in verdicts(history, condition, of) if not each.holds}
+                for of in (samples, events)
+            ]
+            for service in history.roster:
+                said = [
+                    standing(history, condition, of, service, its)
+                    for of, its in zip((samples, events), failed, strict=True)
+                ]
+                counts[f"samples {said[0]}, events {said[1]}"] += 1
+                if {*said} == {"proven", "against"}:
+                    is_over = not history.against(service, condition)
+                    counts["one is over" if is_over else "changed since the last scrape"] += 1
+                    if not is_over and (
+                        said[1] == "proven" or scrapes.is_false(history, service, condition, failed[0])
+                    ):
+                        false.append((history.seed, service, condition, said))
+    print(dict(counts), false[:5])  # noqa: T201 - with -s
+    assert false == []

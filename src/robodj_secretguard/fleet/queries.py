@@ -47,7 +47,7 @@ _MATCHER: Final = rf'{_OWN}[a-zA-Z_][a-zA-Z0-9_]*(?:=|!=|=~|!~)"[^"\\\x00-\x1f]*
 _GOOD: Final = """(
   min by (TARGET) (timestamp(up{SELECT}) * up{SELECT}) > time() - AGE
   and count by (TARGET) (up{SELECT}) == 1 and PROCESSES == 1)"""
-_PROCESSES: Final = "(count by (TARGET) (WORKERS) * max by (TARGET) (WORKERS))"
+_PROCESSES: Final = "(count by (TARGET) (count by (TARGET, process) (WORKERS)) * max by (TARGET) (WORKERS))"
 _QUERY: Final = """
 label_replace(PROCESSES != 1, "slot", "several", "", "")
 or label_replace(
@@ -55,7 +55,7 @@ or label_replace(
   "slot", "lost", "", "")
 or label_replace(
   max by (TARGET, secret) (max_over_time(robodj_secret_previous_until_timestamp_seconds{SELECT}[AGEs]))
-  < time() - SKEW, "slot", "until", "", "")
+  <= time() - SKEW, "slot", "until", "", "")
 or max by (TARGET, secret, slot, fingerprint) (timestamp(KEYS)) >= on (TARGET) group_left () GOOD
 or 0 * count by (TARGET, secret, slot, fingerprint) (last_over_time(KEYS[AGEs]))
 """
