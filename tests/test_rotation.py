@@ -19,7 +19,7 @@ from robodj_secretguard.lifecycle.rotation import (
     completion,
     count_by_environment,
     draft_rotation,
-    judge,
+    judge_drafts,
     other_key_replaced,
     recorded_keys,
     revoked,
@@ -228,7 +228,7 @@ class TestJudge:
         *records: Record, new: Sequence[Record] = (NEW,), named: bool = False
     ) -> tuple[list[Record], list[str], dict[str | None, Problem]]:
         drafts = {each.secret or "": each for each in new}
-        return judge(drafts, records, are_named=named, options=("--log", "x", "--model", "m:C"))
+        return judge_drafts(drafts, records, are_named=named, options=("--log", "x", "--model", "m:C"))
 
     def test_a_new_key(self) -> None:
         """A key without a record may be recorded."""

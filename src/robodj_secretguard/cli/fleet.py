@@ -65,7 +65,7 @@ _EVENTS_AGE: Final = 900
 """Both in seconds."""
 _MOST_SECONDS: Final = 86400
 _MOST_SHOWN: Final = 20
-_SLOTS: Final = {MOVED: "current", HAS_NEXT: "next", NONE_ON: ""}
+_SLOT_OF: Final = {MOVED: "current", HAS_NEXT: "next", NONE_ON: ""}
 """By condition: the slot of the expected key, unless the condition names the key."""
 _HOW_TO_KNOW: Final = {
     "current": "pass --from, or --environment with an operations log",
@@ -163,10 +163,10 @@ def _judge_fleet(
         known |= {(service, name): (keys[name], partial(role_of, name)) for name in names if name in its}
     if not known:
         fail("--secret: no service of the roster has it, or a vendor issues it, so it has no fingerprint")
-    return _result([*read.values()], known, require, partial(_evidence, services, **source))
+    return _fleet_result([*read.values()], known, require, partial(_evidence, services, **source))
 
 
-def _result(
+def _fleet_result(
     read: Sequence[tuple[Report, OperationsLog]],
     known: _Known,
     require: Sequence[Sequence[Any]],
@@ -192,7 +192,7 @@ def _result(
     shown = [finding_text(each) for report, _ in read for each in report.findings if each.check is Check.SETTING]
     return Result(
         EXIT_CLEAN if all(verdict.holds for verdict in verdicts) else EXIT_ALERTS,
-        [*dict.fromkeys(shown), *_lines({service.name for service, _ in known}, evidence, verdicts)],
+        [*dict.fromkeys(shown), *_verdict_lines({service.name for service, _ in known}, evidence, verdicts)],
         lambda: {
             "kind": "fleet",
             "services": rows,
@@ -231,7 +231,7 @@ def _require_options(
 
 def _is_condition(words: Sequence[str]) -> bool:
     name, *given = words
-    return name in _SLOTS and len(given) == (name == NONE_ON) and all(map(is_fingerprint, given))
+    return name in _SLOT_OF and len(given) == (name == NONE_ON) and all(map(is_fingerprint, given))
 
 
 def _require_records(recorded: OperationsLog) -> None:
@@ -244,7 +244,7 @@ def _require_records(recorded: OperationsLog) -> None:
 
 def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) -> dict[Service, str | None]:
     """Return the key of a condition for each service. A service without a next key is not asked for one."""
-    slot, having = _SLOTS[condition], {service: each for (service, name), each in known.items() if name == secret}
+    slot, having = _SLOT_OF[condition], {service: each for (service, name), each in known.items() if name == secret}
     if given:
         return dict.fromkeys(having, given[0])
     found: dict[Service, str | None] = {service: getattr(keys, slot) for service, (keys, _) in having.items()}
@@ -307,7 +307,7 @@ def _table_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     return label, row["service"], row["secret"], f"{row['proven']} of {row['instances']}", runs_on or UNPROVEN
 
 
-def _lines(services: AbstractSet[str], evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _verdict_lines(services: AbstractSet[str], evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Yield what is not certain or not ready, and the verdict of each condition."""
     if others := sorted({use.service for use in evidence.uses} - services):
         yield f"Not in the roster: {listed(others, _MOST_SHOWN)}."

@@ -107,25 +107,28 @@ def judge(
             against every service if no verdict is about it, and it agrees with none of them, or is unknown.
     """
     keys = {service.name: key for service, key in expected.items()}
-    others = [use for use in evidence.uses if use.service not in keys]
-    doubtful, strangers = {(use.service, use.instance) for use in others if secret in use.keys}, others
+    asked = {service: key for service, key in expected.items() if key}
+    about = partial(_objection, condition, secret, evidence)
+    strangers = [use for use in evidence.uses if use.service not in keys]
+    doubtful = {(use.service, use.instance) for use in strangers if secret in use.keys}
     if condition == NONE_ON:
-        doubtful, strangers = {*evidence.unknown}, [*evidence.uses]
-    asked, about = {key for key in keys.values() if key}, partial(_objection, condition, secret, evidence)
-    strangers = [use for use in strangers if all(about(use, key) for key in asked)]
-    for service, key in expected.items():
-        if not key:
-            continue
+        strangers, doubtful = [*evidence.uses], {*evidence.unknown}
+    strangers = [use for use in strangers if all(about(use, key) for key in {*asked.values()})]
+    for service, key in asked.items():
         own = [use for use in evidence.uses if use.service == service.name]
         held = {key}.union(*(fingerprints_of(use, secret) for use in own))
         sharing = [use for use in evidence.uses if keys.get(use.service) != key and signing_key(use, secret) in held]
-        not_ready = _missing(service, secret, own, evidence)
-        for who, why in evidence.unknown.items():
-            if who[0] == service.name or who in doubtful:
-                not_ready["/".join(who)] = f"{UNPROVEN}: {why}"
-        for use in (*own, *strangers, *sharing):
-            if why := about(use, key):
-                not_ready[f"{use.service}/{use.instance}"] = f"{why}, seen {_age(use, evidence)}"
+        unknown = {
+            "/".join(who): f"{UNPROVEN}: {why}"
+            for who, why in evidence.unknown.items()
+            if who[0] == service.name or who in doubtful
+        }
+        against = {
+            f"{use.service}/{use.instance}": f"{why}, seen {_age(use, evidence)}"
+            for use in (*own, *strangers, *sharing)
+            if (why := about(use, key))
+        }
+        not_ready = _missing(service, secret, own, evidence) | unknown | against
         at = datetime.fromtimestamp(evidence.at, UTC)
         yield Verdict(service.name, secret, condition, key, at, not not_ready, not_ready)
 

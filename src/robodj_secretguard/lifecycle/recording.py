@@ -12,7 +12,7 @@ from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.rotation import (
     count_by_environment,
     draft_rotation,
-    judge,
+    judge_drafts,
     other_key_replaced,
     started_on,
 )
@@ -121,7 +121,7 @@ def record_rotation(
         if not report.ok:
             return Recording(report, {None: _CHECK_FAILED}, {})
         known = sorted((record for each in (*logs, log) for record in each.records), key=lambda each: each.recorded_at)
-        accepted, unchanged, refusals = judge(drafts, known, are_named=bool(names), options=options)
+        accepted, unchanged, refusals = judge_drafts(drafts, known, are_named=bool(names), options=options)
         compared = count_by_environment(known)
         if refusals:
             return Recording(report, refusals, compared, damaged)

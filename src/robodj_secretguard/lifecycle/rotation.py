@@ -123,7 +123,7 @@ def _validated(startup: Proof, functions: Proof) -> dict[str, Any]:
     }
 
 
-def judge(
+def judge_drafts(
     drafts: Mapping[str, Record],
     records: Sequence[Record],
     *,
