@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from conftest import TIMEOUT, free_port, put
+from command_line import fingerprint_of
+from conftest import TIMEOUT, free_port, marker, put
 from openbao import until
-from pages import ROOT, Block, Workspace, parsed
+from pages import ROOT, Block, Workspace, is_output, parsed
 from repositories import GIT, program
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ START: Final = """ROBODJ_SECRET_EVENTS="$PWD/own.jsonl" ROBODJ_SERVICE=claimed R
     python -c 'import os; from service_secrets import *; from robodj_secretguard import guard; guard(ServiceSecrets)
 os._exit(0)'"""
 """A service that is killed, so that it does not say its end."""
+ROSTER: Final = next(each.text for each in BLOCKS if each.language == "toml")
+PROOF: Final = next(each.text for each in BLOCKS if "--events events.jsonl" in each.text).splitlines()
+ANSWER: Final = next(each.text for each in BLOCKS if "PROVEN" in each.text)
 UNREADABLE: Final = {"secret_event": "unreadable"}
 SECOND: Final = '{"secret_event": "running", "service": "cut'
 POD: Final = "./prod_api-0_6f1a7c1e-0001-4000-8000-000000000001/api/0.log:"
@@ -244,3 +250,87 @@ def test_recipe_reads_what_logrotate_moved(event: str, tmp_path: Path) -> None:
     assert "cat /var/log/robodj/events.jsonl*" in recipe
     lines = [each.read_text(encoding="utf-8").rstrip() for each in tmp_path.glob("events.jsonl*")]
     assert collected(tmp_path, COLLECTORS["file"], lines) == [json.loads(event)] * 2
+
+
+def commanded(workspace: Workspace, command: str) -> tuple[int, str]:
+    """Run a command of the page, with the words that stand for something replaced."""
+    return workspace.run(workspace.substituted(Block(0, "sh", command, {})))
+
+
+@pytest.mark.parametrize(
+    "name", ["file", *(pytest.param(each, marks=pytest.mark.full) for each in COLLECTORS if each != "file")]
+)
+def test_events_of_each_collector_prove_the_roster(name: str, tmp_path: Path) -> None:
+    """The events of a recipe prove the instances of a roster, until one line could not be read."""
+    workspace, collector = Workspace(tmp_path), COLLECTORS[name]
+    assert workspace.run(Block(0, "sh", START, {}))[0] == 0
+    event = (workspace.root / "own.jsonl").read_text(encoding="utf-8").rstrip()
+    service, instance = collector.labels["service"], collector.labels["instance"]
+    service = f"prod/{service}" if "namespace" in collector.labels else service
+    put(workspace.root / "roster.toml", f'["{service}"]\ninstances = ["{instance}"]\n')
+    command = next(each for each in PROOF if "--events" in each)
+    for lines, proven in (([event], True), ([event, SECOND], False)):
+        collected(workspace.root, collector, [collector.line(each) for each in lines])
+        status, output = commanded(workspace, command)
+        assert (status, "moved: proven for every service." in output) == (int(not proven), proven), output
+
+
+def test_answer_of_the_page_is_that_of_a_fleet_with_a_silent_instance(tmp_path: Path) -> None:
+    """The answer of the page is that of its roster, where one instance is silent and one has not moved."""
+    workspace, previous = Workspace(tmp_path), secrets.token_urlsafe(32)
+    assert workspace.run(Block(0, "sh", START, {}))[0] == 0
+    own = json.loads((workspace.root / "own.jsonl").read_text(encoding="utf-8"))
+    key, until = fingerprint_of(previous), marker(timedelta(days=3), now=datetime.now(UTC))
+    more = {"ROBODJ_SECRET_KEY_PREVIOUS": previous, "ROBODJ_SECRET_KEY_PREVIOUS_UNTIL": until}
+    for name, value in more.items():
+        put(tmp_path / "manager" / name, value)
+    pods = ["api-7c9d8b6f5d-x2k4q", *map("api-7c9d8b6f5d-{}".format, range(38)), "api-7c9d8b6f5d-z8lkm"]
+    names = "\n".join(f'  "{each}",' for each in pods)
+    put(workspace.root / "roster.toml", ROSTER.replace("= 40 ", f"= [\n{names}\n] ").replace('from = ["vault', "# "))
+    who = [("scheduler", f"web-{number}:9464") for number in (1, 2)] + [("prod/api", each) for each in pods[1:]]
+    lines = [own | {"service": service, "instance": instance} for service, instance in who]
+    lines[-1] = json.loads(json.dumps(lines[-1]).replace(own["secrets"]["secret.key"]["current"], key))
+    put(workspace.root / "events.jsonl", "".join(f"{json.dumps(each)}\n" for each in lines))
+    command = next(each for each in PROOF if "--events" in each)
+    status, output = commanded(workspace, f"{command} --secret secret.key")
+    assert (status, is_output(ANSWER, output)) == (1, True), output
+
+
+def test_prometheus_that_does_not_answer_proves_nothing(tmp_path: Path) -> None:
+    """The command for Prometheus is valid, and a server that does not answer has status 75."""
+    workspace, token = Workspace(tmp_path), secrets.token_urlsafe(16)
+    put(workspace.root / "roster.toml", "[api]\ninstances = 3\n")
+    put(workspace.root / "token", token)
+    command = next(each for each in PROOF if "--prometheus" in each)
+    status, output = commanded(workspace, command.replace("prometheus.example", f"127.0.0.1:{free_port()}"))
+    assert status == 75, output
+
+
+def test_timer_writes_what_is_delivered_and_which_starts_were_refused(tmp_path: Path) -> None:
+    """The block of the timers writes both files, also where the log was never rotated."""
+    workspace = Workspace(tmp_path)
+    refused = START.replace("own.jsonl", "events.jsonl").replace(" \\\n", " ROBODJ_SECRET_KEY=changeme \\\n")
+    assert workspace.run(Block(0, "sh", refused, {}))[0] == 3
+    text = next(each.text for each in BLOCKS if "refused_starts.sh" in each.text)
+    script = ROOT / "examples" / "monitoring" / "refused_starts.sh"
+    for old, new in {"/var/log/robodj/": "", "/var/lib/robodj/": "", "refused_starts.sh": str(script)}.items():
+        text = text.replace(old, new)
+    status, output = commanded(workspace, f'export TEXTFILES="$PWD"\n{text}')
+    assert status == 0, output
+    delivered, starts = (
+        (workspace.root / f"robodj_{each}.prom").read_text(encoding="utf-8") for each in ("api", "starts")
+    )
+    assert 'service="prod/api"' in delivered
+    assert (
+        'robodj_secret_start_refused{service="claimed",instance="claimed-1",checks="secret.key: placeholder"} 1'
+        in starts
+    )
+
+
+def test_every_block_that_says_so_is_tested() -> None:
+    """No block of the pages is only said to be tested."""
+    others = [FUNCTION, ROSTER, ANSWER, "\n".join(PROOF)]
+    words = ["(type=", "daily", "refused_starts.sh"]
+    tested = [*(each.block.text for each in COLLECTORS.values()), *others]
+    untested = [each for each in BLOCKS if each.text.rstrip() not in {text.rstrip() for text in tested}]
+    assert [each.line for each in untested if not any(word in each.text for word in words)] == []

@@ -108,9 +108,9 @@ def workspace(tmp_path: Path) -> Workspace:
     return made
 
 
-RESTARTED = """rm -f events.jsonl roster.txt
+RESTARTED = """rm -f events.jsonl
+printf '[robodj]\\ninstances = ["web-1", "web-2"]\\n' >roster.toml
 for host in web-1 web-2; do
-    echo "robodj $host" >>roster.txt
     ROBODJ_SERVICE=robodj ROBODJ_INSTANCE=$host ROBODJ_SECRET_EVENTS="$PWD/events.jsonl" \\
         robodj-secretguard exec --from SOURCE -- python -c "import os
 from robodj_secretguard import guard
