@@ -365,29 +365,32 @@ class TestDrift:
 
 
 class TestFleet:
-    """`--fleet`: the evidence of the instances is a condition of `promote` and `retire`."""
+    """`--fleet`: the verdicts on the instances are a condition of `promote` and `retire`."""
 
-    def status(self, production: Production, *keys: Slots, now: datetime = NOW, name: str = NAME) -> Ran:
-        """Write what `fleet status` finds, on the keys of the manager, if instances use these keys now."""
-        machine = production.machine
-        machine.put("roster", "".join(f"api web-{number} {name}\n" for number in range(len(keys))))
-        lines = [line(("api", f"web-{number}"), each, now) for number, each in enumerate(keys)]
-        machine.put("events", b"".join(lines))
-        files = ("--roster", "roster", "--events", "events", "--secret", name)
-        ran = machine.call("fleet", "status", *files, "--from", production.source, "--format", "json", now=now)
+    def judge(self, production: Production, condition: str, *keys: Slots) -> int:
+        """Write what `fleet` finds, on the keys of the manager, if instances use these keys now. Return its status."""
+        machine, names = production.machine, [f"web-{number}" for number in range(len(keys))]
+        machine.put("roster", f"[api]\ninstances = {names}\nfrom = ['{production.source}']\n")
+        machine.put("events", b"".join(line(("api", name), each) for name, each in zip(names, keys, strict=True)))
+        files = ("--roster", "roster", "--events", "events", "--secret", NAME)
+        ran = machine.call("fleet", *files, "--require", condition, "--format", "json")
         assert leaks(ran.out + ran.err, [*production.keys()]) == []
         machine.put("fleet.json", ran.out)
-        return ran
+        return ran.status
 
     def test_promote(self, production: Production) -> None:
-        """If every instance has the next key, no hour is needed. Another file is a usage error."""
+        """If every instance has the next key, no hour is needed. A straggler is named, and another file refused."""
         production.rotate("stage")
         keys = Slots(fingerprint_of(production.fields[V1]), fingerprint_of(production.fields[NEXT]))
-        ran = self.status(production, keys, Slots(keys.next))
-        assert (ran.status, ran.document["fleet"]["expected"][NAME]["next"]) == (0, keys.next)
-        ran = production.rotate("promote", "--fleet", "fleet.json", now=NOW + timedelta(minutes=1))
-        assert (ran.status, production.version) == (0, 3)
-        assert fingerprint_of(production.fields[V1]) == keys.next
+        assert self.judge(production, "has-next", keys, Slots(keys.current)) == 1
+        ran = production.rotate("promote", "--fleet", "fleet.json")
+        assert (ran.status, "not every instance is ready to promote: api/web-1 (" in ran.out) == (1, True)
+        assert self.judge(production, "moved", keys) == 0
+        ran = production.rotate("promote", "--fleet", "fleet.json")
+        assert (ran.status, "has no verdict on has-next for the next key" in ran.out) == (1, True)
         production.machine.put("fleet.json", "{}")
         ran = production.rotate("promote", "--fleet", "fleet.json")
-        assert (ran.status, ran.out, "--fleet: the file is not a fleet" in ran.err) == (2, "", True)
+        assert (ran.status, ran.out, "--fleet: invalid file" in ran.err) == (2, "", True)
+        assert self.judge(production, "has-next", keys, Slots(keys.next)) == 0
+        ran = production.rotate("promote", "--fleet", "fleet.json", now=NOW + timedelta(minutes=1))
+        assert (ran.status, fingerprint_of(production.fields[V1])) == (0, keys.next)
