@@ -321,7 +321,11 @@ class TestMetrics:
         assert ran.out.endswith("\n# EOF\n")
 
     def test_the_environment(self, machine: Machine) -> None:
-        """Without --from, no key is delivered: the environment of this command may have an older one."""
+        """Without --from, no key is delivered: the environment of this command may have an older one.
+
+        A key in place of a name is not shown, and the keys are then for all services, as without a name.
+        """
+        machine.environ["ROBODJ_SERVICE"] = machine.environ[V1]
         ran = machine.call("status", "--format", "openmetrics", stdout=Terminal())
         assert "robodj_secret_delivered_info" not in ran.out
         assert 'robodj_secret_findings{service="all services",' in ran.out
