@@ -55,7 +55,7 @@ from robodj_secretguard.fleet.verdict import (
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, OperationsLog
 from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
-from robodj_secretguard.secret.texts import PROGRAM, RED, count, listed, mark
+from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, listed, mark
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check
 
@@ -155,30 +155,32 @@ def _judge_fleet(
     known: _Known = {}
     for service, each in sources.items():
         report, recorded = read[each]
-        if require and not each:
-            _require_records(recorded)
         keys = expected_keys(report, recorded.records, service.environment or environment)
         role_of = roles_of(report, recorded.records, keys)
         its = {*(service.secrets or declared)}
         known |= {(service, name): (keys[name], partial(role_of, name)) for name in names if name in its}
     if not known:
         fail("--secret: no service of the roster has it, or a vendor issues it, so it has no fingerprint")
-    return _fleet_result([*read.values()], known, require, partial(_evidence, services, **source))
+    return _fleet_result(read, known, require, partial(_evidence, services, **source))
 
 
 def _fleet_result(
-    read: Sequence[tuple[Report, OperationsLog]],
+    read: Mapping[tuple[str, ...], tuple[Report, OperationsLog]],
     known: _Known,
     require: Sequence[Sequence[Any]],
     read_evidence: Callable[[datetime], Evidence],
 ) -> Result:
-    """Return what the evidence proves."""
+    """Return what the evidence proves, if what was read has the expected keys."""
+    for sources, (_, recorded) in read.items():
+        has_lost = not recorded.records and os.path.lexists(recorded.path + HEAD_FILE)
+        if require and not sources and (recorded.defects or recorded.is_missing or has_lost):
+            fail(f"{recorded.name} is missing, does not verify or has lost its records; pass --from, or restore it")
     asked = [
         (condition, name, _expected(condition, given, name, known))
         for condition, *given in require
         for name in dict.fromkeys(name for _, name in known)
     ]
-    now = max(report.checked_at for report, _ in read)
+    now = max(report.checked_at for report, _ in read.values())
     try:
         evidence = read_evidence(now)
     except ManagerError as error:
@@ -189,17 +191,22 @@ def _fleet_result(
             fail("--require none-on: nobody ever reported or recorded this fingerprint; is it mistyped?")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
     rows = [_standing(*about, role, evidence) for about, (_, role) in known.items()]
-    shown = [finding_text(each) for report, _ in read for each in report.findings if each.check is Check.SETTING]
+    shown = [
+        finding_text(each) for report, _ in read.values() for each in report.findings if each.check is Check.SETTING
+    ]
     return Result(
         EXIT_CLEAN if all(verdict.holds for verdict in verdicts) else EXIT_ALERTS,
-        [*dict.fromkeys(shown), *_verdict_lines({service.name for service, _ in known}, evidence, verdicts)],
+        [
+            *dict.fromkeys(map(finding_text, findings)),
+            *_verdict_lines({service.name for service, _ in known}, evidence, verdicts),
+        ],
         lambda: {
             "kind": "fleet",
             "services": rows,
             "faults": [*evidence.faults],
             "verdicts": VERDICTS.dump_python(verdicts, mode="json"),
         },
-        [*dict.fromkeys(line for _, recorded in read for line in recorded.complaint)],
+        [*dict.fromkeys(line for _, recorded in read.values() for line in recorded.complaint)],
         table=[("", "SERVICE", "SECRET", "PROVEN", "RUNS ON"), *map(_table_row, rows)],
     )
 
@@ -230,16 +237,7 @@ def _require_options(
 
 
 def _is_condition(words: Sequence[str]) -> bool:
-    name, *given = words
-    return name in _SLOT_OF and len(given) == (name == NONE_ON) and all(map(is_fingerprint, given))
-
-
-def _require_records(recorded: OperationsLog) -> None:
-    """Refuse a log that does not verify, that is named and missing, or that has lost its records."""
-    has_lost = not recorded.records and os.path.lexists(recorded.path + HEAD_FILE)
-    if recorded.defects or recorded.is_missing or has_lost:
-        why = recorded.verdict if recorded.defects else "has no record"
-        fail(f"{recorded.name} {why}; pass --from, or restore the log")
+    return words[0] in _SLOT_OF and len(words) == 1 + (words[0] == NONE_ON) and all(map(is_fingerprint, words[1:]))
 
 
 def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) -> dict[Service, str | None]:
@@ -328,8 +326,4 @@ def _verdict_lines(services: AbstractSet[str], evidence: Evidence, verdicts: Seq
     for condition, named in failing.items():
         which = "every service that has a next key" if condition == HAS_NEXT else "every service"
         where = f"NOT PROVEN for {listed([*named], _MOST_SHOWN)}" if named else f"proven for {which}"
-        yield f"{condition}: {where}."
-    if failed := sum(map(bool, failing.values())):
-        yield mark(f"Fleet FAILED: {count(failed, 'condition')} not proven.", RED)
-    else:
-        yield f"Fleet: {'every condition holds' if verdicts else count(len(services), 'service')}."
+        yield mark(f"{condition}: {where}.", RED if named else GREEN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
@@ -13,15 +13,8 @@ from robodj_secretguard.common.shapes import SHAPE, EnvironmentName, SecretName,
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import is_instance_name
 
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    if len({*names}) < len(names):
-        raise ValueError
-    return names
-
-
 InstanceName = Annotated[str, must(is_instance_name)]
-_Names = Annotated[tuple[InstanceName, ...], Field(min_length=1), AfterValidator(_distinct)]
+_Names = Annotated[tuple[InstanceName, ...], Field(min_length=1), must(lambda names: len({*names}) == len(names))]
 
 
 @dataclass(frozen=True, config=SHAPE)

@@ -32,7 +32,6 @@ MOVED: Final = "moved"
 HAS_NEXT: Final = "has-next"
 NONE_ON: Final = "none-on"
 UNPROVEN: Final = "unknown"
-_MOST_FAULTS: Final = 3
 _NO_KEYS: Final = Slots()
 
 
@@ -147,7 +146,7 @@ def fingerprints_of(use: Use, secret: str) -> set[str]:
 def _missing(service: Service, secret: str, own: Sequence[Use], evidence: Evidence) -> dict[str, str]:
     """Return of which instances there is no proof, and why there is none at all, by instance or by service."""
     seen = {use.instance: f", last seen {_age(use, evidence)}" for use in sorted(own, key=attrgetter("seen"))}
-    reasons, instances = [*evidence.faults[:_MOST_FAULTS]], service.instances
+    reasons, instances = [*evidence.faults], service.instances
     if isinstance(instances, int):
         known = {*seen, *(instance for name, instance in evidence.unknown if name == service.name)}
         if len(known) != instances:
