@@ -191,15 +191,11 @@ def _fleet_result(
             fail("--require none-on: nobody ever reported or recorded this fingerprint; is it mistyped?")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
     rows = [_standing(*about, role, evidence) for about, (_, role) in known.items()]
-    shown = [
-        finding_text(each) for report, _ in read.values() for each in report.findings if each.check is Check.SETTING
-    ]
+    findings = [each for report, _ in read.values() for each in report.findings if each.check is Check.SETTING]
+    lines = _verdict_lines({service.name for service, _ in known}, evidence, verdicts)
     return Result(
         EXIT_CLEAN if all(verdict.holds for verdict in verdicts) else EXIT_ALERTS,
-        [
-            *dict.fromkeys(map(finding_text, findings)),
-            *_verdict_lines({service.name for service, _ in known}, evidence, verdicts),
-        ],
+        [*dict.fromkeys(map(finding_text, findings)), *lines],
         lambda: {
             "kind": "fleet",
             "services": rows,
