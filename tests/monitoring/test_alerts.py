@@ -211,7 +211,7 @@ class Trial:
     def started(self) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
         """Run all of it but the service that is ageing, and wait until Prometheus has each service."""
         with contextlib.ExitStack() as stack:
-            processes = {each.job: stack.enter_context(each.started()) for each in self.services}
+            processes = {each.target: stack.enter_context(each.started()) for each in self.services}
             for each in self.services:
                 until(lambda target=each.target: answers(f"http://{target}/metrics"))  # type: ignore[misc]
             stack.enter_context(self.monitoring.started())
@@ -254,7 +254,7 @@ def test_each_alert_reaches_its_owner(tmp_path: Path) -> None:
         faults: Faults = {("RobodjTwoKeysRunning", "stuck", name): time.time() for name in (NAME, OTHER)}
         faults["RobodjStatusFileMissing", "unlisted", ""] = time.time()
         assert {each["job"] for each in monitoring.pending()} <= {"stuck", "unlisted"}
-        processes["gone"].terminate()
+        processes[trial.gone.target].terminate()
         faults["RobodjServiceNotReporting", "gone", ""] = time.time()
         faults |= age(trial.ageing)
         with trial.ageing.started():
@@ -274,6 +274,12 @@ def test_each_alert_reaches_its_owner(tmp_path: Path) -> None:
                 inbox.first("RobodjStatusFileStale", {"file": f"{TEXTFILES[0]}/{name}"})
             for instance in REFUSED:
                 inbox.first("RobodjStartRefused", {"exported_instance": instance, "checks": f"{NAME}: format"})
+
+            # Of several instances, one is down.
+            down = trial.stuck[0]
+            processes[down.target].terminate()
+            faults["RobodjServiceNotReporting", down.job, ""] = time.time()
+            inbox.first("RobodjServiceNotReporting", {"job": down.job, "instance": down.target})
 
             # One of the refused instances starts. The other one is not started any more, and its event is gone.
             assert start_of(trial.host, "pod-2", trial.host.environ[V1]) == 0
