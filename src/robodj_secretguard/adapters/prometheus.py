@@ -92,8 +92,9 @@ class SecretCollector(Collector):
         """Yield every family, after a check where no thread reads the keys again."""
         keys, refresh = self._live.keys, self._live.refresh
         # A fork has another process id, and a start another token. So no two processes have one identity.
-        families = of_keys(keys.report.secrets, INFO, f"{os.getpid()}-{self._token}")
-        families |= {START: {(): self._started.timestamp()}, PROCESSES: {(): float(count_processes())}}
+        identity = f"{os.getpid()}-{self._token}"
+        families = of_keys(keys.report.secrets, INFO, identity)
+        families |= {START: {(): self._started.timestamp()}, PROCESSES: {(identity,): float(count_processes())}}
         if self._live.late_at < math.inf:  # a thread reads the keys in each period
             found, is_ok = refresh.found, refresh.is_ok and time.monotonic() < self._live.late_at
             families |= {REFRESHED: {(): refresh.read_at.timestamp()}, REFRESH_OK: {(): float(is_ok)}}

@@ -43,7 +43,10 @@ DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     EXPIRY: (_SECRET_LABELS, "When the current key expires."),
     PREVIOUS_UNTIL: (_SECRET_LABELS, "Until when the previous key is accepted."),
     START: ((), "When the guard let this process start."),
-    PROCESSES: ((), "How many processes may answer a scrape of this one: the workers of a server. 0 if unknown."),
+    PROCESSES: (
+        ("process",),
+        "How many processes may answer a scrape of this one: the workers of a server. 0 if unknown.",
+    ),
     REFRESHED: ((), "When the keys were last read completely while this process runs."),
     REFRESH_OK: ((), "Whether the last read passed: 1 for yes, 0 for no."),
     ROTATED: (_SECRET_LABELS, "The first record of the current key in the operations log."),
