@@ -198,11 +198,11 @@ class TestServer:
     def test_the_query(self, prometheus: Prometheus) -> None:
         """The query is one for the whole fleet. Each of its series has the labels of the selector."""
         prometheus.result = [row("current", NEW)]
-        assert len(ask(f"{prometheus.url}/sub/", selector='environment="prod"', max_age=90).uses) == 1
+        assert len(ask(f"{prometheus.url}/sub/", selector='stage="STAGE"', max_age=90).uses) == 1
         ((asked, headers),) = prometheus.asked
         (query,) = parse_qs(urlsplit(asked).query)["query"]
         assert urlsplit(asked).path == "/sub/api/v1/query"
-        assert query.count("{") == query.count('environment="prod"}')
+        assert query.count("{") == query.count('stage="STAGE"}')
         assert "[90s]" in query
         assert "> time() - 90" in query
         assert "Authorization" not in headers

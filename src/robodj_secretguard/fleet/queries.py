@@ -115,7 +115,7 @@ def ask(
     except OSError:  # also an error in a certificate
         raise UsageError("--ca-file: the file cannot be read, or has no certificate as PEM") from None
     query = _QUERY
-    for name, text in {**_PARTS, "SELECT": selector, "AGE": str(max_age), "SKEW": str(SKEW)}.items():
+    for name, text in {**_PARTS, "AGE": str(max_age), "SKEW": str(SKEW), "SELECT": selector}.items():
         query = query.replace(name, text)
     return answer_within(SECONDS, lambda: evidence_in(_answer(url, query, token, context), max_age), _REACH, _REACH)
 
