@@ -286,7 +286,7 @@ def series(labels: str, *keys: Slots | None, **more: Any) -> list[str]:
 
 
 FRESH, EARLIER, OVER = "fresh", "earlier", Slots(NEW, None, OLD, NOW - timedelta(seconds=SKEW))
-LOST, SEVERAL = "its target is down", "it has several processes"
+LOST, SEVERAL, SHARED = "its target is down", "it has several processes", "its process has another target"
 CASES: dict[str, tuple[list[str], list[tuple[str, Slots]], str]] = {
     "one process": (series(T, Slots(NEW, COMING)), [(FRESH, Slots(NEW, COMING))], ""),
     "a label of the user": (series(f'{T},zone="a b"', Slots(NEW)), [(FRESH, Slots(NEW))], ""),
@@ -330,6 +330,16 @@ CASES: dict[str, tuple[list[str], list[tuple[str, Slots]], str]] = {
         series(f'{T},replica="a"', Slots(NEW)) + series(f'{T},replica="b"', None),
         [(EARLIER, Slots(NEW))],
         LOST,
+    ),
+    "two targets with one process": (
+        series(T, Slots(NEW)) + series('job="api",instance="localhost"', Slots(NEW)),
+        [(FRESH, Slots(NEW))],
+        SHARED,
+    ),
+    "two jobs with one process": (
+        series(T, Slots(NEW)) + series('job="pods",instance="web-1"', Slots(NEW)),
+        [(FRESH, Slots(NEW)), (FRESH, Slots(NEW))],
+        "",
     ),
     "without an identity": (
         [line.replace('process="1-a",', "") for line in series(T, Slots(NEW))],

@@ -33,6 +33,7 @@ SKEW: Final = 300.0
 _REACH: Final = "make sure that this is the address of a Prometheus that can be reached"
 _UNKNOWN: Final = {
     "several": "it has several processes (was started again, or has workers, which only --events sees)",
+    "shared": "its process has another target of the same job, and counts once",
     "lost": "its target is down, is not the only one of its name, or exports no keys",
 }
 """Why nothing is certain about an instance, by the label `slot` in the answer."""
@@ -50,6 +51,10 @@ _GOOD: Final = """(
 _PROCESSES: Final = "(count by (TARGET) (count by (TARGET, process) (WORKERS)) * max by (TARGET) (WORKERS))"
 _QUERY: Final = """
 label_replace(PROCESSES != 1, "slot", "several", "", "")
+or label_replace(
+  count by (TARGET) (WORKERS and on (namespace, job, process)
+    count by (namespace, job, process) (count by (TARGET, process) (WORKERS)) > 1),
+  "slot", "shared", "", "")
 or label_replace(
   count by (TARGET) (up{SELECT}) and on (namespace, job) WORKERS unless (GOOD or PROCESSES != 1),
   "slot", "lost", "", "")
