@@ -11,7 +11,7 @@ kept=$1 metrics=$2
 touch "$kept"
 cat "$kept" - | jq --null-input --raw-input --compact-output '
   def clean: gsub("[^A-Za-z0-9_.:@/, -]"; "?");
-  # A start has its process id at the end of an instance without a name of its own. A refusal has none.
+  # A start has its process id at the end of an instance without a name of its own.
   def pid: .process | strings | ":" + split(".")[0];
   reduce (inputs | try fromjson catch null | objects | select(.secret_event | IN("started", "refused"))) as $event ({};
     ($event | {

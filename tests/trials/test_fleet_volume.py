@@ -1,4 +1,4 @@
-"""How much `fleet status` reads, in how much memory. With `pytest -s -m full`, this prints the rates."""
+"""How much `fleet` reads from events, in how much memory. With `pytest -s -m full`, this prints the rates."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from conftest import clean_environment
 from fleets import NAME, OLD, event
 
+from robodj_secretguard.fleet.evidence import MOST_PROCESSES
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
@@ -44,14 +45,14 @@ class Measured(NamedTuple):
     document: dict[str, Any]
     mebibytes: float
     seconds: float
-    """Of processor time, without that of a run that reads nothing."""
+    """Of processor time."""
 
 
 def run(directory: Path, chunks: Iterable[bytes]) -> Measured:
-    """Pipe chunks to `fleet status`, and measure the process."""
-    roster = "".join(f"api web-{number} {NAME}\n" for number in range(INSTANCES))
-    (directory / "roster").write_text(roster, encoding="ascii")
-    words = ("fleet", "status", "--roster", "roster", "--events", "-", "--secret", NAME, "--format", "json")
+    """Pipe chunks to `fleet`, and measure the process."""
+    names = json.dumps([f"web-{number}" for number in range(INSTANCES)])
+    (directory / "roster").write_text(f"[api]\ninstances = {names}\n", encoding="ascii")
+    words = ("fleet", "--roster", "roster", "--events", "-", "--secret", NAME, "--format", "json")
     command = [sys.executable, "-c", PROGRAM, *words, "--require", "none-on", OLD]
     env = {name: value for name, value in clean_environment().items() if not name.startswith("COVERAGE")}
     output = directory / "output"
@@ -83,37 +84,42 @@ def shown(name: str, number: int, ran: Measured, idle: Measured) -> None:
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory: pytest.TempPathFactory) -> Measured:
-    """A run that reads nothing."""
-    return run(tmp_path_factory.mktemp("idle"), [])
+    """A run that reads one event."""
+    return run(tmp_path_factory.mktemp("idle"), lines([1]))
+
+
+def faults_of(ran: Measured) -> Any:
+    """Return why nothing is proven."""
+    return ran.document["faults"]
 
 
 def test_million_events_are_read_in_bounded_memory(tmp_path: Path, idle: Measured) -> None:
     """A million events of a thousand instances are read in bounded memory."""
     many = b"".join(lines(range(INSTANCES)))
     ran = run(tmp_path, repeat(many, MILLION // INSTANCES))
-    assert (ran.document["events"], len(ran.document["fleet"]["instances"])) == (MILLION, INSTANCES)
-    assert len(ran.document["conditions"][0]["not_ready"]) == INSTANCES
+    assert (faults_of(ran), ran.document["services"][0]["proven"]) == ([], INSTANCES)
+    assert len(ran.document["verdicts"][0]["not_ready"]) == INSTANCES
     shown("events", MILLION, ran, idle)
 
 
-def test_million_unlisted_instances_are_read_in_bounded_memory(tmp_path: Path, idle: Measured) -> None:
-    """A million events of instances that nobody listed are read in bounded memory, and no condition holds."""
+def test_million_processes_are_read_in_bounded_memory(tmp_path: Path, idle: Measured) -> None:
+    """A million events of a million processes are read in bounded memory, and nothing is proven."""
     ran = run(tmp_path, lines(range(MILLION)))
-    assert (ran.document["events"], ran.document["fleet"]["complete"]) == (MILLION, False)
-    assert ran.document["conditions"][0]["not_ready"][0]["instance"] == "the fleet"
-    shown("events of many instances", MILLION, ran, idle)
+    assert faults_of(ran) == [f"there are more than {MOST_PROCESSES} processes"]
+    shown("events of many processes", MILLION, ran, idle)
 
 
-def test_long_line_is_one_invalid_event(tmp_path: Path, idle: Measured) -> None:
-    """A line of 1 GiB is one invalid event, in bounded memory, and the line after it is read."""
+def test_long_line_is_one_fault(tmp_path: Path, idle: Measured) -> None:
+    """A line of 1 GiB is one fault, in bounded memory, and the line after it is read."""
     ran = run(tmp_path, [*repeat(b"secret_event" * 10_000, (1 << 30) // 120_000), b"\n", *lines([1])])
-    assert (ran.document["events"], ran.document["invalid_events"]) == (1, 1)
+    assert faults_of(ran) == ["1 line could not be read as an event, first line 1"]
+    assert ran.document["services"][0]["runs_on"].values()
     shown("MiB of a line", 1024, ran, idle)
 
 
-def test_lines_without_events_are_skipped(tmp_path: Path, idle: Measured) -> None:
-    """Ten million lines of other programs are skipped."""
+def test_million_lines_without_events_are_one_fault(tmp_path: Path, idle: Measured) -> None:
+    """A million lines of other programs are one fault, in bounded memory."""
     other = b'{"log": "GET / HTTP/1.1 200", "stream": "stdout", "time": "2026-12-01T12:00:00Z"}\n' * 1000
-    ran = run(tmp_path, [*repeat(other, 10 * MILLION // 1000), *lines([1])])
-    assert (ran.document["events"], ran.document["invalid_events"]) == (1, 0)
-    shown("lines without events", 10 * MILLION, ran, idle)
+    ran = run(tmp_path, [*repeat(other, MILLION // 1000), *lines([1])])
+    assert faults_of(ran) == [f"{MILLION} lines could not be read as an event, first line 1"]
+    shown("lines without events", MILLION, ran, idle)
