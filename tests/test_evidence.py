@@ -143,7 +143,7 @@ class TestLines:
     def test_a_long_line(self, end: bytes) -> None:
         """A line of the limit is no event, whatever its parts are, and however long it is."""
         padded = line()[:-1].ljust(MOST_LINE_BYTES)
-        for long in (padded, padded * 2, b"x" * MOST_LINE_BYTES + line()[:-1]):
+        for long in (padded, padded * 2, *(each * MOST_LINE_BYTES + line()[:-1] for each in (b"x", b" "))):
             found = read(long, end, b"\n", line())
             assert found.faults == ("1 line could not be read as an event, first line 1",)
             assert len(found.uses) == 1

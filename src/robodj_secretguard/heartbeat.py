@@ -35,7 +35,7 @@ EventKind: TypeAlias = Literal["started", "running", "switched", "kept", "late",
 
 EXIT_SECONDS: Final = 1.0
 """How long the exit of the process waits for an event that is being written."""
-_TEXTS: Final = {
+_EVENT_TEXTS: Final = {
     "started": PASSED_EVENT,
     "running": "secrets in use",
     "switched": "changed secrets in use",
@@ -112,7 +112,7 @@ def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str
         process = f"{os.getpid()}.{number}@{now}"
     fields: dict[str, Any] = {
         "secret_event": kind,  # first: a line that was cut still has it
-        "event": _TEXTS[kind],
+        "event": _EVENT_TEXTS[kind],
         "service": service,
         "instance": instance,
         "process": process,

@@ -128,9 +128,7 @@ def test_a_rotation_of_fifty_processes(tmp_path: Path) -> None:
             processes.start(name, "staged")
         processes.signal(MUTE, signal.SIGSTOP)
         lacks = f"does not have {new}"
-        operator.waits(
-            "has-next", until={LATE: lacks, LEAKED: lacks, MUTE: "unknown: no recent evidence of its key"}
-        )
+        operator.waits("has-next", until={LATE: lacks, LEAKED: lacks, MUTE: "unknown: no recent evidence of its key"})
         processes.signal(MUTE, signal.SIGCONT)
         for name in (LATE, LEAKED):
             processes.start(name, "staged")

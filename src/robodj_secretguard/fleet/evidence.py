@@ -31,7 +31,7 @@ _Name = Annotated[str, must(lru_cache(maxsize=4096)(is_instance_name))]
 
 
 @dataclass(frozen=True, config=SHAPE)
-class Event:
+class SentEvent:
     """An event of the guard. A collector may add its namespace."""
 
     kind: Annotated[EventKind, Field(alias="secret_event")]
@@ -49,8 +49,13 @@ class Event:
     checks: tuple[str, ...] = ()
     namespace: _Name | None = None
 
+    @property
+    def who(self) -> tuple[str, str, str]:
+        """The service with its namespace, the instance, and the process."""
+        return f"{self.namespace}/{self.service}" if self.namespace else self.service, self.instance, self.process
 
-_EVENT: Final = TypeAdapter(Event)
+
+_EVENT: Final = TypeAdapter(SentEvent)
 
 
 def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
@@ -68,22 +73,17 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
     at, skew = now.timestamp(), max_age // 3
     last: dict[tuple[str, str, str], tuple[int, Use | None]] = {}
     unreadable = first = 0
-    for number, line in enumerate(_lines(file), start=1):
-        try:
-            event = None if line.isspace() else _EVENT.validate_json(line)
-        except ValidationError:
-            unreadable, first = unreadable + 1, first or number
-            continue
-        if event is None or event.kind == "refused":
+    for event in _events(file):
+        if isinstance(event, int):
+            unreadable, first = unreadable + 1, first or event
             continue
         age = at - event.reported_at.timestamp()
-        if age > max(max_age, event.heartbeat_seconds) + skew:
+        if event.kind == "refused" or age > max(max_age, event.heartbeat_seconds) + skew:
             continue
-        service = f"{event.namespace}/{event.service}" if event.namespace else event.service
-        process = service, event.instance, event.process
+        process = event.who
         is_kept = process in last or len(last) <= MOST_PROCESSES  # one more shows that there are too many
         if is_kept and event.number > last.get(process, (-1, None))[0]:
-            use = Use(service, event.instance, event.secrets, age <= max_age - skew, at - age)
+            use = Use(*process[:2], event.secrets, age <= max_age - skew, at - age)
             last[process] = event.number, None if event.kind == "ended" else use
     uses = tuple(use for _, use in last.values() if use)
     faults = []
@@ -95,10 +95,15 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
     return Evidence(at, uses, ahead, tuple(faults), skew)
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Yield each line. One that is too long is no event, whatever its parts look like."""
+def _events(file: BinaryIO) -> Iterator[SentEvent | int]:
+    """Yield each event, or the number of a line that is none: one that is too long is none, whatever its parts are."""
+    number = 0
     while line := file.readline(MOST_LINE_BYTES):
-        part = line
+        number, part = number + 1, line
         while len(part) == MOST_LINE_BYTES and not part.endswith(b"\n"):
             part = file.readline(MOST_LINE_BYTES)
-        yield line if part is line else b"too long"
+        if part is not line or not line.isspace():
+            try:
+                yield _EVENT.validate_json(line if part is line else b"")
+            except ValidationError:
+                yield number
