@@ -438,36 +438,47 @@ SCANS: tuple[tuple[str, ...], ...] = tuple(("scan", "--format", form) for form i
 """A scan in each output format."""
 
 
-FLEET = ("fleet", "status", "--roster", "roster", "--events", "events")
-"""A status of the fleet, without its last arguments."""
+FLEET = ("fleet", "--roster", "roster")
+"""Which keys a fleet runs on, without its last arguments."""
 
 
 def fleet_is_a_key() -> Planted:
-    """Plant a key in each field of an event, of its collector, and of the roster; and as each argument."""
+    """Plant a key in each field of an event and of the roster, in the token for Prometheus, and as each argument."""
     planted, value = good(), text(43)
     planted.secret.append(value)
-    fields = (*event(), "log", "time")
-    of_secret = [{"secret": value}, {"secret": "secret.key", "fingerprint": value}]
-    documents = [event() | {name: value} for name in fields] + [event(secrets=[each]) for each in of_secret]
-    documents += [{"log": json.dumps(each), "attrs": {"tag": value}, "time": value} for each in documents]
+    of_secret: list[dict[str, object]] = [
+        {value: {}},
+        {"secret.key": {"current": value}},
+        {"secret.key": {value: value}},
+    ]
+    documents = [event() | {name: value} for name in (*event(), "namespace", "log")]
+    documents += [event() | {"secrets": each} for each in of_secret]
+    rosters = [
+        f"[{value}]\ninstances = 1",
+        f"[api]\ninstances = ['{value}']",
+        *(f"[api]\ninstances = ['web-1']\n{name} = {value}" for name in ("secrets", "from", "environment", "more")),
+        *(f"[api]\ninstances = ['web-1']\n{name} = ['{value}']" for name in ("secrets", "from", "environment", "more")),
+    ]
     planted.files |= {
-        "roster": b"api web-1\n",
-        "bad-roster": f"api web-1\n{value} web-1\napi {value}\n".encode(),
+        "roster": b"[api]\ninstances = ['web-1']\n",
         "events": b"".join(json.dumps(each).encode() + b"\n" for each in documents) + f"secret_event{value}".encode(),
+        "token": value.encode(),
+        "two-tokens": f"{value}\n{value}".encode(),
+        **{f"roster-{number}": each.encode() for number, each in enumerate(rosters)},
     }
-    commands = [[*FLEET, "--require", "moved"], [*FLEET, "--format", "json"], [*FLEET, "--roster", "bad-roster"]]
-    options = (
-        "--roster",
-        "--events",
-        "--secret",
-        "--environment",
-        "--max-age",
-        "--select",
-        "--require",
-        "--prometheus",
-    )
+    events, prometheus = (*FLEET, "--events", "events"), (*FLEET, "--prometheus", "http://127.0.0.1:9")
+    commands = [[*events, "--require", "moved"], [*events, "--format", "json"]]
+    commands += [[*events, "--roster", f"roster-{number}"] for number in range(len(rosters))]
+    commands += [[*prometheus, "--token-file", each] for each in ("token", "two-tokens")]
     commands += [
-        [*FLEET, option, shape.format(value)] for option in options for shape in ("{}", 'x="{}"', "http://x/{}")
+        [*words, option, shape.format(value)]
+        for words, options in (
+            (FLEET, ("--events", "--prometheus")),
+            (events, ("--roster", "--secret", "--environment", "--max-age", "--require")),
+            (prometheus, ("--select", "--token-file", "--ca-file")),
+        )
+        for option in options
+        for shape in ("{}", 'x="{}"', "http://x/{}")
     ]
     return arguments(planted, commands)
 

@@ -269,7 +269,7 @@ def command_of(step: Step) -> str:
     if step.program:
         return "program"
     words = [word for word in step.argv if not word.startswith("-")]
-    groups = {"rotate", "log", "fleet", "incident"}
+    groups = {"rotate", "log", "incident"}
     return " ".join(words[: 2 if words[:1] and words[0] in groups else 1])
 
 

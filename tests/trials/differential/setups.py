@@ -1000,7 +1000,7 @@ class Maker:
         return [word for word in argv if "\0" not in word]
 
     def help(self) -> list[str]:
-        groups = ("rotate", "log", "incident", "fleet")
+        groups = ("rotate", "log", "incident")
         leaves = (
             "rotate plan",
             "rotate record",
@@ -1008,9 +1008,8 @@ class Maker:
             "log show",
             "log verify",
             "incident report",
-            "fleet status",
         )
-        single = ("check", "status", "exec", "explain", "generate", "revoke", "scan", "init", "")
+        single = ("check", "fleet", "status", "exec", "explain", "generate", "revoke", "scan", "init", "")
         return [*self.one(*groups, *leaves, *single).split(), self.one("--help", "--help", "-h", "--version")]
 
     def guard(self) -> str:
