@@ -176,7 +176,7 @@ def queries() -> list[str]:
 
 
 class Trial:
-    """The services, the managers of three sets of keys, and what watches them."""
+    """The services, the managers of their sets of keys, and what watches them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -192,16 +192,20 @@ class Trial:
         self.broken.environ["ROBODJ_PROTECTED_ENV"] = "true"
         self.refused.deliver()
         self.unreadable.deliver()
-        unlisted = Service("unlisted", root / "unlisted", "prod")
+        misnamed = Service("misnamed", root / "misnamed", "prod")
+        mislabelled = Service("mislabelled", root / "mislabelled", "elsewhere")
         groups = (*self.fleet, *self.stuck, *self.emergency, *self.shared)
-        self.services = [self.broken, self.gone, self.refused, self.unreadable, unlisted, *groups]
+        self.services = [self.broken, self.gone, self.refused, self.unreadable, misnamed, mislabelled, *groups]
         self.monitoring = Monitoring(root / "monitoring", Inbox(), [*self.services, self.ageing])
         self.managers = [
             Manager(self.monitoring, "robodj-backend"),
             Manager(self.monitoring, "emergency"),
             Manager(self.monitoring, "", TEXTFILES[1]),
+            Manager(self.monitoring, "another-name"),
+            Manager(self.monitoring, "mislabelled"),
         ]
-        for manager, users in zip(self.managers, (self.fleet, self.emergency, self.shared), strict=True):
+        users_of_each = (self.fleet, self.emergency, self.shared, [misnamed], [mislabelled])
+        for manager, users in zip(self.managers, users_of_each, strict=True):
             manager.write()
             manager.run_timer()
             manager.deliver(*users)
@@ -224,7 +228,7 @@ class Trial:
         faults = spoil(self.broken) | write_text_files(self.monitoring, self.host)
         self.removed.unlink()
         faults |= publish(self.refused, self.unreadable)
-        for manager, (follower, straggler) in zip(self.managers[1:], (self.emergency, self.shared), strict=True):
+        for manager, (follower, straggler) in zip(self.managers[1:3], (self.emergency, self.shared), strict=True):
             replace(manager, follower)
             faults["RobodjKeyNotDelivered", straggler.job, NAME] = time.time()
         faults["RobodjTwoKeysRunning", "emergency", NAME] = time.time()
@@ -252,8 +256,8 @@ def test_each_alert_reaches_its_owner(tmp_path: Path) -> None:
     monitoring, inbox = trial.monitoring, trial.monitoring.inbox
     with trial.started() as processes:
         faults: Faults = {("RobodjTwoKeysRunning", "stuck", name): time.time() for name in (NAME, OTHER)}
-        faults["RobodjStatusFileMissing", "unlisted", ""] = time.time()
-        assert {each["job"] for each in monitoring.pending()} <= {"stuck", "unlisted"}
+        faults |= {("RobodjStatusFileMissing", job, ""): time.time() for job in ("misnamed", "mislabelled")}
+        assert {each["job"] for each in monitoring.pending()} <= {"stuck", "misnamed", "mislabelled"}
         processes[trial.gone.target].terminate()
         faults["RobodjServiceNotReporting", "gone", ""] = time.time()
         faults |= age(trial.ageing)
