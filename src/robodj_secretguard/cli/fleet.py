@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -157,8 +156,11 @@ def _judge_fleet(
         report, recorded = read[each]
         keys = expected_keys(report, recorded.records, service.environment or environment)
         role_of = roles_of(report, recorded.records, keys)
-        its = {*(service.secrets or declared)}
-        known |= {(service, name): (keys[name], partial(role_of, name)) for name in names if name in its}
+        known |= {
+            (service, name): (keys[name], partial(role_of, name))
+            for name in names
+            if name in (service.secrets or declared)
+        }
     if not known:
         fail("--secret: no service of the roster has it, or a vendor issues it, so it has no fingerprint")
     return _fleet_result(read, known, require, partial(_evidence, services, **source))
@@ -180,9 +182,8 @@ def _fleet_result(
         for condition, *given in require
         for name in dict.fromkeys(name for _, name in known)
     ]
-    now = max(report.checked_at for report, _ in read.values())
     try:
-        evidence = read_evidence(now)
+        evidence = read_evidence(max(report.checked_at for report, _ in read.values()))
     except ManagerError as error:
         return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: it {error.message}; {error.remedy}"])
     reported = {key for use in evidence.uses for name in use.keys for key in fingerprints_of(use, name)}
@@ -226,14 +227,16 @@ def _require_options(
         ([roster, *events].count(PIPE) <= 1, "only one of --roster and --events can be stdin"),
         (all(map(is_address, prometheus)), "--prometheus: invalid address; use one like http://127.0.0.1:9090"),
         (select is None or is_selector(select), '--select: invalid labels; write them like environment="prod"'),
-        (all(map(_is_condition, require)), f"--require: use {MOVED}, {HAS_NEXT}, or {NONE_ON} with one fingerprint"),
+        (
+            all(
+                name in _SLOT_OF and len(given) == (name == NONE_ON) and all(map(is_fingerprint, given))
+                for name, *given in require
+            ),
+            f"--require: use {MOVED}, {HAS_NEXT}, or {NONE_ON} with one fingerprint",
+        ),
     ):
         if not is_valid:
             fail(why)
-
-
-def _is_condition(words: Sequence[str]) -> bool:
-    return words[0] in _SLOT_OF and len(words) == 1 + (words[0] == NONE_ON) and all(map(is_fingerprint, words[1:]))
 
 
 def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) -> dict[Service, str | None]:
@@ -301,9 +304,9 @@ def _table_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     return label, row["service"], row["secret"], f"{row['proven']} of {row['instances']}", runs_on or UNPROVEN
 
 
-def _verdict_lines(services: AbstractSet[str], evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _verdict_lines(services: Collection[str], evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Yield what is not certain or not ready, and the verdict of each condition."""
-    if others := sorted({use.service for use in evidence.uses} - services):
+    if others := sorted({use.service for use in evidence.uses}.difference(services)):
         yield f"Not in the roster: {listed(others, _MOST_SHOWN)}."
     yield from (f"{UNPROVEN}: {fault}" for fault in evidence.faults)
     reasons = [f"{'/'.join(who)}: {UNPROVEN}: {why}" for who, why in evidence.unknown.items() if not verdicts]

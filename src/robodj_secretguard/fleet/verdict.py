@@ -105,7 +105,7 @@ def judge(
             one of another service counts against a service if it signs with a key that this service has. It counts
             against every service if no verdict is about it, and it agrees with none of them, or is unknown.
     """
-    keys = {service.name: key for service, key in expected.items()}
+    at, keys = datetime.fromtimestamp(evidence.at, UTC), {service.name: key for service, key in expected.items()}
     asked = {service: key for service, key in expected.items() if key}
     about = partial(_objection, condition, secret, evidence)
     strangers = [use for use in evidence.uses if use.service not in keys]
@@ -128,7 +128,6 @@ def judge(
             if (why := about(use, key))
         }
         not_ready = _missing(service, secret, own, evidence) | unknown | against
-        at = datetime.fromtimestamp(evidence.at, UTC)
         yield Verdict(service.name, secret, condition, key, at, not not_ready, not_ready)
 
 
