@@ -22,6 +22,7 @@ SLOW: Final = (
     "tests/trials/test_log_crash.py",
     "tests/trials/test_fleet_histories.py",
     "tests/trials/test_fleet_processes.py",
+    "tests/trials/test_fleet_queries.py",
     "tests/trials/test_fleet_volume.py",
     "tests/test_generator.py",
     "tests/test_refresh.py",

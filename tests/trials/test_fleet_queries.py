@@ -225,19 +225,16 @@ def verdicts(
 
     The roster has names or a number of instances. Falsely, it could also be made from samples.
     """
+    if evidence is None:
+        return []
     name, key = condition
-    seen = (
-        {service: {use.instance for use in evidence.uses if use.service == service} for service in history.roster}
-        if evidence
-        else {}
-    )
     slot = {MOVED: "current", HAS_NEXT: "next"}.get(name, "")
-    expected = {
-        Service(service, len(seen[service]) if is_from_samples else len(names) if is_counted else names): key
-        or getattr(history.expected[service], slot)
-        for service, names in history.roster.items()
-    }
-    return [*judge(name, NAME, expected, evidence)] if evidence else []  # type: ignore[arg-type]
+    expected = {}
+    for service, names in history.roster.items():
+        seen = {use.instance for use in evidence.uses if use.service == service}
+        instances = max(1, len(seen)) if is_from_samples else len(names) if is_counted else names
+        expected[Service(service, instances)] = key or getattr(history.expected[service], slot)
+    return [*judge(name, NAME, expected, evidence)]  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
@@ -593,8 +590,8 @@ MUTANTS = {
     "the identity does not matter": ("(count by (TARGET) (count by (TARGET, process) (WORKERS)) * max", "(max"),
     "the number of workers does not matter": (" * max by (TARGET) (WORKERS))", ")"),
     "any scrape is the last one": (
-        "(timestamp(KEYS)) >= on",
-        "(timestamp(KEYS)) > on (TARGET) group_left () 0 * GOOD and on",
+        "(timestamp(KEYS)) >= on (TARGET) group_left () GOOD",
+        "(timestamp(KEYS)) >= on (TARGET) group_left () (GOOD - AGE)",
     ),
     "clocks do not differ": ("SKEW: Final = 300.0", "SKEW: Final = -300.0"),
     "keys of targets that are not good do not matter": ('slot != "until"', 'slot != "until" and seen > 0'),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 from collections import defaultdict
 from contextlib import closing
 from datetime import UTC, datetime
@@ -37,18 +36,12 @@ _UNKNOWN: Final = {
     "lost": "its target is down, is not the only one of its name, or exports no keys",
 }
 """Why nothing is certain about an instance, by the label `slot` in the answer."""
-_END: Final = 1e11
-"""A later time is not one. It is in the year 5138."""
 _LABELS: Final = ("namespace", "job", "instance", "secret", "slot", "fingerprint")
 # What selects by a key, a slot or a process would hide the keys that an instance uses.
-_OWN: Final = r"(?!(?:secret|owner|slot|fingerprint|process|__name__)\W)"
-_MATCHER: Final = rf'{_OWN}[a-zA-Z_][a-zA-Z0-9_]*(?:=|!=|=~|!~)"[^"\\\x00-\x1f]*"'
-# A target is good if it is the only one of its name, its last scrape is recent and has worked, and only one process
-# has answered. A key has the time of that scrape of a good target, or 0 where it was only seen before.
-_GOOD: Final = """(
-  min by (TARGET) (timestamp(up{SELECT}) * up{SELECT}) > time() - AGE
-  and count by (TARGET) (up{SELECT}) == 1 and PROCESSES == 1)"""
-_PROCESSES: Final = "(count by (TARGET) (count by (TARGET, process) (WORKERS)) * max by (TARGET) (WORKERS))"
+_MATCHER: Final = (
+    r"(?!(?:secret|owner|slot|fingerprint|process|__name__)\W)[a-zA-Z_][a-zA-Z0-9_]*"
+    r'(?:=|!=|=~|!~)"[^"\\\x00-\x1f]*"'
+)
 _QUERY: Final = """
 label_replace(PROCESSES != 1, "slot", "several", "", "")
 or label_replace(
@@ -64,9 +57,12 @@ or label_replace(
 or max by (TARGET, secret, slot, fingerprint) (timestamp(KEYS)) >= on (TARGET) group_left () GOOD
 or 0 * count by (TARGET, secret, slot, fingerprint) (last_over_time(KEYS[AGEs]))
 """
+# A target is good if it is the only one of its name, its last scrape is recent and has worked, and only one process
+# has answered. A key has the time of that scrape of a good target, or 0 where it was only seen before.
 _PARTS: Final = {
-    "GOOD": _GOOD,
-    "PROCESSES": _PROCESSES,
+    "GOOD": "(min by (TARGET) (timestamp(up{SELECT}) * up{SELECT}) > time() - AGE"
+    " and count by (TARGET) (up{SELECT}) == 1 and PROCESSES == 1)",
+    "PROCESSES": "(count by (TARGET) (count by (TARGET, process) (WORKERS)) * max by (TARGET) (WORKERS))",
     "WORKERS": 'max_over_time(robodj_secret_processes{process!="",SELECT}[AGEs])',
     "KEYS": 'robodj_secret_info{process!="",fingerprint!="",SELECT}',
     "TARGET": "namespace, job, instance",
@@ -166,7 +162,7 @@ def evidence_in(content: bytes, max_age: int) -> Evidence:
     times = answer["data"]["result"]
     if answer["status"] != "success" or answer.get("warnings") or answer.get("infos") or len(values) < len(times):
         raise ManagerError("did not answer completely", "try again; if it is a proxy, ask Prometheus itself")
-    at = times[0] if times else int(time.time())
+    at = times[0] if times else 0
     if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
         raise ManagerError("has a target whose job or instance is no valid name", "pass --select to leave it out")
     unknown, uses = dict[tuple[str, str], str](), list[Use]()
@@ -178,7 +174,7 @@ def evidence_in(content: bytes, max_age: int) -> Evidence:
             keys[service, instance, secret].append((seen, slot, fingerprint))
     for (service, instance, secret), found in keys.items():
         until = values.get((service, instance, secret, "until", ""), 0.0)
-        deadline = datetime.fromtimestamp(until, UTC) if 0 < until < _END else None
+        deadline = datetime.fromtimestamp(until, UTC) if 0 < until < at else None
         now = {slot: key for seen, slot, key in found if seen > 0}
         latest = now or {slot: key for _, slot, key in found}
         before = [latest | {slot: key} for _, slot, key in found if latest.get(slot) != key]
