@@ -325,8 +325,8 @@ class TestStartedOn:
     @pytest.mark.parametrize(
         "form",
         [
-            "{event} secrets=[{{'secret': '{name}', 'state': 'present', 'fingerprint': '{key}'}}]",
-            r'{event} secrets="[{{\"secret\": \"{name}\", \"state\": \"present\", \"fingerprint\": \"{key}\"}}]"',
+            "{event} secrets={{'{name}': {{'current': '{key}', 'next': None}}}}",
+            r'{event} secrets="{{\"{name}\": {{\"current\": \"{key}\", \"next\": null}}}}"',
         ],
         ids=["python", "escaped"],
     )
@@ -338,15 +338,16 @@ class TestStartedOn:
         "form",
         [
             "GET /?x={event} {key}",
-            "{event} {{secret={name} state=expired fingerprint={key}}}",
-            "{event} {{secret=secret_v2.key state=present fingerprint={key}}}",
-            "{event} {{secret={name}s state=present fingerprint={key}}}",
-            "{event} {{secret={name} state=present fingerprint={key}0}}",
-            "{event} {{secret={name} state=present}} {{fingerprint={key}}}",
-            "{{secret={name} state=present fingerprint={key}}}",
+            "{event} {{{name}: {{next: {key}}}}}",
+            "{event} {{{name}: {{current: null, next: {key}}}}}",
+            "{event} {{secret_v2.key: {{current: {key}}}}}",
+            "{event} {{{name}s: {{current: {key}}}}}",
+            "{event} {{my-{name}: {{current: {key}}}}}",
+            "{event} {{{name}: {{current: {key}0}}}}",
+            "{{{name}: {{current: {key}}}}}",
         ],
-        ids=range(7),
+        ids=range(8),
     )
     def test_no_evidence(self, form: str) -> None:
-        """A line counts only if it is the event of this secret, present, on this key."""
+        """A line counts only if it is the event of a start, with this key as the current one of this secret."""
         assert started_on(self.lines(form), {NAME: KEY}) == set()

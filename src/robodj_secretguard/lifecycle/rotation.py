@@ -15,7 +15,7 @@ from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validatio
 from robodj_secretguard.secret.texts import command, option
 from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.startup.report import SecretStatus
-from robodj_secretguard.startup.rules import Problem, State
+from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.variables import iso_utc
 
 NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
@@ -237,14 +237,10 @@ def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:
 
     The log can have any format. It is evidence, not proof, as anybody may have written it.
     """
-    event = PASSED_EVENT.encode()
-    # The fields that `emit` sends, in any order, with any quotes, blanks and escapes.
+    # The fields of the event of a start, with any quotes, blanks and escapes.
     patterns = {
-        secret: [
-            re.compile(rf"\b{name}\W+{re.escape(value)}(?![\w.-])".encode())
-            for name, value in (("secret", secret), ("state", State.PRESENT), ("fingerprint", key))
-        ]
+        secret: re.compile(rf"(?<![\w.-]){re.escape(secret)}\W+current\W+{re.escape(key)}(?![\w.-])".encode())
         for secret, key in keys.items()
     }
-    objects = [each for line in lines if event in line for each in re.findall(rb"\{[^{}]*\}", line)]
-    return {secret for secret, of_one in patterns.items() for each in objects if all(p.search(each) for p in of_one)}
+    starts = [line for line in lines if PASSED_EVENT.encode() in line]
+    return {secret for secret, pattern in patterns.items() if any(map(pattern.search, starts))}
