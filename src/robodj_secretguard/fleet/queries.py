@@ -164,7 +164,7 @@ def evidence_in(content: bytes, max_age: int) -> Evidence:
         raise ManagerError("did not answer completely", "try again; if it is a proxy, ask Prometheus itself")
     at = times[0] if times else 0
     if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
-        raise ManagerError("has a target whose job or instance is no valid name", "pass --select to leave it out")
+        raise ManagerError("has a target whose job or instance is no valid name", "relabel it, or pass --select")
     unknown, uses = dict[tuple[str, str], str](), list[Use]()
     keys: dict[tuple[str, str, str], list[tuple[float, str, str]]] = defaultdict(list)
     for (service, instance, secret, slot, fingerprint), seen in values.items():
