@@ -46,7 +46,11 @@ def add(commands: Commands) -> None:
         own={"--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")}},
         description="Show the status of each secret. The output has the state, the fingerprint, the last rotation, the"
         " expiry and the owner.",
-        examples=("status", "status --strict --format json", "status --from SOURCE --format openmetrics"),
+        examples=(
+            "status",
+            "status --strict --format json",
+            "status --from directory:/run/secrets --format openmetrics",
+        ),
         statuses={
             "0": "no alert",
             "1": "alerts, or the operations log does not verify; with --strict, warnings and late rotations too",
