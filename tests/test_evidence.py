@@ -69,7 +69,7 @@ class TestLines:
         """Each kind of event that the guard sends is read. A refused start and an ended process use no key."""
         assert len(uses(line(kind=kind))) == (kind not in {"refused", "ended"})
 
-    @pytest.mark.parametrize("name", [name for name in event() if name != "checks"])
+    @pytest.mark.parametrize("name", [*event()])
     def test_a_field_that_is_absent(self, name: str) -> None:
         """An event has each field of the guard's events."""
         assert read(without(name)).faults

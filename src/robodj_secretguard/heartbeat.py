@@ -66,20 +66,19 @@ def identify_process() -> tuple[str, str]:
     program. The instance is the host name, which in Kubernetes is the pod, and in Docker the container. Elsewhere the
     process id follows, unless there is a unit.
     """
-    environment, unit, host = Environment(), _valid_name(_unit(), ""), _valid_name(platform.node(), "unknown")
+    environment, unit = Environment(), _unit()
+    host = next(filter(is_instance_name, (platform.node(), "unknown")))
     is_alone = unit or environment.is_set("KUBERNETES_SERVICE_HOST") or any(map(os.path.exists, _CONTAINER_FILES))
-    service = event_setting(environment, SERVICE) or _valid_name(unit or _program(), "python")
+    service = event_setting(environment, SERVICE) or next(filter(is_instance_name, (unit, _program(), "python")))
     return service, event_setting(environment, INSTANCE) or (host if is_alone else f"{host}:{os.getpid()}")
 
 
 def _unit() -> str:
     """Return the systemd unit of this process without `.service`; empty where there is none."""
-    try:
-        with open(_CGROUP, encoding="utf-8", errors="replace") as file:
-            last = [line.strip().rpartition("/")[2] for line in file]
-    except OSError:
-        return ""
-    return next((each.removesuffix(".service") for each in last if each.endswith(".service")), "")
+    with suppress(OSError), open(_CGROUP, encoding="utf-8", errors="replace") as file:
+        names = [line.strip().rpartition("/")[2] for line in file]
+        return next((each.removesuffix(".service") for each in names if each.endswith(".service")), "")
+    return ""
 
 
 def _program() -> str:
@@ -89,12 +88,7 @@ def _program() -> str:
         words = words[words.index("--") + 1 :]
         if os.path.basename(words[0]).startswith("python"):
             words = words[2:] if words[1:2] == ["-m"] else words[1:]
-    path = "".join(words[:1]).removesuffix("/__main__.py")  # of python -m
-    return os.path.basename(path).removesuffix(".py")
-
-
-def _valid_name(text: str, default: str) -> str:
-    return text if is_instance_name(text) else default
+    return os.path.basename("".join(words[:1]).removesuffix("/__main__.py")).removesuffix(".py")  # of python -m
 
 
 def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str, Any]:
@@ -107,15 +101,14 @@ def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str
         number: the order of the event in its process.
     """
     service, instance = identify_process()
-    process, now = _sent.get((os.getpid(), model), ("",))[0], iso_utc(datetime.now(UTC))
-    if kind == "started" or not process:
-        process = f"{os.getpid()}.{number}@{now}"
-    fields: dict[str, Any] = {
+    now, checks = iso_utc(datetime.now(UTC)), report.alerts or report.warnings if kind in {"refused", "kept"} else ()
+    process = "" if kind == "started" else _sent.get((os.getpid(), model), ("",))[0]
+    return {
         "secret_event": kind,  # first: a line that was cut still has it
         "event": _EVENT_TEXTS[kind],
         "service": service,
         "instance": instance,
-        "process": process,
+        "process": process or f"{os.getpid()}.{number}@{now}",
         "number": number,
         "started_at": iso_utc(report.checked_at),
         "reported_at": now,
@@ -131,10 +124,8 @@ def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str
             }
             for each in report.secrets
         },
+        "checks": [f"{each.secret or 'set-up'}: {each.check}" for each in checks],
     }
-    if kind in {"refused", "kept"}:
-        fields["checks"] = [f"{each.secret or 'set-up'}: {each.check}" for each in report.alerts or report.warnings]
-    return fields
 
 
 def send_and_repeat(
@@ -161,9 +152,8 @@ def send_and_repeat(
         else:
             emit(report._replace(findings=(warning,)), logger)
     seconds = event_setting(Environment(), SECRET_HEARTBEAT)
-    if seconds and kind == "started":
-        running = partial(running_report, secrets) if secrets else report
-        _beats[os.getpid(), model] = lambda each: send_event(each, running, model, logger)
+    if seconds and secrets:
+        _beats[os.getpid(), model] = lambda each: send_event(each, partial(running_report, secrets), model, logger)
         end = threading.Event()
         thread = threading.Thread(
             target=_repeat, args=(int(seconds), end), name="robodj-secretguard-heartbeat", daemon=True
@@ -177,10 +167,9 @@ def _repeat(seconds: int, end: threading.Event) -> None:
     kind = "running"
     while kind == "running":
         kind = "ended" if end.wait(seconds) else "running"
-        for (process_id, _), beat in _beats.copy().items():
-            if process_id == os.getpid():
-                with suppress(BaseException):
-                    beat(kind)
+        for beat in [each for (process_id, _), each in _beats.copy().items() if process_id == os.getpid()]:
+            with suppress(BaseException):
+                beat(kind)
 
 
 def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
@@ -210,7 +199,7 @@ def send_event(kind: str, report: Report | Callable[[], Report], model: str, log
     fault = _write_event(event, target) if target else ""
     if kind != "refused":  # last, as a pipeline may block
         _sent[os.getpid(), model] = event["process"], kind, report
-        emit_info(event["event"], {name: value for name, value in event.items() if name != "event"}, logger)
+        emit_info(event.pop("event"), event, logger)
     return fault
 
 

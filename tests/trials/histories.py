@@ -357,8 +357,8 @@ def written(said: Said, **changes: Any) -> bytes:
                 "previous_until": iso_utc(keys.previous_until) if keys.previous_until else None,
             }
         },
+        "checks": ["secret.key: format"] if said.kind == "kept" else [],
     }
-    document |= {"checks": ["secret.key: format"]} if said.kind == "kept" else {}
     document |= {"namespace": namespace} if namespace else {}
     return json.dumps(document | changes).encode() + b"\n"
 

@@ -6,16 +6,16 @@ hide an event, so it makes everything unknown.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots, must
+from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots
+from robodj_secretguard.fleet.roster import InstanceName
 from robodj_secretguard.fleet.verdict import Evidence, Use
 from robodj_secretguard.heartbeat import EventKind
-from robodj_secretguard.secret.texts import count, is_instance_name
+from robodj_secretguard.secret.texts import count
 from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ MOST_LINE_BYTES: Final = 1 << 16
 MOST_PROCESSES: Final = 20_000
 """How many processes are kept. With more of them, nothing is certain."""
 
-_Name = Annotated[str, must(lru_cache(maxsize=4096)(is_instance_name))]
-
 
 @dataclass(frozen=True, config=SHAPE)
 class SentEvent:
@@ -36,8 +34,8 @@ class SentEvent:
 
     kind: Annotated[EventKind, Field(alias="secret_event")]
     event: str
-    service: _Name
-    instance: _Name
+    service: InstanceName
+    instance: InstanceName
     process: Annotated[str, Field(min_length=1, max_length=100)]
     number: Annotated[int, Field(ge=0)]
     started_at: Instant
@@ -46,8 +44,8 @@ class SentEvent:
     version: str
     model: str
     secrets: dict[SecretName, Slots]
-    checks: tuple[str, ...] = ()
-    namespace: _Name | None = None
+    checks: tuple[str, ...]
+    namespace: InstanceName | None = None
 
     @property
     def who(self) -> tuple[str, str, str]:
@@ -76,23 +74,19 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
     for event in _events(file):
         if isinstance(event, int):
             unreadable, first = unreadable + 1, first or event
-            continue
-        age = at - event.reported_at.timestamp()
-        if event.kind == "refused" or age > max(max_age, event.heartbeat_seconds) + skew:
-            continue
-        process = event.who
-        is_kept = process in last or len(last) <= MOST_PROCESSES  # one more shows that there are too many
-        if is_kept and event.number > last.get(process, (-1, None))[0]:
-            use = Use(*process[:2], event.secrets, age <= max_age - skew, at - age)
-            last[process] = event.number, None if event.kind == "ended" else use
+        elif (age := at - event.reported_at.timestamp()) <= max(max_age, event.heartbeat_seconds) + skew:
+            process = event.who
+            is_kept = process in last or len(last) <= MOST_PROCESSES  # one more shows that there are too many
+            if is_kept and event.kind != "refused" and event.number > last.get(process, (-1, None))[0]:
+                use = Use(*process[:2], event.secrets, age <= max_age - skew, at - age)
+                last[process] = event.number, None if event.kind == "ended" else use
     uses = tuple(use for _, use in last.values() if use)
-    faults = []
-    if unreadable:
-        faults.append(f"{count(unreadable, 'line')} could not be read as an event, first line {first}")
-    if len(last) > MOST_PROCESSES:
-        faults.append(f"there are more than {MOST_PROCESSES} processes")
     ahead = {(use.service, use.instance): "its clock is ahead" for use in uses if use.seen > at + skew}
-    return Evidence(at, uses, ahead, tuple(faults), skew)
+    faults = {
+        f"{count(unreadable, 'line')} could not be read as an event, first line {first}": unreadable,
+        f"there are more than {MOST_PROCESSES} processes": len(last) > MOST_PROCESSES,
+    }
+    return Evidence(at, uses, ahead, tuple(why for why, is_so in faults.items() if is_so), skew)
 
 
 def _events(file: BinaryIO) -> Iterator[SentEvent | int]:
