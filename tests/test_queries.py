@@ -156,7 +156,7 @@ class TestIncompleteAnswers:
     )
     def test_invalid_names(self, labels: dict[str, str]) -> None:
         """A target that a roster cannot name may use any key. The error does not show its name."""
-        with pytest.raises(ManagerError, match=r"^has a target whose job or instance is no valid name$"):
+        with pytest.raises(ManagerError, match=r"^has a target whose job or instance has an invalid name$"):
             evidence(row("current", NEW), row("current", NEW, **labels))
 
     @pytest.mark.parametrize(

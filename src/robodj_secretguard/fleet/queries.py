@@ -31,7 +31,7 @@ SKEW: Final = 300.0
 """How many seconds the clock of a machine may be behind that of Prometheus. Each process ends its previous key."""
 _REACH: Final = "make sure that this is the address of a Prometheus that can be reached"
 _UNKNOWN: Final = {
-    "several": "it has several processes (was started again, or has workers, which only --events sees)",
+    "several": "it had several processes within --max-age (a restart, or workers, which only --events sees)",
     "shared": "its process has another target of the same job, and counts once",
     "lost": "its target is down, is not the only one of its name, or exports no keys",
 }
@@ -141,12 +141,8 @@ def _answer(url: str, query: str, token: SealedStr | None, context: SSLContext) 
     return content
 
 
-def evidence_in(content: bytes, max_age: int) -> Evidence:
-    """Return the evidence in the answer to the query.
-
-    Raises:
-        ManagerError: the answer is not complete. Any other error: the answer has another shape.
-    """
+def _rows_in(content: bytes) -> tuple[int, dict[tuple[str, ...], float]]:
+    """Return the time of an answer, and its values by service and instance, secret, slot and fingerprint."""
     values: dict[tuple[str, ...], float] = {}
 
     def keep(fields: dict[str, Any]) -> Any:
@@ -162,9 +158,18 @@ def evidence_in(content: bytes, max_age: int) -> Evidence:
     times = answer["data"]["result"]
     if answer["status"] != "success" or answer.get("warnings") or answer.get("infos") or len(values) < len(times):
         raise ManagerError("did not answer completely", "try again; if it is a proxy, ask Prometheus itself")
-    at = times[0] if times else 0
     if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
-        raise ManagerError("has a target whose job or instance is no valid name", "relabel it, or pass --select")
+        raise ManagerError("has a target whose job or instance has an invalid name", "relabel it, or pass --select")
+    return times[0] if times else 0, values
+
+
+def evidence_in(content: bytes, max_age: int) -> Evidence:
+    """Return the evidence in the answer to the query.
+
+    Raises:
+        ManagerError: the answer is not complete. Any other error: the answer has another shape.
+    """
+    at, values = _rows_in(content)
     unknown, uses = dict[tuple[str, str], str](), list[Use]()
     keys: dict[tuple[str, str, str], list[tuple[float, str, str]]] = defaultdict(list)
     for (service, instance, secret, slot, fingerprint), seen in values.items():
