@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -292,7 +292,12 @@ class TestExpected:
         assert operator.error("--require", "moved") == f"no current key of {NAME} is known for api; {fix}"
 
     def test_a_service_without_a_next_key(self, operator: Operator) -> None:
-        """Services with keys of their own are rotated one by one. One without a next key is not asked for it."""
+        """Services with keys of their own are rotated one by one. One without a next key is not asked for it.
+
+        A revocation of a vendor's secret has no fingerprint, and concerns no key that is missing.
+        """
+        of_vendor: dict[str, Any] = {"secret": "radio", "fingerprint": None}
+        operator.machine.record(replace(rotated(NOW - DAY, OLD, event=Event.REVOKED), **of_vendor))
         key, following, own = (good_keys()[V1] for _ in range(3))
         more = "secrets = ['secret.key']\nfrom = "
         operator.machine.put("first/ROBODJ_SECRET_KEY", key)
@@ -409,6 +414,13 @@ class TestRefused:
         assert operator.error(*model, "--secret", "radio") == why
         operator.roster("[api]\ninstances = ['web-1']\nsecrets = ['radio']\n")
         assert "unknown secret" in operator.error(*model)
+
+    def test_one_secret(self, operator: Operator) -> None:
+        """With --secret, a service that does not have it is still in the roster."""
+        operator.roster(f"{NAMES}[cron]\ninstances = ['c']\nsecrets = ['{OTHER}']\n")
+        operator.events(line(WEB, Slots(operator.current)), line(("cron", "c"), Slots(operator.current)))
+        out = operator.fleet("--secret", NAME).out
+        assert ("Not in the roster" in out, "cron" in out) == (False, False)
 
     def test_a_secret_that_no_service_has(self, operator: Operator) -> None:
         """Nothing is proven of a secret that no service of the roster has."""

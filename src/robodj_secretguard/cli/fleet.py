@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -67,8 +67,8 @@ _MOST_SHOWN: Final = 20
 _SLOT_OF: Final = {MOVED: "current", HAS_NEXT: "next", NONE_ON: ""}
 """By condition: the slot of the expected key, unless the condition names the key."""
 _HOW_TO_KNOW: Final = {
-    "current": "pass --from, or --environment with an operations log",
-    "next": "stage one (rotate stage)",
+    "current": "pass --from, or --environment with an operations log; to compare only one secret, pass --secret",
+    "next": "stage one (rotate stage); to compare only one secret, pass --secret",
 }
 
 _Known: TypeAlias = dict[tuple[Service, str], tuple[Slots, Callable[[str | None], Role]]]
@@ -156,32 +156,25 @@ def _judge_fleet(
         report, recorded = read[each]
         keys = expected_keys(report, recorded.records, service.environment or environment)
         role_of = roles_of(report, recorded.records, keys)
-        known |= {
-            (service, name): (keys[name], partial(role_of, name))
-            for name in names
-            if name in (service.secrets or declared)
-        }
-    if not known:
+        known |= {(service, name): (keys[name], partial(role_of, name)) for name in service.secrets or declared}
+    if not any(name in names for _, name in known):
         fail("--secret: no service of the roster has it, or a vendor issues it, so it has no fingerprint")
-    return _fleet_result(read, known, require, partial(_evidence, services, **source))
+    return _fleet_result(read, known, names, require, partial(_evidence, services, **source))
 
 
 def _fleet_result(
     read: Mapping[tuple[str, ...], tuple[Report, OperationsLog]],
     known: _Known,
+    names: Sequence[str],
     require: Sequence[Sequence[Any]],
     read_evidence: Callable[[datetime], Evidence],
 ) -> Result:
     """Return what the evidence proves, if what was read has the expected keys."""
     for sources, (_, recorded) in read.items():
-        has_lost = not recorded.records and os.path.lexists(recorded.path + HEAD_FILE)
-        if require and not sources and (recorded.defects or recorded.is_missing or has_lost):
+        is_lost = recorded.is_missing or (not recorded.records and os.path.lexists(recorded.path + HEAD_FILE))
+        if require and not sources and (is_lost or recorded.defects):
             fail(f"{recorded.name} is missing, does not verify or has lost its records; pass --from, or restore it")
-    asked = [
-        (condition, name, _expected(condition, given, name, known))
-        for condition, *given in require
-        for name in dict.fromkeys(name for _, name in known)
-    ]
+    asked = [(about, name, _expected(about, given, name, known)) for about, *given in require for name in names]
     try:
         evidence = read_evidence(max(report.checked_at for report, _ in read.values()))
     except ManagerError as error:
@@ -191,12 +184,11 @@ def _fleet_result(
         if all(role(key) == "unrecorded" for _, role in known.values()):
             fail("--require none-on: nobody ever reported or recorded this fingerprint; is it mistyped?")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
-    rows = [_standing(*about, role, evidence) for about, (_, role) in known.items()]
+    rows = [_standing(of, name, role, evidence) for (of, name), (_, role) in known.items() if name in names]
     findings = [each for report, _ in read.values() for each in report.findings if each.check is Check.SETTING]
-    lines = _verdict_lines({service.name for service, _ in known}, evidence, verdicts)
     return Result(
         EXIT_CLEAN if all(verdict.holds for verdict in verdicts) else EXIT_ALERTS,
-        [*dict.fromkeys(map(finding_text, findings)), *lines],
+        [*dict.fromkeys(map(finding_text, findings)), *_verdict_lines(known, evidence, verdicts)],
         lambda: {
             "kind": "fleet",
             "services": rows,
@@ -246,10 +238,9 @@ def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) 
         return dict.fromkeys(having, given[0])
     found: dict[Service, str | None] = {service: getattr(keys, slot) for service, (keys, _) in having.items()}
     missing = [service.name for service, key in found.items() if not key]
-    revoked = [service.name for service, (_, role) in having.items() if role(found[service]) == "revoked"]
+    revoked = [service.name for service, key in found.items() if key and having[service][1](key) == "revoked"]
     if missing and (condition == MOVED or len(missing) == len(found)):
-        why = f"no {slot} key of {secret} is known for {missing[0]}; {_HOW_TO_KNOW[slot]}"
-        fail(f"{why}; to compare only one secret, pass --secret")
+        fail(f"no {slot} key of {secret} is known for {missing[0]}; {_HOW_TO_KNOW[slot]}")
     if revoked:
         fail(f"the {slot} key of {secret} is revoked for {revoked[0]}; replace it: see rotate run --help")
     return found
@@ -304,9 +295,9 @@ def _table_row(row: Mapping[str, Any]) -> tuple[str, ...]:
     return label, row["service"], row["secret"], f"{row['proven']} of {row['instances']}", runs_on or UNPROVEN
 
 
-def _verdict_lines(services: Collection[str], evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _verdict_lines(known: _Known, evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
     """Yield what is not certain or not ready, and the verdict of each condition."""
-    if others := sorted({use.service for use in evidence.uses}.difference(services)):
+    if others := sorted({use.service for use in evidence.uses} - {service.name for service, _ in known}):
         yield f"Not in the roster: {listed(others, _MOST_SHOWN)}."
     yield from (f"{UNPROVEN}: {fault}" for fault in evidence.faults)
     reasons = [f"{'/'.join(who)}: {UNPROVEN}: {why}" for who, why in evidence.unknown.items() if not verdicts]
@@ -314,8 +305,9 @@ def _verdict_lines(services: Collection[str], evidence: Evidence, verdicts: Sequ
     for each in verdicts:
         # A reason of none-on names the secret, and a fault is the reason of every service.
         secret, key = ("", f" {each.fingerprint}") if each.condition == NONE_ON else (f"{each.secret}: ", "")
-        others = [who for who in each.not_ready if who != each.service or not evidence.faults]
-        reasons += [f"{who}: {secret}{each.not_ready[who]}" for who in others]
+        reasons += [
+            f"{who}: {secret}{why}" for who, why in each.not_ready.items() if who != each.service or not evidence.faults
+        ]
         failing.setdefault(f"{each.condition}{key}", {}).update({} if each.holds else {each.service: None})
     reasons = [*dict.fromkeys(reasons)]
     yield from reasons[:_MOST_SHOWN]
