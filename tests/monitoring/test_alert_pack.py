@@ -238,7 +238,8 @@ refused = partial(started, kind="refused", checks=["secret.key: expired", "secre
         ([refused("a"), started("a"), ""], {}),
         ([started("a") + refused("a"), started("b")], {("api", "a"): 1, ("api", "b"): 0}),
         ([refused("a"), started("a", "running") + started("a", "ended")], {("api", "a"): 1}),
-        ([refused("host") + started("host:7")], {("api", "host"): 0}),
+        ([refused("host:6", process="6.0@now") + started("host:7")], {("api", "host"): 0}),
+        ([started("host:7") + refused("host:8", process="8.0@now")], {("api", "host"): 1}),
         ([refused("host:8000") + started("host:8001")], {("api", "host:8000"): 1, ("api", "host:8001"): 0}),
         ([refused("a") + started("a", service="web")], {("api", "a"): 1, ("web", "a"): 0}),
         (
