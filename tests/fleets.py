@@ -127,19 +127,20 @@ class Prometheus:
         raw: what is written in place of an HTTP answer.
         status: the status of the answer.
         location: where it redirects to.
-        asked: what was asked, and the headers.
+        asked: the path, the body and the headers of each request.
     """
 
     def __init__(self, context: SSLContext | None = None) -> None:
         self.result: list[dict[str, Any]] = []
         self.content: bytes | None = None
         self.raw, self.status, self.location = b"", 200, ""
-        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.asked.append((self.path, dict(self.headers)))
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                outer.asked.append((self.path, body, dict(self.headers)))
                 if outer.raw:
                     self.wfile.write(outer.raw)
                     return

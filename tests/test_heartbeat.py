@@ -239,14 +239,14 @@ class TestFields:
         """An event has who speaks, the times, the library, the model, and each secret with its fingerprint."""
         with environ(**{NAMED: "api", INSTANCE: "web-1"}):
             event = event_of("started", report(), MODEL, 7)
-        found, reported = event.pop("secrets"), event.pop("reported_at")
+        found, reported, process = event.pop("secrets"), event.pop("reported_at"), event.pop("process")
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", reported)
+        assert re.fullmatch(rf"{os.getpid()}\.[0-9a-f]{{12}}", process)
         assert event == {
             "secret_event": "started",
             "event": "secret integrity check passed",
             "service": "api",
             "instance": "web-1",
-            "process": f"{os.getpid()}.7@{reported}",
             "number": 7,
             "started_at": "2026-12-01T12:00:00Z",
             "heartbeat_seconds": 0,
@@ -256,6 +256,10 @@ class TestFields:
         }
         none = dict.fromkeys(("next", "previous", "previous_until"))
         assert found == {each.secret: {"current": each.fingerprint} | none for each in report().secrets}
+
+    def test_each_start_is_another_process(self) -> None:
+        """Containers have the same process id, and may start in the same second: none of them hides another one."""
+        assert len({event_of("started", report(), MODEL)["process"] for _ in range(9)}) == 9
 
     def test_slots(self) -> None:
         """The fingerprints of the next and the previous key are fields of their secret, and the deadline too."""
@@ -294,13 +298,13 @@ class TestFields:
             assert json.dumps(event_of(kind, report(), MODEL)).startswith(f'{{"secret_event": "{kind}", ')
 
     def test_it_does_not_depend_on_a_key(self) -> None:
-        """For two sets of keys, a line is the same, without its fingerprints and times."""
+        """For two sets of keys, a line is the same, without its fingerprints, its times and the name of the process."""
         lines = set()
         for keys in (good_keys() | {f"{V1}_NEXT": good_keys()[V1]} for _ in range(2)):
             with process_environment(host_env(keys, **{NAMED: keys[V1], INSTANCE: keys[V2]})):
                 line = json.dumps(event_of("running", check(now=NOW), MODEL))
             assert leaks(line, [*keys.values()]) == []
-            lines.add(re.sub(r"sgfp1:[0-9a-f]{32}|\d{4}-\d\d-\d\dT[\d:]{8}Z", "", line))
+            lines.add(re.sub(r"sgfp1:[0-9a-f]{32}|\d{4}-\d\d-\d\dT[\d:]{8}Z|\.[0-9a-f]{12}", "", line))
         assert len(lines) == 1
 
 

@@ -184,6 +184,14 @@ class TestOthers:
         found = verdicts(expected, used(Slots(NEW, previous=OLD)), used(Slots(OLD), ("worker", "w")))
         assert found == {"api": True, "worker": False}
 
+    def test_service_without_its_namespace(self) -> None:
+        """A process that does not say its namespace may be of any service of its name: each one is unknown."""
+        expected = {Service("prod/api", ("web-1",)): NEW, Service("staging/api", ("web-2",)): OLD}
+        both = [used(who=("prod/api", "web-1")), used(Slots(OLD), ("staging/api", "web-2"))]
+        assert verdicts(expected, *both) == {"prod/api": True, "staging/api": True}
+        for keys in (Slots(NEW), Slots(OLD)):
+            assert verdicts(expected, *both, used(keys)) == {"prod/api": False, "staging/api": False}
+
     @pytest.mark.parametrize("who", [("worker", "w"), ("legacy", "x"), ("api", "web-9")])
     def test_none_on_counts_everywhere(self, who: tuple[str, str]) -> None:
         """A key that nothing may use counts against every service, whoever uses it."""

@@ -35,7 +35,7 @@ from robodj_secretguard.cli.output import (
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet.evidence import read_events
-from robodj_secretguard.fleet.queries import ask, is_address, is_selector, read_token
+from robodj_secretguard.fleet.queries import SKEW, ask, is_address, is_selector, read_token
 from robodj_secretguard.fleet.roster import Service, parse_roster
 from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
@@ -263,13 +263,18 @@ def _evidence(
             fail("--roster: with --events, write the names of the instances, not their number")
         with opened_input("--events", events[0]) as file:
             return read_events(file, now, int(max_age or _EVENTS_AGE))
-    return ask(
+    evidence = ask(
         prometheus[0],
         selector=select or "",
         max_age=int(max_age or _SAMPLES_AGE),
         token=None if token_file is None else read_token(token_file),
         ca_file=ca_file,
     )
+    if not evidence.at:  # an answer without rows has no time
+        return evidence._replace(at=now.timestamp())
+    if abs(evidence.at - now.timestamp()) > SKEW:
+        raise ManagerError("answered for another time", "compare its clock with yours, or ask it without a cache")
+    return evidence
 
 
 def _standing(service: Service, secret: str, role: Callable[[str | None], Role], evidence: Evidence) -> dict[str, Any]:

@@ -32,7 +32,7 @@ SKEW: Final = 300.0
 _REACH: Final = "make sure that this is the address of a Prometheus that can be reached"
 _UNKNOWN: Final = {
     "several": "it had several processes within --max-age (a restart, or workers, which only --events sees)",
-    "shared": "its process has another target of the same job, and counts once",
+    "shared": "its process has another target; pass --select to leave that out",
     "lost": "its target is down, is not the only one of its name, or exports no keys",
 }
 """Why nothing is certain about an instance, by the label `slot` in the answer."""
@@ -45,8 +45,7 @@ _MATCHER: Final = (
 _QUERY: Final = """
 label_replace(PROCESSES != 1, "slot", "several", "", "")
 or label_replace(
-  count by (TARGET) (WORKERS and on (namespace, job, process)
-    count by (namespace, job, process) (count by (TARGET, process) (WORKERS)) > 1),
+  count by (TARGET) (WORKERS and on (process) count by (process) (count by (TARGET, process) (WORKERS)) > 1),
   "slot", "shared", "", "")
 or label_replace(
   count by (TARGET) (up{SELECT}) and on (namespace, job) WORKERS unless (GOOD or PROCESSES != 1),
@@ -63,8 +62,9 @@ _PARTS: Final = {
     "GOOD": "(min by (TARGET) (timestamp(up{SELECT}) * up{SELECT}) > time() - AGE"
     " and count by (TARGET) (up{SELECT}) == 1 and PROCESSES == 1)",
     "PROCESSES": "(count by (TARGET) (count by (TARGET, process) (WORKERS)) * max by (TARGET) (WORKERS))",
-    "WORKERS": 'max_over_time(robodj_secret_processes{process!="",SELECT}[AGEs])',
-    "KEYS": 'robodj_secret_info{process!="",fingerprint!="",SELECT}',
+    # A label `process` of the target would take the place of the collector's.
+    "WORKERS": 'max_over_time(robodj_secret_processes{process=~"[0-9]+-[0-9a-f]+",SELECT}[AGEs])',
+    "KEYS": 'robodj_secret_info{fingerprint!="",SELECT}',
     "TARGET": "namespace, job, instance",
 }
 
@@ -128,10 +128,12 @@ def _answer(url: str, query: str, token: SealedStr | None, context: SSLContext) 
 
     address = urlsplit(url)
     connect = partial(HTTPSConnection, context=context) if address.scheme == "https" else HTTPConnection
-    path = f"{address.path.rstrip('/')}/api/v1/query?{urlencode({'query': query})}"
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    if token:
+        headers["Authorization"] = f"Bearer {token.get_secret_value()}"
     with closing(connect(address.netloc)) as connection:
-        connection.request("GET", path, headers=headers)
+        path = f"{address.path.rstrip('/')}/api/v1/query"
+        connection.request("POST", path, urlencode({"query": query}), headers)  # no cache answers it
         response = connection.getresponse()
         content: bytes = response.read(MOST_BYTES + 1)
     if response.status != 200:  # noqa: PLR2004
@@ -156,7 +158,8 @@ def _rows_in(content: bytes) -> tuple[int, dict[tuple[str, ...], float]]:
 
     answer = json.loads(content, object_hook=keep)
     times = answer["data"]["result"]
-    if answer["status"] != "success" or answer.get("warnings") or answer.get("infos") or len(values) < len(times):
+    is_partial = any(map(answer.get, ("warnings", "infos", "isPartial")))  # the last one is VictoriaMetrics'
+    if answer["status"] != "success" or is_partial or len(values) < len(times):
         raise ManagerError("did not answer completely", "try again; if it is a proxy, ask Prometheus itself")
     if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
         raise ManagerError("has a target whose job or instance has an invalid name", "relabel it, or pass --select")

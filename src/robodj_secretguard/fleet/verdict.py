@@ -103,7 +103,8 @@ def judge(
             that is not asked for one.
         evidence: what is known of all processes. For `none-on`, each process counts against every service. Otherwise,
             one of another service counts against a service if it signs with a key that this service has. It counts
-            against every service if no verdict is about it, and it agrees with none of them, or is unknown.
+            against every service if no verdict is about it, and it agrees with none of them, or is unknown. One that
+            does not say its namespace may be of any service of its name.
     """
     at, keys = datetime.fromtimestamp(evidence.at, UTC), {service.name: key for service, key in expected.items()}
     asked = {service: key for service, key in expected.items() if key}
@@ -127,7 +128,12 @@ def judge(
             for use in (*own, *strangers, *sharing)
             if (why := about(use, key))
         }
-        not_ready = _missing(service, secret, own, evidence) | unknown | against
+        nameless = {
+            f"{use.service}/{use.instance}": f"{UNPROVEN}: it does not say its namespace"
+            for use in evidence.uses
+            if service.name.endswith(f"/{use.service}") and secret in use.keys
+        }
+        not_ready = _missing(service, secret, own, evidence) | unknown | nameless | against
         yield Verdict(service.name, secret, condition, key, at, not not_ready, not_ready)
 
 
