@@ -48,6 +48,7 @@ class TestKeys:
             (MOVED, NEW, Slots(OLD), f"signs with {OLD}"),
             (MOVED, NEW, Slots(OLD, NEW), f"signs with {OLD}"),
             (MOVED, NEW, Slots(OLD, NEW, NEW), f"signs with {OLD}"),
+            (MOVED, NEW, Slots(OLD, OLD), f"signs with {OLD}"),
             (HAS_NEXT, COMING, Slots(NEW, COMING), ""),
             (HAS_NEXT, COMING, Slots(COMING), ""),
             (HAS_NEXT, COMING, Slots(NEW), f"does not have {COMING}"),
@@ -59,6 +60,7 @@ class TestKeys:
             (NONE_ON, GONE, Slots(NEW, None, GONE), f"uses {GONE} as the previous key of secret.key"),
             (NONE_ON, GONE, Slots(NEW, None, GONE, NOW - 4 * SECOND), f"uses {GONE} as the previous key of secret.key"),
             (NONE_ON, GONE, Slots(NEW, None, GONE, NOW - 5 * SECOND), ""),
+            (NONE_ON, GONE, Slots(NEW, GONE, GONE, NOW - 5 * SECOND), f"uses {GONE} as the next key of secret.key"),
             (NONE_ON, GONE, Slots(GONE, None, GONE, NOW - 5 * SECOND), f"uses {GONE} as the current key of secret.key"),
         ],
     )
@@ -131,6 +133,11 @@ class TestProof:
         uses = [used(who=("api", f"10.0.0.{each}")) for each in range(number)]
         found = objections(*uses, service=Service("api", 3))
         assert found == ({} if number == 3 else {"api": f"unknown: of 3 instances, {number} were seen"})
+
+    def test_an_unknown_instance_is_seen(self) -> None:
+        """An instance that is unknown counts as one of the declared ones, and is the only reason."""
+        found = objections(used(), unknown={("api", "web-2"): "it is down"}, service=Service("api", 2))
+        assert found == {"api/web-2": "unknown: it is down"}
 
     def test_instances_that_are_not_fresh_are_seen(self) -> None:
         """An instance without a fresh proof is counted, and is not ready: it does not stand for another one."""
@@ -210,7 +217,9 @@ class TestOthers:
         other = used(who=("legacy", "x"))
         found = objections(used(), other, unknown={("legacy", "x"): "several processes"})
         assert found == {"legacy/x": "unknown: several processes"}
-        assert objections(used(), unknown={("legacy", "x"): "its target is down"}) == {}
+        of_other_secret = used(who=("legacy", "x"), secret=OTHER)
+        for more in ([], [of_other_secret]):
+            assert objections(used(), *more, unknown={("legacy", "x"): "its target is down"}) == {}
         found = objections(used(), condition=NONE_ON, key=GONE, unknown={("legacy", "x"): "its target is down"})
         assert found == {"legacy/x": "unknown: its target is down"}
 

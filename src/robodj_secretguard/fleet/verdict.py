@@ -116,7 +116,7 @@ def judge(
     strangers = [use for use in strangers if all(about(use, key) for key in {*asked.values()})]
     for service, key in asked.items():
         own = [use for use in evidence.uses if use.service == service.name]
-        held = {key}.union(*(fingerprints_of(use, secret) for use in own))
+        held = {each for use in own for each in fingerprints_of(use, secret)}
         sharing = [use for use in evidence.uses if keys.get(use.service) != key and signing_key(use, secret) in held]
         unknown = {
             "/".join(who): f"{UNPROVEN}: {why}"
