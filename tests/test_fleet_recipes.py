@@ -21,6 +21,8 @@ from openbao import until
 from pages import ROOT, Block, Workspace, is_output, parsed
 from repositories import GIT, program
 
+from robodj_secretguard.fleet.roster import parse_roster
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -327,10 +329,22 @@ def test_timer_writes_what_is_delivered_and_which_starts_were_refused(tmp_path: 
     )
 
 
+def test_roster_of_a_cluster_has_its_pods(tmp_path: Path) -> None:
+    """The roster that kubectl makes has the pods of a service."""
+    pods = {"items": [{"metadata": {"name": f"api-{number}"}} for number in range(2)]}
+    put(tmp_path / "pods.json", json.dumps(pods))
+    program(tmp_path / "bin" / "kubectl", f"cat {tmp_path}/pods.json")
+    text = next(each.text for each in BLOCKS if "kubectl get pods" in each.text)
+    environ = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    subprocess.run(["/bin/sh", "-euc", text], cwd=tmp_path, env=environ, check=True, timeout=60)
+    (service,) = parse_roster((tmp_path / "roster.toml").read_text(encoding="utf-8"))
+    assert (service.name, service.instances) == ("prod/api", ("api-0", "api-1"))
+
+
 def test_every_block_that_says_so_is_tested() -> None:
     """No block of the pages is only said to be tested."""
     others = [FUNCTION, ROSTER, ANSWER, "\n".join(PROOF)]
-    words = ["(type=", "daily", "refused_starts.sh"]
+    words = ["(type=", "daily", "refused_starts.sh", "kubectl get pods"]
     tested = [*(each.block.text for each in COLLECTORS.values()), *others]
     untested = [each for each in BLOCKS if each.text.rstrip() not in {text.rstrip() for text in tested}]
     assert [each.line for each in untested if not any(word in each.text for word in words)] == []
