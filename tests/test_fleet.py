@@ -246,16 +246,6 @@ class TestExpected:
         ran = operator.fleet("--require", "moved", "--environment", "prod")
         assert (ran.status, "NOT PROVEN for api, worker.\n" in ran.out) == (1, True)
 
-    def test_each_source_is_read_once(self, operator: Operator) -> None:
-        """Services with the same source have the same keys, of one read."""
-        key = good_keys()[V1]
-        source = "from = ['directory:own']\nsecrets = ['secret.key']\n"
-        operator.machine.put("own/ROBODJ_SECRET_KEY", f"{key}\n")
-        operator.roster(f"[api]\ninstances = ['web-1']\n{source}[worker]\ninstances = ['w']\n{source}")
-        operator.events(*(line(who, Slots(fingerprint_of(key))) for who in (WEB, ("worker", "w"))))
-        ran = operator.fleet("--require", "moved")
-        assert ran.status == 0
-
     def test_an_old_key_in_the_environment(self, operator: Operator) -> None:
         """An operator's shell with an old key proves nothing: the log has a later one."""
         operator.machine.record(rotated(NOW - 9 * DAY, operator.current), rotated(NOW - DAY, COMING))

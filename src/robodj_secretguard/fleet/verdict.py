@@ -128,12 +128,7 @@ def judge(
             for use in (*own, *strangers, *sharing)
             if (why := about(use, key))
         }
-        nameless = {
-            f"{use.service}/{use.instance}": f"{UNPROVEN}: it does not say its namespace"
-            for use in evidence.uses
-            if service.name.endswith(f"/{use.service}") and secret in use.keys
-        }
-        not_ready = _missing(service, secret, own, evidence) | unknown | nameless | against
+        not_ready = _missing(service, secret, own, evidence) | unknown | against
         yield Verdict(service.name, secret, condition, key, at, not not_ready, not_ready)
 
 
@@ -159,6 +154,11 @@ def _missing(service: Service, secret: str, own: Sequence[Use], evidence: Eviden
         instances = tuple(sorted(known))
     proven = proven_instances(own, secret)
     found = {service.name: f"{UNPROVEN}: {'; '.join(reasons)}"} if reasons else {}
+    found |= {
+        f"{use.service}/{use.instance}": f"{UNPROVEN}: it does not say its namespace"
+        for use in evidence.uses
+        if service.name.endswith(f"/{use.service}") and secret in use.keys
+    }
     return found | {
         f"{service.name}/{each}": f"{UNPROVEN}: no recent evidence of its key{seen.get(each, '')}"
         for each in instances
