@@ -22,7 +22,7 @@ from rings import traceback_of
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet import queries
-from robodj_secretguard.fleet.queries import SKEW, ask, evidence_in, is_address, is_selector, read_token
+from robodj_secretguard.fleet.queries import ask, evidence_in, is_address, is_selector, read_token
 from robodj_secretguard.fleet.verdict import Evidence, Use
 from robodj_secretguard.secret.sealed import SealedStr
 
@@ -70,38 +70,24 @@ class TestEvidence:
             Use(*WEB, {NAME: Slots(NEW, COMING, OLD)}, is_fresh=True, seen=SEEN),
             Use(*WEB, {OTHER: Slots(GONE)}, is_fresh=True, seen=SEEN),
         )
-        assert (found.at, found.unknown, found.faults, found.skew) == (AT, {}, (), SKEW)
+        assert (found.at, found.unknown, found.faults) == (AT, {}, ())
 
     def test_earlier_keys(self) -> None:
-        """A key that the last scrape did not have counts against, in its slot, next to the other keys."""
+        """A key that the last scrape did not have counts against, in its slot."""
         found = evidence(row("current", NEW), row("previous", OLD), row("current", OLD, 0), row("next", NEW, 0))
         assert found.uses[1:] == (
-            Use(*WEB, {NAME: Slots(OLD, None, OLD)}, is_fresh=False, seen=AT - 120),
-            Use(*WEB, {NAME: Slots(NEW, NEW, OLD)}, is_fresh=False, seen=AT - 120),
+            Use(*WEB, {NAME: Slots(OLD)}, is_fresh=False, seen=AT - 120),
+            Use(*WEB, {NAME: Slots(None, NEW)}, is_fresh=False, seen=AT - 120),
         )
 
     def test_only_earlier_keys(self) -> None:
         """An instance that the last scrape did not reach proves nothing, and each of its keys counts."""
         found = evidence(row("current", NEW, 0), row("current", OLD, 0), row("next", COMING, 0))
         assert [(each.is_fresh, each.keys[NAME]) for each in found.uses] == [
-            (False, Slots(OLD, COMING)),
-            (False, Slots(NEW, COMING)),
+            (False, Slots(NEW)),
+            (False, Slots(OLD)),
+            (False, Slots(None, COMING)),
         ]
-
-    @pytest.mark.parametrize(
-        ("until", "deadline"), [(AT - 400, AT - 400), ("NaN", None), ("+Inf", None), (-5, None), (1e30, None)]
-    )
-    def test_a_deadline(self, until: float | str, deadline: float | None) -> None:
-        """A deadline is that of the previous key of its secret. Without a valid one, the key counts forever."""
-        rows = [
-            row("current", NEW),
-            row("previous", OLD),
-            row("until", value=until),
-            row("current", GONE, secret=OTHER),
-        ]
-        (first, second) = evidence(*rows).uses
-        found = first.keys[NAME].previous_until
-        assert ((found and found.timestamp()), second.keys[OTHER].previous_until) == (deadline, None)
 
     @pytest.mark.parametrize(("slot", "why"), [("several", "several processes"), ("lost", "target is down")])
     def test_unknown(self, slot: str, why: str) -> None:

@@ -303,11 +303,11 @@ CASES: dict[str, tuple[list[str], list[tuple[str, Slots]], str]] = {
     "a label of the user": (series(f'{T},zone="a b"', Slots(NEW)), [(FRESH, Slots(NEW))], ""),
     "a switch within the age": (
         series(T, Slots(OLD, NEW), Slots(NEW), Slots(NEW), Slots(NEW)),
-        [(FRESH, Slots(NEW)), (EARLIER, Slots(OLD)), (EARLIER, Slots(NEW, NEW))],
+        [(FRESH, Slots(NEW)), (EARLIER, Slots(OLD)), (EARLIER, Slots(None, NEW))],
         "",
     ),
     "a switch before": (series(T, Slots(OLD, NEW), *[Slots(NEW)] * 5), [(FRESH, Slots(NEW))], ""),
-    "a deadline that is over": (series(T, OVER), [(FRESH, OVER)], ""),
+    "a deadline that is over": (series(T, OVER), [(FRESH, Slots(NEW))], ""),
     "a deadline that is not over": (
         series(T, Slots(NEW, None, OLD, NOW - timedelta(seconds=SKEW - 1))),
         [(FRESH, Slots(NEW, None, OLD))],
@@ -602,7 +602,10 @@ MUTANTS = {
         "(timestamp(KEYS)) >= on (TARGET) group_left () (GOOD - AGE)",
     ),
     "clocks do not differ": ("SKEW: Final = 300.0", "SKEW: Final = -300.0"),
-    "keys of targets that are not good do not matter": ('slot != "until"', 'slot != "until" and seen > 0'),
+    "keys of targets that are not good do not matter": (
+        "        else:\n            keys[service",
+        "        elif seen > 0:\n            keys[service",
+    ),
     "unknown instances do not matter": ("tuple(uses), unknown,", "tuple(uses), {},"),
     "namespaces do not matter": ('f"{namespace}/{job}" if namespace and', 'f"eu/{job}" if namespace and'),
     "warnings do not matter": ('"warnings", ', ""),

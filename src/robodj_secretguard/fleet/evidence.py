@@ -6,6 +6,7 @@ hide an event, so it makes everything unknown.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -19,11 +20,10 @@ from robodj_secretguard.secret.texts import count
 from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
 MOST_LINE_BYTES: Final = 1 << 16
-"""A line of this length is not an event."""
+"""A longer line is not an event."""
 MOST_PROCESSES: Final = 20_000
 """How many processes are kept. With more of them, nothing is certain."""
 
@@ -71,10 +71,15 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
     at, skew = now.timestamp(), max_age // 3
     last: dict[tuple[str, str, str], tuple[int, Use | None]] = {}
     unreadable = first = 0
-    for event in _events(file):
-        if isinstance(event, int):
-            unreadable, first = unreadable + 1, first or event
-        elif (age := at - event.reported_at.timestamp()) <= max(max_age, event.heartbeat_seconds) + skew:
+    # Of a line that is too long, the first part is no event, whatever the others are.
+    for number, line in enumerate(iter(partial(file.readline, MOST_LINE_BYTES), b""), start=1):
+        try:
+            event = _EVENT.validate_json(line)
+        except ValidationError:
+            if not line.isspace():
+                unreadable, first = unreadable + 1, first or number
+            continue
+        if (age := at - event.reported_at.timestamp()) <= max(max_age, event.heartbeat_seconds) + skew:
             process = event.who
             is_kept = process in last or len(last) <= MOST_PROCESSES  # one more shows that there are too many
             if is_kept and event.kind != "refused" and event.number > last.get(process, (-1, None))[0]:
@@ -87,17 +92,3 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
         f"there are more than {MOST_PROCESSES} processes": len(last) > MOST_PROCESSES,
     }
     return Evidence(at, uses, ahead, tuple(why for why, is_so in faults.items() if is_so), skew)
-
-
-def _events(file: BinaryIO) -> Iterator[SentEvent | int]:
-    """Yield each event, or the number of a line that is none: one that is too long is none, whatever its parts are."""
-    number = 0
-    while line := file.readline(MOST_LINE_BYTES):
-        number, part = number + 1, line
-        while len(part) == MOST_LINE_BYTES and not part.endswith(b"\n"):
-            part = file.readline(MOST_LINE_BYTES)
-        if part is not line or not line.isspace():
-            try:
-                yield _EVENT.validate_json(line if part is line else b"")
-            except ValidationError:
-                yield number

@@ -7,7 +7,6 @@ import re
 import sys
 from collections import defaultdict
 from contextlib import closing
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -50,14 +49,14 @@ or label_replace(
 or label_replace(
   count by (TARGET) (up{SELECT}) and on (namespace, job) WORKERS unless (GOOD or PROCESSES != 1),
   "slot", "lost", "", "")
-or label_replace(
-  max by (TARGET, secret) (max_over_time(robodj_secret_previous_until_timestamp_seconds{SELECT}[AGEs]))
-  <= time() - SKEW, "slot", "until", "", "")
 or max by (TARGET, secret, slot, fingerprint) (timestamp(KEYS)) >= on (TARGET) group_left () GOOD
+  unless on (TARGET, secret, slot) OVER
 or 0 * count by (TARGET, secret, slot, fingerprint) (last_over_time(KEYS[AGEs]))
+  unless on (TARGET, secret, slot) OVER
 """
 # A target is good if it is the only one of its name, its last scrape is recent and has worked, and only one process
-# has answered. A key has the time of that scrape of a good target, or 0 where it was only seen before.
+# has answered. A key has the time of that scrape of a good target, or 0 where it was only seen before. A previous key
+# whose deadline is over on every clock is none.
 _PARTS: Final = {
     "GOOD": "(min by (TARGET) (timestamp(up{SELECT}) * up{SELECT}) > time() - AGE"
     " and count by (TARGET) (up{SELECT}) == 1 and PROCESSES == 1)",
@@ -65,6 +64,9 @@ _PARTS: Final = {
     # A label `process` of the target would take the place of the collector's.
     "WORKERS": 'max_over_time(robodj_secret_processes{process=~"[0-9]+-[0-9a-f]+",SELECT}[AGEs])',
     "KEYS": 'robodj_secret_info{fingerprint!="",SELECT}',
+    "OVER": "label_replace(max by (TARGET, secret)"
+    " (max_over_time(robodj_secret_previous_until_timestamp_seconds{SELECT}[AGEs])) <= time() - SKEW,"
+    ' "slot", "previous", "", "")',
     "TARGET": "namespace, job, instance",
 }
 
@@ -178,15 +180,12 @@ def evidence_in(content: bytes, max_age: int) -> Evidence:
     for (service, instance, secret, slot, fingerprint), seen in values.items():
         if slot in _UNKNOWN:
             unknown[service, instance] = _UNKNOWN[slot]
-        elif slot != "until":
+        else:
             keys[service, instance, secret].append((seen, slot, fingerprint))
     for (service, instance, secret), found in keys.items():
-        until = values.get((service, instance, secret, "until", ""), 0.0)
-        deadline = datetime.fromtimestamp(until, UTC) if 0 < until < at else None
         now = {slot: key for seen, slot, key in found if seen > 0}
-        latest = now or {slot: key for _, slot, key in found}
-        before = [latest | {slot: key} for _, slot, key in found if latest.get(slot) != key]
-        for slots in [latest, *before]:
-            used = {secret: Slots(**slots, previous_until=deadline)}
-            uses.append(Use(service, instance, used, slots is now, max(found)[0] if slots is now else at - max_age))
-    return Evidence(at, tuple(uses), unknown, (), SKEW)
+        earlier = [{slot: key} for _, slot, key in found if now.get(slot) != key]
+        for slots in filter(None, [now, *earlier]):
+            seen = max(found)[0] if slots is now else at - max_age
+            uses.append(Use(service, instance, {secret: Slots(**slots)}, slots is now, seen))
+    return Evidence(at, tuple(uses), unknown, ())
