@@ -5,7 +5,6 @@ jq is the real one. The lines were recorded from the real collectors, and have t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
@@ -16,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from command_line import fingerprint_of
-from conftest import TIMEOUT, free_port, marker, put
-from openbao import until
+from conftest import free_port, marker, put
 from pages import ROOT, Block, Workspace, is_output, parsed
 from repositories import GIT, program
 
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(not (GIT and shutil.which("jq")), reason="needs git and jq")
 
-SYSTEM: Final = f"{os.environ.get('PATH', '')}:/usr/sbin"
-RSYSLOGD, LOGROTATE = (shutil.which(name, path=SYSTEM) or "" for name in ("rsyslogd", "logrotate"))
 HERE: Final = "tests/test_fleet_recipes.py"
 BLOCKS: Final = [
     each
@@ -164,13 +160,17 @@ COLLECTORS: Final = {
 }
 
 
+def event_of_start(workspace: Workspace) -> str:
+    """Start the service of a workspace, and return its event as a line."""
+    status, output = workspace.run(Block(0, "sh", START, {}))
+    assert status == 0, output
+    return (workspace.root / "own.jsonl").read_text(encoding="utf-8").rstrip()
+
+
 @pytest.fixture(scope="module")
 def event(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The event of a real start, as a line."""
-    made = Workspace(tmp_path_factory.mktemp("start"))
-    status, output = made.run(Block(0, "sh", START, {}))
-    assert status == 0, output
-    return (made.root / "own.jsonl").read_text(encoding="utf-8").rstrip()
+    return event_of_start(Workspace(tmp_path_factory.mktemp("start")))
 
 
 def collected(directory: Path, collector: Collector, lines: list[str], *, fails: bool = False) -> list[dict[str, Any]]:
@@ -213,47 +213,6 @@ def test_collector_that_fails_is_not_silent(name: str, tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.skipif(not RSYSLOGD, reason="rsyslog is not installed")
-def test_rsyslog_sends_events_to_the_server(event: str, tmp_path: Path) -> None:
-    """With the configuration of the page, a host sends the events of its file, and the server keeps their labels."""
-    port, kept = free_port(), tmp_path / "robodj.jsonl"
-    at = str(tmp_path / "robodj")
-    host, server = (each.text.replace("/var/log/robodj", at) for each in BLOCKS if "(type=" in each.text)
-    (tmp_path / "robodj").mkdir()
-    put(tmp_path / "robodj" / "events.jsonl", f"{event}\n")
-    forward = f'*.* action(type="omfwd" target="127.0.0.1" port="{port}" protocol="tcp")'
-    configurations = {
-        "server": f'module(load="imtcp")\ninput(type="imtcp" address="127.0.0.1" port="{port}")\n{server}',
-        "host": f'global(workDirectory="{tmp_path}")\n{host}{forward}',
-    }
-    with contextlib.ExitStack() as stack:
-        for name, text in configurations.items():
-            config, pid = put(tmp_path / name, text), tmp_path / f"{name}.pid"
-            process = subprocess.Popen([RSYSLOGD, "-n", "-f", config, "-i", pid], stderr=subprocess.DEVNULL)
-            stack.callback(process.wait, TIMEOUT)
-            stack.callback(process.kill)
-            until(pid.exists)
-        until(lambda: kept.exists() and kept.read_bytes().endswith(b"\n"))
-    found = collected(tmp_path, COLLECTORS["rsyslog"], kept.read_text(encoding="utf-8").splitlines())
-    assert found == [json.loads(event) | {"service": "api", "instance": "localhost"}]
-
-
-@pytest.mark.skipif(not LOGROTATE, reason="logrotate is not installed")
-def test_recipe_reads_what_logrotate_moved(event: str, tmp_path: Path) -> None:
-    """The configuration of the page is valid, and the recipe reads the file that logrotate has moved, too."""
-    events = put(tmp_path / "events.jsonl", f"{event}\n")
-    block = next(each for each in BLOCKS if "daily" in each.text)
-    config = put(tmp_path / "config", block.text.replace("/var/log/robodj", str(tmp_path)))
-    logrotate = [LOGROTATE, "--force", "--state", str(tmp_path / "state"), str(config)]
-    subprocess.run(logrotate, check=True, capture_output=True)
-    assert not events.exists()
-    put(events, f"{event}\n")
-    recipe = COLLECTORS["file"].block.text
-    assert "cat /var/log/robodj/events.jsonl*" in recipe
-    lines = [each.read_text(encoding="utf-8").rstrip() for each in tmp_path.glob("events.jsonl*")]
-    assert collected(tmp_path, COLLECTORS["file"], lines) == [json.loads(event)] * 2
-
-
 def commanded(workspace: Workspace, command: str) -> tuple[int, str]:
     """Run a command of the page, with the words that stand for something replaced."""
     return workspace.run(workspace.substituted(Block(0, "sh", command, {})))
@@ -265,8 +224,7 @@ def commanded(workspace: Workspace, command: str) -> tuple[int, str]:
 def test_events_of_each_collector_prove_the_roster(name: str, tmp_path: Path) -> None:
     """The events of a recipe prove the instances of a roster, until one line could not be read."""
     workspace, collector = Workspace(tmp_path), COLLECTORS[name]
-    assert workspace.run(Block(0, "sh", START, {}))[0] == 0
-    event = (workspace.root / "own.jsonl").read_text(encoding="utf-8").rstrip()
+    event = event_of_start(workspace)
     service, instance = collector.labels["service"], collector.labels["instance"]
     service = f"prod/{service}" if "namespace" in collector.labels else service
     put(workspace.root / "roster.toml", f'["{service}"]\ninstances = ["{instance}"]\n')
@@ -280,8 +238,7 @@ def test_events_of_each_collector_prove_the_roster(name: str, tmp_path: Path) ->
 def test_answer_of_the_page_is_that_of_a_fleet_with_a_silent_instance(tmp_path: Path) -> None:
     """The answer of the page is that of its roster, where one instance is silent and one has not moved."""
     workspace, previous = Workspace(tmp_path), secrets.token_urlsafe(32)
-    assert workspace.run(Block(0, "sh", START, {}))[0] == 0
-    own = json.loads((workspace.root / "own.jsonl").read_text(encoding="utf-8"))
+    own = json.loads(event_of_start(workspace))
     key, until = fingerprint_of(previous), marker(timedelta(days=3), now=datetime.now(UTC))
     more = {"ROBODJ_SECRET_KEY_PREVIOUS": previous, "ROBODJ_SECRET_KEY_PREVIOUS_UNTIL": until}
     for name, value in more.items():
@@ -344,7 +301,7 @@ def test_roster_of_a_cluster_has_its_pods(tmp_path: Path) -> None:
 def test_every_block_that_says_so_is_tested() -> None:
     """No block of the pages is only said to be tested."""
     others = [FUNCTION, ROSTER, ANSWER, "\n".join(PROOF)]
-    words = ["(type=", "daily", "refused_starts.sh", "kubectl get pods"]
+    words = ["refused_starts.sh", "kubectl get pods"]
     tested = [*(each.block.text for each in COLLECTORS.values()), *others]
     untested = [each for each in BLOCKS if each.text.rstrip() not in {text.rstrip() for text in tested}]
     assert [each.line for each in untested if not any(word in each.text for word in words)] == []
