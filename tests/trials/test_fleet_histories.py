@@ -108,12 +108,11 @@ MUTANTS = {
     "what counts against is not older than the limit": ("event.heartbeat_seconds) + skew", "event.heartbeat_seconds)"),
     "a heartbeat does not matter": ("max(max_age, event.heartbeat_seconds)", "max_age"),
     "a clock that is ahead is not said": ("if use.seen > at + skew", "if False"),
-    "a line that cannot be read is skipped": ("if unreadable:", "if False:"),
+    "a line that cannot be read is skipped": ('{first}": unreadable', '{first}": False'),
     "the last line counts": ("event.number > last.get(process, (-1, None))[0]", "True"),
     "the first line counts": ("event.number > last.get(process, (-1, None))[0]", "process not in last"),
     "the latest time counts": ("event.number, None if", "int(at - age), None if"),
     "an end takes away its instance": ("process = event.who", "process = (*event.who[:2], '')"),
-    "names of processes are of all instances": ("process = event.who", "process = ('', '', event.process)"),
     "an end takes away nothing": ('None if event.kind == "ended" else use', "use"),
     "namespaces do not matter": ('f"{self.namespace}/', 'f"eu/'),
 }
