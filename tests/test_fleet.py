@@ -12,7 +12,7 @@ import pytest
 from command_line import DEFAULT_MODEL, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, document_of, good_keys
 from detector import leaks
-from fleets import COMING, GONE, MINUTE, NAME, OLD, OTHER, SECOND, WEB, event
+from fleets import COMING, GONE, MINUTE, NAME, OLD, OTHER, SECOND, WEB, Prometheus, event, row
 from pydantic import SecretStr
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
@@ -206,6 +206,17 @@ class TestEvidence:
             monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
             source = ("--events", "events") if name == "roster" else ()
             assert operator.fleet("--require", "moved", option, "-", source=source).status == 0
+
+    @pytest.mark.parametrize(("age", "status"), [(0, 0), (300, 0), (301, 75), (-301, 75), (None, 1)])
+    def test_prometheus(self, operator: Operator, age: int | None, status: int) -> None:
+        """It has its own clock, which must be right, so that its answer is not an old one. No row proves nothing."""
+        operator.roster("[api]\ninstances = 1\nsecrets = ['secret.key']\n")
+        with Prometheus() as prometheus:
+            if age is not None:
+                found = row("current", operator.current)
+                prometheus.result = [found | {"value": [NOW.timestamp() - age, found["value"][1]]}]
+            ran = operator.fleet("--require", "moved", source=("--prometheus", prometheus.url))
+        assert (ran.status, "of 1 instance, 0 were seen" in ran.out) == (status, age is None)
 
     def test_prometheus_does_not_answer(self, operator: Operator) -> None:
         """Without a complete answer there is no result: try again."""
