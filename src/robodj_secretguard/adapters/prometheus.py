@@ -70,7 +70,7 @@ class SecretCollector(Collector):
         config_dir: str | os.PathLike[str] | None = None,
         require_env_only: bool = False,
     ) -> None:
-        model = type(secrets)
+        self._model, self._require_env_only = type(secrets), require_env_only
         try:
             self._live, self._rings, self._config_dir = contain(partial(_keys_and_directory, secrets, config_dir))
         except CheckFailedError:
@@ -79,14 +79,12 @@ class SecretCollector(Collector):
             ) from None
         finally:
             del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
-        self._model = model
-        self._require_env_only = require_env_only
         self._started, self._token = self._live.keys.report.checked_at, os.urandom(6).hex()
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
-        """Yield every family without a value. So a registration runs no check."""
-        for name in (INFO, EXPIRY, PREVIOUS_UNTIL, START, PROCESSES, REFRESHED, REFRESH_OK, FINDINGS):
-            yield _gauges(name, {})
+        """Return every family without a value. So a registration runs no check."""
+        names = (INFO, EXPIRY, PREVIOUS_UNTIL, START, PROCESSES, REFRESHED, REFRESH_OK, FINDINGS)
+        return (_gauges(name, {}) for name in names)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family, after a check where no thread reads the keys again."""
@@ -145,17 +143,19 @@ def count_processes() -> int:
     # A title such as `gunicorn: master [app]` differs from that of a worker after the colon.
     if not own.endswith(b"--multiprocessing-fork\0") and own.partition(b":")[0] != server.partition(b":")[0]:
         return 1
-    children = []
-    for path in glob(f"/proc/{parent}/task/*/children"):
-        with suppress(OSError), open(path, encoding="ascii") as file:
-            children += file.read().split()
-    return [*map(_command_line, children)].count(own)
+    children = b" ".join(map(_content, glob(f"/proc/{parent}/task/*/children"))).split()
+    return [_command_line(int(each)) for each in children].count(own)
 
 
 def _command_line(process: int | str) -> bytes:
     """Return the command line of a process without its digits; empty where it is unknown."""
-    with suppress(OSError), open(f"/proc/{process}/cmdline", "rb") as file:
-        return re.sub(rb"[0-9]+", b"", file.read())
+    return re.sub(rb"[0-9]+", b"", _content(f"/proc/{process}/cmdline"))
+
+
+def _content(path: str) -> bytes:
+    """Return the content of a file of Linux; empty where it cannot be read."""
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read()
     return b""
 
 

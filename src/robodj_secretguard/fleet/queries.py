@@ -18,8 +18,6 @@ from robodj_secretguard.secret.texts import could_hold_key, is_instance_name
 from robodj_secretguard.startup.file_reader import read_text_file
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
-
     from robodj_secretguard.secret.sealed import SealedStr
 
 MOST_BYTES: Final = 1 << 25
@@ -123,19 +121,18 @@ def ask(
     return answer_within(SECONDS, lambda: evidence_in(_answer(url, query, token, context), max_age), _REACH, _REACH)
 
 
-def _answer(url: str, query: str, token: SealedStr | None, context: SSLContext) -> bytes:
+def _answer(url: str, query: str, token: SealedStr | None, context: Any) -> bytes:
     """Return the answer to a query."""
     from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - slow, and few commands need them
     from urllib.parse import urlencode, urlsplit  # noqa: PLC0415
 
     address = urlsplit(url)
     connect = partial(HTTPSConnection, context=context) if address.scheme == "https" else HTTPConnection
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    if token:
-        headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+    authorization = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} | authorization
     with closing(connect(address.netloc)) as connection:
-        path = f"{address.path.rstrip('/')}/api/v1/query"
-        connection.request("POST", path, urlencode({"query": query}), headers)  # no cache answers it
+        # No cache answers a POST.
+        connection.request("POST", f"{address.path.rstrip('/')}/api/v1/query", urlencode({"query": query}), headers)
         response = connection.getresponse()
         content: bytes = response.read(MOST_BYTES + 1)
     if response.status != 200:  # noqa: PLR2004
@@ -183,8 +180,8 @@ def evidence_in(content: bytes, max_age: int) -> Evidence:
         else:
             keys[service, instance, secret].append((seen, slot, fingerprint))
     for (service, instance, secret), found in keys.items():
-        now = {slot: key for seen, slot, key in found if seen > 0}
-        earlier = [{slot: key} for _, slot, key in found if now.get(slot) != key]
+        now: dict[str, Any] = {slot: key for seen, slot, key in found if seen > 0}
+        earlier: list[dict[str, Any]] = [{slot: key} for _, slot, key in found if now.get(slot) != key]
         for slots in filter(None, [now, *earlier]):
             seen = max(found)[0] if slots is now else at - max_age
             uses.append(Use(service, instance, {secret: Slots(**slots)}, slots is now, seen))
