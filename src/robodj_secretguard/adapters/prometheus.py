@@ -83,16 +83,20 @@ class SecretCollector(Collector):
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Return every family without a value. So a registration runs no check."""
-        names = (INFO, EXPIRY, PREVIOUS_UNTIL, START, PROCESSES, REFRESHED, REFRESH_OK, FINDINGS)
-        return (_gauges(name, {}) for name in names)
+        return (
+            _gauges(name, {})
+            for name in (INFO, EXPIRY, PREVIOUS_UNTIL, START, PROCESSES, REFRESHED, REFRESH_OK, FINDINGS)
+        )
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family, after a check where no thread reads the keys again."""
         keys, refresh = self._live.keys, self._live.refresh
         # A fork has another process id, and a start another token. So no two processes have one identity.
         identity = f"{os.getpid()}-{self._token}"
-        families = of_keys(keys.report.secrets, INFO, identity)
-        families |= {START: {(): self._started.timestamp()}, PROCESSES: {(identity,): float(count_processes())}}
+        families = of_keys(keys.report.secrets, INFO, identity) | {
+            START: {(): self._started.timestamp()},
+            PROCESSES: {(identity,): float(count_processes())},
+        }
         if self._live.late_at < math.inf:  # a thread reads the keys in each period
             found, is_ok = refresh.found, refresh.is_ok and time.monotonic() < self._live.late_at
             families |= {REFRESHED: {(): refresh.read_at.timestamp()}, REFRESH_OK: {(): float(is_ok)}}
@@ -106,8 +110,11 @@ class SecretCollector(Collector):
 
     def _found(self) -> Iterator[Finding]:
         """Yield what a check finds now, and `revoked` for a running key that the check did not read any more."""
-        directory = None if self._config_dir is None else self._config_dir.get_secret_value()
-        report = check(self._model, config_dir=directory, require_env_only=self._require_env_only)
+        report = check(
+            self._model,
+            config_dir=self._config_dir.get_secret_value() if self._config_dir else None,
+            require_env_only=self._require_env_only,
+        )
         yield from report.findings
         listed = report.revocation_list
         reported = {each.secret for each in report.alerts if each.check is Check.REVOKED}

@@ -33,7 +33,6 @@ _UNKNOWN: Final = {
     "lost": "its target is down, is not the only one of its name, or exports no keys",
 }
 """Why nothing is certain about an instance, by the label `slot` in the answer."""
-_LABELS: Final = ("namespace", "job", "instance", "secret", "slot", "fingerprint")
 # What selects by a key, a slot or a process would hide the keys that an instance uses.
 _MATCHER: Final = (
     r"(?!(?:secret|owner|slot|fingerprint|process|__name__)\W)[a-zA-Z_][a-zA-Z0-9_]*"
@@ -150,7 +149,10 @@ def _rows_in(content: bytes) -> tuple[int, dict[tuple[str, ...], float]]:
         """Keep a row, of which there are many, in little memory. Return the time of the answer."""
         if "metric" not in fields:
             return fields
-        namespace, job, *others = (sys.intern(fields["metric"].get(name, "")) for name in _LABELS)
+        namespace, job, *others = (
+            sys.intern(fields["metric"].get(name, ""))
+            for name in ("namespace", "job", "instance", "secret", "slot", "fingerprint")
+        )
         service = f"{namespace}/{job}" if namespace and not job.startswith(f"{namespace}/") else job
         at, values[sys.intern(service), *others] = fields["value"][0], float(fields["value"][1])
         return int(at)
