@@ -62,14 +62,13 @@ _SAMPLES_AGE: Final = 120
 """Two periods of 30 seconds between refreshes, and one of 60 seconds between scrapes."""
 _EVENTS_AGE: Final = 900
 """Both in seconds."""
-_MOST_SECONDS: Final = 86400
 _MOST_SHOWN: Final = 20
-_SLOT_OF: Final = {MOVED: "current", HAS_NEXT: "next", NONE_ON: ""}
-"""By condition: the slot of the expected key, unless the condition names the key."""
-_HOW_TO_KNOW: Final = {
-    "current": "pass --from, or --environment with an operations log; to compare only one secret, pass --secret",
-    "next": "stage one (rotate stage); to compare only one secret, pass --secret",
+_CONDITIONS: Final = {
+    MOVED: ("current", "pass --from, or --environment with an operations log"),
+    HAS_NEXT: ("next", "stage one (rotate stage)"),
+    NONE_ON: ("", ""),
 }
+"""By condition: the slot of the expected key, unless the condition names the key, and how to make that key known."""
 
 _Known: TypeAlias = dict[tuple[Service, str], tuple[Slots, Callable[[str | None], Role]]]
 """By service and secret: the expected keys, and the function that returns the role of a key."""
@@ -110,7 +109,7 @@ def add(commands: Commands) -> None:
                 "help": "the authorities that sign the certificate of Prometheus",
             },
             "--max-age": {
-                "type": partial(seconds, "--max-age", least=1, most=_MOST_SECONDS),
+                "type": partial(seconds, "--max-age", least=1, most=86400),
                 "metavar": "SECONDS",
                 "help": f"how old evidence may be (default: {_SAMPLES_AGE}; with --events {_EVENTS_AGE})",
             },
@@ -212,16 +211,18 @@ def _require_options(
     max_age: float | None,  # noqa: ARG001 - it fits both
 ) -> None:
     """Refuse options that are invalid or do not fit together, without a part of a value."""
-    of_prometheus = [each for each in (select, token_file, ca_file) if each is not None]
     for is_valid, why in (
         (len([*prometheus, *events]) == 1, "pass either --prometheus or --events, once"),
-        (not (events and of_prometheus), "--select, --token-file and --ca-file work only with --prometheus"),
+        (
+            not events or (select, token_file, ca_file) == (None, None, None),
+            "--select, --token-file and --ca-file work only with --prometheus",
+        ),
         ([roster, *events].count(PIPE) <= 1, "only one of --roster and --events can be stdin"),
         (all(map(is_address, prometheus)), "--prometheus: invalid address; use one like http://127.0.0.1:9090"),
         (select is None or is_selector(select), '--select: invalid labels; write them like environment="prod"'),
         (
             all(
-                name in _SLOT_OF and len(given) == (name == NONE_ON) and all(map(is_fingerprint, given))
+                name in _CONDITIONS and len(given) == (name == NONE_ON) and all(map(is_fingerprint, given))
                 for name, *given in require
             ),
             f"--require: use {MOVED}, {HAS_NEXT}, or {NONE_ON} with one fingerprint",
@@ -233,14 +234,15 @@ def _require_options(
 
 def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) -> dict[Service, str | None]:
     """Return the key of a condition for each service. A service without a next key is not asked for one."""
-    slot, having = _SLOT_OF[condition], {service: each for (service, name), each in known.items() if name == secret}
+    having = {service: each for (service, name), each in known.items() if name == secret}
     if given:
         return dict.fromkeys(having, given[0])
+    slot, fix = _CONDITIONS[condition]
     found: dict[Service, str | None] = {service: getattr(keys, slot) for service, (keys, _) in having.items()}
     missing = [service.name for service, key in found.items() if not key]
     revoked = [service.name for service, key in found.items() if key and having[service][1](key) == "revoked"]
     if missing and (condition == MOVED or len(missing) == len(found)):
-        fail(f"no {slot} key of {secret} is known for {missing[0]}; {_HOW_TO_KNOW[slot]}")
+        fail(f"no {slot} key of {secret} is known for {missing[0]}; {fix}; to compare only one secret, pass --secret")
     if revoked:
         fail(f"the {slot} key of {secret} is revoked for {revoked[0]}; replace it: see rotate run --help")
     return found
