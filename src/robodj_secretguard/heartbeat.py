@@ -76,8 +76,8 @@ def identify_process() -> tuple[str, str]:
 def _unit() -> str:
     """Return the systemd unit of this process without `.service`; empty where there is none."""
     with suppress(OSError), open(_CGROUP, encoding="utf-8", errors="replace") as file:
-        names = [line.strip().rpartition("/")[2] for line in file]
-        return next((each.removesuffix(".service") for each in names if each.endswith(".service")), "")
+        unit = next((line for line in map(str.strip, file) if line.endswith(".service")), "")
+        return unit.rpartition("/")[2].removesuffix(".service")
     return ""
 
 

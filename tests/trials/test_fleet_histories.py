@@ -112,9 +112,10 @@ MUTANTS = {
     "the last line counts": ("event.number > last.get(process, (-1, None))[0]", "True"),
     "the first line counts": ("event.number > last.get(process, (-1, None))[0]", "process not in last"),
     "the latest time counts": ("event.number, None if", "int(at - age), None if"),
-    "an end takes away its instance": ("process = event.who", "process = (*event.who[:2], '')"),
+    "an end takes away its instance": ("service, event.instance, event.process", "service, event.instance, ''"),
+    "names of processes are of all instances": ("service, event.instance, event.process", "'', '', event.process"),
     "an end takes away nothing": ('None if event.kind == "ended" else use', "use"),
-    "namespaces do not matter": ('f"{self.namespace}/', 'f"eu/'),
+    "namespaces do not matter": ("(event.namespace, ", "(event.namespace and 'eu', "),
 }
 """Readers that do not follow a rule: a part of the source, and what is there instead."""
 

@@ -47,11 +47,6 @@ class SentEvent:
     checks: tuple[str, ...]
     namespace: InstanceName | None = None
 
-    @property
-    def who(self) -> tuple[str, str, str]:
-        """The service with its namespace, the instance, and the process."""
-        return f"{self.namespace}/{self.service}" if self.namespace else self.service, self.instance, self.process
-
 
 _EVENT: Final = TypeAdapter(SentEvent)
 
@@ -71,7 +66,7 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
     at, skew = now.timestamp(), max_age // 3
     last: dict[tuple[str, str, str], tuple[int, Use | None]] = {}
     unreadable = first = 0
-    # Of a line that is too long, the first part is no event, whatever the others are.
+    # A line that is too long is read in parts. The first one is no event, unless it ends with blanks.
     for number, line in enumerate(iter(partial(file.readline, MOST_LINE_BYTES), b""), start=1):
         try:
             event = _EVENT.validate_json(line)
@@ -80,10 +75,11 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
                 unreadable, first = unreadable + 1, first or number
             continue
         if (age := at - event.reported_at.timestamp()) <= max(max_age, event.heartbeat_seconds) + skew:
-            process = event.who
+            service = "/".join(filter(None, (event.namespace, event.service)))
+            process = service, event.instance, event.process
             is_kept = process in last or len(last) <= MOST_PROCESSES  # one more shows that there are too many
             if is_kept and event.kind != "refused" and event.number > last.get(process, (-1, None))[0]:
-                use = Use(*process[:2], event.secrets, age <= max_age - skew, at - age)
+                use = Use(service, event.instance, event.secrets, age <= max_age - skew, at - age)
                 last[process] = event.number, None if event.kind == "ended" else use
     uses = tuple(use for _, use in last.values() if use)
     ahead = {(use.service, use.instance): "its clock is ahead" for use in uses if use.seen > at + skew}
