@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
 from robodj_secretguard.fleet import verdict as instances
-from robodj_secretguard.lifecycle import records
+from robodj_secretguard.lifecycle import records, standing
 from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import Severity
 
@@ -264,7 +264,7 @@ class ServiceKeys(TypedDict):
     """How many instances the roster declares."""
     proven: Count
     """Of how many it is certain with which key they sign."""
-    runs_on: Annotated[dict[str, Any], described_by(dict[instances.Role, Count])]
+    runs_on: Annotated[dict[str, Any], described_by(dict[standing.Role, Count])]
     """How many instances sign with which key. One with several keys counts for each of them."""
 
 
@@ -273,8 +273,6 @@ class FleetStatus(TypedDict):
 
     kind: Literal["fleet"]
     services: list[ServiceKeys]
-    faults: list[str]
-    """Why nothing is proven, in words: something could not be read."""
     verdicts: list[Verdict]
     """For each condition of `--require`, each secret and each service."""
 

@@ -216,7 +216,7 @@ class TestEvidence:
                 found = row("current", operator.current)
                 prometheus.result = [found | {"value": [NOW.timestamp() - age, found["value"][1]]}]
             ran = operator.fleet("--require", "moved", source=("--prometheus", prometheus.url))
-        assert (ran.status, "of 1 instance, 0 were seen" in ran.out) == (status, age is None)
+        assert (ran.status, "the roster has 1 instance, and 0 were seen" in ran.out) == (status, age is None)
 
     def test_prometheus_does_not_answer(self, operator: Operator) -> None:
         """Without a complete answer there is no result: try again."""
@@ -224,7 +224,7 @@ class TestEvidence:
         options = ("--token-file", "token", "--select", 'zone="a"')
         ran = operator.fleet("--require", "moved", *options, source=("--prometheus", "http://127.0.0.1:9"))
         assert (ran.status, ran.out) == (75, "")
-        assert ran.err.startswith("robodj-secretguard: --prometheus: it ")
+        assert ran.err.startswith("robodj-secretguard: --prometheus: the server ")
 
     @pytest.mark.parametrize("form", ["text", "json"])
     def test_a_source_that_cannot_be_read(self, operator: Operator, form: str) -> None:
@@ -330,7 +330,7 @@ class TestExpected:
     def test_a_mistyped_fingerprint(self, operator: Operator) -> None:
         """That nothing uses a key which nobody knows proves nothing. A key that is used or recorded is known."""
         condition = ("--require", "none-on", GONE)
-        why = "--require none-on: nobody ever reported or recorded this fingerprint; is it mistyped?"
+        why = "--require none-on: nobody ever reported or recorded this fingerprint; check it for a typo"
         assert operator.error(*condition) == why
         operator.events(line(WEB, Slots(operator.current, None, GONE)))
         assert operator.fleet(*condition).status == 1
@@ -473,7 +473,6 @@ class TestJson:
             "ok": False,
             "model": DEFAULT_MODEL,
             "services": [{"service": "api", "secret": NAME, "instances": 1, "proven": 1, "runs_on": {"unrecorded": 1}}],
-            "faults": [],
             "verdicts": expected,
         }
         (moved, _) = VERDICTS.validate_json(json.dumps(ran.document["verdicts"]))

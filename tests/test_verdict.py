@@ -132,7 +132,7 @@ class TestProof:
         """Exactly as many instances are seen as the roster declares: one more could stand for one that is silent."""
         uses = [used(who=("api", f"10.0.0.{each}")) for each in range(number)]
         found = objections(*uses, service=Service("api", 3))
-        assert found == ({} if number == 3 else {"api": f"unknown: of 3 instances, {number} were seen"})
+        assert found == ({} if number == 3 else {"api": f"unknown: the roster has 3 instances, and {number} were seen"})
 
     def test_an_unknown_instance_is_seen(self) -> None:
         """An instance that is unknown counts as one of the declared ones, and is the only reason."""

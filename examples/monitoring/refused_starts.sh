@@ -1,15 +1,20 @@
 #!/bin/sh
-# Write the metric of refused starts for node_exporter's textfile collector, from start events on stdin. Each minute:
+# Write the metric of refused starts for node_exporter's textfile collector, from a file of start events. Each minute:
 #
-#   cat /var/log/robodj/events.jsonl.1 /var/log/robodj/events.jsonl 2>/dev/null |
-#       sh refused_starts.sh /var/lib/robodj/refused.jsonl "$TEXTFILES/robodj_starts.prom"
+#   sh refused_starts.sh /var/log/robodj/events.jsonl /var/lib/robodj/refused.jsonl "$TEXTFILES/robodj_starts.prom"
 #
-# The first file keeps the refused starts, so an alert stays until a start of that instance passes, also after the events
+# It also reads events.jsonl.1, where there is one. Without events.jsonl it fails, so the metric becomes old, and
+# RobodjStatusFileStale fires. The second file keeps the refused starts, so an alert stays until a start of that instance passes, also after the events
 # were rotated away. To forget an instance that never starts again, delete its line there.
 set -eu
-kept=$1 metrics=$2
+events=$1 kept=$2 metrics=$3
 touch "$kept"
-cat "$kept" - | jq --null-input --raw-input --compact-output '
+{
+  cat "$kept"
+  if [ -e "$events.1" ]; then cat "$events.1"; fi
+  cat "$events"
+} >"$kept.tmp"
+jq --null-input --raw-input --compact-output '
   def clean: gsub("[^A-Za-z0-9_.:@/, -]"; "?");
   # A start has its process id at the end of an instance without a name of its own.
   def pid: .process | strings | ":" + split(".")[0];
@@ -20,7 +25,7 @@ cat "$kept" - | jq --null-input --raw-input --compact-output '
       instance: (((.instance | strings) // "") | rtrimstr(($event | pid) // "") | clean),
       checks: ([.checks | .. | strings] | join(", ") | clean)
     }) as $start | .["\($start.instance) \($start.service)"] = $start
-  ) | .[]' >"$kept.all"
+  ) | .[]' "$kept.tmp" >"$kept.all"
 jq --null-input --raw-output '
   "# HELP robodj_secret_start_refused Whether the last start of an instance was refused: 1 for yes, 0 for no.",
   "# TYPE robodj_secret_start_refused gauge",

@@ -252,12 +252,16 @@ refused = partial(started, kind="refused", checks=["secret.key: expired", "secre
 )
 def test_refused_starts(runs: list[str], samples: dict[tuple[str, str], int], tmp_path: Path) -> None:
     """The last start of each instance counts. A refused one is kept until a start passes, without its event as well."""
+    script = ("sh", str(EXAMPLES / "refused_starts.sh"), "events", "kept", "metrics")
     for events in runs:
-        status, output = tool("sh", str(EXAMPLES / "refused_starts.sh"), "kept", "metrics", cwd=tmp_path, given=events)
-        assert (status, output) == (0, "")
+        (tmp_path / "events").write_text(events, encoding="utf-8")
+        assert tool(*script, cwd=tmp_path) == (0, "")
+    (tmp_path / "events").unlink()
+    (tmp_path / "metrics.tmp").write_text("")  # a write that was interrupted
+    assert tool(*script, cwd=tmp_path)[0] != 0, "without events, the metric must become old"
     text = (tmp_path / "metrics").read_text(encoding="utf-8")
     assert tool("promtool", "check", "metrics", given=text) == (0, "")
     (family,) = text_string_to_metric_families(text)
     found = {(each.labels["service"], each.labels["instance"]): each.value for each in family.samples}
     assert (family.name, found) == ("robodj_secret_start_refused", samples)
-    assert {*os.listdir(tmp_path)} == {"kept", "metrics"}
+    assert {*os.listdir(tmp_path)} == {"kept", "kept.tmp", "metrics", "metrics.tmp"}

@@ -141,9 +141,14 @@ def write_refused_starts(monitoring: Monitoring, host: Service) -> None:
     """Run the script of the example on the events of a host, and rotate them away."""
     events = host.directory / "events.jsonl"
     metrics = monitoring.directory / TEXTFILES[0] / "robodj_starts.prom"
-    argv = ["/bin/sh", str(EXAMPLES / "refused_starts.sh"), str(host.directory / "refused.jsonl"), str(metrics)]
-    with events.open(encoding="utf-8") as given:
-        subprocess.run(argv, stdin=given, check=True)
+    argv: list[str | Path] = [
+        "/bin/sh",
+        EXAMPLES / "refused_starts.sh",
+        events,
+        host.directory / "refused.jsonl",
+        metrics,
+    ]
+    subprocess.run(argv, check=True)
     events.unlink()
 
 

@@ -298,7 +298,7 @@ def series(labels: str, *keys: Slots | None, **more: Any) -> list[str]:
 
 
 FRESH, EARLIER, OVER = "fresh", "earlier", Slots(NEW, None, OLD, NOW - timedelta(seconds=SKEW))
-LOST, SEVERAL, SHARED = "its target is down", "it had several processes", "its process has another target"
+LOST, SEVERAL, SHARED = "its target is down", "several processes may answer", "another target reaches"
 CASES: dict[str, tuple[list[str], list[tuple[str, Slots]], str]] = {
     "one process": (series(T, Slots(NEW, COMING)), [(FRESH, Slots(NEW, COMING))], ""),
     "a label of the user": (series(f'{T},zone="a b"', Slots(NEW)), [(FRESH, Slots(NEW))], ""),

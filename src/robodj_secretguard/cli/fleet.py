@@ -44,7 +44,6 @@ from robodj_secretguard.fleet.verdict import (
     UNPROVEN,
     VERDICTS,
     Evidence,
-    Role,
     Verdict,
     fingerprints_of,
     judge,
@@ -52,7 +51,7 @@ from robodj_secretguard.fleet.verdict import (
     signing_key,
 )
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, OperationsLog
-from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
+from robodj_secretguard.lifecycle.standing import Role, expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, listed, mark
 from robodj_secretguard.startup.report import Report
@@ -92,21 +91,21 @@ def add(commands: Commands) -> None:
             "--events": {
                 **once,
                 "metavar": "FILE",
-                "help": "events of the services in place of Prometheus, as lines of JSON (- for stdin)",
+                "help": "a file with start events in place of Prometheus, one JSON object in each line (- for stdin)",
             },
             "--require": {
                 **once,
                 "nargs": "+",
                 "metavar": "CONDITION",
-                "help": "fail unless this is proven for every service: moved, has-next, or none-on FINGERPRINT;"
-                " repeatable",
+                "help": "fail unless every service is proven to follow it: moved (signs with the current key),"
+                " has-next (has the next key), or none-on FINGERPRINT (does not use that key); repeatable",
             },
             "--secret": {"metavar": "NAME", "help": "only this secret (default: every one with a fingerprint)"},
             "--select": {"metavar": "LABELS", "help": "only the samples with these labels: 'environment=\"prod\"'"},
             "--token-file": {"metavar": "FILE", "help": "a file with the bearer token for Prometheus"},
             "--ca-file": {
                 "metavar": "FILE",
-                "help": "the authorities that sign the certificate of Prometheus",
+                "help": "certificate authorities to trust, as PEM (default: those of the system)",
             },
             "--max-age": {
                 "type": partial(seconds, "--max-age", least=1, most=86400),
@@ -114,7 +113,7 @@ def add(commands: Commands) -> None:
                 "help": f"how old evidence may be (default: {_SAMPLES_AGE}; with --events {_EVENTS_AGE})",
             },
         },
-        description="Show which instances run on which keys. A condition is proven only by recent evidence of every"
+        description="Show on which keys each service runs. A condition is proven only by recent evidence of every"
         " instance, with nothing against it.",
         examples=(
             "fleet --roster roster.toml \\\n      --prometheus http://127.0.0.1:9090",
@@ -177,11 +176,11 @@ def _fleet_result(
     try:
         evidence = read_evidence(max(report.checked_at for report, _ in read.values()))
     except ManagerError as error:
-        return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: it {error.message}; {error.remedy}"])
+        return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: the server {error.message}; {error.remedy}"])
     reported = {key for use in evidence.uses for name in use.keys for key in fingerprints_of(use, name)}
     for key in {key for _, *given in require for key in given} - reported:
         if all(role(key) == "unrecorded" for _, role in known.values()):
-            fail("--require none-on: nobody ever reported or recorded this fingerprint; is it mistyped?")
+            fail("--require none-on: nobody ever reported or recorded this fingerprint; check it for a typo")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
     rows = [_standing(of, name, role, evidence) for (of, name), (_, role) in known.items() if name in names]
     findings = [each for report, _ in read.values() for each in report.findings if each.check is Check.SETTING]
@@ -191,7 +190,6 @@ def _fleet_result(
         lambda: {
             "kind": "fleet",
             "services": rows,
-            "faults": [*evidence.faults],
             "verdicts": VERDICTS.dump_python(verdicts, mode="json"),
         },
         [*dict.fromkeys(line for _, recorded in read.values() for line in recorded.complaint)],

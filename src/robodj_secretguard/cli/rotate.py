@@ -467,8 +467,8 @@ def _add_steps(group: Commands) -> None:
     name = {"name": {"metavar": "NAME", "help": "the secret, such as secret.key"}}
     now: dict[str, Any] = {"action": "store_true"}
 
-    def fleet(what: str) -> dict[str, str]:
-        return {"metavar": "FILE", "help": f"the output of fleet --format json (- for stdin), which must prove {what}"}
+    def fleet(condition: str, what: str) -> dict[str, str]:
+        return {"metavar": "FILE", "help": f"the output of fleet --require {condition} --format json: {what}"}
 
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
         "stage": (
@@ -479,7 +479,7 @@ def _add_steps(group: Commands) -> None:
             "Make the next key current, and the current key previous. It must have been in the manager for an hour.",
             {
                 **name,
-                "--fleet": fleet("that every instance has the next key; then no hour is needed"),
+                "--fleet": fleet("has-next", "the proof that every instance has the next key; then no hour is needed"),
                 "--now": {
                     **now,
                     "help": "do not wait: every instance has it, and no previous key is needed",
@@ -490,7 +490,7 @@ def _add_steps(group: Commands) -> None:
             "Remove the previous key from the secret manager, after its deadline.",
             {
                 **name,
-                "--fleet": fleet("that every instance signs with the current key"),
+                "--fleet": fleet("moved", "the proof that every instance signs with the current key"),
                 "--now": {**now, "help": "do not wait: what the previous key has signed is refused from now on"},
             },
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.dataclasses import dataclass
@@ -15,13 +15,13 @@ from robodj_secretguard.secret.texts import is_environment, is_free_text
 from robodj_secretguard.startup.variables import iso_utc
 
 
-def must(holds: Callable[[str], bool]) -> AfterValidator:
-    """Return a validator that accepts the texts for which a function returns true."""
+def must(holds: Callable[[Any], bool]) -> AfterValidator:
+    """Return a validator that accepts the values for which a function returns true."""
 
-    def validate(text: str) -> str:
-        if not holds(text):
+    def validate(value: Any) -> Any:
+        if not holds(value):
             raise ValueError
-        return text
+        return value
 
     return AfterValidator(validate)
 

@@ -28,8 +28,8 @@ SKEW: Final = 300.0
 """How many seconds the clock of a machine may be behind that of Prometheus. Each process ends its previous key."""
 _REACH: Final = "make sure that this is the address of a Prometheus that can be reached"
 _UNKNOWN: Final = {
-    "several": "it had several processes within --max-age (a restart, or workers, which only --events sees)",
-    "shared": "its process has another target; pass --select to leave that out",
+    "several": "several processes may answer for it: it was restarted, or has workers (use --events)",
+    "shared": "another target reaches the same process; pass --select to leave that out",
     "lost": "its target is down, is not the only one of its name, or exports no keys",
 }
 """Why nothing is certain about an instance, by the label `slot` in the answer."""
@@ -161,7 +161,7 @@ def _rows_in(content: bytes) -> tuple[int, dict[tuple[str, ...], float]]:
     times = answer["data"]["result"]
     is_partial = any(map(answer.get, ("warnings", "infos", "isPartial")))  # the last one is VictoriaMetrics'
     if answer["status"] != "success" or is_partial or len(values) < len(times):
-        raise ManagerError("did not answer completely", "try again; if it is a proxy, ask Prometheus itself")
+        raise ManagerError("did not answer completely", "try again, or pass the address of Prometheus itself")
     if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
         raise ManagerError("has a target whose job or instance has an invalid name", "relabel it, or pass --select")
     return times[0] if times else 0, values

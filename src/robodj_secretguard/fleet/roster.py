@@ -56,5 +56,5 @@ def parse_roster(text: str) -> tuple[Service, ...]:
         pass
     raise UsageError(
         f"--roster: {which} is invalid; write a table for each service, with instances (a number, or each name once)"
-        " and, where needed, secrets, from and environment"
+        ' and, where needed, secrets, from and environment; quote a name with a slash: ["prod/api"]'
     )

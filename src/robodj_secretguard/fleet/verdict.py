@@ -6,11 +6,10 @@ and nothing is against it. What is against it counts whether it is fresh or not,
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ConditionName = Literal["moved", "has-next", "none-on"]
-Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]
-RoleOf: TypeAlias = Callable[[str, str | None], Role]
-"""Returns the role of a secret's fingerprint."""
 
 MOVED: Final = "moved"
 HAS_NEXT: Final = "has-next"
@@ -150,7 +146,7 @@ def _missing(service: Service, secret: str, own: Sequence[Use], evidence: Eviden
     if isinstance(instances, int):
         known = {*seen, *(instance for name, instance in evidence.unknown if name == service.name)}
         if len(known) != instances:
-            reasons.append(f"of {count(instances, 'instance')}, {len(known)} were seen")
+            reasons.append(f"the roster has {count(instances, 'instance')}, and {len(known)} were seen")
         instances = tuple(sorted(known))
     proven = proven_instances(own, secret)
     found = {service.name: f"{UNPROVEN}: {'; '.join(reasons)}"} if reasons else {}

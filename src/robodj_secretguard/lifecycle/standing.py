@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.records import Event, Record
@@ -16,11 +16,11 @@ from robodj_secretguard.startup.rules import Check, Problem, Severity
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from robodj_secretguard.fleet.verdict import Role, RoleOf
     from robodj_secretguard.secret.policy import SecretPolicy
 
+Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]
 PROMOTE: Final = "promote the next key"
 
 
@@ -131,7 +131,9 @@ def _has(rotation: Record, fingerprint: str | None) -> bool:
     return fingerprint is not None and fingerprint in {rotation.fingerprint, rotation.replaced}
 
 
-def roles_of(report: Report, records: Sequence[Record], expected: Mapping[str, Slots]) -> RoleOf:
+def roles_of(
+    report: Report, records: Sequence[Record], expected: Mapping[str, Slots]
+) -> Callable[[str, str | None], Role]:
     """Return a function that returns the role of a secret's fingerprint."""
     listed, recorded = report.revocation_list, revoked(records)
 
