@@ -619,7 +619,7 @@ MUTANTS = {
 @pytest.fixture(scope="module")
 def readings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
     """Histories in a Prometheus that each broken reader asks."""
-    with asked(range(3000), tmp_path_factory.mktemp("histories")) as found:
+    with asked(range(600), tmp_path_factory.mktemp("histories")) as found:
         yield found
 
 
