@@ -153,7 +153,7 @@ def _missing(service: Service, secret: str, own: Sequence[Use], evidence: Eviden
     found |= {
         f"{use.service}/{use.instance}": f"{UNPROVEN}: it does not say its namespace"
         for use in evidence.uses
-        if service.name.endswith(f"/{use.service}") and secret in use.keys
+        if use.service == service.name.partition("/")[2] and secret in use.keys  # it may be of this namespace
     }
     return found | {
         f"{service.name}/{each}": f"{UNPROVEN}: no recent evidence of its key{seen.get(each, '')}"
