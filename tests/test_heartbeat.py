@@ -390,17 +390,6 @@ class TestFile:
         with open(reader, encoding="ascii") as pipe:
             assert [json.loads(line)[KIND] for line in pipe.read(60_000).splitlines()[:-1]]
 
-    @needs_fork
-    def test_a_part_of_a_line(self, file: Path) -> None:
-        """A line that is written in part, as on a disk that becomes full, is reported."""
-        resource = pytest.importorskip("resource")
-        with environ(**{FILE: str(file)}):
-            if not (child := fork()):
-                resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-                os._exit(send_event("running", report(), MODEL) == "incomplete")
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-        assert file.stat().st_size == 100
-
 
 class TestStreams:
     """Standard streams as the target."""
@@ -626,16 +615,20 @@ class TestHeartbeat:
 
     @needs_fork
     def test_in_a_fork(self, file: Path) -> None:
-        """A fork has no heartbeat until it calls the guard itself. Its end does not wait for that of its parent."""
+        """A fork has no heartbeat until it calls the guard itself, and then only its own. It waits for no other."""
         with environ(**{SECONDS: "86400", FILE: str(file)}):
-            guard()
+            guard(Own)
             if not (child := fork()):
                 inherited = len(of_heartbeat())
                 send_end()
                 guard()
-                os._exit(10 * inherited + len(of_heartbeat()))
+                started = len(of_heartbeat())
+                send_end()
+                os._exit(10 * inherited + started)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
-        assert [each["instance"].rpartition(":")[2] for each in events(file)] == [str(os.getpid()), str(child)]
+        found = [(each["instance"].rpartition(":")[2], each["model"], each[KIND]) for each in events(file)]
+        own = [(str(child), MODEL, kind) for kind in ("started", "ended")]
+        assert found == [(str(os.getpid()), f"{Own.__module__}:Own", "started"), *own]
 
 
 class TestOrder:
