@@ -247,7 +247,7 @@ def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def start(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
         thread = threading.Thread(target=function, args=arguments, daemon=True)
         thread.start()
-        if function.__name__ != "_end_process":
+        if function.__name__ not in {"_end_process", "_repeat"}:
             started.append(thread)
 
     monkeypatch.setattr("_thread.start_new_thread", start)

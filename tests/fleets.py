@@ -58,7 +58,7 @@ def event(
         changes: other fields. By default, each event is that of another process.
     """
     keys = keys or Slots(OLD)
-    times = {"started_at": iso_utc(started or at), "reported_at": iso_utc(at)}
+    times = {"started_at": iso_utc(started or at), "reported_at": iso_utc(at), "heartbeat_seconds": 60}
     names = {"service": who[0], "instance": who[1], "process": f"1.{crc32(repr((keys, at, started)).encode())}"}
     return _made(kind, keys) | times | names | changes
 

@@ -13,7 +13,7 @@ from pydantic import Field
 from typing_extensions import TypedDict  # before Python 3.12 pydantic reads no other
 
 from robodj_secretguard.fleet import verdict as instances
-from robodj_secretguard.lifecycle import records, standing
+from robodj_secretguard.lifecycle import records
 from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import Severity
 
@@ -264,8 +264,11 @@ class ServiceKeys(TypedDict):
     """How many instances the roster declares."""
     proven: Count
     """Of how many it is certain with which key they sign."""
-    runs_on: Annotated[dict[str, Any], described_by(dict[standing.Role, Count])]
-    """How many instances sign with which key. One with several keys counts for each of them."""
+    runs_on: dict[str, Count]
+    """How many instances sign with which key, by its role. One with several keys counts for each of them.
+
+    `lately` before a role: not recently enough for a proof, but it may still be so.
+    """
 
 
 class FleetStatus(TypedDict):

@@ -213,8 +213,8 @@ class TestEvidence:
         operator.roster("[api]\ninstances = 1\nsecrets = ['secret.key']\n")
         with Prometheus() as prometheus:
             if age is not None:
-                found = row("current", operator.current)
-                prometheus.result = [found | {"value": [NOW.timestamp() - age, found["value"][1]]}]
+                at = NOW.timestamp() - age
+                prometheus.result = [row("current", operator.current) | {"value": [at, f"{at - 5}"]}]
             ran = operator.fleet("--require", "moved", source=("--prometheus", prometheus.url))
         assert (ran.status, "the roster has 1 instance, and 0 were seen" in ran.out) == (status, age is None)
 
@@ -330,7 +330,7 @@ class TestExpected:
     def test_a_mistyped_fingerprint(self, operator: Operator) -> None:
         """That nothing uses a key which nobody knows proves nothing. A key that is used or recorded is known."""
         condition = ("--require", "none-on", GONE)
-        why = "--require none-on: nobody ever reported or recorded this fingerprint; check it for a typo"
+        why = "--require none-on: nobody ever reported or recorded this fingerprint; correct it, or pass the log"
         assert operator.error(*condition) == why
         operator.events(line(WEB, Slots(operator.current, None, GONE)))
         assert operator.fleet(*condition).status == 1

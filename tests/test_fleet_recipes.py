@@ -36,6 +36,7 @@ BLOCKS: Final = [
 ]
 FUNCTION: Final = next(each.text for each in BLOCKS if each.text.startswith("events()"))
 START: Final = """ROBODJ_SECRET_EVENTS="$PWD/own.jsonl" ROBODJ_SERVICE=claimed ROBODJ_INSTANCE=claimed-1 \\
+    ROBODJ_SECRET_HEARTBEAT=300 \\
     python -c 'import os; from service_secrets import *; from robodj_secretguard import guard; guard(ServiceSecrets)
 os._exit(0)'"""
 """A service that is killed, so that it does not say its end."""

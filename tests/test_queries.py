@@ -55,7 +55,7 @@ def answer(*rows: dict[str, Any], **more: Any) -> bytes:
 
 def evidence(*rows: dict[str, Any]) -> Evidence:
     """Return the evidence in an answer, of the last 120 seconds."""
-    return evidence_in(answer(*rows), 120)
+    return evidence_in(answer(*rows), AT, 120)
 
 
 class TestEvidence:
@@ -129,8 +129,8 @@ class TestIncompleteAnswers:
     )
     def test_warnings(self, more: dict[str, object]) -> None:
         """An answer with an error, a warning or an information is not complete."""
-        with pytest.raises(ManagerError, match=r"^did not answer completely$"):
-            evidence_in(answer(row("current", NEW), **more), 120)
+        with pytest.raises(ManagerError, match=r"^did not answer completely for now$"):
+            evidence_in(answer(row("current", NEW), **more), AT, 120)
 
     def test_two_targets(self) -> None:
         """Two rows of one name are of two targets, as `b` in `a` and `a/b`: none of them is certain."""
@@ -171,13 +171,13 @@ class TestIncompleteAnswers:
         """An answer of another shape is no answer. The error has the name of a type only."""
         prometheus.content = content
         with pytest.raises(ManagerError, match=rf"^cannot be read \({why}\)$"):
-            ask(prometheus.url, selector="", max_age=120)
+            ask(prometheus.url, NOW, selector="", max_age=120)
 
     @given(JSON)
     def test_any_json(self, value: Any) -> None:
         """Any answer is an error, or proves nothing."""
         with contextlib.suppress(ManagerError, ValueError, LookupError, TypeError, AttributeError):
-            assert evidence_in(json.dumps(value).encode(), 120).uses == ()
+            assert evidence_in(json.dumps(value).encode(), AT, 120).uses == ()
 
 
 class TestServer:
@@ -186,7 +186,7 @@ class TestServer:
     def test_the_query(self, prometheus: Prometheus) -> None:
         """The query is one for the whole fleet. Each of its series has the labels of the selector."""
         prometheus.result = [row("current", NEW)]
-        assert len(ask(f"{prometheus.url}/sub/", selector='stage="STAGE"', max_age=90).uses) == 1
+        assert len(ask(f"{prometheus.url}/sub/", NOW, selector='stage="STAGE"', max_age=90).uses) == 1
         ((path, body, headers),) = prometheus.asked
         (query,) = parse_qs(body)["query"]
         assert path == "/sub/api/v1/query"
@@ -203,7 +203,7 @@ class TestServer:
                 monkeypatch.setenv(name, other.url)
             prometheus.status, prometheus.location = 302, f"{other.url}/api/v1/query"
             with pytest.raises(ManagerError, match="answered with HTTP status 302") as raised:
-                ask(prometheus.url, selector="", max_age=120, token=SealedStr(key))
+                ask(prometheus.url, NOW, selector="", max_age=120, token=SealedStr(key))
             assert other.asked == []
         assert prometheus.asked[0][2]["Authorization"] == f"Bearer {key}"
         assert leaks(traceback_of(raised.value), [key]) == []
@@ -212,7 +212,7 @@ class TestServer:
     def test_a_token_without_encryption(self, url: str) -> None:
         """A token is only sent with TLS, or to this machine."""
         with pytest.raises(UsageError, match="without encryption; use an address with https://"):
-            ask(url, selector="", max_age=120, token=SealedStr(good_keys()[V1]))
+            ask(url, NOW, selector="", max_age=120, token=SealedStr(good_keys()[V1]))
 
     def test_tls(self, tmp_path: Path) -> None:
         """A server is trusted if an authority of the file certifies it, and not otherwise."""
@@ -227,40 +227,42 @@ class TestServer:
                 (server.url.replace("127.0.0.1", "localhost"), str(authority.path), "SSLCertVerificationError"),
             ):
                 with pytest.raises(ManagerError, match=why) if why else contextlib.nullcontext():
-                    assert ask(url, selector="", max_age=120, token=SealedStr(good_keys()[V1]), ca_file=ca_file).uses
+                    assert ask(
+                        url, NOW, selector="", max_age=120, token=SealedStr(good_keys()[V1]), ca_file=ca_file
+                    ).uses
             assert len(server.asked) == 1
 
     def test_a_wrong_ca_file(self, tmp_path: Path) -> None:
         """A file of authorities that is missing, or has none, is a usage error."""
         for path in (tmp_path / "missing", put(tmp_path / "empty", "")):
             with pytest.raises(UsageError, match="--ca-file: the file cannot be read, or has no certificate"):
-                ask("https://127.0.0.1", selector="", max_age=120, ca_file=str(path))
+                ask("https://127.0.0.1", NOW, selector="", max_age=120, ca_file=str(path))
 
     def test_too_much(self, prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch) -> None:
         """An answer that is larger than the limit is not read whole."""
         monkeypatch.setattr(queries, "MOST_BYTES", 10)
         prometheus.content = b" " * 11
         with pytest.raises(ManagerError, match="sent an answer that is too large"):
-            ask(prometheus.url, selector="", max_age=120)
+            ask(prometheus.url, NOW, selector="", max_age=120)
 
     @pytest.mark.parametrize("status", [204, 301, 401, 503])
     def test_a_status(self, prometheus: Prometheus, status: int) -> None:
         """Any other status than 200 is no answer, whatever the content."""
         prometheus.result, prometheus.status = [row("current", NEW)], status
         with pytest.raises(ManagerError, match=rf"^answered with HTTP status {status}$"):
-            ask(prometheus.url, selector="", max_age=120)
+            ask(prometheus.url, NOW, selector="", max_age=120)
 
     def test_nobody(self) -> None:
         """A server that is not there is no answer."""
         with pytest.raises(ManagerError, match="ConnectionRefusedError"):
-            ask(f"http://127.0.0.1:{free_port()}", selector="", max_age=120)
+            ask(f"http://127.0.0.1:{free_port()}", NOW, selector="", max_age=120)
 
     @pytest.mark.parametrize("raw", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"])
     def test_another_protocol(self, prometheus: Prometheus, raw: bytes) -> None:
         """A server that does not speak HTTP, or ends in the middle, is no answer."""
         prometheus.raw = raw
         with pytest.raises(ManagerError, match=r"BadStatusLine|IncompleteRead"):
-            ask(prometheus.url, selector="", max_age=120)
+            ask(prometheus.url, NOW, selector="", max_age=120)
 
     def test_single_bytes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The time limit is that of the whole answer, also where a byte arrives from time to time."""
@@ -277,7 +279,7 @@ class TestServer:
             thread = threading.Thread(target=drip, args=[server])
             thread.start()
             with pytest.raises(ManagerError, match="did not answer in time"):
-                ask(f"http://127.0.0.1:{server.getsockname()[1]}", selector="", max_age=120)
+                ask(f"http://127.0.0.1:{server.getsockname()[1]}", NOW, selector="", max_age=120)
             end.set()
             thread.join()
 

@@ -72,7 +72,8 @@ class TestKeys:
         """
         others = [used(COMING_IN[condition])]
         found = objections(*others, used(keys, age=7, is_fresh=is_fresh), condition=condition, key=key)
-        assert found == ({"api/web-1": f"{why}, seen 7 s ago"} if why else {})
+        seen = "seen" if is_fresh else "last seen at most"
+        assert found == ({"api/web-1": f"{why}, {seen} 7 s ago"} if why else {})
 
     @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT, NONE_ON])
     @pytest.mark.parametrize("keys", [Slots(), Slots(None, COMING), Slots(None, None, OLD)])
@@ -80,13 +81,13 @@ class TestKeys:
         """Evidence that does not say with which key an instance signs proves nothing."""
         key = COMING if condition == HAS_NEXT else GONE
         found = objections(used(keys, age=2), condition=condition, key=key)
-        assert found == {"api/web-1": "unknown: no recent evidence of its key, last seen 2 s ago"}
+        assert found == {"api/web-1": "unknown: no recent evidence of its key, seen 2 s ago"}
 
     def test_a_key_of_another_secret(self) -> None:
         """A key that nothing may use counts as whatever secret. For other conditions, other secrets say nothing."""
         other = used(Slots(GONE), secret=OTHER)
         assert objections(used(), other) == {}
-        assert objections(other) == {"api/web-1": "unknown: no recent evidence of its key, last seen 0 s ago"}
+        assert objections(other) == {"api/web-1": "unknown: no recent evidence of its key, seen 0 s ago"}
         found = objections(used(), other, condition=NONE_ON, key=GONE)
         assert found == {"api/web-1": f"uses {GONE} as the current key of {OTHER}, seen 0 s ago"}
 
@@ -101,7 +102,7 @@ class TestProof:
     def test_old_evidence(self) -> None:
         """Evidence that is not fresh proves nothing. The message has the latest time."""
         found = objections(used(age=300, is_fresh=False), used(age=200, is_fresh=False))
-        assert found == {"api/web-1": "unknown: no recent evidence of its key, last seen 200 s ago"}
+        assert found == {"api/web-1": "unknown: no recent evidence of its key, last seen at most 200 s ago"}
 
     def test_no_evidence(self) -> None:
         """An instance of which nothing is known is not ready, whatever others have proven."""
@@ -142,9 +143,9 @@ class TestProof:
     def test_instances_that_are_not_fresh_are_seen(self) -> None:
         """An instance without a fresh proof is counted, and is not ready: it does not stand for another one."""
         uses = [used(), used(who=("api", "web-2"), is_fresh=False, age=30), used(who=("api", "web-3"), secret=OTHER)]
-        why = "unknown: no recent evidence of its key, last seen"
+        why = "unknown: no recent evidence of its key"
         found = objections(*uses, service=Service("api", 3))
-        assert found == {"api/web-2": f"{why} 30 s ago", "api/web-3": f"{why} 0 s ago"}
+        assert found == {"api/web-2": f"{why}, last seen at most 30 s ago", "api/web-3": f"{why}, seen 0 s ago"}
         assert "api" in objections(*uses, service=Service("api", 1))
 
 
@@ -156,7 +157,7 @@ class TestOthers:
         other = ("api", "web-9")
         assert objections(used(), used(who=other)) == {}
         assert objections(used(), used(Slots(OLD), who=other, age=9, is_fresh=False)) == {
-            "api/web-9": f"signs with {OLD}, seen 9 s ago"
+            "api/web-9": f"signs with {OLD}, last seen at most 9 s ago"
         }
 
     @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT])
@@ -198,6 +199,7 @@ class TestOthers:
         assert verdicts(expected, *both) == {"prod/api": True, "staging/api": True}
         for keys in (Slots(NEW), Slots(OLD)):
             assert verdicts(expected, *both, used(keys)) == {"prod/api": False, "staging/api": False}
+        assert all(verdicts(expected | {API: NEW}, *both, used()).values())
 
     @pytest.mark.parametrize("who", [("worker", "w"), ("legacy", "x"), ("api", "web-9")])
     def test_none_on_counts_everywhere(self, who: tuple[str, str]) -> None:

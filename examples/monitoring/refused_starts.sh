@@ -3,16 +3,18 @@
 #
 #   sh refused_starts.sh /var/log/robodj/events.jsonl /var/lib/robodj/refused.jsonl "$TEXTFILES/robodj_starts.prom"
 #
-# It also reads events.jsonl.1, where there is one. Without events.jsonl it fails, so the metric becomes old, and
-# RobodjStatusFileStale fires. The second file keeps the refused starts, so an alert stays until a start of that instance passes, also after the events
-# were rotated away. To forget an instance that never starts again, delete its line there.
+# It also reads events.jsonl.1, where there is one. Without both it fails, so the metric becomes old, and
+# RobodjStatusFileStale fires. The second file keeps the refused starts, so an alert stays until a start of that instance
+# passes, also after the events were rotated away. To forget an instance that never starts again, delete its line there.
 set -eu
 events=$1 kept=$2 metrics=$3
+[ -e "$events" ] || [ -e "$events.1" ]
 touch "$kept"
 {
   cat "$kept"
-  if [ -e "$events.1" ]; then cat "$events.1"; fi
-  cat "$events"
+  for file in "$events.1" "$events"; do
+    if [ -e "$file" ]; then cat "$file"; fi
+  done
 } >"$kept.tmp"
 jq --null-input --raw-input --compact-output '
   def clean: gsub("[^A-Za-z0-9_.:@/, -]"; "?");

@@ -5,12 +5,12 @@ No event has a key. Import it only where events are sent: a start without them d
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import json
 import os
 import platform
 import sys
-import threading
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 EventKind: TypeAlias = Literal["started", "running", "switched", "kept", "late", "ended", "refused"]
 """All but `refused` have the keys in use."""
 
+FORK_SECONDS: Final = 5
+"""After how many seconds a fork has its first heartbeat. Many forks end at once."""
 EXIT_SECONDS: Final = 1.0
 """How long the exit of the process waits for an event that is being written."""
 _EVENT_TEXTS: Final = {
@@ -46,8 +48,6 @@ _EVENT_TEXTS: Final = {
 }
 _STREAMS: Final = {"stdout": "stderr", "stderr": "stdout"}
 """The standard streams, each with the one for a warning about it: a full pipe would block that as well."""
-_CGROUP: Final = "/proc/self/cgroup"
-_CONTAINER_FILES: Final = ("/.dockerenv", "/run/.containerenv")
 _FLAGS: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 _numbers: Final = count()
@@ -55,40 +55,21 @@ _sent: Final[dict[tuple[int, str], tuple[str, str, Report]]] = {}
 """The process, the kind and the report of the last event, by process id and model. A forked child inherits others."""
 _beats: Final[dict[tuple[int, str], Callable[[str], object]]] = {}
 """What sends the next event, by process id and model."""
-_threads: Final[dict[int, tuple[threading.Thread, threading.Event]]] = {}
-"""The thread that repeats the events, and what ends it, by process id."""
+_threads: Final[dict[int, tuple[_thread.LockType, _thread.LockType]]] = {}
+"""What ends the thread that repeats the events, and what it releases at its end, by process id."""
 
 
 def identify_process() -> tuple[str, str]:
     """Return the names of the service and of the instance.
 
-    They are those of `ROBODJ_SERVICE` and `ROBODJ_INSTANCE`. By default, the service is the systemd unit or the
-    program. The instance is the host name, which in Kubernetes is the pod, and in Docker the container. Elsewhere the
-    process id follows, unless there is a unit.
+    They are those of `ROBODJ_SERVICE` and `ROBODJ_INSTANCE`. By default, the service is the program, and the instance
+    is the host name with the process id.
     """
-    environment, unit = Environment(), _unit()
+    environment, path = Environment(), str((getattr(sys, "argv", None) or [""])[0]).removesuffix("/__main__.py")
+    program = os.path.basename(path).removesuffix(".py")
+    service = next(filter(is_instance_name, (event_setting(environment, SERVICE), program, "python")))
     host = next(filter(is_instance_name, (platform.node(), "unknown")))
-    is_alone = unit or environment.is_set("KUBERNETES_SERVICE_HOST") or any(map(os.path.exists, _CONTAINER_FILES))
-    service = event_setting(environment, SERVICE) or next(filter(is_instance_name, (unit, _program(), "python")))
-    return service, event_setting(environment, INSTANCE) or (host if is_alone else f"{host}:{os.getpid()}")
-
-
-def _unit() -> str:
-    """Return the systemd unit of this process without `.service`; empty where there is none."""
-    with suppress(OSError), open(_CGROUP, encoding="utf-8", errors="replace") as file:
-        unit = next((line for line in map(str.strip, file) if line.endswith(".service")), "")
-        return unit.rpartition("/")[2].removesuffix(".service")
-    return ""
-
-
-def _program() -> str:
-    """Return the name of this process's program; empty where a host that embeds Python has set none."""
-    words = [str(word) for word in getattr(sys, "argv", None) or [""]]
-    if "--" in words[1:-1] and words[0].endswith(("robodj-secretguard", "robodj_secretguard/__main__.py")):  # exec
-        words = words[words.index("--") + 1 :]
-        if os.path.basename(words[0]).startswith("python"):
-            words = words[2:] if words[1:2] == ["-m"] else words[1:]
-    return os.path.basename("".join(words[:1]).removesuffix("/__main__.py")).removesuffix(".py")  # of python -m
+    return service, event_setting(environment, INSTANCE) or f"{host}:{os.getpid()}"
 
 
 def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str, Any]:
@@ -154,22 +135,38 @@ def send_and_repeat(
     seconds = event_setting(Environment(), SECRET_HEARTBEAT)
     if seconds and secrets:
         _beats[os.getpid(), model] = lambda each: send_event(each, partial(running_report, secrets), model, logger)
-        end = threading.Event()
-        thread = threading.Thread(
-            target=_repeat, args=(int(seconds), end), name="robodj-secretguard-heartbeat", daemon=True
-        )
-        if _threads.setdefault(os.getpid(), (thread, end))[0] is thread:  # threads may start at once
-            thread.start()
+        _begin(int(seconds), int(seconds))
 
 
-def _repeat(seconds: int, end: threading.Event) -> None:
+def _begin(seconds: int, first: int) -> None:
+    """Begin to repeat the events of this process, unless it does so. The first one comes after `first` seconds."""
+    # Not a Thread, which waits for its own start: gevent cannot do that in a fork.
+    locks = end, ended = _thread.allocate_lock(), _thread.allocate_lock()
+    for lock in locks:
+        lock.acquire()
+    if _threads.setdefault(os.getpid(), locks) is locks:  # threads may start at once
+        try:
+            _thread.start_new_thread(_repeat, (seconds, first, end, ended))
+        except RuntimeError:
+            ended.release()
+
+
+def _begin_in_child() -> None:
+    """Repeat the events of a parent in its fork as well: in a worker of a server with `--preload`, or of Celery."""
+    _beats.update({(os.getpid(), model): beat for (_, model), beat in [*_beats.items()]})
+    if _beats and (seconds := event_setting(Environment(), SECRET_HEARTBEAT)):
+        _begin(int(seconds), min(int(seconds), FORK_SECONDS))
+
+
+def _repeat(seconds: int, first: int, end: _thread.LockType, ended: _thread.LockType) -> None:
     """Send events in each period, and at the end the last ones."""
-    kind = "running"
+    kind, wait = "running", first
     while kind == "running":
-        kind = "ended" if end.wait(seconds) else "running"
+        kind, wait = "ended" if end.acquire(timeout=wait) else "running", seconds
         for beat in [each for (process_id, _), each in _beats.copy().items() if process_id == os.getpid()]:
             with suppress(BaseException):
                 beat(kind)
+    ended.release()
 
 
 def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
@@ -224,10 +221,10 @@ def send_end() -> None:
     with suppress(Exception):
         # A daemon thread that writes while the interpreter ends would abort it.
         if repeating := _threads.pop(os.getpid(), None):
-            thread, end = repeating
-            end.set()
-            with suppress(RuntimeError):  # it could not be started
-                thread.join(EXIT_SECONDS)
+            end, ended = repeating
+            end.release()
+            ended.acquire(timeout=EXIT_SECONDS)
+            _beats.clear()
         target = event_setting(Environment(), SECRET_EVENTS)
         for (process_id, model), (_, kind, report) in _sent.copy().items():
             # Neither a stream nor a pipeline, which may block: only a heartbeat writes there at the end.
@@ -238,3 +235,4 @@ def send_end() -> None:
 
 
 atexit.register(send_end)
+getattr(os, "register_at_fork", dict)(after_in_child=_begin_in_child)  # not on Windows

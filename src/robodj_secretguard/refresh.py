@@ -26,6 +26,7 @@ from robodj_secretguard.secret.sealed import Sealed, contain, type_name
 from robodj_secretguard.startup.emit import emit, silence_broken_streams
 from robodj_secretguard.startup.report import REFUSED, Finding, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity, how_to_rotate, internal
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -334,7 +335,10 @@ def _discontinuous(running: KeySet, read: Judgement, known: RevocationStatus) ->
             elif fingerprint(after.key).removeprefix(PREFIX) in ended:
                 why = f"the set in {source} would sign with a key whose time has passed"
             if why:
-                remedy = "restore this service's own keys there; only if the new set is right, restart the service"
+                remedy = (
+                    "restore this service's own keys there; if the new ones are right (an emergency), deliver"
+                    f" {REVOKED_FINGERPRINTS} too, or restart"
+                )
                 yield finding((), Check.DISCONTINUOUS, Problem(why, remedy, source), policy)
 
 

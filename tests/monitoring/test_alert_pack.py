@@ -256,7 +256,9 @@ def test_refused_starts(runs: list[str], samples: dict[tuple[str, str], int], tm
     for events in runs:
         (tmp_path / "events").write_text(events, encoding="utf-8")
         assert tool(*script, cwd=tmp_path) == (0, "")
-    (tmp_path / "events").unlink()
+    (tmp_path / "events").rename(tmp_path / "events.1")  # after a rotation, until the next event
+    assert tool(*script, cwd=tmp_path) == (0, "")
+    (tmp_path / "events.1").unlink()
     (tmp_path / "metrics.tmp").write_text("")  # a write that was interrupted
     assert tool(*script, cwd=tmp_path)[0] != 0, "without events, the metric must become old"
     text = (tmp_path / "metrics").read_text(encoding="utf-8")

@@ -261,7 +261,7 @@ def asked(
         for seed in seeds:
             evidence, proxy.is_partial = None, seed % 50 == PARTIAL
             with contextlib.suppress(ManagerError):
-                evidence = ask(proxy.url, selector=f'history="{seed}"', max_age=MAX_AGE)
+                evidence = ask(proxy.url, NOW, selector=f'history="{seed}"', max_age=MAX_AGE)
             yield make_history(seed), scrapes[seed], evidence
 
     with prometheus(directory, lines()) as url, Proxy(url) as proxy:
@@ -384,7 +384,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def found_in(case: str, url: str, ask: Callable[..., Evidence] = queries.ask) -> tuple[list[tuple[str, Slots]], str]:
     """Return the keys of `web-1` that a reader finds in a case, and the beginning of why it is unknown."""
-    found = ask(url, selector=f'case="{case}"', max_age=MAX_AGE)
+    found = ask(url, NOW, selector=f'case="{case}"', max_age=MAX_AGE)
     own = [each for each in found.uses if each.instance == "web-1"]
     unknown = found.unknown.get(("api", "web-1"), "")
     return [(FRESH if each.is_fresh else EARLIER, each.keys[NAME]) for each in own], unknown[
@@ -400,7 +400,7 @@ def test_the_query(cases: str, name: str) -> None:
 
 def test_one_of_two_replicas(cases: str) -> None:
     """Labels of the user select one of two Prometheus servers, in a store that has the series of both."""
-    found = queries.ask(cases, selector='case="two targets",replica="b"', max_age=MAX_AGE)
+    found = queries.ask(cases, NOW, selector='case="two targets",replica="b"', max_age=MAX_AGE)
     assert [(each.is_fresh, each.keys[NAME]) for each in found.uses] == [(True, Slots(NEW))]
     assert found.unknown == {}
 
@@ -439,7 +439,7 @@ def test_real_servers(tmp_path: Path) -> None:
         return json.dumps({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs})
 
     def found(name: str) -> tuple[set[bool], str]:
-        evidence = queries.ask(url, selector=f'server="{name}"', max_age=8)
+        evidence = queries.ask(url, NOW, selector=f'server="{name}"', max_age=8)
         return {use.is_fresh for use in evidence.uses}, "".join(evidence.unknown.values())[: len(SEVERAL)]
 
     with contextlib.ExitStack() as stack:

@@ -8,7 +8,6 @@ import re
 import time
 from contextlib import suppress
 from functools import partial
-from glob import glob
 from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily
@@ -150,7 +149,7 @@ def count_processes() -> int:
     # A title such as `gunicorn: master [app]` differs from that of a worker after the colon.
     if not own.endswith(b"--multiprocessing-fork\0") and own.partition(b":")[0] != server.partition(b":")[0]:
         return 1
-    children = b" ".join(map(_content, glob(f"/proc/{parent}/task/*/children"))).split()
+    children = _content(f"/proc/{parent}/task/{parent}/children").split()
     return [_command_line(int(each)) for each in children].count(own)
 
 

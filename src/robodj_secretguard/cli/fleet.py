@@ -35,7 +35,7 @@ from robodj_secretguard.cli.output import (
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet.evidence import read_events
-from robodj_secretguard.fleet.queries import SKEW, ask, is_address, is_selector, read_token
+from robodj_secretguard.fleet.queries import ask, is_address, is_selector, read_token
 from robodj_secretguard.fleet.roster import Service, parse_roster
 from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
@@ -55,7 +55,7 @@ from robodj_secretguard.lifecycle.standing import Role, expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, listed, mark
 from robodj_secretguard.startup.report import Report
-from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.rules import Check, Severity
 
 _SAMPLES_AGE: Final = 120
 """Two periods of 30 seconds between refreshes, and one of 60 seconds between scrapes."""
@@ -180,12 +180,13 @@ def _fleet_result(
     reported = {key for use in evidence.uses for name in use.keys for key in fingerprints_of(use, name)}
     for key in {key for _, *given in require for key in given} - reported:
         if all(role(key) == "unrecorded" for _, role in known.values()):
-            fail("--require none-on: nobody ever reported or recorded this fingerprint; check it for a typo")
+            fail("--require none-on: nobody ever reported or recorded this fingerprint; correct it, or pass the log")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
     rows = [_standing(of, name, role, evidence) for (of, name), (_, role) in known.items() if name in names]
     findings = [each for report, _ in read.values() for each in report.findings if each.check is Check.SETTING]
+    holds = [verdict.holds for verdict in verdicts] + [each.severity is not Severity.ALERT for each in findings]
     return Result(
-        EXIT_CLEAN if all(verdict.holds for verdict in verdicts) else EXIT_ALERTS,
+        EXIT_CLEAN if all(holds) else EXIT_ALERTS,
         [*dict.fromkeys(map(finding_text, findings)), *_verdict_lines(known, evidence, verdicts)],
         lambda: {
             "kind": "fleet",
@@ -193,7 +194,7 @@ def _fleet_result(
             "verdicts": VERDICTS.dump_python(verdicts, mode="json"),
         },
         [*dict.fromkeys(line for _, recorded in read.values() for line in recorded.complaint)],
-        table=[("", "SERVICE", "SECRET", "PROVEN", "RUNS ON"), *map(_table_row, rows)],
+        table=[("", "SERVICE", "SECRET", "PROVEN", "RUNS ON"), *map(partial(_table_row, verdicts), rows)],
     )
 
 
@@ -263,18 +264,14 @@ def _evidence(
             fail("--roster: with --events, write the names of the instances, not their number")
         with opened_input("--events", events[0]) as file:
             return read_events(file, now, int(max_age or _EVENTS_AGE))
-    evidence = ask(
+    return ask(
         prometheus[0],
+        now,
         selector=select or "",
         max_age=int(max_age or _SAMPLES_AGE),
         token=None if token_file is None else read_token(token_file),
         ca_file=ca_file,
     )
-    if not evidence.at:  # an answer without rows has no time
-        return evidence._replace(at=now.timestamp())
-    if abs(evidence.at - now.timestamp()) > SKEW:
-        raise ManagerError("answered for another time", "compare its clock with yours, or ask it without a cache")
-    return evidence
 
 
 def _standing(service: Service, secret: str, role: Callable[[str | None], Role], evidence: Evidence) -> dict[str, Any]:
@@ -282,22 +279,28 @@ def _standing(service: Service, secret: str, role: Callable[[str | None], Role],
     own = [use for use in evidence.uses if use.service == service.name]
     certain = [use for use in own if not evidence.faults and (service.name, use.instance) not in evidence.unknown]
     proven, names = proven_instances(certain, secret), service.instances
-    keys = {(use.instance, key) for use in own if (key := signing_key(use, secret))}
+    keys = {(use.instance, key): "lately " for use in own if (key := signing_key(use, secret))}
+    keys |= {(use.instance, key): "" for use in own if use.is_fresh and (key := signing_key(use, secret))}
     return {
         "service": service.name,
         "secret": secret,
         "instances": names if isinstance(names, int) else len(names),
         "proven": len(proven if isinstance(names, int) else proven & {*names}),
-        "runs_on": Counter(role(key) for _, key in keys),
+        "runs_on": Counter(f"{when}{role(key)}" for (_, key), when in keys.items()),
     }
 
 
-def _table_row(row: Mapping[str, Any]) -> tuple[str, ...]:
-    roles = row["runs_on"]
-    label = "?" if row["proven"] != row["instances"] else "ok" if roles.keys() == {"current"} else "warn"
-    label = "FAIL" if {"revoked", "unrecorded"} & roles.keys() else label
+def _table_row(verdicts: Sequence[Verdict], row: Mapping[str, Any]) -> tuple[str, ...]:
+    service, secret, roles = row["service"], row["secret"], row["runs_on"]
+    label = "ok" if roles.keys() == {"current"} else "warn"
+    if row["proven"] != row["instances"]:
+        label = "?"
+    elif not all(each.holds for each in verdicts if (each.service, each.secret) == (service, secret)):
+        label = "FAIL"
+    if any(role.endswith(("revoked", "unrecorded")) for role in roles):
+        label = "FAIL"
     runs_on = ", ".join(f"{number} {role}" for role, number in sorted(roles.items()))
-    return label, row["service"], row["secret"], f"{row['proven']} of {row['instances']}", runs_on or UNPROVEN
+    return label, service, secret, f"{row['proven']} of {row['instances']}", runs_on or UNPROVEN
 
 
 def _verdict_lines(known: _Known, evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:

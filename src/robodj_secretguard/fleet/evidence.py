@@ -6,6 +6,7 @@ hide an event, so it makes everything unknown.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
@@ -64,7 +65,7 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
             the next one is due.
     """
     at, skew = now.timestamp(), max_age // 3
-    last: dict[tuple[str, str, str], tuple[int, Use | None]] = {}
+    last: dict[tuple[str, str, str], tuple[int, SentEvent]] = {}
     unreadable = first = 0
     # A line that is too long is read in parts. The first one is no event, unless it ends with blanks.
     for number, line in enumerate(iter(partial(file.readline, MOST_LINE_BYTES), b""), start=1):
@@ -74,17 +75,35 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
             if not line.isspace():
                 unreadable, first = unreadable + 1, first or number
             continue
-        if (age := at - event.reported_at.timestamp()) <= max(max_age, event.heartbeat_seconds) + skew:
-            service = "/".join(filter(None, (event.namespace, event.service)))
-            process = service, event.instance, event.process
+        if at - event.reported_at.timestamp() <= max(max_age, event.heartbeat_seconds) + skew:
+            process = *_who(event), event.process
             is_kept = process in last or len(last) <= MOST_PROCESSES  # one more shows that there are too many
-            if is_kept and event.kind != "refused" and event.number > last.get(process, (-1, None))[0]:
-                use = Use(service, event.instance, event.secrets, age <= max_age - skew, at - age)
-                last[process] = event.number, None if event.kind == "ended" else use
-    uses = tuple(use for _, use in last.values() if use)
-    ahead = {(use.service, use.instance): "its clock is ahead" for use in uses if use.seen > at + skew}
+            if is_kept and event.kind != "refused" and event.number > last.get(process, (-1,))[0]:
+                last[process] = event.number, event
     faults = {
         f"{count(unreadable, 'line')} could not be read as an event, first line {first}": unreadable,
         f"there are more than {MOST_PROCESSES} processes": len(last) > MOST_PROCESSES,
     }
-    return Evidence(at, uses, ahead, tuple(why for why, is_so in faults.items() if is_so), skew)
+    running = [event for _, event in last.values() if event.kind != "ended"]
+    uses = tuple(
+        Use(
+            *_who(event),
+            event.secrets,
+            event.reported_at >= now - timedelta(seconds=max_age - skew),
+            event.reported_at.timestamp(),
+        )
+        for event in running
+    )
+    unknown = {_who(event): why for event in running if (why := _doubt(event, at + skew))}
+    return Evidence(at, uses, unknown, tuple(why for why, is_so in faults.items() if is_so), skew)
+
+
+def _who(event: SentEvent) -> tuple[str, str]:
+    return "/".join(filter(None, (event.namespace, event.service))), event.instance
+
+
+def _doubt(event: SentEvent, latest: float) -> str:
+    """Return why an event is no proof; empty where it is one."""
+    if not event.heartbeat_seconds:  # a process that is silent for long could be forgotten while it runs
+        return "it sends no heartbeat (set ROBODJ_SECRET_HEARTBEAT)"
+    return "its clock is ahead" if event.reported_at.timestamp() > latest else ""

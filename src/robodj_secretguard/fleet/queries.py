@@ -18,6 +18,8 @@ from robodj_secretguard.secret.texts import could_hold_key, is_instance_name
 from robodj_secretguard.startup.file_reader import read_text_file
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from robodj_secretguard.secret.sealed import SealedStr
 
 MOST_BYTES: Final = 1 << 25
@@ -91,12 +93,13 @@ def read_token(path: str) -> SealedStr:
 
 
 def ask(
-    url: str, *, selector: str, max_age: int, token: SealedStr | None = None, ca_file: str | None = None
+    url: str, now: datetime, *, selector: str, max_age: int, token: SealedStr | None = None, ca_file: str | None = None
 ) -> Evidence:
     """Return the evidence of a Prometheus about the processes that it scrapes.
 
     Args:
         url: the address of the server. No redirect is followed, and no proxy is used.
+        now: the time, in UTC. An answer for another time, as of a cache, is no answer.
         selector: matchers of labels that the series of `up` have too; empty for all series.
         max_age: how old evidence may be, in seconds. Each key that was used since then counts against a condition.
         token: the bearer token.
@@ -117,7 +120,9 @@ def ask(
     query = _QUERY
     for name, text in {**_PARTS, "AGE": str(max_age), "SKEW": str(SKEW), "SELECT": selector}.items():
         query = query.replace(name, text)
-    return answer_within(SECONDS, lambda: evidence_in(_answer(url, query, token, context), max_age), _REACH, _REACH)
+    return answer_within(
+        SECONDS, lambda: evidence_in(_answer(url, query, token, context), now.timestamp(), max_age), _REACH, _REACH
+    )
 
 
 def _answer(url: str, query: str, token: SealedStr | None, context: Any) -> bytes:
@@ -141,7 +146,7 @@ def _answer(url: str, query: str, token: SealedStr | None, context: Any) -> byte
     return content
 
 
-def _rows_in(content: bytes) -> tuple[int, dict[tuple[str, ...], float]]:
+def _rows_in(content: bytes, now: float) -> tuple[int, dict[tuple[str, ...], float]]:
     """Return the time of an answer, and its values by service and instance, secret, slot and fingerprint."""
     values: dict[tuple[str, ...], float] = {}
 
@@ -159,21 +164,25 @@ def _rows_in(content: bytes) -> tuple[int, dict[tuple[str, ...], float]]:
 
     answer = json.loads(content, object_hook=keep)
     times = answer["data"]["result"]
-    is_partial = any(map(answer.get, ("warnings", "infos", "isPartial")))  # the last one is VictoriaMetrics'
-    if answer["status"] != "success" or is_partial or len(values) < len(times):
-        raise ManagerError("did not answer completely", "try again, or pass the address of Prometheus itself")
+    at = times[0] if times else int(now)
+    # VictoriaMetrics says isPartial. A cache, or another clock, answers for another time.
+    is_partial = any(map(answer.get, ("warnings", "infos", "isPartial"))) or len(values) < len(times)
+    if answer["status"] != "success" or is_partial or len({*times}) > 1 or abs(at - now) > SKEW:
+        raise ManagerError(
+            "did not answer completely for now", "try again, or correct its clock; ask Prometheus itself"
+        )
     if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
         raise ManagerError("has a target whose job or instance has an invalid name", "relabel it, or pass --select")
-    return times[0] if times else 0, values
+    return at, values
 
 
-def evidence_in(content: bytes, max_age: int) -> Evidence:
+def evidence_in(content: bytes, now: float, max_age: int) -> Evidence:
     """Return the evidence in the answer to the query.
 
     Raises:
         ManagerError: the answer is not complete. Any other error: the answer has another shape.
     """
-    at, values = _rows_in(content)
+    at, values = _rows_in(content, now)
     unknown, uses = dict[tuple[str, str], str](), list[Use]()
     keys: dict[tuple[str, str, str], list[tuple[float, str, str]]] = defaultdict(list)
     for (service, instance, secret, slot, fingerprint), seen in values.items():
@@ -182,9 +191,9 @@ def evidence_in(content: bytes, max_age: int) -> Evidence:
         else:
             keys[service, instance, secret].append((seen, slot, fingerprint))
     for (service, instance, secret), found in keys.items():
-        now: dict[str, Any] = {slot: key for seen, slot, key in found if seen > 0}
-        earlier: list[dict[str, Any]] = [{slot: key} for _, slot, key in found if now.get(slot) != key]
-        for slots in filter(None, [now, *earlier]):
-            seen = max(found)[0] if slots is now else at - max_age
-            uses.append(Use(service, instance, {secret: Slots(**slots)}, slots is now, seen))
+        latest: dict[str, Any] = {slot: key for seen, slot, key in found if at - max_age <= seen <= at + 1}
+        earlier: list[dict[str, Any]] = [{slot: key} for _, slot, key in found if latest.get(slot) != key]
+        for slots in filter(None, [latest, *earlier]):
+            seen = max(found)[0] if slots is latest else at - max_age
+            uses.append(Use(service, instance, {secret: Slots(**slots)}, slots is latest, seen))
     return Evidence(at, tuple(uses), unknown, ())

@@ -14,7 +14,6 @@ from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import is_instance_name
 
 InstanceName = Annotated[str, must(is_instance_name)]
-_Names = Annotated[tuple[InstanceName, ...], Field(min_length=1), must(lambda names: len({*names}) == len(names))]
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -30,7 +29,10 @@ class Service:
     """
 
     name: Annotated[InstanceName, Field(alias="")]  # the key of its table
-    instances: Annotated[int, Field(ge=1)] | _Names
+    instances: (
+        Annotated[int, Field(ge=1)]
+        | Annotated[tuple[InstanceName, ...], Field(min_length=1), must(lambda names: len({*names}) == len(names))]
+    )
     secrets: Annotated[tuple[SecretName, ...], Field(min_length=1)] = ()
     sources: Annotated[tuple[str, ...], Field(min_length=1, alias="from")] = ()
     environment: EnvironmentName | None = None

@@ -105,8 +105,8 @@ def judge(
     at, keys = datetime.fromtimestamp(evidence.at, UTC), {service.name: key for service, key in expected.items()}
     asked = {service: key for service, key in expected.items() if key}
     about = partial(_objection, condition, secret, evidence)
-    strangers = [use for use in evidence.uses if use.service not in keys]
-    doubtful = {(use.service, use.instance) for use in strangers if secret in use.keys}
+    strangers = others = [use for use in evidence.uses if use.service not in keys]
+    doubtful = {(use.service, use.instance) for use in others if secret in use.keys}
     if condition == NONE_ON:
         strangers, doubtful = [*evidence.uses], {*evidence.unknown}
     strangers = [use for use in strangers if all(about(use, key) for key in {*asked.values()})]
@@ -120,11 +120,12 @@ def judge(
             if who[0] == service.name or who in doubtful
         }
         against = {
-            f"{use.service}/{use.instance}": f"{why}, seen {_age(use, evidence)}"
-            for use in (*own, *strangers, *sharing)
+            f"{use.service}/{use.instance}": f"{why}, {_seen(use, evidence)}"
+            + ("" if use.service in keys else "; add its service to the roster, or leave it out of the evidence")
+            for use in sorted((*own, *strangers, *sharing), key=attrgetter("is_fresh"))  # the certain reason replaces
             if (why := about(use, key))
         }
-        not_ready = _missing(service, secret, own, evidence) | unknown | against
+        not_ready = dict(reversed((_missing(service, secret, own, others, evidence) | unknown | against).items()))
         yield Verdict(service.name, secret, condition, key, at, not not_ready, not_ready)
 
 
@@ -139,9 +140,11 @@ def fingerprints_of(use: Use, secret: str) -> set[str]:
     return {each for each in (keys.current, keys.next, keys.previous) if each}
 
 
-def _missing(service: Service, secret: str, own: Sequence[Use], evidence: Evidence) -> dict[str, str]:
+def _missing(
+    service: Service, secret: str, own: Sequence[Use], others: Iterable[Use], evidence: Evidence
+) -> dict[str, str]:
     """Return of which instances there is no proof, and why there is none at all, by instance or by service."""
-    seen = {use.instance: f", last seen {_age(use, evidence)}" for use in sorted(own, key=attrgetter("seen"))}
+    seen = {use.instance: f", {_seen(use, evidence)}" for use in sorted(own, key=attrgetter("seen"))}
     reasons, instances = [*evidence.faults], service.instances
     if isinstance(instances, int):
         known = {*seen, *(instance for name, instance in evidence.unknown if name == service.name)}
@@ -152,7 +155,7 @@ def _missing(service: Service, secret: str, own: Sequence[Use], evidence: Eviden
     found = {service.name: f"{UNPROVEN}: {'; '.join(reasons)}"} if reasons else {}
     found |= {
         f"{use.service}/{use.instance}": f"{UNPROVEN}: it does not say its namespace"
-        for use in evidence.uses
+        for use in others
         if use.service == service.name.partition("/")[2] and secret in use.keys  # it may be of this namespace
     }
     return found | {
@@ -184,5 +187,5 @@ def signing_key(use: Use, secret: str) -> str | None:
     return use.keys.get(secret, _NO_KEYS).current
 
 
-def _age(use: Use, evidence: Evidence) -> str:
-    return f"{max(0, round(evidence.at - use.seen))} s ago"
+def _seen(use: Use, evidence: Evidence) -> str:
+    return f"{'seen' if use.is_fresh else 'last seen at most'} {max(0, round(evidence.at - use.seen))} s ago"

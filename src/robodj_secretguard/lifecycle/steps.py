@@ -281,7 +281,7 @@ def _unproven_instances(
     elif failing or not all(each.holds for each in found):
         yield Problem(
             f"not every instance is ready to {step}: {listed(failing, most=10)}",
-            f"restart the instances that have old keys, and let those that are unknown report; {again}",
+            f"restart the instances that have old keys, let unknown ones report, or correct the roster; {again}",
         )
 
 
