@@ -29,13 +29,13 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 8200,
+    "statements": 8060,
     "statements of a start": 1831,
     "modules of a start": 14,
     "record shapes": 42,
-    "names with two meanings": 2,
+    "names with two meanings": 1,
     "branches of the largest function": 14,
-    "statements of tests / 100 of the source": 229,
+    "statements of tests / 100 of the source": 228,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(not (GIT and shutil.which("jq")), reason="needs git and jq")
 
-HERE: Final = "tests/test_fleet_recipes.py"
+HERE: Final = "tests/trials/test_fleet_recipes.py"
 BLOCKS: Final = [
     each
     for name in ("logs.md", "monitoring.md")
