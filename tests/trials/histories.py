@@ -236,7 +236,7 @@ class _World:
                         random.random() < 0.6,
                         tuple(keys),
                         tuple(refusals),
-                        random.choice([60, 120, 300, 300, 300, 300, 600, 600, 0, 1200, HOUR]),
+                        random.choice([60, 60, 120, 120, *[300] * 10, *[600] * 4, 0, 1200, 1200, HOUR]),
                         clock,
                     )
                 )
