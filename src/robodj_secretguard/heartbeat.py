@@ -89,7 +89,7 @@ def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str
         "event": _EVENT_TEXTS[kind],
         "service": service,
         "instance": instance,
-        "process": process or f"{os.getpid()}.{os.urandom(6).hex()}",
+        "process": process or f"{os.getpid()}.{number}@{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
         "number": number,
         "started_at": iso_utc(report.checked_at),
         "reported_at": now,
