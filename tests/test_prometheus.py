@@ -75,8 +75,8 @@ def scraped(machine: Machine, collector: SecretCollector, now: datetime) -> dict
         registry.register(collector)
         as_openmetrics, _ = choose_encoder("application/openmetrics-text; version=1.0.0")
         text = generate_latest(registry).decode()
-        # Without the values: by chance, a hexadecimal key may have six digits of a time.
-        shown = re.sub(r"(?m) [0-9.e+]+$", "", text + as_openmetrics(registry).decode())
+        # Without the values and names of processes: by chance, a hexadecimal key may have six of their digits.
+        shown = re.sub(r'(?m) [0-9.e+]+$|process="[^"]+"', "", text + as_openmetrics(registry).decode())
         assert leaks(shown, [machine.environ[name] for name in KEY_VARIABLES if name in machine.environ]) == []
         values = samples(text_string_to_metric_families(text))
         return values | {INFO: {tuple(labels): value for (*labels, _), value in values[INFO].items()}}

@@ -112,6 +112,7 @@ RESTARTED = """rm -f events.jsonl
 printf '[robodj]\\ninstances = ["web-1", "web-2"]\\n' >roster.toml
 for host in web-1 web-2; do
     ROBODJ_SERVICE=robodj ROBODJ_INSTANCE=$host ROBODJ_SECRET_EVENTS="$PWD/events.jsonl" \\
+        ROBODJ_SECRET_HEARTBEAT=300 \\
         robodj-secretguard exec --from SOURCE -- python -c "import os
 from robodj_secretguard import guard
 guard()

@@ -266,4 +266,4 @@ def test_refused_starts(runs: list[str], samples: dict[tuple[str, str], int], tm
     (family,) = text_string_to_metric_families(text)
     found = {(each.labels["service"], each.labels["instance"]): each.value for each in family.samples}
     assert (family.name, found) == ("robodj_secret_start_refused", samples)
-    assert {*os.listdir(tmp_path)} == {"kept", "kept.tmp", "metrics", "metrics.tmp"}
+    assert {*os.listdir(tmp_path)} == {"kept", "metrics", "metrics.tmp"}

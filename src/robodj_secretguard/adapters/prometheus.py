@@ -78,7 +78,7 @@ class SecretCollector(Collector):
             ) from None
         finally:
             del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
-        self._started, self._token = self._live.keys.report.checked_at, os.urandom(6).hex()
+        self._started, self._token = self._live.keys.report.checked_at, os.urandom(4).hex()
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Return every family without a value. So a registration runs no check."""
