@@ -164,7 +164,7 @@ class TestProcess:
 
     def test_each_start(self, machine: Machine, now: datetime) -> None:
         """A process has one identity for all its keys, and a later start has another one."""
-        first, second = collector_on(machine, now), collector_on(machine, now)
+        first, second = collector_on(machine, now), collector_on(machine, now + timedelta(microseconds=1))
         identities = machine.within(lambda: [processes_in(each) for each in (first, first, second)])
         assert identities[0] == identities[1] != identities[2]
 

@@ -154,7 +154,7 @@ def written(cells: Cells, scenario: str, action: str, observer: str = "exception
     )  # the ids of keys and of threads
     shown = re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
     shown = re.sub(
-        rf"{re.escape(socket.gethostname())}:\d+|\b\d+(?=\.\d+@)|(?<=process )\d+", "", shown
+        rf"{re.escape(socket.gethostname())}:\d+|\b\d+(?=\.\d+@)|\b\d+-\d{{16}}\b|(?<=process )\d+", "", shown
     )  # ids in an event
     if observer == STRONGEST:  # which prints a frame again where its address differs
         shown = "\n".join(dict.fromkeys(shown.splitlines()))

@@ -78,7 +78,7 @@ class SecretCollector(Collector):
             ) from None
         finally:
             del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
-        self._started, self._token = self._live.keys.report.checked_at, os.urandom(4).hex()
+        self._started = self._live.keys.report.checked_at.timestamp()
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Return every family without a value. So a registration runs no check."""
@@ -90,10 +90,10 @@ class SecretCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family, after a check where no thread reads the keys again."""
         keys, refresh = self._live.keys, self._live.refresh
-        # A fork has another process id, and a start another token. So no two processes have one identity.
-        identity = f"{os.getpid()}-{self._token}"
+        # A fork has another process id, and another start another time. So no two processes have one identity.
+        identity = f"{os.getpid()}-{self._started * 1e6:.0f}"
         families = of_keys(keys.report.secrets, INFO, identity) | {
-            START: {(): self._started.timestamp()},
+            START: {(): self._started},
             PROCESSES: {(identity,): float(count_processes())},
         }
         if self._live.late_at < math.inf:  # a thread reads the keys in each period
