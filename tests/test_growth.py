@@ -78,7 +78,7 @@ HASHING = {"hashlib", "_hashlib", "_blake2"}
 GENERATING = {"secrets", "hmac"}
 """For the temporary keys of `exec`. Newer versions of pydantic-settings import it as well."""
 
-SENDING = {"json", "json.decoder", "json.encoder", "json.scanner", "shlex", "socket", "_socket", "selectors"}
+SENDING = {"json", "json.decoder", "json.encoder", "json.scanner", "platform", "shlex"}
 """For an event, where pydantic-settings has not imported them."""
 
 

@@ -110,6 +110,9 @@ class Authority:
         ]
         if names:
             extensions.append((x509.SubjectAlternativeName(names), False))
+        if is_authority:  # Python 3.13 asks for it
+            uses = (False, False, False, False, False, True, True, False, False)  # signs
+            extensions.append((x509.KeyUsage(*uses), True))
         builder = x509.CertificateBuilder(subject_name=subject, issuer_name=issuer, public_key=key)
         builder = builder.serial_number(x509.random_serial_number())
         builder = builder.not_valid_before(begin).not_valid_after(begin + timedelta(days=1))
