@@ -190,6 +190,11 @@ class TestAges:
         found = read(line(at=NOW + SKEW + SECOND), line(("api", "web-2")))
         assert (found.unknown, len(found.uses)) == ({WEB: "its clock is ahead"}, 2)
 
+    def test_without_a_heartbeat(self) -> None:
+        """A process that is silent for long could be forgotten: its instance is unknown, and it counts against."""
+        found = read(line(heartbeat_seconds=0), line(("api", "web-2")))
+        assert ([*found.unknown], len(found.uses)) == ([WEB], 2)
+
     def test_the_time_of_the_verdict(self) -> None:
         """The verdict has the time and the difference between clocks: deadlines must have passed on every clock."""
         found = read()
