@@ -129,14 +129,14 @@ class TestIncompleteAnswers:
     )
     def test_warnings(self, more: dict[str, object]) -> None:
         """An answer with an error, a warning or an information is not complete."""
-        with pytest.raises(ManagerError, match=r"^did not answer completely for now$"):
+        with pytest.raises(ManagerError, match=r"^sent an incomplete or an old answer$"):
             evidence_in(answer(row("current", NEW), **more), AT, 120)
 
     def test_two_targets(self) -> None:
         """Two rows of one name are of two targets, as `b` in `a` and `a/b`: none of them is certain."""
-        with pytest.raises(ManagerError, match="did not answer completely"):
+        with pytest.raises(ManagerError, match="sent an incomplete or an old answer"):
             evidence(row("current", NEW), row("current", NEW, 0))
-        with pytest.raises(ManagerError, match="did not answer completely"):
+        with pytest.raises(ManagerError, match="sent an incomplete or an old answer"):
             evidence(row("current", NEW, job="a/b"), row("current", NEW, job="b", namespace="a"))
 
     @pytest.mark.parametrize(

@@ -82,17 +82,17 @@ def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str
         number: the order of the event in its process.
     """
     service, instance = identify_process()
-    now, checks = iso_utc(datetime.now(UTC)), report.alerts or report.warnings if kind in {"refused", "kept"} else ()
+    now, checks = datetime.now(UTC), report.alerts or report.warnings if kind in {"refused", "kept"} else ()
     process = "" if kind == "started" else _sent.get((os.getpid(), model), ("",))[0]
     return {
         "secret_event": kind,  # first: a line that was cut still has it
         "event": _EVENT_TEXTS[kind],
         "service": service,
         "instance": instance,
-        "process": process or f"{os.getpid()}.{number}@{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "process": process or f"{os.getpid()}.{number}@{now:%Y-%m-%dT%H:%M:%S.%fZ}",
         "number": number,
         "started_at": iso_utc(report.checked_at),
-        "reported_at": now,
+        "reported_at": iso_utc(now),
         "heartbeat_seconds": int(event_setting(Environment(), SECRET_HEARTBEAT) or 0),
         "version": VERSION,
         "model": model,
@@ -172,7 +172,8 @@ def _repeat(seconds: int, first: int, end: _thread.LockType, ended: _thread.Lock
 def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
     """Say once more which keys this process runs on (policy sections 3 and 4). Raise nothing for an event that fails.
 
-    Call it from the host's own scheduler. Otherwise set `ROBODJ_SECRET_HEARTBEAT`, and a small thread calls it.
+    Call it from the host's own scheduler where the host runs no threads. Set `ROBODJ_SECRET_HEARTBEAT` in any case: it
+    begins a small thread that does the same, and without it `fleet` proves nothing about this process.
 
     Args:
         secrets: what `guard()` returned.

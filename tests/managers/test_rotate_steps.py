@@ -122,8 +122,8 @@ class TestRotation:
         ran = production.rotate("stage")
         assert (ran.status, production.version) == (0, 2)
         assert ran.out.startswith(f"Done: store a next key of {NAME} in {production.source}.\n  changed: {NEXT}\n")
-        assert f"(--fleet), run:\n     robodj-secretguard rotate promote {NAME} --to" in ran.out
-        assert "After 2026-12-01T13:00:00Z, or with" in ran.out
+        assert f"--require has-next:\n     robodj-secretguard rotate promote {NAME} --to" in ran.out
+        assert "After 2026-12-01T13:00:00Z, run this. To run it earlier, add --fleet" in ran.out
         new = production.fields[NEXT]
         ran = production.rotate("promote", now=NOW + HOUR)
         assert (ran.status, production.version) == (0, 3)

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-from robodj_secretguard.cli.log import checked
+from robodj_secretguard.cli.log import checked, find_log
 from robodj_secretguard.cli.options import (
     MAX_DOCUMENT_BYTES,
     PIPE,
@@ -144,37 +144,44 @@ def _judge_fleet(
     services = parse_roster(read_input("--roster", roster, most=MAX_DOCUMENT_BYTES).decode("utf-8-sig", "replace"))
     if any(not {*service.secrets} <= {*declared} for service in services):
         fail(f"--roster: unknown secret (choose from {', '.join(declared)})")
+    if source["events"] and any(isinstance(service.instances, int) for service in services):
+        # One that died could stand for a silent one.
+        fail("--roster: with --events, write the names of the instances, not their number")
     sources = {service: service.sources or tuple(request.sources) for service in services}
-    read = {each: checked(request._replace(sources=each), model) for each in dict.fromkeys(sources.values())}
-    for report, _ in read.values():
+    recorded = find_log(request, model).read_if_any()
+    reports = {
+        each: checked(request._replace(sources=each), model, log=recorded)[0]
+        for each in dict.fromkeys(sources.values())
+    }
+    for report in reports.values():
         if not report.secrets:  # a source could not be read
             return Result(failed_status(report, EXIT_ALERTS), [*map(finding_text, report.findings)], report.as_dict)
     known: _Known = {}
     for service, each in sources.items():
-        report, recorded = read[each]
+        report = reports[each]
         keys = expected_keys(report, recorded.records, service.environment or environment)
         role_of = roles_of(report, recorded.records, keys)
         known |= {(service, name): (keys[name], partial(role_of, name)) for name in service.secrets or declared}
     if not any(name in names for _, name in known):
         fail("--secret: no service of the roster has it, or a vendor issues it, so it has no fingerprint")
-    return _fleet_result(read, known, names, require, partial(_evidence, services, **source))
+    return _fleet_result(reports, recorded, known, names, require, **source)
 
 
 def _fleet_result(
-    read: Mapping[tuple[str, ...], tuple[Report, OperationsLog]],
+    reports: Mapping[tuple[str, ...], Report],
+    recorded: OperationsLog,
     known: _Known,
     names: Sequence[str],
     require: Sequence[Sequence[Any]],
-    read_evidence: Callable[[datetime], Evidence],
+    **source: Any,
 ) -> Result:
-    """Return what the evidence proves, if what was read has the expected keys."""
-    for sources, (_, recorded) in read.items():
-        is_lost = recorded.is_missing or (not recorded.records and os.path.lexists(recorded.path + HEAD_FILE))
-        if require and not sources and (is_lost or recorded.defects):
-            fail(f"{recorded.name} is missing, does not verify or has lost its records; pass --from, or restore it")
+    """Return what the evidence proves, if the reports by source, or the log, have the expected keys."""
+    is_lost = recorded.is_missing or (not recorded.records and os.path.lexists(recorded.path + HEAD_FILE))
+    if require and not all(reports) and (is_lost or recorded.defects):
+        fail(f"{recorded.name} is missing, does not verify or has lost its records; pass --from, or restore it")
     asked = [(about, name, _expected(about, given, name, known)) for about, *given in require for name in names]
     try:
-        evidence = read_evidence(max(report.checked_at for report, _ in read.values()))
+        evidence = _evidence(max(report.checked_at for report in reports.values()), **source)
     except ManagerError as error:
         return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: the server {error.message}; {error.remedy}"])
     reported = {key for use in evidence.uses for name in use.keys for key in fingerprints_of(use, name)}
@@ -183,7 +190,7 @@ def _fleet_result(
             fail("--require none-on: nobody ever reported or recorded this fingerprint; correct it, or pass the log")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
     rows = [_standing(of, name, role, evidence) for (of, name), (_, role) in known.items() if name in names]
-    findings = [each for report, _ in read.values() for each in report.findings if each.check is Check.SETTING]
+    findings = [each for report in reports.values() for each in report.findings if each.check is Check.SETTING]
     holds = [verdict.holds for verdict in verdicts] + [each.severity is not Severity.ALERT for each in findings]
     return Result(
         EXIT_CLEAN if all(holds) else EXIT_ALERTS,
@@ -193,7 +200,7 @@ def _fleet_result(
             "services": rows,
             "verdicts": VERDICTS.dump_python(verdicts, mode="json"),
         },
-        [*dict.fromkeys(line for _, recorded in read.values() for line in recorded.complaint)],
+        recorded.complaint,
         table=[("", "SERVICE", "SECRET", "PROVEN", "RUNS ON"), *map(partial(_table_row, verdicts), rows)],
     )
 
@@ -248,7 +255,6 @@ def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) 
 
 
 def _evidence(
-    services: Sequence[Service],
     now: datetime,
     *,
     prometheus: Sequence[str],
@@ -258,10 +264,7 @@ def _evidence(
     ca_file: str | None,
     max_age: float | None,
 ) -> Evidence:
-    """Read the evidence. Events prove nothing of a number of instances: one that died could stand for a silent one."""
     if events:
-        if any(isinstance(service.instances, int) for service in services):
-            fail("--roster: with --events, write the names of the instances, not their number")
         with opened_input("--events", events[0]) as file:
             return read_events(file, now, int(max_age or _EVENTS_AGE))
     return ask(

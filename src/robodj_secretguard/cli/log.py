@@ -73,13 +73,13 @@ def read_log(log: OperationsLog) -> OperationsLog:
 
 
 def checked(
-    request: Request, model: type[SecretSettings], sources: Sources | None = None
+    request: Request, model: type[SecretSettings], sources: Sources | None = None, log: OperationsLog | None = None
 ) -> tuple[Report, OperationsLog]:
     """Return the check's report with findings from the operations log, and that log.
 
-    Sources that were not read yet are read now.
+    Sources and a log that were not read yet are read now.
     """
-    log = find_log(request, model).read_if_any()
+    log = log or find_log(request, model).read_if_any()
     sources = sources or read_sources(request, model)
     report = judged(request, model, sources)
     policies = tuple(model.secret_policies.values())

@@ -123,7 +123,11 @@ _ANOTHER_NEXT: Final = "To replace the next key by another one, run rotate stage
 _RESTART: Final = "Restart the instances that do not refresh their keys, one after another. The others need no restart."
 _COMPLETE: Final = ("When the functions that use the key still work, complete the record:", "{complete}")
 _NEXT_LINES: Final[dict[StepName, tuple[str, ...]]] = {
-    "stage": (_RESTART, "After {hour}, or with the proof of fleet --require has-next (--fleet), run:", "{promote}"),
+    "stage": (
+        _RESTART,
+        "After {hour}, run this. To run it earlier, add --fleet with the proof of fleet --require has-next:",
+        "{promote}",
+    ),
     "promote": (_RESTART, *_COMPLETE, "After {until}, run:", "{retire}"),
     "retire": ("Earlier versions in the manager still have this key. Delete them when no stored data needs it.",),
     "back": (_RESTART, f"This key expires at {{expires}}. Promote the next key again before that. {_ANOTHER_NEXT}"),

@@ -30,7 +30,7 @@ SKEW: Final = 300.0
 """How many seconds the clock of a machine may be behind that of Prometheus. Each process ends its previous key."""
 _REACH: Final = "make sure that this is the address of a Prometheus that can be reached"
 _UNKNOWN: Final = {
-    "several": "several processes may answer for it: it was restarted, or has workers (use --events)",
+    "several": "several processes may answer for it. It was restarted, has workers, or cannot count them; use --events",
     "shared": "another target reaches the same process; pass --select to leave that out",
     "lost": "its target is down, is not the only one of its name, or exports no keys",
 }
@@ -169,7 +169,8 @@ def _rows_in(content: bytes, now: float) -> tuple[int, dict[tuple[str, ...], flo
     is_partial = any(map(answer.get, ("warnings", "infos", "isPartial"))) or len(values) < len(times)
     if answer["status"] != "success" or is_partial or len({*times}) > 1 or abs(at - now) > SKEW:
         raise ManagerError(
-            "did not answer completely for now", "try again, or correct its clock; ask Prometheus itself"
+            "sent an incomplete or an old answer",
+            "compare its clock with yours, and pass the address of Prometheus itself",
         )
     if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
         raise ManagerError("has a target whose job or instance has an invalid name", "relabel it, or pass --select")
