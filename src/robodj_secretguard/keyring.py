@@ -30,8 +30,9 @@ class Key(Frozen):
     Attributes:
         role: `current`, `next` or `previous`.
         kid: the key id: the 32 hexadecimal digits of the fingerprint. A derived key has the id of its secret's key.
-            Empty for a secret that a vendor issues.
-        value: the key. A derived key is 32 bytes as base64url with padding, 44 characters: a Fernet key.
+            Empty for a secret that others issue, and for a previous key of before the adoption.
+        value: the key. A derived key is 32 bytes as base64url with padding, 44 characters: a Fernet key. A previous
+            key of before the adoption is never derived: it stays as it is.
     """
 
     role: Slot
@@ -133,8 +134,8 @@ class KeySet(Sealed):
 
     def _make(self, ring: Keyring) -> Iterator[_Held]:
         if ring.parent:
-            for held in self.held(ring.parent):
-                yield held._replace(key=_derived(held.key, ring.name, ring.purpose))
+            for held in self.held(ring.parent):  # what signed before the adoption stays as it is
+                yield held._replace(key=_derived(held.key, ring.name, ring.purpose)) if held.key.kid else held
             return
         for reading in self.readings:
             for each in (reading, *reading.slots) if reading.policy.name == ring.name else ():
@@ -204,14 +205,21 @@ class Keyring(Sealed):
             live.refresh.say_late()
         return live.keys.held(self)
 
+    def _signing(self) -> _Held:
+        held = self._held()
+        if not held:
+            raise LookupError(f"{self.name} is optional, and it is not set")
+        return held[0]
+
     @property
     def current(self) -> Key:
         """The key that signs.
 
         Raises:
             robodj_secretguard.errors.RevokedKeyError: it was revoked while the service runs, and there is no other one.
+            LookupError: the secret is optional, and it is not set.
         """
-        current = self._held()[0]
+        current = self._signing()
         if current.is_revoked:
             raise RevokedKeyError("the current key is revoked, and the secret manager has delivered no other one")
         return current.key
@@ -219,10 +227,11 @@ class Keyring(Sealed):
     def accepted(self) -> tuple[Key, ...]:
         """Return the keys that verify at this moment: the current, the next and the previous one.
 
-        Return none once the current key was revoked while the service runs, and there is no other one.
+        Return none once the current key was revoked while the service runs, and there is no other one, and none of an
+        optional secret that is not set.
         """
         held = self._held()
-        if held[0].is_revoked:
+        if held and held[0].is_revoked:
             return ()
         return tuple([each.key for each in held if not (each.deadline and each.deadline.has_passed())])
 
@@ -274,7 +283,8 @@ class Keyring(Sealed):
 
         Raises:
             TypeError: `purpose` is not bytes.
-            ValueError: `purpose` is empty. Or a vendor issues the secret, which may be short enough to guess.
+            ValueError: `purpose` is empty. Or others issue the secret, which may be short enough to guess.
+            LookupError: the secret is optional, and it is not set.
             ImportError: `cryptography` is not installed.
         """
         if not isinstance(purpose, bytes):
@@ -282,8 +292,8 @@ class Keyring(Sealed):
             raise TypeError("the purpose must be bytes, such as b'session cookies v1'")
         if not purpose:
             raise ValueError("the purpose must not be empty")
-        if not self._held()[0].key.kid:
-            raise ValueError("no key is derived from a secret that a vendor issues")
+        if not self._signing().key.kid:
+            raise ValueError("no key is derived from a secret that others issue")
         import cryptography.hazmat.primitives.hashes  # noqa: F401, PLC0415 - of an extra: here it is an ImportError
 
         ring = Keyring(self._live, self.name, clock=self.clock, parent=self, purpose=purpose)

@@ -52,7 +52,7 @@ class RingFernet:
             cryptography.fernet.InvalidToken: the token was changed, is older than `ttl`, or was made with none of the
                 accepted keys.
         """
-        keys = self._ring.accepted()
+        keys = [key for key in self._ring.accepted() if key.kid]  # one of before the adoption is not a derived key
         if not keys or not token.isascii():  # Fernet raises a ValueError for such text
             raise InvalidToken
         return _fernet(keys).decrypt(token, ttl)

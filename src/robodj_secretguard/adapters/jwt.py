@@ -28,14 +28,14 @@ class RingJWT:
             `HS256`.
 
     Raises:
-        ValueError: another algorithm, as only these use a secret, or a key that is too short for it. Or a vendor issues
+        ValueError: another algorithm, as only these use a secret, or a key that is too short for it. Or others issue
             the secret.
     """
 
     def __init__(self, ring: Keyring, algorithm: str = "HS256") -> None:
         if algorithm not in _ALGORITHMS:
             raise ValueError(f"the algorithm must be one of {', '.join(_ALGORITHMS)}")
-        _require_length(algorithm, *signing(ring).accepted())
+        _require_length(algorithm, *[key for key in signing(ring).accepted() if key.kid])
         self._ring, self._algorithm = ring, algorithm
 
     def encode(self, payload: dict[str, Any], headers: dict[str, Any] | None = None) -> str:
@@ -61,8 +61,9 @@ class RingJWT:
     def decode(self, token: str | bytes, **options: Any) -> dict[str, Any]:
         """Verify a token, and return its claims.
 
-        A token with a `kid` is verified with the accepted key that has this id, a token without one with each accepted
-        key.
+        A token with a `kid` of the ring is verified with the accepted key that has this id, a token without one with
+        each accepted key. A previous key of before the adoption has no id. It also verifies tokens with a `kid` that no
+        key of the ring has, and it may be short.
 
         Args:
             token: the token: text or bytes of any content.
@@ -75,11 +76,19 @@ class RingJWT:
         options["options"] = {**(options.get("options") or {}), "verify_signature": True}
         failure: Exception = jwt.InvalidTokenError("no accepted key has the key id of the token")
         try:
-            kid = _kid(token)
-            for key in self._ring.accepted():
-                if kid in (None, key.kid) and len(key.value) >= _ALGORITHMS[self._algorithm]:
+            kid, keys, enough = _kid(token), self._ring.accepted(), _ALGORITHMS[self._algorithm]
+            if kid is not None and kid not in {key.kid for key in keys}:
+                kid = ""  # the id of a key of before the adoption
+            for key in keys:
+                if kid in (None, key.kid) and (len(key.value) >= enough or not key.kid):
                     try:
-                        return jwt.decode(token, key.value.get_secret_value(), [self._algorithm], **options)
+                        # HMAC adds such zeros itself. Without them, PyJWT warns about a short key.
+                        return jwt.decode(
+                            token,
+                            key.value.get_secret_value().encode().ljust(enough, b"\0"),
+                            [self._algorithm],
+                            **options,
+                        )
                     except jwt.InvalidSignatureError as error:
                         failure = _without_frames(error)
         except Exception as error:  # noqa: BLE001 - the frames of PyJWT have the key

@@ -43,7 +43,7 @@ def masked(key: Key) -> MaskedStr:
 def signing(ring: Keyring) -> Keyring:
     """Return a ring whose keys may sign and encrypt what others see, or raise `ValueError`."""
     if not ring.current.kid:
-        raise ValueError("a secret that a vendor issues does not sign or encrypt: it could be guessed from the result")
+        raise ValueError("a secret that others issue does not sign or encrypt: it could be guessed from the result")
     return ring
 
 
