@@ -162,7 +162,7 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
         policy = policies[secret or next(iter(policies))]
         if check in SLOT_KINDS and not policy.overlap:
             raise ValueError(f"{check} needs a secret with an overlap")
-        if check in OF_GENERATED and policy.is_opaque:
+        if check in OF_GENERATED and policy.is_issued:
             raise ValueError(f"{check} never finds a secret that a vendor issues")
         config = tempfile.mkdtemp(dir=tmp_path)  # only its owner may enter it
         if setup_of(model).require_revocation_list:

@@ -29,8 +29,8 @@ from robodj_secretguard.scan.search import (
     live_values,
     views,
 )
-from robodj_secretguard.secret.material import fewest_distinct
-from robodj_secretguard.secret.policy import LEAST_MATERIAL, Generator
+from robodj_secretguard.secret.material import Generator, fewest_distinct
+from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment, read
 from robodj_secretguard.startup.variables import variables_read

@@ -3,7 +3,8 @@
 `guard()` refuses, `check()` reports, and the settings models declare what they look at.
 """
 
-from robodj_secretguard.secret.policy import Generator, Length, Material, SecretPolicy
+from robodj_secretguard.secret.material import Fault, Generator, Kind, Length
+from robodj_secretguard.secret.policy import Material, SecretPolicy
 from robodj_secretguard.startup.guard import check, guard
 from robodj_secretguard.startup.readings import RevocationStatus
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus
@@ -12,8 +13,10 @@ from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings
 
 __all__ = [
     "Check",
+    "Fault",
     "Finding",
     "Generator",
+    "Kind",
     "Length",
     "Material",
     "Report",

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from robodj_secretguard.errors import RevokedKeyError
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import PREFIX, canonical, decoded, fingerprint
+from robodj_secretguard.secret.material import PREFIX, canonical, decoded
 from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class KeySet(Sealed):
                     yield self._hold(each, each.key, ring.clock)
 
     def _hold(self, reading: Reading, value: SealedStr, clock: Callable[[], datetime] | None) -> _Held:
-        its_fingerprint = "" if reading.policy.is_opaque else fingerprint(value)
+        its_fingerprint = reading.fingerprint
         key = Key(reading.slot, its_fingerprint.removeprefix(PREFIX), value)
         if reading.slot == "current":
             return _Held(key, None, reading.policy.name in self.refused)

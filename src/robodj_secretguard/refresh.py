@@ -21,7 +21,7 @@ from weakref import ref
 
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.keyring import KeySet
-from robodj_secretguard.secret.material import PREFIX, fingerprint
+from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.sealed import Sealed, contain, type_name
 from robodj_secretguard.startup.emit import emit, silence_broken_streams
 from robodj_secretguard.startup.report import REFUSED, Finding, finding
@@ -308,7 +308,7 @@ def _refusing(running: KeySet, read: Judgement) -> list[Finding]:
 def _revoked_readings(running: KeySet, known: RevocationStatus) -> Iterator[Reading]:
     """Yield the secrets whose current key is plainly revoked."""
     for reading in running.readings:
-        if not reading.policy.is_opaque and reading.key and fingerprint(reading.key) in known.fingerprints:
+        if reading.fingerprint in known.fingerprints:
             yield reading
 
 
@@ -325,14 +325,14 @@ def _discontinuous(running: KeySet, read: Judgement, known: RevocationStatus) ->
     """Yield an alert for each secret whose set does not continue the keys in use: it is another's, or an old one."""
     now, ended = read.report().checked_at, running.ended()
     for before, after in zip(running.readings, read.readings, strict=True):
-        policy, signing = after.policy, before.key
-        if policy.overlap and not policy.is_opaque and signing and after.key:
-            begin = known.begin(fingerprint(signing))
-            keys = {fingerprint(each.key) for each in (after, *after.slots) if each.key}
+        policy, signing = after.policy, before.fingerprint
+        if policy.overlap and signing and after.fingerprint:
+            begin = known.begin(signing)
+            keys = {each.fingerprint for each in (after, *after.slots)}
             source, why = after.manager or "the environment", ""
-            if fingerprint(signing) not in keys and (begin is None or begin > now):
+            if signing not in keys and (begin is None or begin > now):
                 why = f"the key that signs now is in no slot of the set in {source}"
-            elif fingerprint(after.key).removeprefix(PREFIX) in ended:
+            elif after.fingerprint.removeprefix(PREFIX) in ended:
                 why = f"the set in {source} would sign with a key whose time has passed"
             if why:
                 remedy = (

@@ -42,7 +42,7 @@ class _Case:
     def shared(self) -> BadVariables:
         # With an earlier secret, if there is one: the check reports the later of two.
         other = next(policy for policy in self.policies if policy is not self.policy)
-        longest = max(self.policy, other, key=lambda policy: policy.material.base64url.minimum)
+        longest = max(self.policy, other, key=lambda policy: len(generate(policy)))
         return dict.fromkeys((self.variable, other.variable), generate(longest).get_secret_value())
 
     def revoked(self) -> BadVariables:
@@ -68,8 +68,8 @@ def _write_file(directory: str, name: str, text: str, mode: int) -> None:
 _KINDS: Final[Mapping[str, Callable[[_Case], BadVariables]]] = {
     "missing": lambda case: {case.variable: None},
     "placeholder": lambda case: {case.variable: "<replace_with_a_key>"},
-    "format": lambda case: {case.variable: f"{case.key()}\n" if case.policy.is_opaque else case.key()[:-20]},
-    "weak": lambda case: {case.variable: "Zz" * case.policy.material.base64url.minimum},
+    "format": lambda case: {case.variable: f"{case.key()}\n" if case.policy.is_issued else case.key()[:-20]},
+    "weak": lambda case: {case.variable: "Zz" * len(case.key())},
     "shared": _Case.shared,
     "expired": lambda case: {case.marker: case.ahead(timedelta(0))},
     "expiry-marker": lambda case: {case.marker: "2027-01-31"},

@@ -79,7 +79,7 @@ def _explain(request: Request, *, checks: Sequence[str]) -> Result:
 
 def _filled(command: str, policy: SecretPolicy, options: str) -> str:
     """Return a command without placeholders, for one secret."""
-    if policy.is_opaque and command.startswith(_GENERATES):
+    if policy.is_issued and command.startswith(_GENERATES):
         return f"# {policy.name}: {policy.replacement}"
     return command.format(
         name=policy.name,

@@ -139,7 +139,7 @@ def _judge_fleet(
 ) -> Result:
     _require_options(roster, require, **source)
     model = model_of(request)
-    declared = [policy.name for policy in model.secret_policies.values() if not policy.is_opaque]  # with a fingerprint
+    declared = [policy.name for policy in model.secret_policies.values() if not policy.is_issued]  # with a fingerprint
     names = declared if secret is None else [policy_of(model, secret).name]
     services = parse_roster(read_input("--roster", roster, most=MAX_DOCUMENT_BYTES).decode("utf-8-sig", "replace"))
     if any(not {*service.secrets} <= {*declared} for service in services):

@@ -225,8 +225,8 @@ def add(commands: Commands) -> None:
 def _make_keys(request: Request, *, name: str | None, for_next: bool, show: bool, write: bool, force: bool) -> Result:
     model = model_of(request)
     named = [*model.secret_policies.values()] if name is None else [policy_of(model, name)]
-    policies = [policy for policy in named if not policy.is_opaque]
-    vendors = [policy for policy in named if policy.is_opaque]
+    policies = [policy for policy in named if not policy.is_issued]
+    vendors = [policy for policy in named if policy.is_issued]
     issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in vendors)
     if not policies:
         fail(f"no key was generated: a vendor issues the secret ({issued})")

@@ -13,7 +13,6 @@ from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, M
 from robodj_secretguard.scan.render import sarif, scan_as_text
 from robodj_secretguard.scan.result import Scope
 from robodj_secretguard.scan.scanner import scan
-from robodj_secretguard.secret.material import is_sound
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.file_reader import text_of
@@ -88,7 +87,7 @@ def _keys_in(name: str) -> Sequence[SealedStr]:
     """Return the keys in the file of `--keys-from`."""
     file = text_of(read_input("--keys-from", name, most=1 << 16))
     unsound = [
-        number for number, key in enumerate(file.lines, start=1) if not is_sound(key.get_secret_value(), LEAST_MATERIAL)
+        number for number, key in enumerate(file.lines, start=1) if not LEAST_MATERIAL.accepts(key.get_secret_value())
     ]
     if file.unreadable or unsound or not file.lines:
         what = f"key {unsound[0]} is invalid (comments are not counted)" if unsound else "the file has no key"

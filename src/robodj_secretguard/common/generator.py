@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from robodj_secretguard.secret.material import is_sound
-from robodj_secretguard.secret.policy import MIN_KEY_BYTES, Generator, SecretPolicy
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.variables import EPHEMERAL, iso_utc
 
@@ -19,12 +18,13 @@ EPHEMERAL_LIFE: Final = timedelta(hours=1)
 def generate(policy: SecretPolicy) -> SealedStr:
     """Return a new key from the secret's approved generator. The library's own checks accept it.
 
-    For a secret that a vendor issues, it is random text, which only a build or a test can use.
+    For a secret that somebody else issues, it is a temporary value of its kind, for a build or a test.
     """
-    generator = policy.generator or Generator("token_urlsafe", max(MIN_KEY_BYTES, policy.material.base64url.minimum))
+    if policy.generator is None:
+        return SealedStr(policy.material.temporary())
     while True:
-        key = SealedStr(getattr(secrets, generator.function)(generator.size))
-        if is_sound(key.get_secret_value(), policy.material):
+        key = SealedStr(getattr(secrets, policy.generator.function)(policy.generator.size))
+        if policy.material.accepts(key.get_secret_value()):
             return key
 
 

@@ -54,7 +54,7 @@ def _why_kept(policy: SecretPolicy, path: str, file: TextFile, *, force: bool) -
         return f"{policy.file} is a symbolic link; replace it with a regular file"
     if file.exists and not os.path.isfile(path):
         return f"{policy.file} is not a regular file; move it away"
-    if not force and holds_key_material(file, is_opaque=policy.is_opaque):
+    if not force and holds_key_material(file, policy.material):
         return (
             f"{policy.file} {'cannot be read' if file.unreadable else 'already has a key'}; to replace it, add --force"
         )

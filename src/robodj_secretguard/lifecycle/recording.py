@@ -108,7 +108,7 @@ def record_rotation(
     if not report.ok:
         return Recording(report, {None: _CHECK_FAILED}, {})
     # Whether a vendor's secret is a new one cannot be seen.
-    chosen = names or {policy.name for policy in policies if not policy.is_opaque}
+    chosen = names or {policy.name for policy in policies if not policy.is_issued}
     statuses = [status for status in report.secrets if status.secret in chosen]
     if not statuses:
         raise UsageError("NAME is missing: vendors issue all secrets, so name those that have a new value")

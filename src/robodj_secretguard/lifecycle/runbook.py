@@ -208,7 +208,7 @@ def _stage(policy: SecretPolicy, slots: Slots, checks: set[Check]) -> Stage | No
 
 def _fitting_steps(policy: SecretPolicy, runbook: Sequence[str], *, is_recorded: bool, is_refused: bool) -> list[str]:
     """Return the names of the steps that there are for a secret, and for its old key."""
-    if policy.is_opaque:
+    if policy.is_issued:
         return [_OF_VENDORS.get(name, name) for name in runbook if name not in _NOT_OF_VENDORS]
     unrecorded = "old is refused" if is_refused else "record old"
     first = "old is recorded" if is_recorded else unrecorded

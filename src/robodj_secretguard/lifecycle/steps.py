@@ -38,7 +38,7 @@ from robodj_secretguard.lifecycle.rotation import (
 )
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Store, Stored, sealed
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import fingerprint, is_sound
+from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import command, listed
 from robodj_secretguard.startup.directory import Delivery, delivery_of, first_with, names_of, source_finding
@@ -115,7 +115,7 @@ def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | Non
     next_variable, previous_variable, until = policy.slot_variables
     variables = {"current": policy.variable, "next": next_variable, "previous": previous_variable}
     texts = {slot: text for slot, variable in variables.items() if (text := _field_text(fields, variable))}
-    keys = {slot: fingerprint(SealedStr(text)) for slot, text in texts.items() if is_sound(text, policy.material)}
+    keys = {slot: fingerprint(SealedStr(text)) for slot, text in texts.items() if policy.material.accepts(text)}
     current = keys.get("current")
     if texts.get("next") == texts.get("current") or (current and keys.get("next") == current):
         texts.pop("next", None)
@@ -526,9 +526,9 @@ def with_steps(policies: Sequence[SecretPolicy], *, needs_overlap: bool, options
 
     `options` are those of the command that plans the rotation of such a secret.
     """
-    found = [policy for policy in policies if not policy.is_opaque and (policy.overlap or not needs_overlap)]
+    found = [policy for policy in policies if not policy.is_issued and (policy.overlap or not needs_overlap)]
     if not found:
-        name, why = policies[0].name, "a vendor issues it" if policies[0].is_opaque else "it has no overlap"
+        name, why = policies[0].name, "a vendor issues it" if policies[0].is_issued else "it has no overlap"
         raise UsageError(f"{name} has no such steps: {why}; run {command('rotate', 'plan', name, *options)}")
     return found
 

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.result import KnownKey, Rule
 from robodj_secretguard.scan.search import Forms, KeySearch, views
-from robodj_secretguard.secret.material import fingerprint, is_sound
+from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 
@@ -137,7 +137,7 @@ def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[
                 sound = [
                     (key, forms)
                     for key, forms in _readings(match["value"])
-                    if is_sound(key.get_secret_value(), policy.material)
+                    if policy.material.accepts(key.get_secret_value())
                 ]
                 yield from ((match.start("value"), policy, key, forms) for key, forms in sound[:1])
         start = text.find(name, end)
@@ -145,7 +145,7 @@ def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[
 
 def _assignment(text: bytes, end: int, policy: SecretPolicy) -> re.Match[bytes] | None:
     """Return the value that is assigned to a variable whose name ends here."""
-    if not policy.is_opaque:
+    if not policy.is_issued:
         return _OF_KEY.match(text, end)
     # Most names and paths in a program have no digit, or in quotes only one case.
     for pattern, is_issued in ((_IN_QUOTES, _HAS_DIGIT_OR_CASES), (_UNQUOTED, _HAS_DIGIT)):

@@ -28,7 +28,7 @@ from robodj_secretguard.scan.result import (
 )
 from robodj_secretguard.scan.search import KEYS_FROM, KeySearch, Live, known_keys, live_values
 from robodj_secretguard.scan.walk import read_place, walk
-from robodj_secretguard.secret.material import fingerprint, is_sound
+from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
@@ -92,7 +92,7 @@ def scan(
     readings = judgement_of(model, Environment(), now=now, config_dir=config_dir).readings
     setup = readings[0].setup
     at_hand = [*live_values(readings), *(Live(key, None, KEYS_FROM, is_sound=True) for key in keys)]
-    opaque = {policy.name for policy in policies if policy.is_opaque}
+    opaque = {policy.name for policy in policies if policy.is_issued}
     values = [value for value in at_hand if value.secret not in opaque and not by_fingerprint]
     live = [value for value in values if value.is_sound]
     known = known_keys(live, operations_log.records if operations_log else (), dict(setup.revocation.begins))
@@ -159,7 +159,7 @@ def _secrets_without_key(
     """Yield secrets without a known key."""
     names = {key.secret for key in known}
     for policy in policies:
-        if policy.is_opaque:
+        if policy.is_issued:
             yield Unread(
                 policy.name,
                 f"a vendor issues this secret, so only assignments of {policy.variable} were searched for",
@@ -201,7 +201,7 @@ class Scanner:
         self._search = search
         self._content = ContentSearch(search, policies)
         self._policies = policies
-        self._opaque = {policy.name for policy in policies if policy.is_opaque}
+        self._opaque = {policy.name for policy in policies if policy.is_issued}
         self._fallback_files = {*map(_unfollowed, fallback_files)}
         self._work_trees: set[str] = set()
         # The paths are not redacted yet: a name may hold a key that is found later.
@@ -391,15 +391,17 @@ class Scanner:
             text = text_of(beginning)
             put = () if carriers is None else _commits_first(carriers[name])
             policy = self._policy(put[0][1] if put else path)
-            is_opaque = policy is not None and policy.is_opaque
-            if len(beginning) > MAX_FILE_BYTES or holds_key_material(text, is_opaque=is_opaque):
-                sound = [line for line in text.lines if is_sound(line.get_secret_value(), LEAST_MATERIAL)]
+            kind = LEAST_MATERIAL if policy is None else policy.material
+            if len(beginning) > MAX_FILE_BYTES or holds_key_material(text, kind):
+                sound = [line for line in text.lines if LEAST_MATERIAL.accepts(line.get_secret_value())]
                 self._search.seen |= {fingerprint(key): key for key in sound}
                 found = Found(
                     rule=Rule.TRACKED_KEY_FILE,
                     where=Where.HISTORY if put else Where.INDEX,
                     secret=policy.name if policy else None,
-                    fingerprint=fingerprint(sound[0]) if len(text.lines) == len(sound) == 1 and not is_opaque else None,
+                    fingerprint=fingerprint(sound[0])
+                    if len(text.lines) == len(sound) == 1 and kind.has_fingerprint
+                    else None,
                     object=name,
                     object_type="blob" if put else None,
                 )

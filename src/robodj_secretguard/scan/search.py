@@ -13,16 +13,15 @@ from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.secret.material import (
     PREFIX,
+    Generator,
     canonical,
     digest,
     fewest_distinct,
     fingerprint,
     is_hexadecimal,
-    is_placeholder,
-    is_sound,
     last_characters,
 )
-from robodj_secretguard.secret.policy import LEAST_MATERIAL, Generator
+from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Reading
 
@@ -81,8 +80,8 @@ def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
         policy = reading.policy
         for offer in reading.offers:
             for key in offer.lines:
-                if not is_placeholder(key.get_secret_value(), is_opaque=policy.is_opaque):
-                    yield Live(key, policy.name, offer.source, is_sound(key.get_secret_value(), policy.material))
+                if not policy.material.is_template(key.get_secret_value()):
+                    yield Live(key, policy.name, offer.source, policy.material.accepts(key.get_secret_value()))
 
 
 def known_keys(live: Iterable[Live], records: Iterable[Record], revoked: Iterable[str]) -> dict[str, KnownKey]:

@@ -19,14 +19,16 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from itertools import compress, count, pairwise
-from typing import Final
+from typing import Final, Literal
 
-from robodj_secretguard.secret.policy import MIN_KEY_BYTES, Generator, Length, Material
+from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr
 
+MIN_KEY_BYTES: Final = 16
+"""The fewest random bytes of a key: with fewer, it could be guessed from its fingerprint."""
 EXACT_LENGTH_FROM: Final = 16
 """Messages do not give a length below this one: it would help to guess the value."""
 ONE_CASE_FROM: Final = 34
@@ -46,8 +48,6 @@ MIN_ASCII_BYTES: Final = MIN_KEY_BYTES
 # Only values with one of these characters are searched: a generated key has none.
 _TEMPLATE: Final = r"<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[^%]+%"
 _TEMPLATE_CHARACTERS: Final = frozenset("<{%")
-# A vendor's secret can have these characters anywhere, so only a whole value counts.
-_WHOLE_TEMPLATE: Final = r"<{0}>|\$?\{{{0}\}}|\{{\{{{0}\}}\}}|%{0}%".format(r"[ .:/\w-]+")
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 _LOOKALIKES: Final = str.maketrans("013457@$", "oieastas")
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
@@ -73,6 +73,112 @@ _RUNS: Final = frozenset(
     for line in (sequence, sequence[::-1])
     for start in range(len(line) - RUN_LENGTH + 1)
 )
+
+
+class Fault(Frozen):
+    """Why a value is refused.
+
+    Attributes:
+        check: `placeholder`, `format` or `weak`: the check that reports it.
+        message: the end of a sentence that begins with the name of the variable, such as `is the name of a variable`.
+            Constants, declared names and lengths only: never a part of the value.
+        fix: one instruction, in which `{}` is the variable or the file. Empty for that of the check.
+    """
+
+    check: Literal["placeholder", "format", "weak"]
+    message: str
+    fix: str = ""
+
+
+class Kind(Frozen):
+    """What may be the value of a secret (policy section 6, "Invalid key format"): one subclass for each kind.
+
+    The kinds of this library are `Material` for keys that a generator makes, and `Material.opaque()`,
+    `Material.url()`, `Material.pem()` and `Material.json()` for secrets that somebody else issues. A service may write
+    its own: a subclass with `fault` and `temporary`, and with its parameters as annotated fields. docs/kinds.md has an
+    example.
+
+    Attributes:
+        has_fingerprint: whether a fingerprint of the value may be shown. It is the digest of the value, so only for
+            values that nobody can guess: 16 random bytes or more. Without one, a value cannot be revoked.
+    """
+
+    has_fingerprint = False
+
+    def fault(self, text: str, variable: str = "") -> Fault | None:
+        """Return what is wrong with a value; `None` for a value that may be used.
+
+        Args:
+            text: the value.
+            variable: the name of its variable, which is a template as a value; empty where it is unknown.
+        """
+        raise NotImplementedError
+
+    def temporary(self) -> str:
+        """Return a random value that has no fault, for tests and image builds. A generator makes that of `Material`."""
+        raise NotImplementedError
+
+    def searched(self, text: str) -> tuple[str, ...]:
+        """Return the parts of a valid value that are secret. `scan` searches those of 20 characters or more."""
+        return (text,)
+
+    def accepts(self, text: str, variable: str = "") -> bool:
+        """Check whether a value may be used."""
+        return self.fault(text, variable) is None
+
+    def is_template(self, text: str, variable: str = "") -> bool:
+        """Check whether a value is a placeholder, and so no secret at all."""
+        fault = self.fault(text, variable)
+        return fault is not None and fault.check == "placeholder"
+
+
+class Length(Frozen):
+    """How many characters a key may have.
+
+    Args:
+        minimum: the fewest characters.
+        maximum: the most characters; `None` for no upper limit.
+    """
+
+    minimum: int
+    maximum: int | None = None
+
+    def accepts(self, length: int) -> bool:
+        """Check whether a key may have `length` characters."""
+        return self.minimum <= length and (self.maximum is None or length <= self.maximum)
+
+    def __str__(self) -> str:
+        if self.maximum is None:
+            return f"{self.minimum} or more"
+        return f"exactly {self.minimum}" if self.maximum == self.minimum else f"{self.minimum} to {self.maximum}"
+
+
+class Generator(Frozen):
+    """An approved generator of the standard library's `secrets` module (policy section 1).
+
+    Args:
+        function: the function's name.
+        size: how many random bytes it draws.
+    """
+
+    function: Literal["token_urlsafe", "token_hex"]
+    size: int
+
+    @property
+    def command(self) -> str:
+        """The approved command, which an operator can paste."""
+        return f'python -c "import secrets; print(secrets.{self.function}({self.size}))"'
+
+    @property
+    def characters(self) -> int:
+        """The number of characters of its keys."""
+        return self.size * 2 if self.function == "token_hex" else -(-self.size * 4 // 3)
+
+
+def join_faults(faults: Sequence[str], *, most: int = 1) -> str:
+    """Return the first faults, and the number of the others."""
+    first, more = faults[:most], len(faults) - most
+    return " and ".join(first) if more <= 0 else f"{', '.join(first)}, and {more} more"
 
 
 def is_hexadecimal(text: str) -> bool:
@@ -102,40 +208,29 @@ def last_characters(text: str) -> str:
     return _DIGITS[first : first + same]
 
 
-def is_placeholder(text: str, *, is_opaque: bool = False) -> bool:
+def is_placeholder(text: str) -> bool:
     """Check whether text is a placeholder, a template's value or a well-known default (policy section 6).
 
     Ignore case and separators. Generated keys pass: the docstring of this module has the expected false alarms.
     """
-    return bool(placeholder(text, is_opaque=is_opaque))
+    return bool(placeholder(text))
 
 
-def placeholder(text: str, *, is_opaque: bool = False) -> str:
-    """Return the kind of placeholder that text is; empty for other text.
-
-    A secret that a vendor issues may be any readable text in base64: it is only decoded and checked.
-    """
+def placeholder(text: str) -> str:
+    """Return the kind of placeholder that text is; empty for other text."""
     lower = text.lower()
     folded = _folded(lower)
     if (
         folded in WHOLE_VALUES
         or (bool(folded) and not folded.strip("x"))
-        or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and _is_template(text, is_opaque=is_opaque))
+        or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and re.search(_TEMPLATE, text))
         or _has_template_words(folded)
         or (not is_hexadecimal(text) and _has_template_words(_folded(lower.translate(_LOOKALIKES))))
     ):
         return "a placeholder, not a key"
     if default_digest(text) in DEFAULTS:
         return "the default key of a well-known project"
-    return (
-        "readable text in base64 or hexadecimal, not a random key"
-        if _is_encoded_text(text, is_opaque=is_opaque)
-        else ""
-    )
-
-
-def _is_template(text: str, *, is_opaque: bool) -> bool:
-    return (re.fullmatch(_WHOLE_TEMPLATE, text) if is_opaque else re.search(_TEMPLATE, text)) is not None
+    return "readable text in base64 or hexadecimal, not a random key" if _is_encoded_text(text) else ""
 
 
 def _folded(text: str) -> str:
@@ -181,11 +276,9 @@ def default_digest(text: str) -> str:
     return blake2b(canonical(plain).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def _is_encoded_text(text: str, *, is_opaque: bool) -> bool:
+def _is_encoded_text(text: str) -> bool:
     """Check whether base64 or hexadecimal text decodes to a placeholder or to other readable text."""
     data = decoded(text.strip())
-    if len(data) >= MIN_ASCII_BYTES and _counts(data):
-        return True
     size = len(data)
     for mark in _BYTE_ORDER_MARKS:
         data = data.removeprefix(mark)
@@ -193,17 +286,19 @@ def _is_encoded_text(text: str, *, is_opaque: bool) -> bool:
     shown = data.replace(b"\0", b"").decode(errors="surrogateescape").strip()
     if not shown or not all(each.isprintable() or each.isspace() for each in shown):
         return False
-    if is_placeholder(shown, is_opaque=is_opaque):
+    if is_placeholder(shown):
         return True
     is_no_key = not _KEY_CHARACTERS.issuperset(shown) or _is_of_runs(shown.lower())
     if size < MIN_TEXT_BYTES:
         is_ascii = size >= MIN_ASCII_BYTES and data.isascii()
         is_no_key = is_ascii and data.removesuffix(b"\n").decode().isprintable()
-    return is_no_key and not is_opaque and weakness(text) is None
+    return is_no_key and weakness(text) is None
 
 
 def _counts(data: bytes) -> bool:
     """Check whether each byte differs from the one before by the same number."""
+    if len(data) < MIN_ASCII_BYTES:
+        return False
     step = (data[1] - data[0]) % 256
     return all((later - earlier) % 256 == step for earlier, later in pairwise(data))
 
@@ -224,28 +319,30 @@ NEWLINE: Final = "a newline at the end"
 BLANK: Final = "a blank at the beginning or end"
 QUOTES: Final = "quotes around it"
 PADDING: Final = "= padding at the end"
+REMOVABLE: Final = {
+    NEWLINE: "set {} without the newline (printf %s writes none; echo does)",
+    BLANK: "set {} without the blank",
+    QUOTES: "set {} without the quotes (docker --env-file keeps them)",
+}
+"""The fix where this is the only fault of a value, and where it usually comes from."""
 
 
-def format_defects(text: str, material: Material) -> list[str]:
+def format_defects(text: str, base64url: Length, hexadecimal: Length) -> list[str]:
     """Return the parts of a key that its format does not allow (policy section 6), from the outside to the inside."""
     core, defects = text, list[str]()
-    if material.is_opaque or not _BASE64URL_DIGITS.issuperset(text):  # most keys have no other character
-        core, defects = _without_wrapping(text, is_opaque=material.is_opaque)
+    if not _BASE64URL_DIGITS.issuperset(text):  # most keys have no other character
+        core, defects = _without_wrapping(text)
     if not core:
         return [*defects, "nothing else"]
-    if material.is_opaque:
-        if not core.isascii() or not core.isprintable() or " " in core:
-            defects.append("a blank or a character that is not printable ASCII")
-    elif not _BASE64URL_DIGITS.issuperset(core):
+    if not _BASE64URL_DIGITS.issuperset(core):
         defects.append("a character outside A-Za-z0-9_-")
-    hexadecimal = not material.is_opaque and is_hexadecimal(core)
-    needed = material.hexadecimal if hexadecimal else material.base64url
+    needed, characters = (hexadecimal, "hexadecimal digits") if is_hexadecimal(core) else (base64url, "characters")
     if not needed.accepts(len(core)):
-        defects.append(_wrong_length(len(core), needed, "hexadecimal digits" if hexadecimal else "characters"))
+        defects.append(_wrong_length(len(core), needed, characters))
     return defects
 
 
-def _without_wrapping(text: str, *, is_opaque: bool) -> tuple[str, list[str]]:
+def _without_wrapping(text: str) -> tuple[str, list[str]]:
     """Return a key without newlines, blanks, quotes and padding around it, and which of them it has."""
     defects = []
     core = text.rstrip("\r\n")
@@ -254,13 +351,10 @@ def _without_wrapping(text: str, *, is_opaque: bool) -> tuple[str, list[str]]:
     if core != core.strip():
         defects.append(BLANK)
         core = core.strip()
-    bare = core.strip(_QUOTES)
-    if is_opaque:  # a vendor's secret may have a quote or = in any place
-        bare = core[1:-1] if core[1:] and core[0] + core[-1] in {'""', "''"} else core
-    if bare != core:
+    if (bare := core.strip(_QUOTES)) != core:
         defects.append(QUOTES)
         core = bare
-    if core.endswith("=") and not is_opaque:
+    if core.endswith("="):
         defects.append(PADDING)
         core = core.rstrip("=")
     return core, defects
@@ -299,6 +393,8 @@ def weakness(text: str) -> str | None:
         return f"fewer than {fewest} distinct characters"
     if _repeats_one_block(judged):
         return "one block that is repeated"
+    if _counts(decoded(text)):
+        return "bytes that count up or down"
     if _is_of_runs(folded):
         return "alphabet or keyboard runs in half of it"
     if not hexadecimal and text in {folded, text.upper()} and _is_of_letters(text):
@@ -320,13 +416,6 @@ def most_others(length: int) -> int:
 def _is_of_runs(folded: str) -> bool:
     """Check whether runs of neighbours cover half of a text or more."""
     return len({start + step for start in _starts(folded, _RUNS) for step in range(RUN_LENGTH)}) * 2 >= len(folded)
-
-
-def is_sound(text: str, material: Material) -> bool:
-    """Check whether text may be a key (policy section 6): not a placeholder, well-formed and not weak."""
-    is_opaque = material.is_opaque
-    is_bad = is_placeholder(text, is_opaque=is_opaque) or format_defects(text, material)
-    return not (is_bad or (not is_opaque and weakness(text)))
 
 
 def _repeats_one_block(text: str) -> bool:
@@ -357,7 +446,7 @@ def fingerprint(key: SealedStr) -> str:
     a base64url key make no difference. Publish the fingerprints of generated keys only: a passphrase could be guessed
     from its fingerprint.
     """
-    return PREFIX + digest(canonical(key.get_secret_value()).encode("ascii")).hex()
+    return PREFIX + digest(canonical(key.get_secret_value()).encode("utf-8", "surrogatepass")).hex()
 
 
 def digest(text: bytes) -> bytes:

@@ -5,86 +5,108 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import chain
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 from robodj_secretguard.secret.frozen import Frozen
-
-MIN_KEY_BYTES: Final = 16
-"""The fewest random bytes of a key: with fewer, it could be guessed from its fingerprint."""
-MIN_OPAQUE: Final = 4
-"""The fewest characters of a secret that a vendor issues."""
-
-
-class Length(Frozen):
-    """How many characters a key may have.
-
-    Args:
-        minimum: the fewest characters.
-        maximum: the most characters; `None` for no upper limit.
-    """
-
-    minimum: int
-    maximum: int | None = None
-
-    def accepts(self, length: int) -> bool:
-        """Check whether a key may have `length` characters."""
-        return self.minimum <= length and (self.maximum is None or length <= self.maximum)
-
-    def __str__(self) -> str:
-        if self.maximum is None:
-            return f"{self.minimum} or more"
-        return f"exactly {self.minimum}" if self.maximum == self.minimum else f"{self.minimum} to {self.maximum}"
+from robodj_secretguard.secret.material import (
+    MIN_KEY_BYTES,
+    REMOVABLE,
+    Fault,
+    Generator,
+    Kind,
+    Length,
+    format_defects,
+    join_faults,
+    placeholder,
+    weakness,
+)
 
 
-class Material(Frozen):
-    """The accepted key material (policy section 6, "Invalid key format").
+class Material(Kind):
+    """Keys that a generator makes (policy section 6, "Invalid key format").
 
     Text of hexadecimal digits only is judged as hexadecimal, and all other text as unpadded base64url.
-    `Material.opaque()` is the material of a secret that a vendor issues.
 
     Args:
         base64url: the length of a base64url key, in characters.
         hexadecimal: the length of a hexadecimal key, in characters.
-        is_opaque: whether any printable ASCII character except the blank is accepted. Then both lengths are the same.
     """
 
     base64url: Length
     hexadecimal: Length
-    is_opaque: bool = False
+    has_fingerprint = True
 
-    @classmethod
-    def opaque(cls, minimum: int = 8) -> Self:
-        """Return the material of a secret that a vendor issues, such as a password or an API key.
+    def fault(self, text: str, variable: str = "") -> Fault | None:  # noqa: ARG002 - no key is the name of a variable
+        """Return what is wrong with a key; `None` for one that may be used."""
+        if kind := placeholder(text):
+            return Fault("placeholder", f"is {kind}")
+        if defects := format_defects(text, self.base64url, self.hexadecimal):
+            return Fault("format", f"has {join_faults(defects, most=2)}", REMOVABLE.get("".join(defects), ""))
+        if pattern := weakness(text):
+            return Fault("weak", f"is clearly not random: it has {pattern}")
+        return None
 
-        It accepts printable ASCII without blanks. There is no rule about its strength, and it has no fingerprint: it
-        could be guessed from one. So it cannot be revoked, and `scan` finds only assignments of its variable.
+    @staticmethod
+    def opaque(minimum: int = 8, prefix: str = "", pattern: str | None = None) -> Kind:
+        """Return the kind of a password, an API key or another text on one line that somebody else issues.
+
+        It accepts printable text, also with blanks inside and in other scripts. See `Kind` for what all kinds share.
 
         Args:
             minimum: the fewest characters, 4 or more.
+            prefix: how each value begins: `sk_live_` refuses a test key.
+            pattern: a regular expression that the whole value matches; `None` for any.
+
+        Raises:
+            ValueError: an argument is invalid.
         """
-        return cls(Length(minimum), Length(minimum), is_opaque=True)
+        from robodj_secretguard.secret.issued import Opaque  # noqa: PLC0415 - the two shipped secrets need none
 
+        return Opaque(minimum, prefix, pattern)
 
-class Generator(Frozen):
-    """An approved generator of the standard library's `secrets` module (policy section 1).
+    @staticmethod
+    def url(*schemes: str) -> Kind:
+        """Return the kind of a URL with a password, such as that of a database.
 
-    Args:
-        function: the function's name.
-        size: how many random bytes it draws.
-    """
+        It accepts a URL of these schemes with a host and a password, or with a user of 16 characters or more.
 
-    function: Literal["token_urlsafe", "token_hex"]
-    size: int
+        Args:
+            schemes: the accepted schemes, such as `postgresql`.
 
-    @property
-    def command(self) -> str:
-        """The approved command, which an operator can paste."""
-        return f'python -c "import secrets; print(secrets.{self.function}({self.size}))"'
+        Raises:
+            ValueError: there is no scheme, or one is invalid.
+        """
+        from robodj_secretguard.secret.issued import Url  # noqa: PLC0415
 
-    @property
-    def characters(self) -> int:
-        """The number of characters of its keys."""
-        return self.size * 2 if self.function == "token_hex" else -(-self.size * 4 // 3)
+        return Url(schemes)
+
+    @staticmethod
+    def pem(*labels: str) -> Kind:
+        r"""Return the kind of a private key in one PEM block, also with each newline written as `\n`.
+
+        Args:
+            labels: the accepted labels, such as `RSA PRIVATE KEY`; by default each that ends with `PRIVATE KEY`.
+
+        Raises:
+            ValueError: a label is invalid.
+        """
+        from robodj_secretguard.secret.issued import Pem  # noqa: PLC0415
+
+        return Pem(labels)
+
+    @staticmethod
+    def json(*members: str) -> Kind:
+        """Return the kind of credentials as a JSON object.
+
+        Args:
+            members: the names of the secret members, each a text.
+
+        Raises:
+            ValueError: there is no member, or one has no name.
+        """
+        from robodj_secretguard.secret.issued import Json  # noqa: PLC0415
+
+        return Json(members)
 
 
 def least_material(size: int) -> Material:
@@ -96,6 +118,8 @@ def least_material(size: int) -> Material:
 
 LEAST_MATERIAL: Final = least_material(MIN_KEY_BYTES)
 """The material of `MIN_KEY_BYTES` bytes: every generated key that a policy accepts is at least this long."""
+
+
 _DEFAULT_GENERATOR: Final = Generator("token_urlsafe", 32)
 
 # No regular expressions: compiling one takes a twentieth of the startup time.
@@ -108,8 +132,8 @@ class SecretPolicy(Frozen, kw_only=True):
 
     `secret_key: Annotated[SecretStr, SecretPolicy(name="secret.key", variable="ROBODJ_SECRET_KEY", ...)]`
 
-    There are two kinds. A key of the service's own is made by a generator: `generator=Generator("token_urlsafe", 16)`.
-    A vendor issues the other kind: `material=Material.opaque(), issuer="https://vendor.example/keys"`.
+    A key of the service's own is made by a generator: `generator=Generator("token_urlsafe", 16)`. Somebody else issues
+    the others: `material=Material.url("postgresql"), issuer="https://vendor.example/keys"`.
 
     Args:
         name: the secret's name in findings and reports.
@@ -120,12 +144,13 @@ class SecretPolicy(Frozen, kw_only=True):
         backup_owner: who rotates it when the owner cannot; empty for nobody.
         overlap: how long the previous key verifies after a rotation. Zero: there is no next and no previous key.
         generator: the approved generator, of 16 bytes or more (policy section 1); by default `token_urlsafe(32)`, and
-            `None` for a secret that a vendor issues.
-        material: the accepted key material (policy section 6); by default keys with at least the generator's bytes.
-        issuer: where a vendor issues a new one, such as an address. Required for a secret that a vendor issues, and
-            only for that.
+            `None` for a secret that somebody else issues.
+        material: the kind of its values (policy section 6); by default keys with at least the generator's bytes.
+        issuer: where a new one is issued, such as an address. Required for a secret that somebody else issues, and only
+            for that.
         file: the fallback file, always below `config/`; by default `config/` and the name.
         expiry_variable: the variable of the expiry marker; by default the variable and `_EXPIRES_AT`.
+        required: whether a service refuses to start without it. If not, the type of the field is `SecretStr | None`.
 
     Raises:
         TypeError: a field is missing, or is not of its type.
@@ -139,17 +164,18 @@ class SecretPolicy(Frozen, kw_only=True):
     warn_before: timedelta
     backup_owner: str = ""
     generator: Generator | None = _DEFAULT_GENERATOR
-    material: Material = least_material(_DEFAULT_GENERATOR.size)
+    material: Kind = least_material(_DEFAULT_GENERATOR.size)
     issuer: str = ""
     file: str = ""
     expiry_variable: str = ""
     overlap: timedelta = timedelta(0)
+    required: bool = True
 
     def __new__(cls, *values: Any, **fields: Any) -> Self:
         """Return a policy whose fields are valid."""
         fields["file"] = fields.get("file") or f"config/{fields.get('name')}"
         fields["expiry_variable"] = fields.get("expiry_variable") or f"{fields.get('variable')}_EXPIRES_AT"
-        if getattr(fields.get("material"), "is_opaque", False):
+        if not isinstance(fields.get("material", LEAST_MATERIAL), Material):
             fields.setdefault("generator", None)
         elif isinstance(generator := fields.get("generator"), Generator):
             fields.setdefault("material", least_material(generator.size))
@@ -158,8 +184,8 @@ class SecretPolicy(Frozen, kw_only=True):
         return policy
 
     @property
-    def is_opaque(self) -> bool:
-        """Whether a vendor issues the secret. It has no generator and no fingerprint."""
+    def is_issued(self) -> bool:
+        """Whether somebody else issues the secret, so that it has no generator."""
         return self.generator is None
 
     @property
@@ -204,6 +230,7 @@ class SecretPolicy(Frozen, kw_only=True):
             (self.cadence > self.warn_before > timedelta(0), "cadence must be longer than warn_before, both positive"),
             (not self.cadence % timedelta(days=1), "cadence: whole days"),
             (timedelta(0) <= self.overlap < self.cadence, "overlap: shorter than the cadence, and not negative"),
+            (isinstance(self.required, bool), "required: true or false"),
         )
         for holds, rule in chain(rules, self._rules_of_material()):
             if not holds:
@@ -212,18 +239,15 @@ class SecretPolicy(Frozen, kw_only=True):
     def _rules_of_material(self) -> Iterator[tuple[bool, str]]:
         """Yield whether each rule holds. A rule needs the earlier ones."""
         generator, material = self.generator, self.material
+        yield isinstance(material, Kind), "material: a Kind, such as Material.opaque()"
+        is_generated = isinstance(material, Material)
+        yield bool(self.issuer) != is_generated, "issuer: for a secret that somebody else issues, and only for that"
+        if not isinstance(material, Material):
+            yield generator is None, "generator: none, as somebody else issues this secret"
+            return
         # An object of a subclass could be equal and have other rules.
         is_ours = type(material) is Material and type(material.base64url) is type(material.hexadecimal) is Length
         yield is_ours, "material: a Material of two Lengths"
-        yield bool(self.issuer) == material.is_opaque, "issuer: for a secret that a vendor issues, and only for that"
-        if material.is_opaque:
-            yield generator is None, "generator: none, as a vendor issues this secret"
-            yield (
-                material == Material.opaque(material.base64url.minimum),
-                "material: one minimum, as in Material.opaque()",
-            )
-            yield material.base64url.minimum >= MIN_OPAQUE, f"material: at least {MIN_OPAQUE} characters"
-            return
         is_approved = type(generator) is Generator and generator.function in {"token_urlsafe", "token_hex"}
         yield is_approved, "generator: an approved one"
         generator = generator or _DEFAULT_GENERATOR  # for type checkers

@@ -9,7 +9,14 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
-from robodj_secretguard.startup.variables import ALLOW_FILE_SECRET_FALLBACK, PROTECTED_ENV, NearMiss, VariableRead
+from robodj_secretguard.startup.variables import (
+    ALLOW_FILE_SECRET_FALLBACK,
+    EPHEMERAL,
+    PROTECTED_ENV,
+    REVOKED_FINGERPRINTS,
+    NearMiss,
+    VariableRead,
+)
 
 _SHOWABLE: Final = r"[A-Za-z0-9_]+"
 _SECRET: Final = "ROBODJ_SECRET"  # noqa: S105 - the beginning of a name
@@ -142,3 +149,38 @@ def _is_one_edit_away(name: str, target: str) -> bool:
     before, after = name[head : len(name) - tail], target[head : len(target) - tail]
     swapped = len(before) == len(after) == 2 and before == after[::-1]  # noqa: PLR2004 - a swap has two
     return (swapped or max(len(before), len(after)) == 1) and not any(map(str.isdigit, before + after))
+
+
+def how_to_rename(miss: NearMiss) -> str:
+    """Return the remedy for a misspelled variable."""
+    meant, name, unset = miss.meant.name, miss.name or "that variable", "delete" if miss.manager else "unset"
+    if meant in PROTECTIVE:  # whatever either of them says
+        remedy = f"unset {name} and {PROTECTIVE[meant][0]}"
+    elif meant == REVOKED_FINGERPRINTS:
+        which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
+        remedy = f"add {which} to {meant}, then {unset} {name}"
+    elif miss.is_meant_set:
+        earlier = f"set {meant} to the earlier of both, then {unset} {name}"
+        remedy = earlier if miss.meant.is_marker else f"{unset} {name}; {meant} is set"
+    elif meant == EPHEMERAL:
+        remedy = f"unset {name} (exec --ephemeral makes temporary keys)"
+    elif name == f"{meant}_FILE":
+        remedy = (
+            f"{unset} {name}, and set {meant} to the content of the file that it named"
+            " (or ROBODJ_SECRETS_DIR to its directory)"
+        )
+    else:
+        remedy = f"rename {name} to {meant}"
+    if miss.manager:
+        return f"in {miss.manager}, {remedy}"
+    return remedy if miss.name else f'{remedy} (list names: python -c "import os; print(*os.environ)")'
+
+
+PROTECTIVE: Final = {
+    PROTECTED_ENV: (f"set {PROTECTED_ENV}=true", "only a developer's machine may set it to false"),
+    ALLOW_FILE_SECRET_FALLBACK: (
+        f"set {ALLOW_FILE_SECRET_FALLBACK}=false",
+        "true is for break-glass on a developer's machine only",
+    ),
+}
+"""How to set a switch to its protective value, and where it may have the other one."""

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import is_fingerprint, is_sound
+from robodj_secretguard.secret.material import fingerprint, is_fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.textfile import (
     BELOW_WRITABLE,
@@ -48,6 +48,7 @@ Slot: TypeAlias = Literal["current", "next", "previous"]
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from robodj_secretguard.secret.material import Kind
     from robodj_secretguard.secret.policy import SecretPolicy
 
     class Source(Protocol):
@@ -111,6 +112,7 @@ class Offer(Frozen):
         faults: why the value may not be used.
         remedy: how to fix the faults.
         absent: a part of the message of `missing`. The parts of all sources make one sentence.
+        is_empty: whether the value is there and empty. An optional secret is not switched off by that.
         file: the fallback file. It is for emergencies: its use is a warning, and a key that stays in it is reported.
         is_off: whether the source may not deliver a value here.
         manager: the secret manager; empty for the environment and files.
@@ -123,6 +125,7 @@ class Offer(Frozen):
     faults: tuple[str, ...] = ()
     remedy: str = ""
     absent: str = ""
+    is_empty: bool = False
     file: TextFile | None = None
     is_off: bool = False
     manager: str = ""
@@ -166,7 +169,7 @@ class Environment:
         if value:
             return Offer("environment", policy.variable, (value,))
         absent = f"{policy.variable} is {'not set' if value is None else 'empty'}"
-        return Offer("environment", policy.variable, absent=absent)
+        return Offer("environment", policy.variable, absent=absent, is_empty=value is not None)
 
 
 class KeyFiles(Frozen):
@@ -182,15 +185,15 @@ class KeyFiles(Frozen):
     named_by: NamedBy | None
     off: str
 
-    def read(self, file: str) -> TextFile:
-        """Return the content of a file that is declared below `config/`."""
+    def read(self, policy: SecretPolicy) -> TextFile:
+        """Return the content of the fallback file of a secret."""
         if self.directory is None:
             return NO_TEXT
-        return _read_config_file(f"{self.directory}/{within_config_dir(file)}", MAX_FILE_BYTES)
+        return _read_config_file(f"{self.directory}/{within_config_dir(policy.file)}", MAX_FILE_BYTES)
 
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret as an offer."""
-        file, where = self.read(policy.file), shown_path(policy.file, self.named_by)
+        file, where = self.read(policy), shown_path(policy.file, self.named_by)
         if self.off:
             absent = f" ({self.off})"
         elif file.dangling:
@@ -202,7 +205,8 @@ class KeyFiles(Frozen):
         # A file that others could write and that has no key refuses nothing.
         faults = file.unsafe if file.lines or file.unreadable else ()
         remedy = _file_remedy(file, where, self.named_by, policy) if faults else ""
-        return Offer(f"file:{policy.file}", where, file.lines, faults, remedy, absent, file, bool(self.off))
+        is_empty = file.exists and not self.off
+        return Offer(f"file:{policy.file}", where, file.lines, faults, remedy, absent, is_empty, file, bool(self.off))
 
 
 def set_current(policy: SecretPolicy, manager: str = "") -> str:
@@ -267,8 +271,8 @@ class RevocationStatus(Frozen):
 def _earliest(entries: Iterable[tuple[str, datetime]]) -> tuple[tuple[str, datetime], ...]:
     """Return the earliest entry of each fingerprint."""
     begins = dict[str, datetime]()
-    for fingerprint, instant in entries:
-        begins[fingerprint] = min(instant, begins.get(fingerprint, instant))
+    for revoked, instant in entries:
+        begins[revoked] = min(instant, begins.get(revoked, instant))
     return tuple(begins.items())
 
 
@@ -348,6 +352,7 @@ class Reading(Frozen):
             finds anything then.
         slot: the role of the key.
         slots: of a current key: the next and the previous key, where they or the deadline are set.
+        is_legacy: whether the key is a previous one that the policy would not accept: what signed before the adoption.
     """
 
     policy: SecretPolicy
@@ -361,6 +366,25 @@ class Reading(Frozen):
     key: SealedStr | None
     slot: Slot = "current"
     slots: tuple[Reading, ...] = ()
+    is_legacy: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the key; empty for none, and where the value could be guessed from one."""
+        return fingerprint(self.key) if self.key is not None and self.has_fingerprint else ""
+
+    @property
+    def has_fingerprint(self) -> bool:
+        """Whether nobody could guess a valid value from its fingerprint."""
+        return self.policy.material.has_fingerprint and not self.is_legacy
+
+    @property
+    def is_off(self) -> bool:
+        """Whether an optional secret is not used: nothing of it is set, also not empty or misspelled."""
+        if self.policy.required or self.used is not NOTHING or self.marker is not None or self.slots:
+            return False
+        is_misspelled = any(miss.meant.policy is self.policy for miss in self.setup.near_misses)
+        return not is_misspelled and not any(offer.is_empty or offer.variables for offer in self.offers)
 
     @property
     def found(self) -> bool:
@@ -448,7 +472,7 @@ def _reading(
     has_slots = policy.overlap and not present.isdisjoint(policy.slot_variables)
     slots = tuple(_slots(policy, setup, variables, first.manager)) if has_slots else ()
     value = used.lines[0] if len(used.lines) == 1 and not used.faults else None
-    key, expires_at = _sound(value, policy), parse_marker(marker)
+    key, expires_at = _accepted(value, policy.material, policy.variable), parse_marker(marker)
     return Reading(policy, setup, policy.variable, marker, expires_at, offers, used, value, key, "current", slots)
 
 
@@ -457,8 +481,8 @@ def _is_offered(offer: Offer) -> bool:
     return not offer.is_off and bool(offer.lines or offer.faults or offer.variables)
 
 
-def _sound(value: SealedStr | None, policy: SecretPolicy) -> SealedStr | None:
-    return value if value is not None and is_sound(value.get_secret_value(), policy.material) else None
+def _accepted(value: SealedStr | None, kind: Kind, variable: str) -> SealedStr | None:
+    return value if value is not None and kind.accepts(value.get_secret_value(), variable) else None
 
 
 def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: str) -> Iterator[Reading]:
@@ -472,8 +496,13 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
         offer = Offer(manager or "environment", variable, (value,) if value else (), manager=manager)
         if value or deadline:
             used, instant = offer if value else NOTHING, parse_marker(deadline)
-            key = _sound(value, policy)
-            yield Reading(policy, setup, variable, deadline, instant, (offer,), used, value, key, slot, ())
+            key, is_legacy = _accepted(value, policy.material, variable), False
+            if slot == "previous" and value and key is None:
+                from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
+
+                key = _accepted(value, LEGACY, variable)
+                is_legacy = key is not None
+            yield Reading(policy, setup, variable, deadline, instant, (offer,), used, value, key, slot, (), is_legacy)
 
 
 def find_near_misses(

@@ -11,9 +11,8 @@ from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
+from robodj_secretguard.startup.readings import NOTHING, Reading, RevocationStatus, Slot
 from robodj_secretguard.startup.rules import (
     MARKER_RULES,
     PREVIOUS_RULES,
@@ -25,7 +24,7 @@ from robodj_secretguard.startup.rules import (
     Problem,
     Severity,
     State,
-    check_shared,
+    has_repeated_key,
 )
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -99,12 +98,13 @@ class SecretStatus(Frozen):
         source: `environment`, `file:` and the declared path, a source of `--from`, or `none`.
         state: the presence and validity of the secret.
         usable: whether no alert concerns the secret. A revoked key is present and not usable.
+        required: whether a service refuses to start without it.
         expires_at: the instant of the expiry marker, in UTC, if there is a valid one.
         owner: who rotates the secret.
         backup_owner: who rotates it when the owner cannot; empty for nobody.
         rotation_days: the cadence, in days.
         fingerprint: `sgfp1:` and 32 hexadecimal digits, for a key that passed the format and strength rules. A secret
-            that a vendor issues has none.
+            that somebody else issues has none.
         next_fingerprint: the same for the next key.
         previous_fingerprint: the same for the previous key.
         previous_until: the deadline of the previous key, in UTC, if there is a valid one.
@@ -117,6 +117,7 @@ class SecretStatus(Frozen):
     source: str
     state: State
     usable: bool
+    required: bool
     expires_at: datetime | None
     owner: str
     backup_owner: str
@@ -134,6 +135,7 @@ class SecretStatus(Frozen):
             "source": self.source,
             "state": str(self.state),
             "usable": self.usable,
+            "required": self.required,
             "expires_at": iso_utc(self.expires_at) if self.expires_at else None,
             "owner": self.owner,
             "backup_owner": self.backup_owner,
@@ -242,9 +244,12 @@ def _report_of(readings: Sequence[Reading]) -> Report:
     setup = readings[0].setup
     findings = [finding(setup.policies, check, problem) for check, rule in SETUP_RULES for problem in rule(setup)]
     shared = set[str]()
-    for reading, problem, names in check_shared(readings):
-        findings.append(_finding_of(reading, Check.SHARED, problem))
-        shared |= {*names}
+    if has_repeated_key(readings):
+        from robodj_secretguard.startup.shared import check_shared  # noqa: PLC0415 - few starts have one
+
+        for reading, problem, names in check_shared(readings):
+            findings.append(_finding_of(reading, Check.SHARED, problem))
+            shared |= {*names}
     secrets = []
     for reading in readings:
         rules = SECRET_RULES if reading.marker is None else SECRET_RULES + MARKER_RULES
@@ -266,24 +271,22 @@ def _report_of(readings: Sequence[Reading]) -> Report:
 def _secret_status(reading: Reading, findings: Iterable[Finding], *, is_usable: bool) -> SecretStatus:
     policy = reading.policy
     states = {State.PRESENT, *[finding.check.state for finding in findings]}
-    state = next(filter(states.__contains__, State))
-    # A vendor's secret could be guessed from its fingerprint.
-    has_fingerprint = state in {State.PRESENT, State.EXPIRED} and not policy.is_opaque
+    state = State.MISSING if reading.used is NOTHING else next(filter(states.__contains__, State))
     status = SecretStatus(
         policy.name,
         policy.variable,
         reading.used.source,
         state,
-        is_usable,
+        is_usable and state is not State.MISSING,
+        policy.required,
         reading.expires_at,
         policy.owner,
         policy.backup_owner,
         policy.cadence.days,
-        fingerprint(reading.value) if has_fingerprint and reading.value else None,
+        reading.fingerprint or None,
     )
     for slot in reading.slots:
-        if slot.key and not policy.is_opaque:
-            status = status._replace(**{f"{slot.slot}_fingerprint": fingerprint(slot.key)})
+        status = status._replace(**{f"{slot.slot}_fingerprint": slot.fingerprint or None})
         if slot.slot == "previous":
             status = status._replace(previous_until=slot.expires_at)
     return status
@@ -292,7 +295,7 @@ def _secret_status(reading: Reading, findings: Iterable[Finding], *, is_usable: 
 def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
     """Run rules for one key. Of the rules about the value, keep the first finding only."""
     of_value: _Rules = ()
-    if not reading.is_past:  # `is_sound` asked the same functions, so no rule of VALUE_RULES finds anything in a key
+    if not reading.is_past:  # its kind accepts a key, so no rule of VALUE_RULES finds anything in it
         of_value = VALUE_RULES if reading.key is None else SOUND_RULES
     first = islice(((check, problem) for check, rule in of_value for problem in rule(reading)), 1)
     found = (*first, *[(check, problem) for check, rule in others for problem in rule(reading)])

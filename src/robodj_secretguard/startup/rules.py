@@ -14,20 +14,8 @@ from itertools import combinations
 from typing import Final, Self
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import (
-    BLANK,
-    NEWLINE,
-    QUOTES,
-    canonical,
-    fingerprint,
-    format_defects,
-    has_shape,
-    is_placeholder,
-    last_characters,
-    placeholder,
-    weakness,
-)
-from robodj_secretguard.secret.policy import SecretPolicy
+from robodj_secretguard.secret.material import Fault, Kind, canonical, has_shape, join_faults, last_characters
+from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy, is_plain_text
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import (
     NOTHING,
@@ -57,22 +45,20 @@ from robodj_secretguard.startup.textfile import (
     TextFile,
 )
 from robodj_secretguard.startup.variables import (
-    ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
     EPHEMERAL,
     INSTANCE,
-    PROTECTED_ENV,
-    REVOKED_FINGERPRINTS,
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
     SERVICE,
-    NearMiss,
     iso_utc,
     parse_marker,
 )
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
+_PART: Final = 6
+"""No part of a value with this many characters is shown."""
 CADENCE_GRACE: Final = timedelta(days=1)
 """How much further ahead than the cadence a marker may be, as clocks and times of day differ."""
 
@@ -123,6 +109,7 @@ class Check(StrEnum):
     DISCONTINUOUS = "discontinuous", Severity.ALERT
     REVOCATION_LIST = "revocation-list", Severity.ALERT
     PREVIOUS_UNTIL = "previous-until", Severity.ALERT
+    LEGACY = "legacy", Severity.WARNING
     SLOTS_EQUAL = "slots-equal", Severity.WARNING
     PREVIOUS_PAST = "previous-past", Severity.WARNING
     NEAR_MISS = "near-miss", Severity.ALERT
@@ -160,7 +147,7 @@ class Problem(Frozen):
 
 
 def _check_missing(reading: Reading) -> Iterator[Problem]:
-    if reading.used is not NOTHING or reading.slot != "current":
+    if reading.used is not NOTHING or reading.slot != "current" or reading.is_off:
         return
     policy, setup = reading.policy, reading.setup
     message, remedy = "".join([offer.absent for offer in reading.offers]), set_current(policy)
@@ -204,7 +191,7 @@ def how_to_rotate(policy: SecretPolicy) -> str:
     """Return the remedy that replaces a key."""
     return (
         f"{policy.replacement}, then set {policy.variable} to it"
-        if policy.is_opaque
+        if policy.is_issued
         else f"run robodj-secretguard rotate plan {policy.name} and follow its steps"
     )
 
@@ -214,30 +201,46 @@ def _in_manager(manager: str) -> str:
     return f"in {manager}, " if manager else ""
 
 
-def _join_faults(faults: Sequence[str], *, most: int = 1) -> str:
-    """Return the first faults, and the number of the others."""
-    first, more = faults[:most], len(faults) - most
-    return " and ".join(first) if more <= 0 else f"{', '.join(first)}, and {more} more"
-
-
 def _check_file_unsafe(reading: Reading) -> Iterator[Problem]:
     if faults := reading.used.faults:
-        yield Problem(f"{reading.used.location} {_join_faults(faults)}", reading.used.remedy)
+        yield Problem(f"{reading.used.location} {join_faults(faults)}", reading.used.remedy)
 
 
-def _check_placeholder(reading: Reading) -> Iterator[Problem]:
-    value, is_opaque = reading.value, reading.policy.is_opaque
-    if value is not None and (kind := placeholder(value.get_secret_value(), is_opaque=is_opaque)):
-        yield Problem(f"{reading.used.location} is {kind}", _how_to_set(reading))
-
-
-def _check_format(reading: Reading) -> Iterator[Problem]:
-    value = reading.value
-    if value is not None and (defects := format_defects(value.get_secret_value(), reading.policy.material)):
-        yield _swapped(reading, value) or _malformed(reading, defects)
-    if value is None and reading.found:
+def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
+    """Yield what the kind of the secret refuses: `placeholder`, `format` or `weak`."""
+    fault = _fault_of(reading)
+    if fault is not None and fault.check == check:
+        swapped = _swapped(reading, reading.value) if reading.value and check is Check.FORMAT else None
+        yield swapped or Problem(f"{reading.used.location} {fault.message}", _how_to_correct(reading, fault))
+    if check is Check.FORMAT and reading.value is None and reading.found:
         lines = f"{len(reading.used.lines)} lines, not 1 (without blank lines and comments)"
         yield Problem(f"{reading.used.location} has {lines}", _how_to_set(reading))
+
+
+def _fault_of(reading: Reading) -> Fault | None:
+    """Return what is wrong with a value. A service's own kind must not show a part of it, or forge a line."""
+    text = reading.value.get_secret_value() if reading.value else ""
+    fault = reading.policy.material.fault(text, reading.variable) if text else None
+    if fault is None or type(reading.policy.material).__module__.startswith("robodj_secretguard."):
+        return fault
+    shown = f"{fault.message}{fault.fix}"
+    shows_part = any(text[at : at + _PART] in shown for at in range(max(1, len(text) - _PART + 1)))
+    return fault if is_plain_text(shown) and not shows_part else Fault("format", "is refused by its kind")
+
+
+def _how_to_correct(reading: Reading, fault: Fault) -> str:
+    """Return the remedy for a value that its kind refuses."""
+    if fault.fix and reading.used.file is not None:
+        return fault.fix.replace("set {}", "save {}").replace("{}", reading.used.location)
+    if fault.fix:
+        return _in_manager(reading.manager) + fault.fix.replace("{}", reading.variable)
+    if fault.check == "weak" and reading.slot == "current":
+        return _how_to_replace(reading, "value; if it is the same")
+    remedy = _how_to_set(reading)
+    if reading.policy.is_issued:
+        return f"{remedy}; if it is right, declare its kind (explain format)"
+    is_cut = fault.check == "format" and reading.slot == "current" and not reading.manager
+    return f"{remedy}, whole and unchanged" if is_cut else remedy
 
 
 def _swapped(reading: Reading, value: SealedStr) -> Problem | None:
@@ -256,38 +259,6 @@ def _swapped(reading: Reading, value: SealedStr) -> Problem | None:
     return None
 
 
-def _malformed(reading: Reading, defects: Sequence[str]) -> Problem:
-    where, remedy = reading.used.location, _how_to_set(reading)
-    if len(defects) == 1 and defects[0] in _REMOVABLE:
-        defect, origin = _REMOVABLE[defects[0]]
-        remedy = (
-            f"{_in_manager(reading.manager)}set {where} without {defect}{origin}"
-            if reading.used.file is None
-            else f"remove {defect} from {where}"
-        )
-    elif reading.slot == "current" and not reading.manager:
-        remedy += ", whole and unchanged"
-    return Problem(f"{where} has {_join_faults(defects, most=2)}", remedy)
-
-
-_REMOVABLE: Final = {
-    NEWLINE: ("the newline", " (printf %s writes none; echo does)"),
-    BLANK: ("the blank", ""),
-    QUOTES: ("the quotes", " (docker --env-file keeps them)"),
-}
-"""What to remove from a value that is otherwise a key, and where it usually comes from."""
-
-
-def _check_weak(reading: Reading) -> Iterator[Problem]:
-    if reading.value is None or reading.policy.is_opaque:
-        return
-    if pattern := weakness(reading.value.get_secret_value()):
-        yield Problem(
-            f"{reading.used.location} is clearly not random: it has {pattern}",
-            _how_to_replace(reading, "value; if it is the same") if reading.slot == "current" else _how_to_set(reading),
-        )
-
-
 def _how_to_replace(reading: Reading, value: str) -> str:
     """Return the remedy for a current key that is itself bad. The secret manager may have another one."""
     rotate = how_to_rotate(reading.policy)
@@ -295,14 +266,13 @@ def _how_to_replace(reading: Reading, value: str) -> str:
 
 
 def _check_revoked(reading: Reading) -> Iterator[Problem]:
-    revocation, key = reading.setup.revocation, reading.key
-    if not revocation.entries or reading.policy.is_opaque or key is None:
-        return
-    begin = revocation.begin(fingerprint(key))
+    revocation = reading.setup.revocation
+    shown = reading.fingerprint if revocation.entries else ""
+    begin = revocation.begin(shown)
     if begin is not None and begin <= reading.setup.now:
         step = {"next": "rotate stage --now", "previous": "rotate retire"}.get(reading.slot)
         yield Problem(
-            f"{reading.variable if step else 'the key'} is revoked: {fingerprint(key)} is on the revocation list",
+            f"{reading.variable if step else 'the key'} is revoked: {shown} is on the revocation list",
             f"{_how_to_remove(reading)} (in Vault or AWS: {step})"
             if step
             else _how_to_replace(reading, "new key; if there is none"),
@@ -310,49 +280,20 @@ def _check_revoked(reading: Reading) -> Iterator[Problem]:
         )
 
 
-def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
-    """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
-    accepted = [slot for reading in readings for slot in (reading, *reading.slots) if not slot.is_past]
-    keys = [(slot, canonical(slot.value.get_secret_value())) for slot in accepted if slot.value is not None]
+def has_repeated_key(readings: Sequence[Reading]) -> bool:
+    """Check whether a value may be in two secrets, or in one of them twice. It is fast, as few starts have one."""
+    keys = keys_of(readings)
     together = "\n".join(key for _, key in keys)
-    if all(together.count(_core_of(key)) == 1 for _, key in keys):  # in C, and by pairs only for shared keys
-        return
-    earlier: list[tuple[Reading, str]] = []
-    for reading, key in keys:
-        if any(_check_placeholder(reading)):
-            continue
-        others = [(other, text) for other, text in earlier if other.policy is not reading.policy]
-        shared = [other for other, text in others if _are_same(reading, key, other, text)]
-        if shared:
-            problem = Problem(
-                f"{' and '.join(each.variable for each in (reading, *shared))} are equal, or one contains the other",
-                _how_to_separate([reading, *shared]),
-            )
-            yield reading, problem, [other.policy.name for other in shared]
-        earlier.append((reading, key))
+    return any(together.count(core_of(key)) > 1 for _, key in keys)
 
 
-def _how_to_separate(readings: Sequence[Reading]) -> str:
-    """Return the remedy for secrets with the same value."""
-    is_any_opaque = any(reading.policy.is_opaque for reading in readings)
-    rotate = "; ".join(how_to_rotate(reading.policy) for reading in readings) if is_any_opaque else "rotate each"
-    manager = readings[0].manager
-    if manager and all(reading.manager == manager for reading in readings):
-        return f"in {manager}, set each to its own value (see an earlier version); if they were always equal, {rotate}"
-    return (
-        "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
-        f" {rotate}"
-    )
+def keys_of(readings: Sequence[Reading]) -> list[tuple[Reading, str]]:
+    """Return the accepted values of all secrets, in canonical form."""
+    accepted = [slot for reading in readings for slot in (reading, *reading.slots) if not slot.is_past]
+    return [(slot, canonical(slot.value.get_secret_value())) for slot in accepted if slot.value is not None]
 
 
-def _are_same(one: Reading, key: str, other: Reading, other_key: str) -> bool:
-    """Check whether two values are equal, or one contains the other. A vendor's short secret may occur by chance."""
-    if one.policy.is_opaque or other.policy.is_opaque:
-        return one.value == other.value
-    return _core_of(key) in other_key or _core_of(other_key) in key
-
-
-def _core_of(key: str) -> str:
+def core_of(key: str) -> str:
     """Return the part of a key that is compared: without a last character that has unused bits."""
     return key if len(last_characters(key)) == 1 else key[:-1]
 
@@ -464,6 +405,15 @@ def _check_previous_past(reading: Reading) -> Iterator[Problem]:
         )
 
 
+def _check_legacy(reading: Reading) -> Iterator[Problem]:
+    if reading.is_legacy and not reading.is_past:
+        until = f"unset {reading.variable} after its deadline"
+        yield Problem(
+            f"{reading.variable} is not a key that this policy would accept, so it has no fingerprint",
+            f"{until}; if it never signed, set {reading.variable} to the right previous key",
+        )
+
+
 def _check_slots_equal(reading: Reading) -> Iterator[Problem]:
     """Yield each slot that has the key of another slot. A value that is not a key has another finding."""
     accepted = (slot for slot in (reading, *reading.slots) if reading.slots and not slot.is_past)
@@ -496,7 +446,7 @@ def _check_file_permissions(reading: Reading) -> Iterator[Problem]:
     where, file = reading.used.location, reading.used.file
     if file is not None and reading.found and (faults := file.lax + file.lax_paths):
         yield Problem(
-            f"{where} {_join_faults(faults)}",
+            f"{where} {join_faults(faults)}",
             f"{set_current(reading.policy)}, then take the file out of the read-only mount"
             if file.lax_paths
             else f"if you keep the file, make the service's user its owner, then run chmod 600 {in_command(where)}",
@@ -506,7 +456,7 @@ def _check_file_permissions(reading: Reading) -> Iterator[Problem]:
 def _check_unused_files(reading: Reading, *, is_off: bool) -> Iterator[Problem]:
     files = [(offer, offer.file) for offer in reading.offers if offer.file is not None and offer.is_off is is_off]
     for offer, file in files:
-        if offer is not reading.used and holds_key_material(file, is_opaque=reading.policy.is_opaque):
+        if offer is not reading.used and holds_key_material(file, reading.policy.material):
             content = "may have a key (it cannot be read)" if file.unreadable else "has a key"
             why = "fallback files are off" if is_off else f"{reading.used.location} is used"
             remedy = "delete {}" if file.unreadable == (NOT_REGULAR,) else _STORE
@@ -517,10 +467,9 @@ def _check_unused_files(reading: Reading, *, is_off: bool) -> Iterator[Problem]:
 _STORE: Final = "keep its key in the secret manager as an old version (not as the current one), then delete {}"
 
 
-def holds_key_material(file: TextFile, *, is_opaque: bool = False) -> bool:
+def holds_key_material(file: TextFile, kind: Kind = LEAST_MATERIAL) -> bool:
     """Check whether a key file has a line that may be a key, or cannot be read."""
-    lines = (line.get_secret_value() for line in file.lines)
-    return bool(file.unreadable) or not all(is_placeholder(line, is_opaque=is_opaque) for line in lines)
+    return bool(file.unreadable) or not all(kind.is_template(line.get_secret_value()) for line in file.lines)
 
 
 def _check_misnamed_file(reading: Reading) -> Iterator[Problem]:
@@ -530,13 +479,15 @@ def _check_misnamed_file(reading: Reading) -> Iterator[Problem]:
 
 
 def _check_near_miss(setup: Setup) -> Iterator[Problem]:
+    if setup.near_misses:
+        from robodj_secretguard.startup.near_miss import how_to_rename  # noqa: PLC0415 - few starts have one
     for miss in setup.near_misses:
         name, meant = miss.name, miss.meant
         yield Problem(
             f"{name} is not read; did you mean {meant.name}?"
             if name
             else f"a variable that looks like {meant.name} is not read",
-            _how_to_rename(miss),
+            how_to_rename(miss),
             miss.manager or "environment",
             None if meant.loosens else Severity.WARNING,
             policy=meant.policy,
@@ -544,41 +495,6 @@ def _check_near_miss(setup: Setup) -> Iterator[Problem]:
     if any(file.misnamed for file in setup.lists):
         where = shown_path(REVOKED_FILE, setup.directory_named_by)
         yield from _misnamed_file(setup, REVOKED_FILE, f"add its lines to {where}, then delete {{}}", None)
-
-
-def _how_to_rename(miss: NearMiss) -> str:
-    """Return the remedy for a misspelled variable."""
-    meant, name, unset = miss.meant.name, miss.name or "that variable", "delete" if miss.manager else "unset"
-    if meant in _PROTECTIVE:  # whatever either of them says
-        remedy = f"unset {name} and {_PROTECTIVE[meant][0]}"
-    elif meant == REVOKED_FINGERPRINTS:
-        which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
-        remedy = f"add {which} to {meant}, then {unset} {name}"
-    elif miss.is_meant_set:
-        earlier = f"set {meant} to the earlier of both, then {unset} {name}"
-        remedy = earlier if miss.meant.is_marker else f"{unset} {name}; {meant} is set"
-    elif meant == EPHEMERAL:
-        remedy = f"unset {name} (exec --ephemeral makes temporary keys)"
-    elif name == f"{meant}_FILE":
-        remedy = (
-            f"{unset} {name}, and set {meant} to the content of the file that it named"
-            " (or ROBODJ_SECRETS_DIR to its directory)"
-        )
-    else:
-        remedy = f"rename {name} to {meant}"
-    if miss.manager:
-        return f"in {miss.manager}, {remedy}"
-    return remedy if miss.name else f'{remedy} (list names: python -c "import os; print(*os.environ)")'
-
-
-_PROTECTIVE: Final = {
-    PROTECTED_ENV: (f"set {PROTECTED_ENV}=true", "only a developer's machine may set it to false"),
-    ALLOW_FILE_SECRET_FALLBACK: (
-        f"set {ALLOW_FILE_SECRET_FALLBACK}=false",
-        "true is for break-glass on a developer's machine only",
-    ),
-}
-"""How to set a switch to its protective value, and where it may have the other one."""
 
 
 def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | None) -> Iterator[Problem]:
@@ -595,7 +511,9 @@ def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | No
 
 def _check_setting(setup: Setup) -> Iterator[Problem]:
     for name in setup.unknown_switches:
-        protect, who_may = _PROTECTIVE[name]
+        from robodj_secretguard.startup.near_miss import PROTECTIVE  # noqa: PLC0415 - few starts have one
+
+        protect, who_may = PROTECTIVE[name]
         yield Problem(
             f"{name} has an invalid value, so fallback files are off until it is corrected",
             f"{protect} ({who_may})",
@@ -647,7 +565,7 @@ def check_revocation_list(setup: Setup) -> Iterator[Problem]:
     """Yield what is wrong with the content of the revocation list, and who could have written it."""
     for number, (file, named_by, where) in enumerate(_lists(setup)):
         if faults := ("is a broken link",) if file.dangling else file.unsafe:
-            yield Problem(f"{where} {_join_faults(faults)}", _how_to_restore(file, where, named_by), _SOURCE_OF_LISTS)
+            yield Problem(f"{where} {join_faults(faults)}", _how_to_restore(file, where, named_by), _SOURCE_OF_LISTS)
         # An unusable directory has its own finding.
         if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
             yield Problem(
@@ -696,7 +614,7 @@ def check_list_owners(setup: Setup) -> Iterator[Problem]:
         if faults := (*file.lax_paths, *file.foreign):
             remedy = _REMEDY_OF_OWNER.get(faults[0], "put {} into the image, not into a volume that others can write")
             yield Problem(
-                f"{'' if file.exists else 'the path '}{where} {_join_faults(faults)}",
+                f"{'' if file.exists else 'the path '}{where} {join_faults(faults)}",
                 remedy.format(where),
                 _SOURCE_OF_LISTS,
             )
@@ -744,14 +662,14 @@ def internal(error_type: str) -> Problem:
 
 VALUE_RULES: Final = (
     (Check.MISSING, _check_missing),
-    (Check.PLACEHOLDER, _check_placeholder),
-    (Check.FORMAT, _check_format),
-    (Check.WEAK, _check_weak),
+    (Check.PLACEHOLDER, partial(_check_fault, check=Check.PLACEHOLDER)),
+    (Check.FORMAT, partial(_check_fault, check=Check.FORMAT)),
+    (Check.WEAK, partial(_check_fault, check=Check.WEAK)),
     (Check.FILE_UNSAFE, _check_file_unsafe),
 )
 """For each key that is missing or invalid: the current, the next and the previous one. The first finding counts.
 
-A rule about the text of a value must also be in `material.is_sound`, which decides whether these rules run.
+They run only for a value that its kind does not accept.
 """
 SOUND_RULES: Final = ((Check.REVOKED, _check_revoked),)
 """For each key that is well-formed, and neither a placeholder nor weak."""
@@ -776,6 +694,7 @@ PREVIOUS_RULES: Final = (
     (Check.CLOCK, _check_clock),
     (Check.PREVIOUS_UNTIL, _check_previous_until),
     (Check.PREVIOUS_PAST, _check_previous_past),
+    (Check.LEGACY, _check_legacy),
 )
 """For the previous key of a secret, where it or its deadline is set."""
 SETUP_RULES: Final = (

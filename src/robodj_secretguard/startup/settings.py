@@ -15,7 +15,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.secret.policy import Generator, Length, Material, SecretPolicy
+from robodj_secretguard.secret.material import Generator, Length
+from robodj_secretguard.secret.policy import Material, SecretPolicy
 from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, type_name
 from robodj_secretguard.startup.readings import (
     NO_SETUP,
@@ -73,7 +74,7 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
         TypeError: in the definition of a subclass:
 
             - There is no field, or a field is not `Annotated[SecretStr, SecretPolicy(...)]`.
-            - A field is optional, or has a default or an alias.
+            - A field is `SecretStr | None` without `required=False`, or the reverse, or has a default or an alias.
             - Two secrets share a name, a variable or a file.
             - An inherited secret is missing or has another policy.
             - A computed field, a cached property or a serializer could show a key.
@@ -351,7 +352,8 @@ def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
 
     Leave out a past key that is invalid: short text, for example, is a part of other texts.
     """
-    yield from ((policy.name, getattr(secrets, field)) for field, policy in secrets.secret_policies.items())
+    fields = ((policy.name, getattr(secrets, field)) for field, policy in secrets.secret_policies.items())
+    yield from ((name, value) for name, value in fields if value is not None)
     for reading in running_judgement(secrets).readings:
         yield from ((reading.policy.name, key) for each in (reading, *reading.slots) if (key := each.key))
 
@@ -421,11 +423,13 @@ def _validation_error(secrets: SecretSettings, found: Iterable[tuple[tuple[str, 
 def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
     policies = [entry for entry in field.metadata if isinstance(entry, SecretPolicy)]
     plain = field.is_required() and field.alias is None and field.validation_alias is None
-    if len(policies) != 1 or field.annotation is not SecretStr or not plain:
+    if len(policies) != 1 or field.annotation not in (SecretStr, SecretStr | None) or not plain:
         _raise_type_error(
-            f"{model}.{name} must be declared as Annotated[SecretStr, SecretPolicy(...)], required, without a default"
-            " or an alias, with both names imported at run time; other settings belong in another model"
+            f"{model}.{name} must be declared as Annotated[SecretStr, SecretPolicy(...)], without a default or an"
+            " alias, with both names imported at run time; other settings belong in another model"
         )
+    if policies[0].required is not (field.annotation is SecretStr):
+        _raise_type_error(f"{model}.{name}: an optional secret has the type SecretStr | None and required=False")
     return policies[0]
 
 

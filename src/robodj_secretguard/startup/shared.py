@@ -1,0 +1,45 @@
+"""Secrets that have the same value (policy section 1). A start imports this module only where two may have one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from robodj_secretguard.startup.readings import Reading
+from robodj_secretguard.startup.rules import Problem, core_of, how_to_rotate, keys_of
+
+
+def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
+    """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
+    earlier: list[tuple[Reading, str]] = []
+    for reading, key in keys_of(readings):
+        if reading.policy.material.is_template(key, reading.variable):
+            continue
+        others = [(other, text) for other, text in earlier if other.policy is not reading.policy]
+        shared = [other for other, text in others if _are_same(reading, key, other, text)]
+        if shared:
+            problem = Problem(
+                f"{' and '.join(each.variable for each in (reading, *shared))} are equal, or one contains the other",
+                _how_to_separate([reading, *shared]),
+            )
+            yield reading, problem, [other.policy.name for other in shared]
+        earlier.append((reading, key))
+
+
+def _how_to_separate(readings: Sequence[Reading]) -> str:
+    """Return the remedy for secrets with the same value."""
+    is_any_issued = any(reading.policy.is_issued for reading in readings)
+    rotate = "; ".join(how_to_rotate(reading.policy) for reading in readings) if is_any_issued else "rotate each"
+    manager = readings[0].manager
+    if manager and all(reading.manager == manager for reading in readings):
+        return f"in {manager}, set each to its own value (see an earlier version); if they were always equal, {rotate}"
+    return (
+        "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
+        f" {rotate}"
+    )
+
+
+def _are_same(one: Reading, key: str, other: Reading, other_key: str) -> bool:
+    """Check whether two values are equal, or one contains the other. A password may occur in another by chance."""
+    if not (one.has_fingerprint and other.has_fingerprint):
+        return one.value == other.value
+    return core_of(key) in other_key or core_of(other_key) in key
