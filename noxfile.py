@@ -145,6 +145,7 @@ def hosts(session: nox.Session) -> None:
     session.env["SECRETGUARD_HOSTS_REQUIRED"] = "1"
     which = session.posargs or (
         "tests/hosts",
+        "tests/trials/issued/test_issued_services.py",
         "tests/trials/test_deploy.py",
         "tests/trials/test_pre_commit.py",
         "tests/test_render.py",
