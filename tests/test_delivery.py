@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,24 @@ if TYPE_CHECKING:
 REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
 INVALID = "invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once"
 SHOW = "import json, os; print(json.dumps({n: v[:3] for n, v in os.environ.items() if n.startswith('ROBODJ_')}))"
+
+MODEL = """
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import SecretStr
+
+from robodj_secretguard import Material, SecretPolicy, SecretSettings
+
+DAYS = {"cadence": timedelta(days=90), "warn_before": timedelta(days=14)}
+PASSWORD = SecretPolicy(
+    name="database.password", variable="DATABASE_PASSWORD", owner="x", issuer="x", material=Material.opaque(), **DAYS
+)
+
+
+class Secrets(SecretSettings):
+    password: Annotated[SecretStr, PASSWORD]
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -242,6 +261,18 @@ class TestExec:
         command = ("exec", "--from", "json:-", "--", sys.executable, "-c", SHOW)
         ran = pipe(machine, json.dumps({V1: keys[V1]}), *command, environ={V2: keys[V2]}, keys=[*keys.values()])
         assert json.loads(ran.out) == {name: key[:3] for name, key in keys.items()}
+
+    @pytest.mark.parametrize("kind", ["directory", "json"])
+    def test_the_value_of_an_issued_secret_is_unchanged(self, machine: Machine, kind: str) -> None:
+        """A command gets the value of an issued secret as it is kept, without the last newline of a file or member."""
+        machine.put("service.py", MODEL)
+        password = f"#{secrets.token_urlsafe(9)} 'x\" \\"
+        stored = {"DATABASE_PASSWORD": f"{password}\r\n"}
+        source = deliver(machine, stored) if kind == "directory" else "json:-"
+        show = "import os; print(ascii(os.environ['DATABASE_PASSWORD']))"
+        command = ("exec", "--model", "service:Secrets", "--from", source, "--", sys.executable, "-c", show)
+        ran = pipe(machine, json.dumps(stored), *command)
+        assert (ran.status, ran.out.splitlines()[-1]) == (EXIT_CLEAN, ascii(password)), ran
 
     def test_temporary_keys_exclude_a_source(self, machine: Machine) -> None:
         """Temporary keys and the keys of a source exclude each other."""

@@ -13,14 +13,15 @@ from conftest import V1, V2, Failure, good_keys, posix_only, process_environment
 from processes import fork
 from publications import REVOKED, linked, moved, renamed, volume
 
-from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard import Material, RuntimeSecrets, check
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.manager import GRACE_SECONDS, Directory
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup import directory as module
-from robodj_secretguard.startup.directory import MAX_CHARACTERS as MAX
 from robodj_secretguard.startup.directory import _unsettled
 from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.settings import judgement_of
+from robodj_secretguard.startup.textfile import MAX_CHARACTERS as MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -67,6 +68,19 @@ class TestFiles:
         }
         assert found["other"] is None
 
+    def test_an_issued_secret_is_taken_whole(self, tmp_path: Path) -> None:
+        """The value of an issued secret is the whole file, in each slot. Its marker is one line."""
+        policy = POLICIES[0]._replace(material=Material.opaque(), generator=None, issuer="x")
+        put(tmp_path / V1, "#a\n\n")
+        put(tmp_path / "secret.key", "#a\n\n")
+        put(tmp_path / f"{V1}_PREVIOUS", " b\r\nc")
+        put(tmp_path / f"{V1}_PREVIOUS_UNTIL", "# comment\n2027-01-01T00:00:00Z")
+        source = Directory("directory:x", str(tmp_path), (policy,))
+        found = source.load(policy.variables, time.monotonic(), pytest.fail)
+        until = f"{V1}_PREVIOUS_UNTIL"
+        expected = {V1: "#a\n", f"{V1}_PREVIOUS": " b\r\nc", until: "2027-01-01T00:00:00Z"}
+        assert found.values == {name: SealedStr(value) for name, value in expected.items()}
+
     @posix_only
     def test_a_broken_link(self, tmp_path: Path) -> None:
         """A broken link is no file. Others are read."""
@@ -106,8 +120,8 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("content", "why", "fix"),
         [
-            (b"\xff", "is not UTF-8", f"write {V1} again, as one line in UTF-8"),
-            (b"x" * (MAX + 1), f"is larger than {MAX} bytes", f"write {V1} again, as one line in UTF-8"),
+            (b"\xff", "is not UTF-8", f"write {V1} again, with the value alone, in UTF-8"),
+            (b"x" * (MAX + 1), f"is larger than {MAX} bytes", f"write {V1} again, with the value alone, in UTF-8"),
         ],
     )
     def test_a_file_that_cannot_be_used(self, tmp_path: Path, content: bytes, why: str, fix: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from conftest import clean_environment, posix_only, put, root_only
 from mounts import run_with_mounts
 
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.file_reader import (
     path_faults,
     read_most,
@@ -119,6 +120,26 @@ class TestLines:
     def test_other_encodings(self, content: bytes, why: str) -> None:
         """Content that is not UTF-8 is refused. UTF-16 is named where the content begins with its byte-order mark."""
         assert text_of(content) == TextFile(unreadable=(why,))
+        assert text_of(content, is_whole=True) == TextFile(unreadable=(why,))
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            ("#a", "#a"),
+            (" a\t\n", " a\t"),
+            ("a\r\n", "a"),
+            ("a\r", "a\r"),
+            ("a\n\r\n", "a\n"),
+            ("\ufeffa\n\n", "a\n"),
+            ("\n# b\r\na\n", "\n# b\r\na"),
+            ("\ufeff \r\n\n", None),
+            ("", None),
+        ],
+    )
+    def test_a_whole_text(self, content: str, expected: str | None) -> None:
+        """A whole text loses a byte-order mark and one last newline, and nothing else. A text of blanks is none."""
+        text = text_of(content.encode(), is_whole=True)
+        assert text == (TextFile(lines=(SealedStr(expected),), numbers=(1,)) if expected else NO_TEXT)
 
 
 class TestContent:

@@ -13,7 +13,8 @@ from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers import manager as module
 from robodj_secretguard.managers.manager import Manager
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.directory import MAX_CHARACTERS, Delivery
+from robodj_secretguard.startup.directory import Delivery, delivery_of
+from robodj_secretguard.startup.textfile import MAX_CHARACTERS
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
 if TYPE_CHECKING:
@@ -141,6 +142,13 @@ class TestAnswer:
         assert Scripted({"A": "x" * MAX_CHARACTERS}).read() == NO_FAILURE
         failure = Scripted({"A": "x" * (MAX_CHARACTERS + 1)}).read()
         assert failure.what == "has A of more than 65536 characters"
+
+    @pytest.mark.parametrize(("name", "lost"), [("A", "\n"), ("A", "\r\n"), ("B", "")])
+    def test_a_value_that_is_taken_whole_loses_one_newline(self, name: str, lost: str) -> None:
+        """The value of an issued secret loses one newline at its end. A generated key with one is a format error."""
+        value, rest = "x" * MAX_CHARACTERS + lost, f"\n# y \n{lost}"
+        found = [delivery_of("x:y", {name: each}, ["A", "B"], ["A"]).get(name) for each in (value, rest)]
+        assert found == [SealedStr(value.removesuffix(lost)), SealedStr(rest.removesuffix(lost))]
 
     def test_a_value_has_no_zero_byte(self) -> None:
         """No variable of a command can have a zero byte."""

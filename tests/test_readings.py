@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import NOW, V1, V2, found, good_keys, posix_only, process_environment, put, root_only
 
-from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard import Material, RuntimeSecrets, check
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.directory import Delivery, delivery_of
@@ -49,6 +49,7 @@ from robodj_secretguard.startup.textfile import (
     CHANGED,
     IN_OWNED,
     IN_WRITABLE,
+    MAX_CHARACTERS,
     NO_TEXT,
     NOT_ALLOWED,
     NOT_REGULAR,
@@ -165,6 +166,16 @@ class TestKeyFiles:
         assert offer._replace(file=None) == Offer(*where, lines, absent=absent, is_off=bool(off))
         assert offer.file is not None
         assert (offer.file.exists, offer.file.lines) == (content is not None, lines)
+
+    @pytest.mark.parametrize("size", [MAX_CHARACTERS, MAX_CHARACTERS + 1])
+    def test_an_issued_secret_is_taken_whole(self, config: Path, size: int) -> None:
+        """The value of an issued secret is the whole file, of at most 64 KiB."""
+        text = "# a\n".ljust(size, "b")
+        put(config / "secret.key", text)
+        policy = POLICIES[0]._replace(material=Material.opaque(), generator=None, issuer="x")
+        offer = KeyFiles(str(config), None, off="").offer(policy)
+        good, too_large = ((), (SealedStr(text),)), (("is larger than 65536 bytes",), ())
+        assert (offer.faults, offer.lines) == (good if size == MAX_CHARACTERS else too_large)
 
     @posix_only
     def test_a_link_to_nothing(self, config: Path) -> None:

@@ -41,7 +41,14 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import command, listed
-from robodj_secretguard.startup.directory import Delivery, delivery_of, first_with, names_of, source_finding
+from robodj_secretguard.startup.directory import (
+    Delivery,
+    delivery_of,
+    first_with,
+    names_of,
+    source_finding,
+    whole_names,
+)
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import (
     ALWAYS,
@@ -780,13 +787,14 @@ class Rotator:
 
     def _check(self, fields: Fields, policy: SecretPolicy, step: StepName | None) -> Report:
         """Return the gate's report on fields, for a service that reads nothing else."""
+        whole = whole_names(self._policies)
         try:
-            delivery = delivery_of(self._store.name, fields, names_of(self._policies))
+            delivery = delivery_of(self._store.name, fields, names_of(self._policies), whole)
         except ManagerError:
             if step != "replace":
                 raise
             # An emergency needs only its own fields.
-            delivery = delivery_of(self._store.name, fields, names_of([policy]))
+            delivery = delivery_of(self._store.name, fields, names_of([policy]), whole)
         report, _ = examine(
             self._model,
             environment=Environment({}),

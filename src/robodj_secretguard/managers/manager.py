@@ -17,7 +17,7 @@ from robodj_secretguard.errors import ManagerError, UnreadError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
-from robodj_secretguard.startup.directory import MAX_BYTES, Delivery, delivery_of, read_directory
+from robodj_secretguard.startup.directory import MAX_BYTES, Delivery, delivery_of, read_directory, whole_names
 from robodj_secretguard.startup.file_reader import read_most
 
 Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
@@ -49,6 +49,7 @@ class Manager(ABC):
     """
 
     is_repeatable = True
+    has_files = False  # whose last newline is taken away as they are read
     reach = "make sure that it is running and can be reached from here, then start again"
     """What to do if it does not answer in time."""
 
@@ -99,7 +100,8 @@ class Manager(ABC):
             pause = min(pause * 2, LONGEST_PAUSE)
 
     def _load_once(self, names: Collection[str], seconds: float) -> Delivery:
-        return self.within(seconds, lambda: delivery_of(self.name, self.fetch(names, seconds), names))
+        whole = () if self.has_files else whole_names(self._policies)
+        return self.within(seconds, lambda: delivery_of(self.name, self.fetch(names, seconds), names, whole))
 
     def within(self, seconds: float, action: Callable[[], Answer]) -> Answer:
         """Return what an action returns. See `answer_within`."""
@@ -142,6 +144,8 @@ def answer_within(seconds: float, action: Callable[[], Answer], reach: str, reme
 
 class Directory(Manager):
     """The files of one directory that are named after the variables, or after the secrets."""
+
+    has_files = True
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
         """Return the content of each file, all of them of one version of the directory."""

@@ -14,7 +14,7 @@ from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import ascii_text, could_hold_key
-from robodj_secretguard.startup.file_reader import read_text_file
+from robodj_secretguard.startup.file_reader import read_text_file, without_newline
 from robodj_secretguard.startup.readings import (
     ABSENT,
     REVOKED_FILE,
@@ -25,7 +25,7 @@ from robodj_secretguard.startup.readings import (
 )
 from robodj_secretguard.startup.report import Finding, Judgement, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity
-from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, NOT_ALLOWED, TextFile
+from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, MAX_CHARACTERS, NOT_ALLOWED, TextFile
 from robodj_secretguard.startup.variables import (
     MOST_REFRESH_SECONDS,
     REVOKED_FINGERPRINTS,
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.startup.readings import ManagedSource, ModelSetup, Reading, RevocationStatus
 
 _MOST_NAMES: Final = 2
-MAX_CHARACTERS: Final = 1 << 16
-"""The longest value: the systems limit the variables of a command."""
 MAX_BYTES: Final = 1 << 20
 """The largest answer of a manager, and the largest file."""
 READ_SECONDS: Final = 5.0
@@ -64,7 +62,7 @@ _UNREADABLE: Final = ("is not a directory that this user may read", "correct the
 _OTHERS: Final = (
     "compare the keys with their origin, then run chmod o-w on their directory and {} (or mount it read-only)"
 )
-_LINE: Final = "write {} again, as one line in UTF-8"
+_VALUE: Final = "write {} again, with the value alone, in UTF-8"
 _FIXES: Final = {
     BELOW_WRITABLE: "compare the keys with their origin, then use a directory that is below no directory of others",
     NOT_ALLOWED: "let the user of this command read {} and enter the directory",
@@ -117,8 +115,12 @@ class Delivery(Frozen):
                 yield miss._replace(manager=self.name)
 
 
-def delivery_of(manager: str, fields: Mapping[str, object], names: Collection[str]) -> Delivery:
+def delivery_of(
+    manager: str, fields: Mapping[str, object], names: Collection[str], whole: Collection[str] = ()
+) -> Delivery:
     """Return the wanted variables among the fields of a manager. It runs inside `contain()`.
+
+    A variable of `whole` loses one newline at its end. That of a file has lost it before.
 
     Raises:
         ManagerError: a wanted field cannot be a variable of a command.
@@ -130,6 +132,7 @@ def delivery_of(manager: str, fields: Mapping[str, object], names: Collection[st
             continue  # no start depends on it, so an invalid record is none
         if not isinstance(value, str):
             raise ManagerError(f"has {name}, but it is not a string", f"store {name} as a JSON string, in quotes")
+        value = without_newline(value) if name in whole else value
         if len(value) > MAX_CHARACTERS:
             raise ManagerError(
                 f"has {name} of more than {MAX_CHARACTERS} characters",
@@ -157,12 +160,12 @@ def read_directory(
     """
     deadline, why = time.monotonic() + seconds, _CHANGING
     earlier = dict[str, tuple[int, ...]]()
-    aliases = {policy.variable: policy.name for policy in policies}
+    aliases, whole = {policy.variable: policy.name for policy in policies}, whole_names(policies)
     wanted = [(name, file) for name in names for file in dict.fromkeys((name, aliases.get(name, name)))]
     while time.monotonic() < deadline:
         wait = _PAUSE
         try:
-            version, found, texts = _read_version(place, wanted)
+            version, found, texts = _read_version(place, wanted, whole)
             if texts is not None:
                 wait = _unsettled(place, version, earlier)
                 if wait <= 0:
@@ -178,14 +181,14 @@ def read_directory(
 
 
 def _read_version(
-    place: str, wanted: Sequence[tuple[str, str]]
+    place: str, wanted: Sequence[tuple[str, str]], whole: Collection[str]
 ) -> tuple[dict[str, tuple[int, ...]], list[str], dict[tuple[str, str], TextFile] | None]:
     """Return numbers of the version of a directory, its files, and the wanted texts: none if it changed meanwhile."""
     path = _version_of(place)
     directory = os.path.realpath(path)
     before, found = _stats_of(directory, wanted), os.listdir(directory)
     paths = {each: os.path.join(directory, each[1]) for each in wanted if each[1] in found}
-    texts = {each: read_text_file(paths[each], most=MAX_CHARACTERS) for each in paths}
+    texts = {each: read_text_file(paths[each], most=MAX_CHARACTERS, is_whole=each[0] in whole) for each in paths}
     # The files of a directory that stayed the same are of one version. After it was replaced, some may be removed.
     is_same = before == _stats_of(directory, wanted) and directory == os.path.realpath(path)
     return before, found, texts if is_same else None
@@ -202,7 +205,7 @@ def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile
     variables: dict[str, object] = dict.fromkeys(found)
     for (name, file), text in texts.items():
         if why := text.unsafe:
-            remedy = _FIXES.get(why[0], _LINE if text.unreadable else _OTHERS)
+            remedy = _FIXES.get(why[0], _VALUE if text.unreadable else _OTHERS)
             raise ManagerError(f"has {file}, which {why[0]}", remedy.format(file), is_temporary=why == (CHANGED,))
         value = "\n".join([line.get_secret_value() for line in text.lines])
         if variables.get(name) and variables[name] != value:
@@ -239,6 +242,11 @@ def shown_source(kind: str, place: str) -> str:
 def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
     """Return the fields of a manager that are read."""
     return [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS, ROTATION_RECORD]
+
+
+def whole_names(policies: Iterable[SecretPolicy]) -> list[str]:
+    """Return the variables that are taken whole: the values of secrets that somebody else issues."""
+    return [name for policy in policies if policy.is_issued for name in policy.key_variables]
 
 
 def source_finding(policies: Sequence[SecretPolicy], name: str, error: ManagerError, tried: str = "") -> Finding:

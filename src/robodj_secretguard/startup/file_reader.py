@@ -43,9 +43,12 @@ POSIX = os.name == "posix"
 _READ_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
-def read_text_file(path: str, *, most: int, is_absence_judged: bool = False) -> TextFile:
-    """Read and judge a file, with one descriptor for both; and judge who owns the path of an absent one."""
-    file = _judge_file(path, most)
+def read_text_file(path: str, *, most: int, is_absence_judged: bool = False, is_whole: bool = False) -> TextFile:
+    """Read and judge a file, with one descriptor for both; and judge who owns the path of an absent one.
+
+    `is_whole`: its only line is the whole text, as for a secret that somebody else issues.
+    """
+    file = _judge_file(path, most, is_whole=is_whole)
     if is_absence_judged and not file.exists:
         with suppress(OSError):  # a directory is absent too, or cannot be entered
             file = file._replace(foreign=path_faults(path).foreign)
@@ -60,7 +63,7 @@ def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
     return content, (*faults.exposed, *[each for each in faults.foreign if each == OWNED])
 
 
-def _judge_file(path: str, most: int) -> TextFile:
+def _judge_file(path: str, most: int, *, is_whole: bool) -> TextFile:
     try:
         descriptor = os.open(path, _READ_FLAGS)
     except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +76,7 @@ def _judge_file(path: str, most: int) -> TextFile:
         status, unreadable, content, faults = _read_and_judge(descriptor, path, most)
     except OSError:
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
-    text = TextFile(unreadable=unreadable) if unreadable else text_of(content)
+    text = TextFile(unreadable=unreadable) if unreadable else text_of(content, is_whole=is_whole)
     return text._replace(
         exists=True,
         empty=not content.removeprefix(BOM_UTF8).strip(),
@@ -113,8 +116,11 @@ def read_most(descriptor: int, most: int) -> bytes:
     return content
 
 
-def text_of(content: bytes) -> TextFile:
-    """Return the lines other than blank lines and comments, or why the content cannot be used."""
+def text_of(content: bytes, *, is_whole: bool = False) -> TextFile:
+    """Return the lines other than blank lines and comments, or why the content cannot be used.
+
+    `is_whole`: return the whole text as one line, without a byte-order mark and one last newline. Blank text has none.
+    """
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return TextFile(unreadable=(UTF_16,))
     try:
@@ -122,6 +128,8 @@ def text_of(content: bytes) -> TextFile:
         text = content.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         return TextFile(unreadable=(NOT_UTF_8,))
+    if is_whole:
+        return TextFile(lines=(SealedStr(without_newline(text)),), numbers=(1,)) if text.strip() else NO_TEXT
     numbered = enumerate([line.removesuffix("\r").strip(" \t") for line in text.split("\n")], start=1)
     kept = {
         number: SealedStr(line)
@@ -129,6 +137,11 @@ def text_of(content: bytes) -> TextFile:
         if line and not (line.startswith("#") and is_one_line(line))
     }
     return TextFile(lines=tuple(kept.values()), numbers=tuple(kept))
+
+
+def without_newline(text: str) -> str:
+    """Return text without one newline at its end, which an editor or `echo` writes."""
+    return text.removesuffix("\r\n") if text.endswith("\r\n") else text.removesuffix("\n")
 
 
 def version(status: os.stat_result) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from robodj_secretguard.startup.textfile import (
     CANNOT_BE_READ,
     CHANGED,
     IN_WRITABLE,
+    MAX_CHARACTERS,
     NO_TEXT,
     NOT_ALLOWED,
     NOT_REGULAR,
@@ -89,7 +90,7 @@ ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 """The instant of an entry of the revocation list that has none."""
 DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
-"""The largest size of a fallback file."""
+"""The largest size of a key's fallback file."""
 
 ABSENT: Final = "does not exist"
 WORKING_DIRECTORY_DELETED: Final = "cannot be found: the working directory was deleted"
@@ -186,10 +187,11 @@ class KeyFiles(Frozen):
     off: str
 
     def read(self, policy: SecretPolicy) -> TextFile:
-        """Return the content of the fallback file of a secret."""
+        """Return the content of a secret's fallback file. A secret that somebody else issues is taken whole."""
         if self.directory is None:
             return NO_TEXT
-        return _read_config_file(f"{self.directory}/{within_config_dir(policy.file)}", MAX_FILE_BYTES)
+        most = MAX_CHARACTERS if policy.is_issued else MAX_FILE_BYTES
+        return _read_config_file(f"{self.directory}/{within_config_dir(policy.file)}", most, is_whole=policy.is_issued)
 
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret as an offer."""
@@ -527,13 +529,13 @@ def _read_lists(directory: str | None, model_directory: str | None) -> tuple[Tex
     return first, _read_config_file(f"{model_directory}/{name}", MAX_LIST_BYTES)
 
 
-def _read_config_file(path: str, most: int, *, is_absence_judged: bool = False) -> TextFile:
+def _read_config_file(path: str, most: int, *, is_absence_judged: bool = False, is_whole: bool = False) -> TextFile:
     """Read a file in a config directory. A start without such a directory does not import what reads it."""
     try:
         from robodj_secretguard.startup.file_reader import read_text_file  # noqa: PLC0415
     except OSError:  # no descriptor is left
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
-    return read_text_file(path, most=most, is_absence_judged=is_absence_judged)
+    return read_text_file(path, most=most, is_absence_judged=is_absence_judged, is_whole=is_whole)
 
 
 def directory_fault(path: str | None) -> str:

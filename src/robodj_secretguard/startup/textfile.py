@@ -25,14 +25,17 @@ READABLE: Final = "can be read by others"
 GROUP_WRITABLE: Final = "can be written by its group"
 
 
+MAX_CHARACTERS: Final = 1 << 16  # of the longest value, as the systems limit the variables of a command
+
+
 class TextFile(Frozen):
-    """The result of one bounded read of a file: a fallback file (policy section 2), or the revocation list.
+    """The result of one bounded read of a file: a key file (policy section 2), or the revocation list.
 
     Attributes:
         exists: whether the file exists.
         dangling: whether its path is a broken link.
         empty: whether it has no line at all, as during a checkout.
-        lines: the lines other than blank lines and comments.
+        lines: the lines other than blank lines and comments; or the whole text as one line.
         numbers: the number of each of these lines in the file, from 1.
         unreadable: why the lines cannot be read.
         exposed: why others could have written the lines.
