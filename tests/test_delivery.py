@@ -266,7 +266,7 @@ class TestExec:
     def test_the_value_of_an_issued_secret_is_unchanged(self, machine: Machine, kind: str) -> None:
         """A command gets the value of an issued secret as it is kept, without the last newline of a file or member."""
         machine.put("service.py", MODEL)
-        password = f"#{secrets.token_urlsafe(9)} 'x\" \\"
+        password = f"#{secrets.token_urlsafe(9)} 'x\" \u00e9\\"
         stored = {"DATABASE_PASSWORD": f"{password}\r\n"}
         source = deliver(machine, stored) if kind == "directory" else "json:-"
         show = "import os; print(ascii(os.environ['DATABASE_PASSWORD']))"
