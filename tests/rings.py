@@ -53,6 +53,9 @@ def rotation_keys(until: datetime) -> dict[str, str]:
 class Rotation:
     """The three keys of `secret.key`, and a clock that the test moves.
 
+    Args:
+        old: what signed before the adoption, as the previous key.
+
     Attributes:
         now: the time that the ring sees.
         deadline: the deadline of the previous key.
@@ -60,6 +63,7 @@ class Rotation:
         ring: the ring.
     """
 
+    old: str = ""
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     deadline: datetime = field(init=False)
     variables: dict[str, str] = field(init=False)
@@ -67,7 +71,7 @@ class Rotation:
 
     def __post_init__(self) -> None:
         self.deadline = self.now + timedelta(hours=1)
-        self.variables = rotation_keys(self.deadline)
+        self.variables = rotation_keys(self.deadline) | ({PREVIOUS: self.old} if self.old else {})
         with process_environment(self.variables):
             self.ring = RuntimeSecrets().keyring("secret.key", clock=lambda: self.now)
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from robodj_secretguard.errors import RedactedError
 from robodj_secretguard.secret.material import is_hexadecimal, last_characters
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.startup.settings import SecretSettings, live_keys
 
@@ -22,6 +23,8 @@ _Form: TypeAlias = tuple[SealedStr, tuple[SealedStr, ...], str]
 
 MAX_TEXT: Final = 2**20
 """How many characters of one text are searched."""
+MIN_PART: Final = 8
+"""The fewest characters of a part of a value, such as the password of a URL, that is redacted by itself."""
 TOO_LONG: Final = "[cut: too large to search for secrets]"
 NOT_SEARCHED: Final = "[cut: could not be searched for secrets]"
 
@@ -54,7 +57,8 @@ class SecretRedactor(logging.Filter):
     def _renew(self, secrets: SecretSettings) -> None:
         """Take the keys in use. A line that is redacted at this moment may see the keys from before."""
         forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[1][0]), reverse=True))
-        self._shortest, self._longest, self._forms = len(forms[-1][1][0]), len(forms[0][1][0]), forms
+        lengths = [len(spellings[0]) for _, spellings, _ in forms]
+        self._shortest, self._longest, self._forms = min(lengths, default=sys.maxsize), max(lengths, default=0), forms
 
     def __call__(self, _logger: object, _method: str, event: Any) -> Any:
         """Return the output of a renderer redacted."""
@@ -152,18 +156,25 @@ class SecretRedactor(logging.Filter):
 
 def _forms(secrets: SecretSettings) -> Iterator[_Form]:
     """Yield every encoding of a key that is searched for, sealed."""
-    for name, sealed in live_keys(secrets):
-        key = sealed.get_secret_value()
-        spellings = (_encodings(key[:-1] + last) for last in last_characters(key))
-        for texts in dict.fromkeys(zip(*spellings, strict=True)):
-            # A key's last character changes at most the last two characters of any encoding.
-            yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {name}]"
+    for policy, sealed in live_keys(secrets):
+        for key in _parts(policy, sealed.get_secret_value()):
+            spellings = (_encodings(key[:-1] + last) for last in last_characters(key))
+            for texts in dict.fromkeys(zip(*spellings, strict=True)):
+                # A key's last character changes at most the last two characters of any encoding.
+                yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]"
+
+
+def _parts(policy: SecretPolicy, value: str) -> Iterator[str]:
+    """Yield a value, and its parts that are secret and long enough to be no part of other texts."""
+    yield value
+    if policy.material.accepts(value):  # a previous key of before the adoption is of no kind
+        yield from (part for part in policy.material.searched(value) if MIN_PART <= len(part) < len(value))
 
 
 def _encodings(key: str) -> Iterator[str]:
     """Yield a key as text, escaped as in JSON, in a repr and in a URL, in hexadecimal and in base64."""
     data = key.encode()
-    # They change only a vendor's secret.
+    # They change only a secret that others issue.
     yield from (json.dumps(key)[1:-1], repr(key)[1:-1], quote(key), quote(key, safe=""))
     yield from (key, data.hex(), data.hex().upper(), *((key.lower(), key.upper()) if is_hexadecimal(key) else ()))
     for encode in (base64.b64encode, base64.urlsafe_b64encode):

@@ -347,15 +347,15 @@ def running_judgement(secrets: SecretSettings) -> Judgement:
     return judgement or live_of(secrets).keys.judgement  # another thread has just replaced it
 
 
-def live_keys(secrets: SecretSettings) -> Iterator[tuple[str, SealedStr]]:
-    """Yield every key of an instance, with the name of its secret: those in use, and those in its fields.
+def live_keys(secrets: SecretSettings) -> Iterator[tuple[SecretPolicy, SealedStr]]:
+    """Yield every key of an instance, with the policy of its secret: those in use, and those in its fields.
 
     Leave out a past key that is invalid: short text, for example, is a part of other texts.
     """
-    fields = ((policy.name, getattr(secrets, field)) for field, policy in secrets.secret_policies.items())
-    yield from ((name, value) for name, value in fields if value is not None)
+    fields = ((policy, getattr(secrets, field)) for field, policy in secrets.secret_policies.items())
+    yield from ((policy, value) for policy, value in fields if value is not None)
     for reading in running_judgement(secrets).readings:
-        yield from ((reading.policy.name, key) for each in (reading, *reading.slots) if (key := each.key))
+        yield from ((reading.policy, key) for each in (reading, *reading.slots) if (key := each.key))
 
 
 def running_report(secrets: SecretSettings) -> Report:

@@ -9,7 +9,7 @@ from django.contrib import auth
 from django.contrib.auth.hashers import make_password
 from django.http import HttpResponse
 from django.urls import path
-from release import *  # type: ignore[import-not-found]  # noqa: F403 - of the test: the keys of this release
+from release import *  # type: ignore[import-not-found]  # noqa: F403 - the test writes it: its keys
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
