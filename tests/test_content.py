@@ -180,7 +180,7 @@ def known(key: str) -> KnownKey:
 LIVE = [(SealedStr(key), known(key)) for key in (KEY1, KEY2)]
 SEARCH = ContentSearch(
     KeySearch(
-        {each.fingerprint: each for _, each in LIVE},
+        [each for _, each in LIVE],
         LIVE,
         [policy.generator for policy in POLICIES if policy.generator],
     ),

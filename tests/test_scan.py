@@ -33,7 +33,7 @@ NOTHING_KNOWN = (
     "keys: no key is set, recorded or revoked here; only assignments and tracked key files were searched for"
 )
 NO_KEY_OF_IT = "no key of this secret is known here, so none was searched for"
-UNSOUND = "is not a valid key, so it was not searched for"
+UNSOUND = "is invalid, so it was not searched for"
 
 
 class Further(RuntimeSecrets):

@@ -69,7 +69,10 @@ def scanner(*live: str) -> Scanner:
     """Return a scanner that knows some keys, and others by their fingerprints."""
     at_hand = [(SealedStr(key), KNOWN[fingerprint_of(key)]) for key in live]
     search = KeySearch(
-        KNOWN, at_hand, [policy.generator for policy in POLICIES if policy.generator], [key for key, _ in at_hand]
+        KNOWN.values(),
+        at_hand,
+        [policy.generator for policy in POLICIES if policy.generator],
+        [key for key, _ in at_hand],
     )
     return Scanner(
         search,

@@ -320,14 +320,33 @@ class TestRotate:
 class TestScan:
     """`scan`."""
 
-    def test_vendors_secret_is_not_searched_for(self, machine: Machine) -> None:
-        """A live key of 16 bytes is found. A vendor's secret is not searched for, and a note says so."""
+    def test_issued_secret_is_found(self, machine: Machine) -> None:
+        """A live value that others issue is found. It is neither shown nor revoked: a new one is issued."""
+        machine.environ[PASSWORD] = f"{secrets.token_urlsafe(12)}.$/ {secrets.token_urlsafe(12)}"
+        name = f"a-{machine.environ[PASSWORD][:9]}"
+        machine.put("notes.txt", f"password: {quote(machine.environ[PASSWORD], safe='')}\n")
+        machine.put(f"{name}.txt", machine.environ[PASSWORD])
+        out = call(machine, "scan").out
+        assert [line for line in out.splitlines() if line.startswith("ALERT")] == [
+            f"ALERT: icecast.password: known-key: {place}: contains the key (form: raw; known by: environment)"
+            for place in ("[redacted]:1:1", "notes.txt:1:11")
+        ]
+        assert f"1. Issue a new one of icecast.password at {ISSUER}, and disable the old one there." in out
+        assert "revoke" not in out
+        assert call(machine, "scan", "--fingerprints").out.count("ALERT") == 0
+
+    def test_short_issued_secret_is_not_searched_for(self, machine: Machine) -> None:
+        """A live key of 16 bytes is found. An issued secret of 18 characters is not, and a note says so."""
         machine.put("notes.txt", f"{machine.environ[KEY]}\n{machine.environ[PASSWORD]}\n")
         ran = call(machine, "scan")
         assert (ran.status, ran.out.count("ALERT")) == (1, 1)
         assert "ALERT: radio.key: known-key: notes.txt:1:1" in ran.out
-        note = "a vendor issues this secret, so only assignments of ICECAST_PASSWORD were searched for"
-        assert f"note: icecast.password: {note}\n" in ran.out
+        note = "only assignments of ICECAST_PASSWORD were searched for, as no value of 20 characters or more is known"
+        assert f"note: icecast.password: {note} here\n" in ran.out
+
+    def test_only_short_issued_secrets_make_a_complete_scan(self, machine: Machine) -> None:
+        """A service whose only secret is short is scanned for its assignments, which is complete."""
+        assert call(machine, "scan", model=("--model", "test_vendor:Issued")).status == 0
 
     def test_key_of_16_bytes_is_found_by_its_fingerprint(self, machine: Machine) -> None:
         """A recorded key of 16 bytes is found by its fingerprint, also of another model."""
@@ -383,8 +402,5 @@ class TestScan:
         git(made(machine.root), "add", "--force", ".")
         commit(machine.root)
         ran = call(machine, "scan", "--format", "json")
-        (finding,) = json.loads(ran.out)["findings"]
-        assert (finding["rule"], finding["secret"], finding["fingerprint"]) == (
-            *("tracked-key-file", "icecast.password"),
-            None,
-        )
+        findings = [(each["rule"], each["secret"], each["fingerprint"]) for each in json.loads(ran.out)["findings"]]
+        assert findings == [(rule, "icecast.password", None) for rule in ("tracked-key-file", "known-key")]

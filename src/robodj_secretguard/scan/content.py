@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.result import KnownKey, Rule
-from robodj_secretguard.scan.search import Forms, KeySearch, views
+from robodj_secretguard.scan.search import Forms, KeySearch, parts_of, views
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
@@ -40,13 +40,12 @@ _ASSIGNMENT: Final = rb"""
     \\?+ \$?
     """
 _OF_KEY: Final = re.compile(_ASSIGNMENT + rb"""["'`]? (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )""", re.VERBOSE)
-# Of a secret that a vendor issues: in quotes, or plain and unlike an expression of a program.
+# Of an issued secret: in quotes, or plain and unlike an expression of a program.
 _IN_QUOTES: Final = re.compile(
-    _ASSIGNMENT + rb"""(?P<quote>["'`]) (?P<value> [!-~]+? ) (?=\\?(?P=quote))""", re.VERBOSE
+    _ASSIGNMENT + rb"""(?P<quote>["'`]) (?P<value> [^\x00]{1,%d}? ) (?=\\?(?P=quote))""" % OVERLAP_BYTES, re.VERBOSE
 )
 _UNQUOTED: Final = re.compile(_ASSIGNMENT + rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )""", re.VERBOSE)
-_HAS_DIGIT: Final = re.compile(rb".*[0-9]")
-_HAS_DIGIT_OR_CASES: Final = re.compile(rb".*(?:[0-9]|[a-z].*[A-Z]|[A-Z].*[a-z])")
+_IS_NO_WORD: Final = re.compile(rb"[0-9]|://[^/]*@")
 _VARIABLE: Final = re.compile(rb"\$?[A-Z0-9]*_[A-Z0-9_]*")
 _ENDED: Final = re.compile(rb"""["'`]?(?:[\s,;)\]}\#&<>|\\\x00]|/>|\Z)""")
 
@@ -83,8 +82,9 @@ class ContentSearch:
         found: dict[int, tuple[Rule, KnownKey, Forms]] = {}
         for text, start, step, encoding in views(window):
             for offset, policy, key, forms in assignments(text, self._policies):
-                assigned = KnownKey(fingerprint(key), policy.name)
-                self._search.seen[assigned.fingerprint] = key
+                kind = policy.material
+                assigned = KnownKey(fingerprint(key) if kind.has_fingerprint else None, policy.name)
+                self._search.seen |= dict.fromkeys(parts_of(key, kind), assigned)
                 found[start + offset * step] = Rule.ASSIGNED_KEY, assigned, (*encoding, *forms)
             for offset, known, forms in self._search.find(text, encoding):
                 found[start + offset * step] = Rule.KNOWN_KEY, known, forms
@@ -145,18 +145,20 @@ def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[
 
 def _assignment(text: bytes, end: int, policy: SecretPolicy) -> re.Match[bytes] | None:
     """Return the value that is assigned to a variable whose name ends here."""
-    if not policy.is_issued:
+    if policy.material.has_fingerprint:
         return _OF_KEY.match(text, end)
-    # Most names and paths in a program have no digit, or in quotes only one case.
-    for pattern, is_issued in ((_IN_QUOTES, _HAS_DIGIT_OR_CASES), (_UNQUOTED, _HAS_DIGIT)):
-        match = pattern.match(text, end)
-        if match and is_issued.match(match["value"]) and not _VARIABLE.fullmatch(match["value"]):
-            return match
+    for pattern in (_IN_QUOTES, _UNQUOTED):
+        if match := pattern.match(text, end):
+            value = match["value"]
+            # Most names, paths and sentences in a program have no digit, and those in quotes have only one case.
+            has_cases = pattern is _IN_QUOTES and b" " not in value and value.lower() != value != value.upper()
+            if (has_cases or _IS_NO_WORD.search(value)) and not _VARIABLE.fullmatch(value):
+                return match
     return None
 
 
 def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:
     """Yield a value decoded, as in a Kubernetes secret, then unchanged: base64 of a key can also be a valid key."""
-    with suppress(ValueError):  # not base64 of ASCII
-        yield SealedStr(binascii.a2b_base64(value, strict_mode=True).rstrip(b"\r\n").decode("ascii")), ("base64",)
-    yield SealedStr(value.decode("ascii")), ()
+    with suppress(ValueError):  # not base64 of UTF-8
+        yield SealedStr(binascii.a2b_base64(value, strict_mode=True).rstrip(b"\r\n").decode()), ("base64",)
+    yield SealedStr(value.decode(errors="surrogateescape")), ()

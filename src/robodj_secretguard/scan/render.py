@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
 from typing import Any, Final
 from urllib.parse import quote
@@ -34,7 +34,7 @@ _SARIF_RULES: Final = {
 }
 
 
-def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
+def scan_as_text(scan: Scan, policies: Collection[SecretPolicy], options: Sequence[str]) -> str:
     """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
     found = count(len(scan.findings), "finding")
     missed = count(sum(item.matters for item in scan.unread), "place was", "places were")
@@ -96,7 +96,7 @@ def _place(found: Found) -> str:
     return f"{found.carriers[0].path}{at} in {' and '.join(parts)}"
 
 
-def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> list[str]:
+def _fixes(scan: Scan, policies: Collection[SecretPolicy], options: Sequence[str]) -> list[str]:
     if not scan.findings:
         return []
     where = (
@@ -110,7 +110,7 @@ def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
     return [*lines, ""]
 
 
-def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _steps(scan: Scan, policies: Collection[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yield what to do about the findings, each step with its commands."""
     is_staged = scan.scope is Scope.STAGED
     if is_staged:
@@ -131,6 +131,9 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
         if key in listed:
             yield (f"{key} is already revoked. Make sure that nothing uses it.",)
     found = {finding.secret for finding in scan.findings}
+    for policy in policies:
+        if policy.is_issued and policy.name in found:
+            yield (f"Issue a new one of {policy.name} at {policy.issuer}, and disable the old one there.",)
     urgency = () if is_staged else ("--emergency",)
     plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in policies if policy.name in found]
     if plans:

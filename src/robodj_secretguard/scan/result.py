@@ -55,7 +55,8 @@ _ObjectName = Annotated[str, Field(pattern="^(?:[0-9a-f]{40}|[0-9a-f]{64})$")]
 class KnownKey:
     """A key that is searched for. Its secret and environment are null where they are unknown."""
 
-    fingerprint: Fingerprint
+    fingerprint: Fingerprint | None
+    """Null for the value of an issued secret."""
     secret: _Secret | None = None
     environment: EnvironmentName | None = None
     known_by: tuple[FreeText, ...] = ()
@@ -80,7 +81,7 @@ class Found:
     secret: _Secret | None
     environment: EnvironmentName | None = None
     fingerprint: Fingerprint | None
-    """Null for a key file that is not exactly one valid key, and for a secret that a vendor issues."""
+    """Null for a key file that is not exactly one valid key, and for an issued secret."""
     known_by: tuple[FreeText, ...] = ()
     form: FreeText = "raw"
     """`raw`, or its encoding."""

@@ -26,7 +26,7 @@ from robodj_secretguard.scan.result import (
     Unread,
     Where,
 )
-from robodj_secretguard.scan.search import KEYS_FROM, KeySearch, Live, known_keys, live_values
+from robodj_secretguard.scan.search import KEYS_FROM, LEAST_ISSUED, KeySearch, is_searched, known_keys, live_values
 from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
@@ -91,17 +91,15 @@ def scan(
     policies = tuple(model.secret_policies.values())
     readings = judgement_of(model, Environment(), now=now, config_dir=config_dir).readings
     setup = readings[0].setup
-    at_hand = [*live_values(readings), *(Live(key, None, KEYS_FROM, is_sound=True) for key in keys)]
-    opaque = {policy.name for policy in policies if policy.is_issued}
-    values = [value for value in at_hand if value.secret not in opaque and not by_fingerprint]
-    live = [value for value in values if value.is_sound]
-    known = known_keys(live, operations_log.records if operations_log else (), dict(setup.revocation.begins))
-    search = KeySearch(
-        known,
-        [(value.key, known[fingerprint(value.key)]) for value in live],
-        [policy.generator for policy in policies if policy.generator],
-        [value.key for value in at_hand],
-    )
+    further = ((key, KnownKey(fingerprint(key), known_by=(KEYS_FROM,)), True) for key in keys)
+    at_hand = contain(lambda: [*live_values(readings), *further])
+    searched = [(value, key) for value, key, is_valid in at_hand if is_valid and is_searched(value, key)]
+    live = [] if by_fingerprint else searched
+    records = operations_log.records if operations_log else ()
+    known = known_keys([key for _, key in live], records, dict(setup.revocation.begins))
+    known_live = [(value, known[key.fingerprint or key.secret]) for value, key in live]
+    generators = [policy.generator for policy in policies if policy.generator]
+    search = contain(lambda: KeySearch(known.values(), known_live, generators, [value for value, *_ in at_hand]))
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
     fallback_files = [os.path.join(directory, within_config_dir(policy.file)) for policy in policies]
     scanner = Scanner(search, policies, fallback_files=fallback_files)
@@ -118,8 +116,8 @@ def scan(
         *(_unread_records(operations_log) if operations_log else ()),
         *(Unread(LIST_SOURCE, problem.message) for problem in of_list),
         *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
-        *_unsearched([] if by_fingerprint else readings, values),
-        *_secrets_without_key(policies, known.values(), matters=not (by_fingerprint and is_hook)),
+        *([] if by_fingerprint else _unsearched(readings, at_hand)),
+        *_secrets_without_key(policies, known.values(), matters=not is_hook if by_fingerprint else not at_hand),
         *_unread_model(ignored_model, matters=not is_hook),
         # By their numbers, as a path may be a pasted key.
         *(
@@ -140,17 +138,15 @@ def _unread_records(log: OperationsLog) -> Iterator[Unread]:
         yield Unread(LOG_SOURCE, f"{log.name} does not exist")
 
 
-def _unsearched(readings: Iterable[Reading], values: Iterable[Live]) -> Iterator[Unread]:
+def _unsearched(readings: Iterable[Reading], values: Iterable[tuple[SealedStr, KnownKey, bool]]) -> Iterator[Unread]:
     """Yield values that cannot be searched for."""
     for reading in readings:
         for offer in reading.offers:
             for why in offer.file.unreadable if offer.file else ():
                 yield Unread(reading.policy.name, f"the key file {offer.location} {why}")
-    for value in values:
-        if not value.is_sound:
-            yield Unread(
-                str(value.secret), f"its value ({value.source}) is not a valid key, so it was not searched for"
-            )
+    for _, key, is_valid in values:
+        if not is_valid:
+            yield Unread(str(key.secret), f"its value ({key.known_by[0]}) is invalid, so it was not searched for")
 
 
 def _secrets_without_key(
@@ -159,12 +155,9 @@ def _secrets_without_key(
     """Yield secrets without a known key."""
     names = {key.secret for key in known}
     for policy in policies:
-        if policy.is_issued:
-            yield Unread(
-                policy.name,
-                f"a vendor issues this secret, so only assignments of {policy.variable} were searched for",
-                matters=False,
-            )
+        if policy.is_issued and policy.name not in names:
+            why = f"as no value of {LEAST_ISSUED} characters or more is known here"
+            yield Unread(policy.name, f"only assignments of {policy.variable} were searched for, {why}", matters=False)
         elif None not in names and known and policy.name not in names:
             yield Unread(policy.name, "no key of this secret is known here, so none was searched for", matters=False)
     if not known:
@@ -201,7 +194,6 @@ class Scanner:
         self._search = search
         self._content = ContentSearch(search, policies)
         self._policies = policies
-        self._opaque = {policy.name for policy in policies if policy.is_issued}
         self._fallback_files = {*map(_unfollowed, fallback_files)}
         self._work_trees: set[str] = set()
         # The paths are not redacted yet: a name may hold a key that is found later.
@@ -394,7 +386,7 @@ class Scanner:
             kind = LEAST_MATERIAL if policy is None else policy.material
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(text, kind):
                 sound = [line for line in text.lines if LEAST_MATERIAL.accepts(line.get_secret_value())]
-                self._search.seen |= {fingerprint(key): key for key in sound}
+                self._search.seen |= {key: KnownKey(fingerprint(key)) for key in sound}
                 found = Found(
                     rule=Rule.TRACKED_KEY_FILE,
                     where=Where.HISTORY if put else Where.INDEX,
@@ -434,7 +426,7 @@ class Scanner:
                 where=where,
                 secret=key.secret,
                 environment=key.environment,
-                fingerprint=None if key.secret in self._opaque else key.fingerprint,
+                fingerprint=key.fingerprint,
                 known_by=key.known_by,
                 form=" in ".join(reversed(forms)) or "raw",
                 line=line if has_lines else None,

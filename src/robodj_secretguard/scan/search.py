@@ -1,19 +1,22 @@
-"""Known keys, and the search for them in text, plain or encoded."""
+"""Known keys and values that others issue, and the search for them in text, plain or encoded."""
 
 from __future__ import annotations
 
 import binascii
+import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Iterable, Iterator
+from itertools import accumulate, product
+from typing import Final, TypeAlias
+from urllib.parse import quote, quote_plus
 
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.secret.material import (
     PREFIX,
     Generator,
+    Kind,
     canonical,
     digest,
     fewest_distinct,
@@ -32,6 +35,7 @@ KEYS_FROM: Final = "keys-from"
 MOST_LAYERS: Final = 2  # nested encodings to decode: Kubernetes has base64 in base64
 UTF_16_FORM: Final = "utf-16"
 PART: Final = 6  # no part of a key with this many characters is shown
+LEAST_ISSUED: Final = 20  # a shorter part of an issued value could occur by chance
 
 _SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
 _SHORTEST_HEXADECIMAL: Final = LEAST_MATERIAL.hexadecimal.minimum
@@ -50,12 +54,13 @@ _WHOLE_RUN: Final = re.compile(rb"\x01+")
 _WHOLE_RUN_IN_UTF_16: Final = re.compile(rb"(?:\x01\x00)++\x01?")
 
 _KEY_LINE: Final = re.compile(rb"[A-Za-z0-9+/_-]+")
-_FURTHER_LINES: Final = re.compile(rb"(?:(?:[=\\]?\r?\n[ \t]*|(?:\\r)?\\n)[A-Za-z0-9+/_-]+)++")
+_LINE_END: Final = re.compile(rb"[=\\]?\r?\n[ \t]*|(?:\\r)?\\n")
+_FURTHER_LINES: Final = re.compile(rb"(?:(?:%b)%b)++" % (_LINE_END.pattern, _KEY_LINE.pattern))
 """The line ends within wrapped base64: indented in YAML, after = or a backslash, or escaped."""
 _MOST_LINES: Final = 8  # of a wrapped key; text that encodes a key can have any number
 _SEPARATOR: Final = re.compile(rb"[_-]")
 _HEXADECIMAL_KEY: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
-_IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * _SHORTEST))
+_IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * LEAST_ISSUED))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _UNITS: Final = {"hex": (2, 1), "base64": (4, 3)}  # characters, and the bytes that they encode
@@ -63,40 +68,66 @@ _LAST_CHARACTERS: Final = [
     {byte: canonical("-" * (3 + rest) + chr(byte))[-1:].encode() for byte in _ALPHABET} for rest in range(4)
 ]
 """The last byte of base64url text in canonical form, by the length of the text modulo 4."""
+_SAFE_IN_URLS: Final = ("", "/", "!'()*")  # as quote() may leave them, and as JavaScript does
 
 
-class Live(NamedTuple):
-    """A value that is available here, its secret, its source, and whether it is a valid key."""
+def live_values(readings: Iterable[Reading]) -> Iterator[tuple[SealedStr, KnownKey, bool]]:
+    """Yield the secret parts of each value except placeholders, including those of unused fallback files.
 
-    key: SealedStr
-    secret: str | None
-    source: str
-    is_sound: bool
-
-
-def live_values(readings: Iterable[Reading]) -> Iterator[Live]:
-    """Yield every value of the declared secrets except placeholders, including those of unused fallback files."""
+    Each comes with what is known about it, and with whether the value is valid. An invalid value is one part.
+    """
     for reading in [slot for current in readings for slot in (current, *current.slots)]:
-        policy = reading.policy
+        kind = reading.policy.material
         for offer in reading.offers:
-            for key in offer.lines:
-                if not policy.material.is_template(key.get_secret_value()):
-                    yield Live(key, policy.name, offer.source, policy.material.accepts(key.get_secret_value()))
+            for value in offer.lines:
+                if kind.is_template(value.get_secret_value(), reading.variable):
+                    continue
+                is_valid = reading.is_legacy or kind.accepts(value.get_secret_value(), reading.variable)
+                its_fingerprint = fingerprint(value) if is_valid and reading.has_fingerprint else None
+                known = KnownKey(its_fingerprint, reading.policy.name, known_by=(offer.source,))
+                parts = parts_of(value, kind) if is_valid else [value]
+                yield from ((part, known, is_valid) for part in parts)
 
 
-def known_keys(live: Iterable[Live], records: Iterable[Record], revoked: Iterable[str]) -> dict[str, KnownKey]:
-    """Return what is known about each key, by fingerprint. The first secret and the first environment count."""
+def parts_of(value: SealedStr, kind: Kind) -> Iterator[SealedStr]:
+    """Yield the parts of a valid value that are secret, as text that every encoder takes."""
+    for part in kind.searched(value.get_secret_value()):
+        body = re.sub("-----(?:BEGIN|END) [A-Z0-9 ]+-----\n?", "", part).strip()
+        yield SealedStr(body.encode(errors="surrogatepass").decode(errors="surrogateescape"))
+
+
+def is_searched(value: SealedStr, known: KnownKey) -> bool:
+    """Check whether a value is searched for: a key, or a part of an issued value that no other text has by chance."""
+    return known.fingerprint is not None or len(value) >= LEAST_ISSUED
+
+
+def known_keys(
+    live: Iterable[KnownKey], records: Iterable[Record], revoked: Iterable[str]
+) -> dict[str | None, KnownKey]:
+    """Return what is known about each key, by fingerprint, and about the values of each issued secret, by its name.
+
+    The first secret and the first environment count.
+    """
     facts = (
-        *((fingerprint(value.key), value.secret, None, value.source) for value in live),
-        *((record.fingerprint, record.secret, record.environment, LOG_SOURCE) for record in records),
-        *((revoked_key, None, None, LIST_SOURCE) for revoked_key in sorted(revoked)),
+        *live,
+        *(
+            KnownKey(record.fingerprint, record.secret, record.environment, (LOG_SOURCE,))
+            for record in records
+            if record.fingerprint
+        ),
+        *(KnownKey(revoked_key, known_by=(LIST_SOURCE,)) for revoked_key in sorted(revoked)),
     )
-    known: dict[str, tuple[str | None, str | None, dict[str, None]]] = {}
-    for key, secret, environment, source in facts:
-        if key:
-            first_secret, first_environment, sources = known.get(key, (None, None, {}))
-            known[key] = first_secret or secret, first_environment or environment, {**sources, source: None}
-    return {key: KnownKey(key, secret, where, tuple(sources)) for key, (secret, where, sources) in known.items()}
+    known: dict[str | None, KnownKey] = {}
+    for fact in facts:
+        name = fact.fingerprint or fact.secret
+        first = known.get(name, fact)
+        known[name] = KnownKey(
+            fact.fingerprint,
+            first.secret or fact.secret,
+            first.environment or fact.environment,
+            tuple(dict.fromkeys(first.known_by + fact.known_by)),
+        )
+    return known
 
 
 def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
@@ -118,33 +149,41 @@ def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
 class KeySearch:
     """Finds known keys.
 
-    `known` has every key by fingerprint. `live` keys, whose values are available, are found inside longer text too. So
-    are keys with the lengths of the `generators`. No part of a `hidden` value is shown.
+    `known` has every key with a fingerprint. `live` keys, whose values are available, are found inside longer text
+    too. So are keys with the lengths of the `generators`. A `live` value without a fingerprint is a part of an issued
+    one: it is found with any characters in it, also as URLs and JSON write it. No part of a `hidden` value is shown.
     """
 
     def __init__(
         self,
-        known: Mapping[str, KnownKey],
+        known: Iterable[KnownKey],
         live: Iterable[tuple[SealedStr, KnownKey]],
         generators: Iterable[Generator],
         hidden: Iterable[SealedStr] = (),
     ) -> None:
-        self._known = {bytes.fromhex(name.removeprefix(PREFIX)): key for name, key in known.items()}
-        self._live = [(*_sealed_parts(key), known_key) for key, known_key in live]
+        self._known = {bytes.fromhex(key.fingerprint.removeprefix(PREFIX)): key for key in known if key.fingerprint}
         self._hidden = [*hidden]
-        self.seen: dict[str, SealedStr] = {}
-        """The values of keys that were found by fingerprint, by that fingerprint."""
+        self.seen: dict[SealedStr, KnownKey] = {}
+        """The values that were found in an assignment or by fingerprint."""
         made = {(generator.function, generator.characters) for generator in generators}
         self._base64url = [length for function, length in made if function == "token_urlsafe"]
         self._hexadecimal = [length for function, length in made if function == "token_hex"]
         # The lengths of a key in hexadecimal and in base64.
         self._encoded = {size for _, length in made for size in (2 * length, -(-length * 4 // 3))}
+        self._live: list[tuple[SealedStr, SealedStr, bool, KnownKey]] = []
+        self._issued: list[tuple[SealedStr, Forms, KnownKey]] = []
+        for value, known_key in live:
+            self._add(value, known_key)
 
     def find(self, text: bytes, forms: Forms = ()) -> Iterator[Occurrence]:
         """Yield every known key in text: plain, in hexadecimal, and in base64 at every alignment.
 
         `forms` are the encodings of the text itself.
         """
+        has_zeros = b"\0" in text
+        for written, encoding, key in self._issued:
+            if has_zeros or not encoding:
+                yield from ((offset, key, (*forms, *encoding)) for offset in _occurrences(written, text))
         has_layers = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS
         for piece, begins, starts, is_whole in _pieces(text):
             found = [(offset, key, forms) for offset, key in self._in(piece, is_short=len(starts) <= _MOST_LINES)]
@@ -160,12 +199,27 @@ class KeySearch:
         return any(part in folded or part[::-1] in folded for key in self._hidden for part in _hidden_parts(key))
 
     def learn(self) -> None:
-        """Search for the keys in `seen` inside longer text too, and hide them."""
-        self._live += [(*_sealed_parts(key), KnownKey(seen)) for seen, key in self.seen.items()]
-        self._hidden += self.seen.values()
+        """Search for the values in `seen` inside longer text too, and hide them."""
+        for value, known_key in self.seen.items():
+            self._add(value, known_key)
+        self._hidden += self.seen
+
+    def _add(self, value: SealedStr, known: KnownKey) -> None:
+        """Search for a key, or for a part of an issued value."""
+        if known.fingerprint:
+            self._live.append((*_sealed_parts(value), known))
+        elif is_searched(value, known):
+            size = len(value.get_secret_value().encode(errors="surrogateescape"))
+            self._encoded |= {2 * size, -(-size * 4 // 3)}
+            self._issued += [(*written, known) for written in _spellings(value)]
+            # Also in lines of any length, as the body of a PEM is.
+            joined = SealedStr("".join(value.get_secret_value().split()).rstrip("="))
+            if _KEY_LINE.fullmatch(joined.get_secret_value().encode(errors="replace")):
+                stem, last = joined.get_secret_value()[:-1], joined.get_secret_value()[-1]
+                self._live.append((SealedStr(stem), SealedStr(last), False, known))
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
-        for data, form, start in _decodings(piece):
+        for data, form, start in _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST):
             characters, size = _UNITS[form]
             for text, begin, step, encoding in views(data):
                 for offset, key, key_forms in self.find(text, (*forms, form, *encoding)):
@@ -185,7 +239,7 @@ class KeySearch:
                 if len(part) >= _SHORTEST and len(set(part)) >= _FEWEST_DISTINCT:
                     for offset, candidate in self._candidates(part):
                         if known_key := self._known.get(digest(candidate)):
-                            self.seen[known_key.fingerprint] = SealedStr(candidate.decode())
+                            self.seen[SealedStr(candidate.decode())] = KnownKey(known_key.fingerprint)
                             yield start + offset, known_key
                 start += len(part) + 1
 
@@ -219,6 +273,31 @@ def _sealed_parts(key: SealedStr) -> tuple[SealedStr, SealedStr, bool]:
     return SealedStr(text[:-1]), SealedStr(last_characters(text)), is_hexadecimal(text)
 
 
+def _spellings(value: SealedStr) -> Iterator[tuple[SealedStr, Forms]]:
+    """Yield how a part of an issued value is written: plain, in a URL or in JSON, in UTF-8 or UTF-16.
+
+    Each has one character for each byte, and comes with its encoding.
+    """
+    text = value.get_secret_value()
+    data, escaped = text.encode(errors="surrogateescape"), json.dumps(text)[1:-1]
+    in_json = {escaped, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(escaped)[1:-1]}
+    spellings = {text, quote_plus(data), *(quote(data, safe) for safe in _SAFE_IN_URLS)} | in_json
+    written: set[tuple[bytes, Forms]] = {(spelling.encode(errors="surrogateescape"), ()) for spelling in spellings}
+    for spelling, order in product(spellings, ("utf-16-le", "utf-16-be")):
+        # Without the zero bytes of its first and its last character, which a view leaves out.
+        written.add((spelling.encode(order, "surrogatepass").strip(b"\0"), (UTF_16_FORM,)))
+    for data, encoding in written:
+        yield SealedStr(data.decode("latin-1")), encoding
+
+
+def _occurrences(written: SealedStr, text: bytes) -> Iterator[int]:
+    """Yield every offset of a text that has one character for each byte."""
+    offset = text.find(written.get_secret_value().encode("latin-1"))
+    while offset >= 0:
+        yield offset
+        offset = text.find(written.get_secret_value().encode("latin-1"), offset + 1)
+
+
 def _in_canonical_form(text: bytes) -> bytes:
     """Return base64url text in canonical form."""
     return text[:-1] + _LAST_CHARACTERS[len(text) % 4][text[-1]]
@@ -246,20 +325,25 @@ def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
             yield text[start:end], [0], [start], True
         else:
             end = further.end()
-            lines = [*_KEY_LINE.finditer(text, start, end)]
-            yield from ((line.group(), [0], [line.start()], False) for line in lines)
-            begins = [0, *accumulate(len(line.group()) for line in lines[:-1])]
-            yield b"".join(line.group() for line in lines), begins, [line.start() for line in lines], True
+            line_ends = [*_LINE_END.finditer(text, start, end)]
+            starts = [start, *(line_end.end() for line_end in line_ends)]
+            ends = [*(line_end.start() for line_end in line_ends), end]
+            lines = [text[begin:stop] for begin, stop in zip(starts, ends, strict=True)]
+            yield from ((line, [0], [begin], False) for line, begin in zip(lines, starts, strict=True))
+            yield b"".join(lines), [0, *accumulate(map(len, lines[:-1]))], starts, True
         start = kinds.find(_RUN, end)
 
 
-def _decodings(text: bytes) -> Iterator[tuple[bytes, str, int]]:
-    """Yield each decoding of text: the data, the encoding, and the first character of it."""
-    numbers = [*_IN_HEXADECIMAL.finditer(text)] if len(text) >= 2 * _SHORTEST else []
-    for digits in numbers:
+def _decodings(text: bytes, least: int) -> Iterator[tuple[bytes, str, int]]:
+    """Yield each decoding of text that has the `least` number of bytes.
+
+    It is the data, the encoding, and the first character of it.
+    """
+    numbers = [*_IN_HEXADECIMAL.finditer(text)] if len(text) >= 2 * least else []
+    for digits in (number for number in numbers if len(number.group()) >= 2 * least):
         for start in (digits.start(), digits.start() + 1):
             yield binascii.unhexlify(text[start : digits.end() - (digits.end() - start) % 2]), "hex", start
-    if len(text) * 3 >= _SHORTEST * 4 and not _ALL_HEXADECIMAL.fullmatch(text):
+    if len(text) * 3 >= least * 4 and not _ALL_HEXADECIMAL.fullmatch(text):
         standard = text.translate(_STANDARD_BASE64)
         for skipped in range(4):
             part = standard[skipped:]
