@@ -33,14 +33,14 @@ class BadSecret(Protocol):
         """Make one secret bad until the test ends, and all others good.
 
         Args:
-            check: the check that finds it, such as `expired`.
+            check: the check that finds it, such as `expired`. Optional secrets are unset, except for this one.
             secret: the name of the secret; `None` for the first declared one. `shared` is reported for the later one of
                 two secrets: for this secret, or for the second one where this is the first.
 
         Raises:
             ValueError: the check or the secret is unknown, or the check cannot find this secret. `shared` needs two
-                secrets. `weak` and `revoked` never find a secret that a vendor issues. The checks of next and previous
-                keys need a secret with an overlap.
+                secrets that accept the same value. `weak`, `revoked` and `legacy` never find a secret that somebody
+                else issues. The checks of next and previous keys need a secret with an overlap.
         """
 
 
@@ -136,7 +136,8 @@ def _make_ephemeral(config: pytest.Config) -> None:
 def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> SecretSettings:
     """Set separate temporary keys in the environment of a test, and return them as the validated settings.
 
-    A secret with an overlap also has a next and a previous key: see `robodj_secrets.keyring(NAME)`.
+    A secret with an overlap also has a next and a previous key: see `robodj_secrets.keyring(NAME)`. Optional secrets
+    are unset.
     """
     model = _model(pytestconfig)
     _set_ephemeral(monkeypatch, model, with_slots=True)
@@ -149,21 +150,21 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
     from robodj_secretguard.secret.sealed import contain
     from robodj_secretguard.startup.settings import setup_of
     from robodj_secretguard.startup.variables import SECRETS_DIR
-    from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, put_list
+    from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, put_list, shareable
 
     model = _model(pytestconfig)
     policies = {policy.name: policy for policy in model.secret_policies.values()}
 
     def make_bad(check: str, secret: str | None = None) -> None:
-        if check not in KINDS or secret not in {None, *policies} or (check == "shared" and len(policies) == 1):
-            raise ValueError(
-                f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}; shared needs two secrets"
-            )
-        policy = policies[secret or next(iter(policies))]
+        if check not in KINDS or secret not in {None, *policies}:
+            raise ValueError(f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}")
+        policy, every = policies[secret or next(iter(policies))], tuple(policies.values())
+        if check == "shared" and not contain(lambda: any(shareable(policy, every))):
+            raise ValueError("shared needs two secrets that accept the same value")
         if check in SLOT_KINDS and not policy.overlap:
             raise ValueError(f"{check} needs a secret with an overlap")
         if check in OF_GENERATED and policy.is_issued:
-            raise ValueError(f"{check} never finds a secret that a vendor issues")
+            raise ValueError(f"{check} never finds a secret that somebody else issues")
         config = tempfile.mkdtemp(dir=tmp_path)  # only its owner may enter it
         if setup_of(model).require_revocation_list:
             put_list(config)
@@ -172,7 +173,7 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(SECRETS_DIR, raising=False)
         monkeypatch.setattr(model, "_setup", setup_of(model)._replace(secrets_dir=None))
         # Contained: its frames have the new keys, and a test report may show frames.
-        contain(lambda: _set(monkeypatch, bad_secret(check, policy, tuple(policies.values()), config)))
+        contain(lambda: _set(monkeypatch, bad_secret(check, policy, every, config)))
 
     return make_bad
 

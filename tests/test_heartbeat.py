@@ -208,6 +208,7 @@ class TestFields:
             "heartbeat_seconds": 0,
             "version": VERSION,
             "model": MODEL,
+            "not_set": [],
             "checks": [],
         }
         none = dict.fromkeys(("next", "previous", "previous_until"))

@@ -121,7 +121,7 @@ class TestRefused:
         """Where no declared secret can be seen to be new, the names are required."""
         machine.environ["PASSWORD"] = secrets.token_hex(16)
         log = OperationsLog(str(machine.log))
-        with pytest.raises(UsageError, match=r"\ANAME is missing: vendors issue all secrets"):
+        with pytest.raises(UsageError, match=r"\ANAME is missing: no secret has a fingerprint"):
             machine.within(lambda: record_rotation(Issued, log, environment="prod", operator="dana"))
         assert not machine.log.exists()
 

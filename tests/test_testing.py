@@ -11,7 +11,7 @@ import pytest
 from conftest import V1, found, listed
 
 from robodj_secretguard import Report, RuntimeSecrets, check
-from robodj_secretguard.startup.readings import MAX_FILE_BYTES
+from robodj_secretguard.startup.textfile import MAX_CHARACTERS
 from robodj_secretguard.testing import KINDS, bad_secret, put_list
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def test_bad_values_are_far_from_their_limits(tmp_path: Path) -> None:
         assert abs(ahead - timedelta(days=days)) < timedelta(minutes=1)
     assert "T" in value("near-miss", marker[:-1])
     value("file-unsafe")
-    assert (tmp_path / "secret.key").stat().st_size == MAX_FILE_BYTES + 1
+    assert (tmp_path / "secret.key").stat().st_size == MAX_CHARACTERS + 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are judged on POSIX only")

@@ -22,7 +22,7 @@ from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Finding, Report
-from robodj_secretguard.startup.rules import Check, Severity
+from robodj_secretguard.startup.rules import Check, Severity, State
 from robodj_secretguard.startup.settings import SecretSettings, running_report
 from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE, iso_utc
 from robodj_secretguard.version import VERSION
@@ -105,6 +105,7 @@ def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str
             }
             for each in report.secrets
         },
+        "not_set": [each.secret for each in report.secrets if each.state is State.MISSING],
         "checks": [f"{each.secret or 'set-up'}: {each.check}" for each in checks],
     }
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -10,8 +11,10 @@ from typing import Final
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.startup.readings import MAX_FILE_BYTES, REVOKED_FILE, within_config_dir
+from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.readings import REVOKED_FILE, within_config_dir
 from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.textfile import MAX_CHARACTERS
 from robodj_secretguard.startup.variables import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
@@ -41,9 +44,12 @@ class _Case:
 
     def shared(self) -> BadVariables:
         # With an earlier secret, if there is one: the check reports the later of two.
-        other = next(policy for policy in self.policies if policy is not self.policy)
-        longest = max(self.policy, other, key=lambda policy: len(generate(policy)))
-        return dict.fromkeys((self.variable, other.variable), generate(longest).get_secret_value())
+        other, value = next(shareable(self.policy, self.policies))
+        return dict.fromkeys((self.variable, other.variable), value.get_secret_value())
+
+    def legacy(self) -> BadVariables:
+        passphrase = f"{secrets.token_hex(8)} {secrets.token_hex(8)}"
+        return {self.previous: passphrase, self.until: self.ahead(self.policy.overlap / 2)}
 
     def revoked(self) -> BadVariables:
         key = generate(self.policy)
@@ -66,19 +72,20 @@ def _write_file(directory: str, name: str, text: str, mode: int) -> None:
 
 
 _KINDS: Final[Mapping[str, Callable[[_Case], BadVariables]]] = {
-    "missing": lambda case: {case.variable: None},
+    "missing": lambda case: {case.variable: None if case.policy.required else ""},
     "placeholder": lambda case: {case.variable: "<replace_with_a_key>"},
-    "format": lambda case: {case.variable: f"{case.key()}\n" if case.policy.is_issued else case.key()[:-20]},
+    "format": lambda case: {case.variable: f"{case.key()}\x7f" if case.policy.is_issued else case.key()[:-20]},
     "weak": lambda case: {case.variable: "Zz" * len(case.key())},
     "shared": _Case.shared,
     "expired": lambda case: {case.marker: case.ahead(timedelta(0))},
     "expiry-marker": lambda case: {case.marker: "2027-01-31"},
-    "file-unsafe": lambda case: case.in_file("#" * (MAX_FILE_BYTES + 1)),
+    "file-unsafe": lambda case: case.in_file("#" * (MAX_CHARACTERS + 1)),
     "file-present": lambda case: case.in_file(case.key()) | {case.variable: case.key(), PROTECTED_ENV: "true"},
     "setting": lambda _: {PROTECTED_ENV: "perhaps"},
     "revoked": _Case.revoked,
     "revocation-list": lambda case: case.list_of("not a fingerprint\n"),
     "previous-until": lambda case: {case.previous: case.key()},
+    "legacy": _Case.legacy,
     "slots-equal": lambda case: dict.fromkeys((case.variable, case.next), case.key()),
     "previous-past": lambda case: {case.previous: case.key(), case.until: case.ahead(timedelta(0))},
     "near-miss": lambda case: {case.marker[:-1]: case.ahead(case.policy.cadence)},
@@ -91,10 +98,18 @@ _KINDS: Final[Mapping[str, Callable[[_Case], BadVariables]]] = {
 }
 KINDS: Final = tuple(str(check) for check in Check if check in _KINDS)
 """The checks that find such a secret: not `clock`, `internal`, `superseded`, `source` and `unavailable`."""
-SLOT_KINDS: Final = ("previous-until", "slots-equal", "previous-past")
+SLOT_KINDS: Final = ("previous-until", "legacy", "slots-equal", "previous-past")
 """The checks that need a secret with an overlap."""
-OF_GENERATED: Final = ("weak", "revoked")
-"""The checks that find only generated keys, and not a secret that a vendor issues."""
+OF_GENERATED: Final = ("weak", "revoked", "legacy")
+"""The checks that find only generated keys, and not a secret that somebody else issues."""
+
+
+def shareable(policy: SecretPolicy, policies: Sequence[SecretPolicy]) -> Iterator[tuple[SecretPolicy, SealedStr]]:
+    """Yield each other secret that accepts a value of this one or the reverse, with that value."""
+    for other in policies:
+        for value in map(generate, (policy, other) if other is not policy else ()):
+            if all(each.material.accepts(value.get_secret_value()) for each in (policy, other)):
+                yield other, value
 
 
 def put_list(directory: str) -> None:
@@ -103,9 +118,10 @@ def put_list(directory: str) -> None:
 
 
 def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> BadVariables:
-    """Return an environment in which one check has a finding, with good keys for every other secret."""
+    """Return an environment in which one check has a finding, with good keys for every other required secret."""
     good: BadVariables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
     for declared in policies:
-        unset = dict.fromkeys((*declared.variables, declared.expiry_variable[:-1]))
-        good |= {**unset, declared.variable: generate(declared).get_secret_value()}
+        good |= dict.fromkeys((*declared.variables, declared.expiry_variable[:-1]))
+        if declared.required or declared is policy:
+            good[declared.variable] = generate(declared).get_secret_value()
     return good | _KINDS[check](_Case(policy, policies, directory))

@@ -17,7 +17,7 @@ from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, YELLOW, count, 
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import RevocationStatus, named_list
 from robodj_secretguard.startup.report import JSON_SCHEMA, REFUSED, Finding, Report
-from robodj_secretguard.startup.rules import Check, Severity
+from robodj_secretguard.startup.rules import Check, Severity, State
 from robodj_secretguard.startup.variables import iso_utc
 
 EXIT_CLEAN: Final = 0
@@ -138,14 +138,17 @@ def failed_status(report: Report, status: int) -> int:
 
 
 def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...]]:
-    """Return a header, and a row for each secret, marked FAIL (not usable), warn, due or ok.
+    """Return a header, and a row for each secret, marked FAIL (not usable), warn, due, ok, or off (optional, not set).
 
     `late` has the secrets whose rotation is not up to date.
     """
+    refused = {finding.secret for finding in report.alerts}
+    absent = {status.secret for status in report.secrets if status.state is State.MISSING and not status.required}
     labels = (
         dict.fromkeys(late, "due")
         | dict.fromkeys([finding.secret for finding in report.warnings], "warn")
         | dict.fromkeys([status.secret for status in report.secrets if not status.usable], "FAIL")
+        | dict.fromkeys(absent - refused, "off")
     )
     rows = [
         (

@@ -225,12 +225,19 @@ def add(commands: Commands) -> None:
 def _make_keys(request: Request, *, name: str | None, for_next: bool, show: bool, write: bool, force: bool) -> Result:
     model = model_of(request)
     named = [*model.secret_policies.values()] if name is None else [policy_of(model, name)]
-    policies = [policy for policy in named if not policy.is_issued]
+    left_out = [policy.name for policy in named if not (name or policy.required or policy.is_issued)]
+    policies = [policy for policy in named if not policy.is_issued and policy.name not in left_out]
     vendors = [policy for policy in named if policy.is_issued]
     issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in vendors)
     if not policies:
-        fail(f"no key was generated: a vendor issues the secret ({issued})")
+        fail(
+            f"no key was generated: a vendor issues the secret ({issued})"
+            if issued
+            else "NAME is missing: all keys are optional"
+        )
     stderr = [MODEL]
+    if left_out:
+        stderr.append(f"{PROGRAM}: left out optional secrets ({', '.join(left_out)}); pass NAME for one of them")
     if vendors:
         stderr.append(f"{PROGRAM}: left out the secrets that vendors issue ({issued})")
     if force and not write:

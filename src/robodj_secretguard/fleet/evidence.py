@@ -46,6 +46,7 @@ class SentEvent:
     model: str
     secrets: dict[SecretName, Slots]
     checks: tuple[str, ...]
+    not_set: tuple[SecretName, ...] = ()
     namespace: InstanceName | None = None
 
 

@@ -20,7 +20,7 @@ from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.report import Report, SecretStatus, for_gate, with_findings
-from robodj_secretguard.startup.rules import Problem
+from robodj_secretguard.startup.rules import Problem, State
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 
 STARTUP: Final = "startup"
@@ -87,7 +87,7 @@ def record_rotation(
         environment: where the keys are, such as `prod`.
         operator: who rotated them.
         ticket: the ticket of the rotation.
-        names: the rotated secrets; by default all with new keys, without those that a vendor issues.
+        names: the rotated secrets; by default all with new keys, without those that have no fingerprint.
         attested: the steps of the validation that the operator has done: `startup`, `functions`.
         service_log: lines of a service's log, whose start on the new key verifies the step `startup`.
         others: the logs of other environments, whose keys must differ.
@@ -95,8 +95,8 @@ def record_rotation(
         options: the options of the commands in instructions.
 
     Raises:
-        UsageError: a name, a word of `attested` or a text of the operator is invalid, or vendors issue all secrets and
-            none is named.
+        UsageError: a name, a word of `attested` or a text of the operator is invalid, or names an optional secret that
+            is not set. Or no secret has a fingerprint, and none is named.
         FileError: the log cannot be written, so nothing was recorded.
     """
     policies = model.secret_policies.values()
@@ -107,11 +107,12 @@ def record_rotation(
     report = for_gate(check(model, config_dir=config_dir, require_env_only=True))
     if not report.ok:
         return Recording(report, {None: _CHECK_FAILED}, {})
-    # Whether a vendor's secret is a new one cannot be seen.
-    chosen = names or {policy.name for policy in policies if not policy.is_issued}
-    statuses = [status for status in report.secrets if status.secret in chosen]
+    # Without a fingerprint, whether the value is a new one cannot be seen.
+    statuses = [each for each in report.secrets if (each.secret in names if names else each.fingerprint)]
     if not statuses:
-        raise UsageError("NAME is missing: vendors issue all secrets, so name those that have a new value")
+        raise UsageError("NAME is missing: no secret has a fingerprint, so name those that have a new value")
+    if absent := [each.secret for each in statuses if each.state is State.MISSING]:
+        raise UsageError(f"{absent[0]} is optional, and it is not set")
     drafts = _drafts(statuses, service_log, attested, environment=environment, operator=operator, ticket=ticket)
     logs = [*others]
     damaged = sum(bool(other.defects) for other in logs)

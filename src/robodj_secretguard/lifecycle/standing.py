@@ -12,7 +12,7 @@ from robodj_secretguard.lifecycle.rotation import revoked, rotations, slots_of, 
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.readings import REVOKED_FILE, RevocationStatus, set_current
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding
-from robodj_secretguard.startup.rules import Check, Problem, Severity
+from robodj_secretguard.startup.rules import Check, Problem, Severity, State
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
@@ -174,7 +174,8 @@ def standing_of(status: SecretStatus, report: Report, records: Iterable[Record])
 
 
 def late_steps(standing: Mapping[str, Any]) -> list[str]:
-    """Return why the rotation of a secret is not up to date; nothing where it is."""
+    """Return why the rotation of a secret is not up to date; nothing where it is, and for one that is switched off."""
+    is_off = standing["state"] == State.MISSING and not standing["required"]
     holds = {
         "rotation not recorded": not standing["rotated_at"],
         "rotation overdue": standing["overdue"],
@@ -182,4 +183,4 @@ def late_steps(standing: Mapping[str, Any]) -> list[str]:
         PROMOTE: standing["due"] == "promote",
         "retire the previous key": standing["due"] == "retire",
     }
-    return [why for why, is_late in holds.items() if is_late]
+    return [] if is_off else [why for why, is_late in holds.items() if is_late]

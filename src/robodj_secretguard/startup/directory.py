@@ -104,6 +104,7 @@ class Delivery(Frozen):
             self.name,
             policy.variable,
             (value,) if value else (),
+            is_empty=not value and policy.variable in self.found,
             manager=self.name,
             variables=self if self.delivers(policy) else None,
         )

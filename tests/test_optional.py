@@ -1,0 +1,231 @@
+"""Optional secrets, in every source and every command: off where nothing is set, otherwise judged like any other."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pytest
+from command_line import Machine, machine_at, rotated
+from conftest import NOW, Ran, found, marker, process_environment
+from detector import leaks
+from prometheus_client import CollectorRegistry, generate_latest
+from publications import volume
+from pydantic import SecretStr
+
+from robodj_secretguard import Generator, Material, SecretPolicy, SecretSettings, check
+from robodj_secretguard.adapters.prometheus import SecretCollector
+from robodj_secretguard.common.generator import ephemeral
+from robodj_secretguard.heartbeat import event_of
+from robodj_secretguard.startup import directory
+from robodj_secretguard.testing import KINDS, bad_secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from robodj_secretguard import Report
+
+DAY = timedelta(days=1)
+KEY, DATA, DSN = "APP_KEY", "DATA_KEY", "SENTRY_TOKEN"
+MODEL = ("--model", "test_optional:Service")
+WHO = ("--environment", "prod", "--operator", "dana")
+declared = partial(SecretPolicy, owner="Integrations", cadence=90 * DAY, warn_before=14 * DAY)
+KEYS = Generator("token_urlsafe", 32)
+POLICIES = (
+    declared(name="app.key", variable=KEY, generator=KEYS, overlap=7 * DAY),
+    declared(name="data.key", variable=DATA, generator=KEYS, overlap=7 * DAY, required=False),
+    declared(name="sentry.token", variable=DSN, material=Material.opaque(), issuer="sentry.example", required=False),
+)
+OFF = ["data.key", "sentry.token"]
+
+
+class Service(SecretSettings):
+    """A service with one key, and two secrets that switch something on."""
+
+    key: Annotated[SecretStr, POLICIES[0]]
+    data: Annotated[SecretStr | None, POLICIES[1]]
+    token: Annotated[SecretStr | None, POLICIES[2]]
+
+
+def values(*names: str) -> dict[str, str]:
+    """Make a value of some variables."""
+    return {name: secrets.token_urlsafe(32) for name in names}
+
+
+@pytest.fixture(autouse=True)
+def _settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "SETTLED_SECONDS", 0.0)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    """A machine on which nothing optional is set."""
+    machine_at(tmp_path)
+    return Machine(tmp_path, values(KEY))
+
+
+def call(machine: Machine, *words: str, **options: Any) -> Ran:
+    """Run a command, which must not show a part of a value."""
+    ran = machine.call(*words, *MODEL, **options)
+    assert words[0] == "generate" or leaks(ran.out + ran.err, [*machine.environ.values()]) == []
+    return ran
+
+
+def delivered(machine: Machine, files: Mapping[str, str]) -> Report:
+    """Check what a secrets directory delivers."""
+    volume(machine.root / "mounted", files)
+    machine.environ["ROBODJ_SECRETS_DIR"] = str(machine.root / "mounted")
+    return machine.within(lambda: check(Service))
+
+
+class TestSources:
+    """What counts as switched off, in each source."""
+
+    def test_a_source_without_it_switches_it_off(self, machine: Machine) -> None:
+        """A secret that no source has is off. The report says so, and nothing is found."""
+        report = delivered(machine, {**machine.environ})
+        assert found(report) == []
+        off = [each for each in report.secrets if not each.required]
+        assert [(each.secret, str(each.state), each.usable, each.source) for each in off] == [
+            (name, "missing", False, "none") for name in OFF
+        ]
+
+    @pytest.mark.parametrize(
+        "files",
+        [
+            {DSN: ""},
+            {"sentry.token": "\n"},
+            {f"{DSN}_EXPIRES_AT": marker(DAY)},
+            {"SENTRY_TOKEM": "x"},
+        ],
+        ids=str,
+    )
+    def test_a_trace_of_it_is_an_alert(self, machine: Machine, files: dict[str, str]) -> None:
+        """An empty file, a marker alone and a misspelled file are no way to switch a secret off."""
+        report = delivered(machine, machine.environ | files)
+        assert ("missing", "sentry.token") in [(str(each.check), each.secret) for each in report.alerts]
+
+    @pytest.mark.parametrize("value", [None, ""])
+    def test_a_member_that_is_empty_is_an_alert(self, machine: Machine, value: str | None) -> None:
+        """A member that is null counts as an empty one."""
+        delivery = directory.delivery_of("json:-", {**machine.environ, DSN: value}, [KEY, DSN])
+        assert [delivery.offer(policy).is_empty for policy in POLICIES] == [False, False, True]
+
+
+class TestRefresh:
+    """A secret that appears, changes and goes while the service runs."""
+
+    def test_it_can_be_switched_on_and_not_off(self, machine: Machine) -> None:
+        """Absent stays absent. One that appears is used. One that is gone is an alert, and the keys in use stay."""
+        keys, mounted = values(KEY), machine.root / "mounted"
+        volume(mounted, keys)
+        with process_environment({"ROBODJ_SECRETS_DIR": str(mounted)}):
+            service = Service()
+        ring = service.keyring("data.key")
+        assert (service.refresh().ok, service.data, ring.accepted(), ring.verify("x")) == (True, None, (), None)
+        with pytest.raises(LookupError, match="is optional, and it is not set"):
+            _ = ring.current
+        more = values(DATA)
+        volume(mounted, keys | more)
+        assert service.refresh().ok
+        assert ring.verify(more[DATA]) == ring.current
+        volume(mounted, keys)
+        assert found(service.refresh()) == [("missing", "data.key")]
+        assert ring.verify(more[DATA]) == ring.current
+
+
+class TestStart:
+    """What a start tells of it."""
+
+    def test_the_event_names_what_is_not_set(self, machine: Machine) -> None:
+        """The event of a start has the names of the secrets that are not set."""
+        report = machine.within(lambda: check(Service))
+        assert event_of("started", report, "test_optional:Service")["not_set"] == OFF
+
+    def test_metrics_have_no_alert(self, machine: Machine) -> None:
+        """A secret that is off has no key and no alert in the metrics of a service, and in those of `status`."""
+        registry = CollectorRegistry()
+        registry.register(SecretCollector(machine.within(Service)))
+        scraped = machine.within(lambda: generate_latest(registry).decode(), now=datetime.now(UTC))
+        for text in (scraped, call(machine, "status", "--format", "openmetrics").out):
+            of_it = [line for line in text.splitlines() if 'secret="data.key"' in line]
+            assert of_it
+            assert [line for line in of_it if not line.startswith("robodj_secret_findings") or line[-1] == "1"] == []
+
+
+class TestCommands:
+    """The commands."""
+
+    def test_check_and_status_show_it_as_off(self, machine: Machine) -> None:
+        """A secret that is off is marked so, and passes in the strict mode as well. Otherwise it is judged."""
+        machine.record(rotated(NOW - DAY, machine.fingerprint(KEY), secret=POLICIES[0].name))
+        for command in ("check", "status"):
+            ran = call(machine, command, "--strict")
+            rows = [line.split()[:3] for line in ran.out.splitlines() if line.startswith("off")]
+            assert (ran.status, rows) == (0, [["off", name, "missing"] for name in OFF])
+        machine.environ[DSN] = "changeme"
+        ran = call(machine, "check")
+        assert (ran.status, "FAIL  sentry.token" in ran.out, "off   data.key" in ran.out) == (1, True, True)
+
+    def test_generate_makes_it_by_name_only(self, machine: Machine) -> None:
+        """A new key of an optional secret would switch it on, so it is made by its name only."""
+        ran = call(machine, "generate", "--format", "json")
+        assert (ran.status, [*json.loads(ran.out)]) == (0, [KEY])
+        assert "left out optional secrets (data.key); pass NAME for one of them\n" in ran.err
+        assert call(machine, "generate", "data.key").status == 0
+
+    def test_generate_needs_a_name_where_every_key_is_optional(self, machine: Machine) -> None:
+        """Where every key is optional, NAME is required."""
+        ran = machine.call("generate", "--model", "test_optional:Extras")
+        assert (ran.status, ran.err) == (2, "robodj-secretguard: NAME is missing: all keys are optional\n")
+
+    def test_a_rotation_is_recorded_only_of_what_is_set(self, machine: Machine) -> None:
+        """A record without a name leaves it out. One with its name is a usage error until it is set."""
+        assert call(machine, "rotate", "record", *WHO).status == 0
+        assert [record.secret for record in machine.records] == ["app.key"]
+        for name in OFF:
+            ran = call(machine, "rotate", "record", name, *WHO)
+            assert (ran.status, f"{name} is optional, and it is not set" in ran.err) == (2, True)
+        machine.environ.update(values(DATA, DSN))
+        assert call(machine, "rotate", "record", *OFF, *WHO).status == 0
+
+    def test_an_unset_key_is_not_revoked(self, machine: Machine) -> None:
+        """There is no key to revoke."""
+        ran = call(machine, "revoke", "data.key", "--reason", "x", "--yes")
+        assert (ran.status, "no valid key of data.key is set here" in ran.err) == (2, True)
+
+    def test_a_plan_and_an_incident_report_do_not_need_it(self, machine: Machine) -> None:
+        """The plan of its first key, and the report of an incident, are as for a machine without keys."""
+        assert call(machine, "rotate", "plan", "data.key", *WHO).status == 0
+        ran = call(machine, "incident", "report", "--since", "2026-11-01")
+        assert (ran.status, re.search("^off +data.key +missing", ran.out, re.MULTILINE) is not None) == (0, True)
+
+
+class Extras(SecretSettings):
+    """A service with nothing but an optional key."""
+
+    data: Annotated[SecretStr | None, POLICIES[1]]
+
+
+class TestTemporary:
+    """Temporary keys, and bad ones for tests."""
+
+    def test_temporary_keys_leave_it_off(self) -> None:
+        """A build or a test has what is required, and switches nothing on."""
+        variables = ephemeral(POLICIES, with_slots=True)
+        assert {name for name in variables if name.startswith((DATA, DSN))} == set()
+        assert found(check(Service, environ=variables)) == [("ephemeral", None)]
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_each_kind_of_bad_secret_is_found(self, tmp_path: Path, kind: str) -> None:
+        """An optional secret that is bad is set, or set and empty, and no other optional secret is."""
+        variables = bad_secret(kind, POLICIES[1], POLICIES, str(tmp_path))
+        environ = {name: value for name, value in variables.items() if value is not None}
+        findings = dict(found(check(Service, environ=environ)))
+        assert findings.pop(kind) in {None, "data.key"}
+        assert (findings.keys() <= {"file-fallback"}, DSN in environ) == (True, False)
