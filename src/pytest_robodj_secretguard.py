@@ -161,10 +161,10 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
         policy, every = policies[secret or next(iter(policies))], tuple(policies.values())
         if check == "shared" and not contain(lambda: any(shareable(policy, every))):
             raise ValueError("shared needs two secrets that accept the same value")
-        if check in SLOT_KINDS and not policy.overlap:
-            raise ValueError(f"{check} needs a secret with an overlap")
         if check in OF_GENERATED and policy.is_issued:
             raise ValueError(f"{check} never finds a secret that somebody else issues")
+        if check in SLOT_KINDS and not policy.overlap:
+            raise ValueError(f"{check} needs a secret with an overlap")
         config = tempfile.mkdtemp(dir=tmp_path)  # only its owner may enter it
         if setup_of(model).require_revocation_list:
             put_list(config)
