@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -276,6 +277,21 @@ class TestRun:
         ran = production.rotate("run", name="", now=now)
         assert (ran.status, production.version) == (0, 3)
         assert ran.out.count("Not yet: the next key of ") == 2
+
+    def test_an_optional_key_that_is_not_set(self, production: Production) -> None:
+        """Nothing is due for an optional key that is not in the manager, and no step can be taken. Others rotate."""
+        production.write(APP_KEY=token_urlsafe(32))
+        model, now = ("--model", "test_optional:Service"), datetime.now(UTC)
+        ran = production.rotate("run", *model, name="", now=now)
+        assert (ran.status, production.version) == (0, 3)
+        assert "Done: store a next key of app.key" in ran.out
+        assert "Nothing is due for data.key." in ran.out
+        ran = production.rotate("stage", *model, name="data.key", now=now)
+        assert (ran.status, production.version) == (1, 3)
+        assert "REFUSED: there is no current key of data.key\n" in ran.out
+        production.write(DATA_KEY=token_urlsafe(32))
+        assert production.rotate("stage", *model, name="data.key", now=now).status == 0
+        assert len(production.fields["DATA_KEY_NEXT"]) == 43
 
     def test_what_is_due_next(self, production: Production) -> None:
         """If nothing is due, the output says until when."""
