@@ -191,8 +191,7 @@ class Operator:
     def delete(self, path: str) -> None:
         self.path(path).unlink(missing_ok=True)
 
-    def remove_from(self, what: str, path: str) -> None:
-        assert what == "quotes"
+    def remove_from(self, path: str) -> None:
         file = self.path(path)
         file.write_text(file.read_text().replace('"', ""))
 
@@ -319,6 +318,9 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"set (\w+) to its current value from the secret manager(?:, whole and unchanged)?": Operator.set_current,
     r"set (\w+) and (\w+), each to its own value(?: from the secret manager)?": Operator.set_both,
     r"set (\w+) without the (newline|blank|quotes)": Operator.set_without,
+    r"save (\S+) without the quotes": Operator.remove_from,
+    r"keep it until its deadline if it signed until now": Operator.nothing,
+    r"otherwise (?:in \S+ )?set (\w+) to the (?:secret manager's|right) previous key": Operator.set_slot,
     r"unset \w+_FILE, and set (\w+) to the content of the file that it named": Operator.set_from_file,
     r"set (\w+) to the time of the last rotation plus (\d+) days, like \S+": Operator.after_rotation,
     r"set (\w+) to the secret manager's new key; if there is none, run \S+ rotate plan (\S+) .*": Operator.set_new,
@@ -709,6 +711,7 @@ def revoked_slot(name: str) -> Callable[[Service], Any]:
     return change
 
 
+KEEP: Final = "keep it until its deadline if it signed until now; otherwise "
 NEW: Final = f"set {NEXT} to the secret manager's next key; if there is none, unset it"
 OLD: Final = f"set {PREVIOUS} to the secret manager's previous key; if there is none, unset it and {UNTIL}"
 AFTER: Final = f"set {UNTIL} to the time of the rotation plus 7 days, like 2027-01-31T09:00:00Z"
@@ -730,13 +733,8 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "previous truncated": (
         lambda service: (rotated()(service), service.environ.update({PREVIOUS: service.manager[PREVIOUS][:100]})),
-        f"{K2}format: {PREVIOUS} has 100 hexadecimal digits, not exactly 128",
-        OLD,
-    ),
-    "previous not random": (
-        rotated(**{PREVIOUS: NOT_RANDOM}),
-        f"{K2}weak: {PREVIOUS} is clearly not random: it has fewer than 16 distinct characters",
-        OLD,
+        f"{W2}legacy: {PREVIOUS} is not a key that this policy accepts, so it has no fingerprint",
+        f"{KEEP}set {PREVIOUS} to the secret manager's previous key",
     ),
     "next is revoked": (
         revoked_slot(NEXT),
@@ -887,7 +885,7 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "quotes in a file": (
         lambda service: service.file(f'"{service.manager[V2]}"\n'),
         f"{K2}format: {FILE} has quotes around it",
-        f"remove the quotes from {FILE}",
+        f"save {FILE} without the quotes (docker --env-file keeps them)",
     ),
     "two lines": (
         lambda service: service.file("one\ntwo\n"),
@@ -1087,8 +1085,7 @@ IN_MANAGER: Final = {
     "next is a template": f"{WITHIN}set {NEXT} to the right next key; if there is none, delete it",
     "previous is a template, also in the secret manager": RIGHT_PREVIOUS,
     "next with a newline": f"{WITHIN}set {NEXT} without the newline (printf %s writes none; echo does)",
-    "previous truncated": RIGHT_PREVIOUS,
-    "previous not random": RIGHT_PREVIOUS,
+    "previous truncated": f"{KEEP}{WITHIN}set {PREVIOUS} to the right previous key",
     "next is revoked": f"delete {NEXT} from {STORED} (in Vault or AWS: rotate stage --now)",
     "previous is revoked": f"delete {PREVIOUS} and its deadline from {STORED} (in Vault or AWS: rotate retire)",
     "previous without a deadline": f"{WITHIN}{AFTER}",

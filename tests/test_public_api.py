@@ -11,8 +11,8 @@ import pytest
 import robodj_secretguard
 
 EXPORTED = """
-Check Finding Generator Length Material Report RevocationStatus RuntimeSecrets SecretPolicy SecretSettings SecretStatus
-Severity State check guard
+Check Fault Finding Generator Kind Length Material Report RevocationStatus RuntimeSecrets SecretPolicy SecretSettings
+SecretStatus Severity State check guard
 """
 
 

@@ -137,7 +137,9 @@ class TestEnvironment:
     @pytest.mark.parametrize(("environ", "absent"), [({}, f"{V1} is not set"), ({V1: ""}, f"{V1} is empty")])
     def test_an_offer_without_a_value(self, environ: dict[str, str], absent: str) -> None:
         """An empty variable is not a value, and is described as empty."""
-        assert Environment(environ).offer(POLICIES[0]) == Offer("environment", V1, absent=absent)
+        assert Environment(environ).offer(POLICIES[0]) == Offer(
+            "environment", V1, absent=absent, is_empty="empty" in absent
+        )
 
     def test_an_offer_of_a_value(self) -> None:
         """A value is one unchanged line."""
@@ -163,7 +165,9 @@ class TestKeyFiles:
         offer = KeyFiles(str(config), "argument", off=off).offer(POLICIES[0])
         where = ("file:config/secret.key", "secret.key in config_dir")
         lines = (SealedStr("x"),) if content == "x" else ()
-        assert offer._replace(file=None) == Offer(*where, lines, absent=absent, is_off=bool(off))
+        assert offer._replace(file=None) == Offer(
+            *where, lines, absent=absent, is_empty=bool(content) and not off, is_off=bool(off)
+        )
         assert offer.file is not None
         assert (offer.file.exists, offer.file.lines) == (content is not None, lines)
 

@@ -225,7 +225,7 @@ class TestReport:
         readings = read(POLICIES, variables_read(POLICIES), environment=given, config_dir=checker.config, now=NOW)
         report, (reading, _) = Judgement(readings).report(), readings
         ((intended, *_),) = reading.setup.near_misses
-        declared: list[Any] = [POLICIES[0], POLICIES[0].generator, POLICIES[0].material, POLICIES[0].material.base64url]
+        declared: list[Any] = [POLICIES[0], POLICIES[0].generator, POLICIES[0].material, *POLICIES[0].material]
         was_read = [reading, reading.setup, reading.setup.revocation, *reading.offers, reading.offers[1].file, intended]
         was_found = [report, report.revocation_list, report.findings[0], report.secrets[0]]
         for each in (*declared, *was_read, *was_found):

@@ -31,7 +31,9 @@ def test_no_literal_passes_as_a_key() -> None:
         (path.name, text[:4])
         for path in tracked()
         for text in re.findall(r"(?<![A-Za-z0-9_-])(?<!sha256:)[A-Za-z0-9_-]{43,}", path.read_text(encoding="utf-8"))
-        if not is_placeholder(text) and not weakness(text) and any(not format_defects(text, each) for each in materials)
+        if not is_placeholder(text)
+        and not weakness(text)
+        and any(not format_defects(text, *each) for each in materials)
     ]
     assert passing == []
     assert len(tracked()) > 40

@@ -103,7 +103,7 @@ class TestTables:
 
     @pytest.mark.parametrize(("check", "rule"), VALUE_RULES, ids=[check for check, _ in VALUE_RULES])
     def test_rule_of_the_value_finds_nothing_in_a_sound_key(self, check: Check, rule: Any) -> None:
-        """The rules of a bad value agree with `is_sound`: the report runs them only where that is false."""
+        """The rules of a bad value find nothing in a key: the report runs them only for other values."""
         readings = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
         assert [*map(list, map(rule, readings))] == [[], []], check
 
@@ -316,8 +316,16 @@ class TestSlots:
             NOW + 3 * DAY,
         )
 
-    @pytest.mark.parametrize("slot", ["next", "previous"])
-    @pytest.mark.parametrize(("value", "fired"), [("changeme", "placeholder"), ("short", "format"), (WEAK, "weak")])
+    @pytest.mark.parametrize(
+        ("slot", "value", "fired"),
+        [
+            ("next", "changeme", "placeholder"),
+            ("next", "short", "format"),
+            ("next", WEAK, "weak"),
+            ("previous", "changeme", "placeholder"),
+            ("previous", "short", "format"),
+        ],
+    )
     def test_bad_slot_makes_the_secret_unusable(self, checker: Checker, slot: str, value: str, fired: str) -> None:
         """A bad value makes the secret unusable. It has no fingerprint, and the current key stays present."""
         report = checker(self.rotated(**{f"{V1}_{slot.upper()}": value}))

@@ -29,7 +29,7 @@ def takes_a_policy(policy: SecretPolicy) -> None:
 
 
 assert_type(guard(), RuntimeSecrets)
-assert_type(Material.opaque(minimum=8), Material)
+assert_type(Material.opaque(minimum=8), Kind)
 assert_type(guard(exit_status=78, require_env_only=True).secret_key, SecretStr)
 assert_type(guard(RuntimeSecrets, config_dir="config"), Declared)
 assert_type(check().alerts, tuple[Finding, ...])

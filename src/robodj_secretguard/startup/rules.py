@@ -160,6 +160,8 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
         remedy = "first do what the setting alert says, then start again"
     elif policy.variable in [miss.meant.name for miss in setup.near_misses]:
         remedy = "first do what the near-miss warning says, then start again"
+    elif policy.is_issued:
+        remedy += f"; if there is none, {policy.replacement}"
     yield Problem(message, remedy)
 
 
@@ -194,6 +196,12 @@ def how_to_rotate(policy: SecretPolicy) -> str:
         if policy.is_issued
         else f"run robodj-secretguard rotate plan {policy.name} and follow its steps"
     )
+
+
+def _how_to_renew(policy: SecretPolicy) -> str:
+    """Return the remedy for a key that expires. Nothing but this instruction sets the marker of an issued secret."""
+    marker = f", and {policy.expiry_variable} to its expiry time" if policy.is_issued else ""
+    return f"{how_to_rotate(policy)}{marker}"
 
 
 def _in_manager(manager: str) -> str:
@@ -238,7 +246,7 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
         return _how_to_replace(reading, "value; if it is the same")
     remedy = _how_to_set(reading)
     if reading.policy.is_issued:
-        return f"{remedy}; if it is right, declare its kind (explain format)"
+        return f"{remedy}; if it is the same, {reading.policy.replacement}; if it is right, declare its kind"
     is_cut = fault.check == "format" and reading.slot == "current" and not reading.manager
     return f"{remedy}, whole and unchanged" if is_cut else remedy
 
@@ -303,7 +311,7 @@ def _check_expired(reading: Reading) -> Iterator[Problem]:
     if instant is not None and instant <= reading.setup.now and reading.found:
         yield Problem(
             f"the key expired at {iso_utc(instant)} ({policy.expiry_variable})",
-            f"{how_to_rotate(policy)} (a later date alone does not rotate the key)",
+            f"{_how_to_renew(policy)} (a later date alone does not rotate the key)",
         )
 
 
@@ -351,7 +359,7 @@ def _check_expiring(reading: Reading) -> Iterator[Problem]:
         yield Problem(
             f"the key expires at {iso_utc(instant)}, within {days} day{'s' if days > 1 else ''}"
             f" ({policy.expiry_variable})",
-            f"before then, {how_to_rotate(policy)}",
+            f"before then, {_how_to_renew(policy)}",
         )
 
 
@@ -407,10 +415,11 @@ def _check_previous_past(reading: Reading) -> Iterator[Problem]:
 
 def _check_legacy(reading: Reading) -> Iterator[Problem]:
     if reading.is_legacy and not reading.is_past:
-        until = f"unset {reading.variable} after its deadline"
+        which = "right" if reading.manager else "secret manager's"
         yield Problem(
-            f"{reading.variable} is not a key that this policy would accept, so it has no fingerprint",
-            f"{until}; if it never signed, set {reading.variable} to the right previous key",
+            f"{reading.variable} is not a key that this policy accepts, so it has no fingerprint",
+            "keep it until its deadline if it signed until now; otherwise"
+            f" {_in_manager(reading.manager)}set {reading.variable} to the {which} previous key",
         )
 
 
