@@ -57,6 +57,8 @@ class Secret(TypedDict):
     """Its presence and validity. A placeholder, a weak key and an unsafe file are `invalid-format` too."""
     usable: bool
     """Whether no alert concerns it. A revoked key is `present` and not usable."""
+    required: bool
+    """Whether a service refuses to start without it."""
     expires_at: Instant | None
     """The instant of its expiry marker, if it has a valid one."""
     owner: str

@@ -176,6 +176,7 @@ class TestReport:
             "secrets": [
                 {"secret": K1, "variable": V1, "source": "environment", "state": "expired", "usable": False}
                 | {
+                    "required": True,
                     "expires_at": "2026-11-01T00:00:00Z",
                     **owners,
                     "rotation_days": 90,
@@ -183,7 +184,8 @@ class TestReport:
                     **slots,
                 },
                 {"secret": K2, "variable": V2, "source": "file:config/secret_v2.key", "state": "present"}
-                | {"usable": True, "expires_at": None, **owners, "rotation_days": 30, "fingerprint": shown[1], **slots},
+                | {"usable": True, "required": True, "expires_at": None, **owners, "rotation_days": 30}
+                | {"fingerprint": shown[1], **slots},
             ],
             "findings": [],
         }

@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from robodj_secretguard import (
     Finding,
+    Kind,
     Material,
     Report,
     RuntimeSecrets,
