@@ -125,9 +125,9 @@ def code_of(project: Project, release: int) -> str:
     page = "".join(each for each in blocks if any(word in each for word in ("old_key = os", *project.blocks)))
     if release == 2:
         return project.code + page
-    page = page.replace("app.add_middleware(Sessions,", "app.add_middleware(RingSessionMiddleware,")
+    page = page.replace("app.add_middleware(BothKeys,", "app.add_middleware(RingSessionMiddleware,")
     page = re.sub(
-        r"(class Sessions|def decode).*?(\n\n\n|\Z)|[^\n]* # only in deployment 2\n", "", page, flags=re.DOTALL
+        r"(class BothKeys|def decode).*?\n\n(?! )|[^\n]* # only in deployment 2\n", "", page, flags=re.DOTALL
     )
     return project.code + page + project.last
 
