@@ -20,7 +20,7 @@ from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
 from pydantic import SecretStr
-from rings import Rotation, assert_follows, rotation_keys
+from rings import Published, Rotation, assert_follows, rotation_keys
 from starlette.middleware.sessions import SessionMiddleware
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, guard
@@ -35,6 +35,7 @@ from robodj_secretguard.redact import SecretRedactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from robodj_secretguard.keyring import Keyring
 
@@ -87,6 +88,15 @@ def test_old_keys_of_two_secrets_have_a_deadline_each() -> None:
         service = RuntimeSecrets()
     rings = [service.keyring(name, clock=lambda: now + day) for name in ("secret.key", "secret_v2.key")]
     assert [ring.verify(text) is not None for ring, text in zip(rings, old, strict=True)] == [False, True]
+
+
+def test_old_key_comes_and_goes_while_the_service_runs(tmp_path: Path) -> None:
+    """A running service takes an old key from a directory, also one that begins like a comment, until it is unset."""
+    service, old = Published(tmp_path, PURPOSE), f"#{get_random_secret_key()} "
+    current = service.current
+    for slots, is_accepted in (({}, False), ({"previous": old}, True), ({}, False)):
+        assert service.publish(current, **slots)
+        assert (service.ring.verify(old) is not None) is is_accepted
 
 
 @every_key

@@ -246,8 +246,9 @@ def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
 
 
 def whole_names(policies: Iterable[SecretPolicy]) -> list[str]:
-    """Return the variables that are taken whole: the values of secrets that somebody else issues."""
-    return [name for policy in policies if policy.is_issued for name in policy.key_variables]
+    """Return the variables that are taken whole: what others issue, and previous keys, which Django may have made."""
+    wholes = (policy.key_variables if policy.is_issued else policy.slot_variables[1:2] for policy in policies)
+    return [name for names in wholes for name in names]
 
 
 def source_finding(policies: Sequence[SecretPolicy], name: str, error: ManagerError, tried: str = "") -> Finding:
