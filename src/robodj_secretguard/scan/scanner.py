@@ -33,6 +33,7 @@ from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
 from robodj_secretguard.startup.file_reader import text_of
+from robodj_secretguard.startup.list_rules import check_list_owners, check_revocation_list
 from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     REVOKED_FILE,
@@ -42,8 +43,6 @@ from robodj_secretguard.startup.readings import (
     within_config_dir,
 )
 from robodj_secretguard.startup.rules import (
-    check_list_owners,
-    check_revocation_list,
     holds_key_material,
     unusable_directories,
 )

@@ -22,6 +22,7 @@ from binascii import a2b_base64
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from itertools import compress, count, pairwise
+from operator import itemgetter
 from typing import Final, Literal
 
 from robodj_secretguard.secret.frozen import Frozen
@@ -576,4 +577,4 @@ DEFAULTS: Final = frozenset(
 """Digests of the default keys of well-known projects, and of the hashes of some words. No key is here as text."""
 
 _WORD_LENGTHS: Final = range(MIN_WORD, MAX_WORD + 1)
-_BEGINNINGS: Final = frozenset([text[:MIN_WORD] for text in (*PHRASES, *WORDS)])
+_BEGINNINGS: Final = frozenset(map(itemgetter(slice(MIN_WORD)), (*PHRASES, *WORDS)))

@@ -474,7 +474,7 @@ def _reading(
     has_slots = policy.overlap and not present.isdisjoint(policy.slot_variables)
     slots = tuple(_slots(policy, setup, variables, first.manager)) if has_slots else ()
     value = used.lines[0] if len(used.lines) == 1 and not used.faults else None
-    key, expires_at = _accepted(value, policy.material, policy.variable), parse_marker(marker)
+    key, expires_at = _key_in(value, policy.material, policy.variable), parse_marker(marker)
     return Reading(policy, setup, policy.variable, marker, expires_at, offers, used, value, key, "current", slots)
 
 
@@ -483,7 +483,7 @@ def _is_offered(offer: Offer) -> bool:
     return not offer.is_off and bool(offer.lines or offer.faults or offer.variables)
 
 
-def _accepted(value: SealedStr | None, kind: Kind, variable: str) -> SealedStr | None:
+def _key_in(value: SealedStr | None, kind: Kind, variable: str) -> SealedStr | None:
     return value if value is not None and kind.accepts(value.get_secret_value(), variable) else None
 
 
@@ -498,11 +498,11 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
         offer = Offer(manager or "environment", variable, (value,) if value else (), manager=manager)
         if value or deadline:
             used, instant = offer if value else NOTHING, parse_marker(deadline)
-            key, is_legacy = _accepted(value, policy.material, variable), False
+            key, is_legacy = _key_in(value, policy.material, variable), False
             if slot == "previous" and value and key is None:
                 from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
 
-                key = _accepted(value, LEGACY, variable)
+                key = _key_in(value, LEGACY, variable)
                 is_legacy = key is not None
             yield Reading(policy, setup, variable, deadline, instant, (offer,), used, value, key, slot, (), is_legacy)
 

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.startup.readings import NOTHING, Reading, RevocationStatus, Slot
+from robodj_secretguard.startup.readings import NOTHING, Reading, RevocationStatus, Setup, Slot
 from robodj_secretguard.startup.rules import (
     MARKER_RULES,
     PREVIOUS_RULES,
@@ -26,6 +26,7 @@ from robodj_secretguard.startup.rules import (
     State,
     has_repeated_key,
 )
+from robodj_secretguard.startup.textfile import NO_TEXT
 from robodj_secretguard.startup.variables import iso_utc
 
 _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
@@ -242,7 +243,12 @@ class Judgement:
 
 def _report_of(readings: Sequence[Reading]) -> Report:
     setup = readings[0].setup
-    findings = [finding(setup.policies, check, problem) for check, rule in SETUP_RULES for problem in rule(setup)]
+    of_setup: Sequence[tuple[Check, Callable[[Setup], Iterable[Problem]]]] = SETUP_RULES
+    if setup.list_required or setup.added or any(file != NO_TEXT for file in setup.lists):
+        from robodj_secretguard.startup.list_rules import LIST_RULES  # noqa: PLC0415 - few starts have a list
+
+        of_setup = SETUP_RULES + LIST_RULES
+    findings = [finding(setup.policies, check, problem) for check, rule in of_setup for problem in rule(setup)]
     shared = set[str]()
     if has_repeated_key(readings):
         from robodj_secretguard.startup.shared import check_shared  # noqa: PLC0415 - few starts have one

@@ -25,23 +25,15 @@ from robodj_secretguard.startup.readings import (
     Reading,
     Setup,
     Slot,
-    absent_lists,
-    chmod,
     in_command,
-    invalid_entries,
-    invalid_lines,
-    named_list,
     set_current,
     shown_directory,
     shown_path,
     within_config_dir,
 )
 from robodj_secretguard.startup.textfile import (
-    BELOW_OWNED,
-    IN_OWNED,
     NOT_ALLOWED,
     NOT_REGULAR,
-    OWNED,
     TextFile,
 )
 from robodj_secretguard.startup.variables import (
@@ -57,7 +49,7 @@ from robodj_secretguard.startup.variables import (
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
-_PART: Final = 6
+_LEAK: Final = 6
 """No part of a value with this many characters is shown."""
 CADENCE_GRACE: Final = timedelta(days=1)
 """How much further ahead than the cadence a marker may be, as clocks and times of day differ."""
@@ -232,7 +224,7 @@ def _fault_of(reading: Reading) -> Fault | None:
     if fault is None or type(reading.policy.material).__module__.startswith("robodj_secretguard."):
         return fault
     shown = f"{fault.message}{fault.fix}"
-    shows_part = any(text[at : at + _PART] in shown for at in range(max(1, len(text) - _PART + 1)))
+    shows_part = any(text[at : at + _LEAK] in shown for at in range(max(1, len(text) - _LEAK + 1)))
     return fault if is_plain_text(shown) and not shows_part else Fault("format", "is refused by its kind")
 
 
@@ -567,73 +559,6 @@ _REMEDY_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
     "argument": "correct the path in config_dir; if it is right, restore the directory from version control",
     "model": "restore that directory from version control",
 }
-_SOURCE_OF_LISTS: Final = f"file:{REVOKED_FILE}"
-
-
-def check_revocation_list(setup: Setup) -> Iterator[Problem]:
-    """Yield what is wrong with the content of the revocation list, and who could have written it."""
-    for number, (file, named_by, where) in enumerate(_lists(setup)):
-        if faults := ("is a broken link",) if file.dangling else file.unsafe:
-            yield Problem(f"{where} {join_faults(faults)}", _how_to_restore(file, where, named_by), _SOURCE_OF_LISTS)
-        # An unusable directory has its own finding.
-        if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
-            yield Problem(
-                f"the revocation list {where} is {'empty' if file.exists else 'missing'}, and the model requires one",
-                f"restore {where} from version control",
-                _SOURCE_OF_LISTS,
-            )
-        yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", _SOURCE_OF_LISTS)
-    for source, entries in setup.added:
-        origin = "the secret manager" if source == "environment" else "an earlier version"
-        yield from _invalid(("entry", "entries"), invalid_entries(entries), named_list(source), origin, source)
-
-
-def _lists(setup: Setup) -> Iterator[tuple[TextFile, NamedBy | None, str]]:
-    """Yield each revocation list, what named its directory, and its path for messages."""
-    for file, named_by in zip(setup.lists, (setup.directory_named_by, "model"), strict=False):
-        yield file, named_by, shown_path(REVOKED_FILE, named_by)
-
-
-def _how_to_restore(file: TextFile, where: str, named_by: NamedBy | None) -> str:
-    """Return the remedy for a list that cannot be read, or that others could have written."""
-    if file.unreadable == (NOT_ALLOWED,):
-        return f"let the service's user read {where} (mode 644) and enter each directory above"
-    if file.unreadable or file.dangling:
-        return f"restore {where} from version control"
-    return f"compare it with version control, then {chmod(file, where, named_by)}"
-
-
-def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Iterator[Problem]:
-    """Yield the problem of lines or entries that are not fingerprints, with their first three numbers."""
-    if numbers:
-        first, more = ", ".join(map(str, numbers[:3])), len(numbers) - 3
-        kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
-        named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
-        yield Problem(
-            f"{named} of {where} {are}",
-            f"correct {named} by the same entry in {origin}; keep the fingerprint, and an instant as"
-            " @2027-01-31T09:00:00Z",
-            source,
-        )
-
-
-def check_list_owners(setup: Setup) -> Iterator[Problem]:
-    """Yield who else owns the revocation list or its path, or could write it if the mount were not read-only."""
-    for file, _, where in _lists(setup):
-        if faults := (*file.lax_paths, *file.foreign):
-            remedy = _REMEDY_OF_OWNER.get(faults[0], "put {} into the image, not into a volume that others can write")
-            yield Problem(
-                f"{'' if file.exists else 'the path '}{where} {join_faults(faults)}",
-                remedy.format(where),
-                _SOURCE_OF_LISTS,
-            )
-
-
-_REMEDY_OF_OWNER: Final = {
-    OWNED: "make root or the service's user the owner of {}",
-    IN_OWNED: "make root or the service's user the owner of the directory of {}",
-    BELOW_OWNED: "move the config directory to a path where root owns each directory above it",
-}
 
 
 def _check_ephemeral(setup: Setup) -> Iterator[Problem]:
@@ -708,9 +633,7 @@ PREVIOUS_RULES: Final = (
 """For the previous key of a secret, where it or its deadline is set."""
 SETUP_RULES: Final = (
     (Check.SETTING, _check_setting),
-    (Check.REVOCATION_LIST, check_revocation_list),
     (Check.NEAR_MISS, _check_near_miss),
     (Check.EPHEMERAL, _check_ephemeral),
-    (Check.FILE_PERMISSIONS, check_list_owners),
 )
-"""For the set-up."""
+"""For the set-up. `list_rules.py` has those of the revocation list."""

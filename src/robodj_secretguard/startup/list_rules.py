@@ -1,0 +1,96 @@
+"""The checks of the revocation list (policy section 4). A start without a list does not import this module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from robodj_secretguard.secret.material import join_faults
+from robodj_secretguard.startup.readings import (
+    REVOKED_FILE,
+    NamedBy,
+    Setup,
+    absent_lists,
+    chmod,
+    invalid_entries,
+    invalid_lines,
+    named_list,
+    shown_path,
+)
+from robodj_secretguard.startup.rules import Check, Problem
+from robodj_secretguard.startup.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, OWNED, TextFile
+
+_SOURCE_OF_LISTS: Final = f"file:{REVOKED_FILE}"
+
+
+def check_revocation_list(setup: Setup) -> Iterator[Problem]:
+    """Yield what is wrong with the content of the revocation list, and who could have written it."""
+    for number, (file, named_by, where) in enumerate(_lists(setup)):
+        if faults := ("is a broken link",) if file.dangling else file.unsafe:
+            yield Problem(f"{where} {join_faults(faults)}", _how_to_restore(file, where, named_by), _SOURCE_OF_LISTS)
+        # An unusable directory has its own finding.
+        if setup.list_required and number in absent_lists(setup.lists) and not setup.directory_fault:
+            yield Problem(
+                f"the revocation list {where} is {'empty' if file.exists else 'missing'}, and the model requires one",
+                f"restore {where} from version control",
+                _SOURCE_OF_LISTS,
+            )
+        yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", _SOURCE_OF_LISTS)
+    for source, entries in setup.added:
+        origin = "the secret manager" if source == "environment" else "an earlier version"
+        yield from _invalid(("entry", "entries"), invalid_entries(entries), named_list(source), origin, source)
+
+
+def _lists(setup: Setup) -> Iterator[tuple[TextFile, NamedBy | None, str]]:
+    """Yield each revocation list, what named its directory, and its path for messages."""
+    for file, named_by in zip(setup.lists, (setup.directory_named_by, "model"), strict=False):
+        yield file, named_by, shown_path(REVOKED_FILE, named_by)
+
+
+def _how_to_restore(file: TextFile, where: str, named_by: NamedBy | None) -> str:
+    """Return the remedy for a list that cannot be read, or that others could have written."""
+    if file.unreadable == (NOT_ALLOWED,):
+        return f"let the service's user read {where} (mode 644) and enter each directory above"
+    if file.unreadable or file.dangling:
+        return f"restore {where} from version control"
+    return f"compare it with version control, then {chmod(file, where, named_by)}"
+
+
+def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Iterator[Problem]:
+    """Yield the problem of lines or entries that are not fingerprints, with their first three numbers."""
+    if numbers:
+        first, more = ", ".join(map(str, numbers[:3])), len(numbers) - 3
+        kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
+        named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
+        yield Problem(
+            f"{named} of {where} {are}",
+            f"correct {named} by the same entry in {origin}; keep the fingerprint, and an instant as"
+            " @2027-01-31T09:00:00Z",
+            source,
+        )
+
+
+def check_list_owners(setup: Setup) -> Iterator[Problem]:
+    """Yield who else owns the revocation list or its path, or could write it if the mount were not read-only."""
+    for file, _, where in _lists(setup):
+        if faults := (*file.lax_paths, *file.foreign):
+            remedy = _REMEDY_OF_OWNER.get(faults[0], "put {} into the image, not into a volume that others can write")
+            yield Problem(
+                f"{'' if file.exists else 'the path '}{where} {join_faults(faults)}",
+                remedy.format(where),
+                _SOURCE_OF_LISTS,
+            )
+
+
+_REMEDY_OF_OWNER: Final = {
+    OWNED: "make root or the service's user the owner of {}",
+    IN_OWNED: "make root or the service's user the owner of the directory of {}",
+    BELOW_OWNED: "move the config directory to a path where root owns each directory above it",
+}
+
+
+LIST_RULES: Final = (
+    (Check.REVOCATION_LIST, check_revocation_list),
+    (Check.FILE_PERMISSIONS, check_list_owners),
+)
+"""For the set-up, where there is a list or one is required."""

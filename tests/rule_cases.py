@@ -1,0 +1,34 @@
+"""Set-ups for the tests of the rules, and what a rule finds about them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from command_line import fingerprint_of
+from conftest import NOW, good_keys
+
+from robodj_secretguard import Check, RuntimeSecrets
+from robodj_secretguard.startup.list_rules import LIST_RULES
+from robodj_secretguard.startup.readings import Environment, Setup, read
+from robodj_secretguard.startup.rules import SETUP_RULES, Problem
+from robodj_secretguard.startup.variables import variables_read
+
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+
+
+def listed(*keys: str) -> str:
+    """Return the text of a revocation list with these keys."""
+    return "".join(f"{fingerprint_of(key)}\n" for key in keys)
+
+
+def changed_setup(**changes: Any) -> Setup:
+    """Return the set-up of two good keys, with changes."""
+    environment = Environment(good_keys())
+    reading, _ = read(POLICIES, variables_read(POLICIES), environment=environment, config_dir="/", now=NOW)
+    return reading.setup._replace(**changes)
+
+
+def problems(kind: Check, setup: Setup) -> list[Problem]:
+    """Return what the rule of a check finds about a set-up."""
+    (rule,) = (rule for check, rule in SETUP_RULES + LIST_RULES if check is kind)
+    return [*rule(setup)]
