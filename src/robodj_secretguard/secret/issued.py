@@ -1,46 +1,344 @@
-"""The kinds of secrets that somebody else issues. A start with the two shipped secrets does not import this module."""
+"""The kinds of secrets that somebody else issues. A start with the two shipped secrets does not import this module.
+
+A fault is described in constants and declared names. No part of a value is in it, and no length below 16.
+"""
 
 from __future__ import annotations
 
-from robodj_secretguard.secret.material import Fault, Kind
+import json
+import re
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Iterable
+from typing import Any, Final, Self
+from urllib.parse import unquote
+
+from robodj_secretguard.secret.material import BLANK, EXACT_LENGTH_FROM, NEWLINE, QUOTES, REMOVABLE, Fault, Kind
+from robodj_secretguard.secret.templates import template
+
+MIN_OPAQUE: Final = 4
+"""The fewest characters of an opaque value."""
+MIN_USER: Final = 16
+"""How many characters the user of a URL without a password has: it is the secret, as in a Sentry DSN."""
+MIN_PEM_BYTES: Final = 32
+"""The fewest bytes in the body of a private key."""
+MIN_LEGACY: Final = 16
+"""The fewest characters of a key from before the adoption."""
+
+_Defect = tuple[object, str, str]
+"""Whether a value has a defect, the message, and the fix: empty for that of the check."""
+_LINE_ENDS: Final = str.maketrans("", "", "\r\n\t")
+_EDGES: Final = " \t\r\n\"'"
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+_ALPHABETS: Final = (
+    f"{_LETTERS}{_LETTERS.upper()}0123456789",
+    "0123456789abcdef",
+    _LETTERS.upper(),
+    _LETTERS,
+    "0123456789",
+)
+_VENDORS: Final = frozenset(
+    """
+    admin administrator bitnami calvin couchbase couchdb default elastic foobared guest influxdb mailhog mariadb minio
+    minioadmin mongo mongodb mqtt mysql nats neo4j opensearch oracle postgis postgres postgresql rabbitmq redis root
+    rootroot sa smtp solr toor zabbix
+    """.split()
+)
+"""Passwords of servers and their images where nobody has set another one."""
 
 
-class Opaque(Kind):
-    """A text on one line, such as a password or an API key."""
+class _Issued(Kind):
+    """The base of these kinds. The faults of a template come before those of the format."""
+
+    def fault(self, text: str, variable: str = "") -> Fault | None:
+        """Return what is wrong with a value; `None` for a value that may be used."""
+        if message := next(filter(None, self._templates(text, variable)), ""):
+            return Fault("placeholder", message)
+        found = (Fault("format", message, fix) for is_there, message, fix in self._defects(text) if is_there)
+        return next(found, None)
+
+    def _templates(self, text: str, variable: str) -> Iterable[str]:
+        """Return the message of each part that may be a template. It is empty if the part is none."""
+        return (template(text, variable),)
+
+    def _defects(self, text: str) -> Iterable[_Defect]:
+        """Return each defect that the format of a value may have, from the outside to the inside."""
+        raise NotImplementedError
+
+
+class Opaque(_Issued):
+    """A text on one line, such as a password or an API key. `Material.opaque()` describes the fields."""
 
     minimum: int = 8
     prefix: str = ""
     pattern: str | None = None
 
-    def fault(self, text: str, variable: str = "") -> Fault | None:  # noqa: ARG002
-        """Return what is wrong with a value; `None` for a value that may be used."""
-        if not text.isprintable() or len(text) < self.minimum:
-            return Fault("format", "has a character that is not printable, or too few of them")
-        return Fault("placeholder", "is a placeholder") if text.startswith(("<", "change")) else None
+    def __new__(cls, *values: Any, **fields: Any) -> Self:
+        """Return a kind whose fields are valid."""
+        kind = super().__new__(cls, *values, **fields)
+        if type(kind.minimum) is not int or kind.minimum < MIN_OPAQUE:
+            raise ValueError(f"Material.opaque minimum: a number of characters, {MIN_OPAQUE} or more")
+        if not _are_texts((kind.prefix,), "(?! )[ -~]*(?<! )"):
+            raise ValueError("Material.opaque prefix: printable ASCII, without a blank at the beginning or end")
+        if not _is_pattern(kind.pattern):
+            raise ValueError("Material.opaque pattern: not a regular expression")
+        return kind
+
+    def _templates(self, text: str, variable: str) -> Iterable[str]:
+        return template(text, variable), template(text.strip(_EDGES).removeprefix(self.prefix), variable)
+
+    def _defects(self, text: str) -> Iterable[_Defect]:
+        length, least = len(text), self.minimum
+        return (
+            *_defects_around(text),
+            (not text.startswith(self.prefix), f"does not begin with {self.prefix}", ""),
+            (EXACT_LENGTH_FROM <= length < least, f"has {length} characters, not {least} or more", ""),
+            (length < least, f"has fewer than {min(EXACT_LENGTH_FROM, least)} characters", ""),
+            (not re.fullmatch(self.pattern or ".*", text), "does not match the pattern of its declaration", ""),
+        )
 
     def temporary(self) -> str:
-        """Return a random value that has no fault."""
-        from secrets import token_urlsafe  # noqa: PLC0415
+        """Return a random value that has no fault.
 
-        return self.prefix + token_urlsafe(self.minimum)
+        Raises:
+            ValueError: no random text of usual alphabets and lengths matches the pattern.
+        """
+        shortest = max(self.minimum - len(self.prefix), 1 if self.pattern else 32)
+        for alphabet in _ALPHABETS:
+            for length in range(shortest, shortest + 128):
+                text = self.prefix + "".join(map(secrets.choice, [alphabet] * length))
+                if self.accepts(text):
+                    return text
+        raise ValueError("Material.opaque pattern: no random text matches; declare how each value begins as prefix")
 
 
-class Url(Kind):
-    """A URL with a password."""
+class _Legacy(_Issued):
+    """A key that signed before the adoption: any printable text that is no template."""
+
+    def _defects(self, text: str) -> Iterable[_Defect]:
+        is_short = len(text) < MIN_LEGACY or not text.isprintable()
+        return ((is_short, f"has fewer than {MIN_LEGACY} characters, or an invisible one", ""),)
+
+
+LEGACY: Final = _Legacy()
+"""What the slot of the previous key accepts beside the kind of its secret."""
+
+
+class Url(_Issued):
+    """A URL with a password, such as that of a database. `Material.url()` describes the field."""
 
     schemes: tuple[str, ...]
 
+    def __new__(cls, *values: Any, **fields: Any) -> Self:
+        """Return a kind with valid schemes."""
+        kind = super().__new__(cls, *values, **fields)
+        if not kind.schemes or not _are_texts(kind.schemes, "[a-z][a-z0-9+.-]*"):
+            raise ValueError("Material.url: one scheme or more, in lower case and without ://")
+        return kind
 
-class Pem(Kind):
-    """A private key in PEM."""
+    def _templates(self, text: str, variable: str) -> Iterable[str]:
+        scheme, _, rest = text.strip(_EDGES).partition("://")
+        if scheme.lower() not in self.schemes:
+            return (template(text, variable),)
+        login, _, _ = _login(rest)
+        user, colon, password = map(unquote, login.partition(":"))
+        is_name = user.replace("_", "").replace("-", "").isalnum() and not user.lower().startswith("your")
+        is_judged = not is_name if colon else len(user) >= MIN_USER
+        return (
+            "" if rest[:1].isalnum() else template(rest, variable),
+            "has an empty password" if colon and not password else "",
+            "has the user's name as its password" if password and password.lower() == user.lower() else "",
+            "has a vendor's default password" if password.lower() in _VENDORS else "",
+            _of("password", template(password, variable) if password else ""),
+            _of("user", template(user, variable) if is_judged else ""),
+        )
 
-    labels: tuple[str, ...]
+    def _defects(self, text: str) -> Iterable[_Defect]:
+        scheme, _, rest = text.partition("://")
+        login, host, is_encoded = _login(rest)
+        user, colon, _ = login.partition(":")
+        return (
+            *_defects_around(text),
+            (scheme.lower() not in self.schemes, f"is not a URL of {' or '.join(self.schemes)}", ""),
+            (" " in text or not is_encoded, "has a blank, or a password with /, ?, # or @ in it", _ENCODE),
+            (not colon and len(user) < MIN_USER, "has no password", ""),
+            (not host and "host=" not in rest and "sock" not in rest, "has no host", ""),
+        )
+
+    def searched(self, text: str) -> tuple[str, ...]:
+        """Return the password as it is written and decoded; that of a URL without one is its user."""
+        user, colon, password = _login(text.partition("://")[2])[0].partition(":")
+        written = password if colon else user
+        return tuple({written: None, unquote(written): None})
+
+    def temporary(self) -> str:
+        """Return a URL with a random password that has no fault."""
+        return f"{self.schemes[0]}://temporary:{secrets.token_urlsafe(32)}@localhost/temporary"
 
 
-class Json(Kind):
-    """A JSON object."""
+_ENCODE: Final = "set {} with the special characters of its password percent-encoded (%2F is /)"
+
+
+def _login(rest: str) -> tuple[str, str, bool]:
+    """Return the user with the password, and the host, of a URL without its scheme, and whether they are encoded."""
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    port = authority.rpartition(":")[2]
+    is_cut = "@" in rest and "@" not in authority and port != authority and not port.isdigit()
+    login, _, host = (rest if is_cut else authority).rpartition("@")
+    return login, re.sub(r":\d*\Z", "", host), not is_cut and "@" not in login
+
+
+class Pem(_Issued):
+    """A private key in one PEM block. `Material.pem()` describes the field."""
+
+    labels: tuple[str, ...] = ()
+
+    def __new__(cls, *values: Any, **fields: Any) -> Self:
+        """Return a kind with valid labels."""
+        kind = super().__new__(cls, *values, **fields)
+        if not _are_texts(kind.labels, "[A-Z0-9]+( [A-Z0-9]+)*"):
+            raise ValueError("Material.pem: labels in capitals, such as RSA PRIVATE KEY")
+        return kind
+
+    def _templates(self, text: str, variable: str) -> Iterable[str]:
+        _, _, body, end, _ = _block(text)
+        if not end:
+            return (template(text, variable),)
+        is_short = " " not in body and _decoded_size(body) < MIN_PEM_BYTES
+        no_key = f"has a body that is not base64 of {MIN_PEM_BYTES} bytes or more"
+        return _of("body", template(body)), no_key if is_short else ""
+
+    def _defects(self, text: str) -> Iterable[_Defect]:
+        before, label, body, end, after = _block(text)
+        is_right = label in self.labels if self.labels else label.endswith("PRIVATE KEY")
+        return (
+            *_defects_around(text, has_lines=True),
+            (before or not label, "does not begin with -----BEGIN", ""),
+            (not end, "has no END line with the label of its BEGIN line", ""),
+            (not is_right, f"does not have the label {' or '.join(self.labels) or '... PRIVATE KEY'}", ""),
+            (after, "has more than one PEM block", "set {} to the block of the private key alone"),
+            (" " in body, "has blanks in place of newlines", r"set {} with its newlines, or with \n for each"),
+        )
+
+    def searched(self, text: str) -> tuple[str, ...]:
+        """Return the lines of the body."""
+        return tuple(_block(text)[2].split("\n"))
+
+    def temporary(self) -> str:
+        """Return a block of random bytes that has no fault. It is not a key."""
+        label = self.labels[0] if self.labels else "PRIVATE KEY"
+        body = b64encode(secrets.token_bytes(48)).decode()
+        return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
+
+
+def _block(text: str) -> tuple[str, str, str, str, str]:
+    """Return what is before a PEM block, its label, the base64 in it, its end, and what is after it."""
+    before, _, rest = text.replace("\\r", "").replace("\\n", "\n").partition("-----BEGIN ")
+    label, _, rest = rest.partition("-----")
+    body, end, after = rest.partition(f"-----END {label}-----")
+    lines = (line.strip() for line in body.splitlines() if ":" not in line)  # an encrypted key has headers
+    return before.strip(), label, "\n".join(filter(None, lines)), end, after.strip()
+
+
+def _decoded_size(body: str) -> int:
+    """Return how many bytes are in the lines of a body; 0 if they are not base64."""
+    try:
+        return len(b64decode(body.replace("\n", ""), validate=True))
+    except ValueError:
+        return 0
+
+
+class Json(_Issued):
+    """Credentials as a JSON object. `Material.json()` describes the field."""
 
     members: tuple[str, ...]
 
+    def __new__(cls, *values: Any, **fields: Any) -> Self:
+        """Return a kind with valid members."""
+        kind = super().__new__(cls, *values, **fields)
+        if not kind.members or not _are_texts(kind.members, "[!-~]+"):
+            raise ValueError("Material.json: the name of one member or more, in printable ASCII without blanks")
+        return kind
 
-LEGACY = Opaque(16)
+    def _templates(self, text: str, variable: str) -> Iterable[str]:
+        members = _json_members(text)
+        return (template(text, variable),) if members is None else self._faults_of(members, "placeholder")
+
+    def _defects(self, text: str) -> Iterable[_Defect]:
+        members = _json_members(text)
+        yield from _defects_around(text, has_lines=True)
+        yield members is None, "is not a JSON object", ""
+        for name in self.members:
+            times = [each for each, _ in members or ()].count(name)
+            yield not times, f"has no member {name}", ""
+            yield times > 1, f"has more than one member {name}", ""
+        for message in self._faults_of(members or [], "format"):
+            yield message, message, ""
+
+    def _faults_of(self, members: Iterable[tuple[str, object]], check: str) -> Iterable[str]:
+        faults = [(name, _member_fault(value)) for name, value in members if name in self.members]
+        return [_of(f"member {name}", fault.message) for name, fault in faults if fault and fault.check == check]
+
+    def searched(self, text: str) -> tuple[str, ...]:
+        """Return the members. A private key is searched by its lines."""
+        values = [value for name, value in _json_members(text) or () if name in self.members]
+        return tuple(part for value in values for part in (Pem().searched(value) if _is_key(value) else (value,)))
+
+    def temporary(self) -> str:
+        """Return an object with random members that has no fault."""
+        return json.dumps({name: secrets.token_urlsafe(32) for name in self.members})
+
+
+def _json_members(text: str) -> list[tuple[str, Any]] | None:
+    """Return the members of a JSON object, also repeated ones; `None` for other text. A number stays text."""
+    try:
+        found = json.loads(text, object_pairs_hook=tuple, parse_int=len, parse_float=len)
+    except (ValueError, RecursionError):
+        return None
+    return [*found] if isinstance(found, tuple) else None
+
+
+def _member_fault(value: object) -> Fault | None:
+    """Return what is wrong with a member: a text of any length, or a private key."""
+    if not isinstance(value, str):
+        return Fault("format", "is not a text")
+    if _is_key(value):
+        return Pem().fault(value)
+    message = template(value) if value.strip() else "is empty"
+    return Fault("placeholder", message) if message else None
+
+
+def _is_key(text: str) -> bool:
+    return text.lstrip().startswith("-----BEGIN ") and "PRIVATE KEY-----" in text
+
+
+def _defects_around(text: str, *, has_lines: bool = False) -> Iterable[_Defect]:
+    """Return each defect of the ends of a value, and invisible characters. Text with lines may end with one."""
+    core = text if has_lines else text.rstrip("\r\n")
+    return (
+        (core != text, f"has {NEWLINE}", REMOVABLE[NEWLINE]),
+        (core != core.strip() and not has_lines, f"has {BLANK}", REMOVABLE[BLANK]),
+        (core[1:] and core[0] + core[-1] in {'""', "''"}, f"has {QUOTES}", REMOVABLE[QUOTES]),
+        (
+            not core.translate(_LINE_ENDS if has_lines else {}).isprintable(),
+            "has a newline or an invisible character",
+            "",
+        ),
+    )
+
+
+def _of(part: str, message: str) -> str:
+    """Return the message about a part of a value; empty for no message."""
+    return message and f"has a {part} that {message}"
+
+
+def _are_texts(values: object, pattern: str) -> bool:
+    """Check whether declared names are a tuple of texts of a pattern."""
+    return isinstance(values, tuple) and all(isinstance(each, str) and re.fullmatch(pattern, each) for each in values)
+
+
+def _is_pattern(pattern: str | None) -> bool:
+    try:
+        return pattern is None or bool(re.compile(pattern))
+    except (re.error, TypeError):
+        return False

@@ -50,7 +50,7 @@ MIN_ASCII_BYTES: Final = MIN_KEY_BYTES
 _TEMPLATE: Final = r"<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[^%]+%"
 _TEMPLATE_CHARACTERS: Final = frozenset("<{%")
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
-_LOOKALIKES: Final = str.maketrans("013457@$", "oieastas")
+LOOKALIKES: Final = str.maketrans("013457@$", "oieastas")
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
 _TO_URL_SAFE: Final = str.maketrans("+/", "-_")
 # In the order of their values.
@@ -60,7 +60,7 @@ _HEXADECIMAL_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 _SAME_LAST: Final = {2: 16, 3: 4}
 """How many last digits encode the same bytes, by the length of the text modulo 4: 4 or 2 of the bits are unused."""
 _KEY_CHARACTERS: Final = frozenset(f"{_DIGITS}+/=")
-_SEQUENCES: Final = (
+SEQUENCES: Final = (
     "0123456789abcdef",
     "1234567890",
     "abcdefghijklmnopqrstuvwxyz",
@@ -70,7 +70,7 @@ _SEQUENCES: Final = (
 )
 _RUNS: Final = frozenset(
     line[start : start + RUN_LENGTH]
-    for sequence in _SEQUENCES
+    for sequence in SEQUENCES
     for line in (sequence, sequence[::-1])
     for start in range(len(line) - RUN_LENGTH + 1)
 )
@@ -226,7 +226,7 @@ def placeholder(text: str) -> str:
         or (bool(folded) and not folded.strip("x"))
         or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and re.search(_TEMPLATE, text))
         or _has_template_words(folded)
-        or (not is_hexadecimal(text) and _has_template_words(_folded(lower.translate(_LOOKALIKES))))
+        or (not is_hexadecimal(text) and _has_template_words(_folded(lower.translate(LOOKALIKES))))
     ):
         return "a placeholder, not a key"
     if default_digest(text) in DEFAULTS:

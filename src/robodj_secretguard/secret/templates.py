@@ -1,0 +1,275 @@
+"""Recognize a template: text that stands where a secret should be.
+
+Only the whole value is judged, never a word that happens to be in it: a passphrase may have any words. The words that
+templates use, and how telling each of them is, are at the end.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+from unicodedata import normalize
+
+from robodj_secretguard.secret.material import (
+    DEFAULTS,
+    LOOKALIKES,
+    MAX_WORD,
+    PHRASES,
+    SEQUENCES,
+    WHOLE_VALUES,
+    WORDS,
+    decoded,
+    default_digest,
+    is_hexadecimal,
+)
+
+LONGEST: Final = 512
+"""Longer text is judged by its beginning, and by whether it is repeated: the time for words grows with the length."""
+LEAST: Final = 8
+"""The fewest characters of a run, a sequence or a name without a listed word. Shorter ones occur in random text."""
+STRONG: Final = 2
+"""How telling a word is that only templates have."""
+MIN_GLUED: Final = 3
+"""The fewest characters of a word that is glued to others. A shorter one is only listed as a word of its own."""
+
+PLACEHOLDER: Final = "is a placeholder"
+NAME: Final = "is the name of a variable"
+SHELL: Final = "is a shell variable that nobody replaced"
+
+_AROUND: Final = " \t\r\n\"'`"
+_SEPARATORS: Final = str.maketrans("", "", " _-.:/|,\\")
+_BRACKETS: Final = "<>[]{}()%@#*|:!_~$ "
+_PAIRS: Final = frozenset("<> [] {} () %% @@ ## || ** :: !! __ ~~".split())
+_OPEN: Final = ("${", "$(", "{{", "#{", "%(", "<%", "((", "[[")
+_MARKS: Final = ("...", "***", "\u2026", "\u2022")
+_NO_MARKS: Final = str.maketrans("", "", "._-*\u2026\u2022")
+_WORD: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+"
+_ORDERS: Final = [*SEQUENCES[2:], "1234567890" * 4, "0123456789" * 4, "abcdef" * 8]
+_ORDERED: Final = (*_ORDERS, *(line[::-1] for line in _ORDERS))
+
+
+def template(text: str, variable: str = "") -> str:
+    """Return which template a text is as a whole, as the end of a sentence; empty for other text.
+
+    Args:
+        text: the text.
+        variable: the name of its variable; empty where it is unknown.
+    """
+    core = text.strip(_AROUND)
+    if message := _plain_template(core, variable):
+        return message
+    data = decoded(core) if len(core) <= LONGEST else b""
+    shown = data.decode(errors="surrogateescape").strip()  # a byte that is not UTF-8 is not printable then
+    is_encoded = len(shown) >= LEAST and shown.isprintable() and _plain_template(shown, variable)
+    return f"{PLACEHOLDER} in {'hexadecimal' if is_hexadecimal(core) else 'base64'}" if is_encoded else ""
+
+
+def _plain_template(text: str, variable: str) -> str:
+    """Return which template a text is, apart from encoded text."""
+    lower = text[:LONGEST].lower()
+    begins = (each for each in REFERENCES if lower.startswith(each.lower()))
+    if begin := next((each for each in begins if each != "projects/" or "/secrets/" in lower), ""):
+        return f"is a reference that nobody resolved ({begin})"
+    if _is_repeated(text):
+        return PLACEHOLDER
+    rules = _rules(text, variable) if 0 < len(text) <= LONGEST else ()
+    return next((message for holds, message in rules if holds), "")
+
+
+def _rules(text: str, variable: str) -> Iterator[tuple[bool, str]]:
+    """Yield whether each rule finds a template, and its message. The words come last: they cost most."""
+    digest = default_digest(text)
+    yield bool(variable) and _bare(text) == _bare(variable), NAME
+    yield _is_path(text), "is a path, not the content of the file"
+    yield digest in EXAMPLES or text.endswith(("EXAMPLE", "EXAMPLEKEY")), "is a well-known example of a vendor"
+    yield digest in DEFAULTS, "is the default key of a well-known project"
+    yield text.startswith("django-insecure-"), "is a key that django-admin startproject wrote"
+    yield _is_bracketed(text), SHELL if text[0] in "$%" else PLACEHOLDER
+    is_filled = _is_cut(text) or _is_ordered(text) or _is_of_words(text, variable)
+    is_clear = is_filled and any(_telling(each) >= STRONG for each in _tokens(text))
+    yield _is_name(text) and not is_clear, NAME
+    yield is_filled, PLACEHOLDER
+
+
+def _bare(text: str) -> str:
+    return "".join(filter(str.isalnum, text)).lower()
+
+
+def _tokens(text: str) -> list[str]:
+    """Return the words and the numbers of a text, in lower case and without accents. A capital begins a word."""
+    plain = "".join(each for each in normalize("NFKD", text) if each.isascii() or each.isalnum())
+    return [each.lower() for each in re.findall(_WORD, plain)]
+
+
+def _is_repeated(text: str) -> bool:
+    """Check whether a text is one character or one block that is repeated."""
+    folded = _bare(text)
+    judged = folded if len(folded) * 2 >= len(text) and len(folded) * 2 >= LEAST else text
+    period = (judged + judged).find(judged, 1)
+    return period == 1 or len(judged) >= max(3 * period, period + LEAST - 2)
+
+
+def _is_path(text: str) -> bool:
+    """Check whether a text is the path of a file: below a known root, relative, or with the ending of a key file."""
+    is_relative = text.startswith(("./", "../", "~/")) or text[1:3] in {":\\", ":/"}
+    begins = text.startswith(ROOTS) or (is_relative and any(each in text[3:] for each in "./\\"))
+    return (begins or text.lower().endswith(ENDINGS)) and text.lstrip("~").translate(_SEPARATORS).isalnum()
+
+
+def _is_bracketed(text: str) -> bool:
+    """Check whether a text is a variable of a shell or of a template language, or words in brackets."""
+    if text.startswith(_OPEN) and text[-1] in "})>s]":
+        return True
+    inner = text.strip(_BRACKETS)
+    is_around = text[0] == "$" or text[0] + text[-1] in _PAIRS
+    is_one_case = len(inner) >= LEAST and inner in {inner.lower(), inner.upper()}
+    are_listed = all(_is_number(each) or _telling(each) >= 0 for each in _tokens(inner))
+    plain = inner.translate(_SEPARATORS)
+    return is_around and ((is_one_case and plain.isalpha()) or (are_listed and plain.isalnum()))
+
+
+def _is_name(text: str) -> bool:
+    """Check whether a text is a name in capitals with an underscore. A short one has a listed word."""
+    words = text.strip("_").split("_")
+    are_words = len(words) > 1 and all(each.isalnum() and each.isascii() for each in words) and text == text.upper()
+    is_long = len(text) >= 2 * LEAST and text.replace("_", "").isalpha()
+    return are_words and (is_long or any(_telling(each.lower()) >= 0 for each in words))
+
+
+def _is_cut(text: str) -> bool:
+    """Check whether a mark or one repeated character stands in place of the rest, or in the middle."""
+    rest, run = text.translate(_NO_MARKS), re.search(r"(.)\1{7,}", _bare(text))
+    has_place = text.startswith(_MARKS) or text.endswith(_MARKS) or len(text) >= 2 * LEAST - 2
+    has_mark = has_place and any(map(text.__contains__, _MARKS)) and (not rest or rest.isalnum())
+    return has_mark or (run is not None and len(run[0]) * 2 >= len(text))
+
+
+def _is_ordered(text: str) -> bool:
+    """Check whether the parts of a text, or its letters and its digits, are in the order of an alphabet."""
+    folded, tokens = _bare(text), _tokens(text)
+    kinds = ["".join(filter(check, folded)) for check in (str.isalpha, str.isdigit)]
+    are_long = all(len(each) >= MIN_GLUED for each in tokens)
+    return len(folded) >= LEAST and any(
+        all(map(_is_sequence, each)) for each in (kinds, tokens if are_long else [text])
+    )
+
+
+def _is_sequence(text: str) -> bool:
+    return any(text in line for line in _ORDERED)
+
+
+def _is_of_words(text: str, variable: str) -> bool:
+    """Check whether a text is of listed words with a telling one among them, also with look-alikes of letters."""
+    folded, own = _bare(text), _tokens(variable)
+    alike = [each.translate(LOOKALIKES) for each in (text, re.sub(r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z", "", text))]
+    return folded in WHOLE_VALUES or any(_are_listed(_tokens(each), own) for each in (text, folded, *alike))
+
+
+def _are_listed(tokens: list[str], own: list[str]) -> bool:
+    """Check whether tokens are listed words, those of the variable, or numbers. A clear template has another one."""
+    worths = [max(_telling(each), 0 if each in own or _is_number(each) else -1) for each in tokens]
+    told, unlisted = sum(each for each in worths if each > 0), worths.count(-1)
+    words = [each for each in tokens if not each.isdigit()]
+    length = sum(map(len, words))
+    if unlisted > 1 or length * 2 < sum(map(len, tokens)):
+        return False
+    is_one_word = len(words) == 1 and length > LEAST // 2 and words[0] in WORTH
+    return told > STRONG and max(worths) >= STRONG if unlisted else told > 0 or is_one_word
+
+
+def _is_number(token: str) -> bool:
+    """Check whether a token is a number that is usual beside words: a short one, a year or a sequence."""
+    return bool(re.fullmatch(r"[0-9]{1,3}|(19|20)[0-9]{2}", token)) or (token.isdigit() and _is_sequence(token))
+
+
+def _telling(token: str) -> int:
+    """Return how telling the listed words are that a token consists of; -1 if it has other characters."""
+    if token in WORTH:
+        return WORTH[token]
+    if len(token) >= MIN_GLUED and not token.strip(token[0]):
+        return STRONG + (token[0] == "x")
+    best = [0] + [-1] * len(token)
+    for start in range(len(token)):
+        for end in range(start + MIN_GLUED, min(start + MAX_WORD, len(token)) + 1) if best[start] >= 0 else ():
+            best[end] = max(best[end], best[start] + WORTH[token[start:end]] if token[start:end] in WORTH else -1)
+    return best[-1]
+
+
+REFERENCES: Final = (
+    "op://", "vault:", "ref+", "arn:aws:secretsmanager:", "arn:aws:ssm:", "projects/", "@Microsoft.KeyVault(", "env:",
+    "file:", "secretKeyRef", "valueFrom", "ENC[", "ENC(", "{cipher}", "!vault", "!secret", "$ANSIBLE_VAULT",
+    "keyring:", "doppler:", "infisical:", "bws:", "sm://", "awssm://", "gcpsm://", "azkv:", "azurekeyvault:",
+    "keyvault:", "ssm:", "conjur:", "akeyless:", "lpass:", "bitwarden:", "secret://", "vault kv ", "vault read ",
+    "op read ", "aws secretsmanager ", "aws ssm ", "gcloud secrets ", "kubectl get secret", "process.env",
+    "os.environ", "os.getenv", "getenv(", "System.getenv", "ENV[", "import.meta.env", "!Ref ",
+    "!Sub ", "!ENV ", "gcp:secretmanager:", "awskms:",
+)  # fmt: skip
+"""How a reference to a secret that is somewhere else begins."""
+ROOTS: Final = tuple(
+    f"/{each}/" for each in "run var etc home opt mnt usr tmp srv root app data secrets Users proc config".split()
+)
+ENDINGS: Final = tuple(f".{each}" for each in "pem key json txt crt cer p12 pfx env yaml yml".split())
+
+_STRONG_WORDS: Final = """
+    aqui asdf beispiel bogus cafebabe cambia cambiame cambiar censored change changed changeit changeme changethis
+    comingsoon deadbeef dein deine deinen dummy ejemplo enter esempio example exemple exemplo fake fill fixme
+    generate generateme hackme hardtoguess here hier ici ihr ihre insecure insert invalid masked mock mypassword
+    mysecret nope obfuscated omitted own paste placeholder provide put real redacted removed remplacer remplacez
+    replace replaced replaceme required sample sanitized secrethere set shhh snip specify stub sua supply tbd todo
+    troque tu tuclave tupropia tvoj twoj twoje undefined unsafe update vervang voer votre vuestra vul whatever
+    wijzig xyour your yours youwillneverguess zmen zmien
+    ваш здесь ここ 你的 你的密码 你的密钥 您的 您的密码 您的密钥 请修改 请替换
+"""
+_TELLING_WORDS: Final = """
+    0123456789 12345 123456 1234567 12345678 123456789 1234567890 abc access account acme admin akey anon apikey
+    arandom ask auth authtoken bearer bitwarden camelcase certificate chave chiave cipher clave cle client code
+    contact contrasena cookie cred credential credentials creds crypt dashboard dbpass demo demopass dev devel
+    development disabled domain dsn email encryption env fizzbuzz foo foobar geheim generated get guest hash haslo
+    hello heslo hex hidden himitsu jwt kennwort key keyboardcat keyid keys klucz kode kodeord kunci laravel letmein
+    license lipsum login lorem losenord master mima missing miyao mot motdepasse nonce none noop nothing null obtain
+    onepassword openssl optional owner parola parole parool pasahitza pass passcode passe passphrase passwd password
+    passwords passwort pat pem phrase pin private pwd qwerty rahasia random refresh robodj root salasana salt
+    schluessel schlussel secret secretkey secrets see segredo senha session shared sifre sign signature signing
+    sleutel smtp string super supersecret tajne temp temporary test tester testing tests text tmp token tokens toor
+    tua tuo uid unset uri url user userid username valor value variable wachtwoord webhook welcome wert
+    ключ пароль секрет токен キー パスワード 令牌 密码 密钥 秘密 비밀번호
+"""
+_OTHER_WORDS: Final = """
+    a ab abcd abcdef ad add ai akia algolia all also am amazon an ant anthropic any api app apps are arn as asana
+    asdfgh at atlas atlassian aws az azerty azure b baidu bar baz be bedrock bigquery binance bitbucket bot
+    botfather box braintree brevo broker browserbase bus but by ca can captcha cas cdn celery cert ci circleci
+    claude clerk cli clickhouse cloud cloudflare cloudinary cms cname cohere coinbase com coming connection
+    connectionstring consumer contentful copy crm cs csrf customer dall datadog db de deepl deepseek defined del der
+    des devops did digitalocean discord div dkim dns do docusign dop dropbox du duo e e2e ecr eks el elastic
+    elasticsearch en endpoint entra es etc etsy eu eur face facebook far fastly fcm fernet figma firebase
+    flutterwave for foursquare fqdn ftp gcp gcs gemini gh gho ghp ghs git gitlab glpat gmail go goog google gpg gpt
+    groq gsk hcaptcha heroku hf hooks hub hubspot hugging huggingface hunter i iam ibm id idp imap in ini instagram
+    int io ip is isa isan it its jenkins jira job kafka kakao klaviyo kms la langchain langfuse langsmith lastfm
+    lastpass launchdarkly ldap le let line linear linkedin ll llm log los lyft ma mac mail mailchimp mailgun mailjet
+    mailtrap mais map mapbox maps max me meilisearch meta mfa microsoft min mistral mit mixpanel ml mon motherduck
+    mqtt msg my myapi myapp mydb mykey mytoken nasa net netlify new newrelic nexmo ngrok no not nota notion now npm
+    ntn nvidia of off ok okta old on one onesignal openai openrouter opensearch openweather openweathermap or org
+    otp our out pagerduty pandadoc path pay paypal paystack perplexity pg pinecone pk plaid pls por posthog postmark
+    precious proj provider pub publishable pulumi pusher pypi qa qdrant qwertz rabbit railway razorpay rds re read
+    recaptcha reddit ref region replicate repo resend restricted rk role rollbar rpc rsa run rzp sa salesforce say
+    sdk se seen segment sendgrid sendinblue sentry serpapi services sg shopify sid sig signup sk slack slug sms
+    snowflake sns so sonar soon spotify sql sqs square ssh ssl sso st stability stmp stripe su sub supabase sur t
+    tavily teams telegram tenant terraform the thisisa tiktok tls to tobe together too turnstile twilio twitch
+    twitter two txt typeform ui um un unsplash up upstash ur urn use usr uuid v val vapid vault vendor vercel vertex
+    via voyage vpn wandb weather weaviate web who whsec wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya29 yandex
+    yes yet yml yo you youtube zendesk zoho zoom
+"""
+WORTH: Final = {
+    **dict.fromkeys([*WORDS, *_OTHER_WORDS.split()], 0),
+    **dict.fromkeys(_TELLING_WORDS.split(), 1),
+    **dict.fromkeys([*PHRASES, *_STRONG_WORDS.split()], STRONG),
+}
+"""Listed words, and how telling each is: 2 for one that only templates have."""
+
+EXAMPLES: Final = frozenset(
+    """
+
+    """.split()
+)
+"""Digests of examples in the documentation of vendors. No key is here as text."""

@@ -1,0 +1,477 @@
+"""The kinds of secrets that somebody else issues."""
+
+from __future__ import annotations
+
+import ast
+import json
+import random
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from formats import FORMATS, filled, pem
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robodj_secretguard import Fault, Kind, Material
+from robodj_secretguard.secret.issued import LEGACY
+
+RNG = random.Random(31)  # noqa: S311 - the same values in each run
+MATERIALS = Path(__file__).with_name("materials.tsv").read_text(encoding="utf-8")
+ROWS = [line.split("\t") for line in MATERIALS.splitlines() if not line.startswith("#")]
+KEY = pem("RSA PRIVATE KEY", 90)(RNG)
+ENCODE = "set {} with the special characters of its password percent-encoded (%2F is /)"
+LABEL = "does not have the label ... PRIVATE KEY"
+BEGIN, END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
+A_KEY = "has a member private_key that"
+NO_END = "has no END line with the label of its BEGIN line"
+NO_BODY = "has a body that is not base64 of 32 bytes or more"
+
+
+def declared(declaration: str) -> Kind:
+    """Return the kind of a declaration, which is written as after `Material.`."""
+    call = ast.parse(declaration, mode="eval").body
+    assert isinstance(call, ast.Call)
+    arguments = [ast.literal_eval(each) for each in call.args]
+    named = {each.arg: ast.literal_eval(each.value) for each in call.keywords if each.arg}
+    kind: Kind = getattr(Material, ast.unparse(call.func))(*arguments, **named)
+    return kind
+
+
+def judge(kind: Kind, text: str, variable: str = "SHOP_SECRET") -> tuple[str, str]:
+    """Return the check and the message of a fault."""
+    fault = kind.fault(text, variable)
+    return (fault.check, fault.message) if fault else ("", "")
+
+
+class TestMaterials:
+    """The formats and the templates of public projects."""
+
+    @pytest.mark.parametrize("row", [row for row in ROWS if row[0] == "pass" and "{" in row[2]], ids=lambda row: row[2])
+    def test_real_value_passes(self, row: list[str]) -> None:
+        """Each random value of a real format passes."""
+        kind, make = declared(row[1]), filled(row[2])
+        assert [judge(kind, make(RNG)) for _ in range(20)] == [("", "")] * 20
+
+    @pytest.mark.parametrize("row", [row for row in ROWS if row[0] == "refuse"], ids=lambda row: row[2])
+    def test_template_is_refused(self, row: list[str]) -> None:
+        """Each template is refused, and nearly all of them as a placeholder."""
+        text = json.loads(row[2])
+        malformed = {"db.shop.internal:5432", "redis://localhost:6379/0", "-----BEGIN PRIVATE KEY-----", "{}", "[]"}
+        assert judge(declared(row[1]), text)[0] == ("format" if text in malformed else "placeholder")
+
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_random_values_pass(self, name: str) -> None:
+        """Random values of a vendor's format pass."""
+        kind, make = FORMATS[name]
+        assert [judge(kind, make(RNG)) for _ in range(5)] == [("", "")] * 5
+
+    @pytest.mark.full
+    @pytest.mark.parametrize("name", FORMATS)
+    def test_no_false_alarm_in_many_values(self, name: str) -> None:
+        """None of 20,000 random values of a format is refused."""
+        (kind, make), rng = FORMATS[name], random.Random(name)  # noqa: S311
+        assert [value for value in (make(rng) for _ in range(20_000)) if not kind.accepts(value, "SHOP_SECRET")] == []
+
+
+class TestOpaque:
+    """`Material.opaque()`."""
+
+    @pytest.mark.parametrize(
+        "text",
+        ["zq9 kif!7 ", "\u043f\u0430\u0440\u043e\u043b\u043a\u0430 7", "#kif8374", "kif\"83'74", "kif\U0001f98a8374"],
+    )
+    def test_any_printable_text_passes(self, text: str) -> None:
+        """Blanks inside, other scripts, quotes inside and a # at the beginning are part of the value."""
+        assert judge(Material.opaque(), text.strip()) == ("", "")
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("zq9kif83\n", "has a newline at the end"),
+            ("zq9kif83\r\n", "has a newline at the end"),
+            (" zq9kif83", "has a blank at the beginning or end"),
+            ("zq9kif83\t", "has a blank at the beginning or end"),
+            ("'zq9kif83'", "has quotes around it"),
+            ('"zq9kif83"', "has quotes around it"),
+            ("zq9kif\n83", "has a newline or an invisible character"),
+            ("zq9kif\u202e83", "has a newline or an invisible character"),
+            ("zq9kif\u200b83", "has a newline or an invisible character"),
+            ("zq9kif\x0083", "has a newline or an invisible character"),
+            ("zq9kif\udc8083", "has a newline or an invisible character"),
+            ("zq9kif8", "has fewer than 8 characters"),
+        ],
+    )
+    def test_defect_is_named(self, text: str, message: str) -> None:
+        """What is around a value, or cannot be seen in it, is a format defect."""
+        assert judge(Material.opaque(), text) == ("format", message)
+
+    def test_fix_of_a_newline_blank_or_quotes(self) -> None:
+        """A value that is right but for what is around it has a fix of its own."""
+        fixes = [Material.opaque().fault(f"{each}zq9kif83{each}") for each in ("\n", " ", '"')]
+        assert [each.fix for each in fixes if each] == [
+            "set {} without the newline (printf %s writes none; echo does)",
+            "set {} without the blank",
+            "set {} without the quotes (docker --env-file keeps them)",
+        ]
+
+    def test_prefix_is_required_and_not_judged(self) -> None:
+        """A value begins with the prefix. What is after it is no template."""
+        kind = Material.opaque(prefix="whsec_live_")
+        assert judge(kind, "whsec_live_8kq2") == ("", "")
+        assert judge(kind, "whsec_test_8kq2") == ("format", "does not begin with whsec_live_")
+        assert judge(Material.opaque(prefix="kif:"), "kif:your-key\n") == ("placeholder", "is a placeholder")
+        assert judge(Material.opaque(prefix="a" * 9), "a" * 9) == ("placeholder", "is a placeholder")
+
+    @pytest.mark.parametrize(
+        ("minimum", "length", "message"),
+        [
+            (40, 39, "has 39 characters, not 40 or more"),
+            (40, 16, "has 16 characters, not 40 or more"),
+            (40, 15, "has fewer than 16 characters"),
+            (16, 15, "has fewer than 16 characters"),
+            (12, 11, "has fewer than 12 characters"),
+            (12, 12, ""),
+            (4, 4, ""),
+        ],
+    )
+    def test_length_below_16_is_not_told(self, minimum: int, length: int, message: str) -> None:
+        """A length below 16 is not told exactly."""
+        assert (
+            judge(Material.opaque(minimum), "9kZq7Lw2x" * 5)[1] == judge(Material.opaque(minimum), "9kZq7Lw2x" * 5)[1]
+        )
+        assert judge(Material.opaque(minimum), "9kZq7Lw2xPv0Rt3Ym8Bn5Hs1Dc6Fg4Jj2Kk7Ll9Qa"[:length])[1] == message
+
+    def test_pattern_is_for_the_whole_value(self) -> None:
+        """The whole value matches the pattern."""
+        kind = Material.opaque(pattern="[0-9]{9}|[0-9]{4}-.*")
+        refused = ("format", "does not match the pattern of its declaration")
+        assert [judge(kind, each)[0] for each in ("837462910", "8374-kif!", "8374629105", "x8374-kif")] == [
+            "",
+            "",
+            *["format"] * 2,
+        ]
+        assert judge(kind, "8374629105") == refused
+
+    @pytest.mark.parametrize(
+        "arguments", [{"minimum": 3}, {"minimum": True}, {"minimum": "8"}, {"prefix": "a\n"}, {"prefix": " a"},
+                      {"prefix": None}, {"prefix": "\u00e9"}, {"pattern": "("}, {"pattern": 8}],
+    )  # fmt: skip
+    def test_invalid_declaration(self, arguments: dict[str, Any]) -> None:
+        """An invalid minimum, prefix or pattern is an error where the kind is made."""
+        with pytest.raises(ValueError, match=f"opaque {next(iter(arguments))}: "):
+            Material.opaque(**arguments)
+
+    @pytest.mark.parametrize(
+        "kind", [Material.opaque(), Material.opaque(200), Material.opaque(4, "sk_live_"),
+                 *(Material.opaque(pattern=each) for each in ("[0-9]{9}", "[0-9a-f]{64}", "[A-Z]{12}", "[a-z]{20}")),
+                 Material.opaque(prefix="AC", pattern="AC[0-9a-f]{32}")],
+    )  # fmt: skip
+    def test_temporary_value_passes(self, kind: Kind) -> None:
+        """A temporary value is random, and has no fault."""
+        values = {kind.temporary() for _ in range(3)}
+        assert (len(values), [judge(kind, each) for each in values]) == (3, [("", "")] * 3)
+
+    def test_no_temporary_value_of_an_unusual_pattern(self) -> None:
+        """Where no random text matches the pattern, the error says what to declare."""
+        with pytest.raises(ValueError, match="declare how each value begins as prefix"):
+            Material.opaque(pattern="kif-[0-9]{8}").temporary()
+
+
+URL = "postgresql://orders_rw:zq9Kif83w@db:5432/orders"
+
+
+class TestUrl:
+    """`Material.url()`."""
+
+    kind = Material.url("postgresql", "redis", "https")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            URL,
+            URL.replace("postgresql", "PostgreSQL"),
+            "redis://:zq9Kif83w@cache",
+            "postgresql://a:zq9Kif83w@h1:27017,h2:27017/db?x=y@z#f",
+            "postgresql://a:zq9Kif83w@[::1]:5432/db",
+            "postgresql://a:zq9Kif83w@[fd00::1]",
+            "postgresql://a:zq9Kif83w@%2Fvar%2Frun/db",
+            "postgresql://a:zq9Kif83w@/db?host=/var/run",
+            "redis://a:zq9Kif83w@/run/redis.sock",
+            "postgresql://a%40b.net:zq9%40Kif:83w@db",
+            "https://8c4f2a9d1b7e6035@sentry.shop.net/7",
+            "postgresql://postgres:zq9Kif83w@localhost/test",
+            "postgresql://db_user:zq9Kif83w@db/db",
+            "postgresql://test-user:zq9Kif83w@db/db",
+        ],
+    )
+    def test_url_with_a_password_passes(self, text: str) -> None:
+        """A URL of a declared scheme with a host and a password passes, whatever else it has."""
+        assert judge(self.kind, text) == ("", "")
+
+    @pytest.mark.parametrize(
+        ("login", "message"),
+        [
+            ("orders:", "has an empty password"),
+            (":", "has an empty password"),
+            ("orders:ORDERS", "has the user's name as its password"),
+            ("a%40b.net:a@b.net", "has the user's name as its password"),
+            ("orders:Guest", "has a vendor's default password"),
+            (":foobared", "has a vendor's default password"),
+            ("orders:${DB_PASSWORD:-x/y?z}", "has a password that is a shell variable that nobody replaced"),
+            ("orders:%3Cpassword%3E", "has a password that is a placeholder"),
+            ("orders:SHOP_SECRET", "has a password that is the name of a variable"),
+            ("orders:xxxx", "has a password that is a placeholder"),
+            ("<user>:zq9Kif83w", "has a user that is a placeholder"),
+            ("your_user:zq9Kif83w", "has a user that is a placeholder"),
+            ("examplePublicKey", "has a user that is a placeholder"),
+        ],
+    )
+    def test_template_of_a_password_or_a_user_is_refused(self, login: str, message: str) -> None:
+        """A template or a default as the password is a placeholder, also decoded, and so is one as the user."""
+        assert judge(self.kind, f"postgresql://{login}@db/orders") == ("placeholder", message)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("$DATABASE_URL", "is a shell variable that nobody replaced"),
+            ("op://shop/database/url", "is a reference that nobody resolved (op://)"),
+            ("postgresql://...", "is a placeholder"),
+            ("postgresql://<connection>", "is a placeholder"),
+            ("your-database-url", "is a placeholder"),
+        ],
+    )
+    def test_template_of_a_url_is_refused(self, text: str, message: str) -> None:
+        """A template in place of the URL, or of what is after its scheme, is a placeholder."""
+        assert judge(self.kind, text) == ("placeholder", message)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            (f"{URL}\n", "has a newline at the end"),
+            (f" {URL}", "has a blank at the beginning or end"),
+            (f'"{URL}"', "has quotes around it"),
+            (URL.replace("postgresql", "mysql"), "is not a URL of postgresql or redis or https"),
+            ("orders_rw:zq9Kif83w@db", "is not a URL of postgresql or redis or https"),
+            (URL.replace("Kif", "Kif 7"), "has a blank, or a password with /, ?, # or @ in it"),
+            ("redis://localhost:6379/0", "has no password"),
+            ("redis://localhost:6379/0?x=a@b", "has no password"),
+            ("redis://orders@localhost", "has no password"),
+            ("https://8c4f2a9d1b7e603@sentry.shop.net/7", "has no password"),
+            ("postgresql://orders_rw:zq9Kif83w@:5432/orders", "has no host"),
+            ("postgresql://orders_rw:zq9Kif83w@/orders", "has no host"),
+            ("postgresql://orders_rw:zq9Kif83w@", "has no host"),
+        ],
+    )
+    def test_malformed_url_is_refused(self, text: str, message: str) -> None:
+        """A URL of another scheme, or without a password or a host, is malformed."""
+        assert judge(self.kind, text) == ("format", message)
+
+    @pytest.mark.parametrize("special", ["/", "?", "#", "@"])
+    def test_special_character_in_a_password_is_encoded(self, special: str) -> None:
+        """A special character in a password is percent-encoded, and the fix says so."""
+        text = URL.replace("Kif", f"Kif{special}")
+        assert self.kind.fault(text) == Fault("format", "has a blank, or a password with /, ?, # or @ in it", ENCODE)
+        assert judge(self.kind, URL.replace("Kif", f"Kif{quote(special, safe='')}")) == ("", "")
+
+    def test_searched_is_the_password(self) -> None:
+        """What is searched is the password, as it is written and decoded, or the user without one."""
+        assert self.kind.searched(URL) == ("zq9Kif83w",)
+        assert self.kind.searched("redis://:zq9%40Kif@db") == ("zq9%40Kif", "zq9@Kif")
+        assert self.kind.searched("https://8c4f2a9d1b7e6035@sentry.shop.net/7") == ("8c4f2a9d1b7e6035",)
+
+    @pytest.mark.parametrize("schemes", [(), ("",), ("Redis",), ("redis://",), (b"redis",), ("redis", "1a")])
+    def test_invalid_declaration(self, schemes: Any) -> None:
+        """No scheme, or an invalid one, is an error where the kind is made."""
+        with pytest.raises(ValueError, match=r"Material\.url: one scheme or more"):
+            Material.url(*schemes)
+
+
+class TestPem:
+    """`Material.pem()`."""
+
+    kind = Material.pem()
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            KEY,
+            KEY.strip(),
+            KEY.replace("\n", "\r\n"),
+            KEY.replace("\n", "\\n"),
+            KEY.replace("\n", "\\r\\n"),
+            KEY.replace("KEY-----\n", "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0F\n\n", 1),
+            KEY.replace("RSA ", "ENCRYPTED "),
+            KEY.replace("RSA ", ""),
+            f"\n  {KEY}  \n",
+        ],
+    )
+    def test_private_key_passes(self, text: str) -> None:
+        r"""A private key passes with any newlines, also as `\n`, with the headers of an encrypted one too."""
+        assert judge(self.kind, text) == ("", "")
+
+    def test_body_has_32_bytes_or_more(self) -> None:
+        """A body of fewer bytes is no key."""
+        assert judge(self.kind, pem(size=30)(RNG)) == ("", "")
+        assert judge(self.kind, pem(size=29)(RNG)) == ("placeholder", NO_BODY)
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("your-private-key", ("placeholder", "is a placeholder")),
+            ("/run/secrets/key.pem", ("placeholder", "is a path, not the content of the file")),
+            ("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----", ("placeholder", NO_BODY)),
+            (f"{BEGIN}\n{'A' * 64}\n{'A' * 64}\n{END}", ("placeholder", "has a body that is a placeholder")),
+            (f"{BEGIN}\nyour key here\n{END}", ("placeholder", "has a body that is a placeholder")),
+            (KEY.replace("MII", "M!I").replace("A", "!"), ("placeholder", NO_BODY)),
+            (f'"{KEY.strip()}"', ("format", "has quotes around it")),
+            (KEY.replace("RSA", "RSA\u200b"), ("format", "has a newline or an invisible character")),
+            (f"Bag Attributes\n{KEY}", ("format", "does not begin with -----BEGIN")),
+            ("zq9Kif83w", ("format", "does not begin with -----BEGIN")),
+            (KEY[:100], ("format", NO_END)),
+            (KEY.replace("END RSA", "END EC"), ("format", NO_END)),
+            (KEY.replace("PRIVATE", "PUBLIC"), ("format", LABEL)),
+            (KEY.replace("RSA PRIVATE KEY", "CERTIFICATE"), ("format", LABEL)),
+            (KEY + KEY, ("format", "has more than one PEM block")),
+            (KEY.replace("\n", " "), ("format", "has blanks in place of newlines")),
+        ],
+    )  # fmt: skip
+    def test_other_text_is_refused(self, text: str, expected: tuple[str, str]) -> None:
+        """Text that is not one block with a private key is refused for what it is."""
+        assert judge(self.kind, text) == expected
+
+    def test_label_is_one_of_those_declared(self) -> None:
+        """With labels, no other is accepted, and these are named."""
+        kind = Material.pem("EC PRIVATE KEY", "CERTIFICATE")
+        assert judge(kind, KEY) == ("format", "does not have the label EC PRIVATE KEY or CERTIFICATE")
+        assert judge(kind, KEY.replace("RSA PRIVATE KEY", "CERTIFICATE")) == ("", "")
+
+    def test_searched_are_the_lines_of_the_body(self) -> None:
+        """What is searched are the lines of the body."""
+        lines = tuple(KEY.splitlines()[1:-1])
+        assert self.kind.searched(KEY) == self.kind.searched(KEY.replace("\n", "\\n")) == lines
+
+    @pytest.mark.parametrize("labels", [("",), ("rsa",), (" KEY",), (7,)])
+    def test_invalid_declaration(self, labels: Any) -> None:
+        """An invalid label is an error where the kind is made."""
+        with pytest.raises(ValueError, match=r"Material\.pem: labels in capitals"):
+            Material.pem(*labels)
+
+
+class TestJson:
+    """`Material.json()`."""
+
+    kind = Material.json("private_key", "email")
+
+    def test_object_passes_with_anything_else(self) -> None:
+        """An object with the members passes, with any other members, a newline at the end and indentation."""
+        members: dict[str, Any] = {
+            "private_key": KEY,
+            "email": "kif@shop.net",
+            "n": [1, 2.5, None, {"a": {}}],
+            "email2": "",
+        }
+        assert judge(self.kind, json.dumps(members)) == ("", "")
+        assert judge(self.kind, json.dumps(members, indent=2) + "\n") == ("", "")
+        assert judge(self.kind, json.dumps(members)[:-1] + f', "m": {"9" * 5000}, "f": 1e{"9" * 500}}}') == ("", "")
+
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"email": ""}, ("placeholder", "has a member email that is empty")),
+            ({"email": " "}, ("placeholder", "has a member email that is empty")),
+            ({"email": "you@example.com"}, ("placeholder", "has a member email that is a placeholder")),
+            ({"private_key": KEY[:90]}, ("format", f"{A_KEY} {NO_END}")),
+            ({"private_key": KEY.replace(KEY[40:90], "...")}, ("placeholder", f"{A_KEY} {NO_BODY}")),
+            ({"private_key": KEY.replace("PRIVATE", "PUBLIC")}, ("", "")),
+            ({"email": 7}, ("format", "has a member email that is not a text")),
+            ({"email": None}, ("format", "has a member email that is not a text")),
+            ({"email": {"email": "kif"}}, ("format", "has a member email that is not a text")),
+            ({"private_key": 7, "email": "changeme"}, ("placeholder", "has a member email that is a placeholder")),
+        ],
+    )  # fmt: skip
+    def test_member_is_judged(self, changes: dict[str, Any], expected: tuple[str, str]) -> None:
+        """Each declared member is a text that is no template. A private key is judged as one."""
+        assert judge(self.kind, json.dumps({"private_key": KEY, "email": "kif@shop.net"} | changes)) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("{{ credentials }}", ("placeholder", "is a placeholder")),
+            ("SHOP_SECRET", ("placeholder", "is the name of a variable")),
+            ('["kif"]', ("format", "is not a JSON object")),
+            ('"kif"', ("format", "has quotes around it")),
+            ("{'private_key': 'kif'}", ("format", "is not a JSON object")),
+            ('{"a": ' * 50_000 + "1", ("format", "is not a JSON object")),
+            (
+                '\ufeff{"private_key": "zq9Kif83w", "email": "kif"}',
+                ("format", "has a newline or an invisible character"),
+            ),
+            ('{"private_key": "zq9Kif83w"}', ("format", "has no member email")),
+            (
+                '{"private_key": "zq9Kif83w", "email": "kif", "email": "fry"}',
+                ("format", "has more than one member email"),
+            ),
+            ('\'{"private_key": "zq9Kif83w"}\'', ("format", "has quotes around it")),
+        ],
+    )
+    def test_other_text_is_refused(self, text: str, expected: tuple[str, str]) -> None:
+        """Text that is not a JSON object with each member once is refused for what it is."""
+        assert judge(self.kind, text) == expected
+
+    def test_searched_are_the_members(self) -> None:
+        """What is searched are the declared members, and the lines of a private key."""
+        text = json.dumps({"private_key": KEY, "email": "kif", "other": "fry"})
+        assert self.kind.searched(text) == (*KEY.splitlines()[1:-1], "kif")
+
+    @pytest.mark.parametrize("members", [(), ("",), ("a b",), ("a\n",), (7,)])
+    def test_invalid_declaration(self, members: Any) -> None:
+        """No member, or an invalid name, is an error where the kind is made."""
+        with pytest.raises(ValueError, match=r"Material\.json: the name of one member or more"):
+            Material.json(*members)
+
+
+class TestLegacy:
+    """The key of before the adoption."""
+
+    def test_printable_text_of_16_characters_passes(self) -> None:
+        """Any printable text of 16 characters or more passes, also with blanks and quotes around it."""
+        for text in ("zq9Kif83w7Lp2Xv0", "'zq9 Kif83w7Lp2X'", "kif leela zapp fry ", "\u043f" * 3 + "zq9Kif83w7Lp2"):
+            assert judge(LEGACY, text) == ("", "")
+
+    def test_other_text_is_refused(self) -> None:
+        """A template, shorter text and text with an invisible character are refused."""
+        malformed = ("format", "has fewer than 16 characters, or an invisible one")
+        assert judge(LEGACY, "django-insecure-8f%k2")[0] == judge(LEGACY, "change-me-please-now")[0] == "placeholder"
+        assert judge(LEGACY, "zq9Kif83w7Lp2Xv") == judge(LEGACY, "zq9Kif83w7Lp2Xv0\n") == malformed
+
+
+KINDS = [
+    Material.opaque(),
+    Material.opaque(prefix="sk_live_"),
+    Material.url("postgresql"),
+    Material.pem(),
+    Material.pem("RSA PRIVATE KEY"),
+    Material.json("private_key", "email"),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=repr)
+def test_temporary_value_is_random_and_passes(kind: Kind) -> None:
+    """A temporary value of each kind is random and passes. Its secret parts are searched. It has no fingerprint."""
+    one, other = kind.temporary(), kind.temporary()
+    assert (one != other, judge(kind, one), kind.has_fingerprint) == (True, ("", ""), False)
+    assert all(part and part in one for part in kind.searched(one))
+
+
+@given(st.sampled_from(KINDS), st.text(max_size=60), st.sampled_from([*KINDS, None]), st.integers(0, 200))
+def test_no_fault_shows_a_part_of_the_value(kind: Kind, text: str, base: Kind | None, at: int) -> None:
+    """Whatever the value is, the result is a fault of constants or nothing. No exception leaves."""
+    whole = base.temporary() if base else ""
+    value = f"{whole[:at]}{text}{whole[at:]}"
+    fault = kind.fault(value, "SHOP_SECRET")
+    assert fault is None or (fault.check in {"placeholder", "format"} and fault.message.isascii())
+    parts = base.searched(whole) if base else ()
+    shown = f"{fault.message}{fault.fix}" if fault else ""
+    assert not any(part[start : start + 6] in shown for part in parts for start in range(len(part) - 5))

@@ -1,0 +1,167 @@
+"""Templates: text that stands where a secret should be."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+import string
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robodj_secretguard.secret.material import default_digest
+from robodj_secretguard.secret.templates import EXAMPLES, LONGEST, REFERENCES, WORTH, template
+
+PLACEHOLDER = "is a placeholder"
+NAME = "is the name of a variable"
+SHELL = "is a shell variable that nobody replaced"
+PATH = "is a path, not the content of the file"
+EXAMPLE = "is a well-known example of a vendor"
+
+
+@pytest.mark.parametrize(
+    ("message", "texts"),
+    [
+        (PLACEHOLDER, "your-api-key|yourApiKey|YOUR_API_KEY|Your Api Key Here|changeme|Ch4ng3M3!|P@ssw0rd123|test"),
+        (PLACEHOLDER, "sk_test_xxxxxxxxxxxx|XXXX-XXXX|********|........|aaaaaaaa|0000|ababababab|abc-abc-abc"),
+        (PLACEHOLDER, "sk_live_...|sk_live_51H...abc|****abcd|abcd****|sk-\u2026|AKIAXXXXXXXXXXXXXXXX"),
+        (PLACEHOLDER, "<token>|[your key]|{api_key}|{{ stripe }}|((stripe-key))|__SET_IN_ENV__|#{Api.Key}|<%= a.b %>"),
+        (PLACEHOLDER, "<brannigan>|[[stripe]]|@@API_KEY@@|{% key %}|<api key 2>"),
+        (PLACEHOLDER, "1234567890|abcdef123456|a1b2c3d4e5|qwertyuiop|12345678-1234-1234-1234-123456789012|87654321"),
+        (PLACEHOLDER, "tu_clave_aqui|dein-schl\u00fcssel-hier|\u0432\u0430\u0448_\u043a\u043b\u044e\u0447|robodj123"),
+        (PLACEHOLDER, "your_brannigan_api_key|password2024|football77|hackmehackme|arandomstring|not-a-real-key"),
+        (NAME, "STRIPE_API_KEY|BRANNIGAN_ZAPP_FRY|A1_TOKEN|_DB_PASSWORD"),
+        (SHELL, "$STRIPE_API_KEY|$api_key|${X:?is not set}|$(cat x y)|%API_KEY%|%(stripe)s|${{ secrets.X }}"),
+        (PATH, "/run/secrets/stripe|~/keys/stripe|./stripe.key|../a/b|C:\\keys\\stripe.txt|config/stripe.pem|D:/a/b"),
+        (EXAMPLE, "AKIAIOSFODNN7EXAMPLE|wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        ("is a key that django-admin startproject wrote", "django-insecure-7f$k2"),
+    ],
+)
+def test_template_is_named_for_what_it_is(message: str, texts: str) -> None:
+    """A template is refused as what it is, also with blanks, quotes and a newline around it."""
+    for text in texts.split("|"):
+        assert (text, template(text)) == (text, message)
+        assert template(f' "{text}"\n') == message
+
+
+@pytest.mark.parametrize("begin", REFERENCES)
+def test_reference_is_named(begin: str) -> None:
+    """A reference to a secret that is somewhere else is named by its beginning, in any case and length."""
+    text = f"{begin}x/secrets/{secrets.token_bytes(9).hex()}"
+    for each in (text, text.upper(), text + "/item" * LONGEST):
+        assert template(each) == f"is a reference that nobody resolved ({begin})"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "projects/7f3a/k92",
+        "$2b$12$K8hN1pGqX0e7",
+        "/9j4AAQSk/ZJRg/run/x",
+        "./a8Fz_kQ2",
+        "C:ax/9",
+        "wait...wh7t",
+        "a..b**c-k92h",
+        "#fp05Wkpve!]",
+        "<aB3dEf>",
+        "zapp-kif-leela-fry",
+        "correct horse battery staple",
+        "your mother drinks brandy",
+        "your-brannigan-kif-key",
+        "brannigan-key",
+        "key-83746",
+        "kif8374",
+        "KIF_FRY",
+        "Kif_Fry_Zapp_Leela",
+        "KIF_FRY-",
+        "12341234",
+        "1a2b9c8d",
+        "abcd12",
+        "EXAMPLE-kif",
+        "\u043f\u0440\u0438\u0432\u0435\u0442",
+        "#!?;&^~+",
+        "",
+    ],
+)
+def test_other_text_is_no_template(text: str) -> None:
+    """Text is no template because of a word, a mark or a beginning alone."""
+    assert template(text) == ""
+
+
+class TestVariable:
+    """The name of the variable."""
+
+    def test_name_of_its_variable_is_a_template(self) -> None:
+        """The name of the variable is a template in any spelling."""
+        for text in ("ZAPP_KIF", "zapp-kif", "zappKif", "zapp kif"):
+            assert (template(text, "ZAPP_KIF"), template(text)) == (NAME, "")
+
+    def test_words_of_the_variable_are_listed(self) -> None:
+        """The words of its variable are listed words, none of them telling."""
+        assert template("brannigan-zapp-key", "ZAPP_BRANNIGAN_PASSWORD") == PLACEHOLDER
+        assert template("brannigan-zapp", "ZAPP_BRANNIGAN_PASSWORD") == ""
+
+
+class TestEncoded:
+    """Base64 and hexadecimal."""
+
+    @pytest.mark.parametrize("text", ["your-api-key", "op://vault/item/field", "STRIPE_KEY"])
+    def test_encoded_template_is_a_placeholder(self, text: str) -> None:
+        """A template in base64 or hexadecimal is a placeholder."""
+        data = text.encode()
+        assert template(base64.b64encode(data + b"\n").decode()) == f"{PLACEHOLDER} in base64"
+        assert template(base64.urlsafe_b64encode(data).decode().rstrip("=")) == f"{PLACEHOLDER} in base64"
+        assert template(data.hex()) == f"{PLACEHOLDER} in hexadecimal"
+
+    def test_other_encoded_text_is_none(self) -> None:
+        """Encoded text that is no template, is short or is not text passes."""
+        for data in (b"zapp:kif-leela-9", b"todo", b"\xff\xfechangeme"):
+            assert template(base64.b64encode(data).decode()) == ""
+
+
+class TestLong:
+    """Long text."""
+
+    @pytest.mark.parametrize("text", ["x", "ab", "your-key-", "xxxx-", ".", "["])
+    def test_repeated_text_of_any_length_is_a_placeholder(self, text: str) -> None:
+        """A character or a block that is repeated is a placeholder at any length."""
+        assert template(text * 5000) == PLACEHOLDER
+
+    def test_only_the_beginning_of_long_text_counts(self) -> None:
+        """Words are only judged in a text of a limited length."""
+        words = "your api key " * 50 + "here"
+        assert (template(words[: LONGEST - 1].rstrip() + "s"), template(words)) == (PLACEHOLDER, "")
+
+    @pytest.mark.parametrize("text", ["your", "aB", "a1", "a.", "A_", "{", "/run/", "\u00e9", "op:", "a" * 99 + "b"])
+    def test_cost_is_bounded(self, text: str) -> None:
+        """No text of 64 KiB takes longer than 50 ms of processor time, also if nearly all of it is a template."""
+        begin = time.process_time()
+        template((text * 65536)[:65535] + "~", "STRIPE_API_KEY")
+        assert time.process_time() - begin < 0.05
+
+
+def test_default_of_a_project_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default key of a well-known project is known by its digest."""
+    text = secrets.token_bytes(24).hex()
+    assert template(text) == ""
+    monkeypatch.setattr("robodj_secretguard.secret.templates.DEFAULTS", {default_digest(text)})
+    assert template(text.upper()) == "is the default key of a well-known project"
+    monkeypatch.setattr("robodj_secretguard.secret.templates.EXAMPLES", {default_digest(text)})
+    assert template(text) == EXAMPLE
+
+
+def test_lists_are_clean() -> None:
+    """Words are in lower case, and examples are listed as digests only."""
+    assert all(word == word.lower() and word.isalnum() for word in WORTH)
+    assert all(re.fullmatch("[0-9a-f]{16}", each) for each in EXAMPLES)
+
+
+@given(st.text(max_size=200), st.text(alphabet=string.ascii_uppercase + "_", max_size=20))
+def test_any_text_has_a_message_without_it(text: str, variable: str) -> None:
+    """Any text gets a message of constants alone."""
+    message = template(text, variable)
+    assert message.removesuffix(")").rpartition("(")[2] in {*REFERENCES, message}
+    assert message in {"", NAME, SHELL, PATH, EXAMPLE} or message.startswith("is a ")
