@@ -18,6 +18,7 @@ PYTHONS: Final = nox.project.python_versions(nox.project.load_toml("pyproject.to
 FIRST: Final = PYTHONS[0]
 RUNTIME: Final = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
 SLOW: Final = (
+    "tests/trials/adoption",
     "tests/trials/test_list_races.py",
     "tests/trials/test_log_crash.py",
     "tests/trials/test_fleet_histories.py",
