@@ -10,11 +10,21 @@ import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
 from generated import REFERENCE, reference_with_table
-from pydantic import SecretStr
+from pydantic import SecretStr, create_model
 from rule_cases import changed_setup, listed, problems
 from spellings import respelled
 
-from robodj_secretguard import Check, RuntimeSecrets, SecretSettings, Severity, State, check
+from robodj_secretguard import (
+    Check,
+    Fault,
+    Kind,
+    RuntimeSecrets,
+    SecretPolicy,
+    SecretSettings,
+    Severity,
+    State,
+    check,
+)
 from robodj_secretguard.startup.list_rules import LIST_RULES
 from robodj_secretguard.startup.readings import Environment, read
 from robodj_secretguard.startup.rules import (
@@ -226,6 +236,70 @@ class TestValue:
         assert (report.secrets[0].state, report.secrets[0].fingerprint) == (State.INVALID_FORMAT, None)
         checker.write(K1, "# none", 0o666)
         assert found(checker(revoked)) == [("missing", K1)]
+
+
+class Shouting(Kind):
+    """A kind of a service's own, whose faults a test chooses."""
+
+    message: str = "has a wrong first letter"
+    fix: str = ""
+
+    def fault(self, text: str, variable: str = "") -> Fault | None:
+        """Refuse what does not begin with an A."""
+        message = self.message.replace("TEXT", text).replace("VARIABLE", variable)
+        return None if text.startswith("A") else Fault("format", message, self.fix)
+
+
+class TestOwnKind:
+    """A service's own kind."""
+
+    @staticmethod
+    def model(material: Kind) -> type[SecretSettings]:
+        """Return a model with one secret of that kind."""
+        policy = SecretPolicy(
+            name="own",
+            variable="OWN_SECRET",
+            owner="Us",
+            cadence=90 * DAY,
+            warn_before=DAY,
+            material=material,
+            issuer="us",
+        )
+        return create_model("Own", __base__=SecretSettings, own=(Annotated[SecretStr, policy], ...))
+
+    @pytest.mark.parametrize(
+        ("kind", "message", "remedy"),
+        [
+            (Shouting(), "has a wrong first letter", "set OWN_SECRET to its current value from the secret manager"),
+            (Shouting(fix="set {} with an {A}"), "has a wrong first letter", "set OWN_SECRET with an {A}"),
+            (Shouting("equals VARIABLE"), "equals OWN_SECRET", "set OWN_SECRET"),
+            (Shouting("is TEXT"), "is refused by its kind", "set OWN_SECRET"),
+            (Shouting(fix="TEXT"), "is refused by its kind", "set OWN_SECRET"),
+            (Shouting("is wrong\nALERT: forged"), "is refused by its kind", "set OWN_SECRET"),
+            (Shouting(" "), "is refused by its kind", "set OWN_SECRET"),
+        ],
+    )
+    def test_its_fault_is_shown_without_the_value(self, kind: Shouting, message: str, remedy: str) -> None:
+        """The fault and the fix are those of the kind, but never with a part of the value or a second line."""
+        kind = kind._replace(fix=kind.fix.replace("TEXT", "use no-such-value"))
+        (finding,) = check(self.model(kind), environ={"OWN_SECRET": "no-such-value"}).findings
+        assert (finding.check, finding.message) == ("format", f"OWN_SECRET {message}")
+        assert finding.remedy.startswith(remedy)
+
+    def test_its_value_has_no_fingerprint(self) -> None:
+        """A value that its kind accepts passes, without a fingerprint unless the kind says that nobody can guess it."""
+        environ = {"OWN_SECRET": "A" + secrets.token_urlsafe(32)}
+        hidden, shown = (
+            check(self.model(kind), environ=environ).secrets[0].fingerprint
+            for kind in (Shouting(), type("Random", (Shouting,), {"has_fingerprint": True})())
+        )
+        assert (hidden, shown) == (None, fingerprint_of(environ["OWN_SECRET"]))
+
+    def test_kinds_with_the_same_parameters_differ(self) -> None:
+        """Kinds of two classes are never equal, so that no model keeps the policy of another kind."""
+        other = type("Other", (Shouting,), {})()
+        assert (Shouting() == Shouting(), Shouting() != Shouting()) == (True, False)
+        assert (Shouting() == other, Shouting() != other, len({Shouting(), other, Shouting()})) == (False, True, 2)
 
 
 class TestSlots:

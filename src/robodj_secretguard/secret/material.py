@@ -106,6 +106,16 @@ class Kind(Frozen):
 
     has_fingerprint = False
 
+    # Two kinds with the same parameters have other rules.
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self))
+
     def fault(self, text: str, variable: str = "") -> Fault | None:
         """Return what is wrong with a value; `None` for a value that may be used.
 
