@@ -411,7 +411,7 @@ class TestRefused:
         operator.roster("[api]\ninstances = ['web-1']\n")
         model = ("--model", "test_fleet:Radio")
         assert "radio" not in operator.fleet(*model).out
-        why = "--secret: no service of the roster has it, or a vendor issues it, so it has no fingerprint"
+        why = "--secret: no service of the roster has it, or it has no fingerprint: others issue it, or it is not set"
         assert operator.error(*model, "--secret", "radio") == why
         operator.roster("[api]\ninstances = ['web-1']\nsecrets = ['radio']\n")
         assert "unknown secret" in operator.error(*model)

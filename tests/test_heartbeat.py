@@ -208,7 +208,7 @@ class TestFields:
             "heartbeat_seconds": 0,
             "version": VERSION,
             "model": MODEL,
-            "not_set": [],
+            "off": [],
             "checks": [],
         }
         none = dict.fromkeys(("next", "previous", "previous_until"))

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
+import fleets
 import pytest
 from command_line import Machine, machine_at, rotated
 from conftest import NOW, Ran, found, marker, process_environment
@@ -145,7 +146,7 @@ class TestStart:
     def test_the_event_names_what_is_not_set(self, machine: Machine) -> None:
         """The event of a start has the names of the secrets that are not set."""
         report = machine.within(lambda: check(Service))
-        assert event_of("started", report, "test_optional:Service")["not_set"] == OFF
+        assert event_of("started", report, "test_optional:Service")["off"] == OFF
 
     def test_metrics_have_no_alert(self, machine: Machine) -> None:
         """A secret that is off has no key and no alert in the metrics of a service, and in those of `status`."""
@@ -198,6 +199,19 @@ class TestCommands:
         """There is no key to revoke."""
         ran = call(machine, "revoke", "data.key", "--reason", "x", "--yes")
         assert (ran.status, "no valid key of data.key is set here" in ran.err) == (2, True)
+
+    def test_fleet_does_not_ask_for_it(self, machine: Machine) -> None:
+        """No instance is asked for a key that is off, unless its name is passed. Otherwise it is judged."""
+        machine.put("roster", "[api]\ninstances = ['web-1']\n")
+        event = fleets.event(at=NOW - timedelta(seconds=1))
+        keys = {"app.key": {"current": machine.fingerprint(KEY)}, "data.key": {"current": None}}
+        machine.put("events", json.dumps(event | {"secrets": keys, "off": ["data.key"]}))
+        words = ("fleet", "--roster", "roster", "--events", "events", "--require", "moved")
+        ran = call(machine, *words)
+        assert (ran.status, "data.key" in ran.out) == (0, False), ran
+        assert "no current key of data.key is known" in call(machine, *words, "--secret", "data.key").err
+        machine.environ.update(values(DATA))
+        assert "data.key: unknown: no recent evidence of its key" in call(machine, *words).out
 
     def test_a_plan_and_an_incident_report_do_not_need_it(self, machine: Machine) -> None:
         """The plan of its first key, and the report of an incident, are as for a machine without keys."""

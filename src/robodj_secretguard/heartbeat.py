@@ -105,7 +105,7 @@ def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str
             }
             for each in report.secrets
         },
-        "not_set": [each.secret for each in report.secrets if each.state is State.MISSING],
+        "off": [each.secret for each in report.secrets if each.state is State.MISSING and not each.required],
         "checks": [f"{each.secret or 'set-up'}: {each.check}" for each in checks],
     }
 

@@ -357,7 +357,7 @@ def written(said: Said, **changes: Any) -> bytes:
                 "previous_until": iso_utc(keys.previous_until) if keys.previous_until else None,
             }
         },
-        "not_set": ["sentry.dsn"],
+        "off": ["sentry.dsn"],
         "checks": ["secret.key: format"] if said.kind == "kept" else [],
     }
     document |= {"namespace": namespace} if namespace else {}

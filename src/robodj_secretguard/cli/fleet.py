@@ -162,8 +162,11 @@ def _judge_fleet(
         keys = expected_keys(report, recorded.records, service.environment or environment)
         role_of = roles_of(report, recorded.records, keys)
         known |= {(service, name): (keys[name], partial(role_of, name)) for name in service.secrets or declared}
+    required = {policy.name for policy in model.secret_policies.values() if policy.required}
+    having = required | {name for (_, name), (keys, _) in known.items() if keys.current}
+    names = [name for name in names if secret or name in having]
     if not any(name in names for _, name in known):
-        fail("--secret: no service of the roster has it, or a vendor issues it, so it has no fingerprint")
+        fail("--secret: no service of the roster has it, or it has no fingerprint: others issue it, or it is not set")
     return _fleet_result(reports, recorded, known, names, require, **source)
 
 

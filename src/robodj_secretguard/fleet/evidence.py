@@ -45,8 +45,8 @@ class SentEvent:
     version: str
     model: str
     secrets: dict[SecretName, Slots]
+    off: tuple[SecretName, ...]
     checks: tuple[str, ...]
-    not_set: tuple[SecretName, ...] = ()
     namespace: InstanceName | None = None
 
 

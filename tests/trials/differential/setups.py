@@ -871,7 +871,7 @@ class Maker:
                     }
                     for secret in self.secrets
                 },
-                "not_set": self.one([], ["sentry.dsn"]),
+                "off": self.one([], ["sentry.dsn"]),
                 "checks": self.one([], ["secret.key: missing"], ["secret.key: revoked", "cadence"]),
             }
             if self.often(0.02):
