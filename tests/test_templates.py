@@ -130,10 +130,10 @@ class TestLong:
         """A character or a block that is repeated is a placeholder at any length."""
         assert template(text * 5000) == PLACEHOLDER
 
-    def test_only_the_beginning_of_long_text_counts(self) -> None:
-        """Words are only judged in a text of a limited length."""
-        words = "your api key " * 50 + "here"
-        assert (template(words[: LONGEST - 1].rstrip() + "s"), template(words)) == (PLACEHOLDER, "")
+    def test_words_are_judged_in_text_of_a_limited_length(self) -> None:
+        """Words are judged in a text of 512 characters and of 24 words."""
+        assert [template(f"your-brannigan{'-key' * times}") for times in (22, 23)] == [PLACEHOLDER, ""]
+        assert [template(f"your{' ' * blanks}keys") for blanks in (504, 505)] == [PLACEHOLDER, ""]
 
     @pytest.mark.parametrize("text", ["your", "aB", "a1", "a.", "A_", "{", "/run/", "\u00e9", "op:", "a" * 99 + "b"])
     def test_cost_is_bounded(self, text: str) -> None:

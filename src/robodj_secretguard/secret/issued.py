@@ -85,7 +85,8 @@ class Opaque(_Issued):
         return kind
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
-        return template(text, variable), template(text.strip(_EDGES).removeprefix(self.prefix), variable)
+        rest = text.strip(_EDGES).removeprefix(self.prefix)
+        return (template(each, variable) for each in ((text, rest) if self.prefix else (text,)))
 
     def _defects(self, text: str) -> Iterable[_Defect]:
         length, least = len(text), self.minimum

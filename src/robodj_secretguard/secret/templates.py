@@ -30,6 +30,8 @@ LEAST: Final = 8
 """The fewest characters of a run, a sequence or a name without a listed word. Shorter ones occur in random text."""
 STRONG: Final = 2
 """How telling a word is that only templates have."""
+MOST_WORDS: Final = 24
+"""How many words and numbers a template has at most. Random text has more of them, and each one takes time."""
 MIN_GLUED: Final = 3
 """The fewest characters of a word that is glued to others. A shorter one is only listed as a word of its own."""
 
@@ -126,7 +128,9 @@ def _is_bracketed(text: str) -> bool:
     is_one_case = len(inner) >= LEAST and inner in {inner.lower(), inner.upper()}
     are_listed = all(_is_number(each) or _telling(each) >= 0 for each in _tokens(inner))
     plain = inner.translate(_SEPARATORS)
-    return is_around and ((is_one_case and plain.isalpha()) or (are_listed and plain.isalnum()))
+    are_words = (is_one_case and plain.isalpha()) or (are_listed and plain.isalnum())
+    has_part = re.search(r"^<.* .*>$|://.*(<|\$\{|\{\{)", text) is not None  # a URL has no such characters
+    return has_part or (is_around and are_words)
 
 
 def _is_name(text: str) -> bool:
@@ -161,21 +165,21 @@ def _is_sequence(text: str) -> bool:
 
 def _is_of_words(text: str, variable: str) -> bool:
     """Check whether a text is of listed words with a telling one among them, also with look-alikes of letters."""
-    folded, own = _bare(text), _tokens(variable)
+    bare, own = _bare(text), _tokens(variable)
     alike = [each.translate(LOOKALIKES) for each in (text, re.sub(r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z", "", text))]
-    return folded in WHOLE_VALUES or any(_are_listed(_tokens(each), own) for each in (text, folded, *alike))
+    tokens = [_tokens(each) for each in (text, bare, *alike)]
+    return bare in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if len(each) <= MOST_WORDS)
 
 
 def _are_listed(tokens: list[str], own: list[str]) -> bool:
-    """Check whether tokens are listed words, those of the variable, or numbers. A clear template has another one."""
+    """Check whether tokens are listed words, those of the variable, or numbers. A clear template may have others."""
     worths = [max(_telling(each), 0 if each in own or _is_number(each) else -1) for each in tokens]
     told, unlisted = sum(each for each in worths if each > 0), worths.count(-1)
-    words = [each for each in tokens if not each.isdigit()]
-    length = sum(map(len, words))
-    if unlisted > 1 or length * 2 < sum(map(len, tokens)):
+    words = [each for each in tokens if not each.isdigit() or _is_sequence(each)]
+    if len("".join(words)) * 2 < len("".join(tokens)):
         return False
-    is_one_word = len(words) == 1 and length > LEAST // 2 and words[0] in WORTH
-    return told > STRONG and max(worths) >= STRONG if unlisted else told > 0 or is_one_word
+    is_one_word = len(words) == 1 and words[0] in WORTH and len(words[0]) > LEAST // 2
+    return told > 0 or is_one_word if not unlisted else max(worths) >= STRONG and unlisted <= told - STRONG
 
 
 def _is_number(token: str) -> bool:
@@ -189,6 +193,8 @@ def _telling(token: str) -> int:
         return WORTH[token]
     if len(token) >= MIN_GLUED and not token.strip(token[0]):
         return STRONG + (token[0] == "x")
+    if len(token) > MIN_GLUED and token.isalpha() and _is_sequence(token):
+        return 1
     best = [0] + [-1] * len(token)
     for start in range(len(token)):
         for end in range(start + MIN_GLUED, min(start + MAX_WORD, len(token)) + 1) if best[start] >= 0 else ():
@@ -202,8 +208,8 @@ REFERENCES: Final = (
     "keyring:", "doppler:", "infisical:", "bws:", "sm://", "awssm://", "gcpsm://", "azkv:", "azurekeyvault:",
     "keyvault:", "ssm:", "conjur:", "akeyless:", "lpass:", "bitwarden:", "secret://", "vault kv ", "vault read ",
     "op read ", "aws secretsmanager ", "aws ssm ", "gcloud secrets ", "kubectl get secret", "process.env",
-    "os.environ", "os.getenv", "getenv(", "System.getenv", "ENV[", "import.meta.env", "!Ref ",
-    "!Sub ", "!ENV ", "gcp:secretmanager:", "awskms:",
+    "os.environ", "os.getenv", "getenv(", "System.getenv", "ENV[", "ENV.", "import.meta.env", "!Ref ",
+    "!Sub ", "!ENV ", "gcp:secretmanager:", "awskms:", "aws-sm:", "gcp-sm:", "akv:", "bw:", "ref:",
 )  # fmt: skip
 """How a reference to a secret that is somewhere else begins."""
 ROOTS: Final = tuple(
@@ -212,53 +218,55 @@ ROOTS: Final = tuple(
 ENDINGS: Final = tuple(f".{each}" for each in "pem key json txt crt cer p12 pfx env yaml yml".split())
 
 _STRONG_WORDS: Final = """
-    aqui asdf beispiel bogus cafebabe cambia cambiame cambiar censored change changed changeit changeme changethis
-    comingsoon deadbeef dein deine deinen dummy ejemplo enter esempio example exemple exemplo fake fill fixme
-    generate generateme hackme hardtoguess here hier ici ihr ihre insecure insert invalid masked mock mypassword
-    mysecret nope obfuscated omitted own paste placeholder provide put real redacted removed remplacer remplacez
-    replace replaced replaceme required sample sanitized secrethere set shhh snip specify stub sua supply tbd todo
-    troque tu tuclave tupropia tvoj twoj twoje undefined unsafe update vervang voer votre vuestra vul whatever
-    wijzig xyour your yours youwillneverguess zmen zmien
+    aqui asdf autogenerated beispiel bogus cafebabe cambia cambiame cambiar censored change changed changeit
+    changeme changethis comingsoon deadbeef dein deine deinen dummy ejemplo enter esempio example exemple exemplo
+    fake fill fixme generate generateme hackme hardtoguess here hier ici ihr ihre injected insecure insert invalid
+    keepitsafe masked mock mypassword mysecret nope obfuscated omitted own paste placeholder provide provided put
+    real redacted removed remplacer remplacez replace replaced replaceme required sample sanitized secrethere set
+    shhh snip specify stub sua supply tbd todo troque tu tuclave tupropia tvoj twoj twoje undefined unsafe update
+    vervang voer votre vuestra vul whatever wijzig xyour your youraccount yours youwillneverguess zmen zmien
     ваш здесь ここ 你的 你的密码 你的密钥 您的 您的密码 您的密钥 请修改 请替换
 """
 _TELLING_WORDS: Final = """
-    0123456789 12345 123456 1234567 12345678 123456789 1234567890 abc access account acme admin akey anon apikey
-    arandom ask auth authtoken bearer bitwarden camelcase certificate chave chiave cipher clave cle client code
-    contact contrasena cookie cred credential credentials creds crypt dashboard dbpass demo demopass dev devel
-    development disabled domain dsn email encryption env fizzbuzz foo foobar geheim generated get guest hash haslo
-    hello heslo hex hidden himitsu jwt kennwort key keyboardcat keyid keys klucz kode kodeord kunci laravel letmein
-    license lipsum login lorem losenord master mima missing miyao mot motdepasse nonce none noop nothing null obtain
-    onepassword openssl optional owner parola parole parool pasahitza pass passcode passe passphrase passwd password
-    passwords passwort pat pem phrase pin private pwd qwerty rahasia random refresh robodj root salasana salt
-    schluessel schlussel secret secretkey secrets see segredo senha session shared sifre sign signature signing
-    sleutel smtp string super supersecret tajne temp temporary test tester testing tests text tmp token tokens toor
-    tua tuo uid unset uri url user userid username valor value variable wachtwoord webhook welcome wert
+    abc above access account acme admin akey anon apikey arandom ask auth authtoken bearer bitwarden blank camelcase
+    certificate characters chars chave chiave cipher clave cle client code commit contact contrasena cookie cred
+    credential credentials creds crypt dashboard dbpass dbuser defined demo demopass dev devel development disabled
+    domain dsn email empty encryption env filled fizzbuzz foo foobar geheim generated get guest hash haslo hello
+    heslo hex hidden himitsu jwt kennwort key keyboardcat keyid keys klucz kode kodeord kunci laravel lastpass leave
+    letmein license lipsum local login lorem losenord managed master mima missing miyao mot motdepasse needed nonce
+    none noop nothing null obtain onepassword openssl optional owner parola parole parool pasahitza pass passcode
+    passe passphrase passwd password passwords passwort pat pem phrase pin pk private pwd qwerty rahasia random
+    refresh robodj root salasana salt schluessel schlussel secret secretkey secrets see segredo senha session shared
+    sifre sign signature signing sk sleutel smtp string studio super supersecret tajne temp temporary test tester
+    testing tests text tmp token tokens toor tua tuo uid unset unused uri url used user userid username valor value
+    variable wachtwoord webhook welcome wert
     ключ пароль секрет токен キー パスワード 令牌 密码 密钥 秘密 비밀번호
 """
 _OTHER_WORDS: Final = """
-    a ab abcd abcdef ad add ai akia algolia all also am amazon an ant anthropic any api app apps are arn as asana
-    asdfgh at atlas atlassian aws az azerty azure b baidu bar baz be bedrock bigquery binance bitbucket bot
-    botfather box braintree brevo broker browserbase bus but by ca can captcha cas cdn celery cert ci circleci
-    claude clerk cli clickhouse cloud cloudflare cloudinary cms cname cohere coinbase com coming connection
-    connectionstring consumer contentful copy crm cs csrf customer dall datadog db de deepl deepseek defined del der
-    des devops did digitalocean discord div dkim dns do docusign dop dropbox du duo e e2e ecr eks el elastic
+    a ab abcd abcdef ad add agent ai akia algolia all also am amazon an ant anthropic any api app apps are arn as
+    asana asdfgh at atlas atlassian auto aws az azerty azure b baidu bar baz be bedrock bigquery binance bitbucket
+    boost bot botfather box braintree brevo broker browserbase bus but by ca can captcha cas cdn celery cert ci
+    circleci claude clerk cli clickhouse cloud cloudflare cloudinary cms cname cohere coinbase com coming connection
+    connectionstring consumer contentful copy crm cs csrf customer dall datadog db de deepl deepseek del der des
+    devops did digitalocean discord div dkim dns do docusign donot dop dropbox du duo e e2e ecr eks el elastic
     elasticsearch en endpoint entra es etc etsy eu eur face facebook far fastly fcm fernet figma firebase
     flutterwave for foursquare fqdn ftp gcp gcs gemini gh gho ghp ghs git gitlab glpat gmail go goog google gpg gpt
     groq gsk hcaptcha heroku hf hooks hub hubspot hugging huggingface hunter i iam ibm id idp imap in ini instagram
-    int io ip is isa isan it its jenkins jira job kafka kakao klaviyo kms la langchain langfuse langsmith lastfm
-    lastpass launchdarkly ldap le let line linear linkedin ll llm log los lyft ma mac mail mailchimp mailgun mailjet
-    mailtrap mais map mapbox maps max me meilisearch meta mfa microsoft min mistral mit mixpanel ml mon motherduck
-    mqtt msg my myapi myapp mydb mykey mytoken nasa net netlify new newrelic nexmo ngrok no not nota notion now npm
-    ntn nvidia of off ok okta old on one onesignal openai openrouter opensearch openweather openweathermap or org
-    otp our out pagerduty pandadoc path pay paypal paystack perplexity pg pinecone pk plaid pls por posthog postmark
-    precious proj provider pub publishable pulumi pusher pypi qa qdrant qwertz rabbit railway razorpay rds re read
-    recaptcha reddit ref region replicate repo resend restricted rk role rollbar rpc rsa run rzp sa salesforce say
-    sdk se seen segment sendgrid sendinblue sentry serpapi services sg shopify sid sig signup sk slack slug sms
-    snowflake sns so sonar soon spotify sql sqs square ssh ssl sso st stability stmp stripe su sub supabase sur t
-    tavily teams telegram tenant terraform the thisisa tiktok tls to tobe together too turnstile twilio twitch
-    twitter two txt typeform ui um un unsplash up upstash ur urn use usr uuid v val vapid vault vendor vercel vertex
-    via voyage vpn wandb weather weaviate web who whsec wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya29 yandex
-    yes yet yml yo you youtube zendesk zoho zoom
+    int internal io ip is isa isan it its jenkins jira job kafka kakao keepit klaviyo kms la langchain langfuse
+    langsmith lastfm launchdarkly ldap le let line linear linkedin litellm ll llm lm log los lyft ma mac mail
+    mailchimp mailgun mailjet mailtrap main mais map mapbox maps max me meilisearch meta mfa microsoft min
+    miniosecret mistral mit mixpanel ml mon motherduck mqtt msg my myapi myapp mydb mykey mytoken nasa net netlify
+    new newrelic nexmo ngrok no not nota notion now npm ntn nvidia of off ok okta old ollama on one onesignal openai
+    openrouter opensearch openweather openweathermap or org otp our out pagerduty pandadoc path pay paypal paystack
+    perplexity pg pinecone plaid pls por posthog postmark precious proj provider pub publishable pulumi pusher pypi
+    qa qdrant qwertz rabbit railway razorpay rds re read recaptcha reddit ref region replicate repo resend
+    restricted rk role rollbar rpc rsa run runtime rzp sa salesforce say sdk se seen segment sendgrid sendinblue
+    sentry serpapi services sg shopify sid sig signup slack slug sms snowflake sns so sonar soon spotify sql sqs
+    square ssh ssl sso st stability stmp stripe su sub supabase superuser sur t tavily teams telegram tenant
+    terraform the thisisa tiktok tls to tobe together too turnstile twilio twitch twitter two txt typeform ui um un
+    unsplash up upstash ur urn use usr uuid v val vapid vault vendor vercel vertex via voyage vpn wandb weather
+    weaviate web who whsec wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya29 yandex yes yet yml yo you youtube
+    zendesk zoho zoom
 """
 WORTH: Final = {
     **dict.fromkeys([*WORDS, *_OTHER_WORDS.split()], 0),
