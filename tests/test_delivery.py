@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import secrets
 import sys
 from typing import TYPE_CHECKING
 
+import kept_values
 import pytest
 from command_line import Machine, fingerprint_of, key_as_argument, machine_at
 from conftest import V1, V2, clean_environment, good_keys, process_environment, put, run
@@ -27,24 +27,6 @@ if TYPE_CHECKING:
 REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
 INVALID = "invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once"
 SHOW = "import json, os; print(json.dumps({n: v[:3] for n, v in os.environ.items() if n.startswith('ROBODJ_')}))"
-
-MODEL = """
-from datetime import timedelta
-from typing import Annotated
-
-from pydantic import SecretStr
-
-from robodj_secretguard import Material, SecretPolicy, SecretSettings
-
-DAYS = {"cadence": timedelta(days=90), "warn_before": timedelta(days=14)}
-PASSWORD = SecretPolicy(
-    name="database.password", variable="DATABASE_PASSWORD", owner="x", issuer="x", material=Material.opaque(), **DAYS
-)
-
-
-class Secrets(SecretSettings):
-    password: Annotated[SecretStr, PASSWORD]
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -262,17 +244,30 @@ class TestExec:
         ran = pipe(machine, json.dumps({V1: keys[V1]}), *command, environ={V2: keys[V2]}, keys=[*keys.values()])
         assert json.loads(ran.out) == {name: key[:3] for name, key in keys.items()}
 
-    @pytest.mark.parametrize("kind", ["directory", "json"])
-    def test_the_value_of_an_issued_secret_is_unchanged(self, machine: Machine, kind: str) -> None:
-        """A command gets the value of an issued secret as it is kept, without the last newline of a file or member."""
-        machine.put("service.py", MODEL)
-        password = f"#{secrets.token_urlsafe(9)} 'x\" \u00e9\\"
-        stored = {"DATABASE_PASSWORD": f"{password}\r\n"}
+    @pytest.mark.parametrize(
+        ("kind", "end"), [("directory", "\n"), ("directory", "\r\n"), ("json", "\n"), ("json", "")]
+    )
+    def test_values_of_issued_secrets_are_unchanged(self, machine: Machine, kind: str, end: str) -> None:
+        """A command gets a password, a URL, PEM and JSON as they are kept, without one newline at the end."""
+        machine.put("issued_model.py", kept_values.MODEL)
+        values = kept_values.issued()
+        stored = {name: f"{value}{end}" for name, value in values.items()}
         source = deliver(machine, stored) if kind == "directory" else "json:-"
-        show = "import os; print(ascii(os.environ['DATABASE_PASSWORD']))"
-        command = ("exec", "--model", "service:Secrets", "--from", source, "--", sys.executable, "-c", show)
+        show = "import json, os; print(json.dumps(dict(os.environ)))"
+        command = ("exec", *kept_values.OPTIONS, "--from", source, "--", sys.executable, "-c", show)
         ran = pipe(machine, json.dumps(stored), *command)
-        assert (ran.status, ran.out.splitlines()[-1]) == (EXIT_CLEAN, ascii(password)), ran
+        assert ran.status == EXIT_CLEAN, ran.alerts
+        got = json.loads(ran.out.splitlines()[-1])
+        assert {name: got.get(name) for name in (*values, "EXTRA_TOKEN")} == {**values, "EXTRA_TOKEN": None}
+
+    def test_temporary_values_of_issued_secrets(self, machine: Machine) -> None:
+        """A build gets a temporary value of each required secret, which the service accepts. Optional ones are off."""
+        machine.put("issued_model.py", kept_values.MODEL)
+        program = (sys.executable, "-m", "robodj_secretguard", "check", *kept_values.OPTIONS)
+        ran = pipe(machine, "", "exec", "--ephemeral", *kept_values.OPTIONS, "--", *program)
+        rows = [line.split()[:3] for line in ran.out.splitlines() if line.startswith(("ok", "off", "FAIL"))]
+        present = [["ok", name, "present"] for name in ("smtp", "db", "pem", "cloud")]
+        assert (ran.status, rows) == (EXIT_CLEAN, [*present, ["off", "extra", "missing"]])
 
     def test_temporary_keys_exclude_a_source(self, machine: Machine) -> None:
         """Temporary keys and the keys of a source exclude each other."""

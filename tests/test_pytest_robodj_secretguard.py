@@ -334,6 +334,25 @@ class Radio(SecretSettings):
         }
         assert "3 passed" in pytest_on(files, ini=["robodj_secrets_model = vendor:Radio", "pythonpath = ."]).out
 
+    def test_an_optional_secret(self, pytest_on: Runner) -> None:
+        """An optional secret is unset in tests, except for the one that a test makes bad."""
+        test = """
+import os, pytest
+from robodj_secretguard import check
+from test_optional import DATA, DSN, Service
+
+def test_keys(robodj_secrets):
+    assert (robodj_secrets.data, robodj_secrets.token) == (None, None)
+
+@pytest.mark.parametrize("kind", ["missing", "format", "expired"])
+def test_it(bad_robodj_secret, kind):
+    bad_robodj_secret(kind, "data.key")
+    assert [(str(each.check), each.secret) for each in check(Service).findings] == [(kind, "data.key")]
+    assert (os.environ[DATA] == "", DSN in os.environ) == (kind == "missing", False)
+"""
+        ran = pytest_on({"test_it.py": test}, ini=["robodj_secrets_model = test_optional:Service"])
+        assert "4 passed" in ran.out, ran.out
+
     def test_a_secret_without_an_overlap(self, pytest_on: Runner) -> None:
         """A check of next and previous keys needs a secret with an overlap."""
         test = """

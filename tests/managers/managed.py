@@ -61,9 +61,17 @@ class Service:
         """What no output may have a part of, beside keys."""
         raise NotImplementedError
 
-    def start(self, variables: Mapping[str, str], *, source: str = "", wait: float = 0, command: str = "exec") -> Ran:
+    def start(
+        self,
+        variables: Mapping[str, str],
+        *,
+        source: str = "",
+        wait: float = 0,
+        command: str = "exec",
+        options: tuple[str, ...] = (),
+    ) -> Ran:
         """Run a command with a login, and assert that its output has no part of a key or of the login."""
-        arguments = [*PROGRAM, command, "--from", source or self.source, "--wait", str(wait)]
+        arguments = [*PROGRAM, command, "--from", source or self.source, "--wait", str(wait), *options]
         arguments += ["--", *COMMAND] if command == "exec" else []
         return run(arguments, env=self.environ(variables), cwd=self.cwd, keys=(*SECRET, *self.logins))
 

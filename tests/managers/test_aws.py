@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import kept_values
 import managed
 import pytest
 from conftest import (
@@ -199,6 +200,15 @@ class TestRead:
         assert (ran.status, ran.alerts) == (0, [])
         assert {name: environment.get(name) for name in members} == members
         assert environment.keys().isdisjoint(("OTHER", "NUMBER"))
+
+    def test_values_of_issued_secrets_are_unchanged(self, moto: Moto, service: Service) -> None:
+        """A password, a URL, PEM and JSON reach the command as they are stored, without one newline at the end."""
+        put(service.cwd / "issued_model.py", kept_values.MODEL)
+        values = kept_values.issued()
+        moto.write("issued", json.dumps({name: f"{value}\r\n" for name, value in values.items()}))
+        ran = service.start(moto.environ, source="aws:issued", options=kept_values.OPTIONS)
+        assert (ran.status, ran.alerts) == (0, [])
+        assert {name: service.started.get(name) for name in values} == values
 
     def test_the_version_that_became_current_is_read(self, moto: Moto, service: Service) -> None:
         """After a stage was moved, the version that has it is read, and not the one that was current before."""
