@@ -109,7 +109,9 @@ class TestSources:
     def test_a_trace_of_it_is_an_alert(self, machine: Machine, files: dict[str, str]) -> None:
         """An empty file, a marker alone and a misspelled file are no way to switch a secret off."""
         report = delivered(machine, machine.environ | files)
-        assert ("missing", "sentry.token") in [(str(each.check), each.secret) for each in report.alerts]
+        (missing,) = (each for each in report.alerts if each.check == "missing")
+        assert missing.secret == "sentry.token"
+        assert missing.remedy.endswith("; to leave it off, unset every variable of sentry.token")
 
     @pytest.mark.parametrize("value", [None, ""])
     def test_a_member_that_is_empty_is_an_alert(self, machine: Machine, value: str | None) -> None:

@@ -154,6 +154,8 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
         remedy = "first do what the near-miss warning says, then start again"
     elif policy.is_issued:
         remedy += f"; if there is none, {policy.replacement}"
+    if not policy.required:
+        remedy += f"; to leave it off, unset every variable of {policy.name}"
     yield Problem(message, remedy)
 
 
@@ -238,7 +240,7 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
         return _how_to_replace(reading, "value; if it is the same")
     remedy = _how_to_set(reading)
     if reading.policy.is_issued:
-        return f"{remedy}; if it is the same, {reading.policy.replacement}; if it is right, declare its kind"
+        return f"{remedy}; if it is the same, {reading.policy.replacement} (a right value: see explain format)"
     is_cut = fault.check == "format" and reading.slot == "current" and not reading.manager
     return f"{remedy}, whole and unchanged" if is_cut else remedy
 
