@@ -474,4 +474,5 @@ def test_no_fault_shows_a_part_of_the_value(kind: Kind, text: str, base: Kind | 
     assert fault is None or (fault.check in {"placeholder", "format"} and fault.message.isascii())
     parts = base.searched(whole) if base else ()
     shown = f"{fault.message}{fault.fix}" if fault else ""
-    assert not any(part[start : start + 6] in shown for part in parts for start in range(len(part) - 5))
+    hidden = [part.removeprefix("sk_live_") for part in parts]  # a declared prefix may be shown
+    assert not any(part[start : start + 6] in shown for part in hidden for start in range(len(part) - 5))

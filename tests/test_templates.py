@@ -83,6 +83,7 @@ def test_reference_is_named(begin: str) -> None:
         "EXAMPLE-kif",
         "\u043f\u0440\u0438\u0432\u0435\u0442",
         "#!?;&^~+",
+        "a%bc%d<e>",
         "",
     ],
 )

@@ -114,7 +114,7 @@ class Opaque(_Issued):
 
 
 class _Legacy(_Issued):
-    """A key that signed before the adoption: any printable text that is no template."""
+    """A key that signed before the adoption: any printable text that is not a template."""
 
     def _defects(self, text: str) -> Iterable[_Defect]:
         is_short = len(text) < MIN_LEGACY or not text.isprintable()
@@ -122,7 +122,7 @@ class _Legacy(_Issued):
 
 
 LEGACY: Final = _Legacy()
-"""What the slot of the previous key accepts beside the kind of its secret."""
+"""What the slot of the previous key accepts as well as the kind of its secret."""
 
 
 class Url(_Issued):

@@ -1,4 +1,4 @@
-"""Recognize a template: text that stands where a secret should be.
+"""Recognize a template: text in place of a secret.
 
 Only the whole value is judged, never a word that happens to be in it: a passphrase may have any words. The words that
 templates use, and how telling each of them is, are at the end.
@@ -33,7 +33,7 @@ STRONG: Final = 2
 MOST_WORDS: Final = 24
 """How many words and numbers a template has at most. Random text has more of them, and each one takes time."""
 MIN_GLUED: Final = 3
-"""The fewest characters of a word that is glued to others. A shorter one is only listed as a word of its own."""
+"""The fewest characters of a word that is glued to others. A shorter one is only listed as a separate word."""
 
 PLACEHOLDER: Final = "is a placeholder"
 NAME: Final = "is the name of a variable"
@@ -142,7 +142,7 @@ def _is_name(text: str) -> bool:
 
 
 def _is_cut(text: str) -> bool:
-    """Check whether a mark or one repeated character stands in place of the rest, or in the middle."""
+    """Check whether a mark or one repeated character is in place of the rest, or in the middle."""
     rest, run = text.translate(_NO_MARKS), re.search(r"(.)\1{7,}", _bare(text))
     has_place = text.startswith(_MARKS) or text.endswith(_MARKS) or len(text) >= 2 * LEAST - 2
     has_mark = has_place and any(map(text.__contains__, _MARKS)) and (not rest or rest.isalnum())
@@ -164,11 +164,11 @@ def _is_sequence(text: str) -> bool:
 
 
 def _is_of_words(text: str, variable: str) -> bool:
-    """Check whether a text is of listed words with a telling one among them, also with look-alikes of letters."""
-    bare, own = _bare(text), _tokens(variable)
+    """Check whether a text is of listed words with a telling one among them, also glued or with look-alikes."""
+    bare, own = text.translate(_SEPARATORS).lower(), _tokens(variable)
     alike = [each.translate(LOOKALIKES) for each in (text, re.sub(r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z", "", text))]
-    tokens = [_tokens(each) for each in (text, bare, *alike)]
-    return bare in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if len(each) <= MOST_WORDS)
+    tokens = [_tokens(each) for each in (text, *alike)] + [[bare] * bare.isalpha()]
+    return bare in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if 0 < len(each) <= MOST_WORDS)
 
 
 def _are_listed(tokens: list[str], own: list[str]) -> bool:
@@ -183,7 +183,7 @@ def _are_listed(tokens: list[str], own: list[str]) -> bool:
 
 
 def _is_number(token: str) -> bool:
-    """Check whether a token is a number that is usual beside words: a short one, a year or a sequence."""
+    """Check whether a token is a number as templates have: a short one, a year or a sequence."""
     return bool(re.fullmatch(r"[0-9]{1,3}|(19|20)[0-9]{2}", token)) or (token.isdigit() and _is_sequence(token))
 
 
