@@ -457,6 +457,37 @@ KINDS = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("above", "value", "expected"),
+    [
+        ("# The key of billing\n\n", "your_key_here\n", ("placeholder", "is a placeholder")),
+        ("#see below\r\n", "<token>", ("placeholder", "is a placeholder")),
+        ("# example.org\n", "kif83-w7Lp2-Xv0zz\n", ("format", "has comments beside its value")),
+        ("", "# Ask Anna for the key\n", ("placeholder", "has nothing but comments")),
+        ("# The key\n", "#of billing", ("placeholder", "has nothing but comments")),
+        ("", "#zq9Kif83-w7Lp2", ("", "")),
+        ("", "# zq9Kif83-w7Lp2", ("", "")),
+    ],
+)
+def test_comments_are_those_of_a_copied_template(above: str, value: str, expected: tuple[str, str]) -> None:
+    """A copied template is one whatever its comments say. A value under a comment is none, and is refused."""
+    assert judge(Material.opaque(), above + value) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "template"),
+    [
+        (Material.url("postgresql"), "postgresql://orders_rw:changeme@db.internal:5432/orders"),
+        (Material.pem(), "-----BEGIN PRIVATE KEY-----\n<key>\n-----END PRIVATE KEY-----"),
+        (Material.json("private_key"), '{\n  "private_key": "your-private-key"\n}'),
+    ],
+)
+def test_template_of_each_kind_may_have_comments(kind: Kind, template: str) -> None:
+    """Below its comments, a template of a URL, PEM or JSON is judged as without them."""
+    assert judge(kind, f"# Where it is used\n{template}\n") == judge(kind, template)
+    assert judge(kind, template)[0] == "placeholder"
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 def test_temporary_value_is_random_and_passes(kind: Kind) -> None:
     """A temporary value of each kind is random and passes. Its secret parts are searched. It has no fingerprint."""

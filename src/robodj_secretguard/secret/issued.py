@@ -25,6 +25,9 @@ MIN_PEM_BYTES: Final = 32
 MIN_LEGACY: Final = 16
 """The fewest characters of a key from before the adoption."""
 
+_COMMENTS: Final = Fault("placeholder", "has nothing but comments")
+_COMMENTED: Final = Fault("format", "has comments beside its value", "set {} with the value alone, without comments")
+
 _Defect = tuple[object, str, str]
 """Whether a value has a defect, the message, and the fix: empty for that of the check."""
 _LINE_ENDS: Final = str.maketrans("", "", "\r\n\t")
@@ -52,8 +55,11 @@ class _Issued(Kind):
 
     def fault(self, text: str, variable: str = "") -> Fault | None:
         """Return what is wrong with a value; `None` for a value that may be used."""
-        if message := next(filter(None, self._templates(text, variable)), ""):
+        core = _without_comments(text)
+        if message := next(filter(None, self._templates(core, variable)), ""):
             return Fault("placeholder", message)
+        if core != text:
+            return _COMMENTED if core else _COMMENTS
         found = (Fault("format", message, fix) for is_there, message, fix in self._defects(text) if is_there)
         return next(found, None)
 
@@ -64,6 +70,12 @@ class _Issued(Kind):
     def _defects(self, text: str) -> Iterable[_Defect]:
         """Return each defect that the format of a value may have, from the outside to the inside."""
         raise NotImplementedError
+
+
+def _without_comments(text: str) -> str:
+    """Return text without its comments, as a copied template has them. One line is a comment if it is of words."""
+    is_commented = re.match("#( .* |.*\n)", text.strip())
+    return re.sub("(?m)^[ \t]*#.*", "", text).strip() if is_commented else text
 
 
 class Opaque(_Issued):
