@@ -504,6 +504,6 @@ def test_no_fault_shows_a_part_of_the_value(kind: Kind, text: str, base: Kind | 
     fault = kind.fault(value, "SHOP_SECRET")
     assert fault is None or (fault.check in {"placeholder", "format"} and fault.message.isascii())
     parts = base.searched(whole) if base else ()
-    shown = f"{fault.message}{fault.fix}" if fault else ""
+    shown = f"{fault.message}{fault.fix}".replace("sk_live_", "") if fault else ""  # the prefix is declared
     hidden = [part.removeprefix("sk_live_") for part in parts]  # a declared prefix may be shown
     assert not any(part[start : start + 6] in shown for part in hidden for start in range(len(part) - 5))
