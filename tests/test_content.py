@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import json
 import secrets
 import string
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from robodj_secretguard.scan import content
 from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, assignments
 from robodj_secretguard.scan.result import KnownKey, Rule
 from robodj_secretguard.scan.search import UTF_16_FORM, KeySearch
+from robodj_secretguard.secret.material import Fault, Kind
 from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
@@ -166,6 +168,67 @@ class TestAssignments:
         """Text that provokes backtracking takes linear time. Only the full run has the slow texts."""
         unit = filled(unit, V1, KEY1)
         assert assigned(filled(first, V1, KEY1) + unit * (BLOCK_BYTES // len(unit)) + ".") == []
+
+
+class AnyText(Kind):
+    """A kind that accepts any text of 12 characters or more."""
+
+    def fault(self, text: str, variable: str = "") -> Fault | None:  # noqa: ARG002
+        """Refuse shorter text."""
+        return Fault("format", "is too short") if len(text) < 12 else None
+
+
+TEXT = POLICY1._replace(name="vendor.key", variable="VENDOR_KEY", material=AnyText(), generator=None, issuer="vendor")
+URL = f"postgresql://orders:{secrets.token_urlsafe(9)}@db.internal:5432/orders?sslmode=require"
+PEM = f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(secrets.token_bytes(90)).decode()}-----END PRIVATE KEY-----\n"
+ISSUED = {
+    "URL": (f"VENDOR_KEY={URL}\n", URL),
+    "URL without a digit": ("VENDOR_KEY: redis://default:pass.word@cache/\n", "redis://default:pass.word@cache/"),
+    "quoted URL": (f'"VENDOR_KEY": "{URL}",', URL),
+    "blanks": ("VENDOR_KEY='some words and 1 digit'", "some words and 1 digit"),
+    "another script": ('VENDOR_KEY="Много слов 77"', "Много слов 77"),
+    "PEM": (f'VENDOR_KEY="{PEM}"', PEM),
+    "PEM in JSON": (f'{{"VENDOR_KEY": {json.dumps(PEM)}}}', json.dumps(PEM)[1:-1]),
+    "JSON": ('VENDOR_KEY=\'{"a": "b", "c": 1}\'\n', '{"a": "b", "c": 1}'),
+    "sentence": ('"VENDOR_KEY": "The key of the vendor"', None),
+    "name": ("VENDOR_KEY=some.dotted.name.of.words", None),
+    "URL without a user": ("VENDOR_KEY=redis://cache/zero", None),
+    "Latin-1": (b"VENDOR_KEY='some \xe9 words 12'", "some \udce9 words 12"),
+}
+"""The value that is found in each text."""
+
+
+class TestIssuedAssignments:
+    """Assignments of secrets that others issue."""
+
+    @pytest.mark.parametrize(("text", "value"), ISSUED.values(), ids=ISSUED)
+    def test_which_values_are_found(self, text: str | bytes, value: str | None) -> None:
+        """A URL is found, and in quotes text with blanks, with lines or of any script. Sentences and names are not."""
+        data = text if isinstance(text, bytes) else text.encode()
+        found = [key.get_secret_value() for *_, key, _ in assignments(data, [TEXT])]
+        assert found == ([] if value is None else [value])
+
+    def test_in_base64(self) -> None:
+        """A value of any script is decoded from base64."""
+        text = f"data:\n  VENDOR_KEY: {encoded('Много слов 77')}\n"
+        assert [key.get_secret_value() for *_, key, _ in assignments(text.encode(), [TEXT])] == ["Много слов 77"]
+
+    @pytest.mark.parametrize(
+        ("first", "unit"), [*HOSTILE, ("NAME='", " "), ("", "NAME='NAME=\"NAME=`"), ("", "NAME='a")]
+    )
+    def test_hostile_text(self, first: str, unit: str) -> None:
+        """Text that provokes backtracking takes linear time. Only the full run has the slow texts."""
+        unit = filled(unit, "VENDOR_KEY", KEY1)
+        text = filled(first, "VENDOR_KEY", KEY1) + unit * (BLOCK_BYTES // len(unit)) + "."
+        assert len([*assignments(text.encode(), [TEXT])]) < BLOCK_BYTES
+
+    def test_parts_are_hidden(self) -> None:
+        """The parts of a value that was found in an assignment are not shown, whatever their characters are."""
+        search = KeySearch([], [], [])
+        ((*_, rule, key, _),) = ContentSearch(search, [TEXT]).find([b"VENDOR_KEY='some words and \\ud800 1 digit'"])
+        assert (rule, key) == (Rule.ASSIGNED_KEY, KnownKey(None, "vendor.key"))
+        search.learn()
+        assert search.shows_part(b"words and")
 
 
 SMALL_OVERLAP = 2000

@@ -132,12 +132,13 @@ def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[
         is_part_of_name = start > 0 and _NAME_GOES_ON.match(text, start - 1)
         match = None if is_part_of_name else _assignment(text, end, policy)
         if match:
-            end = match.end()
-            if _ENDED.match(text, end):
+            # Another assignment may begin in what only seems to be a text in quotes.
+            end = end if match.re is _IN_QUOTES else match.end()
+            if _ENDED.match(text, match.end()) and _could_be_value(match):
                 sound = [
                     (key, forms)
                     for key, forms in _readings(match["value"])
-                    if policy.material.accepts(key.get_secret_value())
+                    if policy.material.accepts(key.get_secret_value(), policy.variable)
                 ]
                 yield from ((match.start("value"), policy, key, forms) for key, forms in sound[:1])
         start = text.find(name, end)
@@ -147,14 +148,15 @@ def _assignment(text: bytes, end: int, policy: SecretPolicy) -> re.Match[bytes] 
     """Return the value that is assigned to a variable whose name ends here."""
     if policy.material.has_fingerprint:
         return _OF_KEY.match(text, end)
-    for pattern in (_IN_QUOTES, _UNQUOTED):
-        if match := pattern.match(text, end):
-            value = match["value"]
-            # Most names, paths and sentences in a program have no digit, and those in quotes have only one case.
-            has_cases = pattern is _IN_QUOTES and b" " not in value and value.lower() != value != value.upper()
-            if (has_cases or _IS_NO_WORD.search(value)) and not _VARIABLE.fullmatch(value):
-                return match
-    return None
+    return _IN_QUOTES.match(text, end) or _UNQUOTED.match(text, end)
+
+
+def _could_be_value(match: re.Match[bytes]) -> bool:
+    """Check that a value is no word of a program: most have no digit, and in quotes only one case or blanks."""
+    value = match["value"]
+    has_cases = match.re is _IN_QUOTES and b" " not in value and value.lower() != value != value.upper()
+    is_value = has_cases or _IS_NO_WORD.search(value) is not None
+    return match.re is _OF_KEY or (is_value and not _VARIABLE.fullmatch(value))
 
 
 def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:

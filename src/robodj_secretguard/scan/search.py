@@ -180,9 +180,8 @@ class KeySearch:
 
         `forms` are the encodings of the text itself.
         """
-        has_zeros = b"\0" in text
         for written, encoding, key in self._issued:
-            if has_zeros or not encoding:
+            if not encoding or b"\0" in text:
                 yield from ((offset, key, (*forms, *encoding)) for offset in _occurrences(written, text))
         has_layers = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS
         for piece, begins, starts, is_whole in _pieces(text):
@@ -340,9 +339,10 @@ def _decodings(text: bytes, least: int) -> Iterator[tuple[bytes, str, int]]:
     It is the data, the encoding, and the first character of it.
     """
     numbers = [*_IN_HEXADECIMAL.finditer(text)] if len(text) >= 2 * least else []
-    for digits in (number for number in numbers if len(number.group()) >= 2 * least):
-        for start in (digits.start(), digits.start() + 1):
-            yield binascii.unhexlify(text[start : digits.end() - (digits.end() - start) % 2]), "hex", start
+    for digits in numbers:
+        if len(digits.group()) >= 2 * least:
+            for start in (digits.start(), digits.start() + 1):
+                yield binascii.unhexlify(text[start : digits.end() - (digits.end() - start) % 2]), "hex", start
     if len(text) * 3 >= least * 4 and not _ALL_HEXADECIMAL.fullmatch(text):
         standard = text.translate(_STANDARD_BASE64)
         for skipped in range(4):
