@@ -9,7 +9,8 @@ import json
 import re
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import unquote
 
@@ -53,6 +54,18 @@ _VENDORS: Final = frozenset(
 class _Issued(Kind):
     """The base of these kinds. The faults of a template come before those of the format."""
 
+    def __new__(cls, *values: Any, **fields: Any) -> Self:
+        """Return a kind whose fields are valid."""
+        kind = super().__new__(cls, *values, **fields)
+        for is_valid, rule in kind._rules():
+            if not is_valid:
+                raise ValueError(f"Material.{cls.__name__.lower()}{rule}")
+        return kind
+
+    def _rules(self) -> Iterable[tuple[object, str]]:
+        """Return whether each field is valid, and its rule."""
+        return ()
+
     def fault(self, text: str, variable: str = "") -> Fault | None:
         """Return what is wrong with a value; `None` for a value that may be used."""
         core = _without_comments(text)
@@ -85,20 +98,17 @@ class Opaque(_Issued):
     prefix: str = ""
     pattern: str | None = None
 
-    def __new__(cls, *values: Any, **fields: Any) -> Self:
-        """Return a kind whose fields are valid."""
-        kind = super().__new__(cls, *values, **fields)
-        if type(kind.minimum) is not int or kind.minimum < MIN_OPAQUE:
-            raise ValueError(f"Material.opaque minimum: a number of characters, {MIN_OPAQUE} or more")
-        if not _are_texts((kind.prefix,), "(?! )[ -~]*(?<! )"):
-            raise ValueError("Material.opaque prefix: printable ASCII, without a blank at the beginning or end")
-        if not _is_pattern(kind.pattern):
-            raise ValueError("Material.opaque pattern: not a regular expression")
-        return kind
+    def _rules(self) -> Iterable[tuple[object, str]]:
+        is_number = type(self.minimum) is int and self.minimum >= MIN_OPAQUE
+        yield is_number, f" minimum: a number of characters, {MIN_OPAQUE} or more"
+        is_prefix = _are_texts((self.prefix,), "(?! )[ -~]*(?<! )")
+        yield is_prefix, " prefix: printable ASCII, without a blank at the beginning or end"
+        is_pattern = self.pattern is None or _parsed(re.compile, self.pattern) is not None
+        yield is_pattern, " pattern: a regular expression"
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
-        rest = text.strip(_EDGES).removeprefix(self.prefix)
-        return (template(each, variable) for each in ((text, rest) if self.prefix else (text,)))
+        texts = [text, text.strip(_EDGES).removeprefix(self.prefix)] if self.prefix else [text]
+        return (template(each, variable) for each in texts)
 
     def _defects(self, text: str) -> Iterable[_Defect]:
         length, least = len(text), self.minimum
@@ -142,12 +152,9 @@ class Url(_Issued):
 
     schemes: tuple[str, ...]
 
-    def __new__(cls, *values: Any, **fields: Any) -> Self:
-        """Return a kind with valid schemes."""
-        kind = super().__new__(cls, *values, **fields)
-        if not kind.schemes or not _are_texts(kind.schemes, "[a-z][a-z0-9+.-]*"):
-            raise ValueError("Material.url: one scheme or more, in lower case and without ://")
-        return kind
+    def _rules(self) -> Iterable[tuple[object, str]]:
+        are_schemes = self.schemes and _are_texts(self.schemes, "[a-z][a-z0-9+.-]*")
+        return ((are_schemes, ": one scheme or more, in lower case and without ://"),)
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
         scheme, _, rest = text.strip(_EDGES).partition("://")
@@ -206,20 +213,17 @@ class Pem(_Issued):
 
     labels: tuple[str, ...] = ()
 
-    def __new__(cls, *values: Any, **fields: Any) -> Self:
-        """Return a kind with valid labels."""
-        kind = super().__new__(cls, *values, **fields)
-        if not _are_texts(kind.labels, "[A-Z0-9]+( [A-Z0-9]+)*"):
-            raise ValueError("Material.pem: labels in capitals, such as RSA PRIVATE KEY")
-        return kind
+    def _rules(self) -> Iterable[tuple[object, str]]:
+        are_labels = _are_texts(self.labels, "[A-Z0-9]+( [A-Z0-9]+)*")
+        return ((are_labels, ": labels in capitals, such as RSA PRIVATE KEY"),)
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
         _, _, body, end, _ = _block(text)
         if not end:
             return (template(text, variable),)
-        is_short = " " not in body and _decoded_size(body) < MIN_PEM_BYTES
+        data = _parsed(partial(b64decode, validate=True), body.replace("\n", "")) or b""
         no_key = f"has a body that is not base64 of {MIN_PEM_BYTES} bytes or more"
-        return _of("body", template(body)), no_key if is_short else ""
+        return _of("body", template(body)), no_key if " " not in body and len(data) < MIN_PEM_BYTES else ""
 
     def _defects(self, text: str) -> Iterable[_Defect]:
         before, label, body, end, after = _block(text)
@@ -253,25 +257,14 @@ def _block(text: str) -> tuple[str, str, str, str, str]:
     return before.strip(), label, "\n".join(filter(None, lines)), end, after.strip()
 
 
-def _decoded_size(body: str) -> int:
-    """Return how many bytes are in the lines of a body; 0 if they are not base64."""
-    try:
-        return len(b64decode(body.replace("\n", ""), validate=True))
-    except ValueError:
-        return 0
-
-
 class Json(_Issued):
     """Credentials as a JSON object. `Material.json()` describes the field."""
 
     members: tuple[str, ...]
 
-    def __new__(cls, *values: Any, **fields: Any) -> Self:
-        """Return a kind with valid members."""
-        kind = super().__new__(cls, *values, **fields)
-        if not kind.members or not _are_texts(kind.members, "[!-~]+"):
-            raise ValueError("Material.json: the name of one member or more, in printable ASCII without blanks")
-        return kind
+    def _rules(self) -> Iterable[tuple[object, str]]:
+        are_names = self.members and _are_texts(self.members, "[!-~]+")
+        return ((are_names, ": the name of one member or more, in printable ASCII without blanks"),)
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
         members = _json_members(text)
@@ -303,11 +296,8 @@ class Json(_Issued):
 
 
 def _json_members(text: str) -> list[tuple[str, Any]] | None:
-    """Return the members of a JSON object, also repeated ones; `None` for other text. A number stays text."""
-    try:
-        found = json.loads(text, object_pairs_hook=tuple, parse_int=len, parse_float=len)
-    except (ValueError, RecursionError):
-        return None
+    """Return the members of a JSON object, also repeated ones; `None` for other text. A long number is not parsed."""
+    found = _parsed(partial(json.loads, object_pairs_hook=tuple, parse_int=len, parse_float=len), text)
     return [*found] if isinstance(found, tuple) else None
 
 
@@ -350,8 +340,9 @@ def _are_texts(values: object, pattern: str) -> bool:
     return isinstance(values, tuple) and all(isinstance(each, str) and re.fullmatch(pattern, each) for each in values)
 
 
-def _is_pattern(pattern: str | None) -> bool:
+def _parsed(parse: Callable[[str], Any], text: str) -> Any:
+    """Return what a parser returns; `None` for text that it refuses. Its error would have a part of the text."""
     try:
-        return pattern is None or bool(re.compile(pattern))
-    except (re.error, TypeError):
-        return False
+        return parse(text)
+    except (ValueError, TypeError, RecursionError, re.error):
+        return None

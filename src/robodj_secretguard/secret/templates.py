@@ -178,22 +178,25 @@ def _are_listed(tokens: list[str], own: list[str]) -> bool:
     words = [each for each in tokens if not each.isdigit() or _is_sequence(each)]
     if len("".join(words)) * 2 < len("".join(tokens)):
         return False
-    is_one_word = len(words) == 1 and words[0] in WORTH and len(words[0]) > LEAST // 2
-    return told > 0 or is_one_word if not unlisted else max(worths) >= STRONG and unlisted <= told - STRONG
+    if unlisted:
+        return max(worths) >= STRONG and unlisted <= told - STRONG and "".join(tokens).isalpha()
+    return told > 0 or (len(words) == 1 and words[0] in WORTH and len(words[0]) > LEAST // 2)
 
 
 def _is_number(token: str) -> bool:
-    """Check whether a token is a number as templates have: a short one, a year or a sequence."""
-    return bool(re.fullmatch(r"[0-9]{1,3}|(19|20)[0-9]{2}", token)) or (token.isdigit() and _is_sequence(token))
+    """Check whether a token is a number as templates have: a short one, a year, a sequence or one repeated digit."""
+    return bool(re.fullmatch(r"[0-9]{1,3}|(19|20)[0-9]{2}|([0-9])\2*", token)) or (
+        token.isdigit() and _is_sequence(token)
+    )
 
 
 def _telling(token: str) -> int:
     """Return how telling the listed words are that a token consists of; -1 if it has other characters."""
     if token in WORTH:
         return WORTH[token]
-    if len(token) >= MIN_GLUED and not token.strip(token[0]):
-        return STRONG + (token[0] == "x")
-    if len(token) > MIN_GLUED and token.isalpha() and _is_sequence(token):
+    if len(token) >= MIN_GLUED and not token.strip("x"):
+        return STRONG + 1
+    if len(token) > MIN_GLUED and token.isalpha() and (_is_sequence(token) or not token.strip(token[0])):
         return 1
     best = [0] + [-1] * len(token)
     for start in range(len(token)):
@@ -244,12 +247,12 @@ _TELLING_WORDS: Final = """
 """
 _OTHER_WORDS: Final = """
     a ab abcd abcdef ad add agent ai akia algolia all also am amazon an ant anthropic any api app apps are arn as
-    asana asdfgh at atlas atlassian auto aws az azerty azure b baidu bar baz be bedrock bigquery binance bitbucket
-    boost bot botfather box braintree brevo broker browserbase bus but by ca can captcha cas cdn celery cert ci
-    circleci claude clerk cli clickhouse cloud cloudflare cloudinary cms cname cohere coinbase com coming connection
-    connectionstring consumer contentful copy crm cs csrf customer dall datadog db de deepl deepseek del der des
-    devops did digitalocean discord div dkim dns do docusign donot dop dropbox du duo e e2e ecr eks el elastic
-    elasticsearch en endpoint entra es etc etsy eu eur face facebook far fastly fcm fernet figma firebase
+    asana asdfgh at atlas atlassian auto aws az azerty azure b baidu bar baz be bedrock bigquery binance bit
+    bitbucket boost bot botfather box braintree brevo broker browserbase bus but by ca can captcha cas cdn celery
+    cert ci circleci claude clerk cli clickhouse cloud cloudflare cloudinary cms cname cohere coinbase com coming
+    connection connectionstring consumer contentful copy crm cs csrf customer dall datadog db de deepl deepseek del
+    der des devops did digitalocean discord div dkim dns do docusign donot dop dropbox du duo e e2e ecr eks el
+    elastic elasticsearch en endpoint entra es etc etsy eu eur face facebook far fastly fcm fernet figma firebase
     flutterwave for foursquare fqdn ftp gcp gcs gemini gh gho ghp ghs git gitlab glpat gmail go goog google gpg gpt
     groq gsk hcaptcha heroku hf hooks hub hubspot hugging huggingface hunter i iam ibm id idp imap in ini instagram
     int internal io ip is isa isan it its jenkins jira job kafka kakao keepit klaviyo kms la langchain langfuse
@@ -265,8 +268,8 @@ _OTHER_WORDS: Final = """
     square ssh ssl sso st stability stmp stripe su sub supabase superuser sur t tavily teams telegram tenant
     terraform the thisisa tiktok tls to tobe together too turnstile twilio twitch twitter two txt typeform ui um un
     unsplash up upstash ur urn use usr uuid v val vapid vault vendor vercel vertex via voyage vpn wandb weather
-    weaviate web who whsec wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya29 yandex yes yet yml yo you youtube
-    zendesk zoho zoom
+    weaviate web who whsec wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya ya29 yandex yes yet yml yo you
+    youtube yyy zendesk zoho zoom zzz
 """
 WORTH: Final = {
     **dict.fromkeys([*WORDS, *_OTHER_WORDS.split()], 0),
