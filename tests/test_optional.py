@@ -110,7 +110,7 @@ class TestSources:
         """An empty file, a marker alone and a misspelled file are no way to switch a secret off."""
         report = delivered(machine, machine.environ | files)
         (missing,) = (each for each in report.alerts if each.check == "missing")
-        assert missing.secret == "sentry.token"
+        assert missing.secret == OFF[1]
         assert missing.remedy.endswith("; to leave it off, unset every variable of sentry.token")
 
     @pytest.mark.parametrize("value", [None, ""])
