@@ -43,7 +43,13 @@ _AROUND: Final = " \t\r\n\"'`"
 _SEPARATORS: Final = str.maketrans("", "", " _-.:/|,\\")
 _BRACKETS: Final = "<>[]{}()%@#*|:!_~$ "
 _PAIRS: Final = frozenset("<> [] {} () %% @@ ## || ** :: !! __ ~~".split())
-_OPEN: Final = ("${", "$(", "{{", "#{", "%(", "<%", "((", "[[")
+_VARIABLE: Final = (
+    r"\$\{[\w.]+([:?+=|-].*)?\}|\$\([\w.-]+( .*)?\)|#\{[\w.]+\}#?|%\(\w+\)s"
+    r"|\$?\{\{.*\}\}|\(\(.*\)\)|\[\[.*\]\]|<%.*%>|\{%.*%\}|<.* .*>"
+    r"|\w+://.*(<|\$\{|\{\{).*"  # a URL has no such characters
+)
+"""Variables of shells and template languages. A generated password has their characters too, but not in this order."""
+_RELATIVE: Final = r"(~|\.{1,2})(/[a-z._-][a-z0-9._-]*){2,}|[A-Za-z]:[/\\][A-Za-z._ -]+([/\\][\w. -]+)+"
 _MARKS: Final = ("...", "***", "\u2026", "\u2022")
 _NO_MARKS: Final = str.maketrans("", "", "._-*\u2026\u2022")
 _WORD: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+"
@@ -114,31 +120,28 @@ def _is_repeated(text: str) -> bool:
 
 def _is_path(text: str) -> bool:
     """Check whether a text is the path of a file: below a known root, relative, or with the ending of a key file."""
-    is_relative = text.startswith(("./", "../", "~/")) or text[1:3] in {":\\", ":/"}
-    begins = text.startswith(ROOTS) or (is_relative and any(each in text[3:] for each in "./\\"))
-    return (begins or text.lower().endswith(ENDINGS)) and text.lstrip("~").translate(_SEPARATORS).isalnum()
+    is_known = text.startswith(ROOTS) or text.lower().endswith(ENDINGS)
+    is_plain = text.translate(_SEPARATORS).lstrip("~").isalnum()
+    return (is_known and is_plain) or re.fullmatch(_RELATIVE, text) is not None
 
 
 def _is_bracketed(text: str) -> bool:
     """Check whether a text is a variable of a shell or of a template language, or words in brackets."""
-    if text.startswith(_OPEN) and text[-1] in "})>s]":
-        return True
     inner = text.strip(_BRACKETS)
     is_around = text[0] == "$" or text[0] + text[-1] in _PAIRS
     is_one_case = len(inner) >= LEAST and inner in {inner.lower(), inner.upper()}
     are_listed = all(_is_number(each) or _telling(each) >= 0 for each in _tokens(inner))
     plain = inner.translate(_SEPARATORS)
     are_words = (is_one_case and plain.isalpha()) or (are_listed and plain.isalnum())
-    has_part = re.search(r"^<.* .*>$|://.*(<|\$\{|\{\{)", text) is not None  # a URL has no such characters
-    return has_part or (is_around and are_words)
+    return (is_around and are_words) or re.fullmatch(_VARIABLE, text) is not None
 
 
 def _is_name(text: str) -> bool:
-    """Check whether a text is a name in capitals with an underscore. A short one has a listed word."""
+    """Check whether a text is a name in capitals with an underscore, with two of: long, only letters, a listed word."""
     words = text.strip("_").split("_")
     are_words = len(words) > 1 and all(each.isalnum() and each.isascii() for each in words) and text == text.upper()
-    is_long = len(text) >= 2 * LEAST and text.replace("_", "").isalpha()
-    return are_words and (is_long or any(_telling(each.lower()) >= 0 for each in words))
+    is_listed = any(len(each) >= MIN_GLUED and _telling(each.lower()) >= 0 for each in words)
+    return are_words and [len(text) >= 2 * LEAST, "".join(words).isalpha(), is_listed].count(True) > 1
 
 
 def _is_cut(text: str) -> bool:
@@ -212,7 +215,7 @@ REFERENCES: Final = (
     "keyvault:", "ssm:", "conjur:", "akeyless:", "lpass:", "bitwarden:", "secret://", "vault kv ", "vault read ",
     "op read ", "aws secretsmanager ", "aws ssm ", "gcloud secrets ", "kubectl get secret", "process.env",
     "os.environ", "os.getenv", "getenv(", "System.getenv", "ENV[", "ENV.", "import.meta.env", "!Ref ",
-    "!Sub ", "!ENV ", "gcp:secretmanager:", "awskms:", "aws-sm:", "gcp-sm:", "akv:", "bw:", "ref:",
+    "!Sub ", "!ENV ", "gcp:secretmanager:", "awskms:", "aws-sm:", "gcp-sm:", "akv:", "bw://", "ref:",
 )  # fmt: skip
 """How a reference to a secret that is somewhere else begins."""
 ROOTS: Final = tuple(
