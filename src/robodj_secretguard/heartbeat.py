@@ -11,11 +11,12 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import is_instance_name
@@ -26,9 +27,6 @@ from robodj_secretguard.startup.rules import Check, Severity, State
 from robodj_secretguard.startup.settings import SecretSettings, running_report
 from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE, iso_utc
 from robodj_secretguard.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EventKind: TypeAlias = Literal["started", "running", "switched", "kept", "late", "ended", "refused"]
 """All but `refused` have the keys in use."""

@@ -6,9 +6,9 @@ hide an event, so it makes everything unknown.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -19,9 +19,6 @@ from robodj_secretguard.fleet.verdict import Evidence, Use
 from robodj_secretguard.heartbeat import EventKind
 from robodj_secretguard.secret.texts import count
 from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 MOST_LINE_BYTES: Final = 1 << 16
 """A longer line is not an event."""

@@ -6,15 +6,12 @@ Instants are Unix timestamps. No label has anything derived from a key but its f
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, TypeAlias
 
+from robodj_secretguard.startup.report import Finding, SecretStatus
 from robodj_secretguard.startup.rules import Check, Severity, State
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from robodj_secretguard.startup.report import Finding, SecretStatus
 
 Samples: TypeAlias = "Mapping[tuple[str, ...], float]"
 """The values of a metric, by the values of its labels."""

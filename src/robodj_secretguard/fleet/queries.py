@@ -7,20 +7,17 @@ import re
 import sys
 from collections import defaultdict
 from contextlib import closing
+from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import Evidence, Use
 from robodj_secretguard.managers.manager import answer_within, is_insecure
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import could_hold_key, is_instance_name
 from robodj_secretguard.startup.file_reader import read_text_file
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from robodj_secretguard.secret.sealed import SealedStr
 
 MOST_BYTES: Final = 1 << 25
 """The largest answer that is read."""

@@ -6,10 +6,11 @@ and nothing is against it. What is against it counts whether it is fresh or not,
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -18,9 +19,6 @@ from robodj_secretguard.common.shapes import SHAPE, Fingerprint, FreeText, Insta
 from robodj_secretguard.fleet.roster import InstanceName, Service
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.texts import count
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ConditionName = Literal["moved", "has-next", "none-on"]
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.records import Event, Record
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations, slots_of, stage_due
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.readings import REVOKED_FILE, RevocationStatus, set_current
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity, State
 from robodj_secretguard.startup.variables import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-
-    from robodj_secretguard.secret.policy import SecretPolicy
 
 Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]
 PROMOTE: Final = "promote the next key"

@@ -7,16 +7,18 @@ here prints.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, Verdict
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
     Event,
     LastStep,
@@ -39,6 +41,7 @@ from robodj_secretguard.lifecycle.rotation import (
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Store, Stored, sealed
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import command, listed
 from robodj_secretguard.startup.directory import (
@@ -61,12 +64,6 @@ from robodj_secretguard.startup.report import Finding, Report, SecretStatus, fin
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from robodj_secretguard.lifecycle.operations_log import OperationsLog
-    from robodj_secretguard.secret.policy import SecretPolicy
 
 Fields: TypeAlias = "Mapping[str, Any]"
 """The fields of a secret in a manager. A function that takes them runs inside `contain()`."""
