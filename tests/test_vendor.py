@@ -19,6 +19,7 @@ from conftest import NOW, Ran, found, marker
 from detector import leaks
 from flask import Flask
 from pydantic import SecretStr
+from repositories import made, put
 
 from robodj_secretguard import Generator, Kind, Material, SecretPolicy, SecretSettings, check
 from robodj_secretguard.adapters.django import secret_keys
@@ -346,6 +347,17 @@ class TestScan:
         assert f"1. Issue a new one of icecast.password at {ISSUER}, and disable the old one there." in out
         assert "revoke" not in out
         assert call(machine, "scan", "--fingerprints").out.count("ALERT") == 0
+
+    @pytest.mark.parametrize(
+        ("text", "is_found"), [("#zq9!kif!8w2!\n", True), ("# From radio.example\n<password>\n", False)]
+    )
+    def test_tracked_key_file_is_taken_whole(self, machine: Machine, text: str, *, is_found: bool) -> None:
+        """A tracked fallback file of an issued secret may have one that begins with `#`. A template has none."""
+        put(made(machine.root), "config/icecast.password", text.encode())
+        ran = call(machine, "scan", "--format", "json")
+        rules = [(each["rule"], each["secret"], each["path"]) for each in json.loads(ran.out)["findings"]]
+        expected = [("tracked-key-file", "icecast.password", "config/icecast.password")]
+        assert rules == (expected if is_found else [])
 
     def test_short_issued_secret_is_not_searched_for(self, machine: Machine) -> None:
         """A live key of 16 bytes is found. An issued secret of 18 characters is not, and a note says so."""

@@ -379,10 +379,10 @@ class Scanner:
         """Add a finding for each tracked file with key material: in the index, if there are no carriers."""
         for (_, path), (name, _, blocks) in self._put(repository, tracked):
             beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
-            text = text_of(beginning)
             put = () if carriers is None else _commits_first(carriers[name])
             policy = self._policy(put[0][1] if put else path)
             kind = LEAST_MATERIAL if policy is None else policy.material
+            text = text_of(beginning, is_whole=policy is not None and policy.is_issued)
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(text, kind):
                 sound = [line for line in text.lines if LEAST_MATERIAL.accepts(line.get_secret_value())]
                 self._search.seen |= {key: KnownKey(fingerprint(key)) for key in sound}
