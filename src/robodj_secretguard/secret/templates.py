@@ -53,6 +53,7 @@ _RELATIVE: Final = r"(~|\.{1,2})(/[a-z._-][a-z0-9._-]*){2,}|[A-Za-z]:[/\\][A-Za-
 _MARKS: Final = ("...", "***", "\u2026", "\u2022")
 _NO_MARKS: Final = str.maketrans("", "", "._-*\u2026\u2022")
 _WORD: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+"
+_NUMBER_AT_END: Final = r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z"
 _ORDERS: Final = [*SEQUENCES[2:], "1234567890" * 4, "0123456789" * 4, "abcdef" * 8]
 _ORDERED: Final = (*_ORDERS, *(line[::-1] for line in _ORDERS))
 
@@ -169,7 +170,8 @@ def _is_sequence(text: str) -> bool:
 def _is_of_words(text: str, variable: str) -> bool:
     """Check whether a text is of listed words with a telling one among them, also glued or with look-alikes."""
     bare, own = text.translate(_SEPARATORS).lower(), _tokens(variable)
-    alike = [each.translate(LOOKALIKES) for each in (text, re.sub(r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z", "", text))]
+    letters = sum(map(str.isalpha, text)) * 2 >= len(bare)
+    alike = [each.translate(LOOKALIKES) for each in (text, re.sub(_NUMBER_AT_END, "", text)) if letters]
     tokens = [_tokens(each) for each in (text, *alike)] + [[bare] * bare.isalpha()]
     return bare in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if 0 < len(each) <= MOST_WORDS)
 
@@ -178,8 +180,8 @@ def _are_listed(tokens: list[str], own: list[str]) -> bool:
     """Check whether tokens are listed words, those of the variable, or numbers. A clear template may have others."""
     worths = [max(_telling(each), 0 if each in own or _is_number(each) else -1) for each in tokens]
     told, unlisted = sum(each for each in worths if each > 0), worths.count(-1)
-    words = [each for each in tokens if not each.isdigit() or _is_sequence(each)]
-    if len("".join(words)) * 2 < len("".join(tokens)):
+    words = [each for each in tokens if (len(each) >= MIN_GLUED and each.isalpha()) or _is_sequence(each)]
+    if len("".join(words)) * 2 < len("".join(tokens)):  # random text has short words between digits
         return False
     if unlisted:
         return max(worths) >= STRONG and unlisted <= told - STRONG and "".join(tokens).isalpha()
