@@ -96,6 +96,11 @@ def test_reference_is_named(begin: str) -> None:
         "\u043f\u0440\u0438\u0432\u0435\u0442",
         "#!?;&^~+",
         "a%bc%d<e>",
+        "69b736a2abc3e18b",
+        "9v2a4tuV",
+        "DeA64PIN",
+        "53351736",
+        "key-be9eee929a0ef33dfd44244a945384ef",
         "",
     ],
 )

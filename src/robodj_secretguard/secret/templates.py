@@ -180,7 +180,7 @@ def _are_listed(tokens: list[str], own: list[str]) -> bool:
     """Check whether tokens are listed words, those of the variable, or numbers. A clear template may have others."""
     worths = [max(_telling(each), 0 if each in own or _is_number(each) else -1) for each in tokens]
     told, unlisted = sum(each for each in worths if each > 0), worths.count(-1)
-    words = [each for each in tokens if (len(each) >= MIN_GLUED and each.isalpha()) or _is_sequence(each)]
+    words = [each for each in tokens if len(each) >= MIN_GLUED and (each.isalpha() or _is_sequence(each))]
     if len("".join(words)) * 2 < len("".join(tokens)):  # random text has short words between digits
         return False
     if unlisted:
