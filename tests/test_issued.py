@@ -462,7 +462,7 @@ KINDS = [
     [
         ("# The key of billing\n\n", "your_key_here\n", ("placeholder", "is a placeholder")),
         ("#see below\r\n", "<token>", ("placeholder", "is a placeholder")),
-        ("# example.org\n", "kif83-w7Lp2-Xv0zz\n", ("format", "has comments beside its value")),
+        ("# example.org\n", "kif83-w7Lp2-Xv0zz\n", ("format", "has comments next to its value")),
         ("", "# Ask Anna for the key\n", ("placeholder", "has nothing but comments")),
         ("# The key\n", "#of billing", ("placeholder", "has nothing but comments")),
         ("", "#zq9Kif83-w7Lp2", ("", "")),

@@ -27,7 +27,7 @@ MIN_LEGACY: Final = 16
 """The fewest characters of a key from before the adoption."""
 
 _COMMENTS: Final = Fault("placeholder", "has nothing but comments")
-_COMMENTED: Final = Fault("format", "has comments beside its value", "set {} with the value alone, without comments")
+_COMMENTED: Final = Fault("format", "has comments next to its value", "set {} with the value alone, without comments")
 
 _Defect = tuple[object, str, str]
 """Whether a value has a defect, the message, and the fix: empty for that of the check."""
