@@ -56,13 +56,12 @@ class TestDescriptors:
 
     @pytest.mark.parametrize("keys", ["good", "bad"])
     def test_file_without_a_descriptor_is_unsafe(self, tmp_path: Path, limit: int, keys: str) -> None:
-        """Without a descriptor, a file that is needed is unsafe, and an unreadable revocation list may exist."""
+        """Without a descriptor, nothing is read: neither a file that is needed, nor the module of its rules."""
         config_files(tmp_path, SETS[keys])
         ran = run_forked(f"{DESCRIPTORS.format(limit)}{START}", {}, tmp_path)
         assert "served" in ran.out if (limit, keys) in {(4, "good"), (8, "good")} else ran.status == 3
         if keys == "good":
-            unreadable = ["revocation-list", "file-unsafe", "file-unsafe"]
-            assert checks(ran) == (unreadable if limit == 3 else ["file-fallback"] * 2)
+            assert checks(ran) == (["internal"] if limit == 3 else ["file-fallback"] * 2)
 
 
 MEMORY = """
