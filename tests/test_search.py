@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spellings import respelled
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import Material, RuntimeSecrets
 from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.scan.search import (
@@ -28,6 +28,7 @@ from robodj_secretguard.scan.search import (
     KeySearch,
     known_keys,
     live_values,
+    parts_of,
     views,
 )
 from robodj_secretguard.secret.material import Generator, fewest_distinct
@@ -357,6 +358,7 @@ class TestWithinLongerText:
 
 PASSWORD = f'p.${secrets.token_urlsafe(9)}/ :"{secrets.token_urlsafe(9)}'
 LINES = base64.encodebytes(secrets.token_bytes(150)).decode()
+PEM = f"-----BEGIN PRIVATE KEY-----\n{LINES}-----END PRIVATE KEY-----\n"
 PARTS = {
     "password": PASSWORD,
     "passphrase": f"Дом и сад {secrets.token_hex(8)}",
@@ -402,11 +404,23 @@ class TestIssued:
             ((_, key, found_forms),) = found(issued(part), before + data + after)
             assert (key, found_forms) == (ISSUED, forms)
 
-    @pytest.mark.parametrize("end", ["\n    ", "\r\n", "\\n", "\\r\\n", ""], ids=ascii)
-    def test_lines_are_joined(self, end: str) -> None:
-        """The body of a PEM is found whatever ends its lines."""
-        body = LINES.strip().replace("\n", end)
-        assert len(found(issued(LINES), f"KEY-----{end}{body}{end}-----END".encode())) == 1
+    @pytest.mark.parametrize("written", [PEM, PEM.replace("\n", "\r\n"), PEM.replace("\n", "\\n")], ids=range(3))
+    @pytest.mark.parametrize("end", ["\n    ", "\r\n", "\\n", "\\r\\n", "", '"\n+ "'], ids=ascii)
+    def test_pem_is_found_by_its_middle_line(self, written: str, end: str) -> None:
+        """Of the lines of a PEM, one is searched for, whatever ends them. Each of them is hidden."""
+        parts = [*parts_of(SealedStr(written), Material.pem())]
+        assert [is_searched for _, is_searched in parts] == [False, True, False]
+        (middle,) = (part.get_secret_value() for part, is_searched in parts if is_searched)
+        assert len(found(issued(middle), PEM.replace("\n", end).encode())) == 1
+
+    def test_members_of_a_json_are_parts(self) -> None:
+        """Each declared member is searched for, and of a private key one line. A lone surrogate breaks nothing."""
+        text = json.dumps({"key": PEM, "token": PASSWORD, "other": f"\ud800{PASSWORD}", "id": "short"})
+        value = SealedStr(text)
+        parts = [*parts_of(value, Material.json("key", "token", "other", "id"))]
+        assert [is_searched for _, is_searched in parts] == [False, True, False, True, True, False]
+        search = issued(*(part.get_secret_value() for part, is_searched in parts if is_searched))
+        assert len(found(search, text.encode())) == 3
 
     def test_shorter_part_is_not_found_and_not_shown(self) -> None:
         """A part of fewer than 20 characters could occur by chance. It is hidden too."""

@@ -46,7 +46,7 @@ _IN_QUOTES: Final = re.compile(
 )
 _UNQUOTED: Final = re.compile(_ASSIGNMENT + rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )""", re.VERBOSE)
 _IS_NO_WORD: Final = re.compile(rb"[0-9]|://[^/]*@")
-_VARIABLE: Final = re.compile(rb"\$?[A-Z0-9]*_[A-Z0-9_]*")
+_IN_CAPITALS: Final = re.compile(rb"\$?[A-Z0-9]*_[A-Z0-9_]*")
 _ENDED: Final = re.compile(rb"""["'`]?(?:[\s,;)\]}\#&<>|\\\x00]|/>|\Z)""")
 
 
@@ -84,7 +84,7 @@ class ContentSearch:
             for offset, policy, key, forms in assignments(text, self._policies):
                 kind = policy.material
                 assigned = KnownKey(fingerprint(key) if kind.has_fingerprint else None, policy.name)
-                self._search.seen |= dict.fromkeys(parts_of(key, kind), assigned)
+                self._search.seen |= dict.fromkeys((part for part, _ in parts_of(key, kind)), assigned)
                 found[start + offset * step] = Rule.ASSIGNED_KEY, assigned, (*encoding, *forms)
             for offset, known, forms in self._search.find(text, encoding):
                 found[start + offset * step] = Rule.KNOWN_KEY, known, forms
@@ -156,7 +156,7 @@ def _could_be_value(match: re.Match[bytes]) -> bool:
     value = match["value"]
     has_cases = match.re is _IN_QUOTES and b" " not in value and value.lower() != value != value.upper()
     is_value = has_cases or _IS_NO_WORD.search(value) is not None
-    return match.re is _OF_KEY or (is_value and not _VARIABLE.fullmatch(value))
+    return match.re is _OF_KEY or (is_value and not _IN_CAPITALS.fullmatch(value))
 
 
 def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:

@@ -26,7 +26,7 @@ from robodj_secretguard.scan.result import (
     Unread,
     Where,
 )
-from robodj_secretguard.scan.search import KEYS_FROM, LEAST_ISSUED, KeySearch, is_searched, known_keys, live_values
+from robodj_secretguard.scan.search import KEYS_FROM, LEAST_ISSUED, KeySearch, known_keys, live_values
 from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
@@ -92,8 +92,7 @@ def scan(
     setup = readings[0].setup
     further = ((key, KnownKey(fingerprint(key), known_by=(KEYS_FROM,)), True) for key in keys)
     at_hand = contain(lambda: [*live_values(readings), *further])
-    searched = [(value, key) for value, key, is_valid in at_hand if is_valid and is_searched(value, key)]
-    live = [] if by_fingerprint else searched
+    live = [] if by_fingerprint else [(value, key) for value, key, is_valid in at_hand if is_valid and key]
     records = operations_log.records if operations_log else ()
     known = known_keys([key for _, key in live], records, dict(setup.revocation.begins))
     known_live = [(value, known[key.fingerprint or key.secret]) for value, key in live]
@@ -137,14 +136,16 @@ def _unread_records(log: OperationsLog) -> Iterator[Unread]:
         yield Unread(LOG_SOURCE, f"{log.name} does not exist")
 
 
-def _unsearched(readings: Iterable[Reading], values: Iterable[tuple[SealedStr, KnownKey, bool]]) -> Iterator[Unread]:
+def _unsearched(
+    readings: Iterable[Reading], values: Iterable[tuple[SealedStr, KnownKey | None, bool]]
+) -> Iterator[Unread]:
     """Yield values that cannot be searched for."""
     for reading in readings:
         for offer in reading.offers:
             for why in offer.file.unreadable if offer.file else ():
                 yield Unread(reading.policy.name, f"the key file {offer.location} {why}")
     for _, key, is_valid in values:
-        if not is_valid:
+        if key and not is_valid:
             yield Unread(str(key.secret), f"its value ({key.known_by[0]}) is invalid, so it was not searched for")
 
 

@@ -71,10 +71,11 @@ _LAST_CHARACTERS: Final = [
 _SAFE_IN_URLS: Final = ("", "/", "!'()*")  # as quote() may leave them, and as JavaScript does
 
 
-def live_values(readings: Iterable[Reading]) -> Iterator[tuple[SealedStr, KnownKey, bool]]:
+def live_values(readings: Iterable[Reading]) -> Iterator[tuple[SealedStr, KnownKey | None, bool]]:
     """Yield the secret parts of each value except placeholders, including those of unused fallback files.
 
-    Each comes with what is known about it, and with whether the value is valid. An invalid value is one part.
+    Each comes with what is known about it, or `None` for a part that is only hidden, and with whether the value is
+    valid. An invalid value is one part.
     """
     for reading in [slot for current in readings for slot in (current, *current.slots)]:
         kind = reading.policy.material
@@ -85,20 +86,27 @@ def live_values(readings: Iterable[Reading]) -> Iterator[tuple[SealedStr, KnownK
                 is_valid = reading.is_legacy or kind.accepts(value.get_secret_value(), reading.variable)
                 its_fingerprint = fingerprint(value) if is_valid and reading.has_fingerprint else None
                 known = KnownKey(its_fingerprint, reading.policy.name, known_by=(offer.source,))
-                parts = parts_of(value, kind) if is_valid else [value]
-                yield from ((part, known, is_valid) for part in parts)
+                for part, is_searched in parts_of(value, kind) if is_valid else [(value, True)]:
+                    yield part, known if is_searched else None, is_valid
 
 
-def parts_of(value: SealedStr, kind: Kind) -> Iterator[SealedStr]:
-    """Yield the parts of a valid value that are secret, as text that every encoder takes."""
+def parts_of(value: SealedStr, kind: Kind) -> Iterator[tuple[SealedStr, bool]]:
+    """Yield the secret parts of a valid value, and whether each is searched for.
+
+    Of the lines of a PEM it is the middle one: the first and the last ones can be the same in many keys.
+    """
+    text = _LINE_END.sub(b"\n", value.get_secret_value().encode(errors="surrogatepass"))
+    blocks = list[list[bytes]]()
     for part in kind.searched(value.get_secret_value()):
-        body = re.sub("-----(?:BEGIN|END) [A-Z0-9 ]+-----\n?", "", part).strip()
-        yield SealedStr(body.encode(errors="surrogatepass").decode(errors="surrogateescape"))
-
-
-def is_searched(value: SealedStr, known: KnownKey) -> bool:
-    """Check whether a value is searched for: a key, or a part of an issued value that no other text has by chance."""
-    return known.fingerprint is not None or len(value) >= LEAST_ISSUED
+        line = part.encode(errors="surrogatepass")
+        if blocks and b"%b\n%b" % (blocks[-1][-1], line) in text:
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+    for block in blocks:
+        for number, line in enumerate(block):
+            is_long = kind.has_fingerprint or len(line) >= LEAST_ISSUED
+            yield SealedStr(line.decode(errors="surrogateescape")), is_long and number == len(block) // 2
 
 
 def known_keys(
@@ -171,7 +179,7 @@ class KeySearch:
         # The lengths of a key in hexadecimal and in base64.
         self._encoded = {size for _, length in made for size in (2 * length, -(-length * 4 // 3))}
         self._live: list[tuple[SealedStr, SealedStr, bool, KnownKey]] = []
-        self._issued: list[tuple[SealedStr, Forms, KnownKey]] = []
+        self._issued: dict[Forms, list[tuple[SealedStr, int, KnownKey]]] = {}
         for value, known_key in live:
             self._add(value, known_key)
 
@@ -180,9 +188,11 @@ class KeySearch:
 
         `forms` are the encodings of the text itself.
         """
-        for written, encoding, key in self._issued:
+        for encoding, issued in self._issued.items():
             if not encoding or b"\0" in text:
-                yield from ((offset, key, (*forms, *encoding)) for offset in _occurrences(written, text))
+                for written, size, key in issued:
+                    if size <= len(text):
+                        yield from ((offset, key, (*forms, *encoding)) for offset in _occurrences(written, text))
         has_layers = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS
         for piece, begins, starts, is_whole in _pieces(text):
             found = [(offset, key, forms) for offset, key in self._in(piece, is_short=len(starts) <= _MOST_LINES)]
@@ -207,15 +217,11 @@ class KeySearch:
         """Search for a key, or for a part of an issued value."""
         if known.fingerprint:
             self._live.append((*_sealed_parts(value), known))
-        elif is_searched(value, known):
+        elif len(value) >= LEAST_ISSUED:
             size = len(value.get_secret_value().encode(errors="surrogateescape"))
             self._encoded |= {2 * size, -(-size * 4 // 3)}
-            self._issued += [(*written, known) for written in _spellings(value)]
-            # Also in lines of any length, as the body of a PEM is.
-            joined = SealedStr("".join(value.get_secret_value().split()).rstrip("="))
-            if _KEY_LINE.fullmatch(joined.get_secret_value().encode(errors="replace")):
-                stem, last = joined.get_secret_value()[:-1], joined.get_secret_value()[-1]
-                self._live.append((SealedStr(stem), SealedStr(last), False, known))
+            for written, encoding in _spellings(value):
+                self._issued.setdefault(encoding, []).append((written, len(written), known))
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
         for data, form, start in _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST):
