@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
-from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from robodj_secretguard.adapters.fernet import RingFernet
+from robodj_secretguard.keyring import Key, Keyring
 from robodj_secretguard.secret.sealed import contain
-
-if TYPE_CHECKING:
-    from robodj_secretguard.keyring import Key, Keyring
 
 
 class RingAESGCM:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.conf import settings
 
 from robodj_secretguard.adapters.live import FallbackKeys, kept_text
-
-if TYPE_CHECKING:
-    from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.keyring import Keyring
 
 
 def secret_keys(ring: Keyring) -> tuple[str, list[str]]:

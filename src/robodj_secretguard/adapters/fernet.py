@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from robodj_secretguard.adapters.live import signing
 from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.keyring import Key, Keyring
 from robodj_secretguard.secret.sealed import contain
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from robodj_secretguard.keyring import Key, Keyring
 
 
 class RingFernet:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
+from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
 from robodj_secretguard.adapters.live import FallbackKeys, kept_text
-
-if TYPE_CHECKING:
-    from flask import Flask
-
-    from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.keyring import Keyring
 
 
 def sign_sessions(app: Flask, ring: Keyring) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from itsdangerous import Signer, TimestampSigner, URLSafeTimedSerializer
 
 from robodj_secretguard.adapters.live import MaskedBytes, signing
 from robodj_secretguard.errors import RevokedKeyError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.keyring import Keyring
 
 
 class _Keys(list[bytes]):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import jwt
 
 from robodj_secretguard.adapters.live import signing
-
-if TYPE_CHECKING:
-    from robodj_secretguard.keyring import Key, Keyring
+from robodj_secretguard.keyring import Key, Keyring
 
 _ALGORITHMS: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 """The accepted algorithms, and the fewest characters of a key for each (RFC 7518, section 3.2)."""

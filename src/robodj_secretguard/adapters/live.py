@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NoReturn, Self
 
+from robodj_secretguard.keyring import Key, Keyring
 from robodj_secretguard.secret.sealed import Sealed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from robodj_secretguard.keyring import Key, Keyring
 
 
 class _Masked(Sealed):

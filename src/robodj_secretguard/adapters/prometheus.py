@@ -6,9 +6,9 @@ import math
 import os
 import re
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -28,6 +28,7 @@ from robodj_secretguard.fleet.metrics import (
     of_findings,
     of_keys,
 )
+from robodj_secretguard.keyring import Keyring, LiveKeys
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.guard import check
@@ -35,11 +36,6 @@ from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.report import Finding, finding
 from robodj_secretguard.startup.rules import Check, Problem, internal
 from robodj_secretguard.startup.settings import SecretSettings, live_of, setup_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from robodj_secretguard.keyring import Keyring, LiveKeys
 
 
 class SecretCollector(Collector):

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.types import ASGIApp
 
 from robodj_secretguard.adapters.itsdangerous import RingSigner
-
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-    from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.keyring import Keyring
 
 
 class RingSessionMiddleware(SessionMiddleware):
