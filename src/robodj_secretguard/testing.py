@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -44,7 +44,7 @@ class _Case:
 
     def shared(self) -> BadVariables:
         # With an earlier secret, if there is one: the check reports the later of two.
-        other, value = next(shareable(self.policy, self.policies))
+        other, value = shareable(self.policy, self.policies)[0]
         return dict.fromkeys((self.variable, other.variable), value.get_secret_value())
 
     def legacy(self) -> BadVariables:
@@ -104,12 +104,14 @@ OF_GENERATED: Final = ("weak", "revoked", "legacy")
 """The checks that find only generated keys, and not a secret that somebody else issues."""
 
 
-def shareable(policy: SecretPolicy, policies: Sequence[SecretPolicy]) -> Iterator[tuple[SecretPolicy, SealedStr]]:
-    """Yield each other secret that accepts a value of this one or the reverse, with that value."""
-    for other in policies:
-        for value in map(generate, (policy, other) if other is not policy else ()):
-            if all(each.material.accepts(value.get_secret_value()) for each in (policy, other)):
-                yield other, value
+def shareable(policy: SecretPolicy, policies: Sequence[SecretPolicy]) -> list[tuple[SecretPolicy, SealedStr]]:
+    """Return each other secret that accepts a value of this one or the reverse, with that value."""
+    pairs = ((other, generate(each)) for other in policies if other is not policy for each in (policy, other))
+    return [
+        (other, value)
+        for other, value in pairs
+        if all(each.material.accepts(value.get_secret_value()) for each in (policy, other))
+    ]
 
 
 def put_list(directory: str) -> None:
