@@ -113,6 +113,15 @@ class TestSources:
         assert missing.secret == OFF[1]
         assert missing.remedy.endswith("; to leave it off, unset every variable of sentry.token")
 
+    def test_a_file_with_another_ending_is_an_alert(self, machine: Machine) -> None:
+        """A file to which an editor added `.txt` is no way to switch a secret off."""
+        machine.write("sentry.token.txt", "a value of somebody")
+        report = machine.within(lambda: check(Service))
+        assert [(str(each.check), str(each.severity)) for each in report.findings] == [
+            ("missing", "alert"),
+            ("near-miss", "warning"),
+        ]
+
     @pytest.mark.parametrize("value", [None, ""])
     def test_a_member_that_is_empty_is_an_alert(self, machine: Machine, value: str | None) -> None:
         """A member that is null counts as an empty one."""

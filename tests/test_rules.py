@@ -243,11 +243,12 @@ class Shouting(Kind):
 
     message: str = "has a wrong first letter"
     fix: str = ""
+    check: Any = "format"
 
     def fault(self, text: str, variable: str = "") -> Fault | None:
         """Refuse what does not begin with an A."""
-        message = self.message.replace("TEXT", text).replace("VARIABLE", variable)
-        return None if text.startswith("A") else Fault("format", message, self.fix)
+        message = self.message.replace("TEXT", text).replace("UPPER", text.upper()).replace("VARIABLE", variable)
+        return None if text.startswith("A") else Fault(self.check, message, self.fix)
 
 
 class TestOwnKind:
@@ -274,6 +275,8 @@ class TestOwnKind:
             (Shouting(fix="set {} with an {A}"), "has a wrong first letter", "set OWN_SECRET with an {A}"),
             (Shouting("equals VARIABLE"), "equals OWN_SECRET", "set OWN_SECRET"),
             (Shouting("is TEXT"), "is refused by its kind", "set OWN_SECRET"),
+            (Shouting("is UPPER"), "is refused by its kind", "set OWN_SECRET"),
+            (Shouting(check="broken"), "is refused by its kind", "set OWN_SECRET"),
             (Shouting(fix="TEXT"), "is refused by its kind", "set OWN_SECRET"),
             (Shouting("is wrong\nALERT: forged"), "is refused by its kind", "set OWN_SECRET"),
             (Shouting(" "), "is refused by its kind", "set OWN_SECRET"),

@@ -113,7 +113,7 @@ class TestChecks:
         ("password", "what", "fix"),
         [
             ("hackme", "ICECAST_PASSWORD is a placeholder", "set ICECAST_PASSWORD to its current value"),
-            ("k9!z", "has fewer than 8 characters", "(a right value: see explain format)"),
+            ("k9!z", "has fewer than 8 characters", "otherwise issue a new one at"),
             ("k9!zk9!z\n", "has a newline at the end", "set ICECAST_PASSWORD without the newline"),
             ("'k9!zk9!z'", "has quotes around it", "set ICECAST_PASSWORD without the quotes"),
         ],

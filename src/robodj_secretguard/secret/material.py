@@ -82,7 +82,7 @@ class Fault(Frozen):
     Attributes:
         check: `placeholder`, `format` or `weak`: the check that reports it.
         message: the end of a sentence that begins with the name of the variable, such as `is the name of a variable`.
-            Constants, declared names and lengths only: never a part of the value.
+            Constants, declared names and lengths only. If it has six characters of the value, it is not shown.
         fix: one instruction, in which `{}` is the variable or the file. Empty for that of the check.
     """
 

@@ -132,6 +132,11 @@ class Offer(Frozen):
     manager: str = ""
     variables: Variables | None = None
 
+    @property
+    def is_trace(self) -> bool:
+        """Whether there is something of the secret, but no value: it is empty, or a file with another name."""
+        return self.is_empty or self.variables is not None or (self.file is not None and self.file.misnamed)
+
 
 NOTHING: Final = Offer("none", "")
 """The offer where no source has a value."""
@@ -386,7 +391,7 @@ class Reading(Frozen):
         if self.policy.required or self.used is not NOTHING or self.marker is not None or self.slots:
             return False
         is_misspelled = any(miss.meant.policy is self.policy for miss in self.setup.near_misses)
-        return not is_misspelled and not any(offer.is_empty or offer.variables for offer in self.offers)
+        return not is_misspelled and not any(offer.is_trace for offer in self.offers)
 
     @property
     def found(self) -> bool:

@@ -223,11 +223,12 @@ def _fault_of(reading: Reading) -> Fault | None:
     """Return what is wrong with a value. A service's own kind must not show a part of it, or forge a line."""
     text = reading.value.get_secret_value() if reading.value else ""
     fault = reading.policy.material.fault(text, reading.variable) if text else None
-    if fault is None or type(reading.policy.material).__module__.startswith("robodj_secretguard."):
+    if reading.value is None or type(reading.policy.material).__module__.startswith("robodj_secretguard."):
         return fault
-    shown = f"{fault.message}{fault.fix}"
-    shows_part = any(text[at : at + _LEAK] in shown for at in range(max(1, len(text) - _LEAK + 1)))
-    return fault if is_plain_text(shown) and not shows_part else Fault("format", "is refused by its kind")
+    folded, shown = text.casefold(), f"{fault.message}{fault.fix}".casefold() if fault else ""
+    shows_part = any(folded[at : at + _LEAK] in shown for at in range(max(1, len(text) - _LEAK + 1)))
+    is_fault = fault is not None and fault.check in {"placeholder", "format", "weak"}
+    return fault if is_fault and is_plain_text(shown) and not shows_part else Fault("format", "is refused by its kind")
 
 
 def _how_to_correct(reading: Reading, fault: Fault) -> str:
@@ -239,6 +240,9 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
     if fault.check == "weak" and reading.slot == "current":
         return _how_to_replace(reading, "value; if it is the same")
     remedy = _how_to_set(reading)
+    if reading.policy.is_issued and fault.check == "format":
+        declared = "if it is the same and right, correct its declaration (explain format)"
+        return f"{remedy}; {declared}; otherwise {reading.policy.replacement}"
     if reading.policy.is_issued:
         return f"{remedy}; if it is the same, {reading.policy.replacement} (a right value: see explain format)"
     is_cut = fault.check == "format" and reading.slot == "current" and not reading.manager

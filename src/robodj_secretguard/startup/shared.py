@@ -12,7 +12,8 @@ def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem
     """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
     earlier: list[tuple[Reading, str]] = []
     for reading, key in keys_of(readings):
-        if reading.policy.material.is_template(key, reading.variable):
+        is_refused = reading.policy.is_issued and reading.key is None  # one instruction is enough
+        if is_refused or reading.policy.material.is_template(key, reading.variable):
             continue
         others = [(other, text) for other, text in earlier if other.policy is not reading.policy]
         shared = [other for other, text in others if _are_same(reading, key, other, text)]
