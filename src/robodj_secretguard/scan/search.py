@@ -7,7 +7,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, product
+from itertools import accumulate
 from typing import Final, TypeAlias
 from urllib.parse import quote, quote_plus
 
@@ -180,8 +180,7 @@ class KeySearch:
         self._encoded = {size for _, length in made for size in (2 * length, -(-length * 4 // 3))}
         self._live: list[tuple[SealedStr, SealedStr, bool, KnownKey]] = []
         self._issued: dict[Forms, list[tuple[SealedStr, int, KnownKey]]] = {}
-        for value, known_key in live:
-            self._add(value, known_key)
+        self._add(live)
 
     def find(self, text: bytes, forms: Forms = ()) -> Iterator[Occurrence]:
         """Yield every known key in text: plain, in hexadecimal, and in base64 at every alignment.
@@ -209,19 +208,19 @@ class KeySearch:
 
     def learn(self) -> None:
         """Search for the values in `seen` inside longer text too, and hide them."""
-        for value, known_key in self.seen.items():
-            self._add(value, known_key)
+        self._add(self.seen.items())
         self._hidden += self.seen
 
-    def _add(self, value: SealedStr, known: KnownKey) -> None:
-        """Search for a key, or for a part of an issued value."""
-        if known.fingerprint:
-            self._live.append((*_sealed_parts(value), known))
-        elif len(value) >= LEAST_ISSUED:
-            size = len(value.get_secret_value().encode(errors="surrogateescape"))
-            self._encoded |= {2 * size, -(-size * 4 // 3)}
-            for written, encoding in _spellings(value):
-                self._issued.setdefault(encoding, []).append((written, len(written), known))
+    def _add(self, values: Iterable[tuple[SealedStr, KnownKey]]) -> None:
+        """Search for keys, and for parts of issued values."""
+        for value, known in values:
+            if known.fingerprint:
+                self._live.append((*_sealed_parts(value), known))
+            elif len(value) >= LEAST_ISSUED:
+                size = len(value.get_secret_value().encode(errors="surrogateescape"))
+                self._encoded |= {2 * size, -(-size * 4 // 3)}
+                for written, encoding in _spellings(value):
+                    self._issued.setdefault(encoding, []).append((written, len(written), known))
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
         for data, form, start in _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST):
@@ -286,13 +285,11 @@ def _spellings(value: SealedStr) -> Iterator[tuple[SealedStr, Forms]]:
     text = value.get_secret_value()
     data, escaped = text.encode(errors="surrogateescape"), json.dumps(text)[1:-1]
     in_json = {escaped, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(escaped)[1:-1]}
-    spellings = {text, quote_plus(data), *(quote(data, safe) for safe in _SAFE_IN_URLS)} | in_json
-    written: set[tuple[bytes, Forms]] = {(spelling.encode(errors="surrogateescape"), ()) for spelling in spellings}
-    for spelling, order in product(spellings, ("utf-16-le", "utf-16-be")):
+    for spelling in {text, quote_plus(data), *(quote(data, safe) for safe in _SAFE_IN_URLS)} | in_json:
+        yield SealedStr(spelling.encode(errors="surrogateescape").decode("latin-1")), ()
         # Without the zero bytes of its first and its last character, which a view leaves out.
-        written.add((spelling.encode(order, "surrogatepass").strip(b"\0"), (UTF_16_FORM,)))
-    for data, encoding in written:
-        yield SealedStr(data.decode("latin-1")), encoding
+        for written in {spelling.encode(f"utf-16-{order}", "surrogatepass").strip(b"\0") for order in ("le", "be")}:
+            yield SealedStr(written.decode("latin-1")), (UTF_16_FORM,)
 
 
 def _occurrences(written: SealedStr, text: bytes) -> Iterator[int]:
