@@ -168,7 +168,7 @@ class TestLines:
         problem = internal("ModuleNotFoundError")
         assert (problem.message, problem.remedy) == (
             "a module cannot be imported (ModuleNotFoundError), so nothing is verified",
-            "call guard() before chroot or a change of the user; otherwise raise the limit of open files, or install again",
+            "call guard() before chroot or a change of the user; otherwise allow more open files, or install again",
         )
 
     @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])

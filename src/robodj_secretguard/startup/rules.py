@@ -590,7 +590,7 @@ def internal(error_type: str) -> Problem:
     if error_type in {"ImportError", "ModuleNotFoundError"}:
         return Problem(
             f"a module cannot be imported ({error_type}), so nothing is verified",
-            "call guard() before chroot or a change of the user; otherwise raise the limit of open files, or install again",
+            "call guard() before chroot or a change of the user; otherwise allow more open files, or install again",
             "none",
         )
     return Problem(
