@@ -9,30 +9,37 @@ import json
 import logging
 import pickle
 import re
+import secrets
 import sys
 import traceback
+from datetime import timedelta
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
+from urllib.parse import quote
 
 import pytest
 import structlog
-from conftest import NOW, V1, V2, good_keys, run
+from conftest import NOW, V1, V2, good_keys, process_environment, run
 from detector import leaks
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from rings import Published
 from spellings import respelled
 
-from robodj_secretguard import RuntimeSecrets, guard
+from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, guard
 from robodj_secretguard.errors import CheckFailedError, RedactedError
-from robodj_secretguard.redact import MAX_TEXT, NOT_SEARCHED, TOO_LONG, SecretRedactor
+from robodj_secretguard.redact import MAX_TEXT, MIN_PART, NOT_SEARCHED, TOO_LONG, SecretRedactor
 from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+DAY = timedelta(days=1)
+declared = partial(SecretPolicy, owner="Tests", cadence=90 * DAY, warn_before=14 * DAY, issuer="https://x.example")
 PAGE = (Path(__file__).parent.parent / "docs" / "logs.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NAME1, NAME2 = "[redacted secret.key]", "[redacted secret_v2.key]"
@@ -606,3 +613,28 @@ def test_examples_of_the_page_work(clean_env: dict[str, str], tmp_path: Path) ->
     ran = run(["-c", f"{script}\n{loggings}\nlogging.info('said %s', KEY)"], env=clean_env | KEYS, cwd=tmp_path)
     assert (ran.status, NAME1 in ran.out, ran.err) == (0, True, f"INFO:root:said {NAME1}\n")
     assert f"{MAX_TEXT:,} characters" in PAGE
+
+
+DATABASE = declared(name="db.url", variable="DB_URL", material=Material.url("postgresql"))
+CERTIFICATE = declared(name="tls.key", variable="TLS_KEY", material=Material.pem())
+BETA = declared(name="beta.key", variable="BETA_KEY", material=Material.opaque(), required=False)
+
+
+class Issued(SecretSettings):
+    """A service with a database, a private key, and a secret that is not set."""
+
+    database: Annotated[SecretStr, DATABASE]
+    certificate: Annotated[SecretStr, CERTIFICATE]
+    beta: Annotated[SecretStr | None, BETA]
+
+
+@pytest.mark.parametrize("length", [MIN_PART - 1, MIN_PART])
+def test_parts_of_issued_values_are_redacted(length: int) -> None:
+    """The password of a URL, as it is written and decoded, and each line of a PEM are redacted, unless too short."""
+    password, pem = f"/{secrets.token_hex(8)}"[:length], Material.pem().temporary()
+    url = f"postgresql://rw:{quote(password, safe='')}@db.internal/orders"
+    with process_environment({"DB_URL": url, "TLS_KEY": pem}):
+        redact = SecretRedactor(Issued())
+    assert redact(None, "info", f"cannot connect to {url}") == "cannot connect to [redacted db.url]"
+    assert redact(None, "info", password) == ("[redacted db.url]" if length == MIN_PART else password)
+    assert redact(None, "info", pem.partition("\n")[2]).startswith("[redacted tls.key]\n")
