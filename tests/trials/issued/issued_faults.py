@@ -109,7 +109,6 @@ def _made(make: Callable[[Made], str]) -> Callable[[Made, str], str]:
 OF_ALL: Final[dict[str, Callable[[Made, str], str]]] = {
     "quoted": _of_right('"{}"'.format),
     "single-quoted": _of_right("'{}'".format),
-    "blank before": _of_right(" {}".format),
     "unresolved op": _constant("op://vault/orders/field"),
     "unresolved vault": _constant("vault:secret/data/orders#value"),
     "unresolved arn": _constant("arn:aws:secretsmanager:eu-west-1:123456789012:secret:orders-AbCdEf"),
@@ -127,15 +126,19 @@ OF_ALL: Final[dict[str, Callable[[Made, str], str]]] = {
     "export": lambda made, variable: f"export {variable}={made.values()[variable]}",
     "base64 of it": _of_right(_base64),
     "first 6 characters": _of_right(lambda value: value[:6]),
-    "encoded": _of_right(lambda value: quote(value, safe="")),
     "masked": _of_right(lambda value: f"{value[:4]}****{value[-4:]}"),
     "stars": _constant("********"),
     "dict": _of_right(lambda value: json.dumps({"value": value})),
     "twice": _of_right(lambda value: f"{value}\n{value}"),
     "empty": _constant(""),
+    "quotes alone": _constant('""'),
     "blank": _constant(" "),
 }
-_NEWLINE: Final = {"newline": _of_right("{}\n".format), "crlf": _of_right("{}\r\n".format)}
+_OF_LINES: Final = {
+    "newline": _of_right("{}\n".format),
+    "crlf": _of_right("{}\r\n".format),
+    "blank before": _of_right(" {}".format),
+}
 
 
 def _url(scheme: str, change: str) -> Callable[[Made, str], str]:
@@ -147,7 +150,8 @@ def _url(scheme: str, change: str) -> Callable[[Made, str], str]:
 
 
 def _of_url(scheme: str) -> dict[str, Callable[[Made, str], str]]:
-    return _NEWLINE | {
+    return _OF_LINES | {
+        "encoded": _of_right(lambda value: quote(value, safe="")),
         "documentation": _constant(f"{scheme}://user:password@localhost:5432/dbname"),
         "documentation 2": _constant(f"{scheme}://username:password@hostname:5432/mydb"),
         "template": _url(scheme, "<user>:<password>@{host}/{name}"),
@@ -173,13 +177,8 @@ def _of_url(scheme: str) -> dict[str, Callable[[Made, str], str]]:
         "slash in the password": _url(scheme, "{user}:{half}/{half}@{host}/{name}"),
         "question mark in the password": _url(scheme, "{user}:{half}?{half}@{host}/{name}"),
         "at sign in the password": _url(scheme, "{user}:{half}@{half}@{host}/{name}"),
-        "percent in the password": _url(scheme, "{user}:{half}%{half}@{host}/{name}"),
         "blank in the password": _url(scheme, "{user}:{half} {half}@{host}/{name}"),
-        "bracket in the password": _url(scheme, "{user}:{half}[{half}@{host}/{name}"),
-        "backslash in the password": _url(scheme, "{user}:{half}\\{half}@{host}/{name}"),
         "reference as password": _url(scheme, "{user}:op://vault/item/field@{host}/{name}"),
-        "port is a word": _url(scheme, "{user}:{password}@{host}:port/{name}"),
-        "port is too large": _url(scheme, "{user}:{password}@{host}:65536/{name}"),
     }
 
 
@@ -190,7 +189,7 @@ FAULTS: Final[dict[str, dict[str, Callable[[Made, str], str]]]] = {
         "compose": _constant("postgresql://postgres:postgres@db:5432/postgres"),
         "SQLAlchemy's driver": _url("postgresql+psycopg", "{user}:{password}@{host}/{name}"),
         "keywords": _made(lambda made: f"host={made.host} user={made.user} password={made.password}"),
-        "the cache's": lambda made, _variable: made.values()[CACHE],
+        "another cache's": _url("redis", "{user}:{password}@{host}/1"),
     },
     CACHE: OF_ALL | _of_url("redis") | {"local": _constant("redis://localhost:6379/0")},
     MAIL: OF_ALL | _of_url("smtp") | {"http": _url("http", "{user}:{password}@{host}:587")},
@@ -204,7 +203,6 @@ FAULTS: Final[dict[str, dict[str, Callable[[Made, str], str]]]] = {
         "body only": _of_right(lambda value: "\n".join(value.splitlines()[1:-1])),
         "one character of the body is missing": _of_right(lambda value: value[:200] + value[201:]),
         "lines joined by blanks": _of_right(lambda value: value.replace("\n", " ")),
-        "lines joined": _of_right(lambda value: value.replace("\n", "")),
         "n instead of newlines": _of_right(lambda value: value.replace("\n", "n")),
         "doubly escaped": _of_right(lambda value: value.replace("\n", "\\\\n")),
         "quoted and escaped": _of_right(json.dumps),
@@ -218,7 +216,7 @@ FAULTS: Final[dict[str, dict[str, Callable[[Made, str], str]]]] = {
         "ssh public key": _made(lambda made: f"ssh-ed25519 {_base64(made.password)} {made.user}@{made.host}"),
     },
     PAYMENTS: OF_ALL
-    | _NEWLINE
+    | _OF_LINES
     | {
         "documentation": _constant("sk_live_..."),
         "documentation 2": _constant("sk_live_your_secret_key_here"),
@@ -229,7 +227,6 @@ FAULTS: Final[dict[str, dict[str, Callable[[Made, str], str]]]] = {
         "without the prefix": _made(lambda made: made.password),
         "masked end": _made(lambda made: f"sk_live_{made.password[:6]}...{made.password[-4:]}"),
         "header": _made(lambda made: f"Bearer sk_live_{made.password}"),
-        "comment after it": _made(lambda made: f"sk_live_{made.password} # live"),
         "tab": _made(lambda made: f"sk_live_{made.password}\t"),
         "zero-width": _made(lambda made: f"sk_live_\u200b{made.password}"),
         "capitals": _made(lambda made: f"SK_LIVE_{made.password}"),
@@ -271,15 +268,15 @@ FAULTS: Final[dict[str, dict[str, Callable[[Made, str], str]]]] = {
         ),
     },
     OPTIONAL: OF_ALL
-    | _NEWLINE
+    | _OF_LINES
     | {
         "documentation": _constant("whsec_..."),
-        "other vendor's": _made(lambda made: f"sk_live_{made.password}"),
+        "other vendor's": _made(lambda made: f"sk_live_{made.password[1:]}"),
         "prefix only": _constant("whsec_"),
         "off": _constant("off"),
         "none": _constant("None"),
         "disabled": _constant("disabled"),
         "false": _constant("false"),
     },
-    V1: OF_ALL | _NEWLINE | {"the other key": lambda made, _variable: made.keys[V2]},
+    V1: OF_ALL | _OF_LINES | {"the other key": lambda made, _variable: made.keys[V2]},
 }

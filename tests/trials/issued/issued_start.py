@@ -13,7 +13,7 @@ from fork_server import next_request
 sys.path.append(str(Path(__file__).parents[2] / "no_leak"))
 
 from issued_model import ServiceSecrets
-from observers import everything, exception_chain, traceback_with_locals
+from observers import everything
 
 from robodj_secretguard import check, guard
 from robodj_secretguard.cli import main
@@ -33,9 +33,8 @@ def run_command(*words: str) -> None:
 def watch(commands: Sequence[Sequence[str]]) -> None:
     """Start, make the model, check and run commands, and print all that can be seen of it."""
     for action in (lambda: guard(ServiceSecrets), ServiceSecrets, lambda: check(ServiceSecrets)):
-        everything(action)
-    for observe in (exception_chain, traceback_with_locals):
-        observe(ServiceSecrets)
+        with contextlib.suppress(TypeError):  # str() of a value, which the strongest observer calls last
+            everything(action)
     for words in commands:
         run_command(*words)
 
