@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from robodj_secretguard.errors import RedactedError
 from robodj_secretguard.secret.material import is_hexadecimal, last_characters
-from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.startup.settings import SecretSettings, live_keys
 
@@ -157,18 +156,14 @@ class SecretRedactor(logging.Filter):
 def _forms(secrets: SecretSettings) -> Iterator[_Form]:
     """Yield every encoding of a key that is searched for, sealed."""
     for policy, sealed in live_keys(secrets):
-        for key in _parts(policy, sealed.get_secret_value()):
+        value = sealed.get_secret_value()
+        # A previous key of before the adoption is of no kind. A short part occurs in other texts.
+        parts = policy.material.searched(value) if policy.material.accepts(value) else ()
+        for key in (value, *[part for part in parts if MIN_PART <= len(part) < len(value)]):
             spellings = (_encodings(key[:-1] + last) for last in last_characters(key))
             for texts in dict.fromkeys(zip(*spellings, strict=True)):
                 # A key's last character changes at most the last two characters of any encoding.
                 yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]"
-
-
-def _parts(policy: SecretPolicy, value: str) -> Iterator[str]:
-    """Yield a value, and its parts that are secret and long enough to be no part of other texts."""
-    yield value
-    if policy.material.accepts(value):  # a previous key of before the adoption is of no kind
-        yield from (part for part in policy.material.searched(value) if MIN_PART <= len(part) < len(value))
 
 
 def _encodings(key: str) -> Iterator[str]:
