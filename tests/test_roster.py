@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.fleet.roster import Service, parse_roster
+from robodj_secretguard.fleet.verdict import Service, parse_roster
 
 
 def test_services() -> None:

@@ -344,7 +344,7 @@ class TestScan:
             f"ALERT: icecast.password: known-key: {place}: contains the key (form: raw; known by: environment)"
             for place in ("[redacted]:1:1", "notes.txt:1:11")
         ]
-        assert f"1. Issue a new one of icecast.password at {ISSUER}, and disable the old one there." in out
+        assert f"1. Issue a new value of icecast.password at {ISSUER}, and disable the old one there." in out
         assert "revoke" not in out
         assert call(machine, "scan", "--fingerprints").out.count("ALERT") == 0
 

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.roster import Service
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, Evidence, Use, judge
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, Evidence, Service, Use, judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,8 +20,7 @@ from fleets import NAME
 from histories import MAX_AGE, SKEW, make_history, make_lines
 
 from robodj_secretguard.fleet import evidence as reader
-from robodj_secretguard.fleet.roster import Service
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, Evidence, judge
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, Evidence, Service, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

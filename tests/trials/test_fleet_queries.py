@@ -39,8 +39,7 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet import queries
 from robodj_secretguard.fleet.queries import SKEW
-from robodj_secretguard.fleet.roster import Service
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, judge
+from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, Service, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

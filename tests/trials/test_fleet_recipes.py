@@ -19,7 +19,7 @@ from conftest import free_port, marker, put
 from pages import ROOT, Block, Workspace, is_output, parsed
 from repositories import GIT, program
 
-from robodj_secretguard.fleet.roster import parse_roster
+from robodj_secretguard.fleet.verdict import parse_roster
 
 if TYPE_CHECKING:
     from collections.abc import Callable

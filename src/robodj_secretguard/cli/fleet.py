@@ -36,7 +36,6 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet.evidence import read_events
 from robodj_secretguard.fleet.queries import ask, is_address, is_selector, read_token
-from robodj_secretguard.fleet.roster import Service, parse_roster
 from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
     MOVED,
@@ -44,9 +43,11 @@ from robodj_secretguard.fleet.verdict import (
     UNPROVEN,
     VERDICTS,
     Evidence,
+    Service,
     Verdict,
     fingerprints_of,
     judge,
+    parse_roster,
     proven_instances,
     signing_key,
 )

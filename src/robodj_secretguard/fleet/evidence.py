@@ -14,8 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots
-from robodj_secretguard.fleet.roster import InstanceName
-from robodj_secretguard.fleet.verdict import Evidence, Use
+from robodj_secretguard.fleet.verdict import Evidence, InstanceName, Use
 from robodj_secretguard.heartbeat import EventKind
 from robodj_secretguard.secret.texts import count
 from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS

@@ -133,7 +133,7 @@ def _steps(scan: Scan, policies: Collection[SecretPolicy], options: Sequence[str
     found = {finding.secret for finding in scan.findings}
     for policy in policies:
         if policy.is_issued and policy.name in found:
-            yield (f"Issue a new one of {policy.name} at {policy.issuer}, and disable the old one there.",)
+            yield (f"Issue a new value of {policy.name} at {policy.issuer}, and disable the old one there.",)
     urgency = () if is_staged else ("--emergency",)
     plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in policies if policy.name in found]
     if plans:
