@@ -56,15 +56,15 @@ class _Case:
         return {self.variable: key.get_secret_value(), REVOKED_FINGERPRINTS: fingerprint(key)}
 
     def in_file(self, text: str, mode: int = 0o600) -> BadVariables:
-        _write_file(self.directory, self.policy.file, text, mode)
+        _write_config_file(self.directory, self.policy.file, text, mode)
         return {self.variable: None, ALLOW_FILE_SECRET_FALLBACK: "true"}  # whatever the model says
 
     def list_of(self, text: str) -> BadVariables:
-        _write_file(self.directory, REVOKED_FILE, text, 0o644)
+        _write_config_file(self.directory, REVOKED_FILE, text, 0o644)
         return {}
 
 
-def _write_file(directory: str, name: str, text: str, mode: int) -> None:
+def _write_config_file(directory: str, name: str, text: str, mode: int) -> None:
     path = Path(directory, within_config_dir(name))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
@@ -116,7 +116,7 @@ def shareable(policy: SecretPolicy, policies: Sequence[SecretPolicy]) -> list[tu
 
 def put_list(directory: str) -> None:
     """Write a revocation list without an entry, for a model that requires a list."""
-    _write_file(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
+    _write_config_file(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
 
 
 def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> BadVariables:
