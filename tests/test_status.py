@@ -129,6 +129,9 @@ class TestText:
         ]
         lines = machine.call("status", now=NOW + HOUR).out.splitlines()
         assert lines[7].endswith("until 2026-12-01T13:00:00Z: PASSED")
+        machine.environ[f"{V1}_PREVIOUS"] = previous[:20]  # what signed before the adoption
+        lines = machine.call("status").out.splitlines()
+        assert lines[7] == "  previous     no fingerprint, until 2026-12-01T13:00:00Z"
 
     @pytest.mark.parametrize(
         ("slots", "due", "why", "strict"),

@@ -124,8 +124,8 @@ def _details(standing: dict[str, Any], now: str, issuer: str) -> list[str]:
     backup = f" (backup: {standing['backup_owner']})" if standing["backup_owner"] else ""
     overdue = f": {paint('OVERDUE', YELLOW)}" if standing["overdue"] else ""
     previous, deadline = standing["previous_fingerprint"], standing["previous_until"]
-    if previous and deadline:
-        previous += f" until {deadline}{': PASSED' if deadline <= now else ''}"
+    if deadline:
+        previous = f"{previous or 'no fingerprint,'} until {deadline}{': PASSED' if deadline <= now else ''}"
     open_steps = ", ".join(standing["open_steps"])
     rows = {
         "fingerprint": standing["fingerprint"] or none,
