@@ -49,7 +49,7 @@ _VARIABLE: Final = (
     r"|\w+://.*(<|\$\{|\{\{).*"  # a URL has no such characters
 )
 """Variables of shells and template languages. A generated password has their characters too, but not in this order."""
-_RELATIVE: Final = r"(~|\.{1,2})(/[a-z._-][a-z0-9._-]*){2,}|[A-Za-z]:[/\\][A-Za-z._ -]+([/\\][\w. -]+)+"
+_RELATIVE: Final = r"(~|\.{1,2})(/[a-z._-][a-z0-9._-]*)+|[A-Za-z]:[/\\][A-Za-z._ -]+([/\\][\w. -]+)+"
 _MARKS: Final = ("...", "***", "\u2026", "\u2022")
 _NO_MARKS: Final = str.maketrans("", "", "._-*\u2026\u2022")
 _WORD: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+"
