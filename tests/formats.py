@@ -17,7 +17,7 @@ BASE64: Final = f"{ALNUM}+/"
 HEX: Final = "0123456789abcdef"
 UPPER_ALNUM: Final = string.ascii_uppercase + string.digits
 BASE32: Final = string.ascii_uppercase + "234567"
-PRINTABLE: Final = "".join(map(chr, range(33, 127)))
+PRINTABLE: Final = "".join(map(chr, range(33, 127))).replace("'", "").replace('"', "")
 
 Maker = Callable[[random.Random], str]
 

@@ -121,7 +121,7 @@ class TestOpaque:
         kind = Material.opaque(prefix="whsec_live_")
         assert judge(kind, "whsec_live_8kq2") == ("", "")
         assert judge(kind, "whsec_test_8kq2") == ("format", "does not begin with whsec_live_")
-        assert judge(Material.opaque(prefix="kif:"), "kif:your-key\n") == ("placeholder", "is a placeholder")
+        assert judge(Material.opaque(prefix="zq9-83-"), "zq9-83-op://vault\n")[0] == "placeholder"
         assert judge(Material.opaque(prefix="a" * 9), "a" * 9) == ("placeholder", "is a placeholder")
 
     @pytest.mark.parametrize(
@@ -256,6 +256,7 @@ class TestUrl:
             ("orders_rw:zq9Kif83w@db", "is not a URL of postgresql or redis or https"),
             (URL.replace("Kif", "Kif 7"), "has a blank, or a password with /, ?, # or @ in it"),
             ("redis://localhost:6379/0", "has no password"),
+            ("redis://a...", "has no password"),
             ("redis://localhost:6379/0?x=a@b", "has no password"),
             ("redis://orders@localhost", "has no password"),
             ("https://8c4f2a9d1b7e603@sentry.shop.net/7", "has no password"),
@@ -494,6 +495,12 @@ def test_temporary_value_is_random_and_passes(kind: Kind) -> None:
     one, other = kind.temporary(), kind.temporary()
     assert (one != other, judge(kind, one), kind.has_fingerprint) == (True, ("", ""), False)
     assert all(part and part in one for part in kind.searched(one))
+
+
+def test_temporary_value_has_the_first_scheme_and_label() -> None:
+    """A temporary value is of the first scheme or label that is declared."""
+    assert Material.url("redis", "rediss").temporary().startswith("redis://")
+    assert Material.pem("EC PRIVATE KEY", "PRIVATE KEY").temporary().startswith("-----BEGIN EC PRIVATE KEY-----\n")
 
 
 @given(st.sampled_from(KINDS), st.text(max_size=60), st.sampled_from([*KINDS, None]), st.integers(0, 200))

@@ -35,7 +35,10 @@ EXAMPLE = "is a well-known example of a vendor"
         (PLACEHOLDER, "your_brannigan_api_key|password2024|football77|hackmehackme|arandomstring|not-a-real-key"),
         (NAME, "STRIPE_API_KEY|BRANNIGAN_ZAPP_FRY|A1_BRANNIGAN_TOKEN|_DB_PASSWORD"),
         (SHELL, "$STRIPE_API_KEY|$api_key|${X:?is not set}|$(cat x y)|%API_KEY%|%(stripe)s|${{ secrets.X }}"),
-        (PATH, "/run/secrets/stripe|~/keys/stripe|./stripe-sk|./stripe.key|../a/b2|C:\\keys\\stripe.txt|config/stripe.pem|D:/a/b"),
+        (
+            PATH,
+            "/run/secrets/stripe|~/keys/stripe|./stripe-sk|./stripe.key|../a/b2|C:\\keys\\stripe.txt|config/stripe.pem|D:/a/b",
+        ),
         (EXAMPLE, "AKIAIOSFODNN7EXAMPLE|wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
         ("is a key that django-admin startproject wrote", "django-insecure-7f$k2"),
     ],

@@ -94,9 +94,9 @@ def _without_comments(text: str) -> str:
 class Opaque(_Issued):
     """A text on one line, such as a password or an API key. `Material.opaque()` describes the fields."""
 
-    minimum: int = 8
-    prefix: str = ""
-    pattern: str | None = None
+    minimum: int
+    prefix: str
+    pattern: str | None
 
     def _rules(self) -> Iterable[tuple[object, str]]:
         is_number = type(self.minimum) is int and self.minimum >= MIN_OPAQUE
@@ -111,12 +111,12 @@ class Opaque(_Issued):
         return (template(each, variable) for each in texts)
 
     def _defects(self, text: str) -> Iterable[_Defect]:
-        length, least = len(text), self.minimum
+        length = len(text)
         return (
             *_defects_around(text),
             (not text.startswith(self.prefix), f"does not begin with {self.prefix}", ""),
-            (EXACT_LENGTH_FROM <= length < least, f"has {length} characters, not {least} or more", ""),
-            (length < least, f"has fewer than {min(EXACT_LENGTH_FROM, least)} characters", ""),
+            (EXACT_LENGTH_FROM <= length < self.minimum, f"has {length} characters, not {self.minimum} or more", ""),
+            (length < self.minimum, f"has fewer than {min(EXACT_LENGTH_FROM, self.minimum)} characters", ""),
             (not re.fullmatch(self.pattern or ".*", text), "does not match the pattern of its declaration", ""),
         )
 
@@ -165,7 +165,7 @@ class Url(_Issued):
         is_name = user.replace("_", "").replace("-", "").isalnum() and not user.lower().startswith("your")
         is_judged = not is_name if colon else len(user) >= MIN_USER
         return (
-            "" if rest[:1].isalnum() else template(rest, variable),
+            "" if login or rest[:1].isalnum() else template(rest, variable),
             "has an empty password" if colon and not password else "",
             "has the user's name as its password" if password and password.lower() == user.lower() else "",
             "has a vendor's default password" if password.lower() in _VENDORS else "",
@@ -180,7 +180,11 @@ class Url(_Issued):
         return (
             *_defects_around(text),
             (scheme.lower() not in self.schemes, f"is not a URL of {' or '.join(self.schemes)}", ""),
-            (" " in text or not is_encoded, "has a blank, or a password with /, ?, # or @ in it", _ENCODE),
+            (
+                " " in text or not is_encoded,
+                "has a blank, or a password with /, ?, # or @ in it",
+                "set {} with the special characters of its password percent-encoded (%2F is /)",
+            ),
             (not colon and len(user) < MIN_USER, "has no password", ""),
             (not host and "host=" not in rest and "sock" not in rest, "has no host", ""),
         )
@@ -196,12 +200,9 @@ class Url(_Issued):
         return f"{self.schemes[0]}://temporary:{secrets.token_urlsafe(32)}@localhost/temporary"
 
 
-_ENCODE: Final = "set {} with the special characters of its password percent-encoded (%2F is /)"
-
-
 def _login(rest: str) -> tuple[str, str, bool]:
     """Return the user with the password, and the host, of a URL without its scheme, and whether they are encoded."""
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    authority = re.sub("(?s)[/?#].*", "", rest)
     port = authority.rpartition(":")[2]
     is_cut = "@" in rest and "@" not in authority and port != authority and not port.isdigit()
     login, _, host = (rest if is_cut else authority).rpartition("@")
