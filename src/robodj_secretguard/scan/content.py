@@ -12,8 +12,7 @@ from typing import Final, TypeAlias
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.result import KnownKey, Rule
-from robodj_secretguard.scan.search import Forms, KeySearch, parts_of, views
-from robodj_secretguard.secret.material import fingerprint
+from robodj_secretguard.scan.search import Forms, KeySearch, views
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 
@@ -82,9 +81,7 @@ class ContentSearch:
         found: dict[int, tuple[Rule, KnownKey, Forms]] = {}
         for text, start, step, encoding in views(window):
             for offset, policy, key, forms in assignments(text, self._policies):
-                kind = policy.material
-                assigned = KnownKey(fingerprint(key) if kind.has_fingerprint else None, policy.name)
-                self._search.seen |= dict.fromkeys((part for part, _ in parts_of(key, kind)), assigned)
+                assigned = self._search.see(key, policy.material, policy.name)
                 found[start + offset * step] = Rule.ASSIGNED_KEY, assigned, (*encoding, *forms)
             for offset, known, forms in self._search.find(text, encoding):
                 found[start + offset * step] = Rule.KNOWN_KEY, known, forms

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
+from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -34,7 +35,7 @@ _SARIF_RULES: Final = {
 }
 
 
-def scan_as_text(scan: Scan, policies: Collection[SecretPolicy], options: Sequence[str]) -> str:
+def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
     """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
     found = count(len(scan.findings), "finding")
     missed = count(sum(item.matters for item in scan.unread), "place was", "places were")
@@ -96,7 +97,7 @@ def _place(found: Found) -> str:
     return f"{found.carriers[0].path}{at} in {' and '.join(parts)}"
 
 
-def _fixes(scan: Scan, policies: Collection[SecretPolicy], options: Sequence[str]) -> list[str]:
+def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> list[str]:
     if not scan.findings:
         return []
     where = (
@@ -110,7 +111,7 @@ def _fixes(scan: Scan, policies: Collection[SecretPolicy], options: Sequence[str
     return [*lines, ""]
 
 
-def _steps(scan: Scan, policies: Collection[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yield what to do about the findings, each step with its commands."""
     is_staged = scan.scope is Scope.STAGED
     if is_staged:
@@ -127,15 +128,13 @@ def _steps(scan: Scan, policies: Collection[SecretPolicy], options: Sequence[str
     ]
     if revoke:
         yield ("Revoke each key (add --yes; without it, these only print the key):", *revoke)
-    for key in keys:
-        if key in listed:
-            yield (f"{key} is already revoked. Make sure that nothing uses it.",)
-    found = {finding.secret for finding in scan.findings}
-    for policy in policies:
-        if policy.is_issued and policy.name in found:
-            yield (f"Issue a new value of {policy.name} at {policy.issuer}, and disable the old one there.",)
+    yield from ((f"{key} is already revoked. Make sure that nothing uses it.",) for key in keys if key in listed)
+    names = {finding.secret for finding in scan.findings}
+    found = [policy for policy in policies if policy.name in names]
+    for policy in filter(attrgetter("is_issued"), found):
+        yield (f"Issue a new value of {policy.name} at {policy.issuer}, and disable the old one there.",)
     urgency = () if is_staged else ("--emergency",)
-    plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in policies if policy.name in found]
+    plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in found]
     if plans:
         yield ("Replace the key. This prints the steps:", *plans)
     if any(finding.rule is Rule.TRACKED_KEY_FILE for finding in scan.findings):

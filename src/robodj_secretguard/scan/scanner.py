@@ -382,18 +382,15 @@ class Scanner:
             beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
             put = () if carriers is None else _commits_first(carriers[name])
             policy = self._policy(put[0][1] if put else path)
-            kind = LEAST_MATERIAL if policy is None else policy.material
-            text = text_of(beginning, is_whole=policy is not None and policy.is_issued)
+            kind = policy.material if policy and policy.is_issued else LEAST_MATERIAL
+            text = text_of(beginning, is_whole=kind is not LEAST_MATERIAL)
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(text, kind):
-                sound = [line for line in text.lines if LEAST_MATERIAL.accepts(line.get_secret_value())]
-                self._search.seen |= {key: KnownKey(fingerprint(key)) for key in sound}
+                seen = [self._search.see(line, kind) for line in text.lines if kind.accepts(line.get_secret_value())]
                 found = Found(
                     rule=Rule.TRACKED_KEY_FILE,
                     where=Where.HISTORY if put else Where.INDEX,
                     secret=policy.name if policy else None,
-                    fingerprint=fingerprint(sound[0])
-                    if len(text.lines) == len(sound) == 1 and kind.has_fingerprint
-                    else None,
+                    fingerprint=seen[0].fingerprint if len(text.lines) == len(seen) == 1 else None,
                     object=name,
                     object_type="blob" if put else None,
                 )

@@ -206,6 +206,12 @@ class KeySearch:
         folded = text.lower()
         return any(part in folded or part[::-1] in folded for key in self._hidden for part in _hidden_parts(key))
 
+    def see(self, value: SealedStr, kind: Kind, secret: str | None = None) -> KnownKey:
+        """Remember the secret parts of a valid value that was found, and return what is known about it."""
+        known = KnownKey(fingerprint(value) if kind.has_fingerprint else None, secret)
+        self.seen |= dict.fromkeys((part for part, _ in parts_of(value, kind)), known)
+        return known
+
     def learn(self) -> None:
         """Search for the values in `seen` inside longer text too, and hide them."""
         self._add(self.seen.items())
