@@ -148,8 +148,8 @@ def add(commands: Commands) -> None:
             "--format": {
                 "choices": ("text", "env", "shell", "json"),
                 "default": "text",
-                "help": "text (default): the key of NAME alone; env, json: the variables of NAME or of all secrets;"
-                " shell: the same as export commands",
+                "help": "text (default): the key of NAME alone; env, json: the variables of NAME or of all required"
+                " secrets; shell: the same as export commands",
             },
             "--next": {
                 "action": "store_true",
@@ -224,22 +224,7 @@ def add(commands: Commands) -> None:
 
 def _make_keys(request: Request, *, name: str | None, for_next: bool, show: bool, write: bool, force: bool) -> Result:
     model = model_of(request)
-    named = [*model.secret_policies.values()] if name is None else [policy_of(model, name)]
-    left_out = [policy.name for policy in named if not (name or policy.required or policy.is_issued)]
-    policies = [policy for policy in named if not policy.is_issued and policy.name not in left_out]
-    vendors = [policy for policy in named if policy.is_issued]
-    issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in vendors)
-    if not policies:
-        fail(
-            f"no key was generated: a vendor issues the secret ({issued})"
-            if issued
-            else "NAME is missing: all keys are optional"
-        )
-    stderr = [MODEL]
-    if left_out:
-        stderr.append(f"{PROGRAM}: left out optional secrets ({', '.join(left_out)}); pass NAME for one of them")
-    if vendors:
-        stderr.append(f"{PROGRAM}: left out the secrets that vendors issue ({issued})")
+    policies, stderr = _chosen(model, name)
     if force and not write:
         fail("--force works only with --write; add --write, or leave out --force")
     if for_next and not all(policy.overlap for policy in policies):
@@ -249,6 +234,27 @@ def _make_keys(request: Request, *, name: str | None, for_next: bool, show: bool
     if show or for_next or request.format != "text":
         fail("--write prints no key; leave out --show, --next and --format")
     return _write_files(request, model, policies, stderr, force=force)
+
+
+def _chosen(model: type[SecretSettings], name: str | None) -> tuple[list[SecretPolicy], list[str]]:
+    """Return the secrets that get a new key, and the lines for stderr: which others were left out."""
+    named = [*model.secret_policies.values()] if name is None else [policy_of(model, name)]
+    vendors = [policy for policy in named if policy.is_issued]
+    optional = [policy.name for policy in named if name is None and not (policy.required or policy in vendors)]
+    issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in vendors)
+    policies = [policy for policy in named if policy not in vendors and policy.name not in optional]
+    if not policies:
+        fail(
+            f"no key was generated: a vendor issues the secret ({issued})"
+            if issued
+            else "NAME is missing: all keys are optional"
+        )
+    lines = [MODEL]
+    if optional:
+        lines.append(f"{PROGRAM}: left out optional secrets ({', '.join(optional)}); pass NAME for one of them")
+    if vendors:
+        lines.append(f"{PROGRAM}: left out the secrets that vendors issue ({issued})")
+    return policies, lines
 
 
 def _print_keys(
