@@ -204,6 +204,8 @@ class TestUrl:
             "postgresql://postgres:zq9Kif83w@localhost/test",
             "postgresql://db_user:zq9Kif83w@db/db",
             "postgresql://test-user:zq9Kif83w@db/db",
+            "redis://admin%40shop.net:zq9Kif83w@db",
+            "redis://test.user:zq9Kif83w@db",
         ],
     )
     def test_url_with_a_password_passes(self, text: str) -> None:

@@ -99,24 +99,27 @@ class Opaque(_Issued):
     pattern: str | None
 
     def _rules(self) -> Iterable[tuple[object, str]]:
-        is_number = type(self.minimum) is int and self.minimum >= MIN_OPAQUE
-        yield is_number, f" minimum: a number of characters, {MIN_OPAQUE} or more"
-        is_prefix = _are_texts((self.prefix,), "(?! )[ -~]*(?<! )")
-        yield is_prefix, " prefix: printable ASCII, without a blank at the beginning or end"
-        is_pattern = self.pattern is None or _parsed(re.compile, self.pattern) is not None
-        yield is_pattern, " pattern: a regular expression"
+        minimum, prefix, pattern = self
+        return (
+            (type(minimum) is int and minimum >= MIN_OPAQUE, f" minimum: {MIN_OPAQUE} characters or more"),
+            (_are_texts((prefix,), "(?! )[ -~]*(?<! )"), " prefix: printable ASCII, no blank at the beginning or end"),
+            (pattern is None or _parsed(re.compile, pattern), " pattern: a regular expression"),
+        )
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
-        texts = [text, text.strip(_EDGES).removeprefix(self.prefix)] if self.prefix else [text]
+        texts = dict.fromkeys((text, text.strip(_EDGES).removeprefix(self.prefix)))
         return (template(each, variable) for each in texts)
 
     def _defects(self, text: str) -> Iterable[_Defect]:
-        length = len(text)
         return (
             *_defects_around(text),
             (not text.startswith(self.prefix), f"does not begin with {self.prefix}", ""),
-            (EXACT_LENGTH_FROM <= length < self.minimum, f"has {length} characters, not {self.minimum} or more", ""),
-            (length < self.minimum, f"has fewer than {min(EXACT_LENGTH_FROM, self.minimum)} characters", ""),
+            (
+                EXACT_LENGTH_FROM <= len(text) < self.minimum,
+                f"has {len(text)} characters, not {self.minimum} or more",
+                "",
+            ),
+            (len(text) < self.minimum, f"has fewer than {min(EXACT_LENGTH_FROM, self.minimum)} characters", ""),
             (not re.fullmatch(self.pattern or ".*", text), "does not match the pattern of its declaration", ""),
         )
 
@@ -153,8 +156,8 @@ class Url(_Issued):
     schemes: tuple[str, ...]
 
     def _rules(self) -> Iterable[tuple[object, str]]:
-        are_schemes = self.schemes and _are_texts(self.schemes, "[a-z][a-z0-9+.-]*")
-        return ((are_schemes, ": one scheme or more, in lower case and without ://"),)
+        rule = ": one scheme or more, in lower case and without ://"
+        return ((self.schemes and _are_texts(self.schemes, "[a-z][a-z0-9+.-]*"), rule),)
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
         scheme, _, rest = text.strip(_EDGES).partition("://")
@@ -162,8 +165,7 @@ class Url(_Issued):
             return (template(text, variable),)
         login, _, _ = _login(rest)
         user, colon, password = map(unquote, login.partition(":"))
-        is_name = user.replace("_", "").replace("-", "").isalnum() and not user.lower().startswith("your")
-        is_judged = not is_name if colon else len(user) >= MIN_USER
+        is_judged = re.search(r"[<>\[\]{}$%]|^your", user.lower()) if colon else len(user) >= MIN_USER
         return (
             "" if login or rest[:1].isalnum() else template(rest, variable),
             "has an empty password" if colon and not password else "",
@@ -215,8 +217,8 @@ class Pem(_Issued):
     labels: tuple[str, ...] = ()
 
     def _rules(self) -> Iterable[tuple[object, str]]:
-        are_labels = _are_texts(self.labels, "[A-Z0-9]+( [A-Z0-9]+)*")
-        return ((are_labels, ": labels in capitals, such as RSA PRIVATE KEY"),)
+        rule = ": labels in capitals, such as RSA PRIVATE KEY"
+        return ((_are_texts(self.labels, "[A-Z0-9]+( [A-Z0-9]+)*"), rule),)
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
         _, _, body, end, _ = _block(text)
