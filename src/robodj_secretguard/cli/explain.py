@@ -73,7 +73,10 @@ def _explain(request: Request, *, checks: Sequence[str]) -> Result:
     policies = tuple(model_of(request).secret_policies.values())
     texts = explanations(policies, "".join(f" {shlex.quote(word)}" for word in given(request, "model")))
     explained = [texts[name] for name in dict.fromkeys(checks or texts)]
-    lines = [*_explained(explained), *_declared(policies)] if checks else _list_of(explained)
+    lines = [*_explained(explained), *_declared(policies)]
+    if not checks:
+        rows = [(str(each["check"]), str(each["severity"]), each["title"]) for each in explained]
+        lines = [columns(rows), "", f"Run {PROGRAM} explain CHECK for its causes and fixes."]
     return Result(EXIT_CLEAN, [*lines, MODEL], lambda: {"kind": "explanation", "checks": explained})
 
 
@@ -88,12 +91,6 @@ def _filled(command: str, policy: SecretPolicy, options: str) -> str:
         generator=policy.replacement,
         options=options,
     )
-
-
-def _list_of(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield every check with its severity and its title."""
-    rows = [(str(texts["check"]), str(texts["severity"]), texts["title"]) for texts in checks]
-    yield from (columns(rows), "", f"Run {PROGRAM} explain CHECK for its causes and fixes.")
 
 
 def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
