@@ -82,7 +82,7 @@ class _Issued(Kind):
 
     def _defects(self, text: str) -> Iterable[_Defect]:
         """Return each defect that the format of a value may have, from the outside to the inside."""
-        raise NotImplementedError
+        return _defects_around(text)
 
 
 def _without_comments(text: str) -> str:
@@ -112,7 +112,7 @@ class Opaque(_Issued):
 
     def _defects(self, text: str) -> Iterable[_Defect]:
         return (
-            *_defects_around(text),
+            *super()._defects(text),
             (not text.startswith(self.prefix), f"does not begin with {self.prefix}", ""),
             (
                 EXACT_LENGTH_FROM <= len(text) < self.minimum,
@@ -180,7 +180,7 @@ class Url(_Issued):
         login, host, is_encoded = _login(rest)
         user, colon, _ = login.partition(":")
         return (
-            *_defects_around(text),
+            *super()._defects(text),
             (scheme.lower() not in self.schemes, f"is not a URL of {' or '.join(self.schemes)}", ""),
             (
                 " " in text or not is_encoded,
