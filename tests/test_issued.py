@@ -227,6 +227,8 @@ class TestUrl:
             ("orders:xxxx", "has a password that is a placeholder"),
             ("<user>:zq9Kif83w", "has a user that is a placeholder"),
             ("your_user:zq9Kif83w", "has a user that is a placeholder"),
+            ("<key>", "has a user that is a placeholder"),
+            ("XXXX", "has a user that is a placeholder"),
             ("examplePublicKey", "has a user that is a placeholder"),
         ],
     )

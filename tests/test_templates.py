@@ -34,7 +34,7 @@ EXAMPLE = "is a well-known example of a vendor"
         (PLACEHOLDER, "tu_clave_aqui|dein-schl\u00fcssel-hier|\u0432\u0430\u0448_\u043a\u043b\u044e\u0447|robodj123"),
         (PLACEHOLDER, "your_brannigan_api_key|password2024|football77|hackmehackme|arandomstring|not-a-real-key"),
         (NAME, "STRIPE_API_KEY|BRANNIGAN_ZAPP_FRY|A1_BRANNIGAN_TOKEN|_DB_PASSWORD"),
-        (SHELL, "$STRIPE_API_KEY|$api_key|${X:?is not set}|$(cat x y)|%API_KEY%|%(stripe)s|${{ secrets.X }}"),
+        (SHELL, "$STRIPE_API_KEY|$api_key|${X:?is not set}|$(cat x y)|%API_KEY%|%(stripe)s|%s|${{ secrets.X }}"),
         (
             PATH,
             "/run/secrets/stripe|~/keys/stripe|./stripe-sk|./stripe.key|../a/b2|C:\\keys\\stripe.txt|config/stripe.pem|D:/a/b",
@@ -119,6 +119,7 @@ class TestVariable:
         """The name of the variable is a template in any spelling."""
         for text in ("ZAPP_KIF", "zapp-kif", "zappKif", "zapp kif"):
             assert (template(text, "ZAPP_KIF"), template(text)) == (NAME, "")
+        assert template("${ZAPP_KIF}", "ZAPP_KIF") == SHELL
 
     def test_words_of_the_variable_are_listed(self) -> None:
         """The words of its variable are listed words, none of them telling."""

@@ -165,7 +165,7 @@ class Url(_Issued):
             return (template(text, variable),)
         login, _, _ = _login(rest)
         user, colon, password = map(unquote, login.partition(":"))
-        is_judged = re.search(r"[<>\[\]{}$%]|^your", user.lower()) if colon else len(user) >= MIN_USER
+        is_judged = re.search(r"[<>\[\]{}$%]|^your|^x+$", user.lower()) or (not colon and len(user) >= MIN_USER)
         return (
             "" if login or rest[:1].isalnum() else template(rest, variable),
             "has an empty password" if colon and not password else "",

@@ -42,7 +42,7 @@ _SEPARATORS: Final = str.maketrans("", "", " _-.:/|,\\")
 _BRACKETS: Final = "<>[]{}()%@#*|:!_~$ "
 _PAIRS: Final = frozenset("<> [] {} () %% @@ ## || ** :: !! __ ~~".split())
 _VARIABLE: Final = (
-    r"\$\{[\w.]+([:?+=|-].*)?\}|\$\([\w.-]+( .*)?\)|#\{[\w.]+\}#?|%\(\w+\)s"
+    r"\$\{[\w.]+([:?+=|-].*)?\}|\$\([\w.-]+( .*)?\)|#\{[\w.]+\}#?|%(\(\w+\))?s"
     r"|\$?\{\{.*\}\}|\(\(.*\)\)|\[\[.*\]\]|<%.*%>|\{%.*%\}|<.* .*>"
     r"|\w+://.*(<|\$\{|\{\{).*"  # a URL has no such characters
 )
@@ -88,12 +88,12 @@ def _plain_template(text: str, variable: str) -> str:
 def _rules(text: str, variable: str) -> Iterator[tuple[bool, str]]:
     """Yield whether each rule finds a template, and its message. The words come last: they cost most."""
     digest = default_digest(text)
+    yield _is_bracketed(text), "is a shell variable that nobody replaced" if text[0] in "$%" else PLACEHOLDER
     yield bool(variable) and _bare(text) == _bare(variable), NAME
     yield _is_path(text), "is a path, not the content of the file"
     yield digest in EXAMPLES or text.endswith(("EXAMPLE", "EXAMPLEKEY")), "is a well-known example of a vendor"
     yield digest in DEFAULTS, "is the default key of a well-known project"
     yield text.startswith("django-insecure-"), "is a key that django-admin startproject wrote"
-    yield _is_bracketed(text), "is a shell variable that nobody replaced" if text[0] in "$%" else PLACEHOLDER
     is_filled = _is_cut(text) or _is_ordered(text) or _is_of_words(text, variable)
     is_clear = is_filled and any(_telling(each) >= STRONG for each in _tokens(text))
     yield _is_name(text) and not is_clear, NAME
