@@ -39,12 +39,23 @@ def watch(commands: Sequence[Sequence[str]]) -> None:
         run_command(*words)
 
 
+def start() -> int:
+    """Start as a service does, and return the status."""
+    try:
+        guard(ServiceSecrets)
+    except SystemExit as end:
+        return int(str(end.code))
+    return 0
+
+
 if __name__ == "__main__":
     what = next_request()
+    status = 0
     if what is None:
-        guard(ServiceSecrets)
-        sys.exit()
-    os.dup2(1, 2)
-    watch(what)
+        status = start()
+    else:
+        os.dup2(1, 2)
+        watch(what)
     sys.stdout.flush()
-    os._exit(0)
+    sys.stderr.flush()
+    os._exit(status)  # the rest of an interpreter's end is slow
