@@ -81,9 +81,9 @@ def live_values(readings: Iterable[Reading]) -> Iterator[tuple[SealedStr, KnownK
         kind = reading.policy.material
         for offer in reading.offers:
             for value in offer.lines:
-                if kind.is_template(value.get_secret_value(), reading.variable):
-                    continue
                 is_valid = reading.is_legacy or kind.accepts(value.get_secret_value(), reading.variable)
+                if not is_valid and kind.is_template(value.get_secret_value(), reading.variable):
+                    continue
                 its_fingerprint = fingerprint(value) if is_valid and reading.has_fingerprint else None
                 known = KnownKey(its_fingerprint, reading.policy.name, known_by=(offer.source,))
                 for part, is_searched in parts_of(value, kind) if is_valid else [(value, True)]:
