@@ -27,6 +27,7 @@ from robodj_secretguard.adapters.flask import sign_sessions
 from robodj_secretguard.adapters.itsdangerous import RingSerializer, RingSigner
 from robodj_secretguard.adapters.jwt import RingJWT
 from robodj_secretguard.common.generator import ephemeral
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.redact import SecretRedactor
 from robodj_secretguard.scan.content import assignments
 from robodj_secretguard.startup.emit import PASSED_EVENT
@@ -212,6 +213,15 @@ def test_temporary_value_passes(material: Kind) -> None:
     policy = ICECAST._replace(material=material, overlap=7 * DAY)
     model = type("Own", (SecretSettings,), {"__annotations__": {"own": Annotated[SecretStr, policy]}})
     assert found(check(model, environ=ephemeral([policy], with_slots=True))) == [("ephemeral", None)]
+
+
+@pytest.mark.parametrize(
+    "material", [Material.opaque(pattern="AC[0-9a-f]{3}-Z{2}-[0-9]+"), Kind()], ids=["pattern", "own"]
+)
+def test_kind_without_a_temporary_value(material: Kind) -> None:
+    """A kind that makes no temporary value is a usage error, which says what to write."""
+    with pytest.raises(UsageError, match=r"icecast.password has no temporary value; give its kind a method temporary"):
+        ephemeral([ICECAST._replace(material=material)])
 
 
 class TestRedactor:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.variables import EPHEMERAL, iso_utc
@@ -19,9 +21,14 @@ def generate(policy: SecretPolicy) -> SealedStr:
     """Return a new key from the secret's approved generator. The library's own checks accept it.
 
     For a secret that somebody else issues, it is a temporary value of its kind, for a build or a test.
+
+    Raises:
+        UsageError: the kind of the secret makes no temporary value.
     """
     if policy.generator is None:
-        return SealedStr(policy.material.temporary())
+        with suppress(ValueError, NotImplementedError):
+            return SealedStr(policy.material.temporary())
+        raise UsageError(f"{policy.name} has no temporary value; give its kind a method temporary() (docs/kinds.md)")
     while True:
         key = SealedStr(getattr(secrets, policy.generator.function)(policy.generator.size))
         if policy.material.accepts(key.get_secret_value()):
