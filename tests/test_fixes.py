@@ -723,7 +723,7 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "previous is a template, also in the secret manager": (
         rotated(**{PREVIOUS: "<replace-me>"}),
-        f"{K2}placeholder: {PREVIOUS} is a placeholder, not a key",
+        f"{K2}placeholder: {PREVIOUS} is a placeholder",
         OLD,
     ),
     "next with a newline": (

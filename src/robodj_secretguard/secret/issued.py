@@ -142,8 +142,11 @@ class _Legacy(_Issued):
     """A key that signed before the adoption: any printable text that is not a template."""
 
     def _defects(self, text: str) -> Iterable[_Defect]:
-        is_short = len(text) < MIN_LEGACY or not text.isprintable()
-        return ((is_short, f"has fewer than {MIN_LEGACY} characters, or an invisible one", ""),)
+        return (
+            (text != text.rstrip("\r\n"), f"has {NEWLINE}", REMOVABLE[NEWLINE]),
+            (not text.isprintable(), "has a newline or an invisible character", ""),
+            (len(text) < MIN_LEGACY, f"has fewer than {MIN_LEGACY} characters", ""),
+        )
 
 
 LEGACY: Final = _Legacy()

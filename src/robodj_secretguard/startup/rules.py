@@ -152,11 +152,15 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
         remedy = "first do what the setting alert says, then start again"
     elif policy.variable in [miss.meant.name for miss in setup.near_misses]:
         remedy = "first do what the near-miss warning says, then start again"
-    elif policy.is_issued:
-        remedy += f"; if there is none, {policy.replacement}"
-    if not policy.required:
-        remedy += f"; to leave it off, unset every variable of {policy.name}"
+    else:
+        remedy += f"; if there is none, {policy.replacement}" if policy.is_issued else ""
+        remedy += _or_leave_off(policy, f"every variable of {policy.name}")
     yield Problem(message, remedy)
+
+
+def _or_leave_off(policy: SecretPolicy, variables: str = "") -> str:
+    """Return the end of a remedy that leaves an optional secret off."""
+    return "" if policy.required else f"; to leave it off, unset {variables or policy.variable}"
 
 
 def _how_to_set(reading: Reading) -> str:
@@ -222,7 +226,10 @@ def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
 def _fault_of(reading: Reading) -> Fault | None:
     """Return what is wrong with a value. A service's own kind must not show a part of it, or forge a line."""
     text = reading.value.get_secret_value() if reading.value else ""
-    fault = reading.policy.material.fault(text, reading.variable) if text else None
+    kind = reading.policy.material
+    if reading.slot == "previous":
+        from robodj_secretguard.secret.issued import LEGACY as kind  # noqa: N811, PLC0415 - the wider one of both
+    fault = kind.fault(text, reading.variable) if text else None
     if reading.value is None or type(reading.policy.material).__module__.startswith("robodj_secretguard."):
         return fault
     folded, shown = text.casefold(), f"{fault.message}{fault.fix}".casefold() if fault else ""
@@ -242,9 +249,10 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
     remedy = _how_to_set(reading)
     if reading.policy.is_issued and fault.check == "format":
         declared = "if it is the same and right, correct its declaration (explain format)"
-        return f"{remedy}; {declared}; otherwise {reading.policy.replacement}"
+        return f"{remedy}; {declared}; otherwise {reading.policy.replacement}{_or_leave_off(reading.policy)}"
     if reading.policy.is_issued:
-        return f"{remedy}; if it is the same, {reading.policy.replacement} (a right value: see explain format)"
+        replace = f"if it is the same, {reading.policy.replacement} (a right value: see explain format)"
+        return f"{remedy}; {replace}{_or_leave_off(reading.policy)}"
     is_cut = fault.check == "format" and reading.slot == "current" and not reading.manager
     return f"{remedy}, whole and unchanged" if is_cut else remedy
 
