@@ -101,6 +101,8 @@ class TestOpaque:
             ("zq9kif\x0083", "has a newline or an invisible character"),
             ("zq9kif\udc8083", "has a newline or an invisible character"),
             ("zq9kif8", "has fewer than 8 characters"),
+            ('""', "has nothing but blanks and quotes"),
+            ("' '\n", "has nothing but blanks and quotes"),
         ],
     )
     def test_defect_is_named(self, text: str, message: str) -> None:
@@ -339,7 +341,9 @@ class TestPem:
             (KEY.replace("PRIVATE", "PUBLIC"), ("format", LABEL)),
             (KEY.replace("RSA PRIVATE KEY", "CERTIFICATE"), ("format", LABEL)),
             (KEY + KEY, ("format", "has more than one PEM block")),
-            (KEY.replace("\n", " "), ("format", "has blanks in place of newlines")),
+            (f"{BEGIN}\n", ("format", "has its first line alone")),
+            (KEY.replace("\n", " "), ("format", "has blanks or backslashes in place of newlines")),
+            (KEY.replace("\n", "\\\\n"), ("format", "has blanks or backslashes in place of newlines")),
         ],
     )  # fmt: skip
     def test_other_text_is_refused(self, text: str, expected: tuple[str, str]) -> None:
@@ -426,9 +430,10 @@ class TestJson:
         assert judge(self.kind, text) == expected
 
     def test_searched_are_the_members(self) -> None:
-        """What is searched are the declared members, and the lines of a private key."""
+        """What is searched are the declared members without an e-mail address, and the lines of a private key."""
         text = json.dumps({"private_key": KEY, "email": "kif", "other": "fry"})
         assert self.kind.searched(text) == (*KEY.splitlines()[1:-1], "kif")
+        assert self.kind.searched(text.replace("kif", "kif@shop.net")) == tuple(KEY.splitlines()[1:-1])
 
     @pytest.mark.parametrize("members", [(), ("",), ("a b",), ("a\n",), (7,)])
     def test_invalid_declaration(self, members: Any) -> None:

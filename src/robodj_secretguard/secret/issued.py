@@ -237,10 +237,19 @@ class Pem(_Issued):
         return (
             *_defects_around(text, has_lines=True),
             (before or not label, "does not begin with -----BEGIN", ""),
+            (
+                label and not body + end,
+                "has its first line alone",
+                r"set {} whole, with \n for each newline (docker --env-file takes one line)",
+            ),
             (not end, "has no END line with the label of its BEGIN line", ""),
             (not is_right, f"does not have the label {' or '.join(self.labels) or '... PRIVATE KEY'}", ""),
+            (
+                " " in body,
+                "has blanks or backslashes in place of newlines",
+                r"set {} with its newlines, or with \n for each",
+            ),
             (after, "has more than one PEM block", "set {} to the block of the private key alone"),
-            (" " in body, "has blanks in place of newlines", r"set {} with its newlines, or with \n for each"),
         )
 
     def searched(self, text: str) -> tuple[str, ...]:
@@ -260,7 +269,7 @@ def _block(text: str) -> tuple[str, str, str, str, str]:
     label, _, rest = rest.partition("-----")
     body, end, after = rest.partition(f"-----END {label}-----")
     lines = (line.strip() for line in body.splitlines() if ":" not in line)  # an encrypted key has headers
-    return before.strip(), label, "\n".join(filter(None, lines)), end, after.strip()
+    return before.strip(), label, "\n".join(filter(None, lines)).replace("\\", " "), end, after.strip()
 
 
 class Json(_Issued):
@@ -292,8 +301,9 @@ class Json(_Issued):
         return [_of(f"member {name}", fault.message) for name, fault in faults if fault and fault.check == check]
 
     def searched(self, text: str) -> tuple[str, ...]:
-        """Return the members. A private key is searched by its lines."""
-        values = [value for name, value in _json_members(text) or () if name in self.members]
+        """Return the members that are no e-mail addresses. A private key is searched by its lines."""
+        members = [each for each in _json_members(text) or () if each[0] in self.members]
+        values = [value for _, value in members if not re.fullmatch(r"[^@\s]+@[^@\s]+", value)]
         return tuple(part for value in values for part in (Pem().searched(value) if _is_key(value) else (value,)))
 
     def temporary(self) -> str:
@@ -325,6 +335,7 @@ def _defects_around(text: str, *, has_lines: bool = False) -> Iterable[_Defect]:
     """Return each defect of the ends of a value, and invisible characters. Text with lines may end with one."""
     core = text if has_lines else text.rstrip("\r\n")
     return (
+        (not text.strip(_EDGES), "has nothing but blanks and quotes", ""),  # without these, it would be empty
         (core != text, f"has {NEWLINE}", REMOVABLE[NEWLINE]),
         (core != core.strip() and not has_lines, f"has {BLANK}", REMOVABLE[BLANK]),
         (core[1:] and core[0] + core[-1] in {'""', "''"}, f"has {QUOTES}", REMOVABLE[QUOTES]),
