@@ -112,6 +112,35 @@ def test_other_text_is_no_template(text: str) -> None:
     assert template(text) == ""
 
 
+@pytest.mark.parametrize(
+    ("templates", "others"),
+    [
+        ("a+&a*a?a|a+aa?a", "a+&a*a?a!|a+a?a&"),
+        ("kq7kq7kq7|k7k7k7k7|kq7zkq7zkq7z", "kq7kq7|k7k7k7|kq7zkq7z|kq7zw9kq7zw9"),
+        ("23456789|klmnopqr|qwe-345-tyu|12345678901234567890123456789012345", "2345678|qw-34-tyu|lmkpqros"),
+        ("<kifzappf>|<api1>", "<kifzapp>|<KifZappFryx>|<kif8zappfry>|kifzappf"),
+        ("kq7zw9...8xm2p|...***..|kq7z...", "kq7zw9...8xm2|kq7+z..."),
+        ("kq7zw9mpyyyyyyyy", "kq7zw9mp2yyyyyyyy|kq7yyyyyyy"),
+        ("t0k3n5|s3cr3t", "53cr37"),
+        ("test-1|set-1|test-837-1|kif_xxx", "url-83|test-837-19|kif_zapp_xxx|kif_xx"),
+        ("dragon12|dragon", "horse12|dragon-movie|db-dragon"),
+        ("app_kjhgfd|app_yyyyyy", "app_kjhgf|app_yyyyy|kif_key_kjhgfd|appmusic"),
+    ],
+)
+def test_both_sides_of_each_limit(templates: str, others: str) -> None:
+    """Text at a limit is a template. Text next to it is none, as it could be random."""
+    assert [each for each in templates.split("|") if template(each) != PLACEHOLDER] == []
+    assert [each for each in others.split("|") if template(each)] == []
+
+
+def test_both_sides_of_the_limits_of_a_name() -> None:
+    """A name has an underscore and only ASCII. It is long or has a listed word of three letters."""
+    assert {template(each) for each in ("KIFZAPPX_FRYLEEL", "KIF_APP", "KIF_KEY")} == {NAME}
+    assert {
+        template(each) for each in ("KIFZAPPX_FRYLEE", "BRANNIGANZAPPKIF", "KIF_\u00c9_ZAPP_BRANNIGAN", "KIF_AB")
+    } == {""}
+
+
 class TestVariable:
     """The name of the variable."""
 
@@ -140,8 +169,14 @@ class TestEncoded:
 
     def test_other_encoded_text_is_none(self) -> None:
         """Encoded text that is no template, is short or is not text passes."""
-        for data in (b"zapp:kif-leela-9", b"todo", b"\xff\xfechangeme"):
+        for data in (b"zapp:kif-leela-9", b"fill-me", b"\xff\xfechangeme"):
             assert template(base64.b64encode(data).decode()) == ""
+
+    def test_encoded_text_has_a_length(self) -> None:
+        """Text is decoded if it has 8 characters or more, and is itself not too long."""
+        assert template(base64.b64encode(b"fill-me!").decode()) == f"{PLACEHOLDER} in base64"
+        longest = base64.b64encode(b"your" + b" " * 377 + b"key").decode()
+        assert (len(longest), template(longest)) == (LONGEST, f"{PLACEHOLDER} in base64")
 
 
 class TestLong:

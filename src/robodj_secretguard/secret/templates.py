@@ -52,9 +52,7 @@ _MARKS: Final = ("...", "***", "\u2026", "\u2022")
 _NO_MARKS: Final = str.maketrans("", "", "._-*\u2026\u2022")
 _WORD: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+"
 _NUMBER_AT_END: Final = r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z"
-_ORDERED: Final = tuple(
-    line[::step] for line in (*SEQUENCES[2:], "1234567890" * 4, "0123456789" * 4, "abcdef" * 8) for step in (1, -1)
-)
+_ORDERED: Final = tuple((each * 4)[::step] for each in (*SEQUENCES, "0123456789", "abcdef") for step in (1, -1))
 
 
 def template(text: str, variable: str = "") -> str:
@@ -81,7 +79,7 @@ def _plain_template(text: str, variable: str) -> str:
         return f"is a reference that nobody resolved ({begin})"
     if _is_repeated(text):
         return PLACEHOLDER
-    rules = _rules(text, variable) if 0 < len(text) <= LONGEST else ()
+    rules = _rules(text, variable) if text and len(text) <= LONGEST else ()
     return next((message for holds, message in rules if holds), "")
 
 
@@ -172,22 +170,23 @@ def _is_of_words(text: str, variable: str) -> bool:
     letters = sum(map(str.isalpha, text)) * 2 >= len(bare)
     alike = [each.translate(LOOKALIKES) for each in (text, re.sub(_NUMBER_AT_END, "", text)) if letters]
     tokens = [_tokens(each) for each in (text, *alike)] + [[bare] * bare.isalpha()]
-    return bare in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if 0 < len(each) <= MOST_WORDS)
+    return bare in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if len(each) <= MOST_WORDS)
 
 
 def _are_listed(tokens: list[str], own: list[str]) -> bool:
     """Check whether tokens are listed words, those of the variable, or numbers. A clear template may have others."""
     worths = [max(_telling(each), 0 if each in own or _is_number(each) else -1) for each in tokens]
-    told, unlisted = sum(each for each in worths if each > 0), worths.count(-1)
+    unlisted = worths.count(-1)
+    told = sum(worths) + unlisted
     words = [each for each in tokens if len(each) >= MIN_GLUED and (each.isalpha() or _is_sequence(each))]
-    length = len("".join(words))
+    word, length = "".join(words), sum(map(len, words))
     is_short = length < LEAST // 2 and told < STRONG
     if is_short or length * 2 < len("".join(tokens)):  # random text has short words between digits
         return False
     if unlisted:
         return max(worths) >= STRONG and unlisted <= told - STRONG and "".join(tokens).isalpha()
-    is_one_word = len(words) == 1 and words == [each for each in tokens if not each.isdigit()]
-    return told > 0 or (is_one_word and words[0] in WORTH and len(words[0]) >= LEAST - 2)
+    is_one_word = word in WORTH and words == [each for each in tokens if not each.isdigit()]
+    return told > 0 or (is_one_word and length >= LEAST - 2)
 
 
 def _is_number(token: str) -> bool:
@@ -205,11 +204,12 @@ def _telling(token: str) -> int:
         return STRONG + 1
     if len(token) >= LEAST - 2 and token.isalpha() and (_is_sequence(token) or not token.strip(token[0])):
         return 1
-    best = [0] + [-1] * len(token)
+    best = {0: 0}
     for start in range(len(token)):
-        for end in range(start + MIN_GLUED, min(start + MAX_WORD, len(token)) + 1) if best[start] >= 0 else ():
-            best[end] = max(best[end], best[start] + WORTH[token[start:end]] if token[start:end] in WORTH else -1)
-    return best[-1]
+        for end in range(start + MIN_GLUED, min(start + MAX_WORD, len(token)) + 1) if start in best else ():
+            if (worth := WORTH.get(token[start:end])) is not None:
+                best[end] = max(best.get(end, 0), best[start] + worth)
+    return best.get(len(token), -1)
 
 
 REFERENCES: Final = (
