@@ -201,8 +201,7 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     if is_written:
         write_changes(to_write)
         module, _, name = model.partition(":")
-        files = " \\\n        ".join(change.file for change in plan if change.action != "keep")
-        lines += _LEFT.format(module=module, name=name, files=files).splitlines()
+        lines += _LEFT.format(module=module, name=name, files=_to_commit(plan)).splitlines()
     elif to_write:
         stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
     elif all(change.action == "keep" for change in plan):
@@ -226,6 +225,11 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
         stderr,
         model={"name": ascii_text(model), "source": PYPROJECT} if is_written else None,
     )
+
+
+def _to_commit(plan: Sequence[Change]) -> str:
+    """Return the files that are written or that the operator extends, for `git add`."""
+    return " \\\n        ".join(change.file for change in plan if change.action != "keep")
 
 
 def _settings_file(option: str | None, model: str | None) -> str | None:
