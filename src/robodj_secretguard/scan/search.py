@@ -53,9 +53,9 @@ _RUN_IN_UTF_16: Final = (bytes([_CHARACTER, _ZERO]) * _SHORTEST)[:-1]
 _WHOLE_RUN: Final = re.compile(rb"\x01+")
 _WHOLE_RUN_IN_UTF_16: Final = re.compile(rb"(?:\x01\x00)++\x01?")
 
-_KEY_LINE: Final = re.compile(rb"[A-Za-z0-9+/_-]+")
 _LINE_END: Final = re.compile(rb"[=\\]?\r?\n[ \t]*|(?:\\r)?\\n")
-_FURTHER_LINES: Final = re.compile(rb"(?:(?:%b)%b)++" % (_LINE_END.pattern, _KEY_LINE.pattern))
+_KEY_LINE: Final = re.compile(rb"(?:%b)?([A-Za-z0-9+/_-]+)" % _LINE_END.pattern)
+_FURTHER_LINES: Final = re.compile(rb"(?:(?:%b)[A-Za-z0-9+/_-]+)++" % _LINE_END.pattern)
 """The line ends within wrapped base64: indented in YAML, after = or a backslash, or escaped."""
 _MOST_LINES: Final = 8  # of a wrapped key; text that encodes a key can have any number
 _SEPARATOR: Final = re.compile(rb"[_-]")
@@ -333,12 +333,10 @@ def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
             yield text[start:end], [0], [start], True
         else:
             end = further.end()
-            line_ends = [*_LINE_END.finditer(text, start, end)]
-            starts = [start, *(line_end.end() for line_end in line_ends)]
-            ends = [*(line_end.start() for line_end in line_ends), end]
-            lines = [text[begin:stop] for begin, stop in zip(starts, ends, strict=True)]
-            yield from ((line, [0], [begin], False) for line, begin in zip(lines, starts, strict=True))
-            yield b"".join(lines), [0, *accumulate(map(len, lines[:-1]))], starts, True
+            lines = [*_KEY_LINE.finditer(text, start, end)]
+            yield from ((line[1], [0], [line.start(1)], False) for line in lines)
+            begins = [0, *accumulate(len(line[1]) for line in lines[:-1])]
+            yield b"".join(line[1] for line in lines), begins, [line.start(1) for line in lines], True
         start = kinds.find(_RUN, end)
 
 
