@@ -69,7 +69,7 @@ class Made:
         return {**self.values(), variable: FAULTS[variable][fault](self, variable)}
 
     def names(self) -> list[str]:
-        """Return what is no password and must not be shown either."""
+        """Return the names that must not be shown either."""
         return [self.user, *self.host.split("."), self.name]
 
     def secret(self) -> list[str]:
