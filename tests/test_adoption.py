@@ -222,17 +222,18 @@ class TestPyJWT:
             ),
         )
 
+    @pytest.mark.parametrize("is_legacy", [True, False])
     @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
-    def test_an_old_key_has_the_tokens_of_other_ids(self, algorithm: str) -> None:
+    def test_an_old_key_has_the_tokens_of_other_ids(self, algorithm: str, *, is_legacy: bool) -> None:
         """An old key verifies a token with an unknown id, and none with the id of another key or another algorithm."""
-        old = secrets.token_hex(8)
+        old = secrets.token_hex(8 if is_legacy else 64)
         variables = {f"ROBODJ_SECRET_V2_KEY{slot}": secrets.token_hex(64) for slot in ("", "_NEXT")}
         until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
         variables |= {"ROBODJ_SECRET_V2_KEY_PREVIOUS": old, "ROBODJ_SECRET_V2_KEY_PREVIOUS_UNTIL": until}
         with process_environment(rotation_keys(datetime.now(UTC)) | variables):
             ring = RuntimeSecrets().keyring("secret_v2.key")
         tokens = RingJWT(ring, algorithm)
-        kids = [*[key.kid for key in ring.accepted() if key.kid], "2019-01", "0" * 32, None]
+        kids = [*[key.kid for key in ring.accepted() if key.role != "previous"], "2019-01", "0" * 32, None]
 
         def accepted(key: str, used: str) -> list[str | None]:
             padded = key.encode().ljust(64, b"\0")

@@ -60,8 +60,8 @@ class RingJWT:
         """Verify a token, and return its claims.
 
         A token with a `kid` of the ring is verified with the accepted key that has this id, a token without one with
-        each accepted key. A previous key of before the adoption has no id. It also verifies tokens with a `kid` that no
-        key of the ring has, and it may be short.
+        each accepted key. The previous key also verifies a token with another `kid`: it may have signed before the
+        adoption. Then it may be short.
 
         Args:
             token: the token: text or bytes of any content.
@@ -75,10 +75,10 @@ class RingJWT:
         failure: Exception = jwt.InvalidTokenError("no accepted key has the key id of the token")
         try:
             kid, keys, enough = _kid(token), self._ring.accepted(), _ALGORITHMS[self._algorithm]
-            if kid is not None and kid not in {key.kid for key in keys}:
-                kid = ""  # the id of a key of before the adoption
+            is_foreign = kid is not None and kid not in {key.kid for key in keys}  # such as one of before the adoption
             for key in keys:
-                if kid in (None, key.kid) and (len(key.value) >= enough or not key.kid):
+                is_meant = key.role == "previous" if is_foreign else kid in (None, key.kid)
+                if is_meant and (len(key.value) >= enough or not key.kid):
                     try:
                         # HMAC adds such zeros itself. Without them, PyJWT warns about a short key.
                         return jwt.decode(

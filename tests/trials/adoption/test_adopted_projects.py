@@ -113,7 +113,7 @@ PROJECTS: Final = {
         old_key=lambda: base64.b64encode(secrets.token_bytes(32)).decode(),  # openssl rand -base64 32
     ),
     "Starlette in FastAPI": in_fastapi("", lambda: secrets.token_hex(8)),
-    "PyJWT in FastAPI": in_fastapi("/token", lambda: secrets.token_urlsafe(24)),
+    "PyJWT in FastAPI": in_fastapi("/token", lambda: secrets.token_urlsafe(32)),
 }
 
 
