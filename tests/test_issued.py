@@ -29,6 +29,9 @@ NO_END = "has no END line with the label of its BEGIN line"
 NO_BODY = "has a body that is not base64 of 32 bytes or more"
 
 
+NO_LOGIN = "has no password, and no user of 16 characters or more"
+
+
 def declared(declaration: str) -> Kind:
     """Return the kind of a declaration, which is written as after `Material.`."""
     call = ast.parse(declaration, mode="eval").body
@@ -261,11 +264,11 @@ class TestUrl:
             (URL.replace("postgresql", "mysql"), "is not a URL of postgresql or redis or https"),
             ("orders_rw:zq9Kif83w@db", "is not a URL of postgresql or redis or https"),
             (URL.replace("Kif", "Kif 7"), "has a blank, or a password with /, ?, # or @ in it"),
-            ("redis://localhost:6379/0", "has no password"),
-            ("redis://a...", "has no password"),
-            ("redis://localhost:6379/0?x=a@b", "has no password"),
-            ("redis://orders@localhost", "has no password"),
-            ("https://8c4f2a9d1b7e603@sentry.shop.net/7", "has no password"),
+            ("redis://localhost:6379/0", NO_LOGIN),
+            ("redis://a...", NO_LOGIN),
+            ("redis://localhost:6379/0?x=a@b", NO_LOGIN),
+            ("redis://orders@localhost", NO_LOGIN),
+            ("https://8c4f2a9d1b7e603@sentry.shop.net/7", NO_LOGIN),
             ("postgresql://orders_rw:zq9Kif83w@:5432/orders", "has no host"),
             ("postgresql://orders_rw:zq9Kif83w@/orders", "has no host"),
             ("postgresql://orders_rw:zq9Kif83w@", "has no host"),
@@ -455,6 +458,7 @@ class TestLegacy:
         assert judge(LEGACY, "django-insecure-8f%k2")[0] == judge(LEGACY, "change-me-please-now")[0] == "placeholder"
         assert judge(LEGACY, "zq9Kif83w7Lp2Xv") == ("format", "has fewer than 16 characters")
         assert judge(LEGACY, "zq9Kif83w7Lp2Xv0\n") == ("format", "has a newline at the end")
+        assert judge(LEGACY, "-----BEGIN PRIVATE KEY-----") == ("format", "is the first line of a PEM block")
         assert judge(LEGACY, "zq9Kif83\nw7Lp2Xv0") == ("format", "has a newline or an invisible character")
 
 
@@ -524,3 +528,28 @@ def test_no_fault_shows_a_part_of_the_value(kind: Kind, text: str, base: Kind | 
     shown = f"{fault.message}{fault.fix}".replace("sk_live_", "") if fault else ""  # the prefix is declared
     hidden = [part.removeprefix("sk_live_") for part in parts]  # a declared prefix may be shown
     assert not any(part[start : start + 6] in shown for part in hidden for start in range(len(part) - 5))
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("postgresql://app:app123@db/x", "has the user's name as its password"),
+        ("postgresql://app:%20@db/x", "has an empty password"),
+        ("postgresql://app:1234@db/x", "has a vendor's default password"),
+        ("postgresql://app:{}@<host>/x", "has a host that is a placeholder"),
+    ],
+)
+def test_login_or_host_that_nobody_set_is_a_placeholder(value: str, message: str) -> None:
+    """The user's name with a number, a blank, a row of digits and a host in brackets are no real login."""
+    assert judge(Material.url("postgresql"), value.format(secrets.token_urlsafe(12))) == ("placeholder", message)
+
+
+def test_key_that_was_escaped_twice_is_malformed() -> None:
+    """JSON escapes the newlines of a private key once. A second time, no library reads it."""
+    key = Material.pem().temporary()
+    assert judge(Material.json("key"), json.dumps({"key": key})) == ("", "")
+    twice = json.dumps({"key": key.replace("\n", "\\n")})
+    assert judge(Material.json("key"), twice) == (
+        "format",
+        "has a member key that has newlines that were escaped twice",
+    )

@@ -155,7 +155,7 @@ class TestLines:
         """Only the type of an error is reported."""
         assert internal("TypeError") == Problem(
             "the check itself failed (TypeError), so nothing is verified",
-            "check the arguments of guard() and the validators of the model; if they are right, report a bug",
+            "check the arguments of guard(), the kinds and the validators; if they are right, report a bug",
             "none",
         )
         assert (

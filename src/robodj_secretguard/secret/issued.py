@@ -43,9 +43,9 @@ _ALPHABETS: Final = (
 )
 _VENDORS: Final = frozenset(
     """
-    admin administrator bitnami calvin couchbase couchdb default elastic foobared guest influxdb mailhog mariadb minio
-    minioadmin mongo mongodb mqtt mysql nats neo4j opensearch oracle postgis postgres postgresql rabbitmq redis root
-    rootroot sa smtp solr toor zabbix
+    1234 12345 123456 admin administrator bitnami calvin couchbase couchdb default elastic foobared guest influxdb
+    mailhog mariadb minio minioadmin mongo mongodb mqtt my-secret-pw mysql nats neo4j opensearch oracle pg postgis
+    postgres postgresql pwd rabbitmq redis root rootroot sa smtp solr toor zabbix
     """.split()
 )
 """Passwords of servers and their images where nobody has set another one."""
@@ -102,7 +102,7 @@ class Opaque(_Issued):
         minimum, prefix, pattern = self
         return (
             (type(minimum) is int and minimum >= MIN_OPAQUE, f" minimum: {MIN_OPAQUE} characters or more"),
-            (_are_texts((prefix,), "(?! )[ -~]*(?<! )"), " prefix: printable ASCII, no blank at the beginning or end"),
+            (_are_texts((prefix,), "(?! )[ -~]*"), " prefix: printable ASCII, no blank at the beginning"),
             (pattern is None or _parsed(re.compile, pattern), " pattern: a regular expression"),
         )
 
@@ -145,6 +145,7 @@ class _Legacy(_Issued):
         return (
             (text != text.rstrip("\r\n"), f"has {NEWLINE}", REMOVABLE[NEWLINE]),
             (not text.isprintable(), "has a newline or an invisible character", ""),
+            (text.startswith("-----BEGIN "), "is the first line of a PEM block", ""),
             (len(text) < MIN_LEGACY, f"has fewer than {MIN_LEGACY} characters", ""),
         )
 
@@ -166,16 +167,18 @@ class Url(_Issued):
         scheme, _, rest = text.strip(_EDGES).partition("://")
         if scheme.lower() not in self.schemes:
             return (template(text, variable),)
-        login, _, _ = _login(rest)
+        login, host, _ = _login(rest)
         user, colon, password = map(unquote, login.partition(":"))
+        is_of_user = password.lower().rstrip("0123456789") == user.lower()
         is_judged = re.search(r"[<>\[\]{}$%]|^your|^x+$", user.lower()) or (not colon and len(user) >= MIN_USER)
         return (
             "" if login or rest[:1].isalnum() else template(rest, variable),
-            "has an empty password" if colon and not password else "",
-            "has the user's name as its password" if password and password.lower() == user.lower() else "",
+            "has an empty password" if colon and not password.strip() else "",
+            "has the user's name as its password" if password and is_of_user else "",
             "has a vendor's default password" if password.lower() in _VENDORS else "",
             _of("password", template(password, variable) if password else ""),
             _of("user", template(user, variable) if is_judged else ""),
+            _of("host", template(host) if host[:1] in {"<", "$", "{", "%"} else ""),
         )
 
     def _defects(self, text: str) -> Iterable[_Defect]:
@@ -190,7 +193,7 @@ class Url(_Issued):
                 "has a blank, or a password with /, ?, # or @ in it",
                 "set {} with the special characters of its password percent-encoded (%2F is /)",
             ),
-            (not colon and len(user) < MIN_USER, "has no password", ""),
+            (not colon and len(user) < MIN_USER, f"has no password, and no user of {MIN_USER} characters or more", ""),
             (not host and "host=" not in rest and "sock" not in rest, "has no host", ""),
         )
 
@@ -321,6 +324,8 @@ def _member_fault(value: object) -> Fault | None:
     """Return what is wrong with a member: a text of any length, or a private key."""
     if not isinstance(value, str):
         return Fault("format", "is not a text")
+    if _is_key(value) and "\\n" in value:  # JSON has such an escape of its own
+        return Fault("format", "has newlines that were escaped twice")
     if _is_key(value):
         return Pem().fault(value)
     message = template(value) if value.strip() else "is empty"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import dropwhile
 from typing import Final
 from unicodedata import normalize
 
@@ -45,6 +46,8 @@ _VARIABLE: Final = (
     r"\$\{[\w.]+([:?+=|-].*)?\}|\$\([\w.-]+( .*)?\)|#\{[\w.]+\}#?|%(\(\w+\))?s"
     r"|\$?\{\{.*\}\}|\(\(.*\)\)|\[\[.*\]\]|<%.*%>|\{%.*%\}|<.* .*>"
     r"|\w+://.*(<|\$\{|\{\{).*"  # a URL has no such characters
+    r"|<[A-Za-z][A-Za-z _.:-]+>|[\w ;:/.=-]*=<[^<>;]+>.*"  # also in a connection string
+    r"|\[object \w+\]|SecretStr\(.*\)|b'.*'"  # what a program wrote in place of the value
 )
 """Variables of shells and template languages. A generated password has their characters too, but not in this order."""
 _RELATIVE: Final = r"(~|\.{1,2})(/[a-z._-][a-z0-9._-]*)+|[A-Za-z]:[/\\][A-Za-z._ -]+([/\\][\w. -]+)+"
@@ -147,12 +150,17 @@ def _is_cut(text: str) -> bool:
     rest, run = text.translate(_NO_MARKS), re.search(r"(.)\1{7,}", _bare(text))
     has_place = text.startswith(_MARKS) or text.endswith(_MARKS) or len(text) >= 2 * LEAST - 2
     has_mark = has_place and any(map(text.__contains__, _MARKS)) and (not rest or rest.isalnum())
+    if re.search("[xX]{5}" if len(text) >= 2 * LEAST else "[xX]{4}", text):
+        return True
     return has_mark or (run is not None and len(run[0]) * 2 >= len(text))
 
 
 def _is_ordered(text: str) -> bool:
     """Check whether the parts of a text, or its letters and its digits, are in the order of an alphabet."""
     folded, tokens = _bare(text), _tokens(text)
+    rest = [*dropwhile(lambda token: len(token) < LEAST - 2, tokens)]  # after a prefix
+    if len("".join(rest)) >= LEAST and all(len(each) >= LEAST - 2 and _is_sequence(each) for each in rest):
+        return True
     kinds = ["".join(filter(check, folded)) for check in (str.isalpha, str.isdigit)]
     are_long = all(len(each) >= MIN_GLUED for each in tokens)
     return len(folded) >= LEAST and any(
@@ -167,6 +175,8 @@ def _is_sequence(text: str) -> bool:
 def _is_of_words(text: str, variable: str) -> bool:
     """Check whether a text is of listed words with a telling one among them, also glued or with look-alikes."""
     bare, own = text.translate(_SEPARATORS).lower(), _tokens(variable)
+    if not text.isascii() and any(map(text.lower().__contains__, STEMS)):
+        return True
     letters = sum(map(str.isalpha, text)) * 2 >= len(bare)
     alike = [each.translate(LOOKALIKES) for each in (text, re.sub(_NUMBER_AT_END, "", text)) if letters]
     tokens = [_tokens(each) for each in (text, *alike)] + [[bare] * bare.isalpha()]
@@ -220,6 +230,7 @@ REFERENCES: Final = (
     "op read ", "aws secretsmanager ", "aws ssm ", "gcloud secrets ", "kubectl get secret", "process.env",
     "os.environ", "os.getenv", "getenv(", "System.getenv", "ENV[", "ENV.", "import.meta.env", "!Ref ",
     "!Sub ", "!ENV ", "gcp:secretmanager:", "awskms:", "aws-sm:", "gcp-sm:", "akv:", "bw://", "ref:",
+    "awssm(", "berglas://", "chamber://", "hcp://", "keychain:", "ksm://", "sops:",
 )  # fmt: skip
 """How a reference to a secret that is somewhere else begins."""
 ROOTS: Final = tuple(
@@ -253,8 +264,22 @@ _OTHER_WORDS: Final = """
     weaviate web who whsec wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya ya29 yandex yes yet yml yo you
     youtube yyy zendesk zoho zoom zzz
 """
+_FOREIGN_WORDS: Final = """
+    acak aleatoria aplikace assistant ban bang be byt cette checked chuoi con cua dai dengan detected din
+    dumneavoastra ekte esto firefly gelecek git harbor har into jks keystore ky lang larga long longa losowy mat mein
+    mig min mindestens minimum mnie moi nahodny ngau nhien og openassistant ordinarily outgoing panjang plugin por pro
+    production questo registry seeding should sicura some specific sterk sterke stringa swoje ta thay this una ut
+    valeur weak will yang zeichen znaki
+"""
+STEMS: Final = tuple(
+    """
+    ваш замени змін встав сгенерир _ключ ключ_ _токен токен_ 密钥 密码 替换 你的 您的 请 여기
+    비밀번호 ここ キー مفتاح ضع_ السر توکن คีย์ รหัส ของคุณ
+    """.split()
+)
+"""Parts of words of other scripts, whose words are not always separate: templates have them, and no generator does."""
 WORTH: Final = {
-    **dict.fromkeys([*WORDS, *_OTHER_WORDS.split()], 0),
+    **dict.fromkeys([*WORDS, *_OTHER_WORDS.split(), *_FOREIGN_WORDS.split()], 0),
     **dict.fromkeys(
         """
     abc above access account acme admin akey anon apikey arandom ask auth authtoken bearer bitwarden blank camelcase
@@ -269,6 +294,8 @@ WORTH: Final = {
     sifre sign signature signing sk sleutel smtp string studio super supersecret tajne temp temporary test tester
     testing tests text tmp token tokens toor tua tuo uid unset unused uri url used user userid username valor value
     variable wachtwoord webhook welcome wert
+    anahtar cadena geheimer gizli hemlig hemliga khau kluc nyckel passord pepper secreta segreta sifreniz sifresi
+    tajny
     ключ пароль секрет токен キー パスワード 令牌 密码 密钥 秘密 비밀번호
         """.split(),
         1,
@@ -284,6 +311,7 @@ WORTH: Final = {
     real redacted removed remplacer remplacez replace replaced replaceme required sample sanitized secrethere set
     shhh snip specify stub sua supply tbd todo troque tu tuclave tupropia tvoj twoj twoje undefined unsafe update
     vervang voer votre vuestra vul whatever wijzig xyour your youraccount yours youwillneverguess zmen zmien
+    actual buraya changez ditt jouw modified valtoztass vase voastra
     ваш здесь ここ 你的 你的密码 你的密钥 您的 您的密码 您的密钥 请修改 请替换
             """.split(),
         ],
@@ -294,7 +322,9 @@ WORTH: Final = {
 
 EXAMPLES: Final = frozenset(
     """
-
+    0d6580cc269cb8be 19fa26c82bdcc541 398a836468919cb5 47c25be74eea6819 595eb577ef33023b 64b7a1c08ac16a8b
+    8125c516de25444c 8574cec0bc28fae1 98d7bb34a73acf9d a1ef69fbdc059583 a3e7b0a287080b1e af6b5734ed866a85
+    b1dba8e85ee052b5 bc2b96d967bbb746 bec7da02be091c9c
     """.split()
 )
-"""Digests of examples in the documentation of vendors. No key is here as text."""
+"""Digests of examples in the documentation of vendors and projects. No key is here as text."""

@@ -603,7 +603,7 @@ def internal(error_type: str) -> Problem:
         )
     return Problem(
         f"the check itself failed ({error_type}), so nothing is verified",
-        "check the arguments of guard() and the validators of the model; if they are right, report a bug",
+        "check the arguments of guard(), the kinds and the validators; if they are right, report a bug",
         "none",
     )
 
