@@ -138,6 +138,7 @@ class TestOpaque:
             (16, 15, "has fewer than 16 characters"),
             (12, 11, "has fewer than 12 characters"),
             (12, 12, ""),
+            (40, 40, ""),
             (4, 4, ""),
         ],
     )
