@@ -6,6 +6,7 @@ import ast
 import json
 import random
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 from urllib.parse import quote
 
@@ -29,6 +30,7 @@ NO_END = "has no END line with the label of its BEGIN line"
 NO_BODY = "has a body that is not base64 of 32 bytes or more"
 
 
+TWICE = "has a member key that has newlines that were escaped twice"
 NO_LOGIN = "has no password, and no user of 16 characters or more"
 
 
@@ -542,7 +544,7 @@ def test_no_fault_shows_a_part_of_the_value(kind: Kind, text: str, base: Kind | 
 )
 def test_login_or_host_that_nobody_set_is_a_placeholder(value: str, message: str) -> None:
     """The user's name with a number, a blank, a row of digits and a host in brackets are no real login."""
-    assert judge(Material.url("postgresql"), value.format(secrets.token_urlsafe(12))) == ("placeholder", message)
+    assert judge(Material.url("postgresql"), value.format(token_urlsafe(12))) == ("placeholder", message)
 
 
 def test_key_that_was_escaped_twice_is_malformed() -> None:
