@@ -150,7 +150,7 @@ def _is_cut(text: str) -> bool:
     rest, run = text.translate(_NO_MARKS), re.search(r"(.)\1{7,}", _bare(text))
     has_place = text.startswith(_MARKS) or text.endswith(_MARKS) or len(text) >= 2 * LEAST - 2
     has_mark = has_place and any(map(text.__contains__, _MARKS)) and (not rest or rest.isalnum())
-    if re.search("[xX]{5}" if len(text) >= 2 * LEAST else "[xX]{4}", text):
+    if re.search(r"(?<![A-Za-z0-9])[xX]{4,}(?![A-Za-z0-9])|[xX]{6}", text):
         return True
     return has_mark or (run is not None and len(run[0]) * 2 >= len(text))
 
@@ -322,9 +322,16 @@ WORTH: Final = {
 
 EXAMPLES: Final = frozenset(
     """
-    0d6580cc269cb8be 19fa26c82bdcc541 398a836468919cb5 47c25be74eea6819 595eb577ef33023b 64b7a1c08ac16a8b
-    8125c516de25444c 8574cec0bc28fae1 98d7bb34a73acf9d a1ef69fbdc059583 a3e7b0a287080b1e af6b5734ed866a85
-    b1dba8e85ee052b5 bc2b96d967bbb746 bec7da02be091c9c
+    01f64466a8b3e86f 0546dfdf7f054cd2 0d6580cc269cb8be 16a1ed59066e6ce1 188887d297766300 19fa26c82bdcc541
+    1c84746fcb793603 22453c18537209fc 29046caa9f097042 29dee5ebb48ea80e 2e12236193731ba6 398a836468919cb5
+    42a99a297bc46687 44abb3ae90f29254 47b00e6f81783cda 47c25be74eea6819 491a2dada905c9ac 4928738dcc21bd03
+    57ee4f4b9884f630 595eb577ef33023b 59c73184681a3e41 6384ecbed5ff26b8 64b7a1c08ac16a8b 741ed10cc765017c
+    7630a5bba0491dca 797efb586569f544 8119c76033e52a79 8125c516de25444c 821a23471ececfe1 826e0fd9a88ef5e1
+    8574cec0bc28fae1 85df6a0a458d69ce 86b8f56c924cf2e4 90bf6cb1058856db 97ce4ce6b9406644 97f6e43b4314a5aa
+    98d7bb34a73acf9d 9d58f2386bc5e2d9 a1ef69fbdc059583 a2ed67e02b8ce045 a3e7b0a287080b1e af6b5734ed866a85
+    b1dba8e85ee052b5 b2300e77881c1cc1 bc2b96d967bbb746 bcf573804dcbd43e bec7da02be091c9c bf8bfbf6c62533dc
+    c006eb4284f1825b c2945bcd936cf1d3 c87e7d0454b975d9 cd5b49fcc80a6e3d d1881361e7a24f2b d51f3960d4d38442
+    df912a6347ee21a0 ea8ebb3373f9b718 f1750096e6e1f0da f8c661bbd238e78b fc9f94683b968d58 fcbbe885eff0f466
     """.split()
 )
 """Digests of examples in the documentation of vendors and projects. No key is here as text."""
