@@ -337,11 +337,12 @@ class TestSlots:
             ("next", WEAK, "weak"),
             ("previous", "changeme", "placeholder"),
             ("previous", "short", "format"),
+            ("previous", "'KEY'", "format"),
         ],
     )
     def test_bad_slot_makes_the_secret_unusable(self, checker: Checker, slot: str, value: str, fired: str) -> None:
         """A bad value makes the secret unusable. It has no fingerprint, and the current key stays present."""
-        report = checker(self.rotated(**{f"{V1}_{slot.upper()}": value}))
+        report = checker(self.rotated(**{f"{V1}_{slot.upper()}": value.replace("KEY", good_keys()[V1])}))
         (finding,) = report.alerts
         assert (finding.check, finding.secret, finding.slot, finding.source) == (fired, K1, slot, "environment")
         status = report.secrets[0]

@@ -141,7 +141,7 @@ def _judge_fleet(
 ) -> Result:
     _require_options(roster, require, **source)
     model = model_of(request)
-    declared = [policy.name for policy in model.secret_policies.values() if not policy.is_issued]  # with a fingerprint
+    declared = [policy.name for policy in model.secret_policies.values() if policy.material.has_fingerprint]
     names = declared if secret is None else [policy_of(model, secret).name]
     services = parse_roster(read_input("--roster", roster, most=MAX_DOCUMENT_BYTES).decode("utf-8-sig", "replace"))
     if any(not {*service.secrets} <= {*declared} for service in services):
@@ -173,7 +173,7 @@ def _judge_fleet(
 def _asked(declared: Iterable[SecretPolicy], known: _Known) -> list[str]:
     """Return the secrets of which each instance needs a key: not an optional one whose key is nowhere."""
     having = {name for (_, name), (keys, _) in known.items() if keys.current}
-    policies = [policy for policy in declared if not policy.is_issued]
+    policies = [policy for policy in declared if policy.material.has_fingerprint]
     return [policy.name for policy in policies if policy.required or policy.name in having]
 
 

@@ -65,7 +65,7 @@ _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file fir
 
 def current_key(policy: SecretPolicy, report: Report, records: Sequence[Record]) -> str:
     """Return the fingerprint of a secret's current key in a report; `UsageError` says why there is none."""
-    if policy.is_issued:
+    if not policy.material.has_fingerprint:
         raise UsageError(
             f"{policy.name} has no fingerprint, so it cannot be revoked; {policy.replacement}, and disable the old one"
             " there"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import UnreadError, UsageError
@@ -204,17 +205,18 @@ class Scanner:
     def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime, unread: Iterable[Unread]) -> Scan:
         """Return the result of the scan. `unread` is what could not be read besides the files and objects."""
         self._search.learn()
+        shown = cache(self._shown)  # a file may have many findings
         findings = tuple(
             replace(
                 found,
-                path=None if path is None else self._shown(path),
-                carriers=tuple(Carrier(commit, self._shown(name)) for commit, name in carriers),
+                path=None if path is None else shown(path),
+                carriers=tuple(Carrier(commit, shown(name)) for commit, name in carriers),
             )
             for found, path, carriers in self._found
         )
         unread = (
             *unread,
-            *dict.fromkeys(Unread(self._shown(path), why, matters) for path, why, matters in self._missed),
+            *dict.fromkeys(Unread(shown(path), why, matters) for path, why, matters in self._missed),
         )
         complete = not any(item.matters for item in unread)
         return Scan(

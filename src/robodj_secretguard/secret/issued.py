@@ -190,7 +190,7 @@ class Url(_Issued):
             (scheme.lower() not in self.schemes, f"is not a URL of {' or '.join(self.schemes)}", ""),
             (
                 " " in text or not is_encoded,
-                "has a blank, or a password with /, ?, # or @ in it",
+                "has a blank, or a password with /, ? or # in it",
                 "set {} with the special characters of its password percent-encoded (%2F is /)",
             ),
             (not colon and len(user) < MIN_USER, f"has no password, and no user of {MIN_USER} characters or more", ""),
@@ -214,7 +214,7 @@ def _login(rest: str) -> tuple[str, str, bool]:
     port = authority.rpartition(":")[2]
     is_cut = "@" in rest and "@" not in authority and port != authority and not port.isdigit()
     login, _, host = (rest if is_cut else authority).rpartition("@")
-    return login, re.sub(r":\d*\Z", "", host), not is_cut and "@" not in login
+    return login, re.sub(r":\d*\Z", "", host), not is_cut
 
 
 class Pem(_Issued):
@@ -227,12 +227,12 @@ class Pem(_Issued):
         return ((_are_texts(self.labels, "[A-Z0-9]+( [A-Z0-9]+)*"), rule),)
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
-        _, _, body, end, _ = _block(text)
+        _, _, body, end, after = _block(text)
         if not end:
             return (template(text, variable),)
         data = _parsed(partial(b64decode, validate=True), body.replace("\n", "")) or b""
         no_key = f"has a body that is not base64 of {MIN_PEM_BYTES} bytes or more"
-        return _of("body", template(body)), no_key if " " not in body and len(data) < MIN_PEM_BYTES else ""
+        return _of("body", template(body)), "" if after or " " in body or len(data) >= MIN_PEM_BYTES else no_key
 
     def _defects(self, text: str) -> Iterable[_Defect]:
         before, label, body, end, after = _block(text)
@@ -246,13 +246,13 @@ class Pem(_Issued):
                 r"set {} whole, with \n for each newline (docker --env-file takes one line)",
             ),
             (not end, "has no END line with the label of its BEGIN line", ""),
-            (not is_right, f"does not have the label {' or '.join(self.labels) or '... PRIVATE KEY'}", ""),
             (
                 " " in body,
                 "has blanks or backslashes in place of newlines",
                 r"set {} with its newlines, or with \n for each",
             ),
             (after, "has more than one PEM block", "set {} to the block of the private key alone"),
+            (not is_right, f"does not have the label {' or '.join(self.labels) or '... PRIVATE KEY'}", ""),
         )
 
     def searched(self, text: str) -> tuple[str, ...]:
@@ -322,7 +322,7 @@ def _json_members(text: str) -> list[tuple[str, Any]] | None:
 
 def _member_fault(value: object) -> Fault | None:
     """Return what is wrong with a member: a text of any length, or a private key."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _parsed(str.encode, value) is None:  # JSON can have half a character
         return Fault("format", "is not a text")
     if _is_key(value) and "\\n" in value:  # JSON has such an escape of its own
         return Fault("format", "has newlines that were escaped twice")

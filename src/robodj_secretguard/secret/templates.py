@@ -188,15 +188,19 @@ def _are_listed(tokens: list[str], own: list[str]) -> bool:
     worths = [max(_telling(each), 0 if each in own or _is_number(each) else -1) for each in tokens]
     unlisted = worths.count(-1)
     told = sum(worths) + unlisted
-    words = [each for each in tokens if len(each) >= MIN_GLUED and (each.isalpha() or _is_sequence(each))]
+    words = [*filter(_is_long_word, tokens)]
     word, length = "".join(words), sum(map(len, words))
     is_short = length < LEAST // 2 and told < STRONG
     if is_short or length * 2 < len("".join(tokens)):  # random text has short words between digits
         return False
     if unlisted:
         return max(worths) >= STRONG and unlisted <= told - STRONG and "".join(tokens).isalpha()
-    is_one_word = word in WORTH and words == [each for each in tokens if not each.isdigit()]
+    is_one_word = word in WORTH and len(words) == len(tokens) - sum(map(str.isdigit, tokens))
     return told > 0 or (is_one_word and length >= LEAST - 2)
+
+
+def _is_long_word(token: str) -> bool:
+    return len(token) >= MIN_GLUED and (token.isalpha() or _is_sequence(token))
 
 
 def _is_number(token: str) -> bool:

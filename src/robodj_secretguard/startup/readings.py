@@ -504,7 +504,8 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
         if value or deadline:
             used, instant = offer if value else NOTHING, parse_marker(deadline)
             key, is_legacy = _key_in(value, policy.material, variable), False
-            if slot == "previous" and value and key is None:
+            is_wrapped = value and policy.material.accepts(value.get_secret_value().strip(" \t\"'"), variable)
+            if slot == "previous" and value and key is None and not is_wrapped:
                 from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
 
                 key = _key_in(value, LEGACY, variable)

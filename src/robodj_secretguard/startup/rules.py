@@ -226,10 +226,11 @@ def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
 def _fault_of(reading: Reading) -> Fault | None:
     """Return what is wrong with a value. A service's own kind must not show a part of it, or forge a line."""
     text = reading.value.get_secret_value() if reading.value else ""
-    kind = reading.policy.material
-    if reading.slot == "previous":
-        from robodj_secretguard.secret.issued import LEGACY as kind  # noqa: N811, PLC0415 - the wider one of both
-    fault = kind.fault(text, reading.variable) if text else None
+    fault = reading.policy.material.fault(text, reading.variable) if text else None
+    if reading.slot == "previous" and text:
+        from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
+
+        fault = LEGACY.fault(text, reading.variable) or fault
     if reading.value is None or type(reading.policy.material).__module__.startswith("robodj_secretguard."):
         return fault
     folded, shown = text.casefold(), f"{fault.message}{fault.fix}".casefold() if fault else ""
