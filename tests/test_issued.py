@@ -557,3 +557,19 @@ def test_key_that_was_escaped_twice_is_malformed() -> None:
         "format",
         "has a member key that has newlines that were escaped twice",
     )
+
+
+def test_block_before_the_key_is_named() -> None:
+    """OpenSSL writes parameters before an EC key. The fix is to leave them out, and not to issue a new key."""
+    key = Material.pem("EC PRIVATE KEY").temporary()
+    parameters = "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    fault = Material.pem().fault(parameters + key)
+    assert fault == Fault("format", "has more than one PEM block", "set {} to the block of the private key alone")
+
+
+def test_member_that_is_no_text_of_a_file_is_malformed() -> None:
+    """JSON can have half of a surrogate pair, which nothing can write."""
+    assert judge(Material.json("key"), '{"key": "zq9Kif83w7\\ud800"}') == (
+        "format",
+        "has a member key that is not a text",
+    )

@@ -27,7 +27,6 @@ from robodj_secretguard.secret.material import (
     has_shape,
     is_fingerprint,
     is_hexadecimal,
-    is_placeholder,
     last_characters,
     placeholder,
     weakness,
@@ -41,6 +40,11 @@ BASE64URL = string.ascii_letters + string.digits + "-_"
 HEX = "0123456789abcdef"
 CHARACTER = "a character outside A-Za-z0-9_-"
 MATERIAL = {policy.variable: policy.material for policy in RuntimeSecrets.secret_policies.values()}
+
+
+def is_placeholder(text: str) -> bool:
+    """Check whether text is any kind of placeholder."""
+    return bool(placeholder(text))
 
 
 def random_text(alphabet: str, length: int, distinct: int = 0) -> str:

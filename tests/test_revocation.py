@@ -7,20 +7,28 @@ import secrets
 import sys
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
 from conftest import NOW, V1, Checker, clean_environment, found, good_keys, marker, posix_only
 from mounts import run_with_mounts
+from pydantic import SecretStr, create_model
 from races import just_before
 
-from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard import Kind, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.common import files
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
-from robodj_secretguard.lifecycle.revocation import HEADER, add_to_list, draft_revocation, known_of, steps_after
+from robodj_secretguard.lifecycle.revocation import (
+    HEADER,
+    add_to_list,
+    current_key,
+    draft_revocation,
+    known_of,
+    steps_after,
+)
 from robodj_secretguard.lifecycle.runbook import plan_rotation
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
 from robodj_secretguard.startup.textfile import WRITABLE
@@ -460,3 +468,20 @@ class TestKey:
         _, planned = plan_rotation(POLICIES[0], report, [], **no_options, is_emergency=True)
         assert STEPS[3][0].endswith(" follow this plan from step 4.")
         assert planned[3][0].startswith(f"Set {V1} in ENVIRONMENT to the new key")
+
+
+def test_kind_that_shows_its_fingerprint_is_revoked() -> None:
+    """A service's own kind of random keys has a fingerprint, so a key of it can be revoked."""
+    kind = type("Random", (Kind,), {"has_fingerprint": True, "fault": lambda _self, _text, _variable="": None})()
+    policy = SecretPolicy(
+        name="own.key",
+        variable="OWN_KEY",
+        owner="Us",
+        cadence=timedelta(days=90),
+        warn_before=timedelta(days=1),
+        material=kind,
+        issuer="us",
+    )
+    model = create_model("Own", __base__=SecretSettings, own=(Annotated[SecretStr, policy], ...))
+    key = secrets.token_urlsafe(32)
+    assert current_key(policy, check(model, environ={"OWN_KEY": key}), []) == fingerprint_of(key)

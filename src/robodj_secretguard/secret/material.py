@@ -110,8 +110,7 @@ class Kind(Frozen):
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and super().__eq__(other)
 
-    def __ne__(self, other: object) -> bool:
-        return not self == other
+    __ne__ = object.__ne__  # that of a tuple does not ask __eq__
 
     def __hash__(self) -> int:
         return hash((type(self), *self))
@@ -219,16 +218,11 @@ def last_characters(text: str) -> str:
     return _DIGITS[first : first + same]
 
 
-def is_placeholder(text: str) -> bool:
-    """Check whether text is a placeholder, a template's value or a well-known default (policy section 6).
+def placeholder(text: str) -> str:
+    """Return the kind of placeholder that text is (policy section 6); empty for other text.
 
     Ignore case and separators. Generated keys pass: the docstring of this module has the expected false alarms.
     """
-    return bool(placeholder(text))
-
-
-def placeholder(text: str) -> str:
-    """Return the kind of placeholder that text is; empty for other text."""
     lower = text.lower()
     folded = _folded(lower)
     if (
@@ -297,7 +291,7 @@ def _is_encoded_text(text: str) -> bool:
     shown = data.replace(b"\0", b"").decode(errors="surrogateescape").strip()
     if not shown or not all(each.isprintable() or each.isspace() for each in shown):
         return False
-    if is_placeholder(shown):
+    if placeholder(shown):
         return True
     is_no_key = not _KEY_CHARACTERS.issuperset(shown) or _is_of_runs(shown.lower())
     if size < MIN_TEXT_BYTES:
