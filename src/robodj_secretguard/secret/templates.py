@@ -46,7 +46,7 @@ _VARIABLE: Final = (
     r"\$\{[\w.]+([:?+=|-].*)?\}|\$\([\w.-]+( .*)?\)|#\{[\w.]+\}#?|%(\(\w+\))?s"
     r"|\$?\{\{.*\}\}|\(\(.*\)\)|\[\[.*\]\]|<%.*%>|\{%.*%\}|<.* .*>"
     r"|\w+://.*(<|\$\{|\{\{).*"  # a URL has no such characters
-    r"|<[A-Za-z][A-Za-z _.:-]+>|[\w ;:/.=-]*=<[^<>;]+>.*"  # also in a connection string
+    r"|<[A-Za-z][A-Za-z _.:-]+>|([\w ;:/.=-]+;)?\w{3,}=<[A-Za-z][A-Za-z _.:-]+>(;.*)?"  # also in a connection string
     r"|\[object \w+\]|SecretStr\(.*\)|b'.*'"  # what a program wrote in place of the value
 )
 """Variables of shells and template languages. A generated password has their characters too, but not in this order."""
@@ -133,7 +133,7 @@ def _is_bracketed(text: str) -> bool:
     is_one_case = len(inner) >= LEAST and inner in {inner.lower(), inner.upper()}
     are_listed = all(_is_number(each) or _telling(each) >= 0 for each in _tokens(inner))
     plain = inner.translate(_SEPARATORS)
-    are_words = (is_one_case and plain.isalpha()) or (are_listed and plain.isalnum())
+    are_words = (is_one_case and plain.isalpha()) or (are_listed and plain.isalnum() and not plain.isdigit())
     return (is_around and are_words) or re.fullmatch(_VARIABLE, text) is not None
 
 
@@ -150,7 +150,7 @@ def _is_cut(text: str) -> bool:
     rest, run = text.translate(_NO_MARKS), re.search(r"(.)\1{7,}", _bare(text))
     has_place = text.startswith(_MARKS) or text.endswith(_MARKS) or len(text) >= 2 * LEAST - 2
     has_mark = has_place and any(map(text.__contains__, _MARKS)) and (not rest or rest.isalnum())
-    if re.search(r"(?<![A-Za-z0-9])[xX]{4,}(?![A-Za-z0-9])|[xX]{6}", text):
+    if re.search(r"(?<![A-Za-z0-9])[xX]{5,}(?![A-Za-z0-9])|[xX]{6}", text):
         return True
     return has_mark or (run is not None and len(run[0]) * 2 >= len(text))
 
@@ -178,8 +178,10 @@ def _is_of_words(text: str, variable: str) -> bool:
     if not text.isascii() and any(map(text.lower().__contains__, STEMS)):
         return True
     letters = sum(map(str.isalpha, text)) * 2 >= len(bare)
-    alike = [each.translate(LOOKALIKES) for each in (text, re.sub(_NUMBER_AT_END, "", text)) if letters]
-    tokens = [_tokens(each) for each in (text, *alike)] + [[bare] * bare.isalpha()]
+    alike = [_tokens(each.translate(LOOKALIKES)) for each in (text, re.sub(_NUMBER_AT_END, "", text)) if letters]
+    # Random text with look-alikes has short words.
+    long = [each for each in alike if any(len(word) > LEAST // 2 and word in WORTH for word in each)]
+    tokens = [_tokens(text), *long, [bare] * bare.isalpha()]
     return bare in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if len(each) <= MOST_WORDS)
 
 
@@ -190,7 +192,7 @@ def _are_listed(tokens: list[str], own: list[str]) -> bool:
     told = sum(worths) + unlisted
     words = [*filter(_is_long_word, tokens)]
     word, length = "".join(words), sum(map(len, words))
-    is_short = length < LEAST // 2 and told < STRONG
+    is_short = length < LEAST // 2 and told * 2 < len("".join(tokens))
     if is_short or length * 2 < len("".join(tokens)):  # random text has short words between digits
         return False
     if unlisted:
