@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from spellings import respelled
 
-from robodj_secretguard import Generator, RuntimeSecrets
+from robodj_secretguard import Generator, Kind, RuntimeSecrets
 from robodj_secretguard.secret.material import (
     BLANK,
     NEWLINE,
@@ -477,3 +477,10 @@ class TestFingerprint:
     def test_other_text(self, spoil: Callable[[str], str]) -> None:
         """Only text in the library's exact format is a fingerprint."""
         assert not is_fingerprint(spoil(fingerprint_of(f"{good_keys()[V1]}")))
+
+
+@pytest.mark.parametrize("method", ["fault", "temporary"])
+def test_kind_needs_its_rules(method: str) -> None:
+    """A kind without its own rules accepts nothing: each use of it is an error."""
+    with pytest.raises(NotImplementedError):
+        getattr(Kind(), method)(*["text"] * (method == "fault"))

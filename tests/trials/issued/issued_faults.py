@@ -177,7 +177,6 @@ def _of_url(scheme: str) -> dict[str, Callable[[Made, str], str]]:
         "hash in the password": _url(scheme, "{user}:{half}#{half}@{host}/{name}"),
         "slash in the password": _url(scheme, "{user}:{half}/{half}@{host}/{name}"),
         "question mark in the password": _url(scheme, "{user}:{half}?{half}@{host}/{name}"),
-        "at sign in the password": _url(scheme, "{user}:{half}@{half}@{host}/{name}"),
         "blank in the password": _url(scheme, "{user}:{half} {half}@{host}/{name}"),
         "reference as password": _url(scheme, "{user}:op://vault/item/field@{host}/{name}"),
     }
