@@ -235,8 +235,7 @@ def guard(
     try:
         status = required_status or _status_by_default()
         refusal = SystemExit(status)  # here, as a signal handler may raise after any call
-        alerts = ", ".join(f"{alert.secret or 'set-up'}: {alert.check}" for alert in report.alerts) if report else ""
-        refusal.add_note(_NOTHING_VERIFIED if report is None else f"refused: {alerts}")  # the pytest plugin reads it
+        refusal.add_note(_NOTHING_VERIFIED if report is None else _summary(report))
         is_swallowed = _probe(_is_swallowed) is not False
         if is_swallowed:
             _probe(lambda: _exit_later(WRITE_SECONDS, status))
@@ -252,6 +251,11 @@ def guard(
         raise refusal
     finally:
         refusal.__context__ = None  # an exception that the host is handling during this call
+
+
+def _summary(report: Report) -> str:
+    """Return the alerts in one line, as a note of the exception. The pytest plugin reads it."""
+    return "refused: " + ", ".join(f"{alert.secret or 'set-up'}: {alert.check}" for alert in report.alerts)
 
 
 def _without_repetition(report: Report) -> Report:
