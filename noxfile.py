@@ -26,6 +26,7 @@ SLOW: Final = (
     "tests/trials/test_fleet_queries.py",
     "tests/trials/test_fleet_volume.py",
     "tests/test_generator.py",
+    "tests/test_issued.py",
     "tests/test_refresh.py",
     "tests/trials/test_properties.py",
 )

@@ -279,7 +279,7 @@ class Workspace:
             start_new_session=True,
         ) as process:
             try:
-                output, _ = process.communicate(timeout=TIMEOUT)
+                output, _ = process.communicate(timeout=3 * TIMEOUT)  # it may run a whole suite, next to others
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
