@@ -112,7 +112,11 @@ class TestSources:
         (missing,) = (each for each in report.alerts if each.check == "missing")
         assert missing.secret == OFF[1]
         is_misspelled = [*files] == ["SENTRY_TOKEM"]
-        end = "near-miss warning says, then start again" if is_misspelled else "unset every variable of sentry.token"
+        end = (
+            "near-miss warning says, then start again"
+            if is_misspelled
+            else "to leave it off, remove every variable and file of sentry.token"
+        )
         assert missing.remedy.endswith(end)
 
     def test_a_file_with_another_ending_is_an_alert(self, machine: Machine) -> None:

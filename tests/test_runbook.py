@@ -190,9 +190,10 @@ class TestStages:
         for _, steps in (planned(equal, recorded(9)), planned(swapped, *records, is_emergency=True)):
             assert "swapped" not in steps[0][0]
 
-    def test_promote_in_an_overlap(self, report: Report) -> None:
-        """A promotion does not end the overlap of the previous key. The new overlap begins after it."""
-        keys = {"next_fingerprint": COMING, "previous_fingerprint": PREVIOUS}
+    @pytest.mark.parametrize("previous", [PREVIOUS, None])
+    def test_promote_in_an_overlap(self, report: Report, previous: str | None) -> None:
+        """A promotion ends no overlap of a previous key, with a fingerprint or without. The new overlap begins after it."""
+        keys = {"next_fingerprint": COMING, "previous_fingerprint": previous}
         wait = f", and after 2026-12-02T12:00:00Z, when {V1}_PREVIOUS has ended. {AGAIN}"
         for until, text, ends in ((NOW + DAY, wait, "16"), (NOW, ". Change", "15")):
             stage, steps = planned(with_keys(report, **keys, previous_until=until))

@@ -23,7 +23,6 @@ from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.scan.search import (
     KEYS_FROM,
-    PART,
     UTF_16_FORM,
     KeySearch,
     known_keys,
@@ -31,7 +30,7 @@ from robodj_secretguard.scan.search import (
     parts_of,
     views,
 )
-from robodj_secretguard.secret.material import Generator, fewest_distinct
+from robodj_secretguard.secret.material import PART, Generator, fewest_distinct
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment, read

@@ -10,7 +10,6 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.lifecycle.rotation import (
     Stage,
-    has_overlap,
     recorded_environments,
     revoked,
     rotations,
@@ -322,7 +321,7 @@ def _dates(policy: SecretPolicy, stage: Stage | None, slots: Slots, old: str | N
     after, again = "", " First print this plan again: its dates count from now."
     if stage == "retire":
         return {"ends": iso_utc(until or start + policy.overlap)}
-    if stage and until and has_overlap(slots, start):
+    if stage and until and start < until:  # also of a key of before the adoption, which has no fingerprint
         start = until
         after = f", and after {iso_utc(start)}, when {policy.slot_variables[1]} has ended"
     elif stage == "promote":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import zip_longest
-from operator import attrgetter
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -120,7 +119,7 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
             "git restore --staged -- PATH",
         )
     listed = {key.fingerprint for key in scan.looked_for if LIST_SOURCE in key.known_by}
-    keys = dict.fromkeys(finding.fingerprint for finding in scan.findings if finding.fingerprint)
+    keys = dict.fromkeys(filter(None, (finding.fingerprint for finding in scan.findings)))
     revoke = [
         command("revoke", "--fingerprint", key, "--reason", "found by a scan", *options)
         for key in keys
@@ -131,16 +130,30 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
     yield from ((f"{key} is already revoked. Make sure that nothing uses it.",) for key in keys if key in listed)
     names = {finding.secret for finding in scan.findings}
     found = [policy for policy in policies if policy.name in names]
-    for policy in filter(attrgetter("is_issued"), found):
-        yield (f"Issue a new value of {policy.name} at {policy.issuer}, and disable the old one there.",)
+    old = [policy for policy in found if _is_old_key(scan, policy)]
+    advice = (
+        *(f"Unset {each.slot_variables[1]} and its deadline: that ends what this old key has signed." for each in old),
+        *(
+            f"Issue a new value of {each.name} at {each.issuer}, and disable the old one there."
+            for each in found
+            if each.is_issued
+        ),
+    )
+    yield from ((text,) for text in advice)
     urgency = () if is_staged else ("--emergency",)
-    plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in found]
+    plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in found if policy not in old]
     if plans:
         yield ("Replace the key. This prints the steps:", *plans)
     if any(finding.rule is Rule.TRACKED_KEY_FILE for finding in scan.findings):
         yield ("Stop tracking the key file, and add it to .gitignore:", "git rm --cached -- PATH")
     if not is_staged:
         yield ("Delete the key from the places above. Copies of a git history keep it.",)
+
+
+def _is_old_key(scan: Scan, policy: SecretPolicy) -> bool:
+    """Check whether only a previous key of before the adoption was found: a rotation would replace the current one."""
+    found = [(finding.rule, finding.fingerprint) for finding in scan.findings if finding.secret == policy.name]
+    return {*found} == {(Rule.KNOWN_KEY, None)} and not policy.is_issued
 
 
 def sarif(scan: Scan) -> dict[str, Any]:

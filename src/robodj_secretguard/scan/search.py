@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.secret.material import (
+    PART,
     PREFIX,
     Generator,
     Kind,
@@ -34,7 +35,6 @@ Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or
 KEYS_FROM: Final = "keys-from"
 MOST_LAYERS: Final = 2  # nested encodings to decode: Kubernetes has base64 in base64
 UTF_16_FORM: Final = "utf-16"
-PART: Final = 6  # no part of a key with this many characters is shown
 LEAST_ISSUED: Final = 20  # a shorter part of an issued value could occur by chance
 
 _SHORTEST: Final = LEAST_MATERIAL.base64url.minimum

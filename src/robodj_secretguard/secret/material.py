@@ -32,6 +32,8 @@ MIN_KEY_BYTES: Final = 16
 """The fewest random bytes of a key: with fewer, it could be guessed from its fingerprint."""
 EXACT_LENGTH_FROM: Final = 16
 """Messages do not give a length below this one: it would help to guess the value."""
+PART: Final = 6
+"""No part of a value with this many characters is shown."""
 ONE_CASE_FROM: Final = 34
 """A key of this many characters has letters of both cases. A shorter one may have one case with digits between."""
 RUN_LENGTH: Final = 4

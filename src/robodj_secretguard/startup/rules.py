@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Final, Self
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import Fault, Kind, canonical, has_shape, join_faults, last_characters
+from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, has_shape, join_faults, last_characters
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy, is_plain_text
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import (
@@ -49,8 +49,6 @@ from robodj_secretguard.startup.variables import (
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
-_LEAK: Final = 6
-"""No part of a value with this many characters is shown."""
 CADENCE_GRACE: Final = timedelta(days=1)
 """How much further ahead than the cadence a marker may be, as clocks and times of day differ."""
 
@@ -154,13 +152,13 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
         remedy = "first do what the near-miss warning says, then start again"
     else:
         remedy += f"; if there is none, {policy.replacement}" if policy.is_issued else ""
-        remedy += _or_leave_off(policy, f"every variable of {policy.name}")
+        remedy += _or_leave_off(policy)
     yield Problem(message, remedy)
 
 
-def _or_leave_off(policy: SecretPolicy, variables: str = "") -> str:
-    """Return the end of a remedy that leaves an optional secret off."""
-    return "" if policy.required else f"; to leave it off, unset {variables or policy.variable}"
+def _or_leave_off(policy: SecretPolicy) -> str:
+    """Return the end of a remedy that leaves an optional secret off, wherever a trace of it is."""
+    return "" if policy.required else f"; to leave it off, remove every variable and file of {policy.name}"
 
 
 def _how_to_set(reading: Reading) -> str:
@@ -234,7 +232,7 @@ def _fault_of(reading: Reading) -> Fault | None:
     if reading.value is None or type(reading.policy.material).__module__.startswith("robodj_secretguard."):
         return fault
     folded, shown = text.casefold(), f"{fault.message}{fault.fix}".casefold() if fault else ""
-    shows_part = any(folded[at : at + _LEAK] in shown for at in range(max(1, len(text) - _LEAK + 1)))
+    shows_part = any(folded[at : at + PART] in shown for at in range(max(1, len(text) - PART + 1)))
     is_fault = fault is not None and fault.check in {"placeholder", "format", "weak"}
     return fault if is_fault and is_plain_text(shown) and not shows_part else Fault("format", "is refused by its kind")
 
