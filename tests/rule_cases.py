@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import Annotated, Any
 
 from command_line import fingerprint_of
 from conftest import NOW, good_keys
+from pydantic import SecretStr, create_model
 
-from robodj_secretguard import Check, RuntimeSecrets
+from robodj_secretguard import Check, Kind, RuntimeSecrets, SecretPolicy, SecretSettings
 from robodj_secretguard.startup.list_rules import LIST_RULES
 from robodj_secretguard.startup.readings import Environment, Setup, read
 from robodj_secretguard.startup.rules import SETUP_RULES, Problem
 from robodj_secretguard.startup.variables import variables_read
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+
+
+def model_of(material: Kind, base: type[SecretSettings] = SecretSettings) -> type[SecretSettings]:
+    """Return a model with one more secret, `own.key`, of a kind that somebody else issues."""
+    policy = SecretPolicy(
+        name="own.key",
+        variable="OWN_KEY",
+        owner="Us",
+        cadence=timedelta(days=90),
+        warn_before=timedelta(days=1),
+        material=material,
+        issuer="us",
+    )
+    return create_model("Own", __base__=base, own=(Annotated[SecretStr, policy], ...))
 
 
 def listed(*keys: str) -> str:

@@ -7,16 +7,16 @@ import secrets
 import sys
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
 from conftest import NOW, V1, Checker, clean_environment, found, good_keys, marker, posix_only
 from mounts import run_with_mounts
-from pydantic import SecretStr, create_model
 from races import just_before
+from rule_cases import model_of
 
-from robodj_secretguard import Kind, RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Kind, RuntimeSecrets, check
 from robodj_secretguard.common import files
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
@@ -473,15 +473,7 @@ class TestKey:
 def test_kind_that_shows_its_fingerprint_is_revoked() -> None:
     """A service's own kind of random keys has a fingerprint, so a key of it can be revoked."""
     kind = type("Random", (Kind,), {"has_fingerprint": True, "fault": lambda _self, _text, _variable="": None})()
-    policy = SecretPolicy(
-        name="own.key",
-        variable="OWN_KEY",
-        owner="Us",
-        cadence=timedelta(days=90),
-        warn_before=timedelta(days=1),
-        material=kind,
-        issuer="us",
-    )
-    model = create_model("Own", __base__=SecretSettings, own=(Annotated[SecretStr, policy], ...))
+    model = model_of(kind)
+    (policy,) = model.secret_policies.values()
     key = secrets.token_urlsafe(32)
     assert current_key(policy, check(model, environ={"OWN_KEY": key}), []) == fingerprint_of(key)

@@ -10,8 +10,8 @@ import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
 from generated import REFERENCE, reference_with_table
-from pydantic import SecretStr, create_model
-from rule_cases import changed_setup, listed, problems
+from pydantic import SecretStr
+from rule_cases import changed_setup, listed, model_of, problems
 from spellings import respelled
 
 from robodj_secretguard import (
@@ -19,7 +19,6 @@ from robodj_secretguard import (
     Fault,
     Kind,
     RuntimeSecrets,
-    SecretPolicy,
     SecretSettings,
     Severity,
     State,
@@ -254,49 +253,35 @@ class Shouting(Kind):
 class TestOwnKind:
     """A service's own kind."""
 
-    @staticmethod
-    def model(material: Kind) -> type[SecretSettings]:
-        """Return a model with one secret of that kind."""
-        policy = SecretPolicy(
-            name="own",
-            variable="OWN_SECRET",
-            owner="Us",
-            cadence=90 * DAY,
-            warn_before=DAY,
-            material=material,
-            issuer="us",
-        )
-        return create_model("Own", __base__=SecretSettings, own=(Annotated[SecretStr, policy], ...))
-
     @pytest.mark.parametrize(
         ("kind", "message", "remedy"),
         [
-            (Shouting(), "has a wrong first letter", "set OWN_SECRET to its current value from the secret manager"),
-            (Shouting(fix="set {} with an {A}"), "has a wrong first letter", "set OWN_SECRET with an {A}"),
-            (Shouting("equals VARIABLE"), "equals OWN_SECRET", "set OWN_SECRET"),
-            (Shouting("is TEXT"), "is refused by its kind", "set OWN_SECRET"),
-            (Shouting("is UPPER"), "is refused by its kind", "set OWN_SECRET"),
-            (Shouting(check="broken"), "is refused by its kind", "set OWN_SECRET"),
-            (Shouting(fix="TEXT"), "is refused by its kind", "set OWN_SECRET"),
-            (Shouting("is wrong\nALERT: forged"), "is refused by its kind", "set OWN_SECRET"),
-            (Shouting(" "), "is refused by its kind", "set OWN_SECRET"),
+            (Shouting(), "has a wrong first letter", "set OWN_KEY to its current value from the secret manager"),
+            (Shouting(fix="set {} with an {A}"), "has a wrong first letter", "set OWN_KEY with an {A}"),
+            (Shouting("equals VARIABLE"), "equals OWN_KEY", "set OWN_KEY"),
+            (Shouting("is TEXT"), "is refused by its kind", "set OWN_KEY"),
+            (Shouting("is UPPER"), "is refused by its kind", "set OWN_KEY"),
+            (Shouting(check="broken"), "is refused by its kind", "set OWN_KEY"),
+            (Shouting(fix="TEXT"), "is refused by its kind", "set OWN_KEY"),
+            (Shouting("is wrong\nALERT: forged"), "is refused by its kind", "set OWN_KEY"),
+            (Shouting(" "), "is refused by its kind", "set OWN_KEY"),
         ],
     )
     def test_its_fault_is_shown_without_the_value(self, kind: Shouting, message: str, remedy: str) -> None:
         """The fault and the fix are those of the kind, but never with a part of the value or a second line."""
         kind = kind._replace(fix=kind.fix.replace("TEXT", "use no-such-value"))
-        (finding,) = check(self.model(kind), environ={"OWN_SECRET": "no-such-value"}).findings
-        assert (finding.check, finding.message) == ("format", f"OWN_SECRET {message}")
+        (finding,) = check(model_of(kind), environ={"OWN_KEY": "no-such-value"}).findings
+        assert (finding.check, finding.message) == ("format", f"OWN_KEY {message}")
         assert finding.remedy.startswith(remedy)
 
     def test_its_value_has_no_fingerprint(self) -> None:
         """A value that its kind accepts passes, without a fingerprint unless the kind says that nobody can guess it."""
-        environ = {"OWN_SECRET": "A" + secrets.token_urlsafe(32)}
+        environ = {"OWN_KEY": "A" + secrets.token_urlsafe(32)}
         hidden, shown = (
-            check(self.model(kind), environ=environ).secrets[0].fingerprint
+            check(model_of(kind), environ=environ).secrets[0].fingerprint
             for kind in (Shouting(), type("Random", (Shouting,), {"has_fingerprint": True})())
         )
-        assert (hidden, shown) == (None, fingerprint_of(environ["OWN_SECRET"]))
+        assert (hidden, shown) == (None, fingerprint_of(environ["OWN_KEY"]))
 
     def test_kinds_with_the_same_parameters_differ(self) -> None:
         """Kinds of two classes are never equal, so that no model keeps the policy of another kind."""

@@ -192,7 +192,7 @@ class TestStages:
 
     @pytest.mark.parametrize("previous", [PREVIOUS, None])
     def test_promote_in_an_overlap(self, report: Report, previous: str | None) -> None:
-        """A promotion ends no overlap of a previous key, with a fingerprint or without. The new overlap begins after it."""
+        """A promotion ends no overlap of a previous key, with or without a fingerprint. The new one begins after it."""
         keys = {"next_fingerprint": COMING, "previous_fingerprint": previous}
         wait = f", and after 2026-12-02T12:00:00Z, when {V1}_PREVIOUS has ended. {AGAIN}"
         for until, text, ends in ((NOW + DAY, wait, "16"), (NOW, ". Change", "15")):

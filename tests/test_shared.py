@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import Annotated
 
 import pytest
 from conftest import V1, V2, Checker, found, good_keys, marker
-from pydantic import SecretStr, create_model
+from rule_cases import model_of
 from spellings import respelled
 
-from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, check
+from robodj_secretguard import Material, RuntimeSecrets, check
 
 NEXT, E1 = f"{V1}_NEXT", f"{V1}_EXPIRES_AT"
 K1, K2 = "secret.key", "secret_v2.key"
@@ -55,16 +54,7 @@ class TestShared:
 
     def test_issued_value_that_is_refused_has_one_finding(self) -> None:
         """A key in the variable of an issued secret is refused there, and not reported again as shared."""
-        policy = SecretPolicy(
-            name="db.url",
-            variable="DATABASE_URL",
-            owner="Us",
-            cadence=90 * DAY,
-            warn_before=DAY,
-            material=Material.url("postgresql"),
-            issuer="us",
-        )
-        model = create_model("Own", __base__=RuntimeSecrets, db=(Annotated[SecretStr, policy], ...))
+        model = model_of(Material.url("postgresql"), RuntimeSecrets)
         keys = good_keys()
-        findings = check(model, environ=keys | {"DATABASE_URL": keys[V1]}).findings
-        assert [(str(each.check), each.secret) for each in findings] == [("format", "db.url")]
+        findings = check(model, environ=keys | {"OWN_KEY": keys[V1]}).findings
+        assert [(str(each.check), each.secret) for each in findings] == [("format", "own.key")]

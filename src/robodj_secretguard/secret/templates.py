@@ -146,13 +146,12 @@ def _is_name(text: str) -> bool:
 
 
 def _is_cut(text: str) -> bool:
-    """Check whether a mark or one repeated character is in place of the rest, or in the middle."""
+    """Check whether a mark, a run of x or another repeated character is in place of the rest, or in the middle."""
     rest, run = text.translate(_NO_MARKS), re.search(r"(.)\1{7,}", _bare(text))
     has_place = text.startswith(_MARKS) or text.endswith(_MARKS) or len(text) >= 2 * LEAST - 2
     has_mark = has_place and any(map(text.__contains__, _MARKS)) and (not rest or rest.isalnum())
-    if re.search(r"(?<![A-Za-z0-9])[xX]{5,}(?![A-Za-z0-9])|[xX]{6}", text):
-        return True
-    return has_mark or (run is not None and len(run[0]) * 2 >= len(text))
+    is_masked = re.search(r"(?<![A-Za-z0-9])[xX]{5,}(?![A-Za-z0-9])|[xX]{6}", text) is not None
+    return has_mark or is_masked or (run is not None and len(run[0]) * 2 >= len(text))
 
 
 def _is_ordered(text: str) -> bool:
@@ -245,37 +244,34 @@ ROOTS: Final = tuple(
 ENDINGS: Final = tuple(f".{each}" for each in "pem key json txt crt cer p12 pfx env yaml yml".split())
 
 _OTHER_WORDS: Final = """
-    a ab abcd abcdef ad add agent ai akia algolia all also am amazon an ant anthropic any api app apps are arn as
-    asana asdfgh at atlas atlassian auto aws az azerty azure b baidu bar baz be bedrock bigquery binance bit
-    bitbucket boost bot botfather box braintree brevo broker browserbase bus but by ca can captcha cas cdn celery
-    cert ci circleci claude clerk cli clickhouse cloud cloudflare cloudinary cms cname cohere coinbase com coming
-    connection connectionstring consumer contentful copy crm cs csrf customer dall datadog db de deepl deepseek del
-    der des devops did digitalocean discord div dkim dns do docusign donot dop dropbox du duo e e2e ecr eks el
-    elastic elasticsearch en endpoint entra es etc etsy eu eur face facebook far fastly fcm fernet figma firebase
-    flutterwave for foursquare fqdn ftp gcp gcs gemini gh gho ghp ghs git gitlab glpat gmail go goog google gpg gpt
-    groq gsk hcaptcha heroku hf hooks hub hubspot hugging huggingface hunter i iam ibm id idp imap in ini instagram
-    int internal io ip is isa isan it its jenkins jira job kafka kakao keepit klaviyo kms la langchain langfuse
-    langsmith lastfm launchdarkly ldap le let line linear linkedin litellm ll llm lm log los lyft ma mac mail
-    mailchimp mailgun mailjet mailtrap main mais map mapbox maps max me meilisearch meta mfa microsoft min
-    miniosecret mistral mit mixpanel ml mon motherduck mqtt msg my myapi myapp mydb mykey mytoken nasa net netlify
-    new newrelic nexmo ngrok no not nota notion now npm ntn nvidia of off ok okta old ollama on one onesignal openai
-    openrouter opensearch openweather openweathermap or org otp our out pagerduty pandadoc path pay paypal paystack
-    perplexity pg pinecone plaid pls por posthog postmark precious proj provider pub publishable pulumi pusher pypi
-    qa qdrant qwertz rabbit railway razorpay rds re read recaptcha reddit ref region replicate repo resend
-    restricted rk role rollbar rpc rsa run runtime rzp sa salesforce say sdk se seen segment sendgrid sendinblue
-    sentry serpapi services sg shopify sid sig signup slack slug sms snowflake sns so sonar soon spotify sql sqs
-    square ssh ssl sso st stability stmp stripe su sub supabase superuser sur t tavily teams telegram tenant
-    terraform the thisisa tiktok tls to tobe together too turnstile twilio twitch twitter two txt typeform ui um un
-    unsplash up upstash ur urn use usr uuid v val vapid vault vendor vercel vertex via voyage vpn wandb weather
-    weaviate web who whsec wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya ya29 yandex yes yet yml yo you
-    youtube yyy zendesk zoho zoom zzz
-"""
-_FOREIGN_WORDS: Final = """
-    acak aleatoria aplikace assistant ban bang be byt cette checked chuoi con cua dai dengan detected din
-    dumneavoastra ekte esto firefly gelecek git harbor har into jks keystore ky lang larga long longa losowy mat mein
-    mig min mindestens minimum mnie moi nahodny ngau nhien og openassistant ordinarily outgoing panjang plugin por pro
-    production questo registry seeding should sicura some specific sterk sterke stringa swoje ta thay this una ut
-    valeur weak will yang zeichen znaki
+    a ab abcd abcdef acak ad add agent ai akia aleatoria algolia all also am amazon an ant anthropic any api
+    aplikace app apps are arn as asana asdfgh assistant at atlas atlassian auto aws az azerty azure b baidu ban bang
+    bar baz be bedrock bigquery binance bit bitbucket boost bot botfather box braintree brevo broker browserbase bus
+    but by byt ca can captcha cas cdn celery cert cette checked chuoi ci circleci claude clerk cli clickhouse cloud
+    cloudflare cloudinary cms cname cohere coinbase com coming con connection connectionstring consumer contentful
+    copy crm cs csrf cua customer dai dall datadog db de deepl deepseek del dengan der des detected devops did
+    digitalocean din discord div dkim dns do docusign donot dop dropbox du dumneavoastra duo e e2e ecr eks ekte el
+    elastic elasticsearch en endpoint entra es esto etc etsy eu eur face facebook far fastly fcm fernet figma
+    firebase firefly flutterwave for foursquare fqdn ftp gcp gcs gelecek gemini gh gho ghp ghs git gitlab glpat
+    gmail go goog google gpg gpt groq gsk har harbor hcaptcha heroku hf hooks hub hubspot hugging huggingface hunter
+    i iam ibm id idp imap in ini instagram int internal into io ip is isa isan it its jenkins jira jks job kafka
+    kakao keepit keystore klaviyo kms ky la lang langchain langfuse langsmith larga lastfm launchdarkly ldap le let
+    line linear linkedin litellm ll llm lm log long longa los losowy lyft ma mac mail mailchimp mailgun mailjet
+    mailtrap main mais map mapbox maps mat max me meilisearch mein meta mfa microsoft mig min mindestens minimum
+    miniosecret mistral mit mixpanel ml mnie moi mon motherduck mqtt msg my myapi myapp mydb mykey mytoken nahodny
+    nasa net netlify new newrelic nexmo ngau ngrok nhien no not nota notion now npm ntn nvidia of off og ok okta old
+    ollama on one onesignal openai openassistant openrouter opensearch openweather openweathermap or ordinarily org
+    otp our out outgoing pagerduty pandadoc panjang path pay paypal paystack perplexity pg pinecone plaid pls plugin
+    por posthog postmark precious pro production proj provider pub publishable pulumi pusher pypi qa qdrant questo
+    qwertz rabbit railway razorpay rds re read recaptcha reddit ref region registry replicate repo resend restricted
+    rk role rollbar rpc rsa run runtime rzp sa salesforce say sdk se seeding seen segment sendgrid sendinblue sentry
+    serpapi services sg shopify should sicura sid sig signup slack slug sms snowflake sns so some sonar soon
+    specific spotify sql sqs square ssh ssl sso st stability sterk sterke stmp stringa stripe su sub supabase
+    superuser sur swoje t ta tavily teams telegram tenant terraform thay the this thisisa tiktok tls to tobe
+    together too turnstile twilio twitch twitter two txt typeform ui um un una unsplash up upstash ur urn use usr ut
+    uuid v val valeur vapid vault vendor vercel vertex via voyage vpn wandb weak weather weaviate web who whsec will
+    wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya ya29 yandex yang yes yet yml yo you youtube yyy zeichen
+    zendesk znaki zoho zoom zzz
 """
 STEMS: Final = tuple(
     """
@@ -285,23 +281,22 @@ STEMS: Final = tuple(
 )
 """Parts of words of other scripts, whose words are not always separate: templates have them, and no generator does."""
 WORTH: Final = {
-    **dict.fromkeys([*WORDS, *_OTHER_WORDS.split(), *_FOREIGN_WORDS.split()], 0),
+    **dict.fromkeys([*WORDS, *_OTHER_WORDS.split()], 0),
     **dict.fromkeys(
         """
-    abc above access account acme admin akey anon apikey arandom ask auth authtoken bearer bitwarden blank camelcase
-    certificate characters chars chave chiave cipher clave cle client code commit contact contrasena cookie cred
-    credential credentials creds crypt dashboard dbpass dbuser defined demo demopass dev devel development disabled
-    domain dsn email empty encryption env filled fizzbuzz foo foobar geheim generated get guest hash haslo hello
-    heslo hex hidden himitsu jwt kennwort key keyboardcat keyid keys klucz kode kodeord kunci laravel lastpass leave
-    letmein license lipsum local login lorem losenord managed master mima missing miyao mot motdepasse needed nonce
-    none noop nothing null obtain onepassword openssl optional owner parola parole parool pasahitza pass passcode
-    passe passphrase passwd password passwords passwort pat pem phrase pin pk private pwd qwerty rahasia random
-    refresh robodj root salasana salt schluessel schlussel secret secretkey secrets see segredo senha session shared
-    sifre sign signature signing sk sleutel smtp string studio super supersecret tajne temp temporary test tester
-    testing tests text tmp token tokens toor tua tuo uid unset unused uri url used user userid username valor value
-    variable wachtwoord webhook welcome wert
-    anahtar cadena geheimer gizli hemlig hemliga khau kluc nyckel passord pepper secreta segreta sifreniz sifresi
-    tajny
+    abc above access account acme admin akey anahtar anon apikey arandom ask auth authtoken bearer bitwarden blank
+    cadena camelcase certificate characters chars chave chiave cipher clave cle client code commit contact
+    contrasena cookie cred credential credentials creds crypt dashboard dbpass dbuser defined demo demopass dev
+    devel development disabled domain dsn email empty encryption env filled fizzbuzz foo foobar geheim geheimer
+    generated get gizli guest hash haslo hello hemlig hemliga heslo hex hidden himitsu jwt kennwort key keyboardcat
+    keyid keys khau kluc klucz kode kodeord kunci laravel lastpass leave letmein license lipsum local login lorem
+    losenord managed master mima missing miyao mot motdepasse needed nonce none noop nothing null nyckel obtain
+    onepassword openssl optional owner parola parole parool pasahitza pass passcode passe passord passphrase passwd
+    password passwords passwort pat pem pepper phrase pin pk private pwd qwerty rahasia random refresh robodj root
+    salasana salt schluessel schlussel secret secreta secretkey secrets see segredo segreta senha session shared
+    sifre sifreniz sifresi sign signature signing sk sleutel smtp string studio super supersecret tajne tajny temp
+    temporary test tester testing tests text tmp token tokens toor tua tuo uid unset unused uri url used user userid
+    username valor value variable wachtwoord webhook welcome wert
     ключ пароль секрет токен キー パスワード 令牌 密码 密钥 秘密 비밀번호
         """.split(),
         1,
@@ -310,14 +305,14 @@ WORTH: Final = {
         [
             *PHRASES,
             *"""
-    aqui asdf autogenerated beispiel bogus cafebabe cambia cambiame cambiar censored change changed changeit
-    changeme changethis comingsoon deadbeef dein deine deinen dummy ejemplo enter esempio example exemple exemplo
-    fake fill fixme generate generateme hackme hardtoguess here hier ici ihr ihre injected insecure insert invalid
-    keepitsafe masked mock mypassword mysecret nope obfuscated omitted own paste placeholder provide provided put
-    real redacted removed remplacer remplacez replace replaced replaceme required sample sanitized secrethere set
-    shhh snip specify stub sua supply tbd todo troque tu tuclave tupropia tvoj twoj twoje undefined unsafe update
-    vervang voer votre vuestra vul whatever wijzig xyour your youraccount yours youwillneverguess zmen zmien
-    actual buraya changez ditt jouw modified valtoztass vase voastra
+    actual aqui asdf autogenerated beispiel bogus buraya cafebabe cambia cambiame cambiar censored change changed
+    changeit changeme changethis changez comingsoon deadbeef dein deine deinen ditt dummy ejemplo enter esempio
+    example exemple exemplo fake fill fixme generate generateme hackme hardtoguess here hier ici ihr ihre injected
+    insecure insert invalid jouw keepitsafe masked mock modified mypassword mysecret nope obfuscated omitted own
+    paste placeholder provide provided put real redacted removed remplacer remplacez replace replaced replaceme
+    required sample sanitized secrethere set shhh snip specify stub sua supply tbd todo troque tu tuclave tupropia
+    tvoj twoj twoje undefined unsafe update valtoztass vase vervang voastra voer votre vuestra vul whatever wijzig
+    xyour your youraccount yours youwillneverguess zmen zmien
     ваш здесь ここ 你的 你的密码 你的密钥 您的 您的密码 您的密钥 请修改 请替换
             """.split(),
         ],
@@ -329,14 +324,13 @@ WORTH: Final = {
 EXAMPLES: Final = frozenset(
     """
     01f64466a8b3e86f 0546dfdf7f054cd2 0d6580cc269cb8be 16a1ed59066e6ce1 188887d297766300 19fa26c82bdcc541
-    1c84746fcb793603 22453c18537209fc 29046caa9f097042 29dee5ebb48ea80e 2e12236193731ba6 398a836468919cb5
-    42a99a297bc46687 44abb3ae90f29254 47b00e6f81783cda 47c25be74eea6819 491a2dada905c9ac 4928738dcc21bd03
-    57ee4f4b9884f630 595eb577ef33023b 59c73184681a3e41 6384ecbed5ff26b8 64b7a1c08ac16a8b 741ed10cc765017c
-    7630a5bba0491dca 797efb586569f544 8119c76033e52a79 8125c516de25444c 821a23471ececfe1 826e0fd9a88ef5e1
-    8574cec0bc28fae1 85df6a0a458d69ce 86b8f56c924cf2e4 90bf6cb1058856db 97ce4ce6b9406644 97f6e43b4314a5aa
-    98d7bb34a73acf9d 9d58f2386bc5e2d9 a1ef69fbdc059583 a2ed67e02b8ce045 a3e7b0a287080b1e af6b5734ed866a85
-    b1dba8e85ee052b5 b2300e77881c1cc1 bc2b96d967bbb746 bcf573804dcbd43e bec7da02be091c9c bf8bfbf6c62533dc
-    c006eb4284f1825b c2945bcd936cf1d3 c87e7d0454b975d9 cd5b49fcc80a6e3d d1881361e7a24f2b d51f3960d4d38442
+    1c84746fcb793603 22453c18537209fc 29046caa9f097042 398a836468919cb5 42a99a297bc46687 44abb3ae90f29254
+    47b00e6f81783cda 47c25be74eea6819 491a2dada905c9ac 57ee4f4b9884f630 595eb577ef33023b 59c73184681a3e41
+    6384ecbed5ff26b8 64b7a1c08ac16a8b 741ed10cc765017c 7630a5bba0491dca 797efb586569f544 8119c76033e52a79
+    8125c516de25444c 821a23471ececfe1 8574cec0bc28fae1 85df6a0a458d69ce 86b8f56c924cf2e4 90bf6cb1058856db
+    97ce4ce6b9406644 97f6e43b4314a5aa 98d7bb34a73acf9d 9d58f2386bc5e2d9 a1ef69fbdc059583 a2ed67e02b8ce045
+    a3e7b0a287080b1e af6b5734ed866a85 b1dba8e85ee052b5 bc2b96d967bbb746 bcf573804dcbd43e bec7da02be091c9c
+    bf8bfbf6c62533dc c2945bcd936cf1d3 c87e7d0454b975d9 cd5b49fcc80a6e3d d1881361e7a24f2b d51f3960d4d38442
     df912a6347ee21a0 ea8ebb3373f9b718 f1750096e6e1f0da f8c661bbd238e78b fc9f94683b968d58 fcbbe885eff0f466
     """.split()
 )

@@ -504,11 +504,12 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
         if value or deadline:
             used, instant = offer if value else NOTHING, parse_marker(deadline)
             key, is_legacy = _key_in(value, policy.material, variable), False
-            is_wrapped = value and policy.material.accepts(value.get_secret_value().strip(" \t\"'"), variable)
-            if slot == "previous" and value and key is None and not is_wrapped:
+            if slot == "previous" and value and key is None:
                 from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
 
-                key = _key_in(value, LEGACY, variable)
+                # A key of the policy in quotes or blanks is a format error.
+                is_wrapped = policy.material.accepts(value.get_secret_value().strip(" \t\"'"), variable)
+                key = None if is_wrapped else _key_in(value, LEGACY, variable)
                 is_legacy = key is not None
             yield Reading(policy, setup, variable, deadline, instant, (offer,), used, value, key, slot, (), is_legacy)
 
