@@ -53,7 +53,6 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 @pytest.mark.parametrize(
     ("argv", "why"),
     [
-        ((), f"the command is missing {COMMANDS}"),
         (("chek", "-h"), f"unknown command; did you mean check? {COMMANDS}"),
         (
             ("--vers", "check"),
@@ -68,7 +67,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
         (("check", "--", "true"), "only exec takes a command after --; see robodj-secretguard exec --help"),
         (("check", "--"), "only exec takes a command after --; see robodj-secretguard exec --help"),
     ],
-    ids=range(8),
+    ids=range(7),
 )
 def test_usage_error(machine: Machine, argv: tuple[str, ...], why: str) -> None:
     """A usage error is one line on stderr, with status 2. Options have no abbreviations."""
@@ -104,6 +103,13 @@ def test_interrupt(machine: Machine) -> None:
     assert machine.call("check", "--model", "own_models:Interrupting") == Ran(
         EXIT_USAGE, "", "noise\nrobodj-secretguard: the command failed (KeyboardInterrupt)\n"
     )
+
+
+@pytest.mark.parametrize("argv", [(), ("rotate",), ("log",)], ids=["alone", "rotate", "log"])
+def test_missing_command_prints_the_help(machine: Machine, argv: tuple[str, ...]) -> None:
+    """Without a command, the help is printed. The status is that of a usage error, as nothing was checked."""
+    helped = machine.call(*argv, "--help")
+    assert machine.call(*argv) == Ran(EXIT_USAGE, helped.out, helped.err)
 
 
 def test_help(machine: Machine) -> None:

@@ -279,7 +279,8 @@ def test_model(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
     machine.record(rotated(NOW, NEW))
     argv = ("log", "verify", "--model", "no_such_module:Model")
     assert machine.call(*argv).status == 2
-    assert machine.call(*argv, "--operations-log", str(machine.log)).status == 0
+    refused = machine.call(*argv, "--operations-log", str(machine.log))
+    assert error(refused) == "--config-dir and --model do not work with --operations-log; leave them out"
     for words in (("verify",), ("show",), ("verify", "--format", "json")):
         assert machine.within(lambda words=words: main(("log", *words))) == 0  # type: ignore[misc]
         assert ("model: " in capsys.readouterr().err) is (len(words) == 1)

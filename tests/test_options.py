@@ -27,6 +27,7 @@ from robodj_secretguard.cli.options import (
     find_project,
     given,
     given_option,
+    given_sources,
     locate_log,
     model_of,
     model_used,
@@ -66,7 +67,7 @@ FREE_TEXT = "invalid text; use one line of at most 500 printable characters, wit
 TIME = "invalid time; use one like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
 ENVIRONMENT = "invalid name; use lower-case letters, digits, hyphens and underscores, such as prod"
 TEXTS = ("--environment", "--operator", "--ticket", "--reason", "--since", "--until")
-OTHERS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log")
+OTHERS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log", "--from")
 RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Ada")
 KEYS = "model, operations-log, strict, require-env-only"
 NO_PYPROJECT = "pyproject.toml cannot be read; make it a readable, regular file of at most 1048576 bytes"
@@ -138,7 +139,12 @@ class TestValues:
         """No option is required, and every switch is off."""
         arguments = parse()
         request, own = request_of(arguments)
-        assert (request, {*own.values()}) == (Request(), {None})
+        assert (request, {*own.values()}) == (Request(sources=[]), {None})
+
+    def test_the_time_to_wait_needs_a_source(self) -> None:
+        """`--wait` without `--from` would have no effect."""
+        assert error(request_of, parse("--wait=1")) == "--wait works only with --from; leave it out"
+        assert request_of(parse("--wait=1", "--from=json:-"))[0].wait == 1
 
     def test_help(self) -> None:
         """The list of commands shows a command's first sentence. Its help has groups, examples and statuses.
@@ -192,8 +198,9 @@ class TestValues:
     def test_given(self) -> None:
         """Messages repeat the options of the command, without values that could be a key or forge a line."""
         request, _ = request_of(
-            parse("--config-dir=-deploy", f"--model={key_as_argument()}", "--operations-log=caf\xe9")
+            parse("--config-dir=-deploy", f"--model={key_as_argument()}", "--operations-log=caf\xe9", "--from=json:-")
         )
+        assert given_sources(request) == ["--from", "json:-"]
         assert given(request, "config_dir", "model", "operations_log") + given_option("ticket", None) == [
             *("--config-dir=-deploy", "--model", "MODULE:CLASS", "--operations-log", "FILE")
         ]
@@ -373,7 +380,7 @@ class TestFile:
         gone.mkdir()
         with contextlib.chdir(gone):
             gone.rmdir()
-            assert request_of(parse())[0] == Request()
+            assert request_of(parse())[0] == Request(sources=[])
 
 
 class TestLog:

@@ -57,7 +57,11 @@ TITLES: Final = {
 
 
 class _Information(SecretGuardError):  # noqa: N818 - not an error, but a result
-    """The text that `--help` or `--version` prints."""
+    """A help text, or the version, and the exit status."""
+
+    def __init__(self, text: str, status: int) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 class _UnparsedError(SecretGuardError):
@@ -65,6 +69,8 @@ class _UnparsedError(SecretGuardError):
 
 
 class _Parser(argparse.ArgumentParser):
+    status = EXIT_CLEAN
+
     def error(self, message: str) -> NoReturn:
         raise _UnparsedError(message)
 
@@ -80,7 +86,7 @@ class _Parser(argparse.ArgumentParser):
         super().print_help(file)
 
     def _print_message(self, message: str, file: object = None) -> NoReturn:  # noqa: ARG002 - it is not printed here
-        raise _Information(message.rstrip())
+        raise _Information(message.rstrip(), self.status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -122,7 +128,7 @@ def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         result = arguments.run(request._replace(stdout=stdout), **own)
         result = render(result, request.format, result.model or model_used(request), stdout, arguments.color)
     except _Information as information:
-        result = Result(EXIT_CLEAN, text=str(information))
+        result = Result(information.status, text=str(information))
     except UsageError as error:
         result = Result(EXIT_USAGE, stderr=[f"{PROGRAM}: {error}"])
     except BaseException as error:  # noqa: BLE001 - any text may hold a key, and SystemExit(0) is a failure here
@@ -138,7 +144,7 @@ def _parse_arguments(options: Sequence[str]) -> argparse.Namespace:
         _refuse_arguments(parser, options, error)
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
+def _parser(command: str) -> _Parser:
     """Return a parser with one command, so the gate imports no other; or with all of them."""
     parser = _Parser(
         prog=PROGRAM,
@@ -163,7 +169,7 @@ def _parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _refuse_arguments(parser: argparse.ArgumentParser, words: Sequence[str], error: Exception) -> NoReturn:
+def _refuse_arguments(parser: _Parser, words: Sequence[str], error: Exception) -> NoReturn:
     """Raise a usage error for an error of argparse.
 
     No message repeats what was typed, since it may be a key. Every word in a message is from a closed list.
@@ -177,7 +183,8 @@ def _refuse_arguments(parser: argparse.ArgumentParser, words: Sequence[str], err
     options = _options_of(parser)
     if subject == "the following arguments are required":
         if commands:
-            fail_unknown(f"{name}: the command is missing".removeprefix(": "), "", commands)
+            parser.status = EXIT_USAGE  # nothing was done
+            parser.print_help()
         needed = [f"{word} {options[word].metavar}" if word in options else word for word in fault.split(", ")]
         fail(f"{name} needs {' and '.join(needed)}; {fix}")
     if subject == "unrecognized arguments" and parser.get_default("takes_command"):
@@ -195,7 +202,7 @@ def _refuse_arguments(parser: argparse.ArgumentParser, words: Sequence[str], err
     fail(f"{option} needs a value; write {option}={action.metavar}")
 
 
-def _command_of(parser: argparse.ArgumentParser, words: Sequence[str]) -> argparse.ArgumentParser:
+def _command_of(parser: _Parser, words: Sequence[str]) -> _Parser:
     """Return the parser of the command among some words. Refuse an unknown option."""
     for word in words:
         option, commands = word.partition("=")[0], _commands_of(parser)

@@ -82,7 +82,7 @@ def add(commands: Commands) -> None:
         commands,
         "fleet",
         _judge_fleet,
-        options=("--from", "--wait", "--environment", "--operations-log", "--config-dir", "--model", "--format"),
+        options=("--from", "--environment", "--operations-log", "--config-dir", "--model", "--format"),
         own={
             "--roster": {
                 "required": True,

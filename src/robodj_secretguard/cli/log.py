@@ -100,7 +100,7 @@ def checked(
 def checked_by_gate(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
     """Return the report for the gate, with a finding if the log was not checked completely."""
     report, log = checked(request, model, sources)
-    verify = command("log", "verify", *given(request, "operations_log", "config_dir", "model"))
+    verify = command("log", "verify", *(given(request, "operations_log") or given(request, "config_dir", "model")))
     if log.defects:
         problem = Problem(
             f"the operations log {log.verdict}",
@@ -157,7 +157,11 @@ def add(commands: Commands) -> None:
 
 def _log_of(request: Request) -> OperationsLog:
     """Return the log. The model is imported only if its config directory can matter."""
-    return find_log(request, RuntimeSecrets if request.operations_log is not None else model_of(request))
+    if request.operations_log is None:
+        return find_log(request, model_of(request))
+    if given(request, "config_dir", "model"):
+        fail("--config-dir and --model do not work with --operations-log; leave them out")
+    return find_log(request, RuntimeSecrets)
 
 
 def _show(

@@ -52,6 +52,8 @@ LIBRARY_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
 MAX_DOCUMENT_BYTES: Final = 1 << 26
 PIPE: Final = "-"
+DEFAULT_WAIT: Final = 30.0
+"""In seconds."""
 FORMAT: Final[dict[str, Any]] = {"choices": ("text", "json"), "default": "text", "help": "the output format"}
 """The option `--format`. A command that offers metrics too replaces the choices."""
 
@@ -110,7 +112,6 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     },
     "--wait": {
         "type": partial(seconds, "--wait"),
-        "default": 30.0,
         "metavar": "SECONDS",
         "help": "how long to try again where a source of --from does not answer (default: 30)",
     },
@@ -149,9 +150,9 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     },
     "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "the end of the period"},
 }
+_TOGETHER: Final = {"--from": ("--from", "--wait")}
 CHECK_OPTIONS: Final = (
     "--from",
-    "--wait",
     "--require-env-only",
     "--config-dir",
     "--model",
@@ -193,8 +194,9 @@ def add_command(
     """Add a command with shared options, its own arguments, and more arguments for its parser.
 
     Its function `run` gets the `Request`, and each option that is not in it as a keyword argument. The examples are
-    written without the name of the program.
+    written without the name of the program. `--from` brings `--wait` with it.
     """
+    shared = [name for each in (*options, "--color") for name in _TOGETHER.get(each, (each,))]
     short, end, text = description.partition(".")[0], epilog(examples, statuses), wrapped(description, "")
     parser = commands.add_parser(name, help=short, description=text, epilog=end, **PARSER_SETTINGS, **more)
     parser.set_defaults(run=run, **(defaults or {}))
@@ -202,7 +204,7 @@ def add_command(
     titles = {each: title for title, names in _GROUPS.items() for each in names}
     for each, settings in {
         **{each: {"required": True, **_OPTIONS[each]} for each in required},
-        **{each: _OPTIONS[each] for each in (*options, "--color")},
+        **{each: _OPTIONS[each] for each in shared},
         **(own or {}),
     }.items():
         (groups[titles[each]] if each in titles else parser).add_argument(each, **settings)
@@ -228,6 +230,11 @@ def epilog(examples: Iterable[str], statuses: Mapping[str, str]) -> str:
 def given(request: Request, *names: str) -> list[str]:
     """Return the options that were passed, for a command in a message."""
     return [word for name in names for word in given_option(name, getattr(request, name))]
+
+
+def given_sources(request: Request) -> list[str]:
+    """Return the options `--from` that were passed, for a command in a message."""
+    return [word for source in request.sources for word in ("--from", source)]
 
 
 def given_option(name: str, value: str | None) -> list[str]:
@@ -305,7 +312,7 @@ def read_sources(request: Request, model: type[SecretSettings]) -> Sources | Non
     return load_sources(
         request.sources,
         model,
-        wait=request.wait,
+        wait=DEFAULT_WAIT if request.wait is None else request.wait,
         require_env_only=request.require_env_only,
         say=lambda line: write_line(sys.stderr, f"{PROGRAM}: {line}"),
     )
@@ -410,7 +417,7 @@ class Request(NamedTuple):
     require_env_only: bool = False
     strict: bool = False
     sources: Sequence[str] = ()
-    wait: float = 30
+    wait: float | None = None
     format: str = "text"
     project_directory: str = ""  # where its pyproject.toml is; empty where there is none
     project_model: str | None = None
@@ -426,6 +433,8 @@ def request_of(arguments: argparse.Namespace) -> tuple[Request, dict[str, Any]]:
     """
     own = {name: value for name, value in vars(arguments).items() if name not in {"color", "run", "takes_command"}}
     request = Request(**{name: own.pop(name) for name in Request._fields if name in own})
+    if request.wait is not None and not (request.sources or "roster" in own):  # a roster names sources too
+        fail("--wait works only with --from; leave it out")
     project = dict[str, Any]()
     with suppress(OSError):  # the working directory was deleted
         project = find_project(os.getcwd())
