@@ -18,7 +18,7 @@ import structlog
 from command_line import Terminal, fingerprint_of
 from conftest import NOW, V1, V2, good_keys, marker, posix_only
 
-from robodj_secretguard import Severity, check
+from robodj_secretguard import RuntimeSecrets, Severity, check
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -42,6 +42,7 @@ from robodj_secretguard.cli.output import (
     wrapped,
     write_result,
 )
+from robodj_secretguard.common.generator import ephemeral
 from robodj_secretguard.secret.texts import RED, mark
 from robodj_secretguard.startup.emit import emit_info
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
@@ -228,6 +229,11 @@ class TestRender:
             ("FAIL", "secret_v2.key", "expired", "env", "2026-11-30", "-1d", "Security Operations"),
         ]
 
+    def test_temporary_key_has_no_expiry(self) -> None:
+        """The marker of a temporary key is not shown: its time is that of a build or a test."""
+        environ = ephemeral(RuntimeSecrets.secret_policies.values())
+        assert [row[4:6] for row in status_rows(check(environ=environ))[1:]] == [("temporary", "-")] * 2
+
     def test_row_begins_with_the_worst_mark(self, tmp_path: Path) -> None:
         """A key is marked FAIL if it is unusable, warn if it has a warning, and due if its rotation is late."""
         keys = good_keys()
@@ -237,7 +243,7 @@ class TestRender:
         report = check(environ=keys, config_dir=tmp_path, now=NOW)
         rows = status_rows(report, ["secret.key"])[1:]
         assert [row[:5] for row in rows] == [
-            ("FAIL", "secret.key", "present", "env", "no marker"),
+            ("FAIL", "secret.key", "present, not usable", "env", "no marker"),
             ("warn", "secret_v2.key", "present", "file", "no marker"),
         ]
         report = check(environ=good_keys(), config_dir=tmp_path / "none", now=NOW)

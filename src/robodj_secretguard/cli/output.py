@@ -9,14 +9,14 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, YELLOW, count, mark, paint, unpaint
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import RevocationStatus, named_list
-from robodj_secretguard.startup.report import JSON_SCHEMA, REFUSED, Finding, Report
+from robodj_secretguard.startup.report import JSON_SCHEMA, REFUSED, Finding, Report, SecretStatus
 from robodj_secretguard.startup.rules import Check, Severity, State
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -150,19 +150,31 @@ def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...
         | dict.fromkeys([status.secret for status in report.secrets if not status.usable], "FAIL")
         | dict.fromkeys(absent - refused, "off")
     )
+    is_temporary = any(finding.check is Check.EPHEMERAL for finding in report.findings)
     rows = [
         (
             labels.get(status.secret, "ok"),
             status.secret,
-            status.state,
+            _state_in_words(status),
             "env" if status.source == "environment" else status.source.partition(":")[0],
-            iso_utc(status.expires_at)[:10] if status.expires_at else "no marker",
-            f"{-((report.checked_at - status.expires_at) // timedelta(days=1))}d" if status.expires_at else "-",
+            *(("temporary", "-") if is_temporary else _expiry_in_words(status.expires_at, report.checked_at)),
             status.owner,
         )
         for status in report.secrets
     ]
     return [("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER"), *rows] if rows else []
+
+
+def _state_in_words(status: SecretStatus) -> str:
+    """Return the state. A key that is revoked, for example, is present and of no use."""
+    return status.state if status.usable or status.state is not State.PRESENT else f"{status.state}, not usable"
+
+
+def _expiry_in_words(expires_at: datetime | None, now: datetime) -> tuple[str, str]:
+    """Return the date of an expiry, and the days until then."""
+    if expires_at is None:
+        return "no marker", "-"
+    return iso_utc(expires_at)[:10], f"{-((now - expires_at) // timedelta(days=1))}d"
 
 
 def revocation_line(status: RevocationStatus | None) -> str:
