@@ -178,9 +178,8 @@ class TestCheck:
             ("exec", "--"),
             ("exec", *TOUCH[1:]),
             ("exec", "--model", *TOUCH),
-            ("--", "exec", *TOUCH[1:]),
         ],
-        ids=range(9),
+        ids=range(8),
     )
     def test_wrong_usage(self, tmp_path: Path, arguments: tuple[str, ...]) -> None:
         """A usage error is one line on stderr with status 2. It echoes no argument, and no command starts."""

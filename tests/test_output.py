@@ -243,7 +243,7 @@ class TestRender:
         report = check(environ=keys, config_dir=tmp_path, now=NOW)
         rows = status_rows(report, ["secret.key"])[1:]
         assert [row[:5] for row in rows] == [
-            ("FAIL", "secret.key", "present, not usable", "env", "no marker"),
+            ("FAIL", "secret.key", "not usable", "env", "no marker"),
             ("warn", "secret_v2.key", "present", "file", "no marker"),
         ]
         report = check(environ=good_keys(), config_dir=tmp_path / "none", now=NOW)

@@ -94,7 +94,7 @@ class TestText:
         ("environ", "row", "expires", "check_id"),
         [
             ({V1: "short", ENDS: marker(50 * DAY)}, "invalid-format  env   2027-01-20  50d", "2027-01-20", "format"),
-            ({V1: "KEY", ENDS: "soon"}, "present  env   no marker", "no expiry marker", "expiry-marker"),
+            ({V1: "KEY", ENDS: "soon"}, "not usable  env   no marker", "no expiry marker", "expiry-marker"),
         ],
         ids=["invalid", "refused"],
     )

@@ -166,8 +166,8 @@ def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...
 
 
 def _state_in_words(status: SecretStatus) -> str:
-    """Return the state. A key that is revoked, for example, is present and of no use."""
-    return status.state if status.usable or status.state is not State.PRESENT else f"{status.state}, not usable"
+    """Return the state. A key that is revoked, for example, is present and not usable."""
+    return "not usable" if status.state is State.PRESENT and not status.usable else status.state
 
 
 def _expiry_in_words(expires_at: datetime | None, now: datetime) -> tuple[str, str]:
