@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import jwt
 import pytest
+from command_line import fingerprint_of
 from conftest import process_environment
 from cryptography.fernet import Fernet, InvalidToken
 from detector import leaks
@@ -24,7 +25,7 @@ from pydantic import SecretStr
 from rings import Published, Rotation, assert_follows, rotation_keys
 from starlette.middleware.sessions import SessionMiddleware
 
-from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, guard
+from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check, guard
 from robodj_secretguard.adapters.aesgcm import RingAESGCM
 from robodj_secretguard.adapters.django import secret_keys
 from robodj_secretguard.adapters.fernet import RingFernet
@@ -96,6 +97,17 @@ def test_old_keys_of_two_secrets_have_a_deadline_each(monkeypatch: pytest.Monkey
     started = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: started + day.total_seconds())
     assert verified() == [False, True]
+
+
+@pytest.mark.parametrize("begin", ["", "@2026-01-31T08:00:00Z"])
+def test_old_key_with_padding_is_revoked_like_the_key_without(begin: str) -> None:
+    """A key in standard base64 is on the list by the fingerprint of the same key in base64url."""
+    old = OLD["openssl rand -base64 32"]()
+    variables = rotation_keys(datetime.now(UTC) + timedelta(days=1)) | {"ROBODJ_SECRET_KEY_PREVIOUS": old}
+    with process_environment(variables | {"ROBODJ_REVOKED_FINGERPRINTS": f"{fingerprint_of(old)}{begin}"}):
+        service, report = RuntimeSecrets(), check()
+    assert service.keyring("secret.key").verify(old) is None
+    assert ("revoked", "previous") in [(each.check, each.slot) for each in report.findings]
 
 
 def test_old_key_comes_and_goes_while_the_service_runs(tmp_path: Path) -> None:

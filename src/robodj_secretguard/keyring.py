@@ -143,18 +143,18 @@ class KeySet(Sealed):
                     yield self._hold(each, each.key, ring.clock)
 
     def _hold(self, reading: Reading, value: SealedStr, clock: Callable[[], datetime] | None) -> _Held:
-        its_fingerprint = reading.fingerprint
-        key = Key(reading.slot, its_fingerprint.removeprefix(PREFIX), value)
+        listed_as = reading.listed_as
+        key = Key(reading.slot, reading.fingerprint.removeprefix(PREFIX), value)
         if reading.slot == "current":
             return _Held(key, None, reading.policy.name in self.refused)
-        ends = [instant for instant in (reading.expires_at, self.revocation.begin(its_fingerprint)) if instant]
+        ends = [instant for instant in (reading.expires_at, self.revocation.begin(listed_as)) if instant]
         deadline = None
         if ends and clock:
             deadline = _Deadline(min(ends), clock)
         elif ends:
             seconds = self.started + (min(ends) - reading.setup.now).total_seconds()
             deadline = self.deadlines.setdefault((key.kid, min(ends)), _Deadline(min(ends), seconds=seconds))
-        return _Held(key, deadline, its_fingerprint in self.revocation.fingerprints)
+        return _Held(key, deadline, listed_as in self.revocation.fingerprints)
 
 
 class LiveKeys(Sealed):

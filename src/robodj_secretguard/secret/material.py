@@ -201,10 +201,11 @@ def is_hexadecimal(text: str) -> bool:
 def canonical(text: str) -> str:
     """Return the canonical form of a key, by which keys are compared.
 
-    Hexadecimal text is in lower case. In base64url text the unused bits of the last character are zero: decoders
-    ignore them.
+    Standard base64 becomes base64url without padding, where the unused bits of the last character are zero: decoders
+    ignore them. Hexadecimal text is in lower case.
     """
-    return text.lower() if is_hexadecimal(text) else text[:-1] + last_characters(text)[:1]
+    plain = text.rstrip("=").translate(_TO_URL_SAFE) or text
+    return plain.lower() if is_hexadecimal(plain) else plain[:-1] + last_characters(plain)[:1]
 
 
 def last_characters(text: str) -> str:
@@ -278,9 +279,8 @@ def worth(length: int) -> int:
 
 
 def default_digest(text: str) -> str:
-    """Return the digest that identifies a well-known default. It is the same in both alphabets of base64."""
-    plain = text.strip().rstrip("=").translate(_TO_URL_SAFE)
-    return blake2b(canonical(plain).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    """Return the digest that identifies a well-known default."""
+    return blake2b(canonical(text.strip()).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def _is_encoded_text(text: str) -> bool:
@@ -449,9 +449,9 @@ def is_fingerprint(text: str) -> bool:
 def fingerprint(key: SealedStr) -> str:
     """Return the fingerprint of a key that passed the format and strength rules.
 
-    Equal keys have equal fingerprints, also as different secrets. The case of a hexadecimal key and the unused bits of
-    a base64url key make no difference. Publish the fingerprints of generated keys only: a passphrase could be guessed
-    from its fingerprint.
+    Equal keys have equal fingerprints, also as different secrets. The case of a hexadecimal key, and the alphabet, the
+    padding and the unused bits of a base64 key make no difference. Publish the fingerprints of generated keys only: a
+    passphrase could be guessed from its fingerprint.
     """
     return PREFIX + digest(canonical(key.get_secret_value()).encode("utf-8", "surrogatepass")).hex()
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import fingerprint, is_fingerprint
+from robodj_secretguard.secret.material import canonical, fingerprint, is_fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.textfile import (
     BELOW_WRITABLE,
@@ -378,7 +378,19 @@ class Reading(Frozen):
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the key; empty for none, and where the value could be guessed from one."""
-        return fingerprint(self.key) if self.key is not None and self.has_fingerprint else ""
+        return self.listed_as if self.has_fingerprint else ""
+
+    @property
+    def listed_as(self) -> str:
+        """The fingerprint by which the key is revoked; empty for none. It may be an old key with padding, too."""
+        kind = self.policy.material
+        return (
+            fingerprint(self.key)
+            if self.key is not None
+            and kind.has_fingerprint
+            and (not self.is_legacy or kind.accepts(canonical(self.key.get_secret_value())))
+            else ""
+        )
 
     @property
     def has_fingerprint(self) -> bool:
