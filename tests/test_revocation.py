@@ -239,11 +239,12 @@ class TestRefused:
         assert os.listdir(config.parent) == []
 
     def test_locked(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Another process that holds the lock is waited for, but not forever."""
-        monkeypatch.setattr(files, "LOCK_SECONDS", 0)
+        """Who may only read the list can lock it. That delays a revocation, and does not prevent it."""
+        monkeypatch.setattr(files, "ADVISED_SECONDS", 0.1)
         (config / NAME).write_text("# ours\n")
         with (config / NAME).open("rb") as file, files.locked(file.fileno()):
-            assert refused(config) == "another process holds the lock; try again"
+            assert add(config, key := key_of())
+        assert content(config) == "# ours\n" + entry(key)
 
     def test_read_only_file_system(self, config: Path) -> None:
         """On a read-only file system, the message names the place for the entry."""

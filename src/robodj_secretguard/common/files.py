@@ -17,7 +17,9 @@ from robodj_secretguard.startup.file_reader import read_most
 from robodj_secretguard.startup.textfile import NOT_REGULAR
 
 LOCK_SECONDS: Final = 10.0
-"""The longest wait for another process."""
+"""The longest wait for another process, where the lock is required."""
+ADVISED_SECONDS: Final = 1.0
+"""The same, where it is not."""
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Without the bits of the umask. A group of operators may write the log: it contains no key."""
 
@@ -170,13 +172,16 @@ def _give_away(descriptor: int, directory: str, replaced: str | None = None) -> 
 
 
 @contextlib.contextmanager
-def locked(descriptor: int) -> Iterator[None]:
-    """Hold the lock of an open file against every other process; raise `FileError` after `LOCK_SECONDS`."""
-    end = time.monotonic() + LOCK_SECONDS
-    while not _lock(descriptor, take=True):
-        if time.monotonic() > end:
-            raise_file_error(_BUSY)
+def locked(descriptor: int, *, is_required: bool = True) -> Iterator[None]:
+    """Hold the lock of an open file against every other process; raise `FileError` after `LOCK_SECONDS`.
+
+    A process that may only read the file can hold its lock too. So where the lock is not required, go on without it.
+    """
+    end = time.monotonic() + (LOCK_SECONDS if is_required else ADVISED_SECONDS)
+    while not (is_held := _lock(descriptor, take=True)) and time.monotonic() <= end:
         time.sleep(0.02)
+    if is_required and not is_held:
+        raise_file_error(_BUSY)
     try:
         yield
     finally:

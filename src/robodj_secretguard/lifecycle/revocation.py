@@ -158,7 +158,8 @@ def is_listed(record: Record, listed: RevocationStatus) -> bool:
 def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
     """Add the entry of a record to the list in a config directory, and return whether the entry is new.
 
-    Git or a deployment may replace the file at the same time. `FileError` says why it cannot be read or written.
+    Git or a deployment may replace the file at the same time, without its lock. `FileError` says why it cannot be read
+    or written.
     """
     path = os.path.join(directory, within_config_dir(REVOKED_FILE))
     why = key.reason or f"replaced by {key.fingerprint}"
@@ -180,7 +181,7 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
 def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool | None:
     """Append an entry to the list, and return whether it is new; `None` while another program writes the list."""
     descriptor, is_made = open_or_make(path, os.O_RDWR | os.O_APPEND, mode=0o644)
-    with closing(descriptor), locked(descriptor):
+    with closing(descriptor), locked(descriptor, is_required=False):
         content = content_of(descriptor, MAX_LIST_BYTES)
         if not content and not is_made and not may_be_empty:
             return None
