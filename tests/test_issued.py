@@ -275,6 +275,7 @@ class TestUrl:
             ("postgresql://orders_rw:zq9Kif83w@:5432/orders", "has no host"),
             ("postgresql://orders_rw:zq9Kif83w@/orders", "has no host"),
             ("postgresql://orders_rw:zq9Kif83w@", "has no host"),
+            ("postgresql://orders_rw:zq9Kif83sock@/orders", "has no host"),
         ],
     )
     def test_malformed_url_is_refused(self, text: str, message: str) -> None:

@@ -194,7 +194,7 @@ class Url(_Issued):
                 "set {} with the special characters of its password percent-encoded (%2F is /)",
             ),
             (not colon and len(user) < MIN_USER, f"has no password, and no user of {MIN_USER} characters or more", ""),
-            (not host and "host=" not in rest and "sock" not in rest, "has no host", ""),
+            (not host and not re.search("host=|sock", rest.removeprefix(login)), "has no host", ""),
         )
 
     def searched(self, text: str) -> tuple[str, ...]:
