@@ -241,7 +241,7 @@ class LogVerification(TypedDict):
 
 
 class Incident(TypedDict):
-    """What `incident report` prints."""
+    """What `incident` prints."""
 
     kind: Literal["incident"]
     operations_log: OperationsLog

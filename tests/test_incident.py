@@ -1,4 +1,4 @@
-"""`incident report`: the five steps of the incident response, filled in from the log, the check and a scan."""
+"""`incident`: the five steps of the incident response, filled in from the log, the check and a scan."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def revoked(at: datetime, fingerprint: str, **fields: Any) -> Record:
 
 def report(machine: Machine, *arguments: str, since: Sequence[str] = SINCE, err: str = "") -> str:
     """Return the incident report."""
-    ran = machine.call("incident", "report", *since, *arguments)
+    ran = machine.call("incident", *since, *arguments)
     assert (ran.status, ran.err) == (0, err)
     return ran.out
 
 
 def refused(machine: Machine, *arguments: str, why: str) -> None:
     """Assert that the arguments are a usage error."""
-    ran = machine.call("incident", "report", *arguments)
+    ran = machine.call("incident", *arguments)
     assert (ran.status, ran.out, ran.err) == (2, "", f"robodj-secretguard: {why}\n")
 
 
@@ -107,7 +107,7 @@ From 2026-12-01T00:00:00Z to 2026-12-01T12:00:00Z. This report has no key materi
 
 Operations log: verifies, last record {last.hash}.
 
-| when | event | secret | environment | fingerprint | operator | ticket | reason |
+| when | event | secret | environment | fingerprint | operator | ticket | reason, note |
 |---|---|---|---|---|---|---|---|
 | 2026-12-01T09:00:00Z | revoked | secret.key | prod | {OLD} | Ada | SEC-1 | leaked |
 | 2026-12-01T10:00:00Z | rotation-incomplete | secret_v2.key | prod | {NEW} | Ada |  |  |
@@ -159,6 +159,16 @@ def test_damaged_log(machine: Machine) -> None:
     assert document["operations_log"] == {"found": True, "last_hash": last.hash, "defects": [why]}
 
 
+def test_from(machine: Machine) -> None:
+    """In a shell without the keys, the check reads them from the source of `--from`."""
+    keys = {**machine.environ}
+    machine.environ.clear()
+    for name, key in keys.items():
+        machine.put(f"delivered/{name}", key)
+    text = report(machine, "--from", "directory:delivered")
+    assert items(text, "Detect")[1] == "Check run for this report: no alerts, no warnings"
+
+
 @pytest.mark.parametrize(("options", "tally"), [((), "1 warning"), (("--require-env-only",), "2 alerts")])
 def test_check_has_the_options_of_the_gate(machine: Machine, options: tuple[str, ...], tally: str) -> None:
     """The check has the gate's options. Its result is an item of the step Detect."""
@@ -202,8 +212,8 @@ def test_invalid_time(machine: Machine) -> None:
     refused(
         machine, "--since", "2026-12-01T12:00:01Z", why="--since is in the future; use the time when the incident began"
     )
-    see = "; see robodj-secretguard incident report --help"
-    refused(machine, why=f"incident report needs --since TIME{see}")
+    see = "; see robodj-secretguard incident --help"
+    refused(machine, why=f"incident needs --since TIME{see}")
 
 
 @pytest.mark.parametrize(
@@ -229,14 +239,15 @@ def test_invalid_time(machine: Machine) -> None:
 def test_markdown(machine: Machine, text: str, shown: str) -> None:
     """A Markdown reader shows an operator's text literally. Characters outside ASCII are escaped."""
     machine.record(
-        rotated(NOW - 2 * HOUR, NEW, operator=text, ticket=text), revoked(NOW - HOUR, OLD, operator="Ada", reason=text)
+        rotated(NOW - 2 * HOUR, NEW, operator=text, ticket=text, note=text),
+        revoked(NOW - HOUR, OLD, operator="Ada", reason=text),
     )
     document = report(machine)
     assert document.isascii()
     read = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(document)
     cells = [re.findall(r"<td>(.*)</td>", row) for row in read.split("<tr>")[2:]]
     cell = html.escape(shown, quote=False).replace('"', "&quot;")
-    assert [row[5:] for row in cells] == [[cell, cell, ""], ["Ada", "", cell]]
+    assert [row[5:] for row in cells] == [[cell, cell, cell], ["Ada", "", cell]]
 
 
 class TestBlastRadius:

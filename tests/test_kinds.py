@@ -40,7 +40,7 @@ PRINTED_BY: list[tuple[str, str, int]] = [
     ("revocation", f"revoke secret_v2.key {' '.join(WHY)}", 1),
     ("log", "log show", 0),
     ("log-verification", "log verify", 0),
-    ("incident", "incident report --since 2026-11-30", 0),
+    ("incident", "incident --since 2026-11-30", 0),
     ("fleet", "fleet --roster roster --events events --require moved --secret secret.key", 1),
     ("scan", "scan", 0),
 ]

@@ -258,7 +258,7 @@ class TestModel:
             (("revoke", "secret.key", "--reason", "leaked"), "out"),
             (("log", "show"), "err"),
             (("log", "verify"), "err"),
-            (("incident", "report", "--since", "2026-11-01"), "err"),
+            (("incident", "--since", "2026-11-01"), "err"),
             (("scan",), "err"),
         ],
         ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else value,

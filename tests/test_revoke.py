@@ -211,7 +211,7 @@ class TestRevoked:
         key = machine.fingerprint("ROBODJ_OWN_KEY")
         assert (named / NAME).read_text() == "# none\n" + entry(key, "own.key")
         assert (
-            f'"owner":"Us","operator":null,"ticket":null,"reason":"leaked","fingerprint":"{key}"'
+            f'"owner":"Us","operator":null,"ticket":null,"reason":"leaked","note":null,"fingerprint":"{key}"'
             in (machine.root / "log.jsonl").read_text()
         )
         assert list(machine.config.iterdir()) == []

@@ -313,7 +313,7 @@ class TestRecord:
     def test_a_record_is_complete(self, machine: Machine) -> None:
         """Only the named secret is recorded: time, event, owner, operator, environment, key and validation."""
         machine.environ[f"{V2}_EXPIRES_AT"] = "2027-02-01T00:00:00+01:00"
-        recorded(machine, OTHER, *DONE, "--ticket", "OPS-17")
+        recorded(machine, OTHER, *DONE, "--ticket", "OPS-17", "--note", "reviewed by Grace")
         (line,) = content(machine).splitlines()
         assert json.loads(line) == {
             "schema": 1,
@@ -326,6 +326,7 @@ class TestRecord:
             "operator": "dana",
             "ticket": "OPS-17",
             "reason": None,
+            "note": "reviewed by Grace",
             "fingerprint": machine.fingerprint(V2),
             "expires_at": "2027-01-31T23:00:00Z",
             "replaced": None,

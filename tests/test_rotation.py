@@ -312,7 +312,8 @@ def test_completion() -> None:
     open_one = validated(rotated(NOW, KEY, operator="dana o'neil"), NOT_DONE, NOT_DONE)
     begin = f"{PROGRAM} rotate record {NAME} --environment prod --operator"
     assert completion(open_one, ("--model", "m:C")) == f"{begin} 'dana o'\"'\"'neil' {DONE} --model m:C"
-    assert completion(replace(NEW, operator="-x"), ()) == f"{begin}=-x"
+    described = replace(NEW, operator="-x", ticket="OPS-17", note="by Grace")
+    assert completion(described, ()) == f"{begin}=-x --ticket OPS-17 --note 'by Grace'"
 
 
 class TestStartedOn:

@@ -126,8 +126,9 @@ class TestRotation:
         assert f"--require has-next:\n     robodj-secretguard rotate promote {NAME} --to" in ran.out
         assert "After 2026-12-01T13:00:00Z, run this. To run it earlier, add --fleet" in ran.out
         new = production.fields[NEXT]
-        ran = production.rotate("promote", now=NOW + HOUR)
+        ran = production.rotate("promote", "--note", "reviewed by Grace", now=NOW + HOUR)
         assert (ran.status, production.version) == (0, 3)
+        assert production.machine.records[-1].note == "reviewed by Grace"
         assert "complete the record:\n     robodj-secretguard exec --from vault:" in ran.out
         assert "After 2026-12-15T13:00:00Z, run:\n     robodj-secretguard rotate retire" in ran.out
         fields = production.fields

@@ -262,7 +262,7 @@ def report_scans() -> object:
     for number in range(len(json.loads(argument()))):
         with open("scan.json", "w", encoding="utf-8") as written, contextlib.redirect_stdout(written):
             outcomes.append(main(json.loads(argument())[number]))
-        report = ["incident", "report", "--since", "2026-11-01", "--scan", "scan.json"]
+        report = ["incident", "--since", "2026-11-01", "--scan", "scan.json"]
         outcomes += [main(report), main([*report, "--format", "json"])]
     return outcomes
 

@@ -354,7 +354,7 @@ LISTS: dict[str, Callable[[], Planted]] = {
     "misnamed": lambda: in_list(name=f"{REVOKED_FILE}.txt"),
 }
 RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Jane")
-INCIDENT = ("incident", "report", "--since", "2026-11-01")
+INCIDENT = ("incident", "--since", "2026-11-01")
 LIFE: tuple[tuple[str, ...], ...] = (
     ("check",),
     ("status",),
@@ -413,7 +413,7 @@ WITH_A_KEY: tuple[tuple[str, ...], ...] = (
     ("revoke", "{}", "--reason", "leaked"),
     ("revoke", "--reason", "leaked", "--fingerprint", "{}"),
     ("revoke", "secret.key", "--yes", "--reason", "see https://ours.invalid/{}/x"),
-    ("incident", "report", "--since", "{}"),
+    ("incident", "--since", "{}"),
     (*INCIDENT, "--config-dir", "{}"),
     ("{}", "{}"),
 )

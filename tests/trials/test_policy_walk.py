@@ -147,7 +147,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     operator.call("record the new", "rotate", "record", "secret.key", *WHO, *done)
     operator.call("revoke again", "revoke", "--fingerprint", operator.old, *WHY, "--yes")
 
-    operator.call("incident", "incident", "report", "--since", "2026-11-01", "--scan", "scan.json")
+    operator.call("incident", "incident", "--since", "2026-11-01", "--scan", "scan.json")
     operator.call("show", "log", "show")
     (first, *_), (last,) = (recorded(operator.steps[step]) for step in ("record", "record the new"))
     operator.call("verify first", "log", "verify", "--expect", first[1])

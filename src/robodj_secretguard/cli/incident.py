@@ -13,7 +13,6 @@ from robodj_secretguard.cli.options import (
     Commands,
     Request,
     add_command,
-    add_group,
     model_of,
     read_input,
     span_of,
@@ -33,7 +32,7 @@ _COLUMNS: Final[tuple[str, ...]] = (
     "fingerprint",
     "operator",
     "ticket",
-    "reason",
+    "reason, note",
 )
 _REPORT: Final = """\
 # Secret incident report
@@ -85,11 +84,11 @@ As checked at {checked_at}:
 def add(commands: Commands) -> None:
     """Add the command."""
     add_command(
-        add_group(commands, "incident", "Write an incident report"),
-        "report",
+        commands,
+        "incident",
         _report,
         required=("--since",),
-        options=("--until", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
+        options=("--until", "--from", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
         own={
             "--scan": {
                 "metavar": "FILE",
@@ -98,7 +97,7 @@ def add(commands: Commands) -> None:
         },
         description="Print an incident report in Markdown. It has the five steps of the incident response, filled from"
         " the operations log and a check.",
-        examples=("incident report --since 2026-11-01",),
+        examples=("incident --since 2026-11-01", "incident --since 2026-11-01 --from vault:secret/robodj"),
         statuses={"0": "printed", "2": "usage error"},
     )
 
@@ -163,9 +162,10 @@ def _timeline(records: Sequence[Record]) -> list[str]:
     rows: list[tuple[str, ...]] = [_COLUMNS]
     for record in records:
         names = (record.secret or "", record.environment or "", record.fingerprint or "")
+        why = "; ".join(filter(None, (record.reason, record.note)))
         escaped = (
             re.sub(r"([\\`*_\[\]<>~|&])", r"\\\1", ascii_text(text or ""))
-            for text in (record.operator, record.ticket, record.reason)
+            for text in (record.operator, record.ticket, why)
         )
         rows.append((iso_utc(record.recorded_at), record.event, *names, *escaped))
     header, *lines = (f"| {' | '.join(row)} |" for row in rows)

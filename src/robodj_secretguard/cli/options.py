@@ -143,6 +143,11 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "type": _free_text("--reason"),
         "help": "why, in one line (it is recorded and shown)",
     },
+    "--note": {
+        "metavar": "TEXT",
+        "type": _free_text("--note"),
+        "help": "what the record says besides, such as who reviewed the rotation: a claim, which nothing verifies",
+    },
     "--since": {
         "metavar": "TIME",
         "type": partial(_moment, "--since"),

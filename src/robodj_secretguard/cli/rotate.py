@@ -172,7 +172,7 @@ def add(commands: Commands) -> None:
         "record",
         _record,
         required=("--environment", "--operator"),
-        options=shared,
+        options=(*shared, "--note"),
         own={
             "names": {
                 "nargs": "*",
@@ -219,7 +219,7 @@ def add(commands: Commands) -> None:
         examples=("rotate plan secret.key --environment prod", "rotate plan secret.key --emergency"),
         statuses={"0": "printed", "2": "usage error"},
     )
-    _add_steps(group)
+    _add_steps(group, shared)
 
 
 def _make_keys(request: Request, *, name: str | None, for_next: bool, show: bool, write: bool, force: bool) -> Result:
@@ -317,6 +317,7 @@ def _record(
     environment: str,
     operator: str,
     ticket: str | None,
+    note: str | None,
     names: Sequence[str],
     attest: Sequence[str],
     service_log: str | None,
@@ -332,6 +333,7 @@ def _record(
             environment=environment,
             operator=operator,
             ticket=ticket,
+            note=note,
             names={policy_of(model, name).name for name in names},
             attested=attest,
             service_log=_read_lines(service_log),
@@ -479,7 +481,7 @@ def _plan(
     )
 
 
-def _add_steps(group: Commands) -> None:
+def _add_steps(group: Commands, shared: Sequence[str]) -> None:
     """Add the steps that are one write of the secret manager each."""
     name = {"name": {"metavar": "NAME", "help": "the secret, such as secret.key"}}
     now: dict[str, Any] = {"action": "store_true"}
@@ -524,7 +526,7 @@ def _add_steps(group: Commands) -> None:
             },
         ),
     }
-    shared: dict[str, dict[str, Any]] = {
+    both: dict[str, dict[str, Any]] = {
         "--to": {
             "required": True,
             "metavar": "SOURCE",
@@ -532,6 +534,7 @@ def _add_steps(group: Commands) -> None:
         },
         "--dry-run": {**now, "help": "write nothing, and print what would be written"},
     }
+    unused = {"emergency": False, "now": False, "fleet": None, "note": None}
     for step, (description, own) in wanted.items():
         words = f"rotate {step}{'' if step == 'run' else ' secret.key'} --to vault:secret/robodj"
         add_command(
@@ -539,9 +542,9 @@ def _add_steps(group: Commands) -> None:
             step,
             _take_steps,
             required=("--environment", "--operator"),
-            options=("--reason", "--ticket", "--operations-log", "--config-dir", "--model", "--format"),
-            own={**own, **shared},
-            defaults={"step": None if step == "run" else step, "emergency": False, "now": False, "fleet": None},
+            options=("--reason", *shared, *(["--note"] if step == "promote" else [])),
+            own={**own, **both},
+            defaults={**unused, "step": None if step == "run" else step},
             description=f"{description} It is one write, which fails if somebody else has written in the meantime.",
             examples=(f"{words} \\\n      --environment prod --operator 'Ada Lovelace'",),
             statuses={
@@ -560,6 +563,7 @@ def _take_steps(
     operator: str,
     ticket: str | None,
     reason: str | None,
+    note: str | None,
     step: StepName | None,
     name: str | None,
     to: str,
@@ -589,6 +593,7 @@ def _take_steps(
             operator=operator,
             ticket=ticket,
             reason=reason,
+            note=note,
             config_dir=request.config_dir,
             options=options,
         ).take,

@@ -72,6 +72,7 @@ def record_rotation(
     environment: str,
     operator: str,
     ticket: str | None = None,
+    note: str | None = None,
     names: Collection[str] = (),
     attested: Collection[str] = (),
     service_log: Iterable[bytes] = (),
@@ -87,6 +88,7 @@ def record_rotation(
         environment: where the keys are, such as `prod`.
         operator: who rotated them.
         ticket: the ticket of the rotation.
+        note: what the record says besides, such as who reviewed the rotation.
         names: the rotated secrets; by default all with new keys, without those that have no fingerprint.
         attested: the steps of the validation that the operator has done: `startup`, `functions`.
         service_log: lines of a service's log, whose start on the new key verifies the step `startup`.
@@ -113,7 +115,9 @@ def record_rotation(
         raise UsageError("NAME is missing: no secret has a fingerprint, so name those that have a new value")
     if absent := [each.secret for each in statuses if each.state is State.MISSING]:
         raise UsageError(f"{absent[0]} is optional, and it is not set")
-    drafts = _drafts(statuses, service_log, attested, environment=environment, operator=operator, ticket=ticket)
+    drafts = _drafts(
+        statuses, service_log, attested, environment=environment, operator=operator, ticket=ticket, note=note
+    )
     logs = [*others]
     damaged = sum(bool(other.defects) for other in logs)
     with log.locked():

@@ -99,6 +99,8 @@ class Record:
     ticket: FreeText | None = None
     reason: FreeText | None = None
     """Why a key was revoked, or why a step was done."""
+    note: FreeText | None = None
+    """The operator's claim about the rotation, such as who reviewed it."""
     fingerprint: Fingerprint | None = None
     expires_at: Instant | None = None
     replaced: Fingerprint | None = None

@@ -226,7 +226,12 @@ def completion(record: Record, options: Iterable[str]) -> str:
         record.secret or "",
         "--environment",
         record.environment or "",
-        *option("--operator", record.operator or ""),
+        *(
+            word
+            for name in ("operator", "ticket", "note")
+            if (text := getattr(record, name))
+            for word in option(f"--{name}", text)
+        ),
         *(word for name in steps for word in ("--attest", name)),
         *options,
     )

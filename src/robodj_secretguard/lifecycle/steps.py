@@ -596,12 +596,13 @@ class Rotator:
         operator: who takes the steps.
         ticket: the ticket for this work.
         reason: why.
+        note: what the records say besides, such as who reviewed the rotation.
         config_dir: the config directory, whose revocation list counts too; `None` for that of the environment or of
             the model.
         options: the options of the commands in remedies.
 
     Raises:
-        UsageError: `environment`, `operator`, `ticket` or `reason` cannot be recorded.
+        UsageError: `environment`, `operator`, `ticket`, `reason` or `note` cannot be recorded.
     """
 
     def __init__(
@@ -613,12 +614,13 @@ class Rotator:
         operator: str,
         ticket: str | None = None,
         reason: str | None = None,
+        note: str | None = None,
         config_dir: str | None = None,
         options: Sequence[str] = (),
     ) -> None:
         self._model, self._store, self._options = model, store, options
         self._policies = tuple(model.secret_policies.values())
-        self._who = {"environment": environment, "operator": operator, "ticket": ticket, "reason": reason}
+        self._who = {"environment": environment, "operator": operator, "ticket": ticket, "reason": reason, "note": note}
         draft(Event.STAGED, **self._who)  # an invalid text is refused before anything is written
         directory, named_by = config_directory(Environment(), config_dir, setup_of(model))
         self._config_dir = directory if named_by else None

@@ -836,7 +836,7 @@ class Maker:
         return [*argv, *(["--until", self.random.choices(times, [1, 1, 0.3, 6, 0.2])[0]] if self.often(0.3) else [])]
 
     def incident(self) -> list[str]:
-        argv = ["incident", "report", *self.period(0.97), *(["--require-env-only"] if self.often(0.1) else [])]
+        argv = ["incident", *self.period(0.97), *(["--require-env-only"] if self.often(0.1) else [])]
         if self.often(0.08):
             self.put("scan.json", self.one("{}", "[]", "x", ""), 0o644)
             argv += ["--scan", self.one("scan.json", "absent.json")]
@@ -1001,14 +1001,14 @@ class Maker:
         return [word for word in argv if "\0" not in word]
 
     def help(self) -> list[str]:
-        groups = ("rotate", "log", "incident")
+        groups = ("rotate", "log")
         leaves = (
             "rotate plan",
             "rotate record",
             "rotate stage",
             "log show",
             "log verify",
-            "incident report",
+            "incident",
         )
         single = ("check", "fleet", "status", "exec", "explain", "generate", "revoke", "scan", "init", "")
         return [*self.one(*groups, *leaves, *single).split(), self.one("--help", "--help", "-h", "--version")]
