@@ -45,7 +45,8 @@ AT, BEFORE = "2026-12-01T12:00:00Z", NOW - timedelta(days=30)
 ALONE = "To compare with another environment, pass its log with --known FILE."
 PROGRAM = "robodj-secretguard"
 UNCHANGED = "this key is already recorded"
-SET_IT = "set the variable of secret.key to its new key from the secret manager"
+PLANNED = f"{PROGRAM} rotate plan secret.key --environment prod"
+SET_IT = f"set the variable of secret.key to its new key from the secret manager; if there is none, run {PLANNED}"
 FIX_ALERTS = "fix its alerts, then run this command again"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 UNKNOWN = "unknown secret (choose from secret.key, secret_v2.key)"
@@ -335,6 +336,17 @@ class TestRecord:
             "previous": None,
         }
 
+    def test_from(self, machine: Machine) -> None:
+        """In a shell without the keys, a source delivers them, and the command that completes the record has it too."""
+        for name, key in machine.environ.items():
+            machine.put(f"delivered/{name}", key)
+        expected = machine.fingerprint()
+        machine.environ.clear()
+        source = ("--from", "directory:delivered")
+        assert any(line.endswith(" ".join((*DONE, *source))) for line in recorded(machine, NAME, *source))
+        assert records(machine)[0]["fingerprint"] == expected
+        assert record(machine, NAME, "--from", "directory:absent").status == 1
+
     def test_service_log(self, machine: Machine) -> None:
         """A start in the service's log is verified. A start on another key is only attested by the operator."""
         log = io.StringIO()
@@ -353,7 +365,7 @@ class TestRecord:
         common = {"schema": 1, "kind": "rotation-record", "model": DEFAULT_MODEL, "compared": {"prod": 1}}
         common["check"] = machine.within(lambda: check(require_env_only=True)).as_dict()
         ran = record(machine, NAME, "--format", "json")
-        refusals = [{"secret": NAME, "reason": UNCHANGED, "remedy": f"{SET_IT}, then run this command again"}]
+        refusals = [{"secret": NAME, "reason": UNCHANGED, "remedy": SET_IT}]
         assert (ran.status, ran.err) == (1, "")
         assert ran.document == common | {"ok": False, "refusals": refusals, "unchanged": [], "records": []}
         ran = record(machine, *DONE, "--format", "json")
@@ -433,7 +445,7 @@ class TestRefused:
         warning, _, *lines = refused(machine, NAME, *DONE)
         assert warning.startswith("WARNING: secret.key: expiring: ")
         compared = f"Compared with 2 records (prod 2). {ALONE}"
-        fix = f"  fix: {SET_IT}, then run this command again"
+        fix = f"  fix: {SET_IT}"
         assert lines == [f"REFUSED: secret.key: {UNCHANGED}", fix, compared]
         ran = record(machine, *DONE)
         assert ran.err.startswith("WARNING: no previous key of secret_v2.key is set here, so what ")
@@ -447,10 +459,9 @@ class TestRefused:
     def test_one_of_two(self, machine: Machine) -> None:
         """A reason against one secret also prevents the record of the other secret in the same command."""
         recorded(machine, NAME, *DONE, environment="dev")
-        planned = f"{PROGRAM} rotate plan secret.key --environment prod --config-dir config"
         assert refused(machine, *DONE, "--config-dir", "config") == [
             "REFUSED: secret.key: the environment dev has this key, and each environment needs its own",
-            f"  fix: {SET_IT}; if there is none, run {planned}",
+            f"  fix: {SET_IT} --config-dir config",
             "Compared with 1 record (dev 1).",
         ]
 

@@ -220,7 +220,8 @@ class TestJudge:
 
     UNCHANGED = Problem(
         "this key is already recorded",
-        f"set the variable of {NAME} to its new key from the secret manager, then run this command again",
+        f"set the variable of {NAME} to its new key from the secret manager; if there is none, run {PROGRAM} rotate plan"
+        f" {NAME} --environment prod --log x --model m:C",
     )
 
     @staticmethod

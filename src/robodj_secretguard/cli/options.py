@@ -440,6 +440,8 @@ def request_of(arguments: argparse.Namespace) -> tuple[Request, dict[str, Any]]:
     request = Request(**{name: own.pop(name) for name in Request._fields if name in own})
     if request.wait is not None and not (request.sources or "roster" in own):  # a roster names sources too
         fail("--wait works only with --from; leave it out")
+    if "json:-" in request.sources and (of_stdin := [name for name, value in own.items() if value == PIPE]):
+        fail(f"--{of_stdin[0].replace('_', '-')} {PIPE} and --from json:- both read stdin; name a file for one of them")
     project = dict[str, Any]()
     with suppress(OSError):  # the working directory was deleted
         project = find_project(os.getcwd())

@@ -18,10 +18,12 @@ from robodj_secretguard.cli.options import (
     fleet_of,
     given,
     given_option,
+    given_sources,
     judged,
     model_of,
     opened_input,
     policy_of,
+    read_sources,
 )
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
@@ -31,6 +33,7 @@ from robodj_secretguard.cli.output import (
     MODEL,
     Result,
     fail,
+    failed_status,
     finding_text,
     is_terminal,
 )
@@ -65,6 +68,7 @@ from robodj_secretguard.secret.texts import (
     mark,
     option,
 )
+from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import (
     REVOKED_FILE,
     Environment,
@@ -172,7 +176,7 @@ def add(commands: Commands) -> None:
         "record",
         _record,
         required=("--environment", "--operator"),
-        options=(*shared, "--note"),
+        options=("--from", *shared, "--note"),
         own={
             "names": {
                 "nargs": "*",
@@ -201,7 +205,12 @@ def add(commands: Commands) -> None:
         description="Record a rotation in the operations log. The check runs first, without fallback files. A key is"
         " refused if it fails the check, is not new, or is used elsewhere.",
         examples=("rotate record --environment prod --operator 'Ada Lovelace'",),
-        statuses={"0": "recorded", "1": "refused", "2": "usage error, or nothing was recorded"},
+        statuses={
+            "0": "recorded",
+            "1": "refused",
+            "2": "usage error, or nothing was recorded",
+            "75": "the secret manager of --from did not answer in time",
+        },
     )
     add_command(
         group,
@@ -324,8 +333,8 @@ def _record(
     known: Sequence[str],
 ) -> Result:
     model = model_of(request)
-    log = find_log(request, model)
-    options = given(request, "operations_log", "config_dir", "model")
+    log, sources = find_log(request, model), read_sources(request, model)
+    options = [*given_sources(request), *given(request, "operations_log", "config_dir", "model")]
     try:
         recording = record_rotation(
             model,
@@ -340,13 +349,14 @@ def _record(
             others=(_known(number, file) for number, file in enumerate(known, start=1)),
             config_dir=request.config_dir,
             options=options,
+            check_keys=sources.check if sources else check,
         )
     except FileError as error:
         fail(f"nothing was recorded: {log.name}: {error}")
     document = {"kind": "rotation-record", **recording.as_dict()}
     if recording.refusals:
         lines = [*_refusal_lines(recording, environment), MODEL, "Nothing was recorded."]
-        return Result(EXIT_ALERTS, lines, lambda: document)
+        return Result(failed_status(recording.report, EXIT_ALERTS), lines, lambda: document)
     the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
     lines = [*_record_lines(recording.records, options)]
     stderr = [mark(warning, YELLOW) for warning in recording.warnings]
@@ -583,7 +593,7 @@ def _take_steps(
     store = open_store(to, tuple(model.secret_policies.values()))
     log = find_log(request, model)
     log_options = given(request, "operations_log", "config_dir", "model")
-    who = ("--environment", environment, *option("--operator", operator))
+    who = ("--environment", environment, *option("--operator", operator), *given_option("ticket", ticket))
     options = ("--to", to, *who, *log_options)
     take = partial(
         Rotator(
@@ -605,7 +615,7 @@ def _take_steps(
     # An hour after an emergency, the same command would replace the key once more.
     again = command("rotate", "run", policies[0].name, *options) if emergency else ""
     results, stderr = _take_all(take, policies, log, again, dry_run=dry_run)
-    after = partial(_next_lines, options, ("exec", "--from", to, *log_options, "--", PROGRAM), who, log_options)
+    after = partial(_next_lines, options, ("--from", to, *who, *log_options))
     documents = [result.as_dict() for result in results]
     statuses = [EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)]
     return Result(
@@ -692,9 +702,7 @@ def _nothing_due(policy: SecretPolicy, keys: StoredKeys) -> str:
     return f"Nothing is due for {policy.name}{f' until {iso_utc(until)}' if until else ''}."
 
 
-def _next_lines(
-    options: Sequence[str], start: Sequence[str], who: Sequence[str], log_options: Sequence[str], result: StepResult
-) -> Iterator[str]:
+def _next_lines(options: Sequence[str], of_record: Sequence[str], result: StepResult) -> Iterator[str]:
     """Yield what the operator does next."""
     name, new = result.policy.name, result.rotated
     texts = {
@@ -704,7 +712,7 @@ def _next_lines(
         "promote": f"{COMMAND_INDENT}{command('rotate', 'promote', name, *options)}",
         "retire": f"{COMMAND_INDENT}{command('rotate', 'retire', name, *options)}",
         "complete": COMMAND_INDENT
-        + command(*start, "rotate", "record", name, *who, "--attest", "startup", "--attest", "functions", *log_options),
+        + command("rotate", "record", name, *of_record, "--attest", STARTUP, "--attest", FUNCTIONS),
     }
     lines = _NEXT_LINES[result.step or "stage"]
     if result.step == "promote" and not texts["until"]:  # there is no previous key to retire

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from robodj_secretguard.errors import FileError, UsageError
@@ -79,6 +80,7 @@ def record_rotation(
     others: Iterable[OperationsLog] = (),
     config_dir: str | None = None,
     options: Sequence[str] = (),
+    check_keys: Callable[..., Report] = check,
 ) -> Recording:
     """Check the keys of a model without fallback files, and record that they are new.
 
@@ -95,6 +97,7 @@ def record_rotation(
         others: the logs of other environments, whose keys must differ.
         config_dir: the config directory; by default the model's.
         options: the options of the commands in instructions.
+        check_keys: checks the keys: `check`, or `Sources.check` for those of a secret manager.
 
     Raises:
         UsageError: a name, a word of `attested` or a text of the operator is invalid, or names an optional secret that
@@ -106,7 +109,8 @@ def record_rotation(
         raise UsageError(f"unknown secret (choose from {', '.join(policy.name for policy in policies)})")
     if not {*attested} <= {STARTUP, FUNCTIONS}:
         raise UsageError(f"unknown step in attested (choose from {STARTUP}, {FUNCTIONS})")
-    report = for_gate(check(model, config_dir=config_dir, require_env_only=True))
+    check_again = partial(check_keys, model, config_dir=config_dir, require_env_only=True)
+    report = for_gate(check_again())
     if not report.ok:
         return Recording(report, {None: _CHECK_FAILED}, {})
     # Without a fingerprint, whether the value is a new one cannot be seen.
@@ -122,7 +126,7 @@ def record_rotation(
     damaged = sum(bool(other.defects) for other in logs)
     with log.locked():
         # A key may have been revoked meanwhile.
-        report = for_gate(check(model, config_dir=config_dir, require_env_only=True))
+        report = for_gate(check_again())
         if not report.ok:
             return Recording(report, {None: _CHECK_FAILED}, {})
         known = sorted((record for each in (*logs, log) for record in each.records), key=lambda each: each.recorded_at)

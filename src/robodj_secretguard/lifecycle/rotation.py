@@ -142,11 +142,7 @@ def judge_drafts(
         here = rotations(records, secret, new.environment)
         current = here[-1] if here and here[-1].fingerprint == new.fingerprint is not None else None
         if why := conflict(new, records, is_current=current is not None):
-            plan = command("rotate", "plan", secret, "--environment", new.environment or "", *options)
-            refused[secret] = Problem(
-                why,
-                f"set the variable of {secret} to its new key from the secret manager; if there is none, run {plan}",
-            )
+            refused[secret] = _needs_new_key(new, why, options)
         elif current is None:
             accepted.append(new)
         elif current.event is Event.ROTATED:
@@ -161,11 +157,16 @@ def judge_drafts(
             )
     if unchanged and (are_named or len(unchanged) == len(drafts)):
         for secret in unchanged:
-            refused[secret] = Problem(
-                "this key is already recorded",
-                f"set the variable of {secret} to its new key from the secret manager, then run this command again",
-            )
+            refused[secret] = _needs_new_key(drafts[secret], "this key is already recorded", options)
     return accepted, unchanged, refused
+
+
+def _needs_new_key(new: Record, why: str, options: Sequence[str]) -> Problem:
+    """Return the problem of a key that is not new. The secret manager may have the same one."""
+    plan = command("rotate", "plan", new.secret or "", "--environment", new.environment or "", *options)
+    return Problem(
+        why, f"set the variable of {new.secret} to its new key from the secret manager; if there is none, run {plan}"
+    )
 
 
 def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
