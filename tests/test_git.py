@@ -28,7 +28,7 @@ FULL = pytest.mark.full
 NO_REPOSITORY = r"^there is no repository, or git refuses it \(exit status 128\); run git status$"
 NO_GIT = "^git cannot be run; install it, or add it to PATH$"
 WAITS = "^git's directory contains a pipe or a device, which would block git; remove it$"
-NO_ANSWER = "^git did not answer within 0.5 seconds; make its configuration a regular file$"
+NO_ANSWER = "^git did not answer within 0.5 seconds; remove each pipe that its settings or alternates name$"
 
 
 def of(directory: Path) -> Repository:
@@ -112,14 +112,52 @@ class TestRepository:
         with pytest.raises(UnreadError, match=NO_GIT):
             of(top)
 
-    @pytest.mark.parametrize(("name", "why"), [("HEAD", NO_ANSWER), ("refs/x", WAITS)])
+    @pytest.mark.parametrize("setting", ["core.bare=true", "core.worktree=../..", "core.worktree=/tmp"])
+    def test_what_it_claims(self, top: Path, setting: str) -> None:
+        """Git's directory is in the work tree, even if the repository claims to be bare or to have another one."""
+        name = put(top, "config/x.key", b"content")
+        git(top, "config", *setting.split("="))
+        for each in (top, top / "config"):
+            repository = of(each)
+            assert (repository.top, repository.has_work_tree) == (os.path.realpath(top), True)
+            assert [*repository.index()] == [*repository.staged()] == [(name, "config/x.key")]
+
+    def test_what_git_ignores(self, top: Path) -> None:
+        """A `.git` that git ignores, or that leads to another repository, is not the top of the work tree."""
+        (top / "a" / ".git").mkdir(parents=True)
+        assert of(top / "a").top == os.path.realpath(top)
+        (top / ".git").rename(top.parent / "apart")
+        (top / "file").write_text("gitdir: ../apart\n", encoding="ascii")
+        (top / ".git").symlink_to("file")
+        assert of(top / "a").top == os.path.realpath(top)
+        made(top / "bare", "--bare")
+        assert (of(top / "bare").top, of(top / "bare").has_work_tree) == (str(top / "bare"), False)
+
+    @pytest.mark.parametrize(
+        ("name", "why"), [("HEAD", NO_ANSWER), ("refs/x", WAITS), ("../../alternate/pack/pack-x.idx", NO_ANSWER)]
+    )
     def test_a_pipe_among_its_files(self, top: Path, name: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """A pipe that would block git is reported: before git opens it, or after a time limit."""
         monkeypatch.setattr("robodj_secretguard.scan.git._ANSWER_SECONDS", 0.5)
-        (top / ".git" / name).unlink(missing_ok=True)
-        os.mkfifo(top / ".git" / name)
+        pipe = top / ".git" / name
+        pipe.unlink(missing_ok=True)
+        pipe.resolve().parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(pipe.resolve())
+        pipe.resolve().with_suffix(".pack").touch()
+        (top / ".git" / "objects" / "info" / "alternates").write_text(f"{top.parent}/alternate\n", encoding="ascii")
         with pytest.raises(UnreadError, match=why):
             of(top)
+
+    @pytest.mark.parametrize("setting", [".mailmap", "mailmap.file", "diff.orderFile", "core.excludesFile"])
+    def test_a_pipe_that_is_not_needed(self, top: Path, setting: str) -> None:
+        """A pipe that a setting of git names is not opened, as nothing that is searched depends on it."""
+        name = put(top, "file", b"content")
+        commit(top)
+        os.mkfifo(top / ".mailmap")
+        if setting != ".mailmap":
+            git(top, "config", setting, str(top / ".mailmap"))
+        repository = of(top)
+        assert ([*repository.staged()], [each for each, *_ in repository.history()]) == ([], [name, name])
 
     def test_a_socket_among_its_files(self, top: Path) -> None:
         """The socket of git's file watcher does not block."""

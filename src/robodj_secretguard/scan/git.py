@@ -12,6 +12,7 @@ from glob import escape, glob
 from io import BufferedReader, BufferedWriter
 from typing import Final, TypeAlias, cast
 
+from robodj_secretguard.common.files import read_unlinked
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 
@@ -36,17 +37,35 @@ _GIT_ENVIRONMENT: Final = {
 # The path alone selects the repository, also in a hook.
 _WITHHELD: Final = ("ROBODJ_", "GIT_TRACE", "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX")
 _RAW: Final = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "-z")
+# Settings of a repository that could name a pipe or a program. They change nothing that is searched.
+_SETTINGS: Final = (
+    *("-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "log.mailmap=false"),
+    *("-c", "core.excludesFile=", "-c", f"diff.orderFile={os.devnull}"),
+)
 _COMMIT: Final = b"commit "
 
 
-def work_tree_of(directory: str) -> str | None:
-    """Return the top of a directory's work tree, without git; `None` if it has none or is inside `.git`."""
+def work_tree_of(directory: str, own: str | None = None) -> str | None:
+    """Return the top of a directory's work tree, without git; `None` if it has none or is inside `.git`.
+
+    With the directory that is git's `own` one, ignore every other `.git`. Whether the repository claims to be bare or
+    to have another work tree makes no difference.
+    """
     here = os.path.realpath(directory)
-    while not os.path.lexists(os.path.join(here, DOT_GIT)):
+    while not os.path.lexists(dot_git := os.path.join(here, DOT_GIT)) or (own and _led_to(dot_git) != own):
         here, before = os.path.dirname(here), here
         if here == before or os.path.basename(before) == DOT_GIT:
             return None
     return here
+
+
+def _led_to(dot_git: str) -> str:
+    """Return the directory that a `.git` is, or that it names if it is a file."""
+    with suppress(OSError, ValueError):  # a directory; an invalid path in a file that git ignores
+        content, _ = read_unlinked(os.path.realpath(dot_git), BLOCK_BYTES)
+        named = os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\r\n"))
+        return os.path.realpath(os.path.join(os.path.dirname(dot_git), named))
+    return os.path.realpath(dot_git)
 
 
 class Repository:
@@ -68,8 +87,12 @@ class Repository:
         self.directories = tuple(dict.fromkeys(_near(path) for path in paths))
         if any(_keeps_waiting(path) for path in self.directories):
             raise UnreadError("git's directory contains a pipe or a device, which would block git; remove it")
-        self.has_work_tree = self._asked("--is-inside-work-tree") == b"true"
-        self.top = os.fsdecode(self._asked("--show-toplevel")) if self.has_work_tree else self.directories[0]
+        self._asked("--disambiguate=0000")  # opens every pack, also those of other directories, which may be pipes
+        work_tree = work_tree_of(directory, os.path.realpath(paths[0]))
+        self.has_work_tree = work_tree is not None
+        self.top = work_tree or self.directories[0]
+        if work_tree:
+            self._environment["GIT_WORK_TREE"] = work_tree
 
     def limits(self) -> Iterator[str]:
         """Yield why the history may be incomplete."""
@@ -147,7 +170,8 @@ class Repository:
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise UnreadError(
-                    f"git did not answer within {_ANSWER_SECONDS:g} seconds; make its configuration a regular file"
+                    f"git did not answer within {_ANSWER_SECONDS:g} seconds; remove each pipe that its settings or"
+                    " alternates name"
                 ) from None
         if process.returncode:
             raise UnreadError(
@@ -186,7 +210,7 @@ class Repository:
         with suppress(OSError):
             if program := shutil.which("git"):
                 return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
-                    ["git", "--no-pager", "-c", "core.fsmonitor=false", "-c", "log.showSignature=false", *arguments],  # noqa: S607 - the next line selects which one
+                    ["git", "--no-pager", *_SETTINGS, *arguments],  # noqa: S607 - the next line selects which one
                     executable=os.path.abspath(program),  # found from the working directory, not the repository
                     cwd=_Unshown(self.top),
                     env=self._environment,
