@@ -291,6 +291,18 @@ class TestRespelled:
                 assert found(keys, before + spelling + after) == {(len(before), known(KEY1), ())}
             assert len(found(keys, b"xy" + spelling + b"x")) == (keys is LIVE)
 
+    @pytest.mark.parametrize("size", [32, 48, 64])
+    def test_standard_base64(self, keys: KeySearch, size: int) -> None:
+        """A key in standard base64 is the same key, with and without padding. Only a live one is found in a path."""
+        data = b"\xfb\xff" + secrets.token_bytes(size - 2)
+        key, standard = base64.urlsafe_b64encode(data).rstrip(b"="), base64.b64encode(data)
+        for known_as in (key, standard):
+            search = searching(known_as, live=keys is LIVE)
+            for spelling in (key + b"==", standard, standard.rstrip(b"=")):
+                assert found(search, b'key: "' + spelling + b'"') == {(6, known(key), ())}
+            assert len(found(search, b"keys/" + standard)) == (keys is LIVE)
+            assert search.shows_part(b"~" + standard[:PART] + b"~") == (keys is LIVE)
+
     def test_the_spelling_that_is_kept(self, keys: KeySearch) -> None:
         """A found key is kept in the form in which keys are compared."""
         search = searching(KEY1, live=keys is LIVE)

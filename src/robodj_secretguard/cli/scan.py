@@ -13,6 +13,7 @@ from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, M
 from robodj_secretguard.scan.render import sarif, scan_as_text
 from robodj_secretguard.scan.result import Scope
 from robodj_secretguard.scan.scanner import scan
+from robodj_secretguard.scan.search import valid_key
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.file_reader import text_of
@@ -86,11 +87,13 @@ def _scan_places(
 def _keys_in(name: str) -> Sequence[SealedStr]:
     """Return the keys in the file of `--keys-from`."""
     file = text_of(read_input("--keys-from", name, most=1 << 16))
-    unsound = [
-        number for number, key in enumerate(file.lines, start=1) if not LEAST_MATERIAL.accepts(key.get_secret_value())
-    ]
-    if file.unreadable or unsound or not file.lines:
-        what = f"key {unsound[0]} is invalid (comments are not counted)" if unsound else "the file has no key"
+    keys = [valid_key(line, LEAST_MATERIAL) for line in file.lines]
+    if file.unreadable or None in keys or not keys:
+        what = (
+            f"key {keys.index(None) + 1} is invalid (comments are not counted)"
+            if None in keys
+            else "the file has no key"
+        )
         what = f"the file {file.unreadable[0]}" if file.unreadable else what
         fail(f"--keys-from: {what}; write one valid key on each line")
-    return file.lines
+    return [*filter(None, keys)]

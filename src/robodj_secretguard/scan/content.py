@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.result import KnownKey, Rule
-from robodj_secretguard.scan.search import Forms, KeySearch, views
+from robodj_secretguard.scan.search import Forms, KeySearch, valid_key, views
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 
@@ -27,23 +27,36 @@ OVERLAP_BYTES: Final = 1 << 15  # searched again with the next block: enough for
 _NO_CHARACTERS: Final = bytes([0, *range(0x80, 0xC0)])  # the zero bytes of UTF-16, and UTF-8's continuation bytes
 _ENCODINGS: Final = {BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be", BOM_UTF8: None}
 _NAME_GOES_ON: Final = re.compile(rb"[A-Za-z0-9_]")
+_BLANKS: Final = rb"\s*+ (?: \# [^\n]{0,500}+ \s*+ ){0,3}+"  # and comments
+_MEMBER: Final = rb"""
+    (?! \\?+ ["']? [Vv]alue \\?+ ["']? \s*+ [:=] )
+    \\?+ ["']? \w [\w.-]{0,63}+ \\?+ ["']? \s*+ [:=] [ \t]*+
+    (?> " (?: [^"\\\n] | \\. ){0,500}+ " | ' [^'\n]{0,500}+ ' | \\" [^"\n]{0,500}+ "
+      | \[ [^\[\]]{0,500}+ \] | \{ [^{}]{0,500}+ \}
+      | [^\s"'\[{,}\\] [^\n,}]{0,500}+ (?: ,(?! \s*+ ["']? \w [\w.-]*+ ["']? \s*+ [:=] ) [^\n,}]{0,500}+ ){0,8}+ )
+    """
+"""Another member of an object, such as `"type": "SecureString"`."""
 _ASSIGNMENT: Final = rb"""
     \\?+ ["'`)\]}]*+                                        # the end of the name: "NAME":, env["NAME"] =
-    (?: \s*+ ,? \s*+ -? [ \t]*+ ["']? [Vv]alue ["']? \s*+ [:=]  # name: NAME, and value: in Kubernetes and compose
+    (?: (?: \s*+ : )?+ %(blanks)b [,{]?+ %(blanks)b (?: %(member)b %(blanks)b (?: , %(blanks)b )?+ ){0,6}+
+        -?+ [ \t]*+ \\?+ ["']? [Vv]alue \\?+ ["']? \s*+ [:=] %(blanks)b  # name: NAME, and value:
       | -                                                   # ${NAME-value}
-      | \s*+ (?: => | :- | [:?+]?= | : \s*+ | [,>] )        # NAME=, NAME:, ${NAME:-value} and other assignments
+      | \s*+ (?: => | :- | [:?+]?= | : %(blanks)b | [,>] )  # NAME=, NAME:, ${NAME:-value} and other assignments
       | [ \t] )                                             # ENV NAME value, setenv NAME value
     [ \t]*+
-    (?: [|>][+-]? [ \t]*+ \r?\n [ \t]*+ | \\ \r?\n [ \t]*+ )?  # a block of YAML, a continued line
     (?: [!&]{1,2} \w*+ [ \t]++ )?                           # a tag or an anchor of YAML
+    (?: [|>][+-]?[1-9]?[+-]? [ \t]*+ (?: \#[^\n]{0,500}+ )?+ \r?\n \s*+ | \\ \r?\n [ \t]*+ )?
+                                                            # a YAML block, a continued line
     \\?+ \$?
-    """
+    """ % {b"blanks": _BLANKS, b"member": _MEMBER}
 _OF_KEY: Final = re.compile(_ASSIGNMENT + rb"""["'`]? (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )""", re.VERBOSE)
 # Of an issued secret: in quotes, or plain and unlike an expression of a program.
 _IN_QUOTES: Final = re.compile(
     _ASSIGNMENT + rb"""(?P<quote>["'`]) (?P<value> [^\x00]{1,%d}? ) (?=\\?(?P=quote))""" % OVERLAP_BYTES, re.VERBOSE
 )
 _UNQUOTED: Final = re.compile(_ASSIGNMENT + rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )""", re.VERBOSE)
+# A path is no key in standard base64, which has padding or a usual length.
+_NO_PATH: Final = re.compile(rb"[\w-]+=*|(?!/)(?:[A-Za-z0-9+/]{4})+|[A-Za-z0-9+/]+(?:=|==|(?<=\A.{43})|(?<=\A.{86}))")
 _IS_NO_WORD: Final = re.compile(rb"[0-9]|://[^/]*@")
 _IN_CAPITALS: Final = re.compile(rb"\$?[A-Z0-9]*_[A-Z0-9_]*")
 _ENDED: Final = re.compile(rb"""["'`]?(?:[\s,;)\]}\#&<>|\\\x00]|/>|\Z)""")
@@ -134,8 +147,8 @@ def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[
             if _ENDED.match(text, match.end()) and _could_be_value(match):
                 sound = [
                     (key, forms)
-                    for key, forms in _readings(match["value"])
-                    if policy.material.accepts(key.get_secret_value(), policy.variable)
+                    for value, forms in _readings(match["value"])
+                    if (key := valid_key(value, policy.material, policy.variable))
                 ]
                 yield from ((match.start("value"), policy, key, forms) for key, forms in sound[:1])
         start = text.find(name, end)
@@ -149,11 +162,16 @@ def _assignment(text: bytes, end: int, policy: SecretPolicy) -> re.Match[bytes] 
 
 
 def _could_be_value(match: re.Match[bytes]) -> bool:
-    """Check that a value is no word of a program: most have no digit, and in quotes only one case or blanks."""
+    """Check that a value is no path, and no word of a program.
+
+    Most words have no digit, and in quotes only one case or blanks.
+    """
     value = match["value"]
+    if match.re is _OF_KEY:
+        return _NO_PATH.fullmatch(value) is not None
     has_cases = match.re is _IN_QUOTES and b" " not in value and value.lower() != value != value.upper()
     is_value = has_cases or _IS_NO_WORD.search(value) is not None
-    return match.re is _OF_KEY or (is_value and not _IN_CAPITALS.fullmatch(value))
+    return is_value and not _IN_CAPITALS.fullmatch(value)
 
 
 def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:

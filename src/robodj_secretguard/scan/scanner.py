@@ -27,7 +27,7 @@ from robodj_secretguard.scan.result import (
     Unread,
     Where,
 )
-from robodj_secretguard.scan.search import KEYS_FROM, LEAST_ISSUED, KeySearch, known_keys, live_values
+from robodj_secretguard.scan.search import KEYS_FROM, LEAST_ISSUED, KeySearch, known_keys, live_values, valid_key
 from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
@@ -387,7 +387,7 @@ class Scanner:
             kind = policy.material if policy and policy.is_issued else LEAST_MATERIAL
             text = text_of(beginning, is_whole=kind is not LEAST_MATERIAL)
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(text, kind):
-                seen = [self._search.see(line, kind) for line in text.lines if kind.accepts(line.get_secret_value())]
+                seen = [self._search.see(key, kind) for line in text.lines if (key := valid_key(line, kind))]
                 found = Found(
                     rule=Rule.TRACKED_KEY_FILE,
                     where=Where.HISTORY if put else Where.INDEX,

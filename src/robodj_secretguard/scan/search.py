@@ -59,10 +59,12 @@ _FURTHER_LINES: Final = re.compile(rb"(?:(?:%b)[A-Za-z0-9+/_-]+)++" % _LINE_END.
 """The line ends within wrapped base64: indented in YAML, after = or a backslash, or escaped."""
 _MOST_LINES: Final = 8  # of a wrapped key; text that encodes a key can have any number
 _SEPARATOR: Final = re.compile(rb"[_-]")
+_BASE64URL_RUN: Final = re.compile(rb"[A-Za-z0-9_-]{%d,}+" % _SHORTEST)
 _HEXADECIMAL_KEY: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
 _IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * LEAST_ISSUED))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _UNITS: Final = {"hex": (2, 1), "base64": (4, 3)}  # characters, and the bytes that they encode
 _LAST_CHARACTERS: Final = [
     {byte: canonical("-" * (3 + rest) + chr(byte))[-1:].encode() for byte in _ALPHABET} for rest in range(4)
@@ -81,13 +83,20 @@ def live_values(readings: Iterable[Reading]) -> Iterator[tuple[SealedStr, KnownK
         kind = reading.policy.material
         for offer in reading.offers:
             for value in offer.lines:
-                is_valid = reading.is_legacy or kind.accepts(value.get_secret_value(), reading.variable)
+                key = valid_key(value, kind, reading.variable)
+                is_valid = reading.is_legacy or key is not None
                 if not is_valid and kind.is_template(value.get_secret_value(), reading.variable):
                     continue
-                its_fingerprint = fingerprint(value) if is_valid and reading.has_fingerprint else None
+                its_fingerprint = fingerprint(key) if key and kind.has_fingerprint else None
                 known = KnownKey(its_fingerprint, reading.policy.name, known_by=(offer.source,))
-                for part, is_searched in parts_of(value, kind) if is_valid else [(value, True)]:
+                for part, is_searched in parts_of(key or value, kind) if is_valid else [(value, True)]:
                     yield part, known if is_searched else None, is_valid
+
+
+def valid_key(value: SealedStr, kind: Kind, variable: str = "") -> SealedStr | None:
+    """Return a value that is valid, or the valid key that it is without padding and in base64url; otherwise `None`."""
+    spellings = [value, SealedStr(canonical(value.get_secret_value()))] if kind.has_fingerprint else [value]
+    return next((each for each in spellings if kind.accepts(each.get_secret_value(), variable)), None)
 
 
 def parts_of(value: SealedStr, kind: Kind) -> Iterator[tuple[SealedStr, bool]]:
@@ -203,7 +212,7 @@ class KeySearch:
 
     def shows_part(self, text: bytes) -> bool:
         """Return whether text has `PART` characters of a hidden value, in any case or reversed."""
-        folded = text.lower()
+        folded = text.lower().translate(_URL_SAFE)
         return any(part in folded or part[::-1] in folded for key in self._hidden for part in _hidden_parts(key))
 
     def see(self, value: SealedStr, kind: Kind, secret: str | None = None) -> KnownKey:
@@ -236,22 +245,23 @@ class KeySearch:
                     yield start + (begin + offset * step) * characters // size, key, key_forms
 
     def _in(self, piece: bytes, *, is_short: bool) -> Iterator[tuple[int, KnownKey]]:
+        url_safe = piece.translate(_URL_SAFE)  # a key in standard base64 is the same key
         for stem, last, hexadecimal, known in self._live:
-            searched = piece.lower() if hexadecimal else piece
+            searched = url_safe.lower() if hexadecimal else url_safe
             offset = searched.find(stem.get_secret_value().encode())
             while offset >= 0:
                 if searched.startswith(tuple(end.encode() for end in last.get_secret_value()), offset + len(stem)):
                     yield offset, known
                 offset = searched.find(stem.get_secret_value().encode(), offset + 1)
         if is_short:
-            start = 0
-            for part in piece.replace(b"+", b"/").split(b"/"):
-                if len(part) >= _SHORTEST and len(set(part)) >= _FEWEST_DISTINCT:
-                    for offset, candidate in self._candidates(part):
-                        if known_key := self._known.get(digest(candidate)):
-                            self.seen[SealedStr(candidate.decode())] = KnownKey(known_key.fingerprint)
-                            yield start + offset, known_key
-                start += len(part) + 1
+            candidates = [] if url_safe == piece or piece.islower() else [(0, _in_canonical_form(url_safe))]  # no path
+            for run in _BASE64URL_RUN.finditer(piece):
+                if len(set(run.group())) >= _FEWEST_DISTINCT:
+                    candidates += [(run.start() + offset, key) for offset, key in self._candidates(run.group())]
+            for offset, candidate in candidates:
+                if known_key := self._known.get(digest(candidate)):
+                    self.seen[SealedStr(candidate.decode())] = KnownKey(known_key.fingerprint)
+                    yield offset, known_key
 
     def _candidates(self, part: bytes) -> list[tuple[int, bytes]]:
         """Return possible keys in canonical form, with their offsets."""
@@ -315,7 +325,7 @@ def _hidden_parts(key: SealedStr) -> list[bytes]:
     """Return every part of a key that must not be shown, in any spelling, in lower case."""
     text = key.get_secret_value()
     spellings = (text, *(text[-PART:-1] + last for last in last_characters(text)))
-    folded = [spelling.encode("utf-8", "surrogateescape").lower() for spelling in spellings]
+    folded = [spelling.encode("utf-8", "surrogateescape").lower().translate(_URL_SAFE) for spelling in spellings]
     return [spelling[at : at + PART] for spelling in folded for at in range(len(spelling) - PART + 1)]
 
 
