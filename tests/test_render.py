@@ -136,9 +136,8 @@ class TestText:
         out = written(scan(*findings, unread=(MISSING, NOTE, MISSING)))
         missing = "INCOMPLETE: PATH 1: it does not exist"
         assert out[len(findings) :][:3] == [missing, "note: config/secret.key: a fallback file", missing]
-        verdict = f"Scan INCOMPLETE: {len(findings)} finding{'' if findings else 's'}; 2 places were not scanned."
-        assert (out[-1], TO_DO in out) == (verdict, bool(findings))
-        assert written(scan(unread=(MISSING,)))[-1] == "Scan INCOMPLETE: 0 findings; 1 place was not scanned."
+        verdict = f"Scan INCOMPLETE: {len(findings)} finding{'' if findings else 's'}. Fix each line above"
+        assert (out[-1].startswith(verdict), TO_DO in out) == (True, bool(findings))
         assert written(scan(unread=(NOTE,)))[-1] == CLEAN
 
     @pytest.mark.parametrize(
@@ -292,8 +291,8 @@ class TestSarif:
         (invocation,) = run_of(scan(finding(), unread=(MISSING, NOTE)))["invocations"]
         assert invocation["executionSuccessful"] is False
         assert [(each["level"], each["message"]["text"]) for each in invocation["toolExecutionNotifications"]] == [
-            ("error", "not scanned: PATH 1: it does not exist"),
-            ("note", "not scanned: config/secret.key: a fallback file"),
+            ("error", "PATH 1: it does not exist"),
+            ("note", "config/secret.key: a fallback file"),
         ]
 
     def test_a_result(self) -> None:

@@ -44,7 +44,7 @@ KNOWN = {
 }
 KEY_FILE = "config/secret.key"
 UNUSUAL = ("two\nlines", "\x1b[2J", "\udcff", "   ", "back\\slash", "a\ttab", "é", "a:b", "%41", "\u202e")
-NOT_THERE = "git does not have the complete object; run git fsck"
+NOT_THERE = [("git", "git does not have every object; run git fsck")]
 KNOWN_KEY, ASSIGNED, TRACKED = Rule.KNOWN_KEY, Rule.ASSIGNED_KEY, Rule.TRACKED_KEY_FILE
 FILES, STAGED, HISTORY = Scope.FILES, Scope.STAGED, Scope.HISTORY
 
@@ -488,13 +488,27 @@ class TestWhatGitLacks:
     @pytest.mark.parametrize("scope", [FILES, STAGED, HISTORY])
     @pytest.mark.parametrize("is_committed", [True, False])
     def test_a_missing_object(self, repository: Path, scope: Scope, *, is_committed: bool) -> None:
-        """A missing object of a commit or of the index is reported once."""
-        name = put(repository, "config/x.key", b"content that is gone")
+        """Missing objects of a commit or of the index are reported in one line."""
+        names = [put(repository, f"config/{name}.key", f"{name} is gone".encode()) for name in "ab"]
         if is_committed:
             commit(repository)
-        object_file(repository, name).unlink()
-        missing = [] if is_committed and scope is STAGED else [(f"object {name}", NOT_THERE)]
-        assert unread(scanned(scope)) == missing
+        for name in names:
+            object_file(repository, name).unlink()
+        assert unread(scanned(scope)) == ([] if is_committed and scope is STAGED else NOT_THERE)
+
+    @pytest.mark.parametrize("what", ["blob:none", "tree:0"])
+    def test_a_partial_clone(self, repository: Path, root: Path, what: str) -> None:
+        """A partial clone is incomplete while objects are missing, in one line. After its fix, the scan is complete."""
+        for name in "abc":
+            put(repository, "file", name.encode())
+            commit(repository)
+        git(repository, "config", "uploadpack.allowFilter", "true")
+        git(root, "clone", "-q", "--bare", f"--filter={what}", f"file://{root}", "partial")
+        ((place, why),) = unread(scanned(HISTORY, "partial"))
+        fix = "this is a partial clone, so run git fetch --refetch --no-filter"
+        assert (place, why.endswith(fix)) == ("git", True)
+        git(root / "partial", "fetch", "-q", "--refetch", "--no-filter", "origin")
+        assert scanned(HISTORY, "partial").complete
 
     @pytest.mark.parametrize(
         ("scope", "path", "size"),

@@ -72,7 +72,7 @@ class Repository:
     """The git repository that a directory is in. Every method can raise `UnreadError`, also while it yields.
 
     `directories` are git's own, first that of a linked work tree. `top` is the work tree; without one, git's own
-    directory. Git does not get RoboDJ's variables or the `withheld` ones, as it needs no key.
+    directory. `fix` says what to do where objects are missing, such as in a partial clone. Git does not get RoboDJ's variables or the `withheld` ones, as it needs no key.
     """
 
     def __init__(self, directory: str, withheld: Collection[str]) -> None:
@@ -87,6 +87,8 @@ class Repository:
         self.directories = tuple(dict.fromkeys(_near(path) for path in paths))
         if any(_keeps_waiting(path) for path in self.directories):
             raise UnreadError("git's directory contains a pipe or a device, which would block git; remove it")
+        partial = (glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories)
+        self.fix = "this is a partial clone, so run git fetch --refetch --no-filter" if any(partial) else "run git fsck"
         self._asked("--disambiguate=0000")  # opens every pack, also those of other directories, which may be pipes
         work_tree = work_tree_of(directory, os.path.realpath(paths[0]))
         self.has_work_tree = work_tree is not None
@@ -104,10 +106,6 @@ class Repository:
             (
                 any(os.path.isdir(os.path.join(path, "reftable")) for path in self.directories),
                 "its reflogs are in reftables, which are compressed and were not searched",
-            ),
-            (
-                any(glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories),
-                "this is a partial clone, without some objects; run git fetch --refetch --no-filter",
             ),
         ):
             if is_limited:
@@ -204,7 +202,7 @@ class Repository:
                 with suppress(OSError):
                     stdin.close()
         if process.returncode:
-            raise UnreadError(f"git {arguments[0]} failed (exit status {process.returncode}); run git fsck")
+            raise UnreadError(f"git {arguments[0]} failed (exit status {process.returncode}); {self.fix}")
 
     def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
         with suppress(OSError):

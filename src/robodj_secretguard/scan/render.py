@@ -37,10 +37,9 @@ _SARIF_RULES: Final = {
 def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
     """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
     found = count(len(scan.findings), "finding")
-    missed = count(sum(item.matters for item in scan.unread), "place was", "places were")
     verdict = mark(f"Scan FAILED: {found}.", RED)
     if not scan.complete:
-        verdict = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}; {missed} not scanned."
+        verdict = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}. Fix each line above that begins with INCOMPLETE, then scan again."
     colours = [RED] * len(scan.findings) + [YELLOW if item.matters else None for item in scan.unread]
     marked = [mark(line, colour) if colour else line for line, colour in zip_longest(scan_lines(scan), colours)]
     return "\n".join([*marked, *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
@@ -169,7 +168,7 @@ def sarif(scan: Scan) -> dict[str, Any]:
                 "toolExecutionNotifications": [
                     {
                         "level": "error" if item.matters else "note",
-                        "message": {"text": f"not scanned: {item.place}: {item.why}"},
+                        "message": {"text": f"{item.place}: {item.why}"},
                     }
                     for item in scan.unread
                 ],

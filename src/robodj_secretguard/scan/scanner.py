@@ -54,7 +54,7 @@ _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` 
 MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 
 _Part = TypeVar("_Part")
-_NOT_THERE: Final = "git does not have the complete object; run git fsck"
+_MISSING_OBJECTS: Final = "git does not have every object; {}"
 _KEY_FILE: Final = re.compile(r"(?:.*/)?config/[^/]+\.key", re.DOTALL)
 
 
@@ -322,7 +322,7 @@ class Scanner:
             if name in hits or name in key_files:
                 carriers.setdefault(name, {})[commit, path] = None
             if bytes.fromhex(name) not in kept:
-                self._miss(f"object {name}", _NOT_THERE)
+                self._miss("git", _MISSING_OBJECTS.format(repository.fix))
         for name, (kind, found) in sorted(hits.items()):  # git's own order changes when it packs
             self._add(found, Where.HISTORY, None, _commits_first(carriers.get(name, ())), object=name, object_type=kind)
         self._key_files(repository, [*key_files.items()], carriers)
@@ -358,7 +358,7 @@ class Scanner:
     def _objects_of(self, repository: Repository, names: Iterable[str] | None = None) -> Iterator[Object]:
         for name, kind, blocks in self._each(repository.objects(names)):
             if kind == MISSING:
-                self._miss(f"object {name}", _NOT_THERE)
+                self._miss("git", _MISSING_OBJECTS.format(repository.fix))
             yield name, kind, blocks
 
     def _put(self, repository: Repository, put: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], Object]]:
