@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import re
 import secrets
 import sys
+import tempfile
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 from unittest.mock import patch
 
 import pytest
 from command_line import OTHER, Machine, fingerprint_of, machine_at, rotated
-from conftest import KEY_VARIABLES, NOW, V1, V2, Ran, good_keys
+from conftest import KEY_VARIABLES, NOW, V1, V2, Ran, good_keys, put
 from detector import leaks
 from pydantic import SecretStr
 from repositories import NO_CONFIGURATION, commit, git, made
@@ -79,9 +81,11 @@ def laptop(machine: Machine) -> Machine:
 
 def scan(machine: Machine, *arguments: str, keys: Sequence[str] = (), stdin: bytes | None = None) -> Ran:
     """Run a scan, and make sure that it showed no part of a key."""
-    pipe = None if stdin is None else io.TextIOWrapper(io.BytesIO(stdin))
-    with patch.object(sys, "stdin", pipe):
-        ran = machine.call("scan", *arguments)
+    with tempfile.TemporaryFile() as file, io.TextIOWrapper(file) as pipe:
+        file.write(stdin or b"")
+        file.seek(0)
+        with patch.object(sys, "stdin", None if stdin is None else pipe):
+            ran = machine.call("scan", *arguments)
     delivered = [machine.environ[name] for name in (V1, V2, V3) if name in machine.environ]
     assert leaks(ran.out + ran.err, [*delivered, *keys]) == []
     return ran
@@ -253,10 +257,13 @@ class TestScope:
         none = "git: there is no repository, or git refuses it (exit status 128); run git status"
         assert incomplete(scan(machine, option)) == [none]
 
-    @pytest.mark.parametrize(("one", "other"), [("--staged", "--git-history"), ("--fingerprints", "--keys-from")])
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [("--staged", "--git-history"), ("--fingerprints", "--keys-from"), ("--fingerprints", "--from")],
+    )
     def test_options_that_exclude_each_other(self, machine: Machine, one: str, other: str) -> None:
         """Two options that conflict are a usage error."""
-        ran = scan(machine, other, *["nowhere"] * (other == "--keys-from"), one)
+        ran = scan(machine, other, *["json:-"] * other.endswith("from"), one)
         refused(ran, f"{one} and {other} cannot be combined; leave one of them out")
 
 
@@ -301,6 +308,46 @@ class TestKeysFrom:
         assert scan(laptop, "--keys-from", "-", stdin=most).status == 0
         message = "--keys-from: the input is larger than the limit of 65536 bytes"
         refused(scan(laptop, "--keys-from", "-", stdin=most + b"\n", keys=[key]), message)
+
+
+class TestSources:
+    """Keys of a secret manager."""
+
+    def test_a_directory(self, laptop: Machine) -> None:
+        """Its keys are searched for, and its revocations are known. The commands that are printed read it as well."""
+        key, revoked = new_key(), new_key()
+        source = laptop.root.parent / f"{laptop.root.name}-keys"
+        source.mkdir(mode=0o700)
+        put(source / V1, key, 0o600)
+        put(source / "ROBODJ_REVOKED_FINGERPRINTS", fingerprint_of(revoked), 0o600)
+        laptop.put("a.txt", f"{key}\n{revoked}\n")
+        ran = scan(laptop, "--from", f"directory:{source}", "a.txt", keys=[key, revoked])
+        assert (ran.status, found(ran)) == (1, ["secret.key: a.txt:1:1", "a key: a.txt:2:1"])
+        assert f"known by: directory:{source}; " in ran.out
+        assert f"{PROGRAM} rotate plan secret.key --emergency --from directory:{source}\n" in ran.out
+
+    def test_stdin(self, laptop: Machine) -> None:
+        """Stdin is read once, for the sources or for further keys. No command that is printed reads it."""
+        key = new_key()
+        laptop.put("a.txt", key)
+        stdin = json.dumps({V1: key}).encode()
+        ran = scan(laptop, "--from", "json:-", stdin=stdin, keys=[key])
+        assert found(ran) == ["secret.key: a.txt:1:1"]
+        assert f"{PROGRAM} rotate plan secret.key --emergency\n" in ran.out
+        both = ("--from", "json:-", "--keys-from", "-")
+        refused(
+            scan(laptop, *both, stdin=stdin),
+            "--keys-from - and --from json:- both read stdin; name a file for one of them",
+        )
+
+    def test_a_source_that_fails(self, laptop: Machine) -> None:
+        """A source that cannot be read makes the scan incomplete, and the rest is searched."""
+        key = new_key()
+        laptop.put("a.txt", f"{V1}={key}")
+        ran = scan(laptop, "--from", "directory:nowhere", keys=[key])
+        why, nothing = incomplete(ran)
+        assert (ran.status, why.startswith("--from: directory:nowhere "), nothing) == (2, True, NOTHING_KNOWN)
+        assert found(ran) == ["secret.key: assigned-key: a.txt:1:19"]
 
 
 class TestFingerprints:

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
 from robodj_secretguard.cli.log import find_log
-from robodj_secretguard.cli.options import LIBRARY_MODEL, Commands, Request, add_command, given, model_of, read_input
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail
+from robodj_secretguard.cli.options import (
+    LIBRARY_MODEL,
+    Commands,
+    Request,
+    add_command,
+    given,
+    given_option,
+    given_sources,
+    model_of,
+    read_input,
+    read_sources,
+)
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, failed_status
 from robodj_secretguard.scan.render import sarif, scan_as_text
-from robodj_secretguard.scan.result import Scope
+from robodj_secretguard.scan.result import Scope, Unread
 from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.scan.search import valid_key
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
 from robodj_secretguard.startup.file_reader import text_of
+from robodj_secretguard.startup.report import Finding
 
 _SCOPE_BY_OPTIONS: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}
 """By `--staged` and `--git-history`."""
@@ -28,7 +41,7 @@ def add(commands: Commands) -> None:
         commands,
         "scan",
         _scan_places,
-        options=("--operations-log", "--config-dir", "--model"),
+        options=("--from", "--operations-log", "--config-dir", "--model"),
         own={
             "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the current one)"},
             "--git-history": {"action": "store_true", "help": "also search every object in git, and name its commits"},
@@ -41,11 +54,12 @@ def add(commands: Commands) -> None:
         description="Search files and git for keys. It finds the keys that are set here, and keys whose fingerprints"
         " are recorded or revoked, also in hexadecimal and in base64. It also finds assignments of the declared"
         " variables, and key files that git tracks. It prints no part of a key.",
-        examples=("scan", "scan --git-history --format sarif > scan.sarif"),
+        examples=("scan", "scan --git-history --format sarif > scan.sarif", "scan --from directory:/run/secrets"),
         statuses={
             "0": "nothing was found",
             "1": "something was found",
             "2": "usage error, or the search is incomplete",
+            "75": "the secret manager of --from did not answer in time, so the search is incomplete",
         },
     )
 
@@ -61,10 +75,12 @@ def _scan_places(
 ) -> Result:
     if (staged, git_history) not in _SCOPE_BY_OPTIONS:
         fail("--staged and --git-history cannot be combined; leave one of them out")
-    if fingerprints and keys_from:
-        fail("--fingerprints and --keys-from cannot be combined; leave one of them out")
+    for option, value in (("--keys-from", keys_from), ("--from", request.sources)):
+        if fingerprints and value:
+            fail(f"--fingerprints and {option} cannot be combined; leave one of them out")
     model = model_of(request)
-    declares_others = request.model is None and request.project_model != LIBRARY_MODEL
+    sources = read_sources(request, model)
+    failed = sources.failed if sources else None
     found = scan(
         model,
         paths or [os.curdir],
@@ -73,15 +89,36 @@ def _scan_places(
         keys=_keys_in(keys_from) if keys_from is not None else (),
         operations_log=find_log(request, model).read_if_any(),
         config_dir=request.config_dir,
-        ignored_model=request.project_model if declares_others else None,
+        managers=sources.deliveries if sources else (),
+        unread=[*_unread_model(request, matters=not staged), *_unread_sources(failed.alerts if failed else ())],
     )
     status = EXIT_CLEAN if found.ok else EXIT_ALERTS
     if not found.complete:
-        status = EXIT_USAGE
+        status = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
     if request.format == "sarif":
         return Result(status, document=partial(sarif, found), stderr=[MODEL], bare=True)
-    text = scan_as_text(found, model.secret_policies.values(), given(request, "config_dir", "model"))
+    others = [source for source in request.sources if source != "json:-"]  # nothing is piped into the commands
+    options = [
+        *given_sources(request._replace(sources=others)),
+        *given(request, "operations_log", "config_dir", "model"),
+    ]
+    text = scan_as_text(found, model.secret_policies.values(), options)
     return Result(status, [text], found.as_dict, [MODEL], bare=True)
+
+
+def _unread_model(request: Request, *, matters: bool) -> Iterator[Unread]:
+    """Yield the model that the project names and that is not imported: its secrets are not searched for."""
+    name = request.project_model
+    if request.model is None and name not in {None, LIBRARY_MODEL}:
+        option = " ".join(given_option("model", name))
+        why = f"{PYPROJECT} names a model, which scan does not import; if you trust it, add {option}"
+        yield Unread("model", why, matters)
+
+
+def _unread_sources(alerts: Iterable[Finding]) -> Iterator[Unread]:
+    for alert in alerts:
+        why = f"{alert.message}; {alert.remedy}"
+        yield Unread("--from", why if is_free_text(why) else "a source cannot be read; check --from says why")
 
 
 def _keys_in(name: str) -> Sequence[SealedStr]:

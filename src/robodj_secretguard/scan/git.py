@@ -72,7 +72,8 @@ class Repository:
     """The git repository that a directory is in. Every method can raise `UnreadError`, also while it yields.
 
     `directories` are git's own, first that of a linked work tree. `top` is the work tree; without one, git's own
-    directory. `fix` says what to do where objects are missing, such as in a partial clone. Git does not get RoboDJ's variables or the `withheld` ones, as it needs no key.
+    directory. `fix` says what to do where objects are missing. Git does not get RoboDJ's variables or the `withheld`
+    ones, as it needs no key.
     """
 
     def __init__(self, directory: str, withheld: Collection[str]) -> None:

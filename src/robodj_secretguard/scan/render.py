@@ -39,7 +39,8 @@ def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence
     found = count(len(scan.findings), "finding")
     verdict = mark(f"Scan FAILED: {found}.", RED)
     if not scan.complete:
-        verdict = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}. Fix each line above that begins with INCOMPLETE, then scan again."
+        fix = "Fix each line above that begins with INCOMPLETE, then scan again."
+        verdict = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}. {fix}"
     colours = [RED] * len(scan.findings) + [YELLOW if item.matters else None for item in scan.unread]
     marked = [mark(line, colour) if colour else line for line, colour in zip_longest(scan_lines(scan), colours)]
     return "\n".join([*marked, *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])

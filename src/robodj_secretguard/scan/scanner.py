@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
@@ -32,7 +32,7 @@ from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
-from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
+from robodj_secretguard.secret.texts import is_free_text
 from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.list_rules import check_list_owners, check_revocation_list
 from robodj_secretguard.startup.readings import (
@@ -48,6 +48,9 @@ from robodj_secretguard.startup.rules import (
     unusable_directories,
 )
 from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
+
+if TYPE_CHECKING:
+    from robodj_secretguard.startup.readings import ManagedSource
 
 _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 
@@ -67,7 +70,8 @@ def scan(
     keys: Sequence[SealedStr] = (),
     operations_log: OperationsLog | None = None,
     config_dir: str | None = None,
-    ignored_model: str | None = None,
+    managers: Sequence[ManagedSource] = (),
+    unread: Iterable[Unread] = (),
 ) -> Scan:
     """Search files or a git repository for known keys, assigned keys and tracked key files (policy sections 2 and 5).
 
@@ -82,14 +86,15 @@ def scan(
         keys: further keys, which must be valid.
         operations_log: the operations log, after `read_if_any()`.
         config_dir: the config directory, as `guard()` takes it.
-        ignored_model: the model that a project names and that was not imported: its secrets are not searched for.
+        managers: the secret managers whose keys are searched for, besides those of this process.
+        unread: what was not read before, such as a manager that failed.
 
     Raises:
         UsageError: the paths are in several repositories.
     """
     now = datetime.now(UTC)
     policies = tuple(model.secret_policies.values())
-    readings = judgement_of(model, Environment(), now=now, config_dir=config_dir).readings
+    readings = judgement_of(model, Environment(), now=now, config_dir=config_dir, managers=managers).readings
     setup = readings[0].setup
     further = ((key, KnownKey(fingerprint(key), known_by=(KEYS_FROM,)), True) for key in keys)
     at_hand = contain(lambda: [*live_values(readings), *further])
@@ -112,12 +117,12 @@ def scan(
     problems = (*check_revocation_list(setup), *check_list_owners(setup))
     of_list = sorted(problems, key=lambda problem: problem.source != f"file:{REVOKED_FILE}")
     unread = [
+        *unread,
         *(_unread_records(operations_log) if operations_log else ()),
         *(Unread(LIST_SOURCE, problem.message) for problem in of_list),
         *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
         *([] if by_fingerprint else _unsearched(readings, at_hand)),
         *_secrets_without_key(policies, known.values(), matters=not is_hook if by_fingerprint else not at_hand),
-        *_unread_model(ignored_model, matters=not is_hook),
         # By their numbers, as a path may be a pasted key.
         *(
             Unread(f"PATH {number}", "it does not exist")
@@ -165,16 +170,6 @@ def _secrets_without_key(
         yield Unread(
             "keys",
             "no key is set, recorded or revoked here; only assignments and tracked key files were searched for",
-            matters,
-        )
-
-
-def _unread_model(model: str | None, *, matters: bool) -> Iterator[Unread]:
-    if model is not None:
-        name = model if model.isascii() and is_free_text(model) else "MODULE:CLASS"
-        yield Unread(
-            "model",
-            f"{PYPROJECT} names a model, which scan does not import; if you trust it, add --model {name}",
             matters,
         )
 
