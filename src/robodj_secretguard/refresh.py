@@ -17,9 +17,8 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
-from weakref import ref
+from weakref import WeakSet, ref
 
-from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.keyring import KeySet
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.sealed import Sealed, contain, type_name
@@ -29,7 +28,7 @@ from robodj_secretguard.startup.rules import Check, Problem, Severity, how_to_ro
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from robodj_secretguard.keyring import LiveKeys
     from robodj_secretguard.startup.readings import Reading, RevocationStatus
@@ -47,8 +46,6 @@ _LOCK_WAIT: Final = 0.2
 """How long a fork and other threads wait for a step."""
 _WRITE_WAIT: Final = 2.0
 """How long a refresh waits for its lines, and for functions of the host. What blocks there must not stop it."""
-_FORGOTTEN_AFTER: Final = 600.0
-"""After how many seconds without it a finding is said again at once. Until then, two sets may alternate."""
 _STRIKES: Final = 2
 """How many reads in a row must find the current key revoked, and no set that passes."""
 _KEPT: Final = "kept the keys in use"
@@ -60,7 +57,7 @@ class Refresh(Sealed):
     """Read the keys of a process again: in a thread, or whenever `run` is called.
 
     Args:
-        live: the keys that the process uses. Without them, the thread ends.
+        live: the keys that the process uses.
         judge: reads and judges the sources again.
         seconds: the period; `None` for no thread.
         build: makes the settings model: the validators of the host judge a set as well.
@@ -76,7 +73,6 @@ class Refresh(Sealed):
         "_build",
         "_judge",
         "_last",
-        "_live",
         "_logger",
         "_reads",
         "_said",
@@ -87,27 +83,20 @@ class Refresh(Sealed):
         "found",
         "is_ending",
         "is_ok",
+        "live",
         "read_at",
     )
 
     def __init__(self, live: LiveKeys, judge: Again, seconds: int | None, build: Callable[[Judgement], object]) -> None:
-        self._live, self._judge, self._seconds, self._build = ref(live), judge, seconds, build
+        self.live, self._judge, self._seconds, self._build = live, judge, seconds, build
         report = live.keys.report
         self.found, self.read_at, self.is_ok = report.findings, report.checked_at, True
         self._sole = _delivered(live.keys)
         self._reads, self._last, self._strikes, self.is_ending = count(1), 0, 0, False
-        # By finding: the time of the last read with it, and when to say it again. The start has said its warnings.
-        self._said = dict.fromkeys(report.findings, (time.monotonic(), math.inf))
+        # By finding: when to say it again. The start has said its warnings.
+        self._said = dict.fromkeys(report.findings, math.inf)
         self._send: Callable[[str, Report], object] = lambda _kind, _report: None
         self._logger: Any = None
-
-    @property
-    def live(self) -> LiveKeys:
-        """The keys that the process uses."""
-        live = self._live()
-        if live is None:
-            raise CheckFailedError("ReferenceError")
-        return live
 
     def run(self) -> Report:
         """Read and judge the keys once, switch to them if they pass, and return the report on what was read.
@@ -142,7 +131,8 @@ class Refresh(Sealed):
 
     def _fail_function(self, how: str) -> None:
         message = f"a function of on_change() {how}, so a part of the service may use old keys"
-        self.fail(Problem(message, "correct the function; until then, restart the service after each change"))
+        remedy = "correct the function; until then, restart the service after each change"
+        self.say(Check.INTERNAL, Problem(message, remedy))
 
     def _judged(self, running: KeySet) -> Judgement:
         """Read and judge the keys. The validators of the host judge a set that the checks do not refuse."""
@@ -151,7 +141,7 @@ class Refresh(Sealed):
             try:
                 contain(lambda: self._build(judgement))
             except Exception as error:  # noqa: BLE001 - a validator may raise anything
-                judgement.add([self._failed(internal(type_name(error)))])
+                judgement.add([finding(running.policies, Check.INTERNAL, internal(type_name(error)))])
         return judgement
 
     def _apply(self, live: LiveKeys, judgement: Judgement, read: float) -> tuple[frozenset[str], Callable[[], object]]:
@@ -176,7 +166,7 @@ class Refresh(Sealed):
         elif known != running.revocation:
             live.keys = KeySet(running.judgement, running.started, known, deadlines=running.deadlines)
         what, kind = ("switched to changed keys", "switched") if changed else (_KEPT, "")
-        return changed, self._telling(report, report.findings, what, kind)
+        return changed, partial(self._tell, report, what, kind)
 
     def _keep(self, live: LiveKeys, report: Report, known: RevocationStatus) -> Callable[[], object]:
         """Keep the keys in use, as no set passes. Refuse those that are revoked, at the second read in a row."""
@@ -188,39 +178,33 @@ class Refresh(Sealed):
         if known != running.revocation or is_new:
             live.keys = KeySet(running.judgement, running.started, known, refused, running.deadlines)
         if refused and not self.is_ending:
-            self.is_ending = _start(_end_process, ref(self))
+            self.is_ending = _start(self._end_process)
         what = f"stops process {os.getpid()} within {END_SECONDS:.0f} s" if refused else _KEPT
-        return self._telling(report, report.alerts, what, "kept", are_repeated=is_new)
+        told = report._replace(findings=tuple(report.alerts))
+        return partial(self._tell, told, what, "kept", are_repeated=is_new)
 
-    def _failed(self, problem: Problem) -> Finding:
-        return finding(self.live.keys.policies, Check.INTERNAL, problem)
+    def say(self, check: Check, problem: Problem, kind: str = "") -> bool:
+        """Say that something failed, and go on. Return whether that worked."""
+        keys = self.live.keys
+        report = keys.report._replace(findings=(finding(keys.policies, check, problem),))
+        return self._tell(report, _KEPT, kind, are_repeated=kind == "late")
 
-    def fail(self, problem: Problem) -> None:
-        """Say that something failed, and go on."""
-        report = self.live.keys.report._replace(findings=(self._failed(problem),))
-        self._telling(report, report.findings, _KEPT, "")()
+    def _tell(self, report: Report, what: str, kind: str, *, are_repeated: bool = False) -> bool:
+        """Write the findings that are new, and each alert once in an hour. Send an event of this kind with them.
 
-    def _telling(
-        self, report: Report, findings: Sequence[Finding], what: str, kind: str, *, are_repeated: bool = False
-    ) -> Callable[[], bool]:
-        """Return a function that writes the findings that are new, and each alert once in an hour."""
+        Return whether that worked.
+        """
         now, new = time.monotonic(), list[Finding]()
-        for each in findings:
+        for each in report.findings:
             is_alert = each.severity is Severity.ALERT
-            _, due = self._said.get(each, (now, now))
-            if each.severity is not Severity.NOTE and (now >= due or (are_repeated and is_alert)):
+            is_due = now >= self._said.get(each, now) or (are_repeated and is_alert)
+            if is_due and each.severity is not Severity.NOTE:
                 new.append(each)
-                due = now + ALERT_AGAIN if is_alert else math.inf
-            self._said[each] = (now, due)
-        self._said = {key: said for key, said in [*self._said.items()] if now - said[0] <= _FORGOTTEN_AFTER}
-        # The last line counts all alerts, also those that were said before.
-        refusal = "" if report._replace(findings=tuple(new)).ok else report.refusal(what)
-        return partial(self._tell, report._replace(findings=tuple(new)), refusal, kind)
-
-    def _tell(self, told: Report, refusal: str, kind: str) -> bool:
-        """Write findings, and send an event of this kind, unless it says nothing new. Return whether that worked."""
+                self._said[each] = now + ALERT_AGAIN if is_alert else math.inf
+        told = report._replace(findings=tuple(new))
+        refusal = "" if told.ok else report.refusal(what)  # it counts all alerts, also those that were said before
         is_event = kind == "switched" or (kind and refusal)
-        if not (told.findings or is_event):
+        if not (new or is_event):
             return True
         written, in_use = threading.Event(), self.live.keys.report._replace(findings=told.findings)
 
@@ -237,7 +221,7 @@ class Refresh(Sealed):
 
         _aside(write)
         if not written.is_set():
-            for each in told.findings:  # say it again
+            for each in new:  # say it again
                 self._said.pop(each, None)
         return written.is_set()
 
@@ -252,8 +236,7 @@ class Refresh(Sealed):
             f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
             "check that the secrets directory can be read; if it can, call secrets.refresh() in a timer of the host",
         )
-        late = live.keys.report._replace(findings=(finding(live.keys.policies, Check.UNAVAILABLE, problem),))
-        if not self._tell(late, late.refusal(_KEPT), "late"):
+        if not self.say(Check.UNAVAILABLE, problem, "late"):
             live.late_at = time.monotonic() + seconds
 
     def start(self, send: Callable[[str, Report], object], logger: Any) -> None:
@@ -264,7 +247,7 @@ class Refresh(Sealed):
             logger: the structlog logger that gets the findings; `None` for the host's configured one.
         """
         self._send, self._logger = send, logger
-        _process.begun[:] = [*filter(lambda refresh_of: refresh_of(), _process.begun), ref(self)]
+        _process.begun.add(self)
         self.begin(_part())
 
     def begin(self, part: float) -> None:
@@ -274,13 +257,22 @@ class Refresh(Sealed):
             end = _thread.allocate_lock()
             end.acquire()
             self.live.late_at = time.monotonic() + MOST_PERIODS * self._seconds
-            # Without the keys, the thread ends at once.
+            # Once nobody has the keys, the thread ends at once.
             _start(_read_repeatedly, ref(self, lambda _: end.release()), end, self._seconds, part)
 
     def end_if_refused(self) -> None:
         """End the process where its current key is revoked."""
         if self.live.keys.refused:
             os._exit(REFUSED)
+
+    def _end_process(self) -> None:
+        """End the process, unless a set has passed in the meantime."""
+        time.sleep(END_SECONDS)
+        self.is_ending = False  # another key may be revoked later
+        if self.live.keys.refused and (events := sys.modules.get("robodj_secretguard.heartbeat")):
+            _start(events.send_end)  # a file system may hang
+            time.sleep(EXIT_WAIT)
+        self.end_if_refused()
 
 
 def _delivered(keys: KeySet) -> frozenset[str]:
@@ -305,11 +297,9 @@ def _refusing(running: KeySet, read: Judgement) -> list[Finding]:
     return [each for each in read.report().alerts if each.check is not Check.EXPIRED or each.secret not in in_use]
 
 
-def _revoked_readings(running: KeySet, known: RevocationStatus) -> Iterator[Reading]:
-    """Yield the secrets whose current key is plainly revoked."""
-    for reading in running.readings:
-        if reading.fingerprint in known.fingerprints:
-            yield reading
+def _revoked_readings(running: KeySet, known: RevocationStatus) -> list[Reading]:
+    """Return the secrets whose current key is plainly revoked."""
+    return [reading for reading in running.readings if reading.fingerprint in known.fingerprints]
 
 
 def _revoked_in_use(running: KeySet, known: RevocationStatus, report: Report) -> Iterator[Finding]:
@@ -353,7 +343,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.deciding, self.writing, self._forking = threading.Lock(), threading.Lock(), 0
-        self.begun: list[ref[Refresh]] = []
+        self.begun: WeakSet[Refresh] = WeakSet()
 
     def before_fork(self) -> None:
         if self.writing.acquire(timeout=_LOCK_WAIT):  # otherwise the child could get a stream whose lock is held
@@ -366,11 +356,10 @@ class _Process:
 
     def after_in_child(self) -> None:
         self.deciding, self.writing, self._forking = threading.Lock(), threading.Lock(), 0
-        for refresh_of in self.begun:
-            if refresh := refresh_of():
-                refresh.end_if_refused()
-                refresh.is_ending = False  # its thread is in the parent
-                refresh.begin(_JITTER.random())
+        for refresh in [*self.begun]:
+            refresh.end_if_refused()
+            refresh.is_ending = False  # its thread is in the parent
+            refresh.begin(_JITTER.random())
 
     def end(self) -> None:
         # A daemon thread that writes while the interpreter ends would abort it. This lock is not released.
@@ -429,16 +418,5 @@ def _read_repeatedly(refresh_of: ref[Refresh], end: _thread.LockType, seconds: f
         except BaseException as error:  # noqa: BLE001 - the next period tries again
             with suppress(BaseException):
                 refresh.is_ok = False
-                refresh.fail(internal(type_name(error)))
+                refresh.say(Check.INTERNAL, internal(type_name(error)))
         del refresh
-
-
-def _end_process(refresh_of: ref[Refresh]) -> None:
-    """End the process, unless a set has passed in the meantime."""
-    time.sleep(END_SECONDS)
-    if refresh := refresh_of():
-        refresh.is_ending = False  # another key may be revoked later
-        if refresh.live.keys.refused and (events := sys.modules.get("robodj_secretguard.heartbeat")):
-            _start(events.send_end)  # a file system may hang
-            time.sleep(EXIT_WAIT)
-        refresh.end_if_refused()
