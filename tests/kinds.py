@@ -192,7 +192,15 @@ class RevokedKey(TypedDict):
     recorded_at: Instant | None
     """When it was first recorded as rotated."""
     delivered_as: list[DeliveredKey]
-    """The secrets that have this key in the environment of the command."""
+    """The secrets that have this key in the environment of the command, or in the source of `--from`."""
+    is_known: bool
+    """Whether the operations log, the revocation list or a source has this key."""
+    is_revoked: bool
+    """Whether it was revoked before."""
+    is_current: bool
+    """Whether it is the current key of its secret."""
+    has_replacement: bool
+    """Whether another key of its secret is known: a next key, or a current one."""
 
 
 class Revocation(TypedDict):

@@ -215,7 +215,7 @@ class TestCommands:
     def test_an_unset_key_is_not_revoked(self, machine: Machine) -> None:
         """There is no key to revoke."""
         ran = call(machine, "revoke", "data.key", "--reason", "x", "--yes")
-        assert (ran.status, "no valid key of data.key is set here" in ran.err) == (2, True)
+        assert (ran.status, "no valid key of data.key was found" in ran.err) == (2, True)
 
     def test_fleet_does_not_ask_for_it(self, machine: Machine) -> None:
         """No instance is asked for a key that is off, unless its name is passed. Otherwise it is judged."""

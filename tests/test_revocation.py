@@ -18,6 +18,7 @@ from rule_cases import model_of
 
 from robodj_secretguard import Kind, RuntimeSecrets, check
 from robodj_secretguard.common import files
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
@@ -29,7 +30,7 @@ from robodj_secretguard.lifecycle.revocation import (
     known_of,
     steps_after,
 )
-from robodj_secretguard.lifecycle.runbook import plan_rotation
+from robodj_secretguard.lifecycle.rotation import slots_of
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
 from robodj_secretguard.startup.textfile import WRITABLE
 
@@ -361,18 +362,10 @@ class TestRaces:
         assert (content(config), len(attempts)) == (other, 20)
 
 
-STEPS = (
-    ("Stop every service that runs on this key. A revocation stops only those that refresh their keys.", None),
-    (
-        "Generate a replacement and store it in the secret manager:",
-        "robodj-secretguard generate {} | YOUR-SECRET-MANAGER",
-    ),
-    ("Disable the old version in the secret manager.", None),
-    (
-        "Set the new key, restart the services and record the rotation: follow this plan from step 4.",
-        "robodj-secretguard rotate plan {} --emergency",
-    ),
-    ("Invalidate the sessions and tokens that were signed with the old key.", None),
+PLAN = "Replace the key, restart the services and record the rotation. This plan has the steps:"
+NOT_CURRENT = (
+    "Remove the {} key from the secret manager and the services (in Vault or AWS: {}). Restart each service that does"
+    " not refresh its keys: until then it accepts this key."
 )
 
 
@@ -380,7 +373,7 @@ class TestKey:
     """The known facts about a key, and the steps after its revocation."""
 
     def test_owner_of_the_key(self) -> None:
-        """The secret is the last recorded one, otherwise the named one, otherwise that of the delivered key."""
+        """The secret is the last recorded one, otherwise that of the delivered key, otherwise the named one."""
         keys = good_keys()
         report = check(environ=keys, now=NOW)
         one = fingerprint_of(keys[V1])
@@ -390,7 +383,7 @@ class TestKey:
             key = draft_revocation(fingerprint, name, report, records, POLICIES, operator="Ada", reason="leaked")
             assert (key.event, key.operator, key.reason, key.ticket) == (Event.REVOKED, "Ada", "leaked", None)
             assert (key.fingerprint, key.owner) == (fingerprint, "Security Operations" if key.secret else None)
-            described = known_of(key, report, records)
+            described = known_of(key, report, records, Slots())
             assert [described[name] for name in ("fingerprint", "secret", "environment")] == [
                 *(fingerprint, key.secret, key.environment)
             ]
@@ -401,44 +394,36 @@ class TestKey:
         revoked = key_of(one, secret=None)
         assert known(one, "secret.key", records) == (OTHER, "dev", "2026-12-01T10:00:00Z", here)
         assert known(one, OTHER, records[:1]) == ("secret.key", "prod", "2026-12-01T10:00:00Z", here)
-        assert known(one, OTHER, [revoked]) == (OTHER, None, None, here)
-        assert known(one, None, [revoked]) == ("secret.key", None, None, here)
+        assert known(one, OTHER, [revoked]) == ("secret.key", None, None, here)
+        assert known(another(), OTHER, []) == (OTHER, None, None, [])
+        staged = draft(Event.STAGED, secret=OTHER, environment="dev", fingerprint=one)
+        assert known(one, None, [staged]) == (OTHER, "dev", None, here)
         assert known(another(), None, records) == (None, None, None, [])
 
     @pytest.mark.parametrize(
-        ("environ", "later", "done"),
+        ("later", "done"),
         [
-            ({}, None, ()),
-            ({V1: "NEW"}, None, (2,)),
-            ({V1: "NEW", f"{V1}_EXPIRES_AT": "soon"}, None, ()),
-            ({V1: "NEW", VARIABLE: "NEW"}, None, ()),
-            ({}, {}, (2, 4)),
-            ({}, {"environment": "dev"}, ()),
-            ({}, {"secret": OTHER}, ()),
-            ({}, {"startup": Proof.NOT_DONE}, (2,)),
+            (None, False),
+            ({}, True),
+            ({"environment": "dev"}, False),
+            ({"secret": OTHER}, False),
+            ({"startup": Proof.NOT_DONE}, False),
         ],
     )
-    def test_done(self, environ: dict[str, str], later: dict[str, Any] | None, done: tuple[int, ...]) -> None:
-        """A step is done if another key of the secret is delivered and sound, or is recorded in its environment."""
-        keys, new = good_keys(), secrets.token_urlsafe(32)
-        more = {name: new if text == "NEW" and name == V1 else text for name, text in environ.items()}
-        more |= {VARIABLE: fingerprint_of(new)} if VARIABLE in more else {}
-        key = key_of(fingerprint_of(keys[V1]), environment="prod")
-        records = [rotated(NOW - 2 * HOUR, fingerprint_of(keys[V1]))]
+    def test_steps(self, later: dict[str, Any] | None, *, done: bool) -> None:
+        """The plan is done where a complete rotation to another key is recorded in the environment."""
+        key = key_of(environment="prod")
+        records = [rotated(NOW - 2 * HOUR, key.fingerprint or "")]
         records += [] if later is None else [rotated(NOW - HOUR, another(), **later)]
-        items = steps_after(key, check(environ=keys | more, now=NOW), records, options=[], log_options=[])
-        commands = [command and command.format("secret.key") for _, command in STEPS]
-        assert [(item["text"], item["command"]) for item in items] == [
-            (text, command) for (text, _), command in zip(STEPS, commands, strict=True)
-        ]
-        assert tuple(number for number, item in enumerate(items, start=1) if item["done"]) == done
+        stop, plan, disable, invalidate = steps_after(key, [], records, options=["--operator", "Ada"])
+        command = "robodj-secretguard rotate plan secret.key --emergency --environment prod --operator Ada"
+        assert plan == {"text": PLAN, "done": done, "command": command}
+        assert [each["done"] or each["command"] for each in (stop, disable, invalidate)] == [None] * 3
 
     @pytest.mark.parametrize("environment", ["prod", None])
     def test_replacement_that_does_not_count(self, environment: str | None) -> None:
         """A revoked replacement, the same key again, and a replacement in an unknown environment do not count."""
-        keys = good_keys()
-        report = check(environ=keys, now=NOW)
-        old, new = fingerprint_of(keys[V1]), another()
+        old, new = another(), another()
         key = key_of(old, environment=environment)
         begun = [
             rotated(NOW - 3 * HOUR, old, environment=environment),
@@ -446,29 +431,45 @@ class TestKey:
         ]
         revoked = draft(Event.REVOKED, reason="leaked", fingerprint=new)
         for records in ([*begun, revoked], [*begun, rotated(NOW - HOUR, old, environment=environment)]):
-            assert not steps_after(key, report, records, options=[], log_options=[])[3]["done"]
-        assert steps_after(key, report, begun, options=[], log_options=[])[3]["done"] is (environment is not None)
+            assert not steps_after(key, [], records, options=[])[1]["done"]
+        assert steps_after(key, [], begun, options=[])[1]["done"] is (environment is not None)
 
-    @pytest.mark.parametrize("slot", ["next", "previous"])
-    def test_slots(self, slot: str) -> None:
-        """A next or a previous key is described with its slot. Then a current key replaces it already."""
+    @pytest.mark.parametrize(("slot", "step"), [("next", "rotate stage --now"), ("previous", "rotate retire")])
+    def test_slots(self, slot: str, step: str) -> None:
+        """A next or a previous key is removed. No service needs a replacement of it."""
         keys, other = good_keys(), secrets.token_urlsafe(32)
         slots = {f"{V1}_{slot.upper()}": other, f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
         report = check(environ=keys | slots, now=NOW)
         key = draft_revocation(fingerprint_of(other), None, report, [], POLICIES, reason="leaked")
-        assert known_of(key, report, [])["delivered_as"] == [{"secret": "secret.key", "slot": slot}]
-        items = steps_after(key, report, [], options=[], log_options=[])
-        unset = f"Unset the variable of this key: it is the {slot} key here."
-        assert [item["done"] for item in items] == [False, True, False, False, False]
-        assert items[2]["text"] == f"Disable the old version in the secret manager. {unset}"
+        known = known_of(key, report, [], slots_of(report.secrets[0]))
+        assert known["delivered_as"] == [{"secret": "secret.key", "slot": slot}]
+        assert not known["is_current"]
+        texts = [item["text"] for item in steps_after(key, known["delivered_as"], [], options=[])]
+        assert texts[0] == NOT_CURRENT.format(slot, step)
+        assert len(texts) == 2
 
-    def test_the_plan(self) -> None:
-        """The step that follows the plan has the right number in it."""
-        report = check(environ=good_keys(), now=NOW)
-        no_options: dict[str, Any] = {"environment": None, "who": (), "options": (), "log_options": ()}
-        _, planned = plan_rotation(POLICIES[0], report, [], **no_options, is_emergency=True)
-        assert STEPS[3][0].endswith(" follow this plan from step 4.")
-        assert planned[3][0].startswith(f"Set {V1} in ENVIRONMENT to the new key")
+    def test_known(self) -> None:
+        """Without keys, the log tells whether a key is known, revoked or current, and whether another one follows."""
+        key, new, report = key_of(), another(), check(environ={}, now=NOW)
+        its_record = rotated(NOW, old := key.fingerprint or "")
+        cases: list[tuple[list[Record], Slots, tuple[bool, ...]]] = [
+            ([], Slots(), (False, False, False, False)),
+            ([its_record], Slots(old), (True, False, True, False)),
+            ([its_record], Slots(old, new), (True, False, True, True)),
+            ([its_record], Slots(new), (True, False, False, True)),
+            ([its_record, key], Slots(old), (True, True, True, False)),
+        ]
+        facts = ("is_known", "is_revoked", "is_current", "has_replacement")
+        for records, expected, known in cases:
+            found = known_of(key, report, records, expected)
+            assert tuple(found[name] for name in facts) == known
+
+    def test_a_listed_key(self) -> None:
+        """A key on the list is known. An entry that begins later is no revocation yet. No key on it replaces one."""
+        key, new = key_of(), another()
+        lists = {VARIABLE: f"{key.fingerprint}@2026-12-02T00:00:00Z {new}"}
+        found = known_of(key, check(environ=lists, now=NOW), [], Slots(None, new))
+        assert [found[name] for name in ("is_known", "is_revoked", "has_replacement")] == [True, False, False]
 
 
 def test_kind_that_shows_its_fingerprint_is_revoked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import pytest
 import structlog
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, found, good_keys, marker
+from detector import leaks
 from pydantic import SecretStr
 from races import just_before
 
@@ -24,29 +26,29 @@ if TYPE_CHECKING:
 NAME, VARIABLE = "revoked.fingerprints", "ROBODJ_REVOKED_FINGERPRINTS"
 THE_LIST = f"the revocation list config/{NAME}"
 HOUR = timedelta(hours=1)
+TO_STANDARD = str.maketrans("-_", "+/")
 DEPLOY = f"Deploy this list with every service, or add the fingerprint to {VARIABLE} there."
 WHERE = f"The fingerprint is on {THE_LIST}. {DEPLOY}"
-HERE = "This key is in use here as secret.key: no service starts with it."
+STOPS = "No service starts with a revoked current key, and a service that refreshes its keys stops."
+HERE = f"This key is the current key of secret.key here. {STOPS}"
+LACKING = "No other key of secret.key is known here: store a replacement first."
+OTHERS = "Other keys of secret.key, for --fingerprint: none is recorded."
 NOT_HERE = "This key is not set here."
-GENERATE = "robodj-secretguard generate secret.key | YOUR-SECRET-MANAGER"
 PLAN = "robodj-secretguard rotate plan secret.key --emergency"
 STEPS = [
     "",
     "What to do next:",
     "1. [ ] Stop every service that runs on this key. A revocation stops only those that refresh their keys.",
-    "2. [ ] Generate a replacement and store it in the secret manager:",
-    f"       {GENERATE}",
-    "3. [ ] Disable the old version in the secret manager.",
-    "4. [ ] Set the new key, restart the services and record the rotation: follow this plan from step 4.",
+    "2. [ ] Replace the key, restart the services and record the rotation. This plan has the steps:",
     f"       {PLAN}",
-    "5. [ ] Invalidate the sessions and tokens that were signed with the old key.",
+    "3. [ ] Disable the old version in the secret manager.",
+    "4. [ ] Invalidate the sessions and tokens that were signed with the old key.",
     "",
 ]
 PREVIEW = ("revoke", "secret.key", "--reason", "leaked")
-REVOKE = (*PREVIEW, "--yes")
+REVOKE = (*PREVIEW, "--yes", "--without-replacement")
 BY_FINGERPRINT = ("revoke", "--reason", "leaked", "--yes", "--fingerprint")
-LAST_RECORDED = "--last-recorded needs NAME, without --fingerprint"
-NAME_OR_FINGERPRINT = "revoke needs either NAME, for the current key of a secret, or --fingerprint SGFP1"
+ONE_KEY = "revoke needs either NAME, for the current key of a secret, or --key-from FILE, or --fingerprint SGFP1"
 
 
 class Required(RuntimeSecrets, require_revocation_list=True):
@@ -113,7 +115,7 @@ class TestRevoked:
         """The record has the operator, the key and the reason, and is sent to the pipeline of the model's module."""
         structlog.configure()
         with structlog.testing.capture_logs() as events:
-            ran = machine.call("revoke", V2, "--reason", "leaked", "--operator", "Ada", "--ticket", "SEC-1", "--yes")
+            ran = machine.call("revoke", V2, *REVOKE[2:], "--operator", "Ada", "--ticket", "SEC-1")
         (recorded,) = machine.records
         assert {name: value for name, value in json.loads(recorded.line()).items() if value is not None} == {
             "schema": 1,
@@ -133,10 +135,10 @@ class TestRevoked:
     @pytest.mark.parametrize("yes", [True, False])
     def test_json(self, machine: Machine, *, yes: bool) -> None:
         """The document has the key, the state, the steps and the record. Without --yes, the last two are missing."""
-        ran = machine.call(*PREVIEW, *["--yes"] * yes, "--format", "json")
+        ran = machine.call(*(REVOKE if yes else PREVIEW), "--format", "json")
         document = ran.document
         assert [(step["command"], step["done"]) for step in document.pop("steps")] == [
-            *((None, False), (GENERATE, False), (None, False), (PLAN, False), (None, False))
+            *((None, False), (PLAN, False), (None, False), (None, False))
         ] * yes
         assert document.pop("records") == ([each.as_dict() for each in machine.records] if yes else [])
         assert (ran.status, ran.err.count("\n"), document) == (
@@ -153,6 +155,10 @@ class TestRevoked:
                     "environment": None,
                     "recorded_at": None,
                     "delivered_as": [{"secret": "secret.key", "slot": "current"}],
+                    "is_known": True,
+                    "is_revoked": False,
+                    "is_current": True,
+                    "has_replacement": False,
                 },
                 "revoked": yes,
             },
@@ -163,8 +169,8 @@ class TestRevoked:
         ran = machine.call(*PREVIEW)
         assert (ran.status, ran.out, ran.err) == (
             1,
-            f"Would revoke: {machine.fingerprint()} (secret.key; no rotation recorded). {HERE}\n",
-            "robodj-secretguard: nothing was revoked; to revoke the key, add --yes\n",
+            f"Would revoke: {machine.fingerprint()} (secret.key; no rotation recorded). {HERE}\n{LACKING}\n{OTHERS}\n",
+            "robodj-secretguard: nothing was revoked; to revoke the key, add --yes --without-replacement\n",
         )
         assert list(machine.config.iterdir()) == []
 
@@ -172,7 +178,7 @@ class TestRevoked:
         """A recorded key is described with its environment and the time of its first record."""
         key = machine.fingerprint()
         machine.record(rotated(NOW - 9 * HOUR, key, startup=Proof.NOT_DONE), rotated(NOW - 8 * HOUR, key))
-        ran = machine.call(*BY_FINGERPRINT, key)
+        ran = machine.call(*BY_FINGERPRINT, key, "--without-replacement")
         first = f"Revoked: {key} (secret.key, prod; recorded at 2026-12-01T03:00:00Z). {HERE}"
         assert (ran.status, ran.out.splitlines()[0]) == (0, first)
         assert machine.records[-1].environment == "prod"
@@ -181,14 +187,19 @@ class TestRevoked:
         """A key in another slot is described with the slot."""
         machine.environ.update({f"{V1}_PREVIOUS": (old := good_keys()[V1]), f"{V1}_PREVIOUS_UNTIL": marker(HOUR)})
         ran = machine.call(*BY_FINGERPRINT, fingerprint_of(old))
-        use = "This key is in use here as secret.key (previous): no service starts with it."
+        use = "This key is the previous key of secret.key here."
         assert ran.out.splitlines()[0].endswith(f"(secret.key; no rotation recorded). {use}")
+        assert "1. [ ] Remove the previous key from the secret manager and the services" in ran.out
         assert found(machine.within(check)) == [("revoked", "secret.key")]
 
     def test_unknown_key(self, machine: Machine) -> None:
-        """An unknown fingerprint is revoked too."""
+        """A fingerprint that nothing knows may be a typo, so it needs an option."""
         key, unknown = another(), "an unknown secret"
-        lines = machine.call(*BY_FINGERPRINT, key).out.splitlines()
+        why = "Neither the operations log nor what is set here has this key. Compare it first."
+        assert refused(machine, *BY_FINGERPRINT, key) == (
+            f"nothing was revoked: {why} To revoke the key as it is, add --unknown"
+        )
+        lines = machine.call(*BY_FINGERPRINT, key, "--unknown").out.splitlines()
         assert lines[0] == f"Revoked: {key} ({unknown}; no rotation recorded). {NOT_HERE}"
         assert lines[3:] == [line.replace("secret.key", "NAME") for line in STEPS]
         assert listed(machine) == HEADER + entry(key, unknown)
@@ -202,16 +213,15 @@ class TestRevoked:
         (named / NAME).write_text("# none\n")
         options = ("--config-dir", "named", "--model", f"{__name__}:Required")
         log = ("--operations-log", "log.jsonl")
-        ran = machine.call("revoke", "own.key", "--reason", "leaked", "--yes", *options, *log)
+        who = ("--operator", "Ada", "--ticket", "SEC-1", "--environment", "prod")
+        ran = machine.call("revoke", "own.key", *REVOKE[2:], *who, *options, *log)
         assert ran.out.splitlines()[2] == WHERE.replace(f"config/{NAME}", f"{NAME} in config_dir")
-        generate = f"own.key {' '.join(options)}"
-        plan = f"own.key --emergency {' '.join((*log, *options))}"
-        assert ran.out.splitlines()[7] == STEPS[4].replace("secret.key", generate)
-        assert ran.out.splitlines()[10] == STEPS[7].replace("secret.key --emergency", plan)
+        plan = f"own.key --emergency --environment prod --operator Ada --ticket SEC-1 {' '.join((*log, *options))}"
+        assert ran.out.splitlines()[7] == STEPS[4].replace("secret.key --emergency", plan)
         key = machine.fingerprint("ROBODJ_OWN_KEY")
         assert (named / NAME).read_text() == "# none\n" + entry(key, "own.key")
         assert (
-            f'"owner":"Us","operator":null,"ticket":null,"reason":"leaked","note":null,"fingerprint":"{key}"'
+            f'"owner":"Us","operator":"Ada","ticket":"SEC-1","reason":"leaked","note":null,"fingerprint":"{key}"'
             in (machine.root / "log.jsonl").read_text()
         )
         assert list(machine.config.iterdir()) == []
@@ -223,13 +233,16 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (("secret.key", "--fingerprint", another()), NAME_OR_FINGERPRINT),
-            ((), NAME_OR_FINGERPRINT),
-            (("--last-recorded",), LAST_RECORDED),
-            (("--last-recorded", "--fingerprint", another()), LAST_RECORDED),
+            (("secret.key", "--fingerprint", another()), ONE_KEY),
+            (("--key-from", "a.txt", "--fingerprint", another()), ONE_KEY),
+            ((), ONE_KEY),
             (
-                ("secret.key", "--environment", "prod"),
-                "--environment works only with --last-recorded; add --last-recorded, or leave out --environment",
+                ("secret.key", "--unknown"),
+                "--unknown works only with --fingerprint or --key-from; leave it out",
+            ),
+            (
+                ("--key-from", "-", "--from", "json:-"),
+                "--key-from - and --from json:- both read stdin; name a file for one of them",
             ),
             (
                 ("--fingerprint", key_as_argument()),
@@ -243,15 +256,21 @@ class TestRefused:
         assert refused(machine, "revoke", "--reason", "leaked", "--yes", *words) == message
         assert list(machine.config.iterdir()) == []
 
-    @pytest.mark.parametrize(("value", "words"), [("", ()), ("changeme", ("--last-recorded",))], ids=range(2))
-    def test_no_sound_key(self, machine: Machine, value: str, words: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize("value", ["", "changeme"], ids=range(2))
+    def test_no_sound_key(self, machine: Machine, value: str) -> None:
         """If no sound key is delivered, the recorded keys of the secret are listed."""
         machine.environ[V1] = value
-        message = "no valid key of secret.key is set here; pass --fingerprint"
-        assert refused(machine, *REVOKE, *words) == f"{message} (none is recorded)"
+        message = "no valid key of secret.key was found; pass --from SOURCE, --key-from FILE or --fingerprint"
+        assert refused(machine, *REVOKE) == f"{message} (none is recorded)"
         key = another()
         machine.record(rotated(NOW - 3 * HOUR, key), rotated(NOW - HOUR, another(), secret=OTHER))
-        assert refused(machine, *REVOKE, *words) == f"{message} ({key} prod 2026-12-01T09:00:00Z)"
+        assert refused(machine, *REVOKE) == f"{message} ({key} prod 2026-12-01T09:00:00Z)"
+
+    def test_another_environment(self, machine: Machine) -> None:
+        """A key that the log has in another environment is not revoked as one of this environment."""
+        machine.record(rotated(NOW - HOUR, machine.fingerprint()))
+        why = "nothing was revoked: the log has this key in prod; leave out --environment"
+        assert refused(machine, *REVOKE, "--environment", "dev") == why
 
     @pytest.mark.parametrize("content", [None, "\n"], ids=["missing", "blank"])
     def test_required_list_is_lost(self, machine: Machine, content: str | None) -> None:
@@ -275,62 +294,124 @@ class TestRefused:
         assert not machine.log.exists()
 
 
-class TestLastRecorded:
-    """`--last-recorded` selects the key that was recorded before the delivered one."""
+class TestCurrent:
+    """A current key is revoked without further ado only where another key can replace it."""
+
+    def test_without_replacement(self, machine: Machine) -> None:
+        """Without another key, the revocation needs an option."""
+        why = f"nothing was revoked: {LACKING} To revoke the key as it is, add --without-replacement"
+        assert refused(machine, *PREVIEW, "--yes") == why
+
+    def test_with_a_next_key(self, machine: Machine) -> None:
+        """A next key can replace it."""
+        machine.environ[f"{V1}_NEXT"] = good_keys()[V1]
+        assert machine.call(*PREVIEW, "--yes").status == 0
+
+    def test_again(self, machine: Machine) -> None:
+        """The command that a finding prints for a revocation that is not listed any more needs no other option."""
+        machine.call(*REVOKE)
+        (machine.config / NAME).unlink()
+        fix = machine.call("check").out.partition("fix: run robodj-secretguard ")[2]
+        words = shlex.split(fix.partition(" (it adds")[0])
+        assert machine.call(*words).status == 0
+
+    def test_recorded_keys(self, machine: Machine) -> None:
+        """The preview of the key that is set here names the other recorded keys, since one of them may be meant."""
+        old = another()
+        machine.record(rotated(NOW - 5 * HOUR, old), rotated(NOW - 3 * HOUR, machine.fingerprint()))
+        line = f"Other keys of secret.key, for --fingerprint: {old} prod 2026-12-01T07:00:00Z."
+        assert line in machine.call(*PREVIEW).out.splitlines()
+
+    def test_last_of_the_log(self, machine: Machine) -> None:
+        """In a shell without keys, the last recorded key counts as the current one."""
+        key = machine.fingerprint()
+        machine.environ.clear()
+        machine.record(rotated(NOW - HOUR, key))
+        ran = machine.call(*BY_FINGERPRINT[:-2], "--fingerprint", key)
+        assert f"{NOT_HERE} It is the last one that the log has. {STOPS}\n{LACKING}\n" in ran.out
+
+
+class TestSource:
+    """`--from` says what is current, in a shell without keys."""
 
     @pytest.fixture
-    def old(self, machine: Machine) -> str:
-        """Record an earlier key in prod, then the delivered one, and a key in dev. Return the earlier key."""
-        old = another()
-        machine.record(
-            rotated(NOW - 5 * HOUR, old),
-            rotated(NOW - 3 * HOUR, machine.fingerprint()),
-            rotated(NOW - 2 * HOUR, another(), environment="dev"),
-        )
-        return old
+    def source(self, machine: Machine) -> tuple[str, str]:
+        """A directory that has the keys, which the shell has not."""
+        for name, key in machine.environ.items():
+            machine.put(f"delivered/{name}", key)
+        return "--from", "directory:delivered"
 
-    def test_revoked(self, machine: Machine, old: str) -> None:
-        """The earlier key is revoked, and the delivered one is not."""
-        ran = machine.call(*REVOKE, "--last-recorded")
-        first = f"Revoked: {old} (secret.key, prod; recorded at 2026-12-01T07:00:00Z). {NOT_HERE}"
-        assert (ran.status, ran.out.splitlines()[0]) == (0, first)
-        assert listed(machine) == HEADER + entry(old)
-        assert found(machine.within(check)) == []
-
-    def test_preview(self, machine: Machine, old: str) -> None:
-        """The preview of the delivered key names the earlier one, unless the operator chose between them."""
-        message = (
-            f"An earlier key is recorded: {old} (prod; recorded at 2026-12-01T07:00:00Z)."
-            " To revoke that key instead, add --last-recorded."
-        )
-        assert machine.call(*PREVIEW).out.splitlines()[1:] == [message]
-        assert machine.call(*PREVIEW, "--last-recorded").out.count("\n") == 1
-        by_fingerprint = ("revoke", "--reason", "leaked", "--fingerprint", machine.fingerprint())
-        assert machine.call(*by_fingerprint).out.count("\n") == 1
-
-    def test_preview_names_the_earlier_key_of_the_recorded_secret(self, machine: Machine) -> None:
-        """Where the log has the delivered key as that of another secret, the earlier key is the other secret's."""
-        old, key = another(), machine.fingerprint()
-        machine.record(rotated(NOW - 5 * HOUR, old, secret=OTHER), rotated(NOW - 3 * HOUR, key, secret=OTHER))
-        assert f"An earlier key is recorded: {old}" in machine.call(*PREVIEW).out
-
-    def test_environment(self, machine: Machine, old: str) -> None:
-        """--environment selects the environment. It is required if several have records and none is known."""
-        dev = machine.call(*PREVIEW, "--last-recorded", "--environment", "dev").out
-        assert "(secret.key, dev; recorded at 2026-12-01T10:00:00Z)" in dev
-        machine.environ.update(good_keys())
-        message = refused(machine, *REVOKE, "--last-recorded")
-        assert message.startswith(f"several environments have records of secret.key; pass --environment ({old} prod ")
-        assert machine.call(*PREVIEW).out.count("\n") == 1
-
-    @pytest.mark.parametrize("is_recorded", [True, False])
-    def test_no_earlier_key(self, machine: Machine, *, is_recorded: bool) -> None:
-        """Without an earlier key, nothing is revoked, and the preview names no other key."""
+    def test_named(self, machine: Machine, source: tuple[str, str]) -> None:
+        """The current key of the source is revoked, and the next commands read the same source."""
         key = machine.fingerprint()
-        machine.record(*[rotated(NOW - HOUR, key)] * is_recorded)
-        why = "no earlier key of secret.key is recorded; pass the --fingerprint of that key"
-        assert refused(machine, *REVOKE, "--last-recorded") == why
-        assert machine.call(*PREVIEW).out.count("\n") == 1
+        machine.environ.clear()
+        lines = machine.call(*REVOKE, *source).out.splitlines()
+        in_it = HERE.replace("here", "in directory:delivered")
+        assert lines[0] == f"Revoked: {key} (secret.key; no rotation recorded). {in_it}"
+        assert f"       {PLAN} --from directory:delivered" in lines
+
+    def test_failed(self, machine: Machine) -> None:
+        """A source that refuses prevents the revocation, and the message says how to do without."""
+        ran = machine.call(*REVOKE, "--from", "directory:absent")
+        why = "nothing was revoked; leave out --from to revoke without the secret manager"
+        assert (ran.status, ran.err) == (1, f"robodj-secretguard: {why}\n")
+        assert ran.out.startswith("ALERT: source: ")
+        assert not machine.log.exists()
+
+
+class TestKeyFrom:
+    """`--key-from` takes a key as it was found."""
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            "{}",
+            "{}=\n",
+            ' "{}"\r\n',
+            "export ROBODJ_SECRET_V2_KEY_PREVIOUS='{}'\n",
+            '{{"ROBODJ_SECRET_KEY": "{}\\n"}}',
+            "# {} was posted, as\nROBODJ_SECRET_KEY={}\n",
+        ],
+        ids=range(6),
+    )
+    @pytest.mark.parametrize("alphabet", ["urlsafe", "standard"])
+    def test_forms(self, machine: Machine, form: str, alphabet: str) -> None:
+        """Padding, quotes, names, line ends and the alphabet of standard base64 change nothing."""
+        key = machine.environ[V1]
+        machine.put("found.txt", form.replace("{}", key if alphabet == "urlsafe" else key.translate(TO_STANDARD)))
+        ran = machine.call(*REVOKE, "--key-from", "found.txt")
+        assert ran.out.startswith(f"Revoked: {machine.fingerprint()} (secret.key; ")
+        assert leaks(ran.out + ran.err, [key]) == []
+
+    def test_without_name(self, machine: Machine) -> None:
+        """The secret and the slot are those of the source. Another secret's name is refused."""
+        machine.put("found.txt", machine.environ[V1])
+        command = ("revoke", "--reason", "leaked", "--key-from", "found.txt")
+        assert f"(secret.key; no rotation recorded). {HERE}" in machine.call(*command).out
+        assert refused(machine, *command, "secret_v2.key", "--yes") == (
+            "nothing was revoked: this is a key of secret.key, and not of secret_v2.key"
+        )
+
+    def test_unknown(self, machine: Machine) -> None:
+        """The name counts for a key that nothing knows."""
+        machine.put("found.txt", key := good_keys()[V1])
+        ran = machine.call("revoke", "secret_v2.key", *BY_FINGERPRINT[1:-1], "--key-from", "found.txt", "--unknown")
+        assert ran.out.startswith(f"Revoked: {fingerprint_of(key)} (secret_v2.key; ")
+
+    @pytest.mark.parametrize(
+        ("text", "what"),
+        [
+            ("changeme-changeme-changeme-changeme-changeme", "no key that has a fingerprint"),
+            ("{}\n{}\n", "2 keys"),
+            ("\xff", "no key that has a fingerprint"),
+        ],
+        ids=range(3),
+    )
+    def test_invalid(self, machine: Machine, text: str, what: str) -> None:
+        """A text without a key, or with several, is refused."""
+        machine.put("found.txt", text.format(*(good_keys()[V1] for _ in range(2))).encode("latin-1"))
+        why = f"--key-from: the file has {what}; write the one key in one line of it"
+        assert refused(machine, *REVOKE, "--key-from", "found.txt") == why
 
 
 class TestAgain:
@@ -430,7 +511,7 @@ class TestLog:
         if form == "json":
             document = ran.document
             assert (document["ok"], document["recorded"], document["revoked"]) == (False, False, True)
-            assert (len(document["steps"]), document["records"]) == (5, [])
+            assert (len(document["steps"]), document["records"]) == (4, [])
         else:
             assert ran.out.startswith("Revoked: ")
 

@@ -616,7 +616,8 @@ class TestPlan:
         words = self.commands(machine, NAME, "--emergency", *who, *paths, *model)
         in_force, revoke, generate, expiry, gate, record_it = words
         old = machine.fingerprint()
-        assert [machine.call(*each[1:]).status for each in (in_force, [*revoke, "--yes"])] == [0, 0]
+        revoke += ["--yes", "--without-replacement"]
+        assert [machine.call(*each[1:]).status for each in (in_force, revoke)] == [0, 0]
         variable, _, instant = expiry[1].partition("=")
         machine.environ.update({V1: machine.call(*generate[1:]).out, variable: instant})
         assert [machine.call(*each[1:]).status for each in (gate, record_it)] == [0, 0]

@@ -11,11 +11,9 @@ from command_line import OTHER, rotated
 from conftest import NOW, V1, Checker, good_keys, marker
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import Event, Proof, Validation, draft
 from robodj_secretguard.lifecycle.rotation import (
     NO_ENVIRONMENT,
-    before_key,
     completion,
     count_by_environment,
     draft_rotation,
@@ -88,33 +86,6 @@ class TestRecords:
         """Only records of keys count, sorted by the names of the environments."""
         records = [recorded(3), recorded(2, KEY), revocation(1), recorded(1, environment="dev"), draft(Event.CONTINUED)]
         assert [*count_by_environment(records).items()] == [("dev", 1), (NO_ENVIRONMENT, 1), ("prod", 2)]
-
-    @pytest.mark.parametrize(
-        ("records", "environment", "found"),
-        [
-            ([recorded(1, KEY)], None, None),
-            ([recorded(3), recorded(2, KEY), recorded(1, OLDER)], None, 2),
-            ([recorded(3), recorded(2, environment="dev"), recorded(1, KEY)], "dev", 1),
-            (
-                [recorded(4), recorded(3, KEY), recorded(2, environment="dev"), recorded(1, KEY, environment="dev")],
-                None,
-                2,
-            ),
-        ],
-        ids=range(4),
-    )
-    def test_before_key(self, records: Sequence[Record], environment: str | None, found: int | None) -> None:
-        """The key before another one is the last other key in the environment where that one was last recorded."""
-        earlier = before_key(KEY, NAME, records, environment)
-        assert earlier == (None if found is None else records[found])
-
-    def test_before_key_in_several_environments(self) -> None:
-        """Without an environment, records of several environments are ambiguous."""
-        records = [recorded(2), recorded(1, OLDER, environment="dev")]
-        with pytest.raises(UsageError) as raised:
-            before_key(KEY, NAME, records)
-        known = f"{OLD} prod 2026-11-29T12:00:00Z; {OLDER} dev 2026-11-30T12:00:00Z"
-        assert str(raised.value) == f"several environments have records of {NAME}; pass --environment ({known})"
 
 
 class TestStage:
@@ -220,8 +191,8 @@ class TestJudge:
 
     UNCHANGED = Problem(
         "this key is already recorded",
-        f"set the variable of {NAME} to its new key from the secret manager; if there is none, run {PROGRAM} rotate plan"
-        f" {NAME} --environment prod --log x --model m:C",
+        f"set the variable of {NAME} to its new key from the secret manager; if there is none, run {PROGRAM} rotate"
+        f" plan {NAME} --environment prod --log x --model m:C",
     )
 
     @staticmethod

@@ -174,6 +174,7 @@ _GROUPS: Final = {
         "--operations-log",
         "--service-log",
         "--known",
+        "--key-from",
         "--keys-from",
         "--scan",
         "--fleet",

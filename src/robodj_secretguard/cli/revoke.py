@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.cli.log import find_log, recorded_line
 from robodj_secretguard.cli.options import (
@@ -13,29 +13,50 @@ from robodj_secretguard.cli.options import (
     add_command,
     directory_of,
     given,
+    given_option,
+    given_sources,
     judged,
     model_of,
     policy_of,
+    read_input,
+    read_sources,
 )
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, MODEL, Result, fail, finding_text
-from robodj_secretguard.errors import FileError, UsageError
+from robodj_secretguard.cli.output import (
+    EXIT_ALERTS,
+    EXIT_CLEAN,
+    EXIT_USAGE,
+    MODEL,
+    Result,
+    fail,
+    failed_status,
+    finding_text,
+)
+from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.errors import FileError
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.lifecycle.revocation import (
     current_key,
     draft_revocation,
-    earlier_key,
     known_of,
     revoke,
     steps_after,
 )
-from robodj_secretguard.lifecycle.rotation import before_key
-from robodj_secretguard.secret.material import FORM, is_fingerprint
+from robodj_secretguard.lifecycle.rotation import recorded_keys
+from robodj_secretguard.lifecycle.standing import expected_keys
+from robodj_secretguard.secret.material import FORM, canonical, is_fingerprint
+from robodj_secretguard.secret.material import fingerprint as fingerprint_of
+from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
+from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM
 from robodj_secretguard.startup.readings import REVOKED_FILE, shown_path
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.settings import SecretSettings
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
+
+if TYPE_CHECKING:
+    from robodj_secretguard.managers.delivery import Sources
 
 
 def add(commands: Commands) -> None:
@@ -46,6 +67,7 @@ def add(commands: Commands) -> None:
         _revoke_key,
         required=("--reason",),
         options=(
+            "--from",
             "--environment",
             "--operator",
             "--ticket",
@@ -55,18 +77,34 @@ def add(commands: Commands) -> None:
             "--format",
         ),
         own={
-            "name": {"nargs": "?", "metavar": "NAME", "help": "the secret whose current key, as set here, is revoked"},
+            "name": {"nargs": "?", "metavar": "NAME", "help": "the secret whose current key is revoked"},
+            "--key-from": {
+                "metavar": "FILE",
+                "help": "revoke the key in this file, as it was found (- for stdin), instead of the current one",
+            },
             "--fingerprint": {"metavar": "SGFP1", "help": "the fingerprint of the key, instead of NAME"},
-            "--last-recorded": {
+            "--unknown": {
                 "action": "store_true",
-                "help": "revoke the key of NAME that was recorded before the current one, in --environment",
+                "help": "revoke a key that neither the operations log nor a source knows",
+            },
+            "--without-replacement": {
+                "action": "store_true",
+                "help": "revoke a current key that nothing can replace yet: no service starts until something does",
             },
             "--yes": {"action": "store_true", "help": "revoke the key (without --yes, only print which key that is)"},
         },
         description="Revoke a key. Guarded services refuse to start on it. The key is added to the revocation list, and"
         " the revocation is recorded in the operations log.",
-        examples=("revoke secret.key --reason 'posted in a chat'", "revoke secret.key --reason 'found by scan' --yes"),
-        statuses={"0": "revoked", "1": "not revoked: --yes is missing", "2": "usage error, or not revoked or recorded"},
+        examples=(
+            "revoke secret.key --reason 'posted in a chat'",
+            "revoke secret.key --reason leaked --from directory:secrets",
+        ),
+        statuses={
+            "0": "revoked",
+            "1": "not revoked: --yes is missing, or the source of --from refused",
+            "2": "usage error, or not revoked or recorded",
+            "75": "not revoked: the secret manager of --from did not answer in time",
+        },
     )
 
 
@@ -78,55 +116,73 @@ def _revoke_key(
     operator: str | None,
     ticket: str | None,
     name: str | None,
+    key_from: str | None,
     fingerprint: str | None,
-    last_recorded: bool,
+    unknown: bool,
+    without_replacement: bool,
     yes: bool,
 ) -> Result:
     model = model_of(request)
-    report = judged(request, model)
+    meant = _key_meant(name, key_from, fingerprint, unknown=unknown)
+    policy = None if name is None else policy_of(model, name)
+    sources = read_sources(request, model)
+    report = judged(request, model, sources)
+    if sources and sources.failed:
+        what = f"{PROGRAM}: nothing was revoked; leave out --from to revoke without the secret manager"
+        lines = [*map(finding_text, report.findings), MODEL]
+        return Result(failed_status(report, EXIT_ALERTS), lines, report.as_dict, [what])
     log = find_log(request, model).read_if_any()  # an unreadable log does not prevent a revocation
-    meant = _meant(
+    key, known = _described(
         model,
         report,
         log.records,
-        name=name,
-        fingerprint=fingerprint,
+        policy,
+        meant,
         environment=environment,
-        last_recorded=last_recorded,
-    )
-    key = draft_revocation(
-        *meant,
-        report,
-        log.records,
-        model.secret_policies.values(),
         operator=operator,
         ticket=ticket,
         reason=reason,
     )
-    known = known_of(key, report, log.records)
+    where = f"in {' and '.join(each.name for each in sources.deliveries)}" if sources else "here"
+    lacking = _lacking(known, where, unknown=unknown, without_replacement=without_replacement)
     if not yes:
-        earlier = [] if name is None or last_recorded else _earlier_line(meant[0], key.secret, log.records)
+        others = [record for record in log.records if record.fingerprint != key.fingerprint]
+        choice = f"Other keys of {key.secret}, for --fingerprint: {recorded_keys(others, key.secret)}."
         return Result(
             EXIT_ALERTS,
-            [f"Would revoke: {_description(key, known)}", *earlier, MODEL],
+            [f"Would revoke: {_description(key, known, where)}", *lacking.values(), *[choice] * (meant is None), MODEL],
             lambda: _document(known, revoked=False, recorded=False),
-            [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add --yes"],
+            [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add {' '.join(['--yes', *lacking])}"],
         )
+    if lacking:
+        fail(f"nothing was revoked: {' '.join(lacking.values())} To revoke the key as it is, add {' '.join(lacking)}")
+    who = [*given_option("operator", operator), *given_option("ticket", ticket)]
+    options = [*given_sources(request), *who, *given(request, "operations_log", "config_dir", "model")]
+    steps = steps_after(key, known["delivered_as"], log.records, options=options)
+    what = _description(key, known, where)
+    return _carry_out(request, model, log, key, known, what=what, steps=steps, sources=sources)
+
+
+def _carry_out(
+    request: Request,
+    model: type[SecretSettings],
+    log: OperationsLog,
+    key: Record,
+    known: dict[str, Any],
+    *,
+    what: str,
+    steps: list[dict[str, Any]],
+    sources: Sources | None,
+) -> Result:
+    """Revoke the key. Return what was done, and what is next."""
     directory, named_by = directory_of(request, model)
     name_of_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
     try:
         is_new, appended, problems = revoke(key, log, directory, model=model, name_of_list=name_of_list)
     except FileError as error:
         fail(f"nothing was revoked: {name_of_list}: {error}")
-    steps = steps_after(
-        key,
-        report,
-        log.records,
-        options=given(request, "config_dir", "model"),
-        log_options=given(request, "operations_log"),
-    )
     lines = [
-        f"{'Revoked' if is_new else 'Already revoked'}: {_description(key, known)}",
+        f"{'Revoked' if is_new else 'Already revoked'}: {what}",
         *map(recorded_line, appended),
         (
             f"The fingerprint is on {name_of_list}. Deploy this list with every service, or add the fingerprint to"
@@ -135,7 +191,7 @@ def _revoke_key(
         # With other faults in the list, the revocation may not be effective.
         *[
             finding_text(finding)
-            for finding in judged(request, model).findings
+            for finding in judged(request, model, sources).findings
             if finding.check is Check.REVOCATION_LIST
         ],
         "",
@@ -180,52 +236,79 @@ def _document(
     }
 
 
-def _description(key: Record, known: dict[str, Any]) -> str:
+def _description(key: Record, known: dict[str, Any], where: str) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
-    here = ", ".join(
-        each["secret"] if each["slot"] == "current" else f"{each['secret']} ({each['slot']})"
-        for each in known["delivered_as"]
-    )
-    use = f"This key is in use here as {here}: no service starts with it." if here else "This key is not set here."
+    slots = [f"the {each['slot']} key of {each['secret']}" for each in known["delivered_as"]]
+    use = f"This key is {' and '.join(slots)} {where}." if slots else f"This key is not set {where}."
+    if known["is_current"]:
+        last = "" if slots else " It is the last one that the log has."
+        use += f"{last} No service starts with a revoked current key, and a service that refreshes its keys stops."
     return f"{key.fingerprint} ({of_whom}; {since}). {use}"
 
 
-def _earlier_line(fingerprint: str, secret: str | None, records: Sequence[Record]) -> list[str]:
-    """Return a line about the key that was recorded before the current one."""
-    with contextlib.suppress(UsageError):
-        if earlier := before_key(fingerprint, secret, records):
-            return [
-                (
-                    f"An earlier key is recorded: {earlier.fingerprint} ({earlier.environment}; recorded at"
-                    f" {iso_utc(earlier.recorded_at)}). To revoke that key instead, add --last-recorded."
-                )
-            ]
-    return []
+def _key_meant(name: str | None, key_from: str | None, fingerprint: str | None, *, unknown: bool) -> str | None:
+    """Return the fingerprint of a key that NAME alone does not select. Refuse options that select no key, or two."""
+    if (name is None and key_from is None) == (fingerprint is None):
+        fail("revoke needs either NAME, for the current key of a secret, or --key-from FILE, or --fingerprint SGFP1")
+    if fingerprint is not None and not is_fingerprint(fingerprint):
+        fail(f"--fingerprint: invalid fingerprint; use {FORM}")
+    if unknown and key_from is None and fingerprint is None:
+        fail("--unknown works only with --fingerprint or --key-from; leave it out")
+    return fingerprint if key_from is None else _fingerprint_in(key_from)
 
 
-def _meant(
+def _fingerprint_in(path: str) -> str:
+    """Return the fingerprint of the one key in a file, whatever is around it."""
+    text = SealedStr(read_input("--key-from", path, most=1 << 16).decode("ascii", "replace"))
+    found = contain(lambda: {*_fingerprints_in(text.get_secret_value())})
+    if len(found) != 1:
+        what = f"{len(found)} keys" if found else "no key that has a fingerprint"
+        fail(f"--key-from: the file has {what}; write the one key in one line of it")
+    return found.pop()
+
+
+def _fingerprints_in(text: str) -> Iterator[str]:
+    """Yield the fingerprint of each key in a text. It runs inside `contain()`."""
+    for part in re.findall(r"[A-Za-z0-9+/_-]+", text):
+        is_name = part.isupper() and "_" in part
+        if not is_name and LEAST_MATERIAL.accepts(canonical(part)):
+            yield fingerprint_of(SealedStr(part))
+
+
+def _described(
     model: type[SecretSettings],
     report: Report,
     records: Sequence[Record],
+    policy: SecretPolicy | None,
+    meant: str | None,
     *,
-    name: str | None,
-    fingerprint: str | None,
     environment: str | None,
-    last_recorded: bool,
-) -> tuple[str, str | None]:
-    """Return the fingerprint of the key to revoke, and the name of its secret if NAME was passed."""
-    if last_recorded and (name is None or fingerprint is not None):
-        fail("--last-recorded needs NAME, without --fingerprint")
-    if environment is not None and not last_recorded:
-        fail("--environment works only with --last-recorded; add --last-recorded, or leave out --environment")
-    if (name is None) == (fingerprint is None):
-        fail("revoke needs either NAME, for the current key of a secret, or --fingerprint SGFP1")
-    if name is not None:
-        policy = policy_of(model, name)
-        if last_recorded:
-            return earlier_key(policy, report, records, environment), policy.name
-        return current_key(policy, report, records), policy.name
-    if fingerprint is None or not is_fingerprint(fingerprint):
-        fail(f"--fingerprint: invalid fingerprint; use {FORM}")
-    return fingerprint, None
+    **who: str | None,
+) -> tuple[Record, dict[str, Any]]:
+    """Return the draft of the record, and what is known about the key. Refuse another secret or environment."""
+    if policy and meant is None:
+        meant = current_key(policy, report, records)
+    policies, name = model.secret_policies.values(), policy.name if policy else None
+    key = draft_revocation(meant or "", name, report, records, policies, environment=environment, **who)
+    expected = expected_keys(report, records, key.environment).get(key.secret or "", Slots())
+    known = known_of(key, report, records, expected)
+    if name not in {None, key.secret, *(each["secret"] for each in known["delivered_as"])}:
+        fail(f"nothing was revoked: this is a key of {key.secret}, and not of {name}")
+    if environment not in {None, key.environment}:
+        fail(f"nothing was revoked: the log has this key in {key.environment}; leave out --environment")
+    return key, known
+
+
+def _lacking(known: dict[str, Any], where: str, *, unknown: bool, without_replacement: bool) -> dict[str, str]:
+    """Return the options without which the key is not revoked, and why."""
+    why = {
+        "--unknown": f"Neither the operations log nor what is set {where} has this key. Compare it first.",
+        "--without-replacement": f"No other key of {known['secret']} is known {where}: store a replacement first.",
+    }
+    is_needed = {
+        "--unknown": not known["is_known"] and not unknown,
+        "--without-replacement": known["is_current"]
+        and not (known["has_replacement"] or known["is_revoked"] or without_replacement),
+    }
+    return {option: text for option, text in why.items() if is_needed[option]}

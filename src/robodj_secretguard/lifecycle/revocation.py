@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -21,19 +21,19 @@ from robodj_secretguard.common.files import (
     reason,
     sync_directory,
 )
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ChangedError, FileError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, Record, draft
 from robodj_secretguard.lifecycle.rotation import (
     ROTATIONS,
-    before_key,
     recorded_keys,
     revoked,
     rotations,
     slots_of,
 )
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import MANAGER, command
+from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.file_reader import read_text_file, text_of
 from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
@@ -60,6 +60,8 @@ _WHY_NOT_WRITTEN: Final[dict[int | None, str]] = {
         "this user cannot write it; as its owner, run chmod u+w on it and then this command",
     ),
 }
+REMOVAL: Final = {"next": "rotate stage --now", "previous": "rotate retire"}
+"""By slot: the step in a secret manager that takes a revoked key away."""
 _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
 
 
@@ -73,17 +75,10 @@ def current_key(policy: SecretPolicy, report: Report, records: Sequence[Record])
     current = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
     if current is None:
         raise UsageError(
-            f"no valid key of {policy.name} is set here; pass --fingerprint ({recorded_keys(records, policy.name)})"
+            f"no valid key of {policy.name} was found; pass --from SOURCE, --key-from FILE or --fingerprint"
+            f" ({recorded_keys(records, policy.name)})"
         )
     return current
-
-
-def earlier_key(policy: SecretPolicy, report: Report, records: Sequence[Record], environment: str | None) -> str:
-    """Return the fingerprint of the key that was recorded before the current one; `UsageError` where there is none."""
-    earlier = before_key(current_key(policy, report, records), policy.name, records, environment)
-    if earlier is None or earlier.fingerprint is None:
-        raise UsageError(f"no earlier key of {policy.name} is recorded; pass the --fingerprint of that key")
-    return earlier.fingerprint
 
 
 def draft_revocation(
@@ -92,40 +87,55 @@ def draft_revocation(
     report: Report,
     records: Iterable[Record],
     policies: Iterable[SecretPolicy],
+    *,
+    environment: str | None = None,
     **who: str | None,
 ) -> Record:
     """Return the draft of a key's revocation, with the operator's texts in `who`.
 
-    The secret comes from the log; otherwise from `name`; otherwise from the check's report. `UsageError` says which of
-    the arguments is invalid.
+    The secret comes from the log; otherwise from the check's report; otherwise from `name`. The environment comes from
+    the log; otherwise from `environment`. `UsageError` says which of the arguments is invalid.
     """
-    rotated = [*_rotations_to(fingerprint, records)]
+    recorded = next(reversed(_records_of(fingerprint, records)), None)
     here = [each["secret"] for each in _delivered_as(fingerprint, report)]
-    secret = rotated[-1].secret if rotated else name or next(iter(here), None)
+    secret = recorded.secret if recorded else name if name in here else next(iter(here), name)
     return draft(
         Event.REVOKED,
         secret=secret,
-        environment=rotated[-1].environment if rotated else None,
+        environment=recorded.environment if recorded else environment,
         owner=next((policy.owner for policy in policies if policy.name == secret), None),
         fingerprint=fingerprint,
         **who,
     )
 
 
-def known_of(key: Record, report: Report, records: Iterable[Record]) -> dict[str, Any]:
-    """Return what is known about a key to be revoked, in the plain types of JSON."""
-    first = next(_rotations_to(key.fingerprint, records), None)
+def known_of(key: Record, report: Report, records: Iterable[Record], expected: Slots) -> dict[str, Any]:
+    """Return what is known about a key to be revoked, in the plain types of JSON.
+
+    `expected` has the keys of its secret, from the report or from later records.
+    """
+    recorded, delivered_as = _records_of(key.fingerprint, records), _delivered_as(key.fingerprint, report)
+    first = next((record for record in recorded if record.event in ROTATIONS), None)
+    slots = {each["slot"] for each in delivered_as}
+    listed = dict(report.revocation_list.begins) if report.revocation_list else {}
+    ended = {*revoked(records), *(each for each, begin in listed.items() if begin <= report.checked_at)}
+    others = {expected.current, expected.next} - {None, key.fingerprint, *ended}
     return {
         "fingerprint": key.fingerprint,
         "secret": key.secret,
         "environment": key.environment,
         "recorded_at": iso_utc(first.recorded_at) if first else None,
-        "delivered_as": _delivered_as(key.fingerprint, report),
+        "delivered_as": delivered_as,
+        "is_known": bool(recorded or delivered_as or key.fingerprint in {*ended, *listed}),
+        "is_revoked": key.fingerprint in ended,
+        "is_current": "current" in slots or (not slots and expected.current == key.fingerprint),
+        "has_replacement": bool(others),
     }
 
 
-def _rotations_to(fingerprint: str | None, records: Iterable[Record]) -> Iterator[Record]:
-    return (record for record in records if record.fingerprint == fingerprint and record.event in ROTATIONS)
+def _records_of(fingerprint: str | None, records: Iterable[Record]) -> list[Record]:
+    """Return the records of a key that name its secret: it was the new key, or the replaced one."""
+    return [record for record in records if record.secret and fingerprint in {record.fingerprint, record.replaced}]
 
 
 def _delivered_as(fingerprint: str | None, report: Report) -> list[dict[str, Any]]:
@@ -253,46 +263,47 @@ def revoke(
 
 
 def steps_after(
-    key: Record, report: Report, records: Sequence[Record], *, options: Sequence[str], log_options: Sequence[str]
+    key: Record, delivered_as: Iterable[Mapping[str, str]], records: Sequence[Record], *, options: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return the five steps of policy section 4, in the plain types of JSON. `done`: the program can see that it is.
+    """Return the steps of policy section 4 after a revocation, in the plain types of JSON.
 
-    The report is from before the revocation.
+    Args:
+        key: the draft of the revocation.
+        delivered_as: the secrets and slots that the key was delivered as.
+        records: the records of the operations log.
+        options: the options of the command that plans the replacement.
+
+    Returns:
+        The text of each step, its command, and whether the program can see that it is done.
     """
-    refused = {finding.secret for finding in report.alerts}
-    is_replaced = any(
-        status.secret == key.secret
-        and status.secret not in refused
-        and status.fingerprint not in {None, key.fingerprint}
-        for status in report.secrets
-    )
-    environments = [record.environment for record in (*records, key) if record.fingerprint == key.fingerprint]
-    environment = next(filter(None, reversed(environments)), None)
-    last = next(reversed(rotations(records, key.secret, environment)), None) if environment else None
-    replacement = last if last and last.fingerprint not in {None, key.fingerprint, *revoked(records)} else None
-    is_complete = replacement is not None and key.environment is not None and replacement.event is Event.ROTATED
-    name = key.secret or "NAME"
-    slot = next(
-        (each["slot"] for each in _delivered_as(key.fingerprint, report) if each["secret"] == key.secret), "current"
-    )
-    unset = "" if slot == "current" else f" Unset the variable of this key: it is the {slot} key here."
+    slots = {each["slot"] for each in delivered_as if each["secret"] == key.secret}
     steps: list[tuple[str, bool, str | None]] = [
         (
-            "Stop every service that runs on this key. A revocation stops only those that refresh their keys.",
+            (
+                f"Remove the {slot} key from the secret manager and the services (in Vault or AWS: {REMOVAL[slot]})."
+                " Restart each service that does not refresh its keys: until then it accepts this key."
+            ),
             False,
             None,
-        ),
-        (
-            "Generate a replacement and store it in the secret manager:",
-            is_replaced or replacement is not None,
-            f"{command('generate', name, *options)} | {MANAGER}",
-        ),
-        (f"Disable the old version in the secret manager.{unset}", False, None),
-        (
-            "Set the new key, restart the services and record the rotation: follow this plan from step 4.",
-            is_complete,
-            command("rotate", "plan", name, "--emergency", *log_options, *options),
-        ),
-        ("Invalidate the sessions and tokens that were signed with the old key.", False, None),
+        )
+        for slot in sorted(slots - {"current"})
     ]
+    if not steps or "current" in slots:
+        last = next(reversed(rotations(records, key.secret, key.environment)), None) if key.environment else None
+        is_new = last is not None and last.fingerprint not in {None, key.fingerprint, *revoked(records)}
+        where = ("--environment", key.environment) if key.environment else ()
+        steps += [
+            (
+                "Stop every service that runs on this key. A revocation stops only those that refresh their keys.",
+                False,
+                None,
+            ),
+            (
+                "Replace the key, restart the services and record the rotation. This plan has the steps:",
+                is_new and last is not None and last.event is Event.ROTATED,
+                command("rotate", "plan", key.secret or "NAME", "--emergency", *where, *options),
+            ),
+            ("Disable the old version in the secret manager.", False, None),
+        ]
+    steps.append(("Invalidate the sessions and tokens that were signed with the old key.", False, None))
     return [{"text": text, "done": done, "command": command} for text, done, command in steps]

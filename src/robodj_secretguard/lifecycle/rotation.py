@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft
 from robodj_secretguard.secret.texts import command, option
 from robodj_secretguard.startup.emit import PASSED_EVENT
@@ -45,22 +44,6 @@ def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
         "; ".join(f"{record.fingerprint} {record.environment} {iso_utc(record.recorded_at)}" for record in last)
         or "none is recorded"
     )
-
-
-def before_key(
-    fingerprint: str, secret: str | None, records: Sequence[Record], environment: str | None = None
-) -> Record | None:
-    """Return the last recorded rotation of a secret to a different key, if any.
-
-    The default environment is that of this key's records, otherwise the only one. `UsageError` says there are several.
-    """
-    own = recorded_environments(fingerprint, secret, records)
-    candidates = rotations(records, secret, environment or (own[-1] if own else None))
-    if len({record.environment for record in candidates}) > 1:
-        raise UsageError(
-            f"several environments have records of {secret}; pass --environment ({recorded_keys(records, secret)})"
-        )
-    return next((record for record in reversed(candidates) if record.fingerprint != fingerprint), None)
 
 
 def recorded_environments(fingerprint: str | None, secret: str | None, records: Iterable[Record]) -> list[str | None]:

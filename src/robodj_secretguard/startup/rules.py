@@ -301,9 +301,13 @@ def has_repeated_key(readings: Sequence[Reading]) -> bool:
 
 
 def keys_of(readings: Sequence[Reading]) -> list[tuple[Reading, str]]:
-    """Return the accepted values of all secrets, in canonical form."""
+    """Return the accepted values of all secrets: those that have a fingerprint in canonical form."""
     accepted = [slot for reading in readings for slot in (reading, *reading.slots) if not slot.is_past]
-    return [(slot, canonical(slot.value.get_secret_value())) for slot in accepted if slot.value is not None]
+    return [
+        (slot, canonical(text) if slot.has_fingerprint else text)
+        for slot in accepted
+        for text in ([slot.value.get_secret_value()] if slot.value else [])
+    ]
 
 
 def core_of(key: str) -> str:
