@@ -269,6 +269,16 @@ class TestExec:
         present = [["ok", name, "present"] for name in ("smtp", "db", "pem", "cloud")]
         assert (ran.status, rows) == (EXIT_CLEAN, [*present, ["off", "extra", "missing"]])
 
+    def test_a_command_keeps_the_logins_of_other_managers(self, machine: Machine) -> None:
+        """A command keeps what is no login of a source that is read. Then --keep-login would have no effect."""
+        login = {"VAULT_TOKEN": "visible"}
+        show = "import os; print(os.environ['VAULT_TOKEN'])"
+        command = ("exec", "--from", "json:-", "--", sys.executable, "-c", show)
+        assert pipe(machine, json.dumps(good_keys()), *command, environ=login).out == "visible\n"
+        ran = machine.call("exec", "--from", "json:-", "--keep-login", "--", "x")
+        only = "exec takes --keep-login only with --from vault:MOUNT/PATH or aws:SECRET_ID"
+        assert (ran.status, ran.err) == (EXIT_USAGE, f"robodj-secretguard: {only}\n")
+
     def test_temporary_keys_exclude_a_source(self, machine: Machine) -> None:
         """Temporary keys and the keys of a source exclude each other."""
         ran = machine.call("exec", "--ephemeral", "--from", "directory:x", "--", "x")

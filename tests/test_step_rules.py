@@ -13,7 +13,7 @@ from fleets import GONE, verdict
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.lifecycle import steps
-from robodj_secretguard.lifecycle.steps import MIN_AGE, UNFINISHED_AGE, StoredKeys, stored_keys
+from robodj_secretguard.lifecycle.steps import MIN_AGE, StoredKeys, stored_keys
 from robodj_secretguard.startup.directory import delivery_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
@@ -490,59 +490,13 @@ class TestDue:
         assert self.due(first(), rotated_at=None) == "stage"
 
 
-def continues(step: StepName, unfinished: Fields, fields: Fields, now: datetime = NOW) -> bool:
-    """Check whether an unfinished version is used again."""
-    keys = stored_keys(POLICY, fields)
-    return steps.unfinished_step(step, POLICY, keys, fields, unfinished, now=now) is not None
-
-
-class TestUnfinishedStep:
-    """Whether an interrupted write is used again."""
-
-    STEPS: tuple[tuple[StepName, ...], ...] = (
-        ("stage",),
-        ("stage", "promote"),
-        ("stage", "promote", "retire"),
-        ("stage", "promote", "back"),
-        ("stage", "promote", "replace"),
-    )
-
-    @pytest.mark.parametrize("names", STEPS)
-    def test_the_version_of_the_same_step_is_used_for_some_minutes(self, names: tuple[StepName, ...]) -> None:
-        """The version of the same step is used for some minutes."""
-        fields = rotation(*names[:-1])
-        unfinished = take(names[-1], fields)
-        end = NOW + UNFINISHED_AGE
-        for now, is_again in ((NOW, True), (end - MINUTE, True), (end, False)):
-            assert continues(names[-1], unfinished, fields, now) is is_again
-
-    @pytest.mark.parametrize("names", STEPS)
-    @pytest.mark.parametrize(
-        "change",
-        [{"OTHER": "changed"}, {"MORE": "x"}, {V2: ""}, {REVOKED_FINGERPRINTS: f"sgfp1:{'0' * 32}"}, {V1: None}],
-    )
-    def test_a_version_that_lacks_a_later_change_is_not_used(self, names: tuple[StepName, ...], change: Fields) -> None:
-        """A version that lacks a later change of anything is not used."""
-        fields = rotation(*names[:-1])
-        unfinished = take(names[-1], fields)
-        new = {name: good_keys()[V1] if value is None else value for name, value in change.items()}
-        assert not continues(names[-1], unfinished, {**fields, **new})
-
-    def test_a_version_of_another_step_is_not_used(self) -> None:
-        """A version of another step, of another secret or without a record is not used."""
-        fields = first()
-        unfinished = take("stage", fields)
-        without = {name: value for name, value in unfinished.items() if name != ROTATION_RECORD}
-        assert not continues("replace", unfinished, fields)
-        assert not continues("stage", without, fields)
-        assert not continues("stage", unfinished, unfinished)
-
-    def test_a_version_that_lacks_a_step_of_another_secret_is_not_used(self) -> None:
-        """A version that lacks the later step of another secret is not used."""
-        fields = first()
-        unfinished = take("stage", fields)
-        later = steps.with_step(fields, OTHER, of_other(unfinished))
-        assert not continues("stage", unfinished, later)
+STEPS: tuple[tuple[StepName, ...], ...] = (
+    ("stage",),
+    ("stage", "promote"),
+    ("stage", "promote", "retire"),
+    ("stage", "promote", "back"),
+    ("stage", "promote", "replace"),
+)
 
 
 class TestUnrecorded:
@@ -579,13 +533,13 @@ class TestDrift:
 
     def test_after_a_step_there_is_none(self) -> None:
         """A manager is as its last step has left it."""
-        for names in TestUnfinishedStep.STEPS:
+        for names in STEPS:
             assert drift(rotation(*names))[0] == ""
         assert drift(first())[0] == ""
 
     def test_a_step_that_the_log_lacks_is_recorded_by_its_command(self) -> None:
         """The fix is the command of that step, which only records it."""
-        for names in TestUnfinishedStep.STEPS:
+        for names in STEPS:
             found = drift(rotation(*names), [])
             assert found[0].startswith(f"{SOURCE} has a step that the operations log does not have: ")
             command = "run" if names[-1] == "replace" else names[-1]

@@ -44,11 +44,10 @@ LOST = ManagerError("did not answer in time", "wait", is_temporary=True)
 
 
 class Memory(Store):
-    """A manager that has one version, and perhaps one that an interrupted write has left.
+    """A manager that has one version.
 
     Attributes:
         fields: the fields of the current version.
-        left: the fields of the unfinished version.
         clock: its time; `None` where it tells none.
         error: what a write raises, before it changes anything.
         writes: how many versions were written.
@@ -57,7 +56,6 @@ class Memory(Store):
     def __init__(self) -> None:
         super().__init__("memory:robodj")
         self.fields: dict[str, Any] = {**good_keys(), **OTHERS}
-        self.left: dict[str, Any] | None = None
         self.clock: datetime | None = None
         self.error: ManagerError | None = None
         self.writes = 0
@@ -65,10 +63,6 @@ class Memory(Store):
     def current(self, seconds: float) -> Stored:
         del seconds
         return Stored(sealed(self.fields), str(self.writes), read_at=self.clock)
-
-    def unfinished(self, seconds: float) -> Stored | None:
-        del seconds
-        return None if self.left is None else Stored(sealed(self.left), "left")
 
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
         del seconds
@@ -220,24 +214,6 @@ class TestDone:
         assert desk.take("stage", recorded=False, known=known).is_first
         assert not desk.take("stage", recorded=False, known=known, environment="dev", is_now=True).is_first
 
-    def test_an_unfinished_version_is_used_again(self, desk: Desk) -> None:
-        """The version that an interrupted write of the same step has left is written, and its record is kept."""
-        before = dict(desk.store.fields)
-        desk.take("stage", recorded=False)
-        desk.store.left, desk.store.fields = desk.store.fields, before
-        result = desk.take("stage", NOW + timedelta(minutes=1))
-        assert desk.store.fields == desk.store.left
-        assert result.rotated is not None
-        assert result.rotated.recorded_at == NOW
-
-    def test_an_unfinished_version_of_another_environment_is_not_used(self, desk: Desk) -> None:
-        """The record of an unfinished version names its environment."""
-        before = dict(desk.store.fields)
-        desk.take("stage", recorded=False, environment="dev")
-        desk.store.left, desk.store.fields = desk.store.fields, before
-        desk.take("stage")
-        assert desk.store.fields != desk.store.left
-
 
 class TestRecords:
     """The operations log gets every step, sooner or later."""
@@ -314,7 +290,7 @@ class TestRefused:
         """Such a key is not promoted. The remedy replaces it."""
         desk.store.fields[NEXT] = bad
         message, remedy = refusal(desk.take("promote", is_now=True))
-        assert message.startswith("the next key of secret.key is not accepted by the check ")
+        assert message == "the new version would have these alerts"
         command = "robodj-secretguard rotate stage secret.key --to memory:robodj --environment prod --now"
         assert remedy == f"run {command}"
 
@@ -356,7 +332,7 @@ class TestRefused:
         desk.take("stage", recorded=False)
         how = desk.revoke(NEXT, where)
         message, remedy = refusal(desk.take("promote", is_now=True, recorded=False, **how))
-        why = "this key was revoked at " if how else "the next key of secret.key is not accepted by the check revoked"
+        why = "this key was revoked at " if how else "the new version would have these alerts"
         assert message.startswith(why)
         assert remedy.startswith("run robodj-secretguard rotate stage secret.key --to memory:robodj")
 

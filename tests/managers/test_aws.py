@@ -17,7 +17,6 @@ import managed
 import pytest
 from conftest import (
     NO_FAILURE,
-    TIMEOUT,
     V1,
     V2,
     Failure,
@@ -45,7 +44,7 @@ from moto_server import LOGIN, REGION, Moto, running  # noqa: E402 - skipped abo
 
 from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
 from robodj_secretguard.managers.manager import CONFLICT, Stored, sealed  # noqa: E402
-from robodj_secretguard.secret.sealed import SealedStr  # noqa: E402
+from robodj_secretguard.startup.directory import MAX_BYTES  # noqa: E402
 
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"
@@ -225,6 +224,14 @@ class TestRead:
         assert service.start(moto.environ, source="aws:staged").status == 0
         assert {name: service.started[name] for name in GOOD} == GOOD
 
+    def test_the_command_does_not_get_the_login(self, moto: Moto, service: Service) -> None:
+        """The login is not in the environment of the command, unless --keep-login is given. The region stays."""
+        assert service.start(moto.environ).status == 0
+        assert LOGIN.keys().isdisjoint(service.started)
+        assert service.started["AWS_DEFAULT_REGION"] == REGION
+        assert service.start(moto.environ, options=("--keep-login",)).status == 0
+        assert service.started.items() >= LOGIN.items()
+
     def test_nothing_is_logged(self, canned: Canned, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         """The SDK does not log the answer, whatever the levels of its loggers are."""
         canned.answers = [(200, whole(json.dumps(GOOD)))]
@@ -272,20 +279,17 @@ class TestWrite:
         assert self.current(store).opened() == {"A": 1}
 
     def test_an_interrupted_write(self, moto: Moto, store: AwsSecret) -> None:
-        """A version that a crash has left with the private stage is found, and the same write uses it."""
-        assert store.unfinished(5) is None
+        """A version that a crash has left with the private stage is given up by the next write."""
         text = sealed({"A": 1}).get_secret_value()
         moto.client.put_secret_value(SecretId=store.name[4:], SecretString=text, VersionStages=[PRIVATE_STAGE])
-        unfinished = store.unfinished(5)
-        assert isinstance(unfinished, Stored)
-        store.write(unfinished.fields, self.current(store), 5)
-        assert self.current(store).opened() == {"A": 1}
-        assert len(self.versions(moto, store)) == 2
+        store.write(sealed({"A": 2}), self.current(store), 5)
+        assert self.current(store).opened() == {"A": 2}
+        assert sorted(self.versions(moto, store)) == [[], ["AWSCURRENT", PRIVATE_STAGE], ["AWSPREVIOUS"]]
 
-    @pytest.mark.parametrize("before", [[], [(200, whole("{}"))]], ids=["of the version", "of the stage"])
+    @pytest.mark.parametrize("before", [[], [(200, {"VersionId": VERSION})]], ids=["of the version", "of the stage"])
     def test_access_denied(self, canned: Canned, tmp_path: Path, before: list[tuple[int, object]]) -> None:
         """The fix names the permissions to write."""
-        canned.answers = [(400, refusal("ResourceNotFoundException")), *before, (400, refusal("AccessDeniedException"))]
+        canned.answers = [*before, (400, refusal("AccessDeniedException"))]
         with process_environment(environ_of(tmp_path, canned.environ)):
             store = AwsSecret(SOURCE, NAME)
             failure = failure_of(lambda: store.write(sealed({}), Stored(sealed({}), VERSION), 5))
@@ -337,6 +341,17 @@ class TestRefused:
         assert failure.what == "was refused by AWS (HTTP 400)"
 
 
+_ROLE = f"""[profile role]
+role_arn = arn:aws:iam::123456789012:role/service
+source_profile = login
+services = plain
+[profile login]
+aws_access_key_id = {LOGIN["AWS_ACCESS_KEY_ID"]}
+aws_secret_access_key = {LOGIN["AWS_SECRET_ACCESS_KEY"]}
+[services plain]
+sts =
+  endpoint_url = http://aws.invalid
+"""
 SETTINGS: dict[str, tuple[dict[str, str], str, str]] = {
     "no region": ({"AWS_DEFAULT_REGION": ""}, "cannot be read: no valid AWS region is set", "set AWS_REGION"),
     "no region's name": ({"AWS_REGION": "a b"}, "cannot be read: no valid AWS region is set", "set AWS_REGION"),
@@ -367,6 +382,16 @@ SETTINGS: dict[str, tuple[dict[str, str], str, str]] = {
         "AWS_ENDPOINT_URL",
     ),
     "no TLS": ({"AWS_ENDPOINT_URL": "http://aws.invalid"}, "is not read without TLS", "https://"),
+    "no TLS in the configuration": (
+        {"AWS_ENDPOINT_URL": "", "AWS_CONFIG_FILE": "[default]\nendpoint_url = http://aws.invalid\n"},
+        "is not read without TLS",
+        "endpoint_url",
+    ),
+    "no TLS where a role logs in": (
+        {"AWS_ENDPOINT_URL": "", "AWS_ACCESS_KEY_ID": "", "AWS_PROFILE": "role", "AWS_CONFIG_FILE": _ROLE},
+        "is not read without TLS",
+        "endpoint_url",
+    ),
     "no file of a CA": (
         {"AWS_CA_BUNDLE": "nothing"},
         "cannot be read: the file of AWS_CA_BUNDLE is not usable",
@@ -376,6 +401,14 @@ SETTINGS: dict[str, tuple[dict[str, str], str, str]] = {
 """Settings that nobody can read a secret with."""
 
 
+def given(canned: Canned, variables: Mapping[str, str], cwd: Path) -> dict[str, str]:
+    """Return the variables of a case, with its AWS configuration in a file."""
+    variables = {**canned.environ, **variables}
+    if "AWS_CONFIG_FILE" in variables:
+        variables |= {"AWS_CONFIG_FILE": str(put(cwd / "aws-config", variables["AWS_CONFIG_FILE"]))}
+    return {name: value for name, value in variables.items() if value}
+
+
 class TestSettings:
     """What is wrong with the settings is refused, without a request."""
 
@@ -383,8 +416,7 @@ class TestSettings:
     def test_each_setting(self, canned: Canned, tmp_path: Path, case: str) -> None:
         """The failure names the setting, and its fix too."""
         variables, what, fix = SETTINGS[case]
-        given = canned.environ | variables
-        failure = load({name: value for name, value in given.items() if value}, tmp_path)
+        failure = load(given(canned, variables, tmp_path), tmp_path)
         assert (failure.what, failure.is_temporary, canned.requests) == (what, False, [])
         assert fix in failure.fix
 
@@ -392,8 +424,7 @@ class TestSettings:
     def test_the_command_does_not_start(self, canned: Canned, service: Service, case: str) -> None:
         """The alert is the only one, and shows no part of the credentials."""
         variables, what, _ = SETTINGS[case]
-        given = canned.environ | variables
-        ran = service.start({name: value for name, value in given.items() if value}, wait=30)
+        ran = service.start(given(canned, variables, service.cwd), wait=30)
         service.assert_not_started(ran, REFUSED, what)
 
     def test_credentials_that_come_later(self, canned: Canned, tmp_path: Path) -> None:
@@ -408,16 +439,6 @@ class TestSettings:
             ["first"],
             ["second"],
         ]
-
-    def test_no_second_version_while_the_first_one_is_unknown(self, canned: Canned, tmp_path: Path) -> None:
-        """A write puts no version where a temporary failure hides whether an interrupted one has left it."""
-        canned.answers = [(503, refusal("InternalServiceError"))]
-        with process_environment(environ_of(tmp_path, canned.environ)):
-            fields = SealedStr(json.dumps(GOOD))
-            store = AwsSecret(SOURCE, NAME)
-            failure = failure_of(lambda: store.write(fields, Stored(fields, "1"), TIMEOUT))
-        assert failure.is_temporary
-        assert [each["X-Amz-Target"] for each in canned.requests] == ["secretsmanager.GetSecretValue"]
 
     def test_no_proxy_without_tls(self, canned: Canned, tmp_path: Path) -> None:
         """A request without TLS does not leave the machine through a proxy."""
@@ -480,6 +501,14 @@ class TestUnavailable:
         canned.answers = [(status, body)]
         failure = load(canned.environ, tmp_path)
         assert (failure.what, failure.is_temporary) == (f"sent no whole answer{shown}", True)
+
+    @pytest.mark.parametrize("login", [{}, {"AWS_ACCESS_KEY_ID": "", "AWS_ROLE_ARN": "arn:aws:iam::1:role/service"}])
+    def test_an_answer_without_an_end(self, canned: Canned, tmp_path: Path, login: dict[str, str]) -> None:
+        """The size of an answer has a limit, also that of an answer to a login."""
+        canned.answers = [(200, b"x" * (MAX_BYTES + 1))]
+        login |= {"AWS_WEB_IDENTITY_TOKEN_FILE": str(put(tmp_path / "token", "token"))}
+        failure = load(given(canned, login, tmp_path), tmp_path)
+        assert (failure.what, failure.is_temporary) == ("sent too long an answer", False)
 
     def test_a_text_that_is_none(self, canned: Canned, tmp_path: Path) -> None:
         """A number in place of the text cannot be used."""

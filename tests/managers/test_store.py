@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import pytest
 from conftest import Failure, failure_of
 
 from robodj_secretguard.errors import ManagerError
-from robodj_secretguard.managers.manager import Store, Stored, sealed, time_of
+from robodj_secretguard.managers.manager import Store, Stored, opened, sealed, time_of
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.variables import ROTATION_RECORD
-
-if TYPE_CHECKING:
-    from robodj_secretguard.secret.sealed import SealedStr
 
 DENIED = Failure("denies it", "log in")
 
@@ -62,6 +59,15 @@ def test_a_field_that_is_nested_too_deeply_is_an_error() -> None:
     assert failure.what == "has a field that is nested too deeply"
 
 
+@pytest.mark.parametrize("number", ["1.0000000000000000001", "1e400", "1e-400", "1e-9999999999999999999", "NaN"])
+def test_a_number_that_is_rounded_is_not_written(number: str) -> None:
+    """A number that a float would change is read, but never written back. 1.50 and 1e5 have another spelling only."""
+    kept, fields = '{"A": [1.50, 1e5, -0.0, 123456789012345678901234567890]}', f'{{"A": {{"B": [{number}]}}}}'
+    assert sealed(opened(SealedStr(kept)), is_new=True).get_secret_value() != kept
+    what = "has a number that would be rounded, so nothing was written"
+    assert failure_of(lambda: sealed(opened(SealedStr(fields)), is_new=True)).what == what
+
+
 @pytest.mark.parametrize(
     ("text", "time"),
     [
@@ -74,11 +80,6 @@ def test_a_field_that_is_nested_too_deeply_is_an_error() -> None:
 def test_the_time_of_a_manager_is_that_of_its_answer(text: str | None, time: datetime | None) -> None:
     """The time is that of the header `Date`, if it is valid and has a timezone."""
     assert time_of(text) == time
-
-
-def test_a_write_in_one_step_leaves_no_version() -> None:
-    """A manager whose write is one step has no unfinished version."""
-    assert store_of(A="x").unfinished(1) is None
 
 
 def test_a_version_shows_no_field() -> None:

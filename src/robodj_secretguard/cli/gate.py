@@ -79,6 +79,10 @@ def add(commands: Commands) -> None:
                 "action": "store_true",
                 "help": "give COMMAND temporary keys, for an image build or a test",
             },
+            "--keep-login": {
+                "action": "store_true",
+                "help": "leave the login of vault: or aws: in the environment of COMMAND, such as VAULT_TOKEN",
+            },
         },
         defaults={"takes_command": True},
         description="Check every declared secret, then run a command. The command does not start if there is an"
@@ -139,15 +143,16 @@ def _check_with_log(request: Request, model: type[SecretSettings], sources: Sour
     return checked_by_gate(request, model, sources)
 
 
-def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: bool) -> Result:
+def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: bool, keep_login: bool) -> Result:
     if not command:
         fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
     model = model_of(request)
     if ephemeral and request.sources:
         fail("exec takes --from or --ephemeral, not both")
-    environment, directory = Environment(), setup_of(model).secrets_dir
-    is_used = environment.is_set(SECRETS_DIR) or os.path.isdir(directory or "")
-    if request.sources and has_directory(environment, setup_of(model)) and is_used:
+    if keep_login and not any(source.startswith(("vault:", "aws:")) for source in request.sources):
+        fail("exec takes --keep-login only with --from vault:MOUNT/PATH or aws:SECRET_ID")
+    environment = Environment()
+    if request.sources and _reads_directory(environment, model):
         fail("exec: the service reads its secrets directory, and not --from; leave one of them out")
     if ephemeral:
         policies = model.secret_policies.values()
@@ -168,8 +173,14 @@ def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: boo
         refusal = mark(report.refusal("did not start the command", status), RED)
         return Result(status, lines, report.as_dict, [MODEL, refusal])
 
-    start = partial(_become, request, model, sources, command)
+    start = partial(_become, request, model, sources, command, keep_login=keep_login)
     return Result(EXIT_CLEAN, lines, report.as_dict if lines else None, [MODEL], then=partial(_ended, start))
+
+
+def _reads_directory(environment: Environment, model: type[SecretSettings]) -> bool:
+    setup = setup_of(model)
+    is_used = environment.is_set(SECRETS_DIR) or os.path.isdir(setup.secrets_dir or "")
+    return has_directory(environment, setup) and is_used
 
 
 def _ended(run: Callable[[], Result]) -> Result:
@@ -179,7 +190,14 @@ def _ended(run: Callable[[], Result]) -> Result:
         return Result(EXIT_USAGE, stderr=[f"{PROGRAM}: running the command failed ({type_name(failure)})"])
 
 
-def _become(request: Request, model: type[SecretSettings], sources: Sources | None, program: Sequence[str]) -> Result:
+def _become(
+    request: Request,
+    model: type[SecretSettings],
+    sources: Sources | None,
+    program: Sequence[str],
+    *,
+    keep_login: bool,
+) -> Result:
     """Replace this process with a command; on Windows, run it. Return the result if this process continues.
 
     The command keeps the process id, the standard streams and all inherited descriptors.
@@ -189,6 +207,8 @@ def _become(request: Request, model: type[SecretSettings], sources: Sources | No
     if request.require_env_only:
         os.environ[PROTECTED_ENV] = "true"
     if sources:
+        for name in () if keep_login else sources.logins:
+            os.environ.pop(name, None)  # who can read the environment of the service could read the manager
         os.environ.update(sources.variables(model))
     restore_stdout(request.stdout)
     try:

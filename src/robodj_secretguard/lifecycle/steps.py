@@ -70,8 +70,6 @@ Fields: TypeAlias = "Mapping[str, Any]"
 
 MIN_AGE: Final = timedelta(hours=1)
 """How long a next key is in the manager before it is promoted: every instance must have it."""
-UNFINISHED_AGE: Final = timedelta(minutes=5)
-"""How long the version of an interrupted write is used again. No instance has its keys."""
 MAX_SKEW: Final = timedelta(minutes=2)
 """How much the clocks of this machine and of the manager may differ."""
 _FLEET_AGE: Final = timedelta(minutes=15)
@@ -364,29 +362,6 @@ def last_step(step: StepName, before: StoredKeys, after: SecretStatus, now: date
 def with_step(fields: Fields, secret: str, step: LastStep) -> dict[str, Any]:
     """Return the fields of the new version, with its last step."""
     return {**fields, ROTATION_RECORD: dump_last_steps({**last_steps(fields), secret: step})}
-
-
-def unfinished_step(
-    step: StepName, policy: SecretPolicy, keys: StoredKeys, fields: Fields, unfinished: Fields, *, now: datetime
-) -> LastStep | None:
-    """Return the step of an unfinished version, if it is the same step from this version, and recent.
-
-    Args:
-        step: the step that is taken now.
-        policy: the secret.
-        keys: its keys in the current version.
-        fields: the fields of the current version.
-        unfinished: the fields of the version that an interrupted write has left.
-        now: the time.
-    """
-    made = last_steps(unfinished).get(policy.name)
-    if made is None or made.step != step or made == keys.step or now - made.last.recorded_at >= UNFINISHED_AGE:
-        return None
-    expected = with_step(changed_fields(step, policy, fields, keys, made.last.recorded_at), policy.name, made)
-    if generated := {"stage": policy.slot_variables[0], "replace": policy.variable}.get(step):
-        expected[generated] = unfinished.get(generated)
-    # Any other difference is a change that somebody has made after that version.
-    return made if expected == unfinished else None
 
 
 def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:
@@ -736,8 +711,7 @@ class Rotator:
     ) -> None:
         """Make the new version, check it, write it and record it."""
         store = self._store
-        unfinished = store.within(ATTEMPT_SECONDS, lambda: store.unfinished(ATTEMPT_SECONDS))
-        new, done, after = contain(partial(self._new_version, result, step, stored, unfinished, known, before=before))
+        new, done, after = contain(partial(self._new_version, result, step, stored, known, before=before))
         result.outcome = "would-be-done"
         if not dry_run:
             store.within(ATTEMPT_SECONDS, lambda: store.write(new, stored, ATTEMPT_SECONDS))
@@ -752,37 +726,26 @@ class Rotator:
         result: StepResult,
         step: StepName,
         stored: Stored,
-        unfinished: Stored | None,
         known: Sequence[Record],
         *,
         before: Report,
     ) -> tuple[SealedStr, LastStep, Report]:
-        """Return the fields of the new version, the step, and the report on it.
-
-        It runs inside `contain()`. An interrupted write of the same step is used again.
-        """
+        """Return the fields of the new version, the step, and the report on it. It runs inside `contain()`."""
         policy, keys, now, fields = result.policy, result.keys, result.now, stored.opened()
         stage = f"run {command('rotate', 'stage', policy.name, *self._options, '--now')}"
-        refused = [alert.check for alert in before.alerts if (alert.secret, alert.slot) == (policy.name, "next")]
-        if step == "promote" and refused:
-            raise StepRefusedError(f"the next key of {policy.name} is not accepted by the check {refused[0]}", stage)
-        made = unfinished.opened() if unfinished else {}
-        done = unfinished_step(step, policy, keys, fields, made, now=now)
-        if done is None or done.last.environment != self._who["environment"]:
-            done, unfinished, made = None, None, changed_fields(step, policy, fields, keys, now)
+        made = changed_fields(step, policy, fields, keys, now)
         after = self._check(made, policy, step)
         earlier = {(alert.check, alert.secret, alert.message) for alert in before.alerts}
         result.findings = [alert for alert in after.alerts if (alert.check, alert.secret, alert.message) not in earlier]
         if result.findings:
             raise StepRefusedError("the new version would have these alerts", stage)
-        if done is None:
-            status = next(status for status in after.secrets if status.secret == policy.name)
-            done = last_step(step, keys, status, now, **self._who)
+        status = next(status for status in after.secrets if status.secret == policy.name)
+        done = last_step(step, keys, status, now, **self._who)
         if why := _conflict_with_log(done.last, step, keys, known):
             raise StepRefusedError(why, stage)
         names = {*fields, *made} - {ROTATION_RECORD}
         result.fields = sorted(name for name in names if fields.get(name) != made.get(name))
-        return unfinished.fields if unfinished else sealed(with_step(made, policy.name, done)), done, after
+        return sealed(with_step(made, policy.name, done), is_new=True), done, after
 
     def _check(self, fields: Fields, policy: SecretPolicy, step: StepName | None) -> Report:
         """Return the gate's report on fields, for a service that reads nothing else."""

@@ -5,20 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
 from typing import Any, Final
 
 import boto3
 import botocore.session
+import urllib3
 from botocore import exceptions
 from botocore.config import Config
+from botocore.httpsession import URLLib3Session
+from botocore.utils import get_environ_proxies
 
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.manager import (
+    ATTEMPT_SECONDS,
     CONFLICT,
     Answer,
     Store,
     Stored,
     is_insecure,
+    limited,
     manager_error,
     members,
     time_of,
@@ -76,7 +83,8 @@ _SDK_ERRORS: Final = (
         _REACH_AWS,
         True,
     ),
-    (UnicodeDecodeError, "sent no whole answer", _REACH_AWS, True),  # cut within a character
+    # It was cut, perhaps within a character.
+    ((UnicodeDecodeError, urllib3.exceptions.HTTPError), "sent no whole answer", _REACH_AWS, True),
     (
         (exceptions.ProfileNotFound, exceptions.ConfigNotFound, exceptions.ConfigParseError, ValueError),
         "cannot be read: a setting of the AWS SDK is invalid ({})",
@@ -91,22 +99,34 @@ class AwsSecret(Store):
     """One secret of AWS Secrets Manager, whose text is a JSON object. Its place is its name or its ARN."""
 
     reach = _REACH_AWS
+    logins = frozenset(
+        f"AWS_{name}"
+        for name in (
+            "ACCESS_KEY_ID",
+            "ACCESS_KEY",
+            "SECRET_ACCESS_KEY",
+            "SECRET_KEY",
+            "SESSION_TOKEN",
+            "SECURITY_TOKEN",
+            "CREDENTIAL_EXPIRATION",
+            "ROLE_ARN",
+            "ROLE_SESSION_NAME",
+            "WEB_IDENTITY_TOKEN_FILE",
+            "CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "CONTAINER_CREDENTIALS_FULL_URI",
+            "CONTAINER_AUTHORIZATION_TOKEN",
+            "CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        )
+    )
+    """What is or names a login. Profiles and their files stay: the service can read the files anyway."""
 
     def current(self, seconds: float) -> Stored:
         """Return the current version."""
-        return self._with_client(seconds, lambda client: self._read(client, STAGE))
-
-    def unfinished(self, seconds: float) -> Stored | None:
-        """Return the version that has the private stage."""
-        return self._with_client(seconds, self._unfinished)
+        return self._with_client(seconds, self._read)
 
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
-        """Make a version with the private stage, unless it exists, and then move the stage `AWSCURRENT` to it."""
-        try:
-            self._with_client(seconds, lambda client: self._write(client, fields, current.version))
-        except ManagerError as error:
-            remedy = _MAY_WRITE if "AccessDeniedException" in error.message else error.remedy
-            raise ManagerError(error.message, remedy, is_temporary=error.is_temporary) from None
+        """Make a version with the private stage, and then move the stage `AWSCURRENT` to it."""
+        self._with_client(seconds, lambda client: self._write(client, fields, current.version))
 
     def _with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
         """Return what an action returns."""
@@ -114,17 +134,13 @@ class AwsSecret(Store):
         try:
             return action(_client(seconds))
         except exceptions.ClientError as error:
-            raise _error_of_answer(error.response) from None
-        except (exceptions.BotoCoreError, OSError, ValueError) as error:
+            raise _error_of_answer(error.response, error.operation_name) from None
+        except (exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise manager_error(error, _SDK_ERRORS, _CA_BUNDLE) from None
 
-    def _read(self, client: Any, stage: str) -> Stored:
-        """Return the version that has a stage."""
-        try:
-            # Without a stage, some servers return the version that was current before.
-            answer = client.get_secret_value(SecretId=self._place, VersionStage=stage)
-        except exceptions.ClientError as error:
-            raise _error_of_answer(error.response) from None
+    def _read(self, client: Any) -> Stored:
+        # Without a stage, some servers return the version that was current before.
+        answer = client.get_secret_value(SecretId=self._place, VersionStage=STAGE)
         if "ARN" not in answer:  # from JSON that is cut off, the SDK returns an empty answer
             raise ManagerError("sent no whole answer", _REACH_AWS, is_temporary=True)
         text = answer.get("SecretString")
@@ -134,26 +150,17 @@ class AwsSecret(Store):
         date = time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
         return Stored(SealedStr(text), answer["VersionId"], answer.get("CreatedDate"), date)
 
-    def _unfinished(self, client: Any) -> Stored | None:
-        try:
-            return self._read(client, PRIVATE_STAGE)
-        except ManagerError as error:
-            if error.is_temporary:  # it may exist
-                raise
-            return None  # a stage that does not exist is the same error as a secret that does not exist
-
     def _write(self, client: Any, fields: SealedStr, version: str) -> None:
-        made = self._unfinished(client)
-        if made and made.fields == fields:
-            new = made.version
-        else:
-            answer = client.put_secret_value(
-                SecretId=self._place, SecretString=fields.get_secret_value(), VersionStages=[PRIVATE_STAGE]
-            )
-            new = answer["VersionId"]
+        # After an interruption, nobody has the keys of this version, and the next one gets its stage.
+        made = client.put_secret_value(
+            SecretId=self._place, SecretString=fields.get_secret_value(), VersionStages=[PRIVATE_STAGE]
+        )
         try:
             client.update_secret_version_stage(
-                SecretId=self._place, VersionStage=STAGE, MoveToVersionId=new, RemoveFromVersionId=version
+                SecretId=self._place,
+                VersionStage=STAGE,
+                MoveToVersionId=made["VersionId"],
+                RemoveFromVersionId=version,
             )
         except exceptions.ClientError as error:
             if (
@@ -164,25 +171,36 @@ class AwsSecret(Store):
 
 
 def _client(seconds: float) -> Any:
-    """Return a client whose requests are encrypted."""
+    """Return a client whose requests are encrypted, and whose answers have a limit."""
     settings = botocore.session.get_session()  # boto3's own keeps the credentials of an earlier attempt
     if region := os.environ.get("AWS_REGION"):  # only other SDKs read it
         settings.set_config_variable("region", region)
     bundle = settings.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
     if bundle and not os.access(bundle, os.R_OK):
         raise ManagerError("cannot be read: the file of AWS_CA_BUNDLE is not usable", _CA_BUNDLE)
-    # Older SDKs do not verify certificates where it is empty.
-    settings.set_config_variable("ca_bundle", bundle or True)
+    settings.set_config_variable("ca_bundle", bundle or True)  # where it is empty, no client can be made
+    # Also the clients that log in, such as that of a role, send their requests so.
+    settings.register("before-send", partial(_send_encrypted, verify=bundle or True, seconds=seconds))
     session = boto3.Session(botocore_session=settings)
-    limits = Config(connect_timeout=seconds, read_timeout=seconds, retries={"total_max_attempts": 1})
-    client = session.client("secretsmanager", config=limits)
-    # The login of a service account sends its token to another address.
-    addresses = [value for name, value in os.environ.items() if name.startswith("AWS_ENDPOINT_URL") and value]
-    if any(map(is_insecure, (client.meta.endpoint_url, *addresses))):
-        raise ManagerError("is not read without TLS", "begin the address in AWS_ENDPOINT_URL with https://")
-    if client.meta.endpoint_url.lower().startswith("http:"):  # not through a proxy
-        client = session.client("secretsmanager", config=limits.merge(Config(proxies={})))
-    return client
+    return session.client("secretsmanager", config=Config(retries={"total_max_attempts": 1}))
+
+
+def _send_encrypted(*, verify: str | bool, seconds: float, request: Any, **_: object) -> Any:
+    """Send a request, and return its answer."""
+    if is_insecure(request.url):
+        raise ManagerError(
+            "is not read without TLS",
+            "begin each address in AWS_ENDPOINT_URL, and in endpoint_url of the AWS configuration, with https://",
+        )
+    # Without TLS, no request goes through a proxy.
+    proxies = get_environ_proxies(request.url) if request.url.lower().startswith("https:") else {}
+    sender = URLLib3Session(verify, proxies, (min(seconds, ATTEMPT_SECONDS), seconds))
+    request.stream_output = True  # otherwise it would be read without a limit
+    answer = sender.send(request)
+    too_long = ManagerError("sent too long an answer", "correct AWS_ENDPOINT_URL, where it is set: AWS sends less")
+    with closing(answer.raw):
+        answer._content = limited(answer.raw.stream(), too_long)  # noqa: SLF001 - as the class itself sets it
+    return answer
 
 
 def _turn_off_logging() -> None:
@@ -192,7 +210,7 @@ def _turn_off_logging() -> None:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-def _error_of_answer(response: Mapping[str, Any]) -> ManagerError:
+def _error_of_answer(response: Mapping[str, Any], operation: str) -> ManagerError:
     """Return the error for an answer that is not a success."""
     code, status = str(response["Error"]["Code"]), response["ResponseMetadata"]["HTTPStatusCode"]
     shown = code if code in {*_FIXES_BY_CODE, *_SHOWN} else f"HTTP {status}"
@@ -200,4 +218,5 @@ def _error_of_answer(response: Mapping[str, Any]) -> ManagerError:
         return ManagerError(f"is not available ({shown})", _REACH_AWS, is_temporary=True)
     if code == str(status):  # the answer has no code
         return ManagerError(f"sent no whole answer ({shown})", _REACH_AWS, is_temporary=True)
-    return ManagerError(f"was refused by AWS ({shown})", _FIXES_BY_CODE.get(code, _LOGIN))
+    is_write = code == "AccessDeniedException" and operation != "GetSecretValue"
+    return ManagerError(f"was refused by AWS ({shown})", _MAY_WRITE if is_write else _FIXES_BY_CODE.get(code, _LOGIN))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Final
@@ -35,10 +35,13 @@ class Sources:
     Attributes:
         deliveries: one for each source, in the order of the options.
         failed: the report on the first source that failed, so that nothing is checked.
+        logins: the variables of the managers' logins, without those that a declared secret has.
     """
 
-    def __init__(self, deliveries: Sequence[Delivery], failed: Report | None = None) -> None:
-        self.deliveries, self.failed = deliveries, failed
+    def __init__(
+        self, deliveries: Sequence[Delivery], failed: Report | None = None, logins: Collection[str] = ()
+    ) -> None:
+        self.deliveries, self.failed, self.logins = deliveries, failed, logins
 
     def check(
         self, model: type[SecretSettings], *, config_dir: str | None = None, require_env_only: bool = False
@@ -114,7 +117,8 @@ def load_sources(
                 deliveries,
                 Report(datetime.now(UTC), off, None, (), (source_finding(policies, manager.name, error, tried),)),
             )
-    return Sources(deliveries)
+    logins = {name for manager in managers for name in manager.logins}
+    return Sources(deliveries, logins=logins.difference(names_of(policies)))
 
 
 def open_store(source: str, policies: Sequence[SecretPolicy]) -> Store:
@@ -154,9 +158,7 @@ def _import_class(word: str, kind: str, path: str, package: str) -> type[Manager
     module, name = path.split(".")
     try:
         found: type[Manager] = getattr(import_module(f"robodj_secretguard.managers.{module}"), name)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - a client may raise anything at its import, or exit
+    except (Exception, SystemExit):  # noqa: BLE001 - a client may raise anything at its import, or exit
         fix = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
         raise UsageError(
             f"{word} {kind}: needs the package {package or module}, which cannot be imported; {fix}"

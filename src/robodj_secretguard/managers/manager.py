@@ -10,6 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -26,7 +27,7 @@ Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, s
 Answer = TypeVar("Answer")
 
 ATTEMPT_SECONDS: Final = 5.0
-"""The time limit of one attempt, and of the only one where there is no time to wait."""
+"""The time limit of an attempt where there is no time to wait, and of each connection."""
 GRACE_SECONDS: Final = 0.5
 """A client's own time limit comes first, as its error says more."""
 FIRST_PAUSE: Final = 0.25
@@ -49,6 +50,8 @@ class Manager(ABC):
     """
 
     is_repeatable = True
+    logins: frozenset[str] = frozenset()
+    """The variables that are, or name, the login of its client. A command does not get them."""
     has_files = False  # whose last newline is taken away as they are read
     reach = "make sure that it is running and can be reached from here, then start again"
     """What to do if it does not answer in time."""
@@ -88,9 +91,8 @@ class Manager(ABC):
         pause = FIRST_PAUSE
         while True:
             left = deadline - time.monotonic()
-            longest = ATTEMPT_SECONDS if self.is_repeatable else left
             try:
-                return self._load_once(names, min(left, longest) if left > FIRST_PAUSE else least)
+                return self._load_once(names, left if left > FIRST_PAUSE else least)
             except ManagerError as error:
                 if not (error.is_temporary and self.is_repeatable) or time.monotonic() + pause >= deadline:
                     raise
@@ -200,10 +202,6 @@ class Store(Manager):
             ManagerError: nothing was written. Its text is `CONFLICT` where another version is current by now.
         """
 
-    def unfinished(self, seconds: float) -> Stored | None:  # noqa: ARG002
-        """Return the version that an interrupted `write` has left; `None` where a write is one step."""
-        return None
-
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
         """Return the fields of the current version."""
         return self.current(seconds).opened()
@@ -218,20 +216,43 @@ def time_of(text: object) -> datetime | None:
     return found if found and found.tzinfo else None
 
 
+def number_of(text: str) -> float:
+    """Return a number of JSON; NaN for one that a float would change, so that it is never written back."""
+    number = float(text)
+    try:
+        return number if Decimal(text) == Decimal(repr(number)) else float("nan")
+    except InvalidOperation:  # its exponent is too large
+        return float("nan")
+
+
 def opened(fields: SealedStr) -> dict[str, Any]:
     """Return the fields of a JSON object. Call it inside `contain()`."""
-    found: dict[str, Any] = json.loads(fields.get_secret_value())
+    found: dict[str, Any] = json.loads(fields.get_secret_value(), parse_float=number_of)
     return found
 
 
-def sealed(fields: Mapping[str, Any]) -> SealedStr:
-    """Return fields as one JSON object."""
+def sealed(fields: Mapping[str, Any], *, is_new: bool = False) -> SealedStr:
+    """Return fields as one JSON object. `is_new`: a manager gets them, so each number must be as it was."""
     try:
-        return SealedStr(json.dumps(fields))
+        return SealedStr(json.dumps(fields, allow_nan=not is_new))
+    except ValueError:
+        raise ManagerError(
+            "has a number that would be rounded, so nothing was written", "store that number as a string, in quotes"
+        ) from None
     except RecursionError:
         raise ManagerError(
             "has a field that is nested too deeply", "store that field elsewhere, or as one text"
         ) from None
+
+
+def limited(parts: Iterable[bytes], too_long: Exception) -> bytes:
+    """Return the parts of an answer, or raise `too_long`: a client would read an answer without a limit."""
+    content = b""
+    for part in parts:
+        content += part
+        if len(content) > MAX_BYTES:
+            raise too_long
+    return content
 
 
 def is_insecure(address: str) -> bool:

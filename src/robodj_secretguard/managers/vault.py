@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any, Final
 
 import hvac
 import requests
 from hvac import exceptions
-from hvac.adapters import JSONAdapter
+from hvac.adapters import JSONAdapter, RawAdapter
 
 from robodj_secretguard.errors import ManagerError, UnreadError
 from robodj_secretguard.managers.manager import (
+    ATTEMPT_SECONDS,
     CONFLICT,
     Answer,
     Store,
     Stored,
     is_insecure,
+    limited,
     manager_error,
+    number_of,
     opened,
     sealed,
     time_of,
 )
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.directory import MAX_BYTES
 from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.variables import parse_marker
 
@@ -33,11 +36,18 @@ _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
 _REACH_SERVER: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
 _PATH: Final = "correct MOUNT/PATH after vault: (the mount is a KV engine, version 2)"
+_USE_V2: Final = "copy its fields to a secret of a KV engine, version 2, and write that MOUNT/PATH after vault:"
 _CA_CERT: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
+_TOKEN_LOGINS: Final = {
+    "KUBERNETES_ROLE": ("kubernetes", "KUBERNETES_TOKEN_FILE", _POD_TOKEN),
+    "JWT_ROLE": ("jwt", "JWT_FILE", ""),
+}
+"""By the setting of a role: the usual mount of its login, and the setting and the usual path of the token's file."""
 _NEW_LOGINS: Final = {
     "TOKEN_FILE": "write a new token into the file of VAULT_TOKEN_FILE",
     "ROLE_ID": "set VAULT_ROLE_ID to the id of the role, and VAULT_SECRET_ID_FILE to a file with a new secret id",
     "KUBERNETES_ROLE": "set VAULT_KUBERNETES_ROLE to a role that is bound to this service account",
+    "JWT_ROLE": "write a new token into the file of VAULT_JWT_FILE, and set VAULT_JWT_ROLE to a role that accepts it",
     "TOKEN": "set VAULT_TOKEN to a new token",
 }
 """By a setting of each login method, in the order of `_log_in`: what to do after a refusal."""
@@ -76,28 +86,26 @@ _CLIENT_ERRORS: Final = (
 )
 
 
-def _limited(response: requests.Response, *_: object, **__: object) -> None:
-    """Read an answer, which has a limit: a client would read it without one."""
-    content = b""
-    for part in response.iter_content(1 << 16):
-        content += part
-        if len(content) > MAX_BYTES:
-            response.close()
-            raise exceptions.ParamValidationError
-    response._content = content  # noqa: SLF001 - as requests itself sets it
+def _read_answer(response: requests.Response, *_: object, **__: object) -> None:
+    with closing(response):
+        parts = response.iter_content(1 << 16)
+        response._content = limited(parts, exceptions.ParamValidationError())  # noqa: SLF001 - as requests sets it
 
 
 class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
     """Refuse an answer that is not a JSON object: JSONAdapter returns the response itself."""
 
     def request(self, *arguments: Any, **more: Any) -> Any:
-        answer = super().request(*arguments, **more)
-        if isinstance(answer, dict):
-            return answer
-        if getattr(answer, "is_redirect", False):
+        answer = RawAdapter.request(self, *arguments, **more)
+        if answer.is_redirect:
             raise exceptions.UnsupportedOperation
-        if "json" not in getattr(answer, "headers", {}).get("Content-Type", "json"):
+        if "json" not in answer.headers.get("Content-Type", "json"):
             raise exceptions.ParamValidationError
+        try:
+            if isinstance(found := answer.json(parse_float=number_of), dict):
+                return found
+        except ValueError:  # it was cut
+            pass
         raise UnreadError
 
 
@@ -105,6 +113,22 @@ class Vault(Store):
     """The fields of one secret. Its settings are variables of the client: `VAULT_ADDR`, or `BAO_ADDR`, and so on."""
 
     reach = _REACH_SERVER
+    logins = frozenset(
+        f"{program}_{name}"
+        for program in ("VAULT", "BAO")
+        for name in (
+            "TOKEN",
+            "TOKEN_FILE",
+            "ROLE_ID",
+            "SECRET_ID",
+            "SECRET_ID_FILE",
+            "KUBERNETES_ROLE",
+            "KUBERNETES_TOKEN_FILE",
+            "JWT_ROLE",
+            "JWT_FILE",
+            "AUTH_MOUNT",
+        )
+    )
 
     def current(self, seconds: float) -> Stored:
         """Log in, and return the current version."""
@@ -125,12 +149,13 @@ class Vault(Store):
         session = requests.Session()
         session.verify = _client_setting("CACERT") or True
         dates: list[object] = []
-        session.hooks["response"] += _limited, lambda response, **_: dates.append(response.headers.get("Date"))
+        session.hooks["response"] += _read_answer, lambda response, **_: dates.append(response.headers.get("Date"))
         session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
         # A redirect could lead to another server, which would get the token.
         settings = {"namespace": _client_setting("NAMESPACE") or None, "allow_redirects": False}
+        limits = min(seconds, ATTEMPT_SECONDS), seconds  # of the connection, and of the answer
         try:
-            client = hvac.Client(address, token="", adapter=_Adapter, session=session, timeout=seconds, **settings)
+            client = hvac.Client(address, token="", adapter=_Adapter, session=session, timeout=limits, **settings)
             _log_in(client)
             return action(client), dates[-1]
         except (exceptions.VaultError, OSError, UnreadError, UnicodeError) as error:  # OSError: also those of requests
@@ -140,21 +165,22 @@ class Vault(Store):
 
     def _read(self, client: hvac.Client) -> Stored:
         mount, _, path = self._place.partition("/")
+        failure = ManagerError("is not a secret of a KV engine, version 2", _PATH)
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
                 path, mount_point=mount, raise_on_deleted_version=True
             )
             fields, metadata = answer["data"]["data"], answer["data"]["metadata"]
             version, written_at = str(metadata["version"]), parse_marker(SealedStr(metadata["created_time"]))
+            if isinstance(fields, dict):
+                return Stored(sealed(fields), version, written_at)
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
-            raise self._denial(error, "read", "read") from None
+            failure = self._denial(error, "read", "read")
         except exceptions.InvalidPath as error:
-            raise _absence(error.json, mount, path) from None
+            failure = _absence(error.json, mount, path)
         except (KeyError, TypeError):
-            fields = None
-        if not isinstance(fields, dict):
-            raise ManagerError("is not a secret of a KV engine, version 2", _PATH)
-        return Stored(sealed(fields), version, written_at)
+            pass
+        raise ManagerError("is a KV v1 secret; use v2", _USE_V2) if _is_v1(client, mount) else failure
 
     def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> None:
         mount, _, path = self._place.partition("/")
@@ -191,6 +217,15 @@ def _absence(answer: Any, mount: str, path: str) -> ManagerError:
     return ManagerError(f"{what} is deleted", remedy)
 
 
+def _is_v1(client: hvac.Client, mount: str) -> bool:
+    """Check whether a mount is a KV engine of version 1. Every login that may read in a mount may ask that."""
+    try:
+        found = client.read(f"sys/internal/ui/mounts/{mount}")["data"]
+        return found["type"] == "kv" and (found["options"] or {}).get("version") != "2"
+    except (exceptions.VaultError, KeyError, TypeError):
+        return False
+
+
 def _client_setting(name: str) -> str:
     return os.environ.get(f"VAULT_{name}") or os.environ.get(f"BAO_{name}") or ""
 
@@ -202,21 +237,22 @@ def _line_of(path: str) -> str:
 
 
 def _log_in(client: hvac.Client) -> None:
-    """Give the client a token: the one that is set, or that of an AppRole or Kubernetes login."""
-    mount = _client_setting("AUTH_MOUNT")
+    """Give the client a token: the one that is set, or that of a login."""
+    mount, method = _client_setting("AUTH_MOUNT"), next(filter(_client_setting, _TOKEN_LOGINS), "")
     try:
         if token_file := _client_setting("TOKEN_FILE"):
             client.token = _line_of(token_file)
         elif role := _client_setting("ROLE_ID"):
             secret = _line_of(_client_setting("SECRET_ID_FILE")) or _client_setting("SECRET_ID")
             client.auth.approle.login(role, secret, mount_point=mount or "approle")
-        elif role := _client_setting("KUBERNETES_ROLE"):
-            if not (token := _line_of(_client_setting("KUBERNETES_TOKEN_FILE") or _POD_TOKEN)):
+        elif method:
+            usual_mount, variable, usual = _TOKEN_LOGINS[method]
+            if not (token := _line_of(_client_setting(variable) or usual)):
                 raise ManagerError(
-                    "was not read: there is no token of a service account",
-                    "set VAULT_KUBERNETES_TOKEN_FILE to the file with the token of the service account",
+                    "was not read: there is no file with the token of this service",
+                    f"set VAULT_{variable} to the file with the token of this service, as one line",
                 )
-            client.auth.kubernetes.login(role, token, mount_point=mount or "kubernetes")
+            client.auth.jwt.jwt_login(_client_setting(method), token, path=mount or usual_mount)
         else:
             client.token = _client_setting("TOKEN") or _line_of(_USER_TOKEN)
     except (exceptions.InvalidRequest, exceptions.Forbidden, exceptions.Unauthorized, exceptions.InvalidPath):
