@@ -366,7 +366,7 @@ LIFE: tuple[tuple[str, ...], ...] = (
     ("log", "verify"),
     ("status", "--strict"),
     ("revoke", "secret.key", "--reason", "leaked"),
-    ("revoke", "secret.key", "--reason", "leaked", "--yes"),
+    ("revoke", "secret.key", "--reason", "leaked", "--yes", "--without-replacement"),
     RECORD,
     INCIDENT,
 )
@@ -425,6 +425,23 @@ def key_among_arguments() -> Planted:
     planted, value = good(), text(43)
     planted.secret.append(value)
     return arguments(planted, [RECORD, *([word.format(value) for word in command] for command in WITH_A_KEY)])
+
+
+def revoked_from_a_file() -> Planted:
+    """Write commands that revoke the keys in files: known, unknown, several, weak, and in a name."""
+    planted, value = good(), text(43)
+    planted.secret.append(value)
+    planted.files |= {
+        "known": f'export KEY="{planted.secret[0]}="\n'.encode(),
+        "unknown": value.encode(),
+        "two": "\n".join(planted.secret).encode(),
+        "weak": f"{value[:11]}\n".encode(),
+        "not-ascii": f"{value}\udcff\x1b[2J".encode(errors="surrogateescape"),
+        value: b"",
+    }
+    command = ("revoke", "secret.key", "--reason", "leaked", "--key-from")
+    flags = ("--yes", "--unknown", "--without-replacement")
+    return arguments(planted, [[*command, name, *more] for name in planted.files for more in ((), flags)])
 
 
 def life_in(variable: str) -> Planted:
@@ -564,7 +581,7 @@ def by_fingerprint() -> Planted:
         }
         planted.pipes += (f"seen/{at}-pipe-{key}",)
         planted.links |= {f"seen/{at}-link": key}
-    record = ("revoke", "--fingerprint", fingerprint(SealedStr(recorded)), "--reason", "leaked", "--yes")
+    record = ("revoke", "--fingerprint", fingerprint(SealedStr(recorded)), "--reason", "leaked", "--yes", "--unknown")
     return arguments(planted, [record, *([*scan, "--fingerprints", "seen"] for scan in SCANS)])
 
 
@@ -1094,6 +1111,7 @@ SCENARIOS: dict[str, Scenario] = {
     "life-on-a-terminal-of-good-keys": Scenario(of_life(), "run_commands_on_a_terminal"),
     "life-below-a-key": Scenario(lambda: life_in("ROBODJ_CONFIG_DIR"), "run_commands"),
     "life-logged-at-a-key": Scenario(lambda: life_in("ROBODJ_OPERATIONS_LOG"), "run_commands"),
+    "revoked-from-a-file": Scenario(revoked_from_a_file, "run_commands"),
     "life-argument-is-a-key": Scenario(key_among_arguments, "run_commands"),
     "fleet-has-a-key": Scenario(fleet_is_a_key, "run_commands"),
     "generate-without-asking": Scenario(of_generate((), ("secret.key",), ("--format", "env"), CI="1"), "run_commands"),

@@ -73,7 +73,7 @@ def revoke(key: str) -> tuple[bool, float]:
 
     revocation.is_at = noting  # type: ignore[attr-defined]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return main(["revoke", "--fingerprint", key, "--reason", "race", "--yes"]) == 0, verified[-1]
+        return main(["revoke", "--fingerprint", key, "--reason", "race", "--yes", "--unknown"]) == 0, verified[-1]
 
 
 def read() -> list[int]:

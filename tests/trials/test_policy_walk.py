@@ -136,7 +136,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     leaked.unlink()
     operator.call("scan again", "scan")
 
-    operator.call("revoke", "revoke", "secret.key", *WHY, "--yes")
+    operator.call("revoke", "revoke", "secret.key", *WHY, "--yes", "--without-replacement")
     operator.start("refused start")
     operator.call("refused exec", "exec", "--", sys.executable, "service.py")
     operator.run("refused gate", *gate)

@@ -81,6 +81,7 @@ RULES: Final = (
         ignored=" +applied, refused, restored, stopped",
         same=((", applied, refused, restored, stopped|,$", ""),),
     ),
+    Rule("The steps that `revoke` prints", "revoke", ".*", ignored=".*"),
     Rule(
         "The steps after `revoke`",
         "revoke",

@@ -791,18 +791,17 @@ class Maker:
         return [*argv, *self.shared_options(strict=False)]
 
     def revoke(self) -> list[str]:
-        which = self.weighted({"name": 6, "fingerprint": 3, "last": 2, "both": 0.3, "none": 0.3})
+        which = self.weighted({"name": 6, "fingerprint": 3, "both": 0.3, "none": 0.3})
         argv = [
             "revoke",
             "--reason",
             self.weighted({"leaked": 8, "posted in a chat": 3, "": 0.3, self.key(POLICY[0]): 0.3}),
         ]
-        argv += [self.name()] if which in {"name", "last", "both"} else []
+        argv += [self.name()] if which in {"name", "both"} else []
         known = [*self.fingerprints, self.other_fingerprint]
         argv += ["--fingerprint", self.one(*known, *known, "sgfp1:0")] if which in {"fingerprint", "both"} else []
-        argv += ["--last-recorded"] if which == "last" else []
         argv += ["--yes"] if self.often(0.6) else []
-        argv += self.environment() if self.often(0.95 if which == "last" else 0.1) else []
+        argv += self.environment() if self.often(0.1) else []
         argv += self.operator() if self.often(0.4) else []
         return [*argv, *self.shared_options(strict=False)]
 
