@@ -51,8 +51,8 @@ _FLAGS: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _numbers: Final = count()
 _sent: Final[dict[tuple[int, str], tuple[str, str, Report]]] = {}
 """The process, the kind and the report of the last event, by process id and model. A forked child inherits others."""
-_beats: Final[dict[tuple[int, str], Callable[[str], object]]] = {}
-"""What sends the next event, by process id and model."""
+_beats: Final[dict[str, Callable[[str], object]]] = {}
+"""What sends the next event, by model. A forked child goes on with those of its parent."""
 _threads: Final[dict[int, tuple[_thread.LockType, _thread.LockType]]] = {}
 """What ends the thread that repeats the events, and what it releases at its end, by process id."""
 
@@ -133,7 +133,7 @@ def send_and_repeat(
             emit(report._replace(findings=(warning,)), logger)
     seconds = event_setting(Environment(), SECRET_HEARTBEAT)
     if seconds and secrets:
-        _beats[os.getpid(), model] = lambda each: send_event(each, partial(running_report, secrets), model, logger)
+        _beats[model] = lambda each: send_event(each, partial(running_report, secrets), model, logger)
         _begin(int(seconds), int(seconds))
 
 
@@ -152,7 +152,6 @@ def _begin(seconds: int, first: int) -> None:
 
 def _begin_in_child() -> None:
     """Repeat the events of a parent in its fork as well: in a worker of a server with `--preload`, or of Celery."""
-    _beats.update({(os.getpid(), model): beat for (_, model), beat in [*_beats.items()]})
     if _beats and (seconds := event_setting(Environment(), SECRET_HEARTBEAT)):
         _begin(int(seconds), min(int(seconds), FORK_SECONDS))
 
@@ -162,7 +161,7 @@ def _repeat(seconds: int, first: int, end: _thread.LockType, ended: _thread.Lock
     kind, wait = "running", first
     while kind == "running":
         kind, wait = "ended" if end.acquire(timeout=wait) else "running", seconds
-        for beat in [each for (process_id, _), each in _beats.copy().items() if process_id == os.getpid()]:
+        for beat in [*_beats.values()]:
             with suppress(BaseException):
                 beat(kind)
     ended.release()
