@@ -17,7 +17,6 @@ from robodj_secretguard.startup.file_reader import (
     path_faults,
     read_most,
     read_text_file,
-    read_trusted,
     text_of,
 )
 from robodj_secretguard.startup.textfile import (
@@ -62,7 +61,7 @@ def seen(path: Path) -> TextFile:
 def lines(content: str) -> list[str]:
     """Return the lines of a readable file."""
     text = text_of(content.encode())
-    assert text == TextFile(lines=text.lines, numbers=text.numbers)
+    assert text == TextFile(empty=text.empty, lines=text.lines, numbers=text.numbers)
     return [line.get_secret_value() for line in text.lines]
 
 
@@ -139,7 +138,7 @@ class TestLines:
     def test_a_whole_text(self, content: str, expected: str | None) -> None:
         """A whole text loses a byte-order mark and one last newline, and nothing else. A text of blanks is none."""
         text = text_of(content.encode(), is_whole=True)
-        assert text == (TextFile(lines=(SealedStr(expected),), numbers=(1,)) if expected else NO_TEXT)
+        assert text == (TextFile(empty=False, lines=(SealedStr(expected),), numbers=(1,)) if expected else NO_TEXT)
 
 
 class TestContent:
@@ -202,8 +201,6 @@ class TestContent:
         """A link to itself exists and cannot be read."""
         path.symlink_to("file")
         assert seen(path) == TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
-        with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
-            read_trusted(str(path), most=MOST)
 
     @posix_only
     @pytest.mark.parametrize("mode", [0o000, 0o200])
@@ -258,14 +255,6 @@ class TestContent:
                 "robodj_secretguard.startup.file_reader.os.read", lambda number, most: read(number, min(most, 3))
             )
             assert [read_most(file.fileno(), most) for most in (7, 9)] == [b"0123456", b"789"]
-
-    def test_a_trusted_file(self, path: Path) -> None:
-        """Content is returned with the reasons not to trust it. Invalid content is an error."""
-        assert read_trusted(str(put(path)), most=MOST) == (b"text", ())
-        with pytest.raises(OSError, match=r"^$"):
-            read_trusted(str(path), most=3)
-        if os.name == "posix":
-            assert read_trusted(str(put(path, mode=0o602)), most=MOST) == (b"text", (WRITABLE,))
 
 
 @posix_only
@@ -410,13 +399,12 @@ class TestOwners:
         ],
     )
     def test_of_its_directories(self, path: Path, tmp_path: Path, owned: str, foreign: str) -> None:
-        """A directory of another user is reported. A file in it is still trusted."""
+        """A directory of another user is reported, and so is a file of another user in it."""
         put(path)
         os.chown(tmp_path / owned, NOBODY, -1)
         assert seen(path).foreign == (foreign,)
-        assert read_trusted(str(path), most=MOST) == (b"text", ())
         os.chown(path, NOBODY, -1)
-        assert read_trusted(str(path), most=MOST) == (b"text", (OWNED,))
+        assert seen(path).foreign == (OWNED, foreign)
 
     def test_the_owner_of_the_path_of_an_absent_file_is_judged_on_request(self, path: Path) -> None:
         """Another owner of its directory is reported. A path that does not exist has no owner."""

@@ -70,7 +70,7 @@ TEXTS = ("--environment", "--operator", "--ticket", "--reason", "--since", "--un
 OTHERS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log", "--from")
 RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Ada")
 KEYS = "model, operations-log, strict, require-env-only"
-NO_PYPROJECT = "pyproject.toml cannot be read; make it a readable, regular file of at most 1048576 bytes"
+NO_PYPROJECT = "pyproject.toml cannot be read; make it a regular file in UTF-8, of at most 1048576 bytes"
 UNREADABLE = "--scan: the file is missing, unreadable or not a regular file; check its name, or use - for a pipe"
 
 
@@ -333,7 +333,7 @@ class TestFile:
                 f"{TABLE[:-1]} in pyproject.toml is not a table; write it as {TABLE[:-1]}",
             ),
             ("[tool", "pyproject.toml is not valid TOML in UTF-8; fix it"),
-            (b"\xff", "pyproject.toml is not valid TOML in UTF-8; fix it"),
+            (b"\xff", NO_PYPROJECT),
             ("#" * (2**20 + 1), NO_PYPROJECT),
             *(
                 (text, f"pyproject.toml has a table that is not read; did you mean {TABLE[:-1]}?")

@@ -479,14 +479,14 @@ def _project_table(path: str) -> Any:
     """Return the library's table, if the file has one."""
     import tomllib  # noqa: PLC0415 - only where there is a file
 
-    from robodj_secretguard.startup.file_reader import read_trusted  # noqa: PLC0415
+    from robodj_secretguard.startup.file_reader import read_text_file  # noqa: PLC0415
+    from robodj_secretguard.startup.textfile import OWNED  # noqa: PLC0415
 
+    file = read_text_file(path, most=MAX_PYPROJECT_BYTES, is_whole=True)
+    if file.unreadable or not file.exists:
+        fail(f"{PYPROJECT} cannot be read; make it a regular file in UTF-8, of at most {MAX_PYPROJECT_BYTES} bytes")
     try:
-        content, distrust = contain(lambda: read_trusted(path, most=MAX_PYPROJECT_BYTES))
-    except CheckFailedError:
-        fail(f"{PYPROJECT} cannot be read; make it a readable, regular file of at most {MAX_PYPROJECT_BYTES} bytes")
-    try:
-        document = contain(lambda: tomllib.loads(content.decode()))
+        document = contain(lambda: tomllib.loads("".join([text.get_secret_value() for text in file.lines])))
     except CheckFailedError:
         fail(f"{PYPROJECT} is not valid TOML in UTF-8; fix it")
     tool = document.get("tool")
@@ -494,6 +494,7 @@ def _project_table(path: str) -> Any:
     if PROGRAM in document or any(each != PROGRAM and _plain(each) == _plain(PROGRAM) for each in (*document, *tools)):
         fail(f"{PYPROJECT} has a table that is not read; did you mean {TABLE}?")
     table = tools.get(PROGRAM)
+    distrust = [*file.exposed, *[each for each in file.foreign if each == OWNED]]
     if table is not None and distrust:
         fail(
             f"{TABLE} in {PYPROJECT} is not trusted: it {' and '.join(distrust)}; run chmod go-w on it and on the"

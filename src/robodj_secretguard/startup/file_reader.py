@@ -55,14 +55,6 @@ def read_text_file(path: str, *, most: int, is_absence_judged: bool = False, is_
     return file._replace(misnamed=True) if os.path.lexists(f"{path}.txt") else file
 
 
-def read_trusted(path: str, *, most: int) -> tuple[bytes, tuple[str, ...]]:
-    """Return a file's content, and why it cannot be trusted: others can write it, or another user owns it."""
-    _, unreadable, content, faults = _read_and_judge(os.open(path, _READ_FLAGS), path, most)
-    if unreadable:
-        raise OSError
-    return content, (*faults.exposed, *[each for each in faults.foreign if each == OWNED])
-
-
 def _judge_file(path: str, most: int, *, is_whole: bool) -> TextFile:
     try:
         descriptor = os.open(path, _READ_FLAGS)
@@ -73,13 +65,14 @@ def _judge_file(path: str, most: int, *, is_whole: bool) -> TextFile:
     except OSError:
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
     try:
-        status, unreadable, content, faults = _read_and_judge(descriptor, path, most)
+        status = os.fstat(descriptor)
+        text, faults = _read_text(descriptor, status, most, is_whole=is_whole), path_faults(path, status)
     except OSError:
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
-    text = TextFile(unreadable=unreadable) if unreadable else text_of(content, is_whole=is_whole)
+    finally:
+        os.close(descriptor)
     return text._replace(
         exists=True,
-        empty=not content.removeprefix(BOM_UTF8).strip(),
         exposed=faults.exposed,
         lax=_lax(status) if POSIX else (),
         lax_paths=faults.lax_paths,
@@ -87,25 +80,16 @@ def _judge_file(path: str, most: int, *, is_whole: bool) -> TextFile:
     )
 
 
-def _read_and_judge(descriptor: int, path: str, most: int) -> tuple[os.stat_result, tuple[str, ...], bytes, TextFile]:
-    """Return an open file's status, why its content cannot be used, the content, and the path's faults. Close it."""
-    try:
-        status = os.fstat(descriptor)
-        return status, *_read_content(descriptor, status, most), path_faults(path, status)
-    finally:
-        os.close(descriptor)
-
-
-def _read_content(descriptor: int, status: os.stat_result, most: int) -> tuple[tuple[str, ...], bytes]:
-    """Return why a file's content cannot be used, and the content."""
+def _read_text(descriptor: int, status: os.stat_result, most: int, *, is_whole: bool) -> TextFile:
+    """Return the lines of an open file, or why they cannot be used."""
     if not stat.S_ISREG(status.st_mode):
-        return (NOT_REGULAR,), b""
+        return TextFile(unreadable=(NOT_REGULAR,))
     content = read_most(descriptor, most + 1)
     if version(os.fstat(descriptor)) != version(status):
-        return (CHANGED,), b""
+        return TextFile(unreadable=(CHANGED,))
     if len(content) > most:
-        return (TOO_LARGE.format(most),), b""
-    return (), content
+        return TextFile(unreadable=(TOO_LARGE.format(most),))
+    return text_of(content, is_whole=is_whole)
 
 
 def read_most(descriptor: int, most: int) -> bytes:
@@ -128,15 +112,15 @@ def text_of(content: bytes, *, is_whole: bool = False) -> TextFile:
         text = content.removeprefix(BOM_UTF8).decode()
     except UnicodeDecodeError:
         return TextFile(unreadable=(NOT_UTF_8,))
-    if is_whole:
-        return TextFile(lines=(SealedStr(without_newline(text)),), numbers=(1,)) if text.strip() else NO_TEXT
+    if is_whole and text.strip():
+        return TextFile(empty=False, lines=(SealedStr(without_newline(text)),), numbers=(1,))
     numbered = enumerate([line.removesuffix("\r").strip(" \t") for line in text.split("\n")], start=1)
     kept = {
         number: SealedStr(line)
         for number, line in numbered
         if line and not (line.startswith("#") and is_one_line(line))
     }
-    return TextFile(lines=tuple(kept.values()), numbers=tuple(kept))
+    return TextFile(empty=not text.strip(), lines=tuple(kept.values()), numbers=tuple(kept))
 
 
 def without_newline(text: str) -> str:
@@ -209,12 +193,7 @@ def _is_volume(path: str, status: os.stat_result) -> bool:
 
     In a bind mount, users who can write its source can still replace the file.
     """
-    return status.st_uid == 0 and is_read_only(path)
-
-
-def is_read_only(path: str) -> bool:
-    """Check whether a path is on a read-only mount; unknown, and so false, on Windows."""
-    return POSIX and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return status.st_uid == 0 and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _is_ours(status: os.stat_result) -> bool:
