@@ -175,12 +175,23 @@ class TestWritten:
         written(machine)
         assert contents(machine) == filled
 
-    @pytest.mark.parametrize("file", CREATED)
+    @pytest.mark.parametrize("file", [file for file in CREATED if file != GATE])
     def test_existing_file_stays(self, machine: Machine, file: str) -> None:
         """A file that exists stays byte for byte, whatever it contains."""
         machine.put(file, b"class ServiceSecrets: ...\r\n\xff")
         assert file in written(machine)["kept"]
         assert (machine.root / file).read_bytes() == b"class ServiceSecrets: ...\r\n\xff"
+
+    def test_another_gate_is_left_to_the_user(self, machine: Machine) -> None:
+        """A gate of the project's own stays, is named with the lines that replace it, and is not recommended."""
+        machine.put(GATE, f"print({PASSED!r})\n")
+        ran = machine.call("init", "--yes")
+        assert f"{GATE} may pass a weak key. Replace its content with these lines:\n" in ran.out
+        assert "- Gate a release: robodj-secretguard check --require-env-only\n" in ran.out
+        (by_hand,) = written(machine)["by_hand"]
+        machine.put(GATE, "\r\n".join([*by_hand["lines"], ""]))
+        assert gate(machine, {V1: "A" * 43, V2: "A" * 86}) == [(1, False), (1, False)]
+        assert "Nothing to do: this project is set up." in machine.call("init").out
 
     @pytest.mark.parametrize(
         ("file", "content"),
@@ -253,7 +264,7 @@ class TestWritten:
         document = written(machine)
         (by_hand,) = document["by_hand"]
         assert by_hand["file"] == f"../{HOOKS}"
-        entry = f"robodj-secretguard scan --staged --fingerprints --model {MODEL}"
+        entry = f"robodj-secretguard scan --staged --model {MODEL}"
         assert f"        entry: sh -c 'cd ./{place} && exec {entry}'" in by_hand["lines"]
         assert HOOKS not in {*contents(machine)}
         Machine(tmp_path).put(HOOKS, "\n".join(by_hand["lines"]))
@@ -554,7 +565,7 @@ class TestProjects:
     @pytest.mark.full
     @pytest.mark.skipif(importlib.util.find_spec("pre_commit") is None or not GIT, reason="needs pre-commit and git")
     def test_pre_commit(self, machine: Machine) -> None:
-        """The real pre-commit stops a commit with a revoked key, and a commit of a key file."""
+        """The real pre-commit stops a commit with a live or revoked key, or of a key file. It says if it had no key."""
         made(machine.root)
         files = git_add(machine.call("init", "--yes").out)
         home = {"PRE_COMMIT_HOME": str(machine.root.parent / "home"), "PRE_COMMIT_COLOR": "never"}
@@ -570,7 +581,12 @@ class TestProjects:
         assert run(["-m", "pre_commit", "install"], env=env, cwd=machine.root).status == 0
         assert git("add", *files)[0] == 0
         status, out = git("commit", "-m", "a")
-        assert (status, "keys in what is committed" in out) == (0, True), out
+        assert (status, "note: keys: no key is set here" in out) == (0, True), out
+        machine.put("notes.txt", keys[V1])
+        git("add", "notes.txt")
+        env |= {V1: keys[V1]}
+        status, out = git("commit", "-m", "b")
+        assert (status, "known by: environment" in out) == (1, True), out
         machine.put("notes.txt", keys[V2])
         git("add", "notes.txt")
         status, out = git("commit", "-m", "b")

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 PROGRAM = "robodj-secretguard"
 V3 = "ROBODJ_PLAYER_KEY"
 NOTHING_KNOWN = (
-    "keys: no key is set, recorded or revoked here; only assignments and tracked key files were searched for"
+    "keys: no key is set, recorded or revoked here, so only assignments and tracked key files were searched for;"
+    " set the keys, or pass --from or --keys-from"
 )
 NO_KEY_OF_IT = "no key of this secret is known here, so none was searched for"
 UNSOUND = "is invalid, so it was not searched for"
@@ -377,17 +378,26 @@ class TestFingerprints:
         assert (incomplete(ran), found(ran)) == ([NOTHING_KNOWN], [])
 
     def test_nothing_is_known(self, laptop: Machine) -> None:
-        """Without a key, only assignments are searched. That is incomplete, unless a hook asks for exactly that."""
+        """Without a key, only assignments are searched. That is incomplete, and a note before a commit."""
         made(laptop.root)
-        for options in ((), ("--fingerprints",), ("--staged",)):
+        for options in ((), ("--fingerprints",)):
             assert incomplete(scan(laptop, *options)) == [NOTHING_KNOWN]
-        hook = ("--fingerprints", "--staged")
-        ran = scan(laptop, *hook)
+        ran = scan(laptop, "--staged")
         assert (ran.status, notes(ran)) == (0, [NOTHING_KNOWN])
         key = new_key()
         laptop.put("a.env", f"{V1}={key}\n")
         git(laptop.root, "add", "a.env")
-        assert [scan(laptop, *options, keys=[key]).status for options in ((), hook)] == [2, 1]
+        assert [scan(laptop, *options, keys=[key]).status for options in ((), ("--staged",))] == [2, 1]
+
+    def test_before_a_commit(self, laptop: Machine) -> None:
+        """A hook says if it searched by fingerprints alone, or if the key that is set cannot be searched for."""
+        made(laptop.root)
+        laptop.record(rotated(NOW, fingerprint_of(new_key())))
+        alone = "keys: no key is set here, so keys were searched for by their fingerprints alone"
+        assert notes(scan(laptop, "--staged"))[-1] == alone
+        laptop.environ[V1] = "hunter2"
+        ran = scan(laptop, "--staged")
+        assert (ran.status, notes(ran)[0]) == (0, f"secret.key: its value (environment) {UNSOUND}")
 
     def test_a_damaged_log(self, laptop: Machine) -> None:
         """The readable records of a damaged log are searched for, and the damage matters. A torn last line does not."""

@@ -92,7 +92,7 @@ class Repository:
         """Make sure that a commit was refused, with exactly these findings. Fingerprints are left out."""
         alerts = [re.sub(r"sgfp1:[0-9a-f]{32}", "FP", line) for line in ran.alerts]
         assert (ran.status, alerts) == (1, list(expected)), ran.out + ran.err
-        assert f"- hook id: {HOOK}\n- exit code: 1\n" in ran.out + ran.err
+        assert re.search(rf"^- hook id: {HOOK}\n(- duration: .*\n)?- exit code: 1$", ran.out + ran.err, re.MULTILINE)
         assert self.commits == commits
 
     def passed(self, ran: Ran) -> None:

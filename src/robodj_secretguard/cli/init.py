@@ -103,7 +103,9 @@ _HOOK: Final = f"""\
         always_run: true
         pass_filenames: false
         stages: [pre-commit]
+        verbose: true  # says when it had no key to search for
 """
+_REPLACE_GATE: Final = f"{GATE} may pass a weak key. Replace its content with these lines:"
 _NO_LIST: Final = (
     "This project has a model, so no revocation list is made: an empty one could replace a lost one.",
     "The model's config directory needs its list, and git must ignore the key files there.",
@@ -120,7 +122,7 @@ The files are written. What is left:
   Sign sessions and tokens with secrets.keyring(), as this page shows:
   https://github.com/robodj/robodj-secretguard/blob/main/docs/recipes.md
 - Try it without keys: {PROGRAM} exec --ephemeral -- COMMAND
-- Gate a release: python {GATE} --require-env-only
+- Gate a release: {PROGRAM} check --require-env-only
 - Commit the files where this library is installed, as the hook runs it:
      python -m pip install pre-commit
      pre-commit install -t pre-commit
@@ -278,7 +280,7 @@ def plan_changes(settings: str | None, model: str, *, is_named: bool) -> list[Ch
         is_named: whether pyproject.toml names the model already.
     """
     new = [Change(file, _read_file(file), text) for file, text in new_files(settings).items()]
-    new = [change if change.is_new else change._replace(action="keep") for change in new]
+    new = [change if change.is_new else change._replace(action=_action_for(change)) for change in new]
     if is_named and (settings is None or os.path.exists(settings)):
         # An empty list would not have the entries of a lost one, and the model may use another directory.
         new = [change for change in new if change.file in {settings, GATE} or change.action == "keep"]
@@ -293,6 +295,11 @@ def plan_changes(settings: str | None, model: str, *, is_named: bool) -> list[Ch
     return plan
 
 
+def _action_for(change: Change) -> Literal["keep", "paste"]:
+    """Return what to do about a file that exists. Another gate may pass a weak key, and print what this one prints."""
+    return "paste" if change.file == GATE and change.before.replace("\r\n", "\n") != change.text else "keep"
+
+
 def _ignored() -> Change:
     """Return the lines of .gitignore. They are the last ones with a pattern to include, since the last match wins."""
     change = Change(IGNORE, _read_file(IGNORE), _IGNORED)
@@ -304,7 +311,7 @@ def _ignored() -> Change:
 
 def _hook(model: str) -> Change:
     """Return the pre-commit hook, for the root of the repository: pre-commit reads no other file."""
-    file, entry, here = HOOKS, f"{PROGRAM} scan --staged --fingerprints --model {model}", os.getcwd()
+    file, entry, here = HOOKS, f"{PROGRAM} scan --staged --model {model}", os.getcwd()
     *_, root = directories_of_project(here)
     if root != here and os.path.lexists(os.path.join(root, ".git")):
         file = os.path.relpath(os.path.join(root, HOOKS)).replace(os.sep, "/")
@@ -395,4 +402,5 @@ def _shown(plan: Sequence[Change]) -> Iterator[str]:
         yield from (*_NO_LIST, "")
     for change in plan:
         if change.action == "paste":
-            yield from (f"Add these lines to {change.file} by hand:", *change.text.splitlines(), "")
+            what = _REPLACE_GATE if change.file == GATE else f"Add these lines to {change.file} by hand:"
+            yield from (what, *change.text.splitlines(), "")

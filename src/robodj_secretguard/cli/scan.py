@@ -54,7 +54,7 @@ def add(commands: Commands) -> None:
         description="Search files and git for keys. It finds the keys that are set here, and keys whose fingerprints"
         " are recorded or revoked, also in hexadecimal and in base64. It also finds assignments of the declared"
         " variables, and key files that git tracks. It prints no part of a key.",
-        examples=("scan", "scan --git-history --format sarif > scan.sarif", "scan --from directory:/run/secrets"),
+        examples=("scan", "scan --git-history --format sarif > scan.sarif"),
         statuses={
             "0": "nothing was found",
             "1": "something was found",

@@ -38,7 +38,7 @@ _GIT_ENVIRONMENT: Final = {
 _WITHHELD: Final = ("ROBODJ_", "GIT_TRACE", "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX")
 _RAW: Final = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "-z")
 # Settings of a repository that could name a pipe or a program. They change nothing that is searched.
-_SETTINGS: Final = (
+_OVERRIDES: Final = (
     *("-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "log.mailmap=false"),
     *("-c", "core.excludesFile=", "-c", f"diff.orderFile={os.devnull}"),
 )
@@ -209,7 +209,7 @@ class Repository:
         with suppress(OSError):
             if program := shutil.which("git"):
                 return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
-                    ["git", "--no-pager", *_SETTINGS, *arguments],  # noqa: S607 - the next line selects which one
+                    ["git", "--no-pager", *_OVERRIDES, *arguments],  # noqa: S607 - the next line selects which one
                     executable=os.path.abspath(program),  # found from the working directory, not the repository
                     cwd=_Unshown(self.top),
                     env=self._environment,

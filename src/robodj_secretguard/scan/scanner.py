@@ -112,7 +112,7 @@ def scan(
     if len(repositories) > 1 and scope is not Scope.FILES:
         raise UsageError("--git-history and --staged search one repository; pass paths in one repository only")
     contain(lambda: scanner.search(existing, repositories, scope))
-    # A hook for staged changes runs where the model may not be importable, and with fingerprints alone no key is set.
+    # A hook for staged changes runs where no key may be set, and where the model may not be importable.
     is_hook = scope is Scope.STAGED
     problems = (*check_revocation_list(setup), *check_list_owners(setup))
     of_list = sorted(problems, key=lambda problem: problem.source != f"file:{REVOKED_FILE}")
@@ -121,8 +121,13 @@ def scan(
         *(_unread_records(operations_log) if operations_log else ()),
         *(Unread(LIST_SOURCE, problem.message) for problem in of_list),
         *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
-        *([] if by_fingerprint else _unsearched(readings, at_hand)),
-        *_secrets_without_key(policies, known.values(), matters=not is_hook if by_fingerprint else not at_hand),
+        *([] if by_fingerprint else _unsearched(readings, at_hand, matters=not is_hook)),
+        *_secrets_without_key(
+            policies,
+            known.values(),
+            is_live=by_fingerprint or bool(live),
+            matters=not is_hook and (by_fingerprint or not at_hand),
+        ),
         # By their numbers, as a path may be a pasted key.
         *(
             Unread(f"PATH {number}", "it does not exist")
@@ -143,20 +148,22 @@ def _unread_records(log: OperationsLog) -> Iterator[Unread]:
 
 
 def _unsearched(
-    readings: Iterable[Reading], values: Iterable[tuple[SealedStr, KnownKey | None, bool]]
+    readings: Iterable[Reading], values: Iterable[tuple[SealedStr, KnownKey | None, bool]], *, matters: bool
 ) -> Iterator[Unread]:
     """Yield values that cannot be searched for."""
     for reading in readings:
         for offer in reading.offers:
             for why in offer.file.unreadable if offer.file else ():
-                yield Unread(reading.policy.name, f"the key file {offer.location} {why}")
+                yield Unread(reading.policy.name, f"the key file {offer.location} {why}", matters)
     for _, key, is_valid in values:
         if key and not is_valid:
-            yield Unread(str(key.secret), f"its value ({key.known_by[0]}) is invalid, so it was not searched for")
+            yield Unread(
+                str(key.secret), f"its value ({key.known_by[0]}) is invalid, so it was not searched for", matters
+            )
 
 
 def _secrets_without_key(
-    policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, matters: bool
+    policies: Iterable[SecretPolicy], known: Collection[KnownKey], *, is_live: bool, matters: bool
 ) -> Iterator[Unread]:
     """Yield secrets without a known key."""
     names = {key.secret for key in known}
@@ -169,9 +176,12 @@ def _secrets_without_key(
     if not known:
         yield Unread(
             "keys",
-            "no key is set, recorded or revoked here; only assignments and tracked key files were searched for",
+            "no key is set, recorded or revoked here, so only assignments and tracked key files were searched for;"
+            " set the keys, or pass --from or --keys-from",
             matters,
         )
+    elif not is_live:
+        yield Unread("keys", "no key is set here, so keys were searched for by their fingerprints alone", matters=False)
 
 
 class Scanner:
