@@ -19,19 +19,23 @@ from unittest.mock import patch
 
 import pytest
 from command_line import clock, fingerprint_of
+from command_line import rotated as rotation_of
 from conftest import NOW, V1, V2, good_keys, marker, posix_only, process_environment, put
 
 from robodj_secretguard import Report, RuntimeSecrets, check
 from robodj_secretguard.cli import main
 from robodj_secretguard.common.generator import generate
+from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.managers.delivery import load_sources
+from robodj_secretguard.startup.report import with_findings
 from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from robodj_secretguard import Finding
+    from robodj_secretguard.lifecycle.records import Record
 
 E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
 NEXT, PREVIOUS, UNTIL = f"{V2}_NEXT", f"{V2}_PREVIOUS", f"{V2}_PREVIOUS_UNTIL"
@@ -39,6 +43,7 @@ PROTECTED, ALLOW = "ROBODJ_PROTECTED_ENV", "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"
 EPHEMERAL, REVOKED, DIRECTORY = "ROBODJ_SECRETS_EPHEMERAL", "ROBODJ_REVOKED_FINGERPRINTS", "ROBODJ_CONFIG_DIR"
 DAY: Final = timedelta(days=1)
 POLICIES: Final = {policy.variable: policy for policy in RuntimeSecrets.secret_policies.values()}
+BY_NAME: Final = {policy.name: policy for policy in POLICIES.values()}
 LIST: Final = "revoked.fingerprints"
 FILE: Final = f"${DIRECTORY}/secret_v2.key"
 TYPO: Final = "ROBODJ_SECRET_EPHEMERAL"
@@ -64,6 +69,12 @@ class Service:
     now: datetime = NOW
     kept: list[str] = field(default_factory=list)
     """Keys that the operator has stored as old versions."""
+    records: list[Record] = field(default_factory=list)
+    """The operations log."""
+    shell: dict[str, str] = field(default_factory=dict)
+    """The variables of the operator's shell."""
+    right: str = ""
+    """The key that the service should sign with."""
 
     def __post_init__(self) -> None:
         self.config = self.root / "config"
@@ -73,6 +84,10 @@ class Service:
         self.environ |= self.manager | {DIRECTORY: str(self.config)}
 
     def report(self) -> Report:
+        report = self.check()
+        return with_findings(report, [*recorded_findings(report, self.records, [*POLICIES.values()], ())])
+
+    def check(self) -> Report:
         return check(self.model, environ=self.environ, now=self.now)
 
     def file(self, content: str | bytes | None = None, mode: int = 0o600, name: str = "secret_v2.key") -> Path:
@@ -85,6 +100,24 @@ class Service:
         self.file(good_keys()[V2])
         self.environ |= {V2: self.manager[V2], **environ}
 
+    def deploy(self) -> None:
+        """Deliver what the secret manager has, as the next deployment does."""
+        for name in POLICIES[V2].variables:
+            self.kept.append(self.environ.pop(name, ""))
+        self.environ |= self.manager
+
+    def texts(self, *sources: Iterable[str]) -> set[str]:
+        """Return the values of some sources and of each key file, without quotes, blanks and padding."""
+        files = [each.read_bytes().decode("latin-1") for each in self.config.rglob("*") if each.is_file()]
+        texts = [text for source in (*sources, "\n".join(files).split("\n")) for text in source]
+        return {text.strip(" \n\"'=") for text in texts}
+
+    @property
+    def serves(self) -> str:
+        """The key that signs: that of the variable, or of the file."""
+        file = self.config / "secret_v2.key"
+        return self.environ.get(V2) or file.read_bytes().splitlines()[-1].decode()
+
 
 @dataclass
 class Managed(Service):
@@ -93,11 +126,16 @@ class Managed(Service):
     outside: dict[str, str] = field(default_factory=dict)
     """The variables of the environment."""
 
-    def report(self) -> Report:
+    def check(self) -> Report:
         stored = {name: value for name, value in self.environ.items() if name != DIRECTORY}
         path = put(self.root / "stored.json", json.dumps(stored))
         with path.open() as stdin, patch("sys.stdin", stdin), process_environment(self.outside), clock(self.now):
-            return load_sources([STORED], self.model).check(self.model, config_dir=str(self.config))
+            report = load_sources([STORED], self.model).check(self.model, config_dir=str(self.config))
+        path.unlink()
+        return report
+
+    def deploy(self) -> None:
+        """Do nothing: what is deployed is in the manager."""
 
 
 class Operator:
@@ -111,6 +149,7 @@ class Operator:
         """Do every instruction of a fix, in order."""
         rest = re.sub(r" \([^()]*(?:\([^()]*\))?[^()]*\)", "", fix)  # explanations are in parentheses
         rest = re.sub(rf"in {STORED}, | from {STORED}", "", rest)  # where `environ` comes from
+        rest = rest.replace(f"${{{DIRECTORY}:?}}", f"${DIRECTORY}")
         while rest:
             for pattern, action in INSTRUCTIONS.items():
                 if found := re.match(rf"(?:{pattern})(?:, then |; then |; |, and | and |, |\Z)", rest):
@@ -126,12 +165,41 @@ class Operator:
     def set_current(self, name: str) -> None:
         self.environ[name] = self.manager[name]
 
+    def set_other(self, name: str, secret: str) -> None:
+        """Set the manager's value if it has another one. Otherwise, rotate."""
+        if self.manager.get(name) in {None, self.environ.get(name)}:
+            self.rotate(secret)
+        else:
+            self.set_current(name)
+
+    def restore_last(self, secret: str) -> None:
+        """Restore the value of the last version that has one. Otherwise, rotate."""
+        policy = BY_NAME[secret]
+        self.set_other(policy.variable, secret)
+
+    def set_every(self, secret: str) -> None:
+        """Set every variable if the manager has the newest key. Otherwise, rotate."""
+        policy = BY_NAME[secret]
+        if self.manager.get(policy.variable) == self.service.right != self.environ.get(policy.variable):
+            self.environ |= {name: self.manager[name] for name in policy.variables if name in self.manager}
+        else:
+            self.rotate(secret)
+
     def set_both(self, one: str, other: str) -> None:
         self.set_current(one)
         self.set_current(other)
 
+    def exchange(self, one: str, other: str) -> None:
+        """Exchange two values, and do so in the manager if it has the same."""
+        before = self.environ[one]
+        for each in (self.environ, self.manager):
+            if each.get(one) == before:
+                each[one], each[other] = each[other], each[one]
+
     def set_without(self, name: str, what: str) -> None:
-        self.environ[name] = self.environ[name].strip({"newline": "\n", "blank": " ", "quotes": '"'}[what])
+        for each in (self.environ, self.manager):
+            value = each.get(name, self.environ[name])
+            each[name] = value.strip({"newline": "\n", "blank": " ", "quotes": '"', "= padding": "="}[what])
 
     def set_from_file(self, name: str) -> None:
         self.environ[name] = self.path(self.environ.pop(f"{name}_FILE")).read_text().strip()
@@ -163,12 +231,10 @@ class Operator:
     def unset_slot(self, *names: str | None) -> None:
         """Remove a slot in the secret manager too, and keep its key."""
         for name in filter(None, names):
-            value = self.manager.pop(name, "")
-            self.environ.pop(name, None)
-            self.service.kept += [value] * (name != UNTIL)
+            self.service.kept += [each.pop(name, "") for each in (self.manager, self.environ)]
 
     def set_slot(self, name: str, *names: str | None) -> None:
-        if name in self.manager and self.manager[name] != self.manager[V2]:
+        if name in self.manager and self.manager[name] not in {self.manager[V2], self.environ.get(name)}:
             self.set_current(name)
         else:
             self.unset_slot(name, *names)
@@ -196,41 +262,40 @@ class Operator:
         file.write_text(file.read_text().replace('"', ""))
 
     def store(self) -> None:
+        """Store the value of the file: as the current one if the manager has none."""
         (path,) = self.service.config.glob("secret*key*")
-        lines = self.decoded(path).splitlines()
-        self.service.kept += [line for line in lines if line not in self.manager.values()]
+        values = self.decoded(path).splitlines()
+        self.manager.setdefault(V2, values[0])
+        self.service.kept += values
+
+    def store_old(self, name: str) -> None:
+        """Store the value in use if the manager has none, and that of the file as an old version."""
+        self.manager.setdefault(name, self.environ[name])
+        self.store()
 
     def set_earlier(self, name: str) -> None:
         both = [self.environ[name], self.environ[f"{V2}_EXPIRES"]]
         self.environ[name] = min(both, key=datetime.fromisoformat)
 
     def rotate(self, name: str) -> None:
-        """Follow the plan of a rotation, which test_rotation.py tests."""
-        with process_environment({}):
+        """Print the plan of a rotation, and replace the key as one step. tests/trials/plans follows the plans."""
+        with process_environment(self.service.shell):
             assert main(["rotate", "plan", name]) == 0
-        (policy,) = (each for each in POLICIES.values() if each.name == name)
+        policy = BY_NAME[name]
         new = {policy.variable: generate(policy).get_secret_value(), policy.expiry_variable: marker(policy.cadence)}
-        self.service.kept.append(self.manager[policy.variable])
+        self.service.kept += [each.get(policy.variable, "") for each in (self.manager, self.environ)]
+        self.service.right = new[policy.variable]
         self.manager |= new
         self.environ |= new
+
+    def rotate_each(self) -> None:
+        for policy in POLICIES.values():
+            self.rotate(policy.name)
 
     def compare_each(self) -> None:
         self.environ |= self.manager
         if self.manager[V1] == self.manager[V2]:
-            for policy in POLICIES.values():
-                self.rotate(policy.name)
-
-    def set_or_rotate(self, name: str, secret: str) -> None:
-        if self.environ[name] == self.manager[name]:
-            self.rotate(secret)
-        else:
-            self.set_current(name)
-
-    def set_new(self, name: str, secret: str) -> None:
-        if fingerprint_of(self.manager[name]) in self.environ.get(REVOKED, ""):
-            self.rotate(secret)
-        else:
-            self.set_current(name)
+            self.rotate_each()
 
     def shell(self, command: str) -> None:
         """Run a command, unless an earlier instruction has deleted its file."""
@@ -303,38 +368,46 @@ class Operator:
 
 INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"unset (?:(\w+(?:, \w+)*)|every variable of (\S+)) in the environment": Operator.unset_outside,
-    r"set (\w+) to (?:its right value|the current value of the key)": Operator.set_current,
+    r"set (\w+) to its current value from the secret manager; if (?:it has no other value|there is none), run \S+"
+    r" rotate plan (\S+)": Operator.set_other,
+    r"restore the value from the last version that has it; if there is none, run \S+ rotate plan (\S+)": (
+        Operator.restore_last
+    ),
+    r"restore (\S+) from the version with the latest key; if there is none, run \S+ rotate plan \S+": (
+        Operator.set_every
+    ),
+    r"set every variable of (\S+) from the secret manager if it has (?:a newer|the latest) key; otherwise run \S+"
+    r" rotate plan \S+": Operator.set_every,
+    r"exchange the values of (\w+) and (\w+)(?:; if they are swapped in the secret manager, there too)?": (
+        Operator.exchange
+    ),
     r"set (\w+) to the right (?:next|previous) key; if there is none, delete it( and its deadline)?": (
         lambda operator, name, deadline: operator.set_slot(name, UNTIL if deadline else None)
     ),
-    r"set each to its own value; if they were always equal, rotate each": Operator.compare_each,
+    r"rotate each": Operator.rotate_each,
     r"delete (ROBODJ_\w+); only if the previous key must still verify, restore it": lambda operator, name: (
         operator.unset_alone(name, PREVIOUS)
     ),
-    r"delete (ROBODJ_\w+)( and its deadline)?(?:: \w+ has the key already)?": lambda operator, name, deadline: (
-        operator.unset_slot(name, UNTIL if deadline else None)
+    r"set (\w+) to its current value from the secret manager": Operator.set_current,
+    r"set (\w+) without the (newline|blank|quotes|= padding)(?:; if the secret .* same value, correct it there)?": (
+        Operator.set_without
     ),
-    r"set (\w+) to the secret manager's value; if it is the same, run \S+ rotate plan (\S+) .*": Operator.set_or_rotate,
-    r"set (\w+) to its current value from the secret manager(?:, whole and unchanged)?": Operator.set_current,
-    r"set (\w+) and (\w+), each to its own value(?: from the secret manager)?": Operator.set_both,
-    r"set (\w+) without the (newline|blank|quotes)": Operator.set_without,
     r"save (\S+) without the quotes": Operator.remove_from,
     r"keep it until its deadline if it signed until now": Operator.nothing,
     r"otherwise (?:in \S+ )?set (\w+) to the (?:secret manager's|right) previous key": Operator.set_slot,
     r"unset \w+_FILE, and set (\w+) to the content of the file that it named": Operator.set_from_file,
-    r"set (\w+) to the time of the last rotation plus (\d+) days, like \S+": Operator.after_rotation,
-    r"set (\w+) to the secret manager's new key; if there is none, run \S+ rotate plan (\S+) .*": Operator.set_new,
+    r"set (\w+) to the time of the last rotation plus (\d+) days, as YYYY\S+": Operator.after_rotation,
     r"set (\w+) to the current value there": Operator.set_current,
-    r"set (\w+) to the secret manager's (?:next|previous) key; if there is none, unset it(?: and (\w+))?": (
-        Operator.set_slot
+    r"set (\w+) to the secret manager's (?:next|previous) key; if it has no other, unset it( and .*)?, there too": (
+        lambda operator, name, deadline: operator.set_slot(name, UNTIL if deadline else None)
     ),
-    r"set (\w+) to the time of the rotation plus (\d+) days, like \S+": Operator.after_rotation,
-    r"write the deadline into (\w+) in this format: 2027-01-31T09:00:00Z": Operator.set_current,
+    r"set (\w+) to the time of the rotation plus (\d+) days, as YYYY\S+": Operator.after_rotation,
+    r"write the (?:deadline|expiry time) into (\w+) as YYYY-MM-DDTHH:MM:SSZ": Operator.set_current,
     r"unset (\w+_UNTIL); only if the previous key must still verify, set (\w+) to it": Operator.unset_alone,
-    r"unset (\w+_PREVIOUS) and (\w+_UNTIL)": Operator.unset_slot,
-    r"after re-encrypting data that needs this key": Operator.nothing,
-    r"unset (\w+_NEXT): \w+ has the key already": Operator.unset_slot,
-    r"unset (\w+_NEXT)": Operator.unset_slot,
+    r"first re-encrypt data that needs this key": Operator.nothing,
+    r"(?:delete|unset) (ROBODJ_\w+)( and its deadline)?(?:, in the manager too)?": (
+        lambda operator, name, deadline: operator.unset_slot(name, UNTIL if deadline else None)
+    ),
     r"set (\w+) to the earlier of both": Operator.set_earlier,
     r"set (\w+)=([\w:-]+)": lambda operator, name, value: operator.environ.update({name: value}),
     r"(?:to serve, )?leave out exec --ephemeral": Operator.nothing,
@@ -346,25 +419,24 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"unset (\w+|that variable)": Operator.unset,
     r"(\w+) is set": Operator.nothing,
     r"rename (\w+|that variable) to (\w+)": Operator.rename,
-    r"write the expiry time into (\w+) in this format: 2027-01-31T09:00:00Z": Operator.set_current,
     r"compare them with the secret manager, and set each to its own value; if the manager .*": (Operator.compare_each),
-    r"compare (?:the key|it) with (the secret manager|version control)": Operator.compare,
-    r"keep its key in the secret manager as an old version": Operator.store,
-    r"make sure the secret manager has its key": Operator.store,
+    r"compare (?:its value|it) with (the secret manager|version control)": Operator.compare,
+    r"make sure the secret manager has (ROBODJ_\w+), and this value as an old version": Operator.store_old,
+    r"(?:store its value in the secret manager|make sure the secret manager has its value)": Operator.store,
     r"remove the (\w+) from (\S+)": Operator.remove_from,
     r"delete (\S+)": Operator.delete,
-    r"(?:before then, )?run robodj-secretguard rotate plan (\S+?)(?: and follow its steps)?": Operator.rotate,
+    r"run robodj-secretguard rotate plan (\S+) and follow its steps": Operator.rotate,
     r"run namei -l \"?([^\s\"]+)\"?": Operator.namei,
     r"chmod o-w where the mode ends in rwx": Operator.close_directories,
     r"if you keep the file": Operator.nothing,
     r"run (chmod [^,;]+)": Operator.shell,
     r"make the service's user its owner": Operator.nothing,
-    r"save (\S+) as UTF-8, with mode 600, without changing the key": Operator.save_as_utf_8,
-    r"leave only the key in (\S+)": lambda operator, path: operator.path(path).write_text(operator.manager[V2]),
-    r"correct (lines? [\d, ]+) by the same entry in version control; keep the (\w+), and an instant as @\S+": (
+    r"save (\S+) as UTF-8, with mode 600, without changing its value": Operator.save_as_utf_8,
+    r"leave only the value in (\S+)": lambda operator, path: operator.path(path).write_text(operator.manager[V2]),
+    r"correct (lines? [\d, ]+) by the same entry in version control or in the log; keep the (\w+), .* as @YYYY\S+": (
         Operator.restore_lines
     ),
-    r"correct (entries [\d, ]+) by the same entry in [\w ]+; keep the (\w+), and an instant as @\S+": (
+    r"correct (entries [\d, ]+) by the same entry in [\w ]+; keep the (\w+), and an instant as @YYYY\S+": (
         Operator.restore_entries
     ),
     r"correct the path in \w+; if it is right, restore the directory from .*": Operator.correct_directory,
@@ -378,17 +450,24 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
 }
 
 
+PLAN: Final = "run robodj-secretguard rotate plan secret_v2.key"
+FOLLOW: Final = f"{PLAN} and follow its steps"
 SET: Final = f"set {V2} to its current value from the secret manager"
-PLAN: Final = "run robodj-secretguard rotate plan secret_v2.key and follow its steps"
+SET_OR: Final = f"{SET}; if there is none, {PLAN}"
+SET_OTHER: Final = f"{SET}; if it has no other value, {PLAN}"
+RENEW: Final = f"set every variable of secret_v2.key from the secret manager if it has a newer key; otherwise {PLAN}"
+FIX_FILE: Final = FILE.replace(f"${DIRECTORY}", f"${{{DIRECTORY}:?}}")
+THERE: Final = "; if the secret manager has the same value, correct it there"
 COMPARE: Final = (
     "compare them with the secret manager, and set each to its own value; if the manager has equal values, rotate each"
 )
-STORE: Final = "keep its key in the secret manager as an old version (not as the current one), then delete"
-MOVE: Final = f"make sure the secret manager has its key; set {V2} to the current value there; delete {FILE}"
+STORE: Final = "store its value in the secret manager (as an old version if it has another), then delete"
+STORE_OLD: Final = f"make sure the secret manager has {V2}, and this value as an old version; then delete"
+MOVE: Final = f"make sure the secret manager has its value; set {V2} to the current value there; delete {FIX_FILE}"
 K2: Final = "ALERT: secret_v2.key: "
 W2: Final = "WARNING: secret_v2.key: "
 CLOSE: Final = "chmod o-w where the mode ends in rwx"
-KEEP_IT: Final = "keep the fingerprint, and an instant as @2027-01-31T09:00:00Z"
+KEEP_IT: Final = "keep the fingerprint, and an instant as @YYYY-MM-DDTHH:MM:SSZ"
 SPARE: Final = f"sgfp1:{'a' * 32}"
 
 
@@ -413,11 +492,10 @@ def both(*changes: Callable[[Service], Any]) -> Callable[[Service], Any]:
     return lambda service: [change(service) for change in changes]
 
 
-def revoked(service: Service, *, has_new: bool) -> None:
-    """Revoke the key in use. If `has_new`, the secret manager has its replacement."""
-    service.environ[REVOKED] = fingerprint_of(service.manager[V2])
-    if has_new:
-        service.manager[V2] = good_keys()[V2]
+def revoked(service: Service) -> None:
+    """Revoke the key in use. The secret manager has its replacement."""
+    service.environ[V2] = good_keys()[V2]
+    service.environ[REVOKED] = fingerprint_of(service.environ[V2])
 
 
 def listing(service: Service, content: str | bytes, mode: int = 0o644) -> Path:
@@ -451,73 +529,73 @@ def open_above(service: Service) -> None:
 
 # By name: the function that makes a fault, and the two lines of the finding.
 VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
-    "unset": (sets(**{V2: None}), f"{K2}missing: {V2} is not set, and there is no {FILE}", SET),
-    "empty": (sets(**{V2: ""}), f"{K2}missing: {V2} is empty, and there is no {FILE}", SET),
+    "unset": (sets(**{V2: None}), f"{K2}missing: {V2} is not set, and there is no {FILE}", SET_OR),
+    "empty": (sets(**{V2: ""}), f"{K2}missing: {V2} is empty, and there is no {FILE}", SET_OR),
     "unset, protected": (
         sets(**{V2: None, PROTECTED: "1"}),
         f"{K2}missing: {V2} is not set (protected environment: fallback files are not read)",
-        SET,
+        SET_OR,
     ),
     "unset, files are off": (
         sets(**{V2: None, ALLOW: "no"}),
         f"{K2}missing: {V2} is not set (fallback files are not read)",
-        SET,
+        SET_OR,
     ),
-    "a template": (sets(**{V2: "<replace-me>"}), f"{K2}placeholder: {V2} is a placeholder, not a key", SET),
+    "a template": (sets(**{V2: "<replace-me>"}), f"{K2}placeholder: {V2} is a placeholder, not a key", SET_OTHER),
     "encoded text": (
         given(lambda _: b"the password of the old server!".hex()),
         f"{K2}placeholder: {V2} is readable text in base64 or hexadecimal, not a random key",
-        SET,
+        SET_OTHER,
     ),
     "newline": (
         given("{}\n".format),
         f"{K2}format: {V2} has a newline at the end",
-        f"set {V2} without the newline (printf %s writes none; echo does)",
+        f"set {V2} without the newline (printf %s writes none; echo does){THERE}",
     ),
     "blank": (
         given(" {}".format),
         f"{K2}format: {V2} has a blank at the beginning or end",
-        f"set {V2} without the blank",
+        f"set {V2} without the blank{THERE}",
     ),
     "quotes": (
         given('"{}"'.format),
         f"{K2}format: {V2} has quotes around it",
-        f"set {V2} without the quotes (docker --env-file keeps them)",
+        f"set {V2} without the quotes (docker --env-file keeps them){THERE}",
     ),
     "padding": (
         given("{}==".format),
         f"{K2}format: {V2} has = padding at the end",
-        f"{SET}, whole and unchanged",
+        f"set {V2} without the = padding{THERE}",
     ),
     "truncated": (
         given(lambda key: key[:100]),
         f"{K2}format: {V2} has 100 hexadecimal digits, not exactly 128",
-        f"{SET}, whole and unchanged",
+        SET_OTHER,
     ),
     "very short": (
         given(lambda key: key[:15]),
         f"{K2}format: {V2} has fewer than 16 characters",
-        f"{SET}, whole and unchanged",
+        SET_OTHER,
     ),
     "several defects": (
         given(lambda key: f"'{key[:60]}+ \n"),
         f"{K2}format: {V2} has a newline at the end, a blank at the beginning or end, and 3 more",
-        f"{SET}, whole and unchanged",
+        SET_OTHER,
     ),
     "swapped": (
         lambda service: service.environ.update({V1: service.manager[V2], V2: service.manager[V1]}),
-        f"{K2}format: {V2} looks like secret.key (43 characters); are the two swapped?",
-        f"set {V2} and {V1}, each to its own value from the secret manager",
+        f"{K2}format: {V2} looks like secret.key, and {V1} like secret_v2.key",
+        f"exchange the values of {V2} and {V1}; if they are swapped in the secret manager, there too",
     ),
     "not random": (
         sets(**{V2: NOT_RANDOM}),
         f"{K2}weak: {V2} is clearly not random: it has fewer than 16 distinct characters",
-        f"set {V2} to the secret manager's value; if it is the same, {PLAN}",
+        SET_OTHER,
     ),
     "not random in the secret manager either": (
         lambda service: [each.update({V2: NOT_RANDOM}) for each in (service.manager, service.environ)],
         f"{K2}weak: {V2} is clearly not random: it has fewer than 16 distinct characters",
-        f"set {V2} to the secret manager's value; if it is the same, {PLAN}",
+        SET_OTHER,
     ),
     "shared": (
         lambda service: service.environ.update({V1: service.manager[V2]}),
@@ -530,34 +608,34 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         COMPARE,
     ),
     "expired": (
-        lambda service: [each.update({E2: marker(-DAY)}) for each in (service.manager, service.environ)],
-        f"{K2}expired: the key expired at 2026-11-30T12:00:00Z ({E2})",
-        f"{PLAN} (a later date alone does not rotate the key)",
+        sets(**{V2: good_keys()[V2], E2: marker(-DAY)}),
+        f"{K2}expired: {V2} expired at 2026-11-30T12:00:00Z ({E2})",
+        RENEW,
     ),
     "expires soon": (
         lambda service: [each.update({E2: marker(5 * DAY)}) for each in (service.manager, service.environ)],
-        f"{W2}expiring: the key expires at 2026-12-06T12:00:00Z, within 5 days ({E2})",
-        f"before then, {PLAN}",
+        f"{W2}expiring: {V2} expires at 2026-12-06T12:00:00Z, within 5 days ({E2})",
+        RENEW,
     ),
     "expires too late": (
         sets(**{E2: marker(300 * DAY)}),
         f"{W2}cadence: {E2} is 2027-09-27T12:00:00Z, more than 30 days ahead",
-        f"set {E2} to the time of the last rotation plus 30 days, like 2027-01-31T09:00:00Z",
+        f"set {E2} to the time of the last rotation plus 30 days, as YYYY-MM-DDTHH:MM:SSZ",
     ),
     "marker without a timezone": (
         sets(**{E2: "2026-12-21T12:00:00"}),
         f"{K2}expiry-marker: {E2} has no timezone",
-        f"write the expiry time into {E2} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write the expiry time (the last rotation plus 30 days) into {E2} as YYYY-MM-DDTHH:MM:SSZ",
     ),
     "marker without a time": (
         sets(**{E2: "2026-12-21"}),
         f"{K2}expiry-marker: {E2} has no time and no timezone",
-        f"write the expiry time into {E2} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write the expiry time (the last rotation plus 30 days) into {E2} as YYYY-MM-DDTHH:MM:SSZ",
     ),
     "marker in seconds": (
         sets(**{E2: "1797854400"}),
         f"{K2}expiry-marker: {E2} is not a valid instant",
-        f"write the expiry time into {E2} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write the expiry time (the last rotation plus 30 days) into {E2} as YYYY-MM-DDTHH:MM:SSZ",
     ),
     "clock": (
         lambda service: setattr(service, "now", datetime.fromisoformat("2026-10-01T00:00:00Z")),
@@ -565,19 +643,14 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         "set the clock of this machine, then start again",
     ),
     "revoked": (
-        lambda service: revoked(service, has_new=True),
+        revoked,
         f"{K2}revoked: the key is revoked: FINGERPRINT is on the revocation list",
-        f"set {V2} to the secret manager's new key; if there is none, {PLAN}",
-    ),
-    "revoked, without a new key": (
-        lambda service: revoked(service, has_new=False),
-        f"{K2}revoked: the key is revoked: FINGERPRINT is on the revocation list",
-        f"set {V2} to the secret manager's new key; if there is none, {PLAN}",
+        RENEW,
     ),
     "entries of the variable": (
         entries,
         f"ALERT: revocation-list: entries 2, 3 of {REVOKED} are not fingerprints",
-        f"correct entries 2, 3 by the same entry in the secret manager; {KEEP_IT}",
+        f"correct entries 2, 3 by the same entry in the secret manager or in the log; {KEEP_IT}",
     ),
     "two names for the list": (
         lambda service: service.environ.update({REVOKED: SPARE, f"{REVOKED}X": f"sgfp1:{'b' * 32}"}),
@@ -712,9 +785,11 @@ def revoked_slot(name: str) -> Callable[[Service], Any]:
 
 
 KEEP: Final = "keep it until its deadline if it signed until now; otherwise "
-NEW: Final = f"set {NEXT} to the secret manager's next key; if there is none, unset it"
-OLD: Final = f"set {PREVIOUS} to the secret manager's previous key; if there is none, unset it and {UNTIL}"
-AFTER: Final = f"set {UNTIL} to the time of the rotation plus 7 days, like 2027-01-31T09:00:00Z"
+NEW: Final = f"set {NEXT} to the secret manager's next key; if it has no other, unset it, there too"
+OLD: Final = (
+    f"set {PREVIOUS} to the secret manager's previous key; if it has no other, unset it and its deadline, there too"
+)
+AFTER: Final = f"set {UNTIL} to the time of the rotation plus 7 days, as YYYY-MM-DDTHH:MM:SSZ"
 SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "next is a template": (
         rotated(**{NEXT: "<replace-me>"}),
@@ -729,7 +804,7 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "next with a newline": (
         lambda service: (rotated()(service), service.environ.update({NEXT: f"{service.manager[NEXT]}\n"})),
         f"{K2}format: {NEXT} has a newline at the end",
-        f"set {NEXT} without the newline (printf %s writes none; echo does)",
+        f"set {NEXT} without the newline (printf %s writes none; echo does){THERE}",
     ),
     "previous truncated": (
         lambda service: (rotated()(service), service.environ.update({PREVIOUS: service.manager[PREVIOUS][:100]})),
@@ -739,12 +814,12 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "next is revoked": (
         revoked_slot(NEXT),
         f"{W2}revoked: {NEXT} is revoked: FINGERPRINT is on the revocation list",
-        f"unset {NEXT} (in Vault or AWS: rotate stage --now)",
+        f"unset {NEXT}, in the manager too (in Vault or AWS: rotate stage --now)",
     ),
     "previous is revoked": (
         revoked_slot(PREVIOUS),
         f"{W2}revoked: {PREVIOUS} is revoked: FINGERPRINT is on the revocation list",
-        f"unset {PREVIOUS} and {UNTIL} (in Vault or AWS: rotate retire)",
+        f"unset {PREVIOUS} and its deadline, in the manager too (in Vault or AWS: rotate retire)",
     ),
     "previous without a deadline": (
         everywhere(**{UNTIL: None, E2: marker(25 * DAY)}),
@@ -754,12 +829,12 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "deadline without a timezone": (
         rotated(**{UNTIL: "2026-12-04T12:00:00"}),
         f"{K2}previous-until: {UNTIL} has no timezone",
-        f"write the deadline into {UNTIL} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write the deadline (the rotation plus 7 days) into {UNTIL} as YYYY-MM-DDTHH:MM:SSZ",
     ),
     "deadline in seconds": (
         rotated(**{UNTIL: "1796385600"}),
         f"{K2}previous-until: {UNTIL} is not a valid instant",
-        f"write the deadline into {UNTIL} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
+        f"write the deadline (the rotation plus 7 days) into {UNTIL} as YYYY-MM-DDTHH:MM:SSZ",
     ),
     "deadline too far ahead": (
         everywhere(**{UNTIL: marker(20 * DAY), E2: marker(25 * DAY)}),
@@ -792,12 +867,12 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "deadline passed": (
         everywhere(**{UNTIL: marker(timedelta(0))}),
         f"{W2}previous-past: {PREVIOUS} has not been accepted since 2026-12-01T12:00:00Z",
-        f"unset {PREVIOUS} and {UNTIL}, after re-encrypting data that needs this key",
+        f"first re-encrypt data that needs this key, then unset {PREVIOUS} and its deadline, in the manager too",
     ),
     "next is current": (
         everywhere(**{NEXT: V2}),
         f"{W2}slots-equal: {NEXT} and {V2} have the same value",
-        f"unset {NEXT}: {V2} has the key already",
+        f"unset {NEXT}, in the manager too ({V2} has the key already)",
     ),
     "previous is current": (
         everywhere(**{PREVIOUS: V2}),
@@ -809,12 +884,15 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
             everywhere(**{f"{V1}_NEXT": good_keys()[V1]}), lambda each: sets(**{f"{V1}_NEXT": each.manager[NEXT]})(each)
         ),
         f"{K2}shared: {NEXT} and {V1}_NEXT are equal, or one contains the other",
-        COMPARE,
+        NEW,
     ),
     "next looks like another secret": (
-        both(everywhere(**{f"{V1}_NEXT": good_keys()[V1]}), sets(**{NEXT: good_keys()[V1]})),
-        f"{K2}format: {NEXT} looks like secret.key (43 characters); are the two swapped?",
-        f"set {NEXT} and {V1}_NEXT, each to its own value from the secret manager",
+        both(
+            everywhere(**{f"{V1}_NEXT": good_keys()[V1]}),
+            lambda each: sets(**{NEXT: each.manager[f"{V1}_NEXT"], f"{V1}_NEXT": each.manager[NEXT]})(each),
+        ),
+        f"{K2}format: {NEXT} looks like secret.key, and {V1}_NEXT like secret_v2.key",
+        f"exchange the values of {NEXT} and {V1}_NEXT; if they are swapped in the secret manager, there too",
     ),
     "typo of next": (
         lambda service: (rotated()(service), service.environ.update({f"{V2}_NEXTT": service.environ.pop(NEXT)})),
@@ -870,62 +948,62 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "a broken link": (
         both(sets(**{V2: None}), lambda service: (service.config / "secret_v2.key").symlink_to("nowhere")),
         f"{K2}missing: {V2} is not set, and {FILE} is a broken link",
-        SET,
+        SET_OR,
     ),
     "comments alone": (
         lambda service: service.file("# the key\n"),
-        f"{K2}missing: {V2} is not set, and {FILE} has no key",
-        SET,
+        f"{K2}missing: {V2} is not set, and {FILE} has no value",
+        SET_OR,
     ),
     "a copied template": (
         lambda service: service.file("# the key\n<replace-me>\n"),
         f"{K2}placeholder: {FILE} is a placeholder, not a key",
-        SET,
+        SET_OTHER,
     ),
     "quotes in a file": (
         lambda service: service.file(f'"{service.manager[V2]}"\n'),
         f"{K2}format: {FILE} has quotes around it",
-        f"save {FILE} without the quotes (docker --env-file keeps them)",
+        f"save {FIX_FILE} without the quotes (docker --env-file keeps them)",
     ),
     "two lines": (
         lambda service: service.file("one\ntwo\n"),
         f"{K2}format: {FILE} has 2 lines, not 1 (without blank lines and comments)",
-        SET,
+        SET_OTHER,
     ),
     "UTF-16": (
         lambda service: service.file(service.manager[V2].encode("utf-16")),
         f"{K2}file-unsafe: {FILE} is UTF-16, not UTF-8",
-        f"save {FILE} as UTF-8, with mode 600, without changing the key (PowerShell's > writes UTF-16)",
+        f"save {FIX_FILE} as UTF-8, with mode 600, without changing its value (PowerShell's > writes UTF-16)",
     ),
     "not UTF-8": (
         lambda service: service.file(b"# cl\xe9\n" + service.manager[V2].encode()),
         f"{K2}file-unsafe: {FILE} is not UTF-8",
-        f"save {FILE} as UTF-8, with mode 600, without changing the key",
+        f"save {FIX_FILE} as UTF-8, with mode 600, without changing its value",
     ),
     "too large": (
         lambda service: service.file(service.manager[V2] + "\n" * 5000),
         f"{K2}file-unsafe: {FILE} is larger than 4096 bytes",
-        f"leave only the key in {FILE}",
+        f"leave only the value in {FIX_FILE}",
     ),
     "a FIFO": (
         both(sets(**{V2: None}), lambda service: os.mkfifo(service.config / "secret_v2.key")),
         f"{K2}file-unsafe: {FILE} is not a regular file",
-        f"{SET}, then delete {FILE}",
+        f"{SET}, then delete {FIX_FILE}",
     ),
     "writable by others": (
         lambda service: service.file(mode=0o602),
         f"{K2}file-unsafe: {FILE} can be written by others",
-        f'compare the key with the secret manager, then run chmod go-w "{FILE}"',
+        f'compare its value with the secret manager, then run chmod 600 "{FIX_FILE}"',
     ),
     "in a directory that others can write": (
         both(Service.file, lambda service: service.config.chmod(0o702)),
         f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is in a directory that others can write",
-        f'compare it with version control, then run chmod -R go-w "${DIRECTORY}"',
+        f'compare it with version control, then run chmod -R go-w "${{{DIRECTORY}:?}}"',
     ),
     "below a directory that others can write": (
         open_above,
         f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is below a directory that others can write",
-        f'compare it with version control, then run namei -l "${DIRECTORY}/{LIST}", then {CLOSE}',
+        f'compare it with version control, then run namei -l "${{{DIRECTORY}:?}}/{LIST}", then {CLOSE}',
     ),
     "two faults": (
         lambda service: service.file(service.manager[V2].encode("utf-16"), 0o602),
@@ -934,33 +1012,33 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "in use": (
         lambda service: service.file(),
-        f"{W2}file-fallback: the key comes from the fallback file {FILE}",
+        f"{W2}file-fallback: {V2} comes from the fallback file {FILE}",
         MOVE,
     ),
     "in use, and not in the secret manager": (
         lambda service: service.file(good_keys()[V2]),
-        f"{W2}file-fallback: the key comes from the fallback file {FILE}",
+        f"{W2}file-fallback: {V2} comes from the fallback file {FILE}",
         MOVE,
     ),
     "not in use": (
         Service.old_key,
-        f"{W2}file-stale: {FILE} has a key, but {V2} is used",
-        f"{STORE} {FILE}",
+        f"{W2}file-stale: {FILE} has a value, but {V2} is used",
+        f"{STORE_OLD} {FIX_FILE}",
     ),
     "in a protected environment": (
         lambda service: service.old_key(**{PROTECTED: "true"}),
-        f"{K2}file-present: {FILE} has a key, but fallback files are off",
-        f"{STORE} {FILE}",
+        f"{K2}file-present: {FILE} has a value, but fallback files are off",
+        f"{STORE_OLD} {FIX_FILE}",
     ),
     "readable by others": (
         lambda service: service.file(mode=0o664),
-        f"{W2}file-fallback: the key comes from the fallback file {FILE}",
+        f"{W2}file-fallback: {V2} comes from the fallback file {FILE}",
         MOVE,
     ),
     "another ending": (
         lambda service: (service.file(name="secret_v2.key.txt"), service.environ.update({V2: service.manager[V2]})),
         f"{W2}near-miss: {FILE}.txt is not read; did you mean secret_v2.key?",
-        f"{STORE} {FILE}.txt",
+        f"{STORE_OLD} {FIX_FILE}.txt",
     ),
     "file of a variable": (
         lambda service: service.environ.update({f"{V2}_FILE": str(service.file(name="mounted"))}),
@@ -973,37 +1051,37 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "line of the list": (
         lambda service: listing(service, "# ours\nsgfp1:0\n# theirs\n"),
         f"ALERT: revocation-list: line 2 of ${DIRECTORY}/{LIST} is not a fingerprint",
-        f"correct line 2 by the same entry in version control; {KEEP_IT}",
+        f"correct line 2 by the same entry in version control or in the log; {KEEP_IT}",
     ),
     "list in UTF-16": (
         lambda service: listing(service, service.committed.encode("utf-16")),
         f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is UTF-16, not UTF-8",
-        f"restore ${DIRECTORY}/{LIST} from version control",
+        f"restore ${{{DIRECTORY}:?}}/{LIST} from version control",
     ),
     "list that others can write": (
         lambda service: listing(service, service.committed, 0o646),
         f"ALERT: revocation-list: ${DIRECTORY}/{LIST} can be written by others",
-        f'compare it with version control, then run chmod go-w "${DIRECTORY}/{LIST}"',
+        f'compare it with version control, then run chmod go-w "${{{DIRECTORY}:?}}/{LIST}"',
     ),
     "list that is a broken link": (
         dangling_list,
         f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is a broken link",
-        f"restore ${DIRECTORY}/{LIST} from version control",
+        f"restore ${{{DIRECTORY}:?}}/{LIST} from version control",
     ),
     "list that is required and missing": (
         without_list,
         f"ALERT: revocation-list: the revocation list ${DIRECTORY}/{LIST} is missing, and the model requires one",
-        f"restore ${DIRECTORY}/{LIST} from version control",
+        f"restore ${{{DIRECTORY}:?}}/{LIST} from version control",
     ),
     "list that is required and empty": (
         both(without_list, lambda service: listing(service, "")),
         f"ALERT: revocation-list: the revocation list ${DIRECTORY}/{LIST} is empty, and the model requires one",
-        f"restore ${DIRECTORY}/{LIST} from version control",
+        f"restore ${{{DIRECTORY}:?}}/{LIST} from version control",
     ),
     "list with another ending": (
         lambda service: put(service.config / f"{LIST}.txt", f"{SPARE}\n", 0o644),
         f"ALERT: near-miss: ${DIRECTORY}/{LIST}.txt is not read; did you mean {LIST}?",
-        f"add its lines to ${DIRECTORY}/{LIST}, then delete ${DIRECTORY}/{LIST}.txt",
+        f"add its lines to ${{{DIRECTORY}:?}}/{LIST}, then delete ${{{DIRECTORY}:?}}/{LIST}.txt",
     ),
     "a variable for a file of the list": (
         listed_in_file,
@@ -1017,17 +1095,17 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "no directory of the model": (
         no_directory_of_the_model,
-        "ALERT: setting: the model's config_dir does not exist",
+        "ALERT: setting: the model's config_dir does not exist: PATH",
         "restore that directory from version control",
     ),
     "no config directory": (
         lambda service: (service.environ.pop(V2), service.config.rename(service.root / "elsewhere")),
-        f"ALERT: setting: the config directory ${DIRECTORY} does not exist",
+        f"ALERT: setting: the config directory ${DIRECTORY} does not exist: PATH",
         f"correct the path in {DIRECTORY}; if it is right, restore the directory from version control",
     ),
     "another config directory": (
         lambda service: service.environ.update({DIRECTORY: "/nowhere"}),
-        f"ALERT: setting: the config directory ${DIRECTORY} does not exist",
+        f"ALERT: setting: the config directory ${DIRECTORY} does not exist: PATH",
         f"correct the path in {DIRECTORY}; if it is right, restore the directory from version control",
     ),
 }
@@ -1044,38 +1122,53 @@ def outside(*names: str) -> Callable[[Service], Any]:
     return change
 
 
+def returned(service: Service) -> None:
+    """Bring back the key from before the last rotation, whose overlap is over."""
+    service.environ |= {V2: good_keys()[V2], E2: marker(3 * DAY)}
+    keys = [(40 * DAY, service.environ[V2]), (10 * DAY, service.manager[V2])]
+    service.records = [rotation_of(NOW - age, fingerprint_of(key), secret=POLICIES[V2].name) for age, key in keys]
+
+
+LOGGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
+    "an old key came back": (
+        returned,
+        f"{W2}superseded: {V2} is an old key; the latest one is FINGERPRINT",
+        RENEW.replace("a newer key", "the latest key"),
+    ),
+}
+ROWS: Final = VARIABLES | SLOTS | FILES | LOGGED
+
+
 WITHIN: Final = f"in {STORED}, "
-RIGHT: Final = f"{WITHIN}set {V2} to its right value (an earlier version may have it)"
-OWN: Final = f"{WITHIN}set each to its own value (see an earlier version); if they were always equal, rotate each"
-WRITE: Final = "in this format: 2027-01-31T09:00:00Z (Z is UTC)"
+OWN: Final = "rotate each"
+WRITE: Final = "as YYYY-MM-DDTHH:MM:SSZ"
 RIGHT_PREVIOUS: Final = (
     f"{WITHIN}set {PREVIOUS} to the right previous key; if there is none, delete it and its deadline"
 )
 # By the name of a fault above: the fix where a secret manager delivers that value. The first line is the same.
 IN_MANAGER: Final = {
-    "a template": RIGHT,
-    "encoded text": RIGHT,
+    "a template": FOLLOW,
+    "encoded text": FOLLOW,
     "newline": f"{WITHIN}set {V2} without the newline (printf %s writes none; echo does)",
     "blank": f"{WITHIN}set {V2} without the blank",
     "quotes": f"{WITHIN}set {V2} without the quotes (docker --env-file keeps them)",
-    "padding": RIGHT,
-    "truncated": RIGHT,
-    "very short": RIGHT,
-    "several defects": RIGHT,
-    "swapped": f"{WITHIN}set {V2} and {V1}, each to its own value (see an earlier version)",
-    "not random": PLAN,
-    "not random in the secret manager either": PLAN,
+    "padding": f"{WITHIN}set {V2} without the = padding",
+    "truncated": FOLLOW,
+    "very short": FOLLOW,
+    "several defects": FOLLOW,
+    "swapped": f"{WITHIN}exchange the values of {V2} and {V1}",
+    "not random": FOLLOW,
+    "not random in the secret manager either": FOLLOW,
     "shared": OWN,
     "shared in the secret manager too": OWN,
-    "expired": f"{PLAN} (a later date alone does not rotate the key)",
-    "expires soon": f"before then, {PLAN}",
-    "expires too late": f"{WITHIN}set {E2} to the time of the last rotation plus 30 days, like 2027-01-31T09:00:00Z",
-    "marker without a timezone": f"{WITHIN}write the expiry time into {E2} {WRITE}",
-    "marker without a time": f"{WITHIN}write the expiry time into {E2} {WRITE}",
-    "marker in seconds": f"{WITHIN}write the expiry time into {E2} {WRITE}",
+    "expired": FOLLOW,
+    "expires soon": FOLLOW,
+    "expires too late": f"{WITHIN}set {E2} to the time of the last rotation plus 30 days, as YYYY-MM-DDTHH:MM:SSZ",
+    "marker without a timezone": f"{WITHIN}write the expiry time (the last rotation plus 30 days) into {E2} {WRITE}",
+    "marker without a time": f"{WITHIN}write the expiry time (the last rotation plus 30 days) into {E2} {WRITE}",
+    "marker in seconds": f"{WITHIN}write the expiry time (the last rotation plus 30 days) into {E2} {WRITE}",
     "clock": "set the clock of this machine, then start again",
-    "revoked": PLAN,
-    "revoked, without a new key": PLAN,
+    "revoked": FOLLOW,
     "two names for the list": f"{WITHIN}add its fingerprints to {REVOKED}, then delete {REVOKED}X",
     "typo of a marker": f"{WITHIN}rename {V2}_EXPIRY to {E2}",
     "typo of a marker that may hold a key": f"{WITHIN}rename that variable to {E2}",
@@ -1089,22 +1182,20 @@ IN_MANAGER: Final = {
     "next is revoked": f"delete {NEXT} from {STORED} (in Vault or AWS: rotate stage --now)",
     "previous is revoked": f"delete {PREVIOUS} and its deadline from {STORED} (in Vault or AWS: rotate retire)",
     "previous without a deadline": f"{WITHIN}{AFTER}",
-    "deadline without a timezone": f"{WITHIN}write the deadline into {UNTIL} {WRITE}",
-    "deadline in seconds": f"{WITHIN}write the deadline into {UNTIL} {WRITE}",
+    "deadline without a timezone": f"{WITHIN}write the deadline (the rotation plus 7 days) into {UNTIL} {WRITE}",
+    "deadline in seconds": f"{WITHIN}write the deadline (the rotation plus 7 days) into {UNTIL} {WRITE}",
     "deadline too far ahead": f"{WITHIN}{AFTER}",
     "deadline under another name": f"{WITHIN}rename {PREVIOUS}_EXPIRES_AT to {UNTIL}",
     "no deadline, and a misspelled one": "first do what the near-miss alert says, then start again",
     "deadline alone": f"{WITHIN}delete {UNTIL}; only if the previous key must still verify, restore it",
     "previous was not delivered": f"{WITHIN}delete {UNTIL}; only if the previous key must still verify, restore it",
     "deadline passed": (
-        f"delete {PREVIOUS} and its deadline from {STORED}, after re-encrypting data that needs this key"
+        f"first re-encrypt data that needs this key, then delete {PREVIOUS} and its deadline from {STORED}"
     ),
-    "next is current": f"delete {NEXT} from {STORED}: {V2} has the key already",
+    "next is current": f"delete {NEXT} from {STORED} ({V2} has the key already)",
     "previous is current": RIGHT_PREVIOUS,
-    "next is another secret": OWN,
-    "next looks like another secret": (
-        f"{WITHIN}set {NEXT} and {V1}_NEXT, each to its own value (see an earlier version)"
-    ),
+    "next is another secret": f"{WITHIN}set {NEXT} to the right next key; if there is none, delete it",
+    "next looks like another secret": (f"{WITHIN}exchange the values of {NEXT} and {V1}_NEXT"),
     "typo of next": f"{WITHIN}rename {V2}_NEXTT to {NEXT}",
     "words of previous in another order": f"{WITHIN}rename ROBODJ_PREVIOUS_SECRET_V2_KEY to {PREVIOUS}",
     "another name of previous": f"{WITHIN}rename {V2}_OLD to {PREVIOUS}",
@@ -1115,12 +1206,12 @@ MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "unset": (
         sets(**{V2: None}),
         f"{K2}missing: {STORED} has no {V2}",
-        f"{WITHIN}set {V2} to the current value of the key",
+        f"restore the value from the last version that has it; if there is none, {PLAN}",
     ),
     "the marker alone": (
         sets(**{V2: ""}),
-        f"{K2}missing: {STORED} has no {V2}",
-        f"{WITHIN}set {V2} to the current value of the key",
+        f"{K2}missing: {STORED} has an empty {V2}",
+        f"restore the value from the last version that has it; if there is none, {PLAN}",
     ),
     "typo of a key": (
         VARIABLES["typo of a key"][0],
@@ -1130,7 +1221,7 @@ MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "entries of the variable": (
         entries,
         f"ALERT: revocation-list: entries 2, 3 of {REVOKED} in {STORED} are not fingerprints",
-        f"correct entries 2, 3 by the same entry in an earlier version; {KEEP_IT}",
+        f"correct entries 2, 3 by the same entry in an earlier version or in the log; {KEEP_IT}",
     ),
     "another key in the environment": (
         outside(V2),
@@ -1141,6 +1232,11 @@ MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         outside(E2, UNTIL),
         f"{K2}source: {E2} and 1 more in the environment differ from {STORED}",
         f"unset {E2}, {UNTIL} in the environment",
+    ),
+    "an old key came back": (
+        returned,
+        f"{W2}superseded: {V2} is an old key; the latest one is FINGERPRINT",
+        f"restore secret_v2.key from the version with the latest key; if there is none, {PLAN}",
     ),
     "several variables in the environment": (
         outside(V2, E2, NEXT, PREVIOUS, UNTIL),
@@ -1157,39 +1253,114 @@ def fingerprints(service: Service) -> set[str]:
     return {each for text in texts for each in re.findall("sgfp1:[0-9a-f]{32}", text)}
 
 
-def assert_fixed(service: Service, make: Callable[[Service], Any], what: str, fix: str) -> None:
-    """Assert that a fault has two lines, within the limits, and that its fix restores the right values."""
+WORLDS: Final = ("right", "same", "none", "older")
+"""What the secret manager has: the right value, the one that is refused, none, or an older one, which is revoked.
+
+Where the manager delivers the value, it is what its earlier version has.
+"""
+
+
+def change_world(service: Service, world: str) -> None:
+    """Change what the secret manager has of the second secret."""
+    names = POLICIES[V2].variables
+    if world == "same":
+        service.manager |= {name: value for name in names if (value := service.environ.get(name))}
+        gone = [name for name in names if not service.environ.get(name)]
+    else:
+        gone = [name for name in names if world in {"none", "older"}]
+    for name in gone:
+        service.manager.pop(name, None)
+    if world == "older":
+        service.manager |= {V2: good_keys()[V2], E2: marker(-40 * DAY)}
+        older = f"{fingerprint_of(service.manager[V2])}@{marker(-9 * DAY)}"
+        service.environ[REVOKED] = ",".join(filter(None, [service.environ.get(REVOKED), older]))
+
+
+def shown_lines(service: Service) -> list[tuple[str, str]]:
+    """Return the two lines of each finding, within the limits."""
+    lines = [each.lines for each in service.report().findings if each.check != "file-fallback"]
+    assert max([len(one.replace(STORED, NAMED)) for one, _ in lines], default=0) <= MOST_WHAT
+    assert max([len(two.replace(STORED, NAMED)) for _, two in lines], default=0) <= MOST_FIX
+    return lines
+
+
+def assert_fixed(
+    service: Service,
+    make: Callable[[Service], Any],
+    what: str,
+    fix: str,
+    *,
+    world: str = "right",
+    has_keys: bool = False,
+) -> None:
+    """Assert that a fault has two lines, and that obeying them leads to the right set-up, and loses nothing.
+
+    No line comes back. No older, revoked or empty key serves, also after the next deployment, and no date has moved.
+    """
     make(service)
-    before, listed = {service.manager[name] for name in POLICIES}, fingerprints(service)
+    service.right = service.manager[V2]
+    dates = {each.get(V2): each.get(E2) for each in (service.environ, service.manager)}
     lines = [each.lines for each in service.report().findings]
-    shown = [(re.sub("sgfp1:[0-9a-f]{32} ", "FINGERPRINT ", one), two) for one, two in lines]
+    shown = [(re.sub("sgfp1:[0-9a-f]{32}", "FINGERPRINT", one), two) for one, two in lines]
+    shown = [(re.sub(": [^ ]*/[^ ]*$", ": PATH", one), two) for one, two in shown]
     assert (what, f"  fix: {fix}. Owner: Security Operations") in shown
-    assert max(len(one.replace(STORED, NAMED)) for one, _ in lines) <= MOST_WHAT
-    assert max(len(two.replace(STORED, NAMED)) for _, two in lines) <= MOST_FIX
-    for _ in range(2):  # an alert may hide another until the next run
+    change_world(service, world)
+    service.shell = {**service.environ} if has_keys else {}
+    texts = service.texts(service.environ.values(), service.manager.values())
+    kept = {service.right, *service.manager.values()} & texts
+    kept = {text for text in kept if any(each.material.accepts(text) for each in POLICIES.values())}
+    listed, seen = fingerprints(service), list[tuple[str, str]]()
+    for number in range(6):
+        lines = shown_lines(service)
+        assert not {*lines} & {*seen}, "the same line comes back"
+        seen += lines
         for finding in service.report().findings:
             Operator(service, finding).do(finding.remedy)
-    assert [each.lines for each in service.report().findings if each.check != "file-fallback"] == []
-    assert {name: service.environ.get(name, value) for name, value in service.manager.items()} == service.manager
-    assert before <= {*service.manager.values(), *service.kept}
+        assert not service.check().ok or service.serves == service.right
+        if number == 2:  # an alert may hide another one until the next run
+            service.deploy()
+    assert shown_lines(service) == []
+    if not isinstance(service, Managed) or world == "right":
+        expected = {name: value for name, value in service.manager.items() if name != f"{V1}_NEXT"}
+        assert {name: service.environ.get(name, value) for name, value in expected.items()} == expected
+    assert service.serves == service.right
+    assert service.environ.get(E2) in {dates.get(service.right), marker(POLICIES[V2].cadence), service.manager.get(E2)}
+    assert kept <= service.texts(service.environ.values(), service.manager.values(), service.kept)
     assert listed <= fingerprints(service)
+
+
+def rows_of(table: dict[str, tuple[Callable[[Service], Any], str, str]]) -> list[Any]:
+    """Return each row: in each world where its check is one that must hold there, and in each shell for a plan."""
+    rows = []
+    for name, (_, what, fix) in table.items():
+        worlds = WORLDS if re.search(f": ({'|'.join(IN_ALL_WORLDS)}): ", what) else WORLDS[:1]
+        shells = (False, True) if "rotate plan" in fix else (False,)
+        rows += [(name, world, has_keys) for world in worlds for has_keys in shells]
+    return rows
+
+
+IN_ALL_WORLDS: Final = ("missing", "placeholder", "format", "expired", "revoked", "file-present", "superseded")
 
 
 @posix_only
 class TestLiteralOperator:
     """Each fault is found, and its fix removes it."""
 
-    @pytest.mark.parametrize("fault", VARIABLES | SLOTS | FILES)
-    def test_each_fault(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-        """A fault has the expected two lines, within the limits. Its fix restores the right values and loses no key."""
+    @pytest.mark.parametrize(("fault", "world", "has_keys"), rows_of(ROWS))
+    def test_each_fault(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, world: str, *, has_keys: bool
+    ) -> None:
+        """A fault has the expected two lines, within the limits. Obeying them leads to the right set-up."""
         monkeypatch.chdir(tmp_path)
-        assert_fixed(Service(tmp_path), *(VARIABLES | SLOTS | FILES)[fault])
+        assert_fixed(Service(tmp_path), *ROWS[fault], world=world, has_keys=has_keys)
 
-    @pytest.mark.parametrize("fault", MANAGED)
-    def test_each_fault_in_a_manager(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    @pytest.mark.parametrize(("fault", "world", "has_keys"), rows_of(MANAGED))
+    def test_each_fault_in_a_manager(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, world: str, *, has_keys: bool
+    ) -> None:
         """The same holds for a value that a secret manager delivers. The fix says where to change it."""
         monkeypatch.chdir(tmp_path)
-        assert_fixed(Managed(tmp_path), *MANAGED[fault])
+        assert_fixed(Managed(tmp_path), *MANAGED[fault], world=world, has_keys=has_keys)
 
     @pytest.mark.parametrize("fault", FILES)
     def test_each_length(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:

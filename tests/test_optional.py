@@ -115,7 +115,7 @@ class TestSources:
         end = (
             "near-miss warning says, then start again"
             if is_misspelled
-            else "to leave it off, remove every variable and file of sentry.token"
+            else "if there is none, remove every variable and file of sentry.token"
         )
         assert missing.remedy.endswith(end)
 

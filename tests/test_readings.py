@@ -153,7 +153,7 @@ class TestKeyFiles:
         ("content", "off", "absent"),
         [
             (None, "", ", and there is no secret.key in config_dir"),
-            ("# none", "", ", and secret.key in config_dir has no key"),
+            ("# none", "", ", and secret.key in config_dir has no value"),
             ("# none", "why", " (why)"),
             ("x", "why", " (why)"),
         ],
@@ -191,7 +191,7 @@ class TestKeyFiles:
     def test_no_directory(self) -> None:
         """Without a named directory, the file is read below the working directory."""
         offer = KeyFiles(None, None, off="").offer(POLICIES[0])
-        assert offer.absent == ", and there is no config/secret.key"
+        assert offer.absent == ", and there is no config/secret.key in the working directory"
         assert (offer.file, offer.faults, offer.remedy) == (NO_TEXT, (), "")
 
     def test_without_a_descriptor_for_its_reader_a_file_cannot_be_read(
@@ -210,8 +210,8 @@ class TestKeyFiles:
         assert (offer.faults, offer.lines) == ((CANNOT_BE_READ,), ())
 
     SET = f"set {V1} to its current value from the secret manager"
-    ENCODING = "save config/secret.key as UTF-8, with mode 600, without changing the key"
-    COMPARE = "compare the key with the secret manager"
+    ENCODING = "save config/secret.key as UTF-8, with mode 600, without changing its value"
+    COMPARE = "compare its value with the secret manager"
     OWNER = "make the service's user the owner of config/secret.key (mode 600) and let it enter each directory above"
 
     @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ class TestKeyFiles:
             ([NOT_ALLOWED], [], OWNER),
             ([NOT_REGULAR], [], f"{SET}, then delete config/secret.key"),
             ([CANNOT_BE_READ], [], SET),
-            ([TOO_LARGE.format(MAX_FILE_BYTES)], [], "leave only the key in config/secret.key"),
-            ([], [WRITABLE], f"{COMPARE}, then run chmod go-w config/secret.key"),
+            ([TOO_LARGE.format(MAX_FILE_BYTES)], [], "leave only the value in config/secret.key"),
+            ([], [WRITABLE], f"{COMPARE}, then run chmod 600 config/secret.key"),
             ([], [IN_WRITABLE], f"{COMPARE}, then run chmod -R go-w config"),
             ([], [WRITABLE, IN_WRITABLE], f"{COMPARE}, then run chmod -R go-w config"),
             ([NOT_UTF_8], [WRITABLE], SET),
@@ -245,7 +245,7 @@ class TestKeyFiles:
         """Others could write a file that has no key: then there is no value, and no fault of one."""
         monkeypatch.setattr(KeyFiles, "read", lambda *_: TextFile(exists=True, exposed=(WRITABLE,)))
         offer = KeyFiles("config", None, off="").offer(POLICIES[0])
-        assert (offer.faults, offer.remedy, offer.absent) == ((), "", ", and config/secret.key has no key")
+        assert (offer.faults, offer.remedy, offer.absent) == ((), "", ", and config/secret.key has no value")
 
     @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
     def test_no_fix_is_too_long(self, monkeypatch: pytest.MonkeyPatch, named_by: NamedBy | None) -> None:

@@ -65,7 +65,7 @@ CHECKS_WITH_A_RULE = {
     check
     for rules in (VALUE_RULES, SOUND_RULES, MARKER_RULES, SECRET_RULES, PREVIOUS_RULES, SETUP_RULES, LIST_RULES)
     for check, _ in rules
-} | {Check.SHARED}
+} | {Check.SHARED, Check.SLOTS_EQUAL}
 
 
 class TestTables:
@@ -114,15 +114,17 @@ class TestLines:
         ],
     )
     def test_directory_is_named_by_its_setting(self, named_by: str | None, what: str, fix: str) -> None:
-        """The message names the setting and not the path. A deleted working directory has another fix."""
+        """The message names the setting, and shows the end of a path that is no key."""
         source = "environment" if named_by == "environment" else "none"
         what = what if named_by == "model" else f"the config directory {what}"
-        expected = Problem(f"{what} fails", fix, source)
-        assert problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault="fails")) == [
-            expected
-        ]
-        if named_by == "model":
-            assert problems(Check.SETTING, changed_setup(model_directory_fault="fails")) == [expected]
+        shown = {"": "", "/srv/x": ": /srv/x", f"/{'x' * 99}": f": {'x' * 60}", f"/{good_keys()[V1]}": ": PATH"}
+        for path, end in shown.items():
+            expected = Problem(f"{what} fails{end}", fix, source)
+            setup = changed_setup(directory_named_by=named_by, directory_fault="fails", directories=(path, ""))
+            assert problems(Check.SETTING, setup) == [expected]
+            if named_by == "model":
+                setup = changed_setup(model_directory_fault="fails", directories=("", path))
+                assert problems(Check.SETTING, setup) == [expected]
         (deleted,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=DELETED))
         assert deleted.remedy == "change to the service's directory, then start again"
         (closed,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=NOT_ALLOWED))
@@ -141,7 +143,8 @@ class TestLines:
         """Where the config directory cannot be used, a missing key refers to that alert, unless files are off."""
         environ = {V2: good_keys()[V2]}
         report = check(environ=environ, config_dir=tmp_path / "x", require_env_only=require_env_only, now=NOW)
-        what, fix = "fallback files are not read)", f"set {V1} to its current value from the secret manager"
+        plan = "if there is none, run robodj-secretguard rotate plan secret.key"
+        what, fix = "fallback files are not read)", f"set {V1} to its current value from the secret manager; {plan}"
         if not require_env_only:
             what, fix = (
                 f"{V1} is not set, and the config directory cannot be used",

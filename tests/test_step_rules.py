@@ -13,6 +13,7 @@ from fleets import GONE, verdict
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.lifecycle import steps
+from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.lifecycle.steps import MIN_AGE, StoredKeys, stored_keys
 from robodj_secretguard.startup.directory import delivery_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
 NEXT, PREVIOUS, UNTIL = POLICY.slot_variables
 EXPIRES = POLICY.expiry_variable
-MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
+MICROSECOND, MINUTE, DAY = timedelta(microseconds=1), timedelta(minutes=1), timedelta(days=1)
 OVERLAP = POLICY.overlap
 OTHERS = {"OTHER": "text", "NUMBER": 5, "NESTED": {"A": [1.5, None]}}
 SOURCE = "vault:secret/robodj"
@@ -92,11 +93,11 @@ def of_other(fields: Fields, at: datetime = NOW) -> LastStep:
     return replace(step, records=[replace(step.last, secret=OTHER, recorded_at=at)])
 
 
-def drift(fields: Fields, logged: Sequence[Record] | None = None) -> tuple[str, str]:
+def drift(fields: Fields, logged: Sequence[Record] | None = None, now: datetime = NOW) -> tuple[str, str]:
     """Return what differs from the log, and the remedy, if anything does. By default, the log has the last step."""
     keys = stored_keys(POLICY, fields)
     records = keys.step.records if keys.step and logged is None else logged or []
-    problem = steps.drift(POLICY, keys, records, SOURCE)
+    problem = steps.drift(POLICY, keys, records, SOURCE, now=now)
     return (problem.message, problem.remedy) if problem else ("", "")
 
 
@@ -549,10 +550,25 @@ class TestDrift:
         ("names", "variable", "done", "fix"),
         [
             (("stage",), NEXT, "staged", "rotate stage secret.key"),
-            (("stage", "promote"), V1, "promoted", "if this was meant, run rotate record"),
+            (
+                ("stage", "promote"),
+                V1,
+                "promoted",
+                f"rotate record secret.key --from {SOURCE} if this was meant; otherwise restore the recorded key",
+            ),
             (("stage", "promote", "retire"), PREVIOUS, "retired", "rotate retire secret.key"),
-            (("stage", "promote", "back"), V1, "rolled back", "if this was meant, run rotate record"),
-            (("replace",), V1, "replaced", "if this was meant, run rotate record"),
+            (
+                ("stage", "promote", "back"),
+                V1,
+                "rolled back",
+                f"rotate record secret.key --from {SOURCE} if this was meant; otherwise restore the recorded key",
+            ),
+            (
+                ("replace",),
+                V1,
+                "replaced",
+                f"rotate record secret.key --from {SOURCE} if this was meant; otherwise restore the recorded key",
+            ),
         ],
     )
     def test_a_key_that_was_changed_by_hand_is_drift(
@@ -580,12 +596,30 @@ class TestDrift:
         assert found[0].startswith(f"{V1} was changed after the last step (retired at ")
 
     def test_a_restored_version_is_drift(self) -> None:
-        """A version that was restored is older than the log, which has later steps."""
+        """A version that was restored is older than the log, which has later steps. So is one that is not there yet."""
         staged = rotation("stage")
         later = [*keys_records(staged), *keys_records(take("promote", staged, NOW + DAY))]
-        found = drift(staged, later)
+        end = NOW + DAY + OVERLAP
+        assert drift(staged, later, end)[0] == ""
+        found = drift(staged, later, end + MICROSECOND)
         step, log = f"staged at {iso_utc(NOW)}", f"rotation-incomplete at {iso_utc(NOW + DAY)}"
         assert found[0] == f"{SOURCE} is at an older step ({step}) than the log ({log})"
+
+    @pytest.mark.parametrize("names", [(), ("stage",)], ids=["no step", "staged"])
+    def test_a_promotion_by_hand_is_recorded_next(self, names: tuple[StepName, ...]) -> None:
+        """A new current key whose previous one is the recorded one is in the middle of a rotation."""
+        fields = rotation(*names) if names else first()
+        records = [rotated(NOW, fingerprint_of(fields[V1])), *(keys_records(fields) if names else [])]
+        assert drift({**fields, V1: good_keys()[V1], PREVIOUS: fields[V1]}, records)[0] == ""
+
+    def test_a_revoked_key_is_never_restored(self) -> None:
+        """After a revocation, a new key is recorded, and an old one is replaced."""
+        fields = rotation("stage", "promote")
+        revocation = draft(Event.REVOKED, fingerprint=fingerprint_of(fields[V1]), reason="leaked")
+        records = [*keys_records(fields), replace(revocation, recorded_at=NOW)]
+        assert drift({**fields, V1: good_keys()[V1]}, records)[1].endswith(f"rotate record secret.key --from {SOURCE}")
+        plan = f"run robodj-secretguard rotate plan secret.key --from {SOURCE} and follow its steps"
+        assert drift({**fields, V1: fields[PREVIOUS]}, records)[1] == plan
 
     def test_without_a_step_the_current_key_must_be_recorded(self) -> None:
         """Without a step in the manager, its current key is one of the log, if the log has any."""
@@ -593,7 +627,7 @@ class TestDrift:
         other = fingerprint_of(good_keys()[V1])
         assert drift(fields, [rotated(NOW, fingerprint_of(fields[V1]))])[0] == ""
         found = drift(fields, [rotated(NOW, other)])
-        assert found[0] == f"{V1} is not a recorded key; the last one is {other}"
+        assert found[0] == f"{V1} is not a recorded key"
 
 
 def test_drift_is_found_in_what_the_managers_have_delivered() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -12,9 +13,10 @@ from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations, slots_of, stage_due
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
-from robodj_secretguard.startup.readings import REVOKED_FILE, RevocationStatus, set_current
+from robodj_secretguard.startup.readings import REVOKED_FILE, RevocationStatus
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding
-from robodj_secretguard.startup.rules import Check, Problem, Severity, State
+from robodj_secretguard.startup.rules import Check, Problem, Severity, State, how_to_renew, how_to_rotate
+from robodj_secretguard.startup.shared import how_to_exchange
 from robodj_secretguard.startup.variables import iso_utc
 
 Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]
@@ -27,15 +29,17 @@ def recorded_findings(
     """Yield a finding for keys that are not on the list, and for each key that came back."""
     if report.revocation_list is None:  # nothing was read
         return
-    for problem in _unlisted(report.revocation_list, records, options):
+    for problem in _unlisted(report.revocation_list, records, options, report.checked_at):
         yield finding(policies, Check.REVOCATION_LIST, problem)
     by_name = {policy.name: policy for policy in policies}
     for status in report.secrets:
-        yield from _superseded(by_name[status.secret], status, records, report.checked_at)
+        yield from _superseded(by_name[status.secret], status, records, report.revocation_list, report.checked_at)
 
 
-def _unlisted(listed: RevocationStatus, records: Sequence[Record], options: Sequence[str]) -> Iterator[Problem]:
-    """Yield the problem of recorded revocations that are not listed, and that of replaced keys."""
+def _unlisted(
+    listed: RevocationStatus, records: Sequence[Record], options: Sequence[str], now: datetime
+) -> Iterator[Problem]:
+    """Yield the problem of recorded revocations that are not listed, and that of replaced keys after their deadline."""
     source = f"file:{REVOKED_FILE}"
     unlisted = [each for each in revoked(records) if each is not None and each not in listed.fingerprints]
     if unlisted:
@@ -49,7 +53,9 @@ def _unlisted(listed: RevocationStatus, records: Sequence[Record], options: Sequ
     for record in reversed(records):
         if record.event is Event.ROLLED_BACK:
             current_again.add(record.fingerprint)
-        elif record.replaced and record.replaced not in current_again and not is_listed(record, listed):
+        elif record.replaced in current_again or not record.replaced_until or now < record.replaced_until:
+            continue
+        elif not is_listed(record, listed):
             entries[entry_of(record)] = None
     if entries:
         first = next(reversed(entries))  # the oldest one
@@ -66,7 +72,7 @@ def _more(entries: Collection[str]) -> str:
 
 
 def _superseded(
-    policy: SecretPolicy, status: SecretStatus, records: Iterable[Record], now: datetime
+    policy: SecretPolicy, status: SecretStatus, records: Sequence[Record], listed: RevocationStatus, now: datetime
 ) -> Iterator[Finding]:
     """Yield a finding if a later key is recorded for the environment of the current one."""
     of_this_secret = rotations(records, status.secret)
@@ -81,18 +87,29 @@ def _superseded(
     (coming, previous, _), variable = policy.slot_variables, policy.variable
     deadline = later.replaced_until if later.replaced == status.fingerprint else None
     until = deadline or later.recorded_at + policy.overlap
-    message = f"{variable} is an old key; a later one was recorded at {iso_utc(later.recorded_at)}"
-    severity = Severity.WARNING
-    remedy = f"{set_current(policy)}, then restart"
-    if latest == status.previous_fingerprint:
-        message = f"{variable} is an older key than {previous}; are the two swapped?"
-        remedy = "set both to their own values from the secret manager, then restart"
-    elif now <= until:
-        severity = Severity.NOTE
-        remedy += f" before {iso_utc(until)}; after that, this is a warning"
-    if latest == status.next_fingerprint:
-        message = f"{variable} is an old key; the latest one is in {coming}"
-    yield finding((), Check.SUPERSEDED, Problem(message, remedy, status.source, severity), policy)
+    manager = "" if re.match("environment|file:", status.source) else status.source
+    where = {status.next_fingerprint: coming, status.previous_fingerprint: previous}.get(latest, latest)
+    begin = listed.begin(latest or "")
+    if latest in revoked(records) or (begin and begin <= now):
+        remedy = how_to_renew(policy, manager)
+    elif where == previous:
+        remedy = how_to_exchange(variable, previous, manager)
+    elif manager:
+        restore = f"restore {policy.name} from the version with the latest key"
+        remedy = f"{restore}; if there is none, {how_to_rotate(policy, manager)}"
+    else:
+        remedy = how_to_renew(policy, "", "the latest key")
+    yield finding(
+        (),
+        Check.SUPERSEDED,
+        Problem(
+            f"{variable} is an old key; the latest one is {'in ' if where != latest else ''}{where}",
+            remedy,
+            status.source,
+            Severity.NOTE if now <= until else Severity.WARNING,
+        ),
+        policy,
+    )
 
 
 def expected_keys(report: Report, records: Sequence[Record], environment: str | None) -> dict[str, Slots]:

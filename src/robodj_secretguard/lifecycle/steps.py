@@ -61,7 +61,7 @@ from robodj_secretguard.startup.readings import (
     revocation_list,
 )
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate
-from robodj_secretguard.startup.rules import Check, Problem, Severity
+from robodj_secretguard.startup.rules import CADENCE_GRACE, FOLLOW, Check, Problem, Severity, how_to_rotate
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
 
@@ -397,16 +397,26 @@ def is_state_after(record: Record, keys: StoredKeys) -> bool:
 
 
 def drift(
-    policy: SecretPolicy, keys: StoredKeys, logged: Sequence[Record], manager: str, options: Sequence[str] = ()
+    policy: SecretPolicy,
+    keys: StoredKeys,
+    logged: Sequence[Record],
+    manager: str,
+    options: Sequence[str] = (),
+    *,
+    now: datetime,
 ) -> Problem | None:
-    """Return how the keys of a manager differ from what is recorded, if they do."""
+    """Return how the keys of a manager differ from what is recorded, if they do.
+
+    A recorded step that is not there yet is no difference until the overlap ends. Neither is a promotion by hand, whose
+    record comes next.
+    """
     done, current = keys.step, keys.slots.current
-    restore = f"compare the versions of {manager}, and restore the right one; if this was meant, run rotate record"
+    known = [record.fingerprint for record in rotations(logged, policy.name)]
     if done is None:
-        known = [record.fingerprint for record in rotations(logged, policy.name)]
         if not known or current in known:
             return None
-        return Problem(f"{policy.variable} is not a recorded key; the last one is {known[-1]}", restore, manager)
+        message = f"{policy.variable} is not a recorded key"
+        return _not_recorded(message, policy, keys, logged, expected=known[-1], manager=manager)
     environment = done.last.environment or "ENVIRONMENT"
     who = (policy.name, "--to", manager, "--environment", environment, "--operator", "YOUR-NAME", *options)
     if unrecorded(done, logged):
@@ -418,22 +428,44 @@ def drift(
         )
     newest, here = later(keys, logged) or done.last, rotations(logged, done.last.secret, done.last.environment)
     is_newest, is_recorded = is_state_after(newest, keys), not here or here[-1].fingerprint == current
-    if is_newest and is_recorded:
+    is_behind = newest is not done.last and not is_newest
+    if (is_newest and is_recorded) or (is_behind and now <= newest.recorded_at + max(policy.overlap, CADENCE_GRACE)):
         return None
-    if newest is not done.last and not is_newest:
+    slot = _SLOTS[done.last.event] if is_recorded and not is_behind else "current"
+    if slot != "current":
+        variable = policy.slot_variables[slot == "previous"]
         return Problem(
-            f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})",
-            restore,
+            f"{variable} was changed after the last step ({step_in_words(done)})",
+            f"run {command('rotate', done.step, *who, '--now')}",
             manager,
         )
-    slot = _SLOTS[done.last.event] if is_recorded else "current"
-    next_variable, previous, _ = policy.slot_variables
-    variable = {"next": next_variable, "previous": previous}.get(slot, policy.variable)
-    return Problem(
-        f"{variable} was changed after the last step ({step_in_words(done)})",
-        restore if slot == "current" else f"run {command('rotate', done.step, *who, '--now')}",
-        manager,
+    message = (
+        f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})"
+        if is_behind
+        else f"{policy.variable} was changed after the last step ({step_in_words(done)})"
     )
+    expected = newest if is_behind or not here else here[-1]
+    return _not_recorded(message, policy, keys, logged, expected=expected.fingerprint, manager=manager)
+
+
+def _not_recorded(
+    message: str,
+    policy: SecretPolicy,
+    keys: StoredKeys,
+    logged: Sequence[Record],
+    *,
+    expected: str | None,
+    manager: str,
+) -> Problem | None:
+    """Return the problem of a current key that is not the recorded one. Its remedy never restores a revoked key."""
+    if expected is not None and expected == keys.slots.previous:
+        return None
+    remedy = f"run robodj-secretguard rotate record {policy.name} --from {manager}"
+    if expected not in revoked(logged):
+        remedy += " if this was meant; otherwise restore the recorded key"
+    elif any(keys.slots.current in {each.fingerprint, each.replaced} for each in rotations(logged, policy.name)):
+        remedy = f"{how_to_rotate(policy, manager)}{FOLLOW}"
+    return Problem(message, remedy, manager)
 
 
 def find_drift(
@@ -453,7 +485,7 @@ def find_drift(
     for policy in policies:
         if delivery := first_with(deliveries, policy):
             keys = contain(partial(_delivered_keys, policy, delivery))
-            if problem := drift(policy, keys, logged, delivery.name, options):
+            if problem := drift(policy, keys, logged, delivery.name, options, now=datetime.now(UTC)):
                 yield finding((), Check.DRIFT, problem, policy)
 
 

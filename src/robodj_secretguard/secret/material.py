@@ -330,6 +330,7 @@ REMOVABLE: Final = {
     NEWLINE: "set {} without the newline (printf %s writes none; echo does)",
     BLANK: "set {} without the blank",
     QUOTES: "set {} without the quotes (docker --env-file keeps them)",
+    PADDING: "set {} without the = padding",
 }
 """The fix where this is the only fault of a value, and where it usually comes from."""
 

@@ -19,6 +19,7 @@ from robodj_secretguard.startup.readings import (
 )
 from robodj_secretguard.startup.rules import Check, Problem
 from robodj_secretguard.startup.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, OWNED, TextFile
+from robodj_secretguard.startup.variables import INSTANT_FORM
 
 _SOURCE_OF_LISTS: Final = f"file:{REVOKED_FILE}"
 
@@ -64,8 +65,8 @@ def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin:
         named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
         yield Problem(
             f"{named} of {where} {are}",
-            f"correct {named} by the same entry in {origin}; keep the fingerprint, and an instant as"
-            " @2027-01-31T09:00:00Z",
+            f"correct {named} by the same entry in {origin} or in the log; keep the fingerprint, and an instant as"
+            f" @{INSTANT_FORM}",
             source,
         )
 

@@ -85,6 +85,8 @@ if TYPE_CHECKING:
 REVOKED_FILE: Final = "config/revoked.fingerprints"
 MAX_LIST_BYTES: Final = 1 << 18
 """Room for some thousand entries."""
+PIPED: Final = "json:-"
+"""The source that a pipe delivers."""
 OPERATIONS_FILE: Final = "config/logs/secret_operations.jsonl"
 ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 """The instant of an entry of the revocation list that has none."""
@@ -206,9 +208,9 @@ class KeyFiles(Frozen):
         elif file.dangling:
             absent = f", and {where} is a broken link"
         elif file.exists:
-            absent = f", and {where} has no key"
+            absent = f", and {where} has no value"
         else:
-            absent = f", and there is no {where}"
+            absent = f", and there is no {where}{'' if self.named_by else ' in the working directory'}"
         # A file that others could write and that has no key refuses nothing.
         faults = file.unsafe if file.lines or file.unreadable else ()
         remedy = _file_remedy(file, where, self.named_by, policy) if faults else ""
@@ -216,10 +218,8 @@ class KeyFiles(Frozen):
         return Offer(f"file:{policy.file}", where, file.lines, faults, remedy, absent, is_empty, file, bool(self.off))
 
 
-def set_current(policy: SecretPolicy, manager: str = "") -> str:
-    """Return the fix that is right where the secret manager has the value, or had it in an earlier version."""
-    if manager:
-        return f"in {manager}, set {policy.variable} to its right value (an earlier version may have it)"
+def set_current(policy: SecretPolicy) -> str:
+    """Return the fix that is right where the secret manager has the value."""
     return f"set {policy.variable} to its current value from the secret manager"
 
 
@@ -229,18 +229,18 @@ def _file_remedy(file: TextFile, where: str, named_by: NamedBy | None, policy: S
     if file.unreadable and file.exposed:  # the key may be another one, and cannot be compared
         return set_it
     remedies = {
-        **dict.fromkeys((UTF_16, NOT_UTF_8), f"save {where} as UTF-8, with mode 600, without changing the key"),
+        **dict.fromkeys((UTF_16, NOT_UTF_8), f"save {where} as UTF-8, with mode 600, without changing its value"),
         CHANGED: f"start again; if this repeats, stop the program that writes {where}",
         NOT_ALLOWED: f"make the service's user the owner of {where} (mode 600) and let it enter each directory above",
         NOT_REGULAR: f"{set_it}, then delete {where}",
         CANNOT_BE_READ: set_it,
     }
     # The default is for a file that is too large.
-    steps = [remedies.get(fault, f"leave only the key in {where}") for fault in file.unreadable]
+    steps = [remedies.get(fault, f"leave only the value in {where}") for fault in file.unreadable]
     if file.unsafe == (UTF_16,):
         steps[0] += " (PowerShell's > writes UTF-16)"
     if file.exposed:
-        steps = ["compare the key with the secret manager", chmod(file, where, named_by)]
+        steps = ["compare its value with the secret manager", chmod(file, where, named_by, "600")]
     return ", then ".join(steps)
 
 
@@ -317,6 +317,7 @@ class Setup(Frozen):
         directory_named_by: what named the config directory; `None` for nothing.
         directory_fault: why the config directory cannot be used; empty where it can, or where none is needed.
         model_directory_fault: the same for the model's directory, where a variable or an argument names another one.
+        directories: both directories, where they are named.
         near_misses: the misspelled variables.
         ephemeral: whether the keys are temporary.
         lists: the revocation list of the config directory. Also that of the model's directory, where a variable or an
@@ -335,6 +336,7 @@ class Setup(Frozen):
     directory_named_by: NamedBy | None
     directory_fault: str
     model_directory_fault: str
+    directories: tuple[str, str]
     near_misses: tuple[NearMiss, ...]
     ephemeral: bool
     lists: tuple[TextFile, ...]
@@ -358,6 +360,7 @@ class Reading(Frozen):
         key: the value if it may be a key: well-formed, and neither a placeholder nor weak. No rule about the value
             finds anything then.
         slot: the role of the key.
+        variables: the variables of the source that delivers the secret.
         slots: of a current key: the next and the previous key, where they or the deadline are set.
         is_legacy: whether the key is a previous one that the policy would not accept: what signed before the adoption.
     """
@@ -371,6 +374,7 @@ class Reading(Frozen):
     used: Offer
     value: SealedStr | None
     key: SealedStr | None
+    variables: Variables
     slot: Slot = "current"
     slots: tuple[Reading, ...] = ()
     is_legacy: bool = False
@@ -462,6 +466,7 @@ def read(
         directory_named_by=named_by,
         directory_fault="" if fault == ABSENT and named_by is None else fault,
         model_directory_fault="" if model_fault == ABSENT else model_fault,
+        directories=(named if named_by else "", named_by_model or ""),
         near_misses=tuple(chain(near_misses, *[manager.near_misses(variables_read) for manager in managers])),
         ephemeral=environment.is_set(EPHEMERAL),
         lists=lists,
@@ -492,7 +497,9 @@ def _reading(
     slots = tuple(_slots(policy, setup, variables, first.manager)) if has_slots else ()
     value = used.lines[0] if len(used.lines) == 1 and not used.faults else None
     key, expires_at = _key_in(value, policy.material, policy.variable), parse_marker(marker)
-    return Reading(policy, setup, policy.variable, marker, expires_at, offers, used, value, key, "current", slots)
+    return Reading(
+        policy, setup, policy.variable, marker, expires_at, offers, used, value, key, variables, "current", slots
+    )
 
 
 def _is_offered(offer: Offer) -> bool:
@@ -523,7 +530,9 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
                 is_wrapped = policy.material.accepts(value.get_secret_value().strip(" \t\"'"), variable)
                 key = None if is_wrapped else _key_in(value, LEGACY, variable)
                 is_legacy = key is not None
-            yield Reading(policy, setup, variable, deadline, instant, (offer,), used, value, key, slot, (), is_legacy)
+            yield Reading(
+                policy, setup, variable, deadline, instant, (offer,), used, value, key, variables, slot, (), is_legacy
+            )
 
 
 def find_near_misses(
@@ -660,14 +669,14 @@ def in_command(shown: str) -> str:
     return shown if re.match(rf"{DEFAULT_CONFIG_DIR}(/|\Z)", shown) else f"on {shown}"
 
 
-def chmod(file: TextFile, where: str, named_by: NamedBy | None) -> str:
-    """Return the command that removes the write permission of others from a file and the directories above it."""
+def chmod(file: TextFile, where: str, named_by: NamedBy | None, mode: str = "go-w") -> str:
+    """Return the command that protects a file, or the directories above it, from others who may write."""
     if BELOW_WRITABLE in file.exposed:
         absolute = {None: f"$PWD/{where}", "environment": where}.get(named_by, "the file")
         return f"run namei -l {in_command(absolute)}, then chmod o-w where the mode ends in rwx"
     if IN_WRITABLE in file.exposed:
         return f"run chmod -R go-w {in_command(_DIRECTORIES[named_by])}"
-    return f"run chmod go-w {in_command(where)}"
+    return f"run chmod {mode} {in_command(where)}"
 
 
 def within_config_dir(file: str) -> str:

@@ -27,7 +27,7 @@ from robodj_secretguard.startup.rules import (
     has_repeated_key,
 )
 from robodj_secretguard.startup.textfile import NO_TEXT
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.variables import CONFIG_DIR, iso_utc
 
 _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
 Again: TypeAlias = Callable[[RevocationStatus, frozenset[str]], "Judgement"]
@@ -251,8 +251,10 @@ def _report_of(readings: Sequence[Reading]) -> Report:
     findings = [finding(setup.policies, check, problem) for check, rule in of_setup for problem in rule(setup)]
     shared = set[str]()
     if has_repeated_key(readings):
-        from robodj_secretguard.startup.shared import check_shared  # noqa: PLC0415 - few starts have one
+        from robodj_secretguard.startup.shared import check_shared, check_slots  # noqa: PLC0415 - few starts have one
 
+        for reading in readings:
+            findings += [_finding_of(reading, Check.SLOTS_EQUAL, problem) for problem in check_slots(reading)]
         for reading, problem, names in check_shared(readings):
             findings.append(_finding_of(reading, Check.SHARED, problem))
             shared |= {*names}
@@ -325,7 +327,7 @@ def finding(
         slot=(problem.slot or "current") if policy else None,
         source=problem.source or "none",
         message=problem.message,
-        remedy=problem.remedy,
+        remedy=problem.remedy.replace(f"${CONFIG_DIR}", f"${{{CONFIG_DIR}:?}}"),  # a shell without it refuses
         owner=", ".join(dict.fromkeys(each.owner for each in ((policy,) if policy else policies))),
     )
 

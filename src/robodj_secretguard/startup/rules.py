@@ -10,15 +10,15 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from itertools import combinations
 from typing import Final, Self
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, has_shape, join_faults, last_characters
+from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, join_faults, last_characters
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy, is_plain_text
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import (
     NOTHING,
+    PIPED,
     REVOKED_FILE,
     WORKING_DIRECTORY_DELETED,
     NamedBy,
@@ -40,6 +40,7 @@ from robodj_secretguard.startup.variables import (
     CONFIG_DIR,
     EPHEMERAL,
     INSTANCE,
+    INSTANT_FORM,
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
     SERVICE,
@@ -140,67 +141,70 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
     if reading.used is not NOTHING or reading.slot != "current" or reading.is_off:
         return
     policy, setup = reading.policy, reading.setup
-    message, remedy = "".join([offer.absent for offer in reading.offers]), set_current(policy)
-    managers = [offer.manager for offer in reading.offers if offer.manager and not offer.lines]
-    if managers:
-        message = f"{' and '.join(managers)} {'has' if len(managers) == 1 else 'have'} no {policy.variable}"
-        remedy = f"in {reading.manager}, set {policy.variable} to the current value of the key"
-    if setup.directory_fault and not setup.files_off and not managers:
-        message = f"{reading.offers[0].absent}, and the config directory cannot be used"
-        remedy = "first do what the setting alert says, then start again"
-    elif policy.variable in [miss.meant.name for miss in setup.near_misses]:
-        remedy = "first do what the near-miss warning says, then start again"
-    else:
-        remedy += f"; if there is none, {policy.replacement}" if policy.is_issued else ""
-        remedy += _or_leave_off(policy)
+    unset = [offer for offer in reading.offers if offer.manager and not offer.lines]
+    message, first = "".join([offer.absent for offer in reading.offers]), ""
+    if unset:
+        what = "an empty" if any(offer.is_empty for offer in unset) else "no"
+        have = "has" if len(unset) == 1 else "have"
+        message = f"{' and '.join([offer.manager for offer in unset])} {have} {what} {policy.variable}"
+    elif setup.directory_fault and not setup.files_off:
+        message, first = f"{reading.offers[0].absent}, and the config directory cannot be used", "setting alert"
+    if policy.variable in [miss.meant.name for miss in setup.near_misses]:
+        first = "near-miss warning"
+    elif any(_check_unused_files(reading, is_off=True)):
+        first = "file-present alert"
+    start = "restore the value from the last version that has it" if unset else set_current(policy)
+    replace = how_to_rotate(policy, reading.manager) if policy.required else _how_to_leave_off(policy)
+    remedy = f"first do what the {first} says, then start again" if first else f"{start}; if there is none, {replace}"
     yield Problem(message, remedy)
 
 
-def _or_leave_off(policy: SecretPolicy) -> str:
-    """Return the end of a remedy that leaves an optional secret off, wherever a trace of it is."""
-    return "" if policy.required else f"; to leave it off, remove every variable and file of {policy.name}"
+def _how_to_leave_off(policy: SecretPolicy) -> str:
+    """Return the remedy that leaves an optional secret off, wherever a trace of it is."""
+    return f"remove every variable and file of {policy.name}"
 
 
-def _how_to_set(reading: Reading) -> str:
-    """Return the remedy that is right where the secret manager has the value of this slot."""
-    slot, variable = reading.slot, reading.variable
-    if slot == "current":
-        return set_current(reading.policy, reading.manager)
-    remedy = (
-        f"in {reading.manager}, set {variable} to the right {slot} key; if there is none, delete it"
-        if reading.manager
-        else f"set {variable} to the secret manager's {slot} key; if there is none, unset it"
-    )
-    return f"{remedy} and {_deadline(reading)}" if slot == "previous" else remedy
+def how_to_set(reading: Reading) -> str:
+    """Return the remedy for a value that is refused. The secret manager may have the same one, or none."""
+    policy, slot, variable, manager = reading.policy, reading.slot, reading.variable, reading.manager
+    deadline = " and its deadline" if slot == "previous" else ""
+    if slot != "current" and manager:
+        return f"in {manager}, set {variable} to the right {slot} key; if there is none, delete it{deadline}"
+    if slot != "current":
+        return f"set {variable} to the secret manager's {slot} key; if it has no other, unset it{deadline}, there too"
+    replace = how_to_rotate(policy, manager)
+    return f"{replace}{FOLLOW}" if manager else f"{set_current(policy)}; if it has no other value, {replace}"
 
 
-def _how_to_remove(reading: Reading) -> str:
+def how_to_remove(reading: Reading) -> str:
     """Return the remedy that removes a next or a previous key."""
-    variables = f"{reading.variable} and {_deadline(reading)}" if reading.slot == "previous" else reading.variable
-    return f"delete {variables} from {reading.manager}" if reading.manager else f"unset {variables}"
+    variables = f"{reading.variable} and its deadline" if reading.slot == "previous" else reading.variable
+    return f"delete {variables} from {reading.manager}" if reading.manager else f"unset {variables}, in the manager too"
 
 
-def _deadline(reading: Reading) -> str:
-    """Return the deadline of a previous key. It is short next to the name of a secret manager, which takes room."""
-    return "its deadline" if reading.manager else reading.policy.slot_variables[2]
+FOLLOW: Final = " and follow its steps"
+"""The end of a remedy that is `how_to_rotate` and nothing else, for a key."""
 
 
-def how_to_rotate(policy: SecretPolicy) -> str:
-    """Return the remedy that replaces a key."""
-    return (
-        f"{policy.replacement}, then set {policy.variable} to it"
-        if policy.is_issued
-        else f"run robodj-secretguard rotate plan {policy.name} and follow its steps"
-    )
+def how_to_rotate(policy: SecretPolicy, manager: str = "") -> str:
+    """Return the remedy that replaces a key. It works whatever the secret manager has."""
+    if policy.is_issued:
+        return f"{policy.replacement}, then {in_manager(manager)}set {policy.variable} to it"
+    source = f" --from {manager}" if manager not in {"", PIPED} else ""
+    return f"run robodj-secretguard rotate plan {policy.name}{source}"
 
 
-def _how_to_renew(policy: SecretPolicy) -> str:
-    """Return the remedy for a key that expires. Nothing but this instruction sets the marker of an issued secret."""
-    marker = f", and {policy.expiry_variable} to its expiry time" if policy.is_issued else ""
-    return f"{how_to_rotate(policy)}{marker}"
+def how_to_renew(policy: SecretPolicy, manager: str, key: str = "a newer key") -> str:
+    """Return the remedy for a key whose time is over. It never sets a date without a key, or a key without its date."""
+    rotate = how_to_rotate(policy, manager)
+    if policy.is_issued:
+        return f"{rotate}, and {policy.expiry_variable} to its expiry time"
+    if manager:
+        return f"{rotate}{FOLLOW}"
+    return f"set every variable of {policy.name} from the secret manager if it has {key}; otherwise {rotate}"
 
 
-def _in_manager(manager: str) -> str:
+def in_manager(manager: str) -> str:
     """Return the beginning of a remedy for a variable in a secret manager; empty for the environment."""
     return f"in {manager}, " if manager else ""
 
@@ -214,11 +218,12 @@ def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
     """Yield what the kind of the secret refuses: `placeholder`, `format` or `weak`."""
     fault = _fault_of(reading)
     if fault is not None and fault.check == check:
-        swapped = _swapped(reading, reading.value) if reading.value and check is Check.FORMAT else None
-        yield swapped or Problem(f"{reading.used.location} {fault.message}", _how_to_correct(reading, fault))
+        from robodj_secretguard.startup.shared import swapped  # noqa: PLC0415 - few starts have a bad value
+
+        yield swapped(reading) or Problem(f"{reading.used.location} {fault.message}", _how_to_correct(reading, fault))
     if check is Check.FORMAT and reading.value is None and reading.found:
         lines = f"{len(reading.used.lines)} lines, not 1 (without blank lines and comments)"
-        yield Problem(f"{reading.used.location} has {lines}", _how_to_set(reading))
+        yield Problem(f"{reading.used.location} has {lines}", how_to_set(reading))
 
 
 def _fault_of(reading: Reading) -> Fault | None:
@@ -239,43 +244,16 @@ def _fault_of(reading: Reading) -> Fault | None:
 
 def _how_to_correct(reading: Reading, fault: Fault) -> str:
     """Return the remedy for a value that its kind refuses."""
+    policy, manager = reading.policy, reading.manager
     if fault.fix and reading.used.file is not None:
         return fault.fix.replace("set {}", "save {}").replace("{}", reading.used.location)
     if fault.fix:
-        return _in_manager(reading.manager) + fault.fix.replace("{}", reading.variable)
-    if fault.check == "weak" and reading.slot == "current":
-        return _how_to_replace(reading, "value; if it is the same")
-    remedy = _how_to_set(reading)
-    if reading.policy.is_issued and fault.check == "format":
-        declared = "if it is the same and right, correct its declaration (explain format)"
-        return f"{remedy}; {declared}; otherwise {reading.policy.replacement}{_or_leave_off(reading.policy)}"
-    if reading.policy.is_issued:
-        replace = f"if it is the same, {reading.policy.replacement} (a right value: see explain format)"
-        return f"{remedy}; {replace}{_or_leave_off(reading.policy)}"
-    is_cut = fault.check == "format" and reading.slot == "current" and not reading.manager
-    return f"{remedy}, whole and unchanged" if is_cut else remedy
-
-
-def _swapped(reading: Reading, value: SealedStr) -> Problem | None:
-    """Return the problem of a value with the shape of another secret's keys."""
-    for other in reading.setup.policies:
-        generator = other.generator
-        if generator and other is not reading.policy and has_shape(value.get_secret_value(), generator):
-            end = reading.variable.removeprefix(reading.policy.variable) if other.overlap else ""
-            origin = "(see an earlier version)" if reading.manager else "from the secret manager"
-            return Problem(
-                f"{reading.used.location} looks like {other.name} ({generator.characters} characters); are the two"
-                " swapped?",
-                f"{_in_manager(reading.manager)}set {reading.variable} and {other.variable}{end}, each to its own value"
-                f" {origin}",
-            )
-    return None
-
-
-def _how_to_replace(reading: Reading, value: str) -> str:
-    """Return the remedy for a current key that is itself bad. The secret manager may have another one."""
-    rotate = how_to_rotate(reading.policy)
-    return rotate if reading.manager else f"set {reading.variable} to the secret manager's {value}, {rotate}"
+        there = "" if manager else "; if the secret manager has the same value, correct it there"
+        return f"{in_manager(manager)}{fault.fix.replace('{}', reading.variable)}{there}"
+    if not policy.is_issued:
+        return how_to_set(reading)
+    end = "" if policy.required else f"; to leave it off, {_how_to_leave_off(policy)}"
+    return f"{how_to_set(reading)} (a right value: see explain format){end}"
 
 
 def _check_revoked(reading: Reading) -> Iterator[Problem]:
@@ -286,9 +264,9 @@ def _check_revoked(reading: Reading) -> Iterator[Problem]:
         step = {"next": "rotate stage --now", "previous": "rotate retire"}.get(reading.slot)
         yield Problem(
             f"{reading.variable if step else 'the key'} is revoked: {shown} is on the revocation list",
-            f"{_how_to_remove(reading)} (in Vault or AWS: {step})"
+            f"{how_to_remove(reading)} (in Vault or AWS: {step})"
             if step
-            else _how_to_replace(reading, "new key; if there is none"),
+            else how_to_renew(reading.policy, reading.manager),
             severity=Severity.WARNING if step else None,  # no ring accepts the key
         )
 
@@ -303,11 +281,8 @@ def has_repeated_key(readings: Sequence[Reading]) -> bool:
 def keys_of(readings: Sequence[Reading]) -> list[tuple[Reading, str]]:
     """Return the accepted values of all secrets: those that have a fingerprint in canonical form."""
     accepted = [slot for reading in readings for slot in (reading, *reading.slots) if not slot.is_past]
-    return [
-        (slot, canonical(text) if slot.has_fingerprint else text)
-        for slot in accepted
-        for text in ([slot.value.get_secret_value()] if slot.value else [])
-    ]
+    texts = ((slot, slot.value.get_secret_value()) for slot in accepted if slot.value is not None)
+    return [(slot, canonical(text) if slot.has_fingerprint else text) for slot, text in texts]
 
 
 def core_of(key: str) -> str:
@@ -319,14 +294,15 @@ def _check_expired(reading: Reading) -> Iterator[Problem]:
     instant, policy = reading.expires_at, reading.policy
     if instant is not None and instant <= reading.setup.now and reading.found:
         yield Problem(
-            f"the key expired at {iso_utc(instant)} ({policy.expiry_variable})",
-            f"{_how_to_renew(policy)} (a later date alone does not rotate the key)",
+            f"{policy.variable} expired at {iso_utc(instant)} ({policy.expiry_variable})",
+            how_to_renew(policy, reading.manager),
         )
 
 
 def _check_expiry_marker(reading: Reading) -> Iterator[Problem]:
     if reading.marker is not None and reading.expires_at is None and reading.found:
-        yield _invalid_instant(reading.policy.expiry_variable, reading.marker, "the expiry time", reading.manager)
+        limit = f"the expiry time (the last rotation plus {_in_words(reading.policy.cadence)})"
+        yield _invalid_instant(reading.policy.expiry_variable, reading.marker, limit, reading.manager)
 
 
 def _invalid_instant(name: str, marker: SealedStr, time: str, manager: str) -> Problem:
@@ -334,7 +310,7 @@ def _invalid_instant(name: str, marker: SealedStr, time: str, manager: str) -> P
     why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
     return Problem(
         f"{name} {why}",
-        f"{_in_manager(manager)}write {time} into {name} in this format: 2027-01-31T09:00:00Z (Z is UTC)",
+        f"{in_manager(manager)}write {time} into {name} as {INSTANT_FORM}",
     )
 
 
@@ -366,9 +342,9 @@ def _check_expiring(reading: Reading) -> Iterator[Problem]:
     if instant is not None and instant - setup.now <= policy.warn_before and not setup.ephemeral:
         days = -((setup.now - instant) // timedelta(days=1))
         yield Problem(
-            f"the key expires at {iso_utc(instant)}, within {days} day{'s' if days > 1 else ''}"
+            f"{policy.variable} expires at {iso_utc(instant)}, within {days} day{'s' if days > 1 else ''}"
             f" ({policy.expiry_variable})",
-            f"before then, {_how_to_renew(policy)}",
+            how_to_renew(policy, reading.manager),
         )
 
 
@@ -378,16 +354,16 @@ def _check_cadence(reading: Reading) -> Iterator[Problem]:
         name, days = policy.expiry_variable, policy.cadence.days
         yield Problem(
             f"{name} is {iso_utc(instant)}, more than {days} days ahead",
-            f"{_in_manager(reading.manager)}set {name} to the time of the last rotation plus {days} days, like"
-            " 2027-01-31T09:00:00Z",
+            f"{in_manager(reading.manager)}set {name} to the time of the last rotation plus {days} days, as"
+            f" {INSTANT_FORM}",
         )
 
 
 def _check_previous_until(reading: Reading) -> Iterator[Problem]:
     (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
-    there, misspelled = _in_manager(reading.manager), [miss.meant.name for miss in reading.setup.near_misses]
+    there, misspelled = in_manager(reading.manager), [miss.meant.name for miss in reading.setup.near_misses]
     overlap, limit = reading.policy.overlap, _in_words(reading.policy.overlap)
-    remedy = f"{there}set {until} to the time of the rotation plus {limit}, like 2027-01-31T09:00:00Z"
+    remedy = f"{there}set {until} to the time of the rotation plus {limit}, as {INSTANT_FORM}"
     if not reading.found:
         delete, again = ("delete", "restore it") if there else ("unset", f"set {previous} to it")
         yield Problem(
@@ -402,7 +378,7 @@ def _check_previous_until(reading: Reading) -> Iterator[Problem]:
     elif reading.marker is None:
         yield Problem(f"{until} is not set, so {previous} has no deadline", remedy)
     elif instant is None:
-        yield _invalid_instant(until, reading.marker, "the deadline", reading.manager)
+        yield _invalid_instant(until, reading.marker, f"the deadline (the rotation plus {limit})", reading.manager)
     elif now >= EARLIEST_CLOCK and instant - now > overlap + CADENCE_GRACE:
         yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", remedy)
 
@@ -418,7 +394,7 @@ def _check_previous_past(reading: Reading) -> Iterator[Problem]:
     if reading.is_past and reading.found and reading.expires_at is not None:
         yield Problem(
             f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}",
-            f"{_how_to_remove(reading)}, after re-encrypting data that needs this key",
+            f"first re-encrypt data that needs this key, then {how_to_remove(reading)}",
         )
 
 
@@ -428,24 +404,8 @@ def _check_legacy(reading: Reading) -> Iterator[Problem]:
         yield Problem(
             f"{reading.variable} is not a key that this policy accepts, so it has no fingerprint",
             "keep it until its deadline if it signed until now; otherwise"
-            f" {_in_manager(reading.manager)}set {reading.variable} to the {which} previous key",
+            f" {in_manager(reading.manager)}set {reading.variable} to the {which} previous key",
         )
-
-
-def _check_slots_equal(reading: Reading) -> Iterator[Problem]:
-    """Yield each slot that has the key of another slot. A value that is not a key has another finding."""
-    accepted = (slot for slot in (reading, *reading.slots) if reading.slots and not slot.is_past)
-    keys = [(slot, canonical(key.get_secret_value())) for slot in accepted if (key := slot.key)]
-    for (earlier, one), (later, other) in combinations(keys, 2):
-        if one == other:
-            yield Problem(
-                f"{later.variable} and {earlier.variable} have the same value",
-                _how_to_set(later)
-                if later.slot == "previous"
-                else f"{_how_to_remove(later)}: {earlier.variable} has the key already",
-                later.used.source,
-                slot=later.slot,
-            )
 
 
 def _check_file_fallback(reading: Reading) -> Iterator[Problem]:
@@ -453,8 +413,8 @@ def _check_file_fallback(reading: Reading) -> Iterator[Problem]:
         where = reading.used.location
         replace = f"set {reading.policy.variable} to the current value there; delete {where}"
         yield Problem(
-            f"the key comes from the fallback file {where}",
-            f"make sure the secret manager has its key; {replace}"
+            f"{reading.policy.variable} comes from the fallback file {where}",
+            f"make sure the secret manager has its value; {replace}"
             if reading.key
             else "first do what the alert about its value says, then start again",
         )
@@ -475,14 +435,17 @@ def _check_unused_files(reading: Reading, *, is_off: bool) -> Iterator[Problem]:
     files = [(offer, offer.file) for offer in reading.offers if offer.file is not None and offer.is_off is is_off]
     for offer, file in files:
         if offer is not reading.used and holds_key_material(file, reading.policy.material):
-            content = "may have a key (it cannot be read)" if file.unreadable else "has a key"
+            content = "may have a value (it cannot be read)" if file.unreadable else "has a value"
             why = "fallback files are off" if is_off else f"{reading.used.location} is used"
-            remedy = "delete {}" if file.unreadable == (NOT_REGULAR,) else _STORE
+            remedy = "delete {}" if file.unreadable == (NOT_REGULAR,) else _how_to_store(reading)
             yield Problem(f"{offer.location} {content}, but {why}", remedy.format(offer.location), offer.source)
 
 
-# Never as the current version: the secret manager may have a newer key.
-_STORE: Final = "keep its key in the secret manager as an old version (not as the current one), then delete {}"
+def _how_to_store(reading: Reading) -> str:
+    """Return the remedy for a file that is not used. Its value may be the only one, or older than the current one."""
+    if reading.key is None:
+        return "store its value in the secret manager (as an old version if it has another), then delete {}"
+    return f"make sure the secret manager has {reading.variable}, and this value as an old version; then delete {{}}"
 
 
 def holds_key_material(file: TextFile, kind: Kind = LEAST_MATERIAL) -> bool:
@@ -493,7 +456,7 @@ def holds_key_material(file: TextFile, kind: Kind = LEAST_MATERIAL) -> bool:
 def _check_misnamed_file(reading: Reading) -> Iterator[Problem]:
     for offer in reading.offers:
         if offer.file is not None and offer.file.misnamed:
-            yield from _misnamed_file(reading.setup, reading.policy.file, _STORE, Severity.WARNING)
+            yield from _misnamed_file(reading.setup, reading.policy.file, _how_to_store(reading), Severity.WARNING)
 
 
 def _check_near_miss(setup: Setup) -> Iterator[Problem]:
@@ -557,10 +520,17 @@ _EVENT_VALUES: Final = {
 
 def unusable_directories(setup: Setup) -> Iterator[Problem]:
     """Yield the problems of config directories that cannot be used."""
-    for named_by, fault in ((setup.directory_named_by, setup.directory_fault), ("model", setup.model_directory_fault)):
+    for named_by, fault, directory in (
+        (setup.directory_named_by, setup.directory_fault, setup.directories[0]),
+        ("model", setup.model_directory_fault, setup.directories[1]),
+    ):
         if fault:
+            from robodj_secretguard.startup.directory import shown_source  # noqa: PLC0415 - few starts have one
+
+            shown = "" if named_by == "model" else "the config directory "
+            path = f": {shown_source('', directory)[1:][-60:]}" if directory else ""  # its end, as a line is short
             yield Problem(
-                f"{'' if named_by == 'model' else 'the config directory '}{shown_directory(named_by)} {fault}",
+                f"{shown}{shown_directory(named_by)} {fault}{path}",
                 _REMEDY_OF_FAULT.get(fault, _REMEDY_OF_DIRECTORY[named_by]),
                 "environment" if named_by == "environment" else "none",
             )
@@ -634,7 +604,6 @@ MARKER_RULES: Final = (
 """For each secret, as its current key, where its expiry marker is set."""
 SECRET_RULES: Final = (
     (Check.FILE_PRESENT, partial(_check_unused_files, is_off=True)),
-    (Check.SLOTS_EQUAL, _check_slots_equal),
     (Check.NEAR_MISS, _check_misnamed_file),
     (Check.FILE_FALLBACK, _check_file_fallback),
     (Check.FILE_STALE, partial(_check_unused_files, is_off=False)),

@@ -1,11 +1,25 @@
-"""Secrets that have the same value (policy section 1). A start imports this module only where two may have one."""
+"""Secrets and slots that have the same value, or the value of another one (policy section 1).
+
+A start imports this module only where it may find such a value.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 
+from robodj_secretguard.secret.material import canonical, has_shape
+from robodj_secretguard.secret.policy import SecretPolicy
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Reading
-from robodj_secretguard.startup.rules import Problem, core_of, how_to_rotate, keys_of
+from robodj_secretguard.startup.rules import (
+    Problem,
+    core_of,
+    how_to_remove,
+    how_to_rotate,
+    how_to_set,
+    keys_of,
+)
 
 
 def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
@@ -27,12 +41,14 @@ def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem
 
 
 def _how_to_separate(readings: Sequence[Reading]) -> str:
-    """Return the remedy for secrets with the same value."""
+    """Return the remedy for secrets with the same value. That of a next or a previous key is the one to change."""
+    if slots := [reading for reading in readings if reading.slot != "current"]:
+        return how_to_set(slots[0])
     is_any_issued = any(reading.policy.is_issued for reading in readings)
     rotate = "; ".join(how_to_rotate(reading.policy) for reading in readings) if is_any_issued else "rotate each"
     manager = readings[0].manager
     if manager and all(reading.manager == manager for reading in readings):
-        return f"in {manager}, set each to its own value (see an earlier version); if they were always equal, {rotate}"
+        return rotate
     return (
         "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
         f" {rotate}"
@@ -44,3 +60,47 @@ def _are_same(one: Reading, key: str, other: Reading, other_key: str) -> bool:
     if not (one.has_fingerprint and other.has_fingerprint):
         return one.value == other.value
     return core_of(key) in other_key or core_of(other_key) in key
+
+
+def check_slots(reading: Reading) -> Iterator[Problem]:
+    """Yield each slot that has the key of another slot. A value that is not a key has another finding."""
+    accepted = (slot for slot in (reading, *reading.slots) if reading.slots and not slot.is_past)
+    keys = [(slot, canonical(key.get_secret_value())) for slot in accepted if (key := slot.key)]
+    for (earlier, one), (later, other) in combinations(keys, 2):
+        if one == other:
+            yield Problem(
+                f"{later.variable} and {earlier.variable} have the same value",
+                how_to_set(later)
+                if later.slot == "previous"
+                else f"{how_to_remove(later)} ({earlier.variable} has the key already)",
+                later.used.source,
+                slot=later.slot,
+            )
+
+
+def swapped(reading: Reading) -> Problem | None:
+    """Return the problem of two secrets that each have a value like the other's keys."""
+    for other in reading.setup.policies:
+        variable = other.variable + reading.variable.removeprefix(reading.policy.variable)
+        if (
+            other is not reading.policy
+            and _has_shape(reading.value, other)
+            and _has_shape(reading.variables.get(variable), reading.policy)
+        ):
+            return Problem(
+                f"{reading.used.location} looks like {other.name}, and {variable} like {reading.policy.name}",
+                how_to_exchange(reading.variable, variable, reading.manager),
+            )
+    return None
+
+
+def how_to_exchange(one: str, other: str, manager: str) -> str:
+    """Return the remedy for two variables of which each has the other's value."""
+    if manager:
+        return f"in {manager}, exchange the values of {one} and {other}"
+    return f"exchange the values of {one} and {other}; if they are swapped in the secret manager, there too"
+
+
+def _has_shape(value: SealedStr | None, policy: SecretPolicy) -> bool:
+    """Check whether a value is like what the generator of a secret makes."""
+    return bool(value and policy.generator and has_shape(value.get_secret_value(), policy.generator))

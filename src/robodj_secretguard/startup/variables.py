@@ -33,6 +33,8 @@ EVENT_SETTINGS: Final = (SERVICE, INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT)
 """How a process says which keys it runs on."""
 MOST_HEARTBEAT_SECONDS: Final = 86400
 MOST_REFRESH_SECONDS: Final = 900
+INSTANT_FORM: Final = "YYYY-MM-DDTHH:MM:SSZ"
+"""How an instant is written, in messages. Nobody can paste it as it is."""
 # Not compiled at import: that takes a twentieth of the startup time, and few keys have a marker.
 _INSTANT: Final = (
     r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\.([0-9]+))?)?"
