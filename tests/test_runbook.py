@@ -1,61 +1,80 @@
-"""The plan of a rotation: the steps from a stage on, or those of a rotation at once."""
+"""The plan of a rotation: its steps in each situation, and the commands in it. `tests/trials/plans` pastes them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from command_line import rotated
 from conftest import NOW, V1, V2, Checker, good_keys, marker
+from pydantic import SecretStr
+from test_vendor import ICECAST
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import RuntimeSecrets, SecretSettings, check
 from robodj_secretguard.lifecycle.records import Event, Proof, draft
 from robodj_secretguard.lifecycle.runbook import plan_rotation
-from robodj_secretguard.startup.readings import RevocationStatus
+from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-
     from robodj_secretguard import Report
     from robodj_secretguard.lifecycle.records import Record
     from robodj_secretguard.lifecycle.rotation import Stage
 
     Steps = list[tuple[str, str | None]]
 
-NAME = "secret.key"
-POLICY, SECOND = RuntimeSecrets.secret_policies.values()
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+POLICY, SECOND = POLICIES
+NAME = POLICY.name
 WITHOUT_OVERLAP = POLICY._replace(overlap=timedelta(0))
 CURRENT, COMING, PREVIOUS, OTHER_KEY = (f"sgfp1:{digit * 32}" for digit in "cbad")
-KID = {key: key.partition(":")[2] for key in (CURRENT, PREVIOUS)}
 DAY = timedelta(days=1)
+NEXT, BEFORE, UNTIL, EXPIRES = (f"{V1}_{each}" for each in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
 PROGRAM = "robodj-secretguard"
 WHO = "--operator 'dana o'\"'\"'neil'"
+OPTIONS = "--log x --model m:C"
 DONE = "--attest startup --attest functions"
-RECORD = f"{PROGRAM} rotate record {NAME} --environment {{}} {WHO} {DONE} --log x --model m:C"
-REVOKE = f"{PROGRAM} revoke {{}} --reason WHY {WHO} --log x --model m:C"
-CHECK_ANYWHERE = ("Run the check in ENVIRONMENT:", f"{PROGRAM} check --require-env-only --model m:C")
-CHECK = ("Run the check in prod:", f"{PROGRAM} check --require-env-only --model m:C")
-RECORD_IT = "Record the current key, where ROBODJ_SECRET_KEY is set. Only a recorded key can be revoked by name:"
-RESTART = "Restart the instances one after another. Make sure that each startup check passes."
-TEST = "Test the functions that depend on authentication or encryption."
-AGAIN = "First print this plan again: its dates count from now."
-PROMOTE = "Promote the next key, only when every instance has it"
-IN_ONE_WRITE = "Change these in one write, with the values from before it:"
-PROMOTION = (
-    f'export {V1}_PREVIOUS="${V1}"',
-    f"export {V1}_PREVIOUS_UNTIL=2026-12-15T12:00:00Z",
-    f'export {V1}="${V1}_NEXT"',
-    f"export {V1}_EXPIRES_AT=2027-03-01T12:00:00Z",
-    f"unset {V1}_NEXT",
-)
-LEAVE_OUT = "Leave out --attest for a step that you did not do:"
-FAILS = "The current key fails the check, so it cannot be recorded. Go to step 2."
+VAULT, AWS = "vault:secret/robodj/prod", "aws:robodj/prod"
+PROMOTION = f"""\
+[ -n "${{{NEXT}-}}" ] && {{
+    [ "${{{V1}-}}" = "${{{NEXT}-}}" ] || {{
+        drop_secret {BEFORE} && put_secret {UNTIL} 2026-12-15T12:00:00Z && put_secret {BEFORE} "${{{V1}-}}"
+    }}
+}} && put_secret {V1} "${{{NEXT}-}}" && put_secret {EXPIRES} 2027-03-01T12:00:00Z && drop_secret {NEXT}"""
+AFTER_PROMOTION = ["check", "restart", "test", "record", "list", "re-encrypt", "again"]
+AFTER_LEAK = ["disable", "list", "check", "start", "test", "record", "sessions", "re-encrypt"]
+WORDS = {
+    "define how": "define",
+    "Load the keys": "load",
+    "Record the current key": "record old",
+    "as ROBODJ_SECRET_KEY_NEXT": "next",
+    "in place of": "replace",
+    "Make sure that every instance": "set",
+    "Promote the next": "promote",
+    "promote it": "promote",
+    "un the check": "check",
+    "Restart the instances": "restart",
+    "Start the services": "start",
+    "Wait for two periods": "refresh",
+    "Test the functions": "test",
+    "Record the rotation": "record",
+    "Commit the": "list",
+    "Re-encrypt": "re-encrypt",
+    "emove the previous key from": "unset",
+    "Disable the old version": "disable",
+    "Wait until": "wait",
+    "rint the plan again": "again",
+    "Stop every": "stop",
+    "Revoke": "revoke",
+    "Invalidate": "sessions",
+    "Store a next key": "stage",
+    "Replace the current": "replace",
+}
+"""By a part of a step's text: a word for the step."""
 
 
-def recorded(days: int, key: str = CURRENT, **fields: Any) -> Record:
+def recorded(days: int, key: Any = CURRENT, **fields: Any) -> Record:
     """Return the record of a rotation some days ago."""
     return rotated(NOW - days * DAY, key, **fields)
 
@@ -68,8 +87,7 @@ def revocation(key: str) -> Record:
 @pytest.fixture
 def report(checker: Checker) -> Report:
     """A report on a sound current key with a known fingerprint."""
-    report = checker(good_keys())
-    return with_keys(report, fingerprint=CURRENT)
+    return with_keys(checker(good_keys()), fingerprint=CURRENT)
 
 
 def with_keys(report: Report, **fields: Any) -> Report:
@@ -78,289 +96,291 @@ def with_keys(report: Report, **fields: Any) -> Report:
     return report._replace(secrets=(first._replace(**fields), *others))
 
 
-def planned(report: Report, *records: Record, policy: Any = POLICY, **fields: Any) -> tuple[Stage | None, Steps]:
-    """Plan a rotation."""
-    fields = {"environment": None, "who": ("--operator", "dana o'neil"), "options": ("--model", "m:C")} | fields
-    return plan_rotation(policy, report, records, log_options=("--log", "x"), **fields)
+def from_source(report: Report, source: str) -> Report:
+    """Return a report on keys that a source has delivered."""
+    return with_keys(report, source=source)
 
 
-def generate(stored_as: str, environment: str = "ENVIRONMENT") -> tuple[str, str]:
-    """Return the step that makes the new key."""
-    text = f"Generate a new key for {environment} alone, and store it in the secret manager as {stored_as}."
-    skip = " Skip this if the manager already has a newer key:"
-    option = " --next" if stored_as == f"{V1}_NEXT" else ""
-    return text + skip, f"{PROGRAM} generate {NAME}{option} --model m:C | YOUR-SECRET-MANAGER"
+def planned(report: Report, *records: Record, policy: Any = POLICY, **more: Any) -> tuple[Stage | None, Steps]:
+    """Plan a rotation in prod, by default in a shell that has loaded its keys."""
+    fields: dict[str, Any] = {
+        "environment": "prod",
+        "who": ("--operator", "dana o'neil"),
+        "options": ("--model", "m:C"),
+        "log_options": ("--log", "x"),
+        "policies": POLICIES,
+        "is_loaded": True,
+    } | more
+    return plan_rotation(policy, report, records, **fields)
 
 
-def re_encrypt(key: str) -> tuple[str, None]:
-    """Return the step about data at rest."""
-    return f"Re-encrypt stored data that the old key (key id {KID[key]}) has encrypted.", None
+def words(steps: Steps) -> list[str]:
+    """Return the word for each step."""
+    return [next(word for part, word in WORDS.items() if part in text) for text, _ in steps]
 
 
-class TestStages:
-    """The steps of a rotation with an overlap: next, promote, retire."""
+def commands(steps: Steps) -> dict[str, str]:
+    """Return the commands of each step that has any, by its word."""
+    return {word: each for word, (_, each) in zip(words(steps), steps, strict=True) if each}
+
+
+class TestShell:
+    """The plan in a shell, for any manager: its functions first, then the steps for the keys that are loaded."""
+
+    def test_not_loaded(self, report: Report) -> None:
+        """Before the keys are loaded, nothing else is known. The steps define functions, load every key, and go on."""
+        _, steps = planned(report, is_loaded=False, environment=None, is_emergency=True)
+        assert words(steps) == ["define", "load", "again"]
+        (_, functions), (_, load), (_, again) = steps
+        assert str(functions).startswith('read_secret() { READ-COMMAND "$1"; }\n')
+        assert f"load_secret {V1} {EXPIRES} {NEXT} {BEFORE} {UNTIL}\n" in str(functions)
+        assert "load_secret ROBODJ_REVOKED_FINGERPRINTS\n    export SECRETGUARD_LOADED=yes\n}" in str(functions)
+        assert load == f'load_secrets && [ -n "${{{V1}-}}${{{V2}-}}" ]'
+        assert again == f"{PROGRAM} rotate plan {NAME} --emergency --environment ENVIRONMENT {WHO} {OPTIONS}"
 
     def test_next(self, report: Report) -> None:
-        """Without records, every command is present in order, with placeholders for unknown values."""
+        """Each command has the options of the plan, each value a name, and no step sets an empty one."""
         stage, steps = planned(with_keys(report, expires_at=NOW + DAY))
-        record = RECORD.format("ENVIRONMENT")
+        where = f"{NAME} --environment prod {WHO}"
+        record = f"{PROGRAM} rotate record {where} {DONE} {OPTIONS}"
+        gate = f"load_secrets && {PROGRAM} check --require-env-only {OPTIONS}"
         assert stage == "next"
-        assert steps == [
-            (RECORD_IT, record),
-            generate(f"{V1}_NEXT"),
-            (f"Set {V1}_NEXT on every instance to this key from the secret manager. {V1} stays as it is.", None),
-            CHECK_ANYWHERE,
-            (RESTART, None),
-            (f"{PROMOTE}. {AGAIN} {IN_ONE_WRITE}", "\n".join(PROMOTION)),
-            CHECK_ANYWHERE,
-            (RESTART, None),
-            (TEST, None),
-            (f"Record the rotation in ENVIRONMENT, where {V1}_PREVIOUS is set. {LEAVE_OUT}", record),
-            ("Commit the revocation list, and deploy it with every service. The record has added the old key.", None),
-            re_encrypt(CURRENT),
-            ("After 2026-12-15T12:00:00Z, unset the previous key:", f"unset {V1}_PREVIOUS {V1}_PREVIOUS_UNTIL"),
-            ("If the test passed, disable the old version in the secret manager.", None),
-        ]
+        assert words(steps) == ["record old", "next", "set", "check", "restart", "promote", *AFTER_PROMOTION]
+        assert commands(steps) == {
+            "record old": record,
+            "next": f'[ -n "${{{NEXT}-}}" ] || put_secret {NEXT} "$({PROGRAM} generate {NAME} --model m:C)"',
+            "check": gate,
+            "promote": PROMOTION,
+            "record": f"load_secrets && {record}",
+            "again": f"{PROGRAM} rotate plan {where} {OPTIONS}",
+        }
+        assert steps[-1][0] == "After 2026-12-15T12:00:00Z, print the plan again. It then removes the previous key:"
+        assert steps[-2][0] == f"Re-encrypt stored data that the old key (key id {CURRENT[6:]}) has encrypted."
 
-    def test_a_secrets_directory(self, report: Report) -> None:
-        """Where files deliver the keys, no step sets a variable of a process. With a refresh, none is a restart."""
-        read, refreshed = (
-            [text for text, _ in planned(report, has_directory=True, refreshes=refreshes)[1]]
-            for refreshes in (False, True)
-        )
-        commands = [each for _, each in planned(report, has_directory=True)[1] if each]
-        assert not any("export" in each for each in commands)
-        assert "\n".join(PROMOTION).replace("export ", "") in commands
-        writer = "what writes the secrets directory"
-        assert read[2].startswith("Make sure that the secrets directory of each instance gets this key")
-        assert f"Change these in {writer}, in one write, with" in read[5]
-        assert read[-2] == f"After 2026-12-15T12:00:00Z, unset the previous key in {writer}:"
-        changed = [(number, text) for number, text in enumerate(refreshed) if text != read[number]]
-        assert [number for number, text in changed if "No restart is needed." in text] == [4, 7]
-        assert len(changed) == 2
-        assert planned(report, refreshes=True) == planned(report)
-
-    def test_promote_begins_with_the_check(self, report: Report) -> None:
-        """With a next key, the steps that made it are left out, and the dates of the promotion count from now."""
-        stage, steps = planned(with_keys(report, next_fingerprint=COMING), recorded(3))
-        first, *_, (disable, _) = steps
-        assert (stage, len(steps), steps[1:3]) == ("promote", 12, [CHECK, (RESTART, None)])
-        assert first == (
-            f"The current key is already recorded ({CURRENT}, since 2026-11-28T12:00:00Z). Continue.",
-            None,
-        )
-        assert steps[3] == (f"{PROMOTE}. {IN_ONE_WRITE}", "\n".join(PROMOTION))
-        assert f"manager ({CURRENT}, recorded at 2026-11-28T12:00:00Z)." in disable
-        assert planned(with_keys(report, next_fingerprint=COMING), policy=SECOND)[0] == "next"
-
-    def test_alerts_of_others(self, checker: Checker) -> None:
-        """An alert about another slot, another secret or an expiry marker does not keep a key from being previous."""
-        faults = {V2: "short", f"{V1}_NEXT": "changeme", f"{V1}_EXPIRES_AT": "never"}
-        stage, steps = planned(with_keys(checker(good_keys() | faults), fingerprint=CURRENT))
-        assert (stage, steps[0][0]) == ("next", RECORD_IT)
-
-    def test_another_environment(self, checker: Checker) -> None:
-        """Keys of another environment say nothing. The last record of the current key names the environment."""
-        report = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(0))})
-        elsewhere = with_keys(report, fingerprint=CURRENT, next_fingerprint=COMING)
-        stage, steps = planned(elsewhere, recorded(2, environment="dev"), environment="prod")
-        assert (stage, steps[0][0], len(steps)) == ("next", RECORD_IT, 14)
-        both = with_keys(report, fingerprint=CURRENT, previous_fingerprint=PREVIOUS)
-        _, steps = planned(both, recorded(3), recorded(1, PREVIOUS, environment="dev"))
-        assert "for prod alone" in steps[1][0]
-
-    def test_promote_again(self, report: Report) -> None:
-        """After a rollback, the plan continues with the promotion. A deadline on the list stays, if it is to come."""
-        rolled_back = with_keys(report, next_fingerprint=COMING)
-        for listed, day in ((3 * DAY, "04"), (15 * DAY, "15"), (0 * DAY, "15"), (-DAY, "15"), (None, "15")):
-            entry = listed is not None and RevocationStatus((), ((CURRENT, NOW + listed),))
-            report = rolled_back._replace(revocation_list=entry or None)
-            stage, steps = planned(report, recorded(9), recorded(2, COMING))
-            assert stage == "promote"
-            assert f"export {V1}_PREVIOUS_UNTIL=2026-12-{day}T12:00:00Z" in str(steps[3][1]).splitlines()
+    def test_record_of_the_current_key(self, checker: Checker, report: Report) -> None:
+        """The current key is recorded only where the log takes the record."""
+        others = checker(good_keys() | {V2: "changeme"})
+        for given, records in ((report, [recorded(3)]), (report, [revocation(CURRENT)]), (others, [])):
+            assert "record old" not in words(planned(given, *records)[1])
 
     def test_swapped_keys(self, report: Report) -> None:
-        """If current and previous are swapped, the plan has nothing else to do."""
+        """If current and previous are swapped, nothing else is to do. In an emergency, the key is replaced."""
         keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
         swapped, records = with_keys(report, **keys), (recorded(9), recorded(1, PREVIOUS))
         for earlier in ((), (recorded(20, OTHER_KEY),)):
             _, ((text, _),) = planned(swapped, *earlier, *records)
-            assert text.startswith(f"{V1} and {V1}_PREVIOUS look swapped")
+            assert text.startswith(f"{V1} and {BEFORE} look swapped")
         equal = with_keys(report, **keys | {"previous_fingerprint": CURRENT})
         for _, steps in (planned(equal, recorded(9)), planned(swapped, *records, is_emergency=True)):
             assert "swapped" not in steps[0][0]
 
-    @pytest.mark.parametrize("previous", [PREVIOUS, None])
-    def test_promote_in_an_overlap(self, report: Report, previous: str | None) -> None:
-        """A promotion ends no overlap of a previous key, with or without a fingerprint. The new one begins after it."""
-        keys = {"next_fingerprint": COMING, "previous_fingerprint": previous}
-        wait = f", and after 2026-12-02T12:00:00Z, when {V1}_PREVIOUS has ended. {AGAIN}"
-        for until, text, ends in ((NOW + DAY, wait, "16"), (NOW, ". Change", "15")):
-            stage, steps = planned(with_keys(report, **keys, previous_until=until))
-            assert stage == "promote"
-            assert steps[3][0].startswith(f"{PROMOTE}{text}")
-            assert f"{V1}_PREVIOUS_UNTIL=2026-12-{ends}T12:00:00Z" in str(steps[3][1])
+    def test_strict(self, report: Report) -> None:
+        """Where a check fails on warnings, there is none, as the next step ends a warning."""
+        assert "check" not in words(planned(report, is_strict=True)[1])
 
-    @pytest.mark.parametrize("until", [NOW + DAY, None])
-    def test_retire_moves_no_deadline(self, report: Report, until: datetime | None) -> None:
-        """With a previous key, the promotion is left out, and the deadline is the one that is set."""
-        entry = RevocationStatus((), ((PREVIOUS, NOW + DAY / 2),))
-        report = with_keys(report, previous_fingerprint=PREVIOUS, previous_until=until)
-        stage, steps = planned(report._replace(revocation_list=entry), recorded(9, PREVIOUS))
-        check, _, _, record, _, encrypt, retire, disable = steps
-        assert (stage, check, encrypt) == ("retire", CHECK, re_encrypt(PREVIOUS))
-        assert record[1] == RECORD.format("prod")
-        assert retire[0] == f"After 2026-12-{'02' if until else '15'}T12:00:00Z, unset the previous key:"
-        assert f"({PREVIOUS}, recorded at 2026-11-22T12:00:00Z)" in disable[0]
+    def test_promote(self, report: Report) -> None:
+        """A next key is promoted after the present overlap, unless the previous key is revoked or has ended."""
+        keys = {"next_fingerprint": COMING, "previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
+        stage, steps = planned(with_keys(report, **keys), recorded(3))
+        assert (stage, words(steps)) == ("promote", ["wait"])
+        assert "Wait until 2026-12-02T12:00:00Z, when" in steps[0][0]
+        for more in ({"previous_until": NOW}, {"previous_until": None, "previous_fingerprint": None}):
+            stage, steps = planned(with_keys(report, **keys | more), recorded(3))
+            assert (stage, words(steps)) == ("promote", ["promote", *AFTER_PROMOTION])
+        assert planned(with_keys(report, next_fingerprint=COMING), policy=SECOND)[0] == "next"
 
-    @pytest.mark.parametrize("slots", [{}, {"previous_fingerprint": PREVIOUS, "previous_until": NOW - DAY}])
-    def test_expired(self, checker: Checker, slots: dict[str, Any]) -> None:
-        """No instance starts on an expired key, so the next key becomes current at once, and the old one previous."""
-        report = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(timedelta(0))})
-        stage, steps = planned(with_keys(report, fingerprint=CURRENT, **slots))
-        assert (stage, len(steps), steps[0]) == ("next", 11, (FAILS, None))
-        assert steps[2][0].startswith("Promote the next key, at once. ")
-        stage, steps = planned(with_keys(report, fingerprint=CURRENT, next_fingerprint=COMING, **slots))
-        assert (stage, len(steps), steps[0]) == ("promote", 10, (FAILS, None))
-        assert steps[1][0].startswith("Promote the next key, at once. Change")
+    def test_revoked_slots(self, checker: Checker) -> None:
+        """A revoked next key is replaced by another one, and a revoked previous key ends at once."""
+        keys = good_keys()
+        slots = {NEXT: good_keys()[V1], BEFORE: good_keys()[V1], UNTIL: marker(DAY)}
+        found = checker(keys | slots).secrets[0]
+        checker.write("revoked.fingerprints", f"{found.next_fingerprint}\n{found.previous_fingerprint}\n")
+        stage, steps = planned(checker(keys | slots))
+        assert stage == "retire"
+        assert dict(zip(words(steps), steps, strict=True))["unset"][0].startswith("Remove the previous key from")
+        del slots[BEFORE], slots[UNTIL]
+        stage, steps = planned(checker(keys | slots))
+        assert (stage, words(steps)[0]) == ("next", "next")
+        assert steps[0][0].endswith(" It replaces the one that is there:")
+        assert str(steps[0][1]).startswith(f"drop_secret {NEXT} && put_secret {NEXT} ")
+
+    def test_expired(self, checker: Checker) -> None:
+        """No instance starts on an expired key, so the next key becomes current at once."""
+        report = with_keys(checker(good_keys() | {EXPIRES: marker(timedelta(0))}), fingerprint=CURRENT)
+        expected = ["next", "promote", *AFTER_PROMOTION]
+        keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
+        for more in ({}, keys, keys | {"next_fingerprint": COMING}):
+            stage, steps = planned(with_keys(report, **more))
+            assert (stage, words(steps)) == ("promote", expected)
+
+    def test_rollback(self, report: Report) -> None:
+        """Where the key was promoted before, its deadline on the list stays, if it is to come."""
+        rolled_back = with_keys(report, next_fingerprint=COMING)
+        for listed, day in ((3 * DAY, "04"), (15 * DAY, "15"), (0 * DAY, "15"), (-DAY, "15"), (None, "15")):
+            entry = listed is not None and RevocationStatus((), ((CURRENT, NOW + listed),))
+            _, steps = planned(rolled_back._replace(revocation_list=entry or None), recorded(9), recorded(2, COMING))
+            assert f"put_secret {UNTIL} 2026-12-{day}T12:00:00Z " in commands(steps)["promote"]
+
+    @pytest.mark.parametrize(("done", "first"), [(True, []), (False, AFTER_PROMOTION[:-2])], ids=["complete", "open"])
+    def test_retire(self, report: Report, *, done: bool, first: list[str]) -> None:
+        """With a previous key, the record is completed, and the deadline is the one that is set."""
+        proof = Proof.ATTESTED if done else Proof.NOT_DONE
+        keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
+        stage, steps = planned(with_keys(report, **keys), recorded(30, PREVIOUS), recorded(2, startup=proof))
+        assert (stage, words(steps)) == ("retire", [*first, "re-encrypt", "unset", "disable"])
+        assert steps[-2][0].startswith("After 2026-12-02T12:00:00Z, remove the previous key from")
+        assert steps[-1][0].endswith(f" ({PREVIOUS}, recorded at 2026-11-01T12:00:00Z).")
+
+    def test_environment(self, report: Report) -> None:
+        """Without an environment, it is that of the last record of a key here."""
+        _, steps = planned(report, recorded(3), recorded(2, OTHER_KEY, environment="dev"), environment=None)
+        assert " --environment prod " in commands(steps)["record"]
 
 
 class TestAtOnce:
-    """The steps of a rotation without an overlap."""
-
-    def steps_for(self, report: Report, *records: Record, **fields: Any) -> Steps:
-        """Return the steps of a plan without a stage."""
-        stage, steps = planned(report, *records, **fields)
-        assert stage is None
-        return steps
+    """A rotation without an overlap."""
 
     def test_no_overlap(self, report: Report) -> None:
-        """For a secret without an overlap, the old key is revoked only if others may know it."""
-        record = RECORD.format("ENVIRONMENT")
-        assert self.steps_for(report, policy=WITHOUT_OVERLAP) == [
-            (RECORD_IT, record),
-            generate("a new version"),
-            (f"Set {V1} in ENVIRONMENT to the new key from the secret manager.", None),
-            (
-                "Set the expiry marker (90 days from now), here and in the settings of the deployment:",
-                f"export {V1}_EXPIRES_AT=2027-03-01T12:00:00Z",
-            ),
-            CHECK_ANYWHERE,
-            ("Restart the services. Make sure that each startup check passes.", None),
-            (TEST, None),
-            (f"Record the rotation in ENVIRONMENT. {LEAVE_OUT}", record),
-            ("If the test passed, disable the old version in the secret manager.", None),
-            (
-                "Only if others may know the old key, revoke it (add --yes to do it):",
-                REVOKE.format(f"--fingerprint {CURRENT}"),
-            ),
-        ]
+        """A secret without an overlap has no slots, and a planned rotation revokes nothing."""
+        stage, steps = planned(report, policy=WITHOUT_OVERLAP)
+        assert (stage, words(steps)) == (
+            None,
+            ["record old", "replace", "check", "start", "test", "record", "disable"],
+        )
+        assert commands(steps)["replace"] == (
+            f'put_secret {V1} "$({PROGRAM} generate {NAME} --model m:C)" && put_secret {EXPIRES} 2027-03-01T12:00:00Z'
+        )
 
-    def test_a_refresh_without_an_overlap(self, report: Report) -> None:
-        """The key and its marker are one write. A service that cannot follow them needs a restart."""
-        steps = self.steps_for(report, is_emergency=True, has_directory=True, refreshes=True)
-        _, _, _, (key, _), (_, marker_here), _, (restart, _), *_ = steps
-        assert "in one write with the next step. Unset" in key
-        assert marker_here == f"{V1}_EXPIRES_AT=2027-03-01T12:00:00Z"
-        assert restart.endswith("If a service then writes the alert discontinuous, restart it.")
+    @pytest.mark.parametrize("environ", [{V1: "changeme"}, {V1: "A" * 43}, {V1: "short"}, {V1: ""}], ids=range(4))
+    def test_a_key_that_cannot_be_previous(self, checker: Checker, environ: dict[str, str]) -> None:
+        """A key that is refused in every slot is replaced at once, and so is none."""
+        for source, first in (
+            (None, ["replace"]),
+            (VAULT, ["stage", "promote"] if environ[V1] else ["define", "replace"]),
+        ):
+            report = checker(good_keys() | environ)
+            report = from_source(report, source) if source and environ[V1] else report
+            _, steps = planned(report, sources=[source] if source else [])
+            assert words(steps) == [*first, "check", "start", "test", "record", "re-encrypt", "disable"]
+        drops = f"drop_secret {NEXT} && drop_secret {BEFORE} && drop_secret {UNTIL} &&\n    put_secret {V1} "
+        assert commands(planned(report)[1])["replace"].startswith(drops)
 
     def test_emergency(self, report: Report) -> None:
-        """In an emergency there is no other key, and the old one is revoked first."""
-        _, revoke, _, replaced, *_, encrypt, _ = self.steps_for(report, is_emergency=True)
-        text = f"Set {V1} in ENVIRONMENT to the new key from the secret manager."
-        assert replaced == (f"{text} Unset {V1}_NEXT, {V1}_PREVIOUS and {V1}_PREVIOUS_UNTIL.", None)
-        assert encrypt == re_encrypt(CURRENT)
-        assert revoke == ("Revoke the old key (add --yes to do it):", REVOKE.format(f"--fingerprint {CURRENT}"))
+        """The services stop, the key is replaced, and only then revoked, as nothing else stops them (policy 4)."""
+        stage, steps = planned(report, is_emergency=True)
+        assert (stage, words(steps)) == (None, ["stop", "replace", "revoke", *AFTER_LEAK])
+        revoke = f"{PROGRAM} revoke --fingerprint {CURRENT} --reason WHY --unknown --yes"
+        assert commands(steps)["revoke"] == f"load_secrets && {revoke} --environment prod {WHO} {OPTIONS}"
+
+    def test_key_that_is_not_there_or_is_revoked(self, report: Report) -> None:
+        """An emergency revokes no key that is not there, or that is on the list for all time."""
+        listed = report._replace(revocation_list=RevocationStatus((), ((CURRENT, ALWAYS),)))
+        for each in (listed, with_keys(report, fingerprint=None)):
+            assert words(planned(each, is_emergency=True)[1]) == ["stop", "replace", *AFTER_LEAK]
 
     @pytest.mark.parametrize(
-        ("records", "old"),
+        ("records", "is_replaced"),
         [
-            ([recorded(3)], CURRENT),
-            ([recorded(3), revocation(CURRENT)], CURRENT),
-            ([revocation(CURRENT)], CURRENT),
-            ([recorded(3, PREVIOUS), revocation(PREVIOUS)], PREVIOUS),
-            ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0, startup=Proof.NOT_DONE)], PREVIOUS),
-            ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0)], PREVIOUS),
-            ([recorded(30, PREVIOUS), revocation(PREVIOUS), recorded(15)], CURRENT),
-            ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0), revocation(CURRENT)], CURRENT),
-            ([recorded(3, PREVIOUS), recorded(0)], CURRENT),
-            ([recorded(5, OTHER_KEY), recorded(3, PREVIOUS), revocation(PREVIOUS)], PREVIOUS),
-            (
-                [recorded(5, OTHER_KEY), recorded(3, PREVIOUS), revocation(OTHER_KEY), revocation(PREVIOUS)],
-                PREVIOUS,
-            ),
+            ([recorded(3)], False),
+            ([recorded(3), revocation(CURRENT)], False),
+            ([recorded(3, PREVIOUS), revocation(PREVIOUS)], True),
+            ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0)], True),
+            ([recorded(30, PREVIOUS), revocation(PREVIOUS), recorded(14)], True),
+            ([recorded(30, PREVIOUS), revocation(PREVIOUS), recorded(15)], False),
+            ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0), revocation(CURRENT)], False),
+            ([recorded(3, PREVIOUS), recorded(0)], False),
         ],
-        ids=range(11),
+        ids=range(8),
     )
-    def test_emergency_that_goes_on_names_the_leaked_key(
-        self, report: Report, records: Sequence[Record], old: str
-    ) -> None:
-        """Printed again, the plan still names the leaked key, and never asks to revoke the new one."""
-        first, revoke, *_ = self.steps_for(report, *records, environment="prod", is_emergency=True)
-        assert revoke[1] == REVOKE.format(f"--fingerprint {old}")
-        assert first[0].startswith("The old key is") is (old == PREVIOUS)
+    def test_emergency_that_goes_on(self, report: Report, records: list[Record], *, is_replaced: bool) -> None:
+        """Printed again within the overlap, the plan does not replace or revoke the new key."""
+        _, steps = planned(report, *records, is_emergency=True)
+        assert words(steps) == (AFTER_LEAK if is_replaced else ["stop", "replace", "revoke", *AFTER_LEAK])
+        assert f"key id {(PREVIOUS if is_replaced else CURRENT)[6:]}" in steps[-1][0]
 
-    @pytest.mark.parametrize("policy", [POLICY._replace(warn_before=DAY), WITHOUT_OVERLAP], ids=["overlap", "warning"])
-    def test_how_long_an_emergency_goes_on(self, report: Report, policy: Any) -> None:
-        """The plan names the leaked key as long as the overlap, or without one as long as the warnings of an expiry."""
-        for days, old in ((14, PREVIOUS), (15, CURRENT)):
-            records = (recorded(30, PREVIOUS), revocation(PREVIOUS), recorded(days))
-            steps = self.steps_for(report, *records, environment="prod", policy=policy, is_emergency=True)
-            assert steps[1][1] == REVOKE.format(f"--fingerprint {old}")
 
-    @pytest.mark.parametrize("environ", [{V1: "changeme"}, {V1: "A" * 43}, {V1: "short"}], ids=range(3))
-    def test_a_key_that_cannot_be_previous(self, checker: Checker, environ: dict[str, str]) -> None:
-        """A key that is refused in every slot is replaced at once."""
-        first, *_, (only, _) = self.steps_for(checker(good_keys() | environ))
-        assert (first, only) == ((FAILS, None), "Only if others may know the old key, revoke it (add --yes to do it):")
+class TestSources:
+    """The plan for the keys of a source."""
+
+    @pytest.mark.parametrize("source", [VAULT, AWS])
+    def test_steps_of_a_manager(self, report: Report, source: str) -> None:
+        """In Vault and AWS, each step is a command, and reads the manager."""
+        options: dict[str, Any] = {"sources": [source]}
+        _, steps = planned(from_source(report, source), **options)
+        where = f"--to {source} --environment prod {WHO} {OPTIONS}"
+        assert words(steps) == ["stage", "restart", "promote", *AFTER_PROMOTION]
+        found = commands(steps)
+        assert found["stage"] == f"{PROGRAM} rotate stage {NAME} {where}"
+        assert found["promote"] == f"{PROGRAM} rotate promote {NAME} {where}"
+        assert found["check"] == f"{PROGRAM} check --require-env-only --from {source} {OPTIONS}"
+        assert f"{DONE} --from {source} {OPTIONS}" in found["record"]
+        keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
+        _, steps = planned(with_keys(from_source(report, source), **keys), recorded(1), **options)
+        assert commands(steps) == {"unset": f"{PROGRAM} rotate retire {NAME} {where}"}
+        _, steps = planned(from_source(report, source), is_emergency=True, policy=WITHOUT_OVERLAP, **options)
+        assert words(steps) == ["stop", "replace", "revoke", *AFTER_LEAK[:-1]]
+        assert commands(steps)["replace"] == f"{PROGRAM} rotate run {NAME} --emergency --reason WHY {where}"
+
+    def test_wait_for_the_previous_key(self, report: Report) -> None:
+        """A step that a manager has no command for is the same in a shell."""
+        keys = {"next_fingerprint": COMING, "previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
+        assert words(planned(with_keys(from_source(report, VAULT), **keys), sources=[VAULT])[1]) == ["wait"]
 
     @pytest.mark.parametrize(
-        ("records", "fields", "environment", "since", "old"),
+        ("source", "read"),
         [
-            ([recorded(3, startup=Proof.NOT_DONE), recorded(1)], {}, "prod", 3, (CURRENT, 1)),
-            ([recorded(3), recorded(2, environment="dev")], {}, "dev", 2, (CURRENT, 2)),
-            ([recorded(3), recorded(1, PREVIOUS)], {}, "prod", 3, (CURRENT, 3)),
-            ([recorded(1, PREVIOUS)], {}, "ENVIRONMENT", None, None),
-            (
-                [recorded(3, PREVIOUS), recorded(2, environment="dev")],
-                {"environment": "prod"},
-                "prod",
-                None,
-                (PREVIOUS, 3),
-            ),
-            ([recorded(3, OTHER_KEY), recorded(2, PREVIOUS)], {"environment": "prod"}, "prod", None, None),
+            (VAULT, 'bao kv get -mount=secret -field="$1" robodj/prod'),
+            (AWS, "aws_text | jq -er --arg name \"$1\" '.[$name] // empty'"),
+            ("directory:/run/keys", 'READ-COMMAND "$1"'),
         ],
-        ids=["completed", "two environments", "another later", "not recorded", "elsewhere", "not recorded there"],
     )
-    def test_the_records(  # noqa: PLR0917 - the columns of the table
-        self,
-        report: Report,
-        records: Sequence[Record],
-        fields: dict[str, Any],
-        environment: str,
-        since: int | None,
-        old: tuple[str, int] | None,
-    ) -> None:
-        """The records provide the environment, the age of the current key, and the old key."""
-        first, *_, (_, record), (disable, _), (_, revoke) = self.steps_for(
-            report, *records, policy=WITHOUT_OVERLAP, **fields
+    def test_by_hand(self, report: Report, source: str, read: str) -> None:
+        """A secret without an overlap is changed by hand, with the manager's own client. No shell gets its keys."""
+        steps = planned(from_source(report, source), policy=WITHOUT_OVERLAP, sources=["directory:/x", source])[1]
+        assert words(steps)[:3] == ["define", "record old", "replace"]
+        assert f"read_secret() {{ {read}; }}\n" in str(steps[0][1])
+        assert not any("export" in str(each) or "load_secrets" in str(each) for _, each in steps)
+
+    def test_equal_keys(self, checker: Checker) -> None:
+        """A key that another secret has is not the previous one, and not revoked: no step of a manager does so."""
+        keys = good_keys()
+        report = checker({V1: keys[V2], V2: keys[V2]})
+        for policy, status in zip(POLICIES, report.secrets, strict=True):
+            given = report._replace(secrets=(status._replace(source=VAULT),))
+            assert words(planned(given, policy=policy, sources=[VAULT])[1])[:2] == ["define", "replace"]
+
+    def test_pipe(self, report: Report) -> None:
+        """What `json:-` reads is piped into each command that needs it."""
+        steps = planned(from_source(report, "json:-"), sources=["json:-"])[1]
+        piped = {word for word, each in commands(steps).items() if each.startswith("YOUR-SECRET-MANAGER | ")}
+        assert piped == {"record old", "check", "record", "again"}
+
+    def test_a_secrets_directory(self, report: Report) -> None:
+        """Commands read the secrets directory by themselves. With a refresh, no step is a restart."""
+        for fields in ({"has_directory": True}, {"sources": ["directory:/run/keys"]}):
+            _, steps = planned(report, recorded(3), **fields)
+            assert steps[3][0] == "When the secrets directory has the change, run the check in prod:"
+        assert "restart" in words(steps)
+        assert words(planned(report, has_directory=True, refreshes=True)[1]).count("refresh") == 2
+
+    def test_vendors_secret(self) -> None:
+        """A vendor's secret is issued, has no fingerprint, and is changed by hand. Its record tells what is done."""
+        policy = ICECAST._replace(overlap=14 * DAY)
+        model = type("Own", (SecretSettings,), {"__annotations__": {"own": Annotated[SecretStr, policy]}})
+        value, variable = good_keys()[V1], policy.variable
+        options: dict[str, Any] = {"policy": policy, "policies": [policy], "sources": [VAULT]}
+        fields = {"secret": policy.name, "fingerprint": None}
+        report = from_source(check(model, environ={variable: value}, now=NOW), VAULT)
+        _, steps = planned(report, **options)
+        assert [text.split()[0] for text, _ in steps[:3]] == ["In", "Issue", "Make"]
+        assert (
+            str(steps[1][1])
+            == f'[ -n "$(read_secret {variable}_NEXT)" ] || put_secret {variable}_NEXT "$(ISSUE-COMMAND)"'
         )
-        if since is None:
-            assert first == (RECORD_IT, record)
-        else:
-            when = f"{NOW - since * DAY:%Y-%m-%dT%H:%M:%SZ}"
-            assert first == (f"The current key is already recorded ({CURRENT}, since {when}). Continue.", None)
-        assert f" --environment {environment} " in str(record)
-        fingerprint, days = old or (CURRENT, 0)
-        which = f" ({fingerprint}, recorded at {NOW - days * DAY:%Y-%m-%dT%H:%M:%SZ})" if old else ""
-        assert disable == f"If the test passed, disable the old version in the secret manager{which}."
-        assert revoke == REVOKE.format(f"--fingerprint {fingerprint}")
-
-    def test_no_key_is_set_here(self, report: Report) -> None:
-        """Without a key here, the last record names the old key. Without a record, `revoke` looks for it."""
-        missing = with_keys(report, fingerprint=None)
-        for records, which in (([], f"{NAME} --last-recorded"), ([recorded(2, PREVIOUS)], f"--fingerprint {PREVIOUS}")):
-            steps = self.steps_for(missing, *records, environment="prod", policy=WITHOUT_OVERLAP)
-            assert steps[-1][1] == REVOKE.format(which)
-        steps = self.steps_for(missing, is_emergency=True)
-        assert ("Re-encrypt stored data that the old key has encrypted.", None) in steps
+        _, steps = planned(report, is_emergency=True, **options)
+        assert not any("sgfp1" in f"{text}{each}" or "evoke" in text for text, each in steps)
+        previous = {f"{variable}_PREVIOUS": value[::-1], f"{variable}_PREVIOUS_UNTIL": marker(10 * DAY)}
+        report = from_source(check(model, environ={variable: value} | previous, now=NOW), VAULT)
+        for days, expected in ((5, False), (3, True)):
+            stage, steps = planned(report, recorded(days, None, secret=fields["secret"]), **options)
+            assert (stage, any("Record the rotation" in text for text, _ in steps)) == ("retire", not expected)

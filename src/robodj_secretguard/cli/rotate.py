@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -44,7 +45,7 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, Recording, record_rotation
 from robodj_secretguard.lifecycle.records import Event, Record, StepName
 from robodj_secretguard.lifecycle.rotation import NO_ENVIRONMENT, completion
-from robodj_secretguard.lifecycle.runbook import PLACEHOLDERS, plan_rotation
+from robodj_secretguard.lifecycle.runbook import LOADED, PLACEHOLDERS, plan_rotation
 from robodj_secretguard.lifecycle.steps import (
     MIN_AGE,
     Rotator,
@@ -216,7 +217,7 @@ def add(commands: Commands) -> None:
         group,
         "plan",
         _plan,
-        options=("--environment", "--operator", *shared),
+        options=("--from", "--environment", "--operator", *shared),
         own={
             "name": {"metavar": "NAME", "help": "the secret, such as secret.key"},
             "--emergency": {
@@ -226,7 +227,12 @@ def add(commands: Commands) -> None:
         },
         description="Print the steps of a rotation, from the stage that comes next.",
         examples=("rotate plan secret.key --environment prod", "rotate plan secret.key --emergency"),
-        statuses={"0": "printed", "2": "usage error"},
+        statuses={
+            "0": "printed",
+            "1": "the keys cannot be read",
+            "2": "usage error",
+            "75": "the secret manager of --from did not answer in time",
+        },
     )
     _add_steps(group, shared)
 
@@ -444,35 +450,37 @@ def _plan(
 ) -> Result:
     model, variables = model_of(request), Environment()
     policy, setup = policy_of(model, name), setup_of(model)
-    recorded = find_log(request, model).read_if_any()
+    recorded, sources = find_log(request, model).read_if_any(), read_sources(request, model)
+    report = judged(request, model, sources)
+    if not report.secrets:  # no key was read, so nothing is known
+        lines = [*map(finding_text, report.findings), MODEL]
+        return Result(failed_status(report, EXIT_ALERTS), lines, report.as_dict)
     options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
+    who = (*option("--operator", operator or "YOUR-NAME"), *given_option("ticket", ticket))
     stage, steps = plan_rotation(
         policy,
-        judged(request, model),
+        report,
         recorded.records,
+        policies=[*model.secret_policies.values()],
         environment=environment,
-        who=(*option("--operator", operator or "YOUR-NAME"), *given_option("ticket", ticket)),
+        who=who,
         options=options,
         log_options=log_options,
+        sources=request.sources,
+        is_loaded=variables.is_set(LOADED),
         is_emergency=emergency,
-        has_directory=has_directory(variables, setup),
+        is_strict=request.strict,
+        has_directory=not sources and has_directory(variables, setup),
         refreshes=bool(setup.refresh) or variables.is_set(SECRET_REFRESH),
     )
-    words = " ".join(commands for _, commands in steps if commands).split()
-    replaced = [word for word in PLACEHOLDERS if word in words]
-    in_emergency = command(
-        "rotate",
-        "plan",
-        name,
-        "--emergency",
-        *given_option("environment", environment),
-        *log_options,
-        *options,
-    )
+    words = " ".join(commands for _, commands in steps if commands)
+    replaced = [word for word in PLACEHOLDERS if re.search(rf"(?<![\w-]){word}(?![\w-])", words)]
+    at_once = [*given_sources(request), *given_option("environment", environment), *who, *log_options, *options]
+    in_emergency = command("rotate", "plan", name, "--emergency", *at_once)
     lines = [f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})"]
     if replaced:
         lines.append(f"Replace these words with your own values: {', '.join(replaced)}.")
-    if stage:
+    if not emergency:
         lines.append(f"If others may know the current key, do this instead: {in_emergency}")
     lines.append("")
     for number, (text, commands) in enumerate(steps, start=1):

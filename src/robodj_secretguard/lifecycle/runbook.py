@@ -1,13 +1,17 @@
-"""The plan of a rotation: in three stages with an overlap, or at once (policy sections 1 and 3)."""
+"""The plan of a rotation: in stages with an overlap, or at once (policy sections 1, 3 and 4).
+
+Its commands are for a POSIX shell, and can be pasted from top to bottom. One that was interrupted can be pasted again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle.records import Record
+from robodj_secretguard.lifecycle.records import Event, Record
 from robodj_secretguard.lifecycle.rotation import (
     Stage,
     recorded_environments,
@@ -18,120 +22,194 @@ from robodj_secretguard.lifecycle.rotation import (
 )
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import MANAGER, command, count
-from robodj_secretguard.startup.report import Report
+from robodj_secretguard.secret.texts import MANAGER, command
+from robodj_secretguard.startup.report import Report, SecretStatus, for_gate
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
-PLACEHOLDERS: Final = ("ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY")
+PLACEHOLDERS: Final = (
+    "READ-COMMAND", "WRITE-COMMAND", "REMOVE-COMMAND", "ISSUE-COMMAND", "ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY",
+)  # fmt: skip
 """The words in the commands of a plan that the operator replaces."""
+LOADED: Final = "SECRETGUARD_LOADED"
+"""The variable of a shell that has loaded its keys as a plan says."""
 
+_DEFINITIONS: Final = """\
+{}read_secret() {{ {}; }}
+write_secret() {{ {}; }}
+remove_secret() {{ {}; }}
+put_secret() {{ [ -n "$2" ] && printf %s "$2" | write_secret "$1"{}; }}
+drop_secret() {{ {{ [ -z "$(read_secret "$1" 2>/dev/null)" ] || remove_secret "$1"; }}{}; }}"""
+_IN_SHELL: Final = (' && export "$1=$2"', ' && unset "$1"')
+"""In a shell that has the keys, both functions change it too."""
+_LOADER: Final = """
+load_secret() {{
+    [ -n "$(read_secret "$1")" ] || [ -z "$(printenv "$1")" ] || return 0
+    for name; do
+        unset "$name"
+        value="$(read_secret "$name" 2>/dev/null)" && [ -n "$value" ] && export "$name=$value"
+    done
+    unset value
+}}
+load_secrets() {{
+{}
+}}"""
+"""A variable that is not in the manager is not empty, but unset. A secret that is only in this shell stays."""
+_DEFINITIONS_OF_AWS: Final = """\
+aws_text() {{ aws secretsmanager get-secret-value --secret-id {place} --version-stage AWSCURRENT\
+ --query SecretString --output text; }}
+aws_change() {{
+    text="$(aws_text)" && printf %s "$text" | NEW_VALUE="$2" jq --arg name "$1"\
+ 'if env.NEW_VALUE == "" then del(.[$name]) else .[$name] = env.NEW_VALUE end' |
+        aws secretsmanager put-secret-value --secret-id {place} --secret-string file:///dev/stdin
+}}
+"""
+_HINT: Final = (
+    "READ-COMMAND prints a variable, WRITE-COMMAND stores what it reads from stdin, and REMOVE-COMMAND removes a"
+    ' variable. Write "$1" for its name:'
+)
+_CLIENTS: Final = {
+    "vault": (
+        "With HashiCorp Vault, write vault in place of bao:",
+        "",
+        'bao kv get -mount={mount} -field="$1" {path}',
+        'bao kv patch -mount={mount} {path} "$1=-"',
+        'printf \'{{"%s":null}}\' "$1" | bao kv patch -mount={mount} {path} -',
+    ),
+    "aws": (
+        "They need jq:",
+        _DEFINITIONS_OF_AWS,
+        "aws_text | jq -er --arg name \"$1\" '.[$name] // empty'",
+        'aws_change "$1" "$(cat)"',
+        'aws_change "$1" ""',
+    ),
+    "": (
+        _HINT,
+        "",
+        'READ-COMMAND "$1"',
+        'WRITE-COMMAND "$1"',
+        'REMOVE-COMMAND "$1"',
+    ),
+}
+"""How a manager is read and written by hand: a text, definitions, and the three commands."""
+
+_PROMOTION: Final = """\
+[ -n {value_of_next} ] && {{
+    [ {value} = {value_of_next} ] || {{
+        drop_secret {previous} && put_secret {until} {ends} && put_secret {previous} {value}
+    }}
+}} && put_secret {variable} {value_of_next} && put_secret {marker} {expires} && drop_secret {next}"""
+"""In this order, no deadline holds for another key, and no old key gets a new expiry. It is safe to repeat."""
 _TEXTS: Final = {
-    "record old": "Record the current key, where {variable} is set. Only a recorded key can be revoked by name:",
-    "old is recorded": "The {which} key is already recorded ({old}, since {since}). Continue.",
-    "old is refused": "The current key fails the check, so it cannot be recorded. Go to step 2.",
-    "generate": "Generate a new key for {environment} alone, and store it in the secret manager as {stored_as}. Skip"
-    " this if the manager already has a newer key:",
-    "issue": "{issue} for {environment} alone, and store it in the secret manager as {stored_as}. Skip this if the"
-    " manager already has a newer one.",
-    "set next": "Set {next} on every instance to this key from the secret manager. {variable} stays as it is.",
-    "promote": "Promote the next key, only when every instance has it{after}.{again} {change}, with the values from"
-    " before it:",
-    "promote at once": "Promote the next key, at once{after}.{again} {change}, with the values from before it:",
-    "set current": "Set {variable} in {environment} to the new key from the secret manager.{unset_slots}",
-    "set marker": "Set the expiry marker ({cadence} from now), here and in the settings of the deployment:",
-    "check": "Run the check in {environment}:",
+    "functions": "In this shell, define how {manager} is read and written. {hint}",
+    "load": "Load the keys of {manager} into this shell. An error about a variable that it does not have is normal."
+    " If the last line fails, correct READ-COMMAND:",
+    "again": "Print the plan again, for the keys that are loaded now, and follow it in this shell:",
+    "again after": "After {ends}, print the plan again. It then removes the previous key:",
+    "wait": "Wait until {ends}, when {previous} has ended. Then print the plan again:",
+    "record old": "Record the current key, which has no record yet:",
+    "generate": "Generate a new key for {environment} alone, and store it in {manager} as {next}.{stays}",
+    "issue": "{issue} for {environment} alone, and store it in {manager} as {next}. ISSUE-COMMAND prints it, such"
+    " as cat for what you type.{stays}",
+    "set next": "Make sure that every instance gets {next} from {manager}. {variable} stays as it is.",
+    "promote": "Promote the next key, only when every instance has it. On a later day, first print the plan"
+    " again: its dates count from now.",
+    "promote at once": "Promote the next key at once, as no service accepts the current one:",
+    "replace": "Generate a new key for {environment} alone, and store it in {manager} in place of the current"
+    " one, which ends without an overlap:",
+    "issue at once": "{issue} for {environment} alone, and store it in {manager} in place of the current one."
+    " ISSUE-COMMAND prints it, such as cat for what you type:",
+    "check": "{When_there}un the check in {environment}:",
     "restart one by one": "Restart the instances one after another. Make sure that each startup check passes.",
-    "restart": "Restart the services. Make sure that each startup check passes.",
+    "restart": "Start the services again, all of them. Make sure that each startup check passes.",
     "test": "Test the functions that depend on authentication or encryption.",
-    "record": "Record the rotation in {environment}{where}. Leave out --attest for a step that you did not do:",
-    "deploy list": "Commit the revocation list, and deploy it with every service. The record has added the old key.",
+    "record": "Record the rotation in {environment}. Leave out --attest for a step that you did not do:",
+    "deploy list": "Commit the revocation list, which has the old key now. Deploy it with every service.",
     "re-encrypt": "Re-encrypt stored data that the old key{kid} has encrypted.",
-    "unset": "After {ends}, unset the previous key:",
-    "disable": "If the test passed, disable the old version in the secret manager{last_record}.",
-    "disable issued": "If the test passed, disable the old one where it was issued, and its version in the secret"
-    " manager.",
-    "revoke": "Revoke the old key (add --yes to do it):",
-    "revoke if leaked": "Only if others may know the old key, revoke it (add --yes to do it):",
-    "swapped": "{variable} and {previous} look swapped: the log has the previous key as the later one. Set each to its"
-    " own value from the secret manager, then print this plan again.",
+    "unset": "{When}emove the previous key from {manager}:",
+    "disable": "Disable the old version in the secret manager{last_record}.",
+    "disable issued": "Disable the old one where it was issued, and its version in the secret manager.",
+    "stop": "Stop every service that runs on the current key and does not refresh its keys.",
+    "revoke": "Revoke the old key:",
+    "sessions": "Invalidate the sessions and tokens that were signed with the old key.",
+    "swapped": "{variable} and {previous} look swapped: the log has the previous key as the later one. Set each"
+    " to its own value from the secret manager, or exchange them there. Then print the plan again:",
+    "stage": "Store a next key in {manager}.{stays}",
+    "promote there": "An hour after the next key was stored, when every instance has it, promote it:",
+    "promote there at once": "Promote the next key at once, as no service accepts the current one:",
+    "retire there": "{When}emove the previous key from {manager}:",
+    "replace there": "Replace the current key in {manager}, and revoke it there, in one write:",
 }
-_OF_DIRECTORIES: Final = {
-    "record old": "Record the current key, where the secrets directory is. Only a recorded key can be revoked by name:",
-    "set next": "Make sure that the secrets directory of each instance gets this key as {next}. {variable} stays as it"
-    " is.",
-    "set current": "In what writes the secrets directory, set {variable} to the new key, in one write with the next"
-    " step.{unset_slots}",
-    "set marker": "Set the expiry marker there ({cadence} from now):",
-    "check": "Run the check in {environment}, where the secrets directory is:",
-    "record": "Record the rotation in {environment}, where the secrets directory is. Leave out --attest for a step that"
-    " you did not do:",
-    "unset": "After {ends}, unset the previous key in what writes the secrets directory:",
+_COMMANDS: Final = {
+    "functions": "{functions}",
+    "load": 'load_secrets && [ -n "{any_key}" ]',
+    "again": "{again}",
+    "again after": "{again}",
+    "wait": "{again}",
+    "record old": "{record}",
+    "generate": '{unless}put_secret {next} "$({generate})"',
+    "issue": '{unless}put_secret {next} "$(ISSUE-COMMAND)"',
+    "promote": _PROMOTION,
+    "promote at once": _PROMOTION,
+    "replace": '{drops}put_secret {variable} "$({generate})" && put_secret {marker} {expires}',
+    "issue at once": '{drops}put_secret {variable} "$(ISSUE-COMMAND)" && put_secret {marker} {expires}',
+    "check": "{load}{check}",
+    "record": "{load}{record}",
+    "unset": "drop_secret {previous} && drop_secret {until}",
+    "revoke": "{load}{revoke}",
+    "swapped": "{again}",
+    "stage": "{stage}{another}",
+    "promote there": "{promote}",
+    "promote there at once": "{promote} --now",
+    "retire there": "{retire}",
+    "replace there": "{run}",
 }
-"""The texts that differ where files of a directory deliver the keys: they win over the environment."""
+"""The commands of the steps that have any. As in the texts, names are in braces."""
 _OF_REFRESH: Final = {
     "restart one by one": "Wait for two periods of the refresh. No restart is needed. Make sure that no instance writes"
     " an alert.",
     "restart": "Wait for two periods of the refresh. If a service then writes the alert discontinuous, restart it.",
 }
 """The texts that differ where the services also read that directory again."""
-_PROMOTION: Final = """\
-{export}{previous}="${variable}"
-{export}{until}={ends}
-{export}{variable}="${next}"
-{export}{marker}={expires}
-unset {next}"""
-_COMMANDS: Final = {
-    "record old": "{record}",
-    "generate": "{generate}",
-    "promote": _PROMOTION,
-    "promote at once": _PROMOTION,
-    "set marker": "{export}{marker}={expires}",
-    "check": "{check}",
-    "record": "{record}",
-    "unset": "unset {previous} {until}",
-    "revoke": "{revoke}",
-    "revoke if leaked": "{revoke}",
-}
-"""The commands of the steps that have any. As in the texts, names are in braces."""
 
 _DISTRIBUTE: Final = ("check", "restart one by one")
-_AFTER_PROMOTION: Final = (
-    *_DISTRIBUTE,
-    "test",
-    "record",
-    "deploy list",
-    "re-encrypt",
-    "unset",
-    "disable",
-)
-_REPLACE: Final = (
-    "generate",
-    "set current",
-    "set marker",
-    "check",
-    "restart",
-    "test",
-    "record",
-    "re-encrypt",
-    "disable",
-)
+_VALIDATE: Final = ("test", "record")
+_FINISH: Final = (*_DISTRIBUTE, *_VALIDATE, "deploy list")
+_AFTER_PROMOTION: Final = (*_FINISH, "re-encrypt", "again after")
+_AT_ONCE: Final = ("check", "restart", *_VALIDATE, "re-encrypt", "disable")
+_AFTER_LEAK: Final = ("disable", "deploy list", "check", "restart", *_VALIDATE, "sessions", "re-encrypt")
 _RUNBOOKS: Final[dict[str, tuple[str, ...]]] = {
-    "next": ("record old", "generate", "set next", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
-    "promote": ("record old", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
-    "retire": _AFTER_PROMOTION,
-    "at once": ("record old", *_REPLACE, "revoke if leaked"),
-    "in an emergency": ("record old", "revoke", *_REPLACE),
+    "not loaded": ("functions", "load", "again"),
+    "swapped": ("swapped",),
+    "wait": ("wait",),
+    "next": ("functions", "record old", "generate", "set next", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
+    "promote": ("functions", "record old", "promote", *_AFTER_PROMOTION),
+    "expired": ("functions", "generate", "promote at once", *_AFTER_PROMOTION),
+    "unfinished": ("functions", *_FINISH, "re-encrypt", "unset", "disable"),
+    "retire": ("functions", "re-encrypt", "unset", "disable"),
+    "at once": ("functions", "record old", "replace", *_AT_ONCE),
+    "emergency": ("functions", "stop", "replace", "revoke", *_AFTER_LEAK),
+    "after an emergency": ("functions", *_AFTER_LEAK),
+    "stage": ("stage", "restart one by one", "promote there", *_AFTER_PROMOTION),
+    "promote there": ("promote there", *_AFTER_PROMOTION),
+    "promote there at once": ("stage", "promote there at once", *_AFTER_PROMOTION),
+    "replace by stages": ("stage", "promote there at once", *_AT_ONCE),
+    "finish there": (*_FINISH, "re-encrypt", "retire there", "disable"),
+    "retire there": ("re-encrypt", "retire there", "disable"),
+    "replace there": ("stop", "replace there", "revoke", *_AFTER_LEAK),
 }
-_OF_EXPIRED: Final[dict[str, tuple[str, ...]]] = {
-    "next": ("record old", "generate", "promote at once", *_AFTER_PROMOTION),
-    "promote": ("record old", "promote at once", *_AFTER_PROMOTION),
+_IN_STORES: Final = {
+    "next": "stage",
+    "promote": "promote there",
+    "expired": "promote there at once",
+    "at once": "replace by stages",
+    "unfinished": "finish there",
+    "retire": "retire there",
+    "emergency": "replace there",
 }
-"""No instance starts on an expired key, so none can get the next key first."""
-_OF_VENDORS: Final = {"generate": "issue", "disable": "disable issued"}
-_NOT_OF_VENDORS: Final = {"record old", "deploy list", "re-encrypt", "revoke", "revoke if leaked"}
-"""A vendor's secret has no fingerprint."""
-_UNFIT: Final = {Check.PLACEHOLDER, Check.FORMAT, Check.WEAK, Check.SHARED, Check.REVOKED}
+"""By runbook: what `rotate --to` does instead."""
+_OF_VENDORS: Final = {"generate": "issue", "replace": "issue at once", "disable": "disable issued"}
+_UNFIT: Final = {Check.MISSING, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK, Check.SHARED, Check.REVOKED}
 """The checks that refuse a key in every slot. A current key with such an alert cannot become the previous one."""
 
 
@@ -140,11 +218,15 @@ def plan_rotation(
     report: Report,
     records: Sequence[Record],
     *,
+    policies: Sequence[SecretPolicy],
     environment: str | None,
     who: Sequence[str],
     options: Sequence[str],
     log_options: Sequence[str],
+    sources: Sequence[str] = (),
+    is_loaded: bool = False,
     is_emergency: bool = False,
+    is_strict: bool = False,
     has_directory: bool = False,
     refreshes: bool = False,
 ) -> tuple[Stage | None, list[tuple[str, str | None]]]:
@@ -155,88 +237,154 @@ def plan_rotation(
 
     Args:
         policy: the policy of the secret.
-        report: the report of a check, whose keys may be missing, as on an operator's machine.
+        report: the report of a check, which has the status of the secret.
         records: the records of the operations log.
+        policies: all declared secrets.
         environment: the environment that the operator named, if any.
         who: the options for the operator and the ticket.
         options: the options for every command.
         log_options: the options for commands that use the log.
+        sources: the sources of `--from`.
+        is_loaded: whether the shell has loaded the keys of the manager, as the first steps of a plan say.
         is_emergency: whether the operator wants no overlap.
+        is_strict: whether a check fails on warnings. Then no step is a check, as the next step may end a warning.
         has_directory: whether a secrets directory delivers the keys.
         refreshes: whether the services read that directory again.
     """
-    environment, slots, checks = _keys_here(policy, report, records, environment)
+    status = next(status for status in report.secrets if status.secret == policy.name)
+    slots, alerts, is_shell = slots_of(status), _alerts_about(status, report), not (sources or has_directory)
+    environment = environment or _environment_of(policy, slots, records)
     recorded = rotations(records, policy.name, environment)
-    keys = [record.fingerprint for record in recorded]
-    stage = None if is_emergency else _stage(policy, slots, checks)
-    old = slots.previous if stage == "retire" else slots.current
-    if stage is None:
-        old = _replaced_at_once(policy, slots, recorded, revoked(records), report.checked_at) or old
-        runbook = _RUNBOOKS["in an emergency" if is_emergency else "at once"]
-    elif slots.previous and slots.previous in keys[-1:] and slots.current in keys[:-1]:
-        runbook = ("swapped",)
-    else:
-        runbook = _OF_EXPIRED[stage] if Check.EXPIRED in checks else _RUNBOOKS[stage]
+    stage, runbook, old = _choose_runbook(
+        policy, slots, recorded, revoked(records), report.checked_at, alerts=alerts, is_emergency=is_emergency
+    )
+    source = next((each for each in sources if each == status.source), next(iter(sources), ""))
+    if is_shell and not is_loaded:
+        runbook = "not loaded"
+    elif _can_step(policy, source, alerts, is_emergency=is_emergency):
+        runbook = _IN_STORES.get(runbook, runbook)
+    is_loaded &= is_shell
+    is_delivered = has_directory or source.startswith("directory:")
     names = {
-        **_names(policy, environment, who, options, log_options, is_staged=stage is not None),
-        **_names_of_old(policy, old, slots, recorded, (*who, *log_options, *options)),
-        **_dates(policy, stage, slots, old, report),
-        "change": "Change these in one write",
-        "export": "export ",
+        **_names(policy, environment, old, recorded, is_delivered=is_delivered),
+        **_names_in_shell(policy, policies, source, has_bad_next=_is_unfit("next", alerts), is_shell=is_shell),
+        **_dates(policy, slots, old, report, is_ending=stage == "retire" or runbook == "wait"),
+        **_commands(
+            policy,
+            ("--environment", environment),
+            old,
+            who=who,
+            of_log=(*log_options, *options),
+            options=options,
+            sources=sources,
+            source=source,
+            is_emergency=is_emergency,
+        ),
     }
-    texts = {**_TEXTS}
-    if has_directory:
-        names |= {"change": "Change these in what writes the secrets directory, in one write", "export": ""}
-        texts |= _OF_DIRECTORIES | (_OF_REFRESH if refreshes else {})
-    steps = _fitting_steps(
-        policy,
-        runbook,
-        is_recorded=old is not None and old in keys,
-        is_refused=bool(checks & {*_UNFIT, Check.EXPIRED}),
-    )
-    return stage, [(texts[step].format_map(names), _COMMANDS.get(step, "").format_map(names) or None) for step in steps]
-
-
-def _stage(policy: SecretPolicy, slots: Slots, checks: set[Check]) -> Stage | None:
-    """Return the stage that comes next; `None` where the current key is replaced at once."""
-    if not policy.overlap or checks & _UNFIT:
-        return None
-    stage = stage_of(slots)
-    return "next" if stage == "retire" and Check.EXPIRED in checks else stage
-
-
-def _fitting_steps(policy: SecretPolicy, runbook: Sequence[str], *, is_recorded: bool, is_refused: bool) -> list[str]:
-    """Return the names of the steps that there are for a secret, and for its old key."""
-    if policy.is_issued:
-        return [_OF_VENDORS.get(name, name) for name in runbook if name not in _NOT_OF_VENDORS]
-    unrecorded = "old is refused" if is_refused else "record old"
-    first = "old is recorded" if is_recorded else unrecorded
-    return [first if name == "record old" else name for name in runbook if policy.overlap or name != "re-encrypt"]
-
-
-def _keys_here(
-    policy: SecretPolicy, report: Report, records: Sequence[Record], environment: str | None
-) -> tuple[str, Slots, set[Check]]:
-    """Return the environment, its keys that are set here, and the checks with an alert about the current one.
-
-    The environment is the one that the operator named, otherwise that of the last record of a key that is set here.
-    """
-    status = next((status for status in report.secrets if status.secret == policy.name), None)
-    slots = slots_of(status) if status else Slots()
-    own = [
-        recorded
-        for key in (slots.previous, slots.current)
-        if key
-        for recorded in recorded_environments(key, policy.name, records)
+    left_out = _unfitting(policy, slots.current, old, report, records, is_strict=is_strict, is_loaded=is_loaded)
+    texts = _TEXTS | (_OF_REFRESH if refreshes else {})
+    return stage, [
+        (texts[step].format_map(names), _COMMANDS.get(step, "").format_map(names) or None)
+        for step in (_OF_VENDORS.get(each, each) if policy.is_issued else each for each in _RUNBOOKS[runbook])
+        if step not in left_out
     ]
-    environment = environment or next(reversed(own), None) or "ENVIRONMENT"
-    if own and environment not in own:  # these are the keys of another environment
-        return environment, Slots(), set()
-    return (
-        environment,
-        slots,
-        {alert.check for alert in report.alerts if (alert.secret, alert.slot) == (policy.name, "current")},
-    )
+
+
+def _environment_of(policy: SecretPolicy, slots: Slots, records: Sequence[Record]) -> str:
+    """Return the environment of the last record of a key, or the word for one."""
+    keys = (slots.previous, slots.current)
+    own = [each for key in keys for each in recorded_environments(key, policy.name, records)]
+    return next(reversed(own), None) or "ENVIRONMENT"
+
+
+def _alerts_about(status: SecretStatus, report: Report) -> set[tuple[str | None, Check]]:
+    """Return the slot and the check of each alert about a secret."""
+    found: set[tuple[str | None, Check]] = {
+        (each.slot, each.check) for each in for_gate(report).alerts if each.secret == status.secret
+    }
+    if status.source == "none":  # also where it is optional
+        found.add(("current", Check.MISSING))
+    if not status.usable and any(each.check is Check.SHARED for each in report.alerts):  # it may name the other one
+        found.add(("current", Check.SHARED))
+    return found
+
+
+def _is_unfit(slot: str, alerts: Collection[object]) -> bool:
+    """Return whether no slot accepts the key of a slot."""
+    return any((slot, check) in alerts for check in _UNFIT)
+
+
+def _choose_runbook(
+    policy: SecretPolicy,
+    slots: Slots,
+    recorded: Sequence[Record],
+    revoked: Collection[str | None],
+    now: datetime,
+    *,
+    alerts: Collection[object],
+    is_emergency: bool,
+) -> tuple[Stage | None, str, str | None]:
+    """Return the stage that comes next, the name of its steps, and the key that is replaced."""
+    if is_emergency:
+        leaked = _replaced_at_once(policy, slots, recorded, revoked, now)
+        return (None, "after an emergency", leaked) if leaked else (None, "emergency", slots.current)
+    if not policy.overlap or _is_unfit("current", alerts):
+        return None, "at once", slots.current
+    stage = stage_of(replace(slots, next=None) if _is_unfit("next", alerts) else slots)
+    if ("current", Check.EXPIRED) in alerts:  # no instance starts, so none can get the next key first
+        return "promote", "expired", slots.current
+    if stage == "promote":
+        is_over = _is_unfit("previous", alerts) or slots.previous_until is None or slots.previous_until <= now
+        return stage, stage if is_over else "wait", slots.current
+    if stage == "next" and (slots.previous or slots.previous_until is None):
+        return stage, stage, slots.current
+    return "retire", _ending(policy, slots, recorded), slots.previous
+
+
+def _ending(policy: SecretPolicy, slots: Slots, recorded: Sequence[Record]) -> str:
+    """Return the name of the steps after a promotion."""
+    keys = [each.fingerprint for each in recorded]
+    if slots.previous and keys[-1:] == [slots.previous] and slots.current in keys[:-1]:
+        return "swapped"
+    return "retire" if _is_recorded(policy, slots, recorded) else "unfinished"
+
+
+def _is_recorded(policy: SecretPolicy, slots: Slots, recorded: Sequence[Record]) -> bool:
+    """Return whether the last promotion is recorded. A vendor's secret has no fingerprint, but a record since then."""
+    done = [each for each in recorded if each.event is Event.ROTATED and each.fingerprint == slots.current]
+    since = slots.previous_until and slots.previous_until - policy.overlap
+    return any(slots.current or since is None or since <= each.recorded_at for each in done)
+
+
+def _can_step(policy: SecretPolicy, source: str, alerts: Collection[object], *, is_emergency: bool) -> bool:
+    """Return whether `rotate --to` can take the steps of a secret. It keeps or revokes the old key."""
+    is_own = not any(("current", check) in alerts for check in (Check.MISSING, Check.SHARED))
+    is_generated = not policy.is_issued and bool(policy.overlap or is_emergency)
+    return source.startswith(("vault:", "aws:")) and is_own and is_generated
+
+
+def _unfitting(
+    policy: SecretPolicy,
+    current: str | None,
+    old: str | None,
+    report: Report,
+    records: Sequence[Record],
+    *,
+    is_strict: bool,
+    is_loaded: bool,
+) -> set[str]:
+    """Return the steps that a secret does not have, and those that would be refused or are done."""
+    listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
+    is_recordable = for_gate(report).ok and not any(record.fingerprint == current for record in records)
+    is_there = {
+        "functions": not is_loaded,
+        "check": not is_strict,
+        "record old": current is not None and is_recordable,
+        "revoke": old is not None and old not in listed,
+        "deploy list": not policy.is_issued,
+        "re-encrypt": policy.overlap and not policy.is_issued,
+    }
+    return {step for step, applies in is_there.items() if not applies}
 
 
 def _replaced_at_once(
@@ -244,7 +392,7 @@ def _replaced_at_once(
 ) -> str | None:
     """Return the revoked key that the current key replaces, while that rotation may not be finished.
 
-    So a plan that is printed again in an emergency never asks to revoke the new key.
+    So a plan that is printed again in an emergency never asks to replace and revoke the new key.
     """
     others = [record.fingerprint for record in recorded if record.fingerprint != slots.current]
     if slots.current is None or slots.current in revoked or not others or others[-1] not in revoked:
@@ -255,79 +403,95 @@ def _replaced_at_once(
 
 
 def _names(
-    policy: SecretPolicy,
-    environment: str,
-    who: Sequence[str],
-    options: Sequence[str],
-    log_options: Sequence[str],
-    *,
-    is_staged: bool,
+    policy: SecretPolicy, environment: str, old: str | None, recorded: Sequence[Record], *, is_delivered: bool
 ) -> dict[str, str]:
-    """Return the names of the secret, its variables and the environment, and the commands that name no key."""
+    """Return the names of the secret, its variables and the environment, and what is known about the old key."""
     following, previous, until = policy.slot_variables
-    slot = ("--next",) if is_staged else ()
+    last = [iso_utc(record.recorded_at) for record in recorded if record.fingerprint == old is not None][-1:]
     return {
         "environment": environment,
+        "When_there": "When the secrets directory has the change, r" if is_delivered else "R",
         "variable": policy.variable,
         "marker": policy.expiry_variable,
         "next": following,
         "previous": previous,
         "until": until,
-        "cadence": count(policy.cadence.days, "day"),
         "issue": policy.replacement[0].upper() + policy.replacement[1:],
-        "stored_as": following if is_staged else "a new version",
-        "where": f", where {previous} is set" if is_staged else "",
-        "unset_slots": f" Unset {following}, {previous} and {until}." if policy.overlap else "",
-        "generate": f"{command('generate', policy.name, *slot, *options)} | {MANAGER}",
-        "check": command("check", "--require-env-only", *options),
-        "record": command(
-            "rotate",
-            "record",
-            policy.name,
-            "--environment",
-            environment,
-            *who,
-            "--attest",
-            "startup",
-            "--attest",
-            "functions",
-            *log_options,
-            *options,
-        ),
+        "drops": f"drop_secret {following} && drop_secret {previous} && drop_secret {until} &&\n    "
+        if policy.overlap
+        else "",
+        "kid": f" (key id {old.removeprefix(PREFIX)})" if old else "",
+        "last_record": f" ({old}, recorded at {last[0]})" if last else "",
     }
 
 
-def _names_of_old(
-    policy: SecretPolicy, old: str | None, slots: Slots, recorded: Sequence[Record], options: Sequence[str]
+def _names_in_shell(
+    policy: SecretPolicy, policies: Sequence[SecretPolicy], source: str, *, has_bad_next: bool, is_shell: bool
 ) -> dict[str, str]:
-    """Return what is known about the key that is replaced. Where none is set here, it is the last recorded one."""
-    key = old or (recorded[-1].fingerprint if recorded else None)
-    of_key = [record for record in recorded if key and record.fingerprint == key]
-    since, last = (iso_utc(of_key[0].recorded_at), iso_utc(of_key[-1].recorded_at)) if of_key else ("", "")
-    which = ("--fingerprint", key) if key else (policy.name, "--last-recorded")
+    """Return the functions of the operator's shell, and how commands get a value: from there, or from the manager."""
+    kind, _, place = source.partition(":")
+    mount, _, path = place.partition("/")
+    client = [text.format(place=place, mount=mount, path=path) for text in _CLIENTS.get(kind, _CLIENTS[""])]
+    loads = [f"    load_secret {' '.join(each.variables)}" for each in policies]
+    loads += [f"    load_secret {REVOKED_FINGERPRINTS}", f"    export {LOADED}=yes"]
+    value = '"${{{}-}}"' if is_shell else '"$(read_secret {})"'
+    following = value.format(policy.slot_variables[0])
     return {
-        "old": key or "",
-        "which": "current" if key == slots.current else "old",
-        "since": since,
-        "kid": f" (key id {key.removeprefix(PREFIX)})" if key else "",
-        "last_record": f" ({key}, recorded at {last})" if of_key else "",
-        "revoke": command("revoke", *which, "--reason", "WHY", *options),
+        "manager": source if kind in _CLIENTS and kind else "the secret manager",
+        "hint": client[0],
+        "functions": _DEFINITIONS.format(*client[1:], *(_IN_SHELL if is_shell else ("", "")))
+        + (_LOADER.format("\n".join(loads)) if is_shell else ""),
+        "any_key": "".join(f"${{{name}-}}" for each in policies for name in each.key_variables[:1]),
+        "load": "load_secrets && " if is_shell else "",
+        "value": value.format(policy.variable),
+        "value_of_next": following,
+        "unless": f"drop_secret {policy.slot_variables[0]} && " if has_bad_next else f"[ -n {following} ] || ",
+        "stays": " It replaces the one that is there:" if has_bad_next else " If there is one already, it stays:",
+        "another": " --now" if has_bad_next else "",
     }
 
 
-def _dates(policy: SecretPolicy, stage: Stage | None, slots: Slots, old: str | None, report: Report) -> dict[str, str]:
-    """Return the times of the rotation. A promotion waits for the end of an overlap, and moves no deadline."""
-    start, until = report.checked_at, slots.previous_until
-    after, again = "", " First print this plan again: its dates count from now."
-    if stage == "retire":
-        return {"ends": iso_utc(until or start + policy.overlap)}
-    if stage and until and start < until:  # also of a key of before the adoption, which has no fingerprint
-        start = until
-        after = f", and after {iso_utc(start)}, when {policy.slot_variables[1]} has ended"
-    elif stage == "promote":
-        again = ""
-    ends = start + policy.overlap
+def _dates(policy: SecretPolicy, slots: Slots, old: str | None, report: Report, *, is_ending: bool) -> dict[str, str]:
+    """Return the times of the rotation: the end of the present overlap, or that of the one to come."""
+    now = report.checked_at
     listed = report.revocation_list.begin(old or "") if report.revocation_list else None
-    if listed and report.checked_at < listed < ends:
-        ends = listed  # a key that is promoted again after a rollback keeps its deadline
-    return {"after": after, "again": again, "ends": iso_utc(ends), "expires": iso_utc(start + policy.cadence)}
+    ends = (slots.previous_until if is_ending else None) or now + policy.overlap
+    if listed and (is_ending or now < listed):  # a key that is promoted again after a rollback keeps its deadline
+        ends = min(listed, ends)
+    return {
+        "ends": iso_utc(max(now, ends)),
+        "expires": iso_utc(now + policy.cadence),
+        "When": f"After {iso_utc(ends)}, r" if now < ends else "R",
+    }
+
+
+def _commands(
+    policy: SecretPolicy,
+    environment: Sequence[str],
+    old: str | None,
+    *,
+    who: Sequence[str],
+    options: Sequence[str],
+    of_log: Sequence[str],
+    sources: Sequence[str],
+    source: str,
+    is_emergency: bool,
+) -> dict[str, str]:
+    """Return the commands of this program."""
+    name, where, reason = policy.name, (*environment, *who), ("--reason", "WHY")
+    reading = [*(word for each in sources for word in ("--from", each)), *of_log]
+    to = ("--to", source, *where, *of_log)
+    emergency = ("--emergency",) if is_emergency else ()
+    pipe = f"{MANAGER} | " if "json:-" in sources else ""
+    return {
+        "generate": command("generate", name, *options),
+        "check": pipe + command("check", "--require-env-only", *reading),
+        "record": pipe
+        + command("rotate", "record", name, *where, "--attest", "startup", "--attest", "functions", *reading),
+        "again": pipe + command("rotate", "plan", name, *emergency, *where, *reading),
+        "revoke": pipe + command("revoke", "--fingerprint", old or "", *reason, "--unknown", "--yes", *where, *reading),
+        "stage": command("rotate", "stage", name, *to),
+        "promote": command("rotate", "promote", name, *to),
+        "retire": command("rotate", "retire", name, *to),
+        "run": command("rotate", "run", name, "--emergency", *reason, *to),
+    }
