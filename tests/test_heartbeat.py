@@ -331,7 +331,7 @@ class TestFile:
     def test_a_broken_stream(
         self, target: str, other: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """The warning about a stream is written to the other one: a full pipe would block it too."""
+        """The warning about a stream is written to the other one."""
         monkeypatch.setattr(sys, target, None)
         with environ(**{FILE: target}):
             send_and_repeat("started", report(), MODEL)

@@ -44,8 +44,7 @@ _EVENT_TEXTS: Final = {
     "ended": "process ended",
     "refused": "secret integrity check failed",
 }
-_STREAMS: Final = {"stdout": "stderr", "stderr": "stdout"}
-"""The standard streams, each with the one for a warning about it: a full pipe would block that as well."""
+_STREAMS: Final = ("stdout", "stderr")
 _FLAGS: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 _numbers: Final = count()
@@ -127,10 +126,7 @@ def send_and_repeat(
             f"correct {SECRET_EVENTS}, or let the service's user write there (its directory must exist)",
             ", ".join(dict.fromkeys(status.owner for status in report.secrets)),
         )
-        if other := _STREAMS.get(event_setting(Environment(), SECRET_EVENTS)):
-            write_line(getattr(sys, other, None), warning.text)
-        else:
-            emit(report._replace(findings=(warning,)), logger)
+        emit(report._replace(findings=(warning,)), logger)
     seconds = event_setting(Environment(), SECRET_HEARTBEAT)
     if seconds and secrets:
         _beats[model] = lambda each: send_event(each, partial(running_report, secrets), model, logger)
