@@ -183,7 +183,7 @@ def machine_at(root: Path) -> Machine:
 def rotated(at: datetime, fingerprint: str, *, startup: Proof = Proof.ATTESTED, **fields: Any) -> Record:
     """Return the record of a rotation, by default of `secret.key` in `prod`."""
     validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=Proof.ATTESTED, log=Proof.VERIFIED)
-    event = Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED
+    event = Event.ROTATION_INCOMPLETE if Proof.NOT_DONE in vars(validation).values() else Event.ROTATED
     event = fields.pop("event", event)
     fields = {"secret": "secret.key", "environment": "prod", "operator": "Ada"} | fields
     return replace(draft(event, fingerprint=fingerprint, validation=validation, **fields), recorded_at=at)

@@ -276,7 +276,7 @@ class TestBlastRadius:
         scan = self.scanned(machine)
         known_by = f"known by: environment; {machine.fingerprint()}"
         assert self.shown(machine) == (
-            "Blast radius: 1 finding (scan for 2 keys at 2026-12-01T11:00:00Z, scope files); ...",
+            "Blast radius: 1 finding (scan of files at 2026-12-01T11:00:00Z); ...",
             [
                 f"ALERT: secret.key: known-key: work/a.txt:1:1: contains the key (form: raw; {known_by})",
                 f"Searched for: secret.key, secret_v2.key, assignments of {', '.join(KEY_VARIABLES)}",
@@ -290,7 +290,7 @@ class TestBlastRadius:
         """An incomplete scan is reported as such. The report lists what was not read."""
         self.scanned(machine, "nowhere")
         item, lines = self.shown(machine)
-        text = "Blast radius: 1 finding (scan for 2 keys at 2026-12-01T11:00:00Z, scope files, INCOMPLETE); ..."
+        text = "Blast radius: 1 finding (scan of files at 2026-12-01T11:00:00Z, INCOMPLETE); ..."
         assert (item, lines[1]) == (text, "INCOMPLETE: PATH 2: it does not exist")
 
     def test_path(self, machine: Machine) -> None:

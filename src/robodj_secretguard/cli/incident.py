@@ -117,7 +117,7 @@ def _report(request: Request, *, since: datetime | None, until: datetime | None,
         since=iso_utc(since),
         until=iso_utc(until),
         tally=tally(report),
-        blast_radius=_blast_radius(found),
+        blast_radius=f"{_what_was_found(found)}; ..." if found else "...",
         log=recorded.verdict,
         timeline="\n".join(_timeline(within)),
         evidence="\n".join([*evidence, ""]),
@@ -146,13 +146,10 @@ def _report(request: Request, *, since: datetime | None, until: datetime | None,
     )
 
 
-def _blast_radius(scan: Scan | None) -> str:
+def _what_was_found(scan: Scan) -> str:
     """Return what a scan has found. The operator adds what it cannot find."""
-    if scan is None:
-        return "..."
-    found, keys = count(len(scan.findings), "finding"), count(len(scan.looked_for), "key")
     incomplete = "" if scan.complete else ", INCOMPLETE"
-    return f"{found} (scan for {keys} at {iso_utc(scan.scanned_at)}, scope {scan.scope}{incomplete}); ..."
+    return f"{count(len(scan.findings), 'finding')} (scan of {scan.scope} at {iso_utc(scan.scanned_at)}{incomplete})"
 
 
 def _timeline(records: Sequence[Record]) -> list[str]:
@@ -162,11 +159,8 @@ def _timeline(records: Sequence[Record]) -> list[str]:
     rows: list[tuple[str, ...]] = [_COLUMNS]
     for record in records:
         names = (record.secret or "", record.environment or "", record.fingerprint or "")
-        why = "; ".join(filter(None, (record.reason, record.note)))
-        escaped = (
-            re.sub(r"([\\`*_\[\]<>~|&])", r"\\\1", ascii_text(text or ""))
-            for text in (record.operator, record.ticket, why)
-        )
+        texts = (record.operator or "", record.ticket or "", "; ".join(filter(None, (record.reason, record.note))))
+        escaped = (re.sub(r"([\\`*_\[\]<>~|&])", r"\\\1", ascii_text(text)) for text in texts)
         rows.append((iso_utc(record.recorded_at), record.event, *names, *escaped))
     header, *lines = (f"| {' | '.join(row)} |" for row in rows)
     return [header, "|---" * len(_COLUMNS) + "|", *lines]

@@ -48,7 +48,7 @@ from robodj_secretguard.secret.material import FORM, canonical, is_fingerprint
 from robodj_secretguard.secret.material import fingerprint as fingerprint_of
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
-from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM
+from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, count
 from robodj_secretguard.startup.readings import REVOKED_FILE, shown_path
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check
@@ -240,10 +240,9 @@ def _description(key: Record, known: dict[str, Any], where: str) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
     slots = [f"the {each['slot']} key of {each['secret']}" for each in known["delivered_as"]]
-    use = f"This key is {' and '.join(slots)} {where}." if slots else f"This key is not set {where}."
+    use = f"This key is {' and '.join(slots) or 'not set'} {where}."
     if known["is_current"]:
-        last = "" if slots else " It is the last one that the log has."
-        use += f"{last} No service starts with a revoked current key, and a service that refreshes its keys stops."
+        use += " No service starts with a revoked current key, and a service that refreshes its keys stops."
     return f"{key.fingerprint} ({of_whom}; {since}). {use}"
 
 
@@ -261,19 +260,16 @@ def _key_meant(name: str | None, key_from: str | None, fingerprint: str | None, 
 def _fingerprint_in(path: str) -> str:
     """Return the fingerprint of the one key in a file, whatever is around it."""
     text = SealedStr(read_input("--key-from", path, most=1 << 16).decode("ascii", "replace"))
-    found = contain(lambda: {*_fingerprints_in(text.get_secret_value())})
+    found = contain(
+        lambda: {
+            fingerprint_of(SealedStr(part))
+            for part in re.findall(r"[A-Za-z0-9+/_-]+", text.get_secret_value())
+            if LEAST_MATERIAL.accepts(canonical(part)) and not (part.isupper() and "_" in part)  # a variable's name
+        }
+    )
     if len(found) != 1:
-        what = f"{len(found)} keys" if found else "no key that has a fingerprint"
-        fail(f"--key-from: the file has {what}; write the one key in one line of it")
+        fail(f"--key-from: the file has {count(len(found), 'strong key')}; write the one key in one line of it")
     return found.pop()
-
-
-def _fingerprints_in(text: str) -> Iterator[str]:
-    """Yield the fingerprint of each key in a text. It runs inside `contain()`."""
-    for part in re.findall(r"[A-Za-z0-9+/_-]+", text):
-        is_name = part.isupper() and "_" in part
-        if not is_name and LEAST_MATERIAL.accepts(canonical(part)):
-            yield fingerprint_of(SealedStr(part))
 
 
 def _described(

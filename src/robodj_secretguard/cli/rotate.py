@@ -43,7 +43,7 @@ from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle.key_files import write_keys
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, Recording, record_rotation
-from robodj_secretguard.lifecycle.records import Event, Record, StepName
+from robodj_secretguard.lifecycle.records import Record, StepName
 from robodj_secretguard.lifecycle.rotation import NO_ENVIRONMENT, completion
 from robodj_secretguard.lifecycle.runbook import LOADED, PLACEHOLDERS, plan_rotation
 from robodj_secretguard.lifecycle.steps import (
@@ -401,13 +401,13 @@ def _known(number: int, file: str) -> OperationsLog:
 def _comparison(recording: Recording, environment: str) -> str:
     """Return the line that says how many records of each environment the keys were compared with."""
     each = ", ".join(f"{name} {number}" for name, number in recording.compared.items())
-    text = f"Compared with {count(sum(recording.compared.values()), 'record')}{f' ({each})' if each else ''}."
-    if not set(recording.compared) - {environment, NO_ENVIRONMENT}:
-        text += " To compare with another environment, pass its log with --known FILE."
-    if recording.damaged:
-        logs = count(recording.damaged, "known log does", "known logs do")
-        text += f" {logs} not verify; only the readable records were compared."
-    return text
+    others = {*recording.compared} - {environment, NO_ENVIRONMENT}
+    logs = count(recording.damaged, "known log does", "known logs do")
+    return (
+        f"Compared with {count(sum(recording.compared.values()), 'record')}{f' ({each})' if each else ''}."
+        f"{'' if others else ' To compare with another environment, pass its log with --known FILE.'}"
+        f"{f' {logs} not verify; only the readable records were compared.' if recording.damaged else ''}"
+    )
 
 
 def _refusal_lines(recording: Recording, environment: str) -> Iterator[str]:
@@ -432,11 +432,6 @@ def _record_lines(records: Sequence[Record], options: Sequence[str]) -> Iterator
         if record.open_steps:
             yield mark(f"INCOMPLETE: when the remaining steps are done ({', '.join(record.open_steps)}), run:", YELLOW)
             yield f"{COMMAND_INDENT}{completion(record, options)}"
-    first = records[0]
-    if first.event is Event.CONTINUED:
-        yield f"The operations log continues after record {first.sequence - 1} of an earlier file ({first.previous})."
-    elif first.sequence == 1:
-        yield "This operations log is new."
 
 
 def _plan(

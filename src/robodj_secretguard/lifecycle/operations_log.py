@@ -10,6 +10,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any, Final, Self
 
 from robodj_secretguard.common.files import (
@@ -156,12 +157,9 @@ class OperationsLog:
 
     def number_of(self, expected: str) -> int | None:
         """Return the number of the record with a hash; `None` if that record or one before it is missing."""
-        for last, record in zip((None, *self.records), self.records, strict=False):
-            if not _follows(record, last):
-                return None
-            if record.hash == expected:
-                return record.sequence
-        return None
+        pairs = zip(self.records, (None, *self.records), strict=False)
+        unbroken = takewhile(lambda pair: _follows(*pair), pairs)
+        return next((record.sequence for record, _ in unbroken if record.hash == expected), None)
 
     def verify(self, expected: str | None = None) -> dict[str, Any]:
         """Return whether what was read verifies, in the plain types of JSON: it does where `defects` is empty.

@@ -78,11 +78,6 @@ class Validation:
     log: Proof
     """The rotation is recorded."""
 
-    @property
-    def open_steps(self) -> tuple[str, ...]:
-        """The names of the steps that are not done."""
-        return tuple(name for name, proof in asdict(self).items() if proof is Proof.NOT_DONE)
-
 
 @dataclass(frozen=True, config=SHAPE, kw_only=True)
 class Record:
@@ -121,7 +116,8 @@ class Record:
     @property
     def open_steps(self) -> tuple[str, ...]:
         """The names of the steps of the validation that are not done."""
-        return self.validation.open_steps if self.validation else ()
+        proofs = asdict(self.validation) if self.validation else {}
+        return tuple(name for name, proof in proofs.items() if proof is Proof.NOT_DONE)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record in the plain types of JSON, with its hash where it is in the log."""

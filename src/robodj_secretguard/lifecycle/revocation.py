@@ -174,27 +174,24 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
     path = os.path.join(directory, within_config_dir(REVOKED_FILE))
     why = key.reason or f"replaced by {key.fingerprint}"
     entry = f"# {iso_utc(now)} {key.subject}: {why}\n{entry_of(key)}\n".encode()
-    waits = 0
     try:
-        for _ in range(20):
+        for attempt in range(2 * _MOST_WAITS):
             with contextlib.suppress(ChangedError):
-                while (is_new := _append_entry(path, key, entry, may_be_empty=waits == _MOST_WAITS)) is None:
-                    waits += 1
-                    time.sleep(0.02)
-                return is_new
+                return _append_entry(path, key, entry, may_be_empty=attempt >= _MOST_WAITS)
+            time.sleep(0.02)
         why_not = "another program keeps changing it; stop that program, then try again"
     except OSError as error:
         why_not = _WHY_NOT_WRITTEN.get(error.errno) or reason(error)
     raise FileError(why_not)
 
 
-def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool | None:
-    """Append an entry to the list, and return whether it is new; `None` while another program writes the list."""
+def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool:
+    """Append an entry to the list, and return whether it is new; `ChangedError` while another program writes it."""
     descriptor, is_made = open_or_make(path, os.O_RDWR | os.O_APPEND, mode=0o644)
     with closing(descriptor), locked(descriptor, is_required=False):
         content = content_of(descriptor, MAX_LIST_BYTES)
         if not content and not is_made and not may_be_empty:
-            return None
+            raise ChangedError
         text = text_of(content)
         is_new = not is_listed(key, revocation_list([text]))
         beginning = HEADER.encode()

@@ -101,7 +101,7 @@ def _validated(startup: Proof, functions: Proof) -> dict[str, Any]:
     # The record is itself the last step.
     validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=functions, log=Proof.VERIFIED)
     return {
-        "event": Event.ROTATION_INCOMPLETE if validation.open_steps else Event.ROTATED,
+        "event": Event.ROTATION_INCOMPLETE if Proof.NOT_DONE in {startup, functions} else Event.ROTATED,
         "validation": validation,
     }
 
