@@ -33,7 +33,7 @@ from processes import (
 from pydantic import field_validator
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
-from robodj_secretguard.startup.guard import FLUSH_SECONDS
+from robodj_secretguard.startup.guard import WRITE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -402,8 +402,8 @@ class TestEndsAtOnce:
         assert ran == Ran(3, "", "")
 
     def test_how_long_it_waits(self) -> None:
-        """The flush takes at most two seconds: less than the stop timeout of supervisors, and enough for a queue."""
-        assert FLUSH_SECONDS == 2.0
+        """A refusal takes at most five seconds: less than the stop timeout of supervisors, and enough for a queue."""
+        assert WRITE_SECONDS == 5.0
 
     def test_under_a_watchdog(self, tmp_path: Path) -> None:
         """The host does not continue if a signal handler raises during the flush."""

@@ -36,9 +36,7 @@ if TYPE_CHECKING:
 REFUSED_UNDER_RELOADER: Final = 4
 """The status in the child of the autoreloader of Werkzeug, Django or Bottle, where 3 means "reload"."""
 WRITE_SECONDS: Final = 5.0
-"""The time limit for a whole refusal that ends the process at once, if the lines cannot be written."""
-FLUSH_SECONDS: Final = 2.0
-"""How long a refusal waits for the logging handlers before it ends the process."""
+"""The time limit for a whole refusal that ends the process at once: its lines, and the logging handlers."""
 
 _RELOADER_VARIABLES: Final = ("WERKZEUG_RUN_MAIN", "RUN_MAIN", "BOTTLE_CHILD")
 _MAX_STATUS: Final = 255
@@ -237,14 +235,15 @@ def guard(
         refusal = SystemExit(status)  # here, as a signal handler may raise after any call
         refusal.add_note(_NOTHING_VERIFIED if report is None else _summary(report))
         is_swallowed = _probe(_is_swallowed) is not False
-        if is_swallowed:
-            _probe(lambda: _exit_later(WRITE_SECONDS, status))
+        is_limited = is_swallowed and _probe(lambda: _exit_later(status)) is True
         if report is None or not _write(report, logger, report.refusal("refused to start", status), status):
             write_line(getattr(sys, "stderr", None), _NOTHING_VERIFIED)
         if report is not None:
             announce("refused", report, name)
         if is_swallowed:
-            _exit_now(status)
+            if is_limited:  # otherwise, a handler that blocks would keep the process alive
+                _probe(_flush)
+            os._exit(status)
     except BaseException:  # noqa: BLE001 - there is no better way to end
         os._exit(status)
     try:
@@ -315,24 +314,12 @@ def _is_swallowed() -> bool:
     return _probe(lambda: sys.modules["pytest_robodj_secretguard"].is_running()) is not True  # noqa: PLW0108
 
 
-def _exit_later(seconds: float, status: int) -> None:
+def _exit_later(status: int) -> bool:
     """End the process after some time, even if the lines cannot be written: a full pipe blocks."""
-
-    def exit_after() -> None:
-        threading.Event().wait(seconds)
-        os._exit(status)
-
-    threading.Thread(target=exit_after, daemon=True).start()
-
-
-def _exit_now(status: int) -> None:
-    """End the process. First, logging handlers and standard streams write their buffers, for a limited time."""
-    try:
-        flusher = threading.Thread(target=_probe, args=(_flush,), daemon=True)
-        flusher.start()
-        flusher.join(FLUSH_SECONDS)
-    finally:
-        os._exit(status)
+    timer = threading.Timer(WRITE_SECONDS, os._exit, [status])
+    timer.daemon = True
+    timer.start()
+    return True
 
 
 def _is_event_loop_running() -> bool:
@@ -345,6 +332,7 @@ def _is_event_loop_running() -> bool:
 
 
 def _flush() -> None:
+    """Let logging handlers and standard streams write their buffers."""
     import logging  # noqa: PLC0415 - not needed where the service starts
     import queue  # noqa: PLC0415
 

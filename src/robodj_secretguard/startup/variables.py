@@ -36,7 +36,10 @@ MOST_REFRESH_SECONDS: Final = 900
 INSTANT_FORM: Final = "YYYY-MM-DDTHH:MM:SSZ"
 """How an instant is written, in messages. Nobody can paste it as it is."""
 # Not compiled at import: that takes a twentieth of the startup time, and few keys have a marker.
-_INSTANT: Final = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+_INSTANT: Final = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+    r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+)
 
 
 class VariableRead(Frozen):
