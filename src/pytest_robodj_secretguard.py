@@ -63,14 +63,11 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     pluginmanager.register(_Run(), "robodj_secretguard_run")
 
 
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Make the keys of the run before a conftest.py imports the service."""
-    if not early_config.pluginmanager.hasplugin("django"):
-        _make_ephemeral(early_config)
-
-
 class _Run:
-    """A run of pytest. Report a refusal during an import in one line, as an error of the project and not of pytest."""
+    """A run of pytest. Make its keys before anything imports the service, as pytest-django does.
+
+    Report a refusal during an import in one line, as an error of the project and not of pytest.
+    """
 
     config: pytest.Config
 
@@ -79,8 +76,7 @@ class _Run:
         self.config = early_config
         _sessions.append(process := os.getpid())
         early_config.add_cleanup(lambda: _sessions.remove(process))
-        if early_config.pluginmanager.hasplugin("django"):  # it imports the settings before other plugins run
-            _make_ephemeral(early_config)
+        _make_ephemeral(early_config)
         return (yield from self.pytest_sessionstart())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -159,12 +155,14 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
         if check not in KINDS or secret not in {None, *policies}:
             raise ValueError(f"the checks are {', '.join(KINDS)}; the secrets are {', '.join(policies)}")
         policy, every = policies[secret or next(iter(policies))], tuple(policies.values())
-        if check == "shared" and not contain(lambda: shareable(policy, every)):
-            raise ValueError("shared needs two secrets that accept the same value")
-        if check in OF_GENERATED and policy.is_issued:
-            raise ValueError(f"{check} never finds a secret that somebody else issues")
-        if check in SLOT_KINDS and not policy.overlap:
-            raise ValueError(f"{check} needs a secret with an overlap")
+        is_alone = check == "shared" and not contain(lambda: shareable(policy, every))
+        for is_impossible, why in (
+            (is_alone, "needs two secrets that accept the same value"),
+            (check in OF_GENERATED and policy.is_issued, "never finds a secret that somebody else issues"),
+            (check in SLOT_KINDS and not policy.overlap, "needs a secret with an overlap"),
+        ):
+            if is_impossible:
+                raise ValueError(f"{check} {why}")
         config = tempfile.mkdtemp(dir=tmp_path)  # only its owner may enter it
         if setup_of(model).require_revocation_list:
             put_list(config)

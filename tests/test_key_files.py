@@ -236,7 +236,7 @@ class TestInPlace:
         ],
     )
     def test_a_mount_point(self, checker: Checker, policy: SecretPolicy, before: str) -> None:
-        """A mounted key file cannot be replaced. The message says where to write the key."""
+        """A mounted key file cannot be replaced."""
         mounted = checker.config.parent / "mounted"
         mounted.write_text("# theirs\n", encoding="utf-8")
         checker.write(policy.name, "# ours\n")
@@ -247,8 +247,8 @@ class TestInPlace:
             cwd=mounted.parent,
         )
         err = (
-            f"robodj-secretguard: not every key was written: {policy.file} is a mount point and cannot be replaced;"
-            f" write the key to the file that is mounted there, or set {policy.variable}{before}\n"
+            f"robodj-secretguard: not every key was written: {policy.file}: it cannot be used:"
+            f" {os.strerror(errno.EBUSY)}{before}\n"
         )
         assert (ran.status, ran.out, ran.err) == (2, "", err)
         assert mounted.read_text(encoding="utf-8") == "# theirs\n"

@@ -197,8 +197,7 @@ def test_what_is_shown() -> None:
     rotation = Rotation()
     live, key, text = FallbackKeys(rotation.ring), masked(rotation.ring.current), LiveStr(rotation.ring)
     assert str(key) == f"{key}" == rotation.values["current"]
-    assert repr(live) == "FallbackKeys(Keyring('secret.key'))"
-    assert repr(key) == repr(text) == "'**********'"
+    assert repr(live) == repr(key) == repr(text) == "'**********'"
     noted = {"live": live, "items": [*live], "key": key, "text": text}
     event = {"exception": {"values": [{"stacktrace": {"frames": [{"vars": noted}]}}]}}
     shown = [repr(noted), pretty_repr(noted, max_string=20), repr(serialize(event))]

@@ -74,7 +74,8 @@ class RingJWT:
         options["options"] = {**(options.get("options") or {}), "verify_signature": True}
         failure: Exception = jwt.InvalidTokenError("no accepted key has the key id of the token")
         try:
-            kid, keys, enough = _kid(token), self._ring.accepted(), _ALGORITHMS[self._algorithm]
+            kid = jwt.get_unverified_header(token).get("kid")  # nobody has verified it
+            keys, enough = self._ring.accepted(), _ALGORITHMS[self._algorithm]
             is_foreign = kid is not None and kid not in {key.kid for key in keys}  # such as one of before the adoption
             for key in keys:
                 is_meant = key.role == "previous" if is_foreign else kid in (None, key.kid)
@@ -89,6 +90,8 @@ class RingJWT:
                         )
                     except jwt.InvalidSignatureError as error:
                         failure = _without_frames(error)
+        except (RecursionError, UnicodeError) as error:
+            failure = jwt.DecodeError(type(error).__name__)
         except Exception as error:  # noqa: BLE001 - the frames of PyJWT have the key
             failure = _without_frames(error)
         raise failure
@@ -97,15 +100,6 @@ class RingJWT:
 def _require_length(algorithm: str, *keys: Key) -> None:
     if any(len(key.value) < _ALGORITHMS[algorithm] for key in keys):
         raise ValueError(f"{algorithm} needs keys of {_ALGORITHMS[algorithm]} characters or more")
-
-
-def _kid(token: str | bytes) -> str | None:
-    """Return the key id of a token that nobody has verified."""
-    try:
-        kid: str | None = jwt.get_unverified_header(token).get("kid")
-    except (RecursionError, UnicodeError) as error:
-        raise jwt.DecodeError(type(error).__name__) from None
-    return kid
 
 
 def _without_frames(error: Exception) -> Exception:

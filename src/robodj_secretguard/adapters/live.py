@@ -89,7 +89,7 @@ def kept_text(ring: Keyring, holder: Callable[[], object], name: str) -> LiveStr
     return LiveStr(ring)
 
 
-class FallbackKeys(Sealed, list[str]):
+class FallbackKeys(_Masked, list[str]):
     """The accepted keys of a ring, as a list that is read at each use.
 
     So a framework that keeps the list follows a switch, and the deadline of the previous key. It has the current key,
@@ -105,9 +105,6 @@ class FallbackKeys(Sealed, list[str]):
 
     def __init__(self, ring: Keyring) -> None:
         self._ring = signing(ring)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._ring!r})"
 
     def __iter__(self) -> Iterator[str]:
         yield from _accepted(self)  # a generator: Django makes a `map` of the list, and reads it later

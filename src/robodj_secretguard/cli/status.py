@@ -145,7 +145,4 @@ def _rotated(standing: dict[str, Any]) -> str:
     days = standing["age_days"]
     if days is None:
         return "not recorded"
-    ago = "today"
-    if days:
-        ago = f"{count(days, 'day')} ago" if days > 0 else "later than this machine's clock"
-    return f"{standing['rotated_at']} in {standing['environment']}, {ago}"
+    return f"{standing['rotated_at']} in {standing['environment']}, {count(days, 'day')} ago"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Mapping
 
@@ -38,11 +37,6 @@ def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force:
             why = "another process created a key file; read that file, then try again"
         except OSError as error:
             why = f"{policy.file}: {reason(error)}"
-            if error.errno == errno.EBUSY:  # only for the replacement of a file
-                why = (
-                    f"{policy.file} is a mount point and cannot be replaced; write the key to the file that is mounted"
-                    f" there, or set {policy.variable}"
-                )
         if why:  # outside of the handlers: the frames of the error have the key
             raise UsageError(f"{why}. Already written: {', '.join(written)}" if written else why)
         written.append(policy.name)
