@@ -208,11 +208,14 @@ class TestDone:
             ("secret_v2.key", "placeholder")
         ]
 
-    def test_a_new_environment_is_noted(self, desk: Desk) -> None:
-        """An environment without a record may be misspelled."""
-        known = [rotated(NOW, f"sgfp1:{'0' * 32}", environment="dev")]
-        assert desk.take("stage", recorded=False, known=known).is_first
-        assert not desk.take("stage", recorded=False, known=known, environment="dev", is_now=True).is_first
+    def test_an_emergency_of_a_key_that_two_secrets_have(self, desk: Desk) -> None:
+        """The key is replaced and revoked, although the other secret has a revoked key from then on."""
+        desk.store.fields |= {V1: desk.store.fields[V2]}
+        result = desk.take("replace", recorded=False)
+        assert (result.outcome, [(each.secret, str(each.check)) for each in result.findings]) == (
+            "done",
+            [("secret_v2.key", "revoked")],
+        )
 
 
 class TestRecords:

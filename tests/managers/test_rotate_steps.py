@@ -146,10 +146,9 @@ class TestRotation:
         assert "drift" not in ran.out
 
     def test_back(self, production: Production) -> None:
-        """A promotion is undone, and a job does not do it again. An environment without a record may be misspelled."""
+        """A promotion is undone, and a job does not do it again."""
         old = production.fields[V1]
-        production.machine.record(rotated(NOW, f"sgfp1:{'0' * 32}", environment="dev"))
-        assert "There was no earlier record of the environment prod." in production.rotate("stage").out
+        assert production.rotate("stage").status == 0
         production.rotate("promote", "--now")
         ran = production.rotate("back", now=NOW + HOUR)
         assert "This key expires at 2026-12-15T12:00:00Z. Promote the next key again before that." in ran.out

@@ -9,7 +9,7 @@ import pytest
 from conftest import Failure, failure_of
 
 from robodj_secretguard.errors import ManagerError
-from robodj_secretguard.managers.manager import Store, Stored, opened, sealed, time_of
+from robodj_secretguard.managers.manager import Store, Stored, sealed, time_of
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
@@ -63,9 +63,9 @@ def test_a_field_that_is_nested_too_deeply_is_an_error() -> None:
 def test_a_number_that_is_rounded_is_not_written(number: str) -> None:
     """A number that a float would change is read, but never written back. 1.50 and 1e5 have another spelling only."""
     kept, fields = '{"A": [1.50, 1e5, -0.0, 123456789012345678901234567890]}', f'{{"A": {{"B": [{number}]}}}}'
-    assert sealed(opened(SealedStr(kept)), is_new=True).get_secret_value() != kept
+    assert sealed(Stored(SealedStr(kept), "1").opened(), is_new=True).get_secret_value() != kept
     what = "has a number that would be rounded, so nothing was written"
-    assert failure_of(lambda: sealed(opened(SealedStr(fields)), is_new=True)).what == what
+    assert failure_of(lambda: sealed(Stored(SealedStr(fields), "1").opened(), is_new=True)).what == what
 
 
 @pytest.mark.parametrize(

@@ -623,7 +623,7 @@ def _take_steps(
     statuses = [EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)]
     return Result(
         next((status for status in (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_ALERTS) if status in statuses), EXIT_CLEAN),
-        [*(line for result in results for line in (*_result_lines(result, store.name, environment, after), "")), MODEL],
+        [*(line for result in results for line in (*_result_lines(result, store.name, after), "")), MODEL],
         lambda: {"kind": "rotation-steps", "source": store.name, "dry_run": dry_run, "results": documents},
         [f"{PROGRAM}: {line}" for line in stderr],
         events=[record for result in documents for record in result["records"]],
@@ -667,17 +667,14 @@ def _exit_status(result: StepResult) -> int:
     return EXIT_ALERTS if result.outcome in {"refused", "would-be-done"} else EXIT_CLEAN
 
 
-def _result_lines(
-    result: StepResult, source: str, environment: str, after: Callable[[StepResult], Iterator[str]]
-) -> list[str]:
+def _result_lines(result: StepResult, source: str, after: Callable[[StepResult], Iterator[str]]) -> list[str]:
     """Return what happened to a secret, and what the operator does next."""
     name, refusal, texts = result.policy.name, result.refusal, [*map(finding_text, result.findings)]
     does, is_done = (text.format(name) for text in _STEP_TEXTS[result.step or "stage"])
     lines = [*map(recorded_line, result.recovered)]
     if result.outcome == "done":
-        first = [f"There was no earlier record of the environment {environment}."] if result.is_first else []
         alerts = ["No service takes this version before this is fixed:", *texts] if texts else []
-        lines += [f"Done: {does} in {source}.", f"  changed: {', '.join(result.fields)}", *first]
+        lines += [f"Done: {does} in {source}.", f"  changed: {', '.join(result.fields)}"]
         return [*lines, *map(recorded_line, result.records), *after(result), *alerts]
     if result.outcome == "would-be-done":
         return [*lines, f"Would {does} in {source}: {', '.join(result.fields)}."]

@@ -32,7 +32,6 @@ from robodj_secretguard.lifecycle.records import (
 from robodj_secretguard.lifecycle.rotation import (
     ROTATIONS,
     conflict,
-    count_by_environment,
     draft_rotation,
     recorded_environments,
     revoked,
@@ -187,7 +186,11 @@ def obstacles(
     `fleet` has the verdicts on the instances. Where all of them have the next key, no hour is needed.
     """
     if step != "retire" and "current" not in keys.filled:
-        yield Problem(f"there is no current key of {policy.name}", "correct --to, or store the first key (generate)")
+        yield Problem(
+            f"there is no current key of {policy.name}",
+            f"correct --to, or restore {policy.variable} from an earlier version; only a new service gets a first key"
+            f" ({command('generate', policy.name)})",
+        )
     if step == "promote":
         yield from _obstacles_of_next(policy.name, keys, now, is_now=is_now or fleet is not None)
     if step == "back":
@@ -560,7 +563,6 @@ class StepResult:
         refusal: why the step was refused, or is not due yet.
         findings: alerts: about the manager, about the version that was refused, or about the one that was written.
         rotated: the record of the new state, where the step was done.
-        is_first: whether the operations log has records, but none of this environment.
     """
 
     def __init__(self, policy: SecretPolicy, step: StepName | None) -> None:
@@ -575,7 +577,6 @@ class StepResult:
         self.refusal: Problem | None = None
         self.findings: list[Finding] = []
         self.rotated: Record | None = None
-        self.is_first = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result in the plain types of JSON."""
@@ -750,7 +751,6 @@ class Rotator:
             result.outcome, result.rotated = "done", done.last
             delivered = {status.secret for status in after.secrets if status.source == store.name}
             result.findings = [alert for alert in after.alerts if alert.secret in delivered]
-            result.is_first = bool(known) and self._who["environment"] not in count_by_environment(known)
             result.records = _append_records(done.records, log, result)
 
     def _new_version(
@@ -769,7 +769,7 @@ class Rotator:
         after = self._check(made, policy, step)
         earlier = {(alert.check, alert.secret, alert.message) for alert in before.alerts}
         result.findings = [alert for alert in after.alerts if (alert.check, alert.secret, alert.message) not in earlier]
-        if result.findings:
+        if result.findings and step != "replace":  # an emergency does not wait for another secret
             raise StepRefusedError("the new version would have these alerts", stage)
         status = next(status for status in after.secrets if status.secret == policy.name)
         done = last_step(step, keys, status, now, **self._who)

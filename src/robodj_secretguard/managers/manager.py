@@ -184,7 +184,8 @@ class Stored(Frozen):
 
     def opened(self) -> dict[str, Any]:
         """Return the fields. Call it inside `contain()`."""
-        return opened(self.fields)
+        found: dict[str, Any] = json.loads(self.fields.get_secret_value(), parse_float=number_of)
+        return found
 
 
 class Store(Manager):
@@ -223,12 +224,6 @@ def number_of(text: str) -> float:
         return number if Decimal(text) == Decimal(repr(number)) else float("nan")
     except InvalidOperation:  # its exponent is too large
         return float("nan")
-
-
-def opened(fields: SealedStr) -> dict[str, Any]:
-    """Return the fields of a JSON object. Call it inside `contain()`."""
-    found: dict[str, Any] = json.loads(fields.get_secret_value(), parse_float=number_of)
-    return found
 
 
 def sealed(fields: Mapping[str, Any], *, is_new: bool = False) -> SealedStr:

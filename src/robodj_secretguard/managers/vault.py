@@ -23,7 +23,6 @@ from robodj_secretguard.managers.manager import (
     limited,
     manager_error,
     number_of,
-    opened,
     sealed,
     time_of,
 )
@@ -172,8 +171,7 @@ class Vault(Store):
             )
             fields, metadata = answer["data"]["data"], answer["data"]["metadata"]
             version, written_at = str(metadata["version"]), parse_marker(SealedStr(metadata["created_time"]))
-            if isinstance(fields, dict):
-                return Stored(sealed(fields), version, written_at)
+            return Stored(sealed({**fields}), version, written_at)
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             failure = self._denial(error, "read", "read")
         except exceptions.InvalidPath as error:
@@ -183,9 +181,9 @@ class Vault(Store):
         raise ManagerError("is a KV v1 secret; use v2", _USE_V2) if _is_v1(client, mount) else failure
 
     def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> None:
-        mount, _, path = self._place.partition("/")
+        (mount, _, path), new = self._place.partition("/"), Stored(fields, version).opened()
         try:
-            client.secrets.kv.v2.create_or_update_secret(path, opened(fields), cas=int(version), mount_point=mount)
+            client.secrets.kv.v2.create_or_update_secret(path, new, cas=int(version), mount_point=mount)
         except exceptions.InvalidRequest as error:
             if any("did not match" in str(reason) for reason in error.errors or ()):
                 raise ManagerError(*CONFLICT) from None
