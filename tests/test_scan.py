@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 PROGRAM = "robodj-secretguard"
 V3 = "ROBODJ_PLAYER_KEY"
 NOTHING_KNOWN = (
-    "keys: no key is set, recorded or revoked here, so only assignments and tracked key files were searched for;"
+    "keys: no valid key is set, recorded or revoked here, so only assignments and tracked key files were searched for;"
     " set the keys, or pass --from or --keys-from"
 )
 NO_KEY_OF_IT = "no key of this secret is known here, so none was searched for"
@@ -258,14 +258,13 @@ class TestScope:
         none = "git: there is no repository, or git refuses it (exit status 128); run git status"
         assert incomplete(scan(machine, option)) == [none]
 
-    @pytest.mark.parametrize(
-        ("one", "other"),
-        [("--staged", "--git-history"), ("--fingerprints", "--keys-from"), ("--fingerprints", "--from")],
-    )
-    def test_options_that_exclude_each_other(self, machine: Machine, one: str, other: str) -> None:
+    @pytest.mark.parametrize("options", [("--git-history",), ("--keys-from", "a"), ("--from", "json:-")], ids=" ".join)
+    def test_options_that_exclude_each_other(self, machine: Machine, options: tuple[str, ...]) -> None:
         """Two options that conflict are a usage error."""
-        ran = scan(machine, other, *["json:-"] * other.endswith("from"), one)
-        refused(ran, f"{one} and {other} cannot be combined; leave one of them out")
+        why = "--fingerprints cannot be combined with --from or --keys-from; leave it out"
+        if options == ("--git-history",):
+            why = "--staged and --git-history cannot be combined; leave one of them out"
+        refused(scan(machine, "--staged", "--fingerprints", *options), why)
 
 
 class TestKeysFrom:
@@ -393,7 +392,7 @@ class TestFingerprints:
         """A hook says if it searched by fingerprints alone, or if the key that is set cannot be searched for."""
         made(laptop.root)
         laptop.record(rotated(NOW, fingerprint_of(new_key())))
-        alone = "keys: no key is set here, so keys were searched for by their fingerprints alone"
+        alone = "keys: no key itself was searched for, only fingerprints"
         assert notes(scan(laptop, "--staged"))[-1] == alone
         laptop.environ[V1] = "hunter2"
         ran = scan(laptop, "--staged")

@@ -513,7 +513,7 @@ HOSTILE: dict[str, tuple[bytes, float]] = {
     "short hexadecimal": (b"0123456789abcdef" * 3 + b"-", 2),
     "base64 of separators": (in_base64(b"-a-b_c-d-e_f-g-h-i-j-k--"), 8),
     "base64 in base64": (in_base64(in_base64(in_base64(bytes(range(81))))), 0.6),
-    "base64 in lines": (base64.encodebytes(bytes(range(200)) * 9) + b" ", 2.5),
+    "base64 in lines": (base64.encodebytes(bytes(range(200)) * 9) + b" ", 3),
     "hexadecimal in hexadecimal": (bytes(range(64)).hex().encode().hex().encode(), 0.07),
     "short lines": (b"abc\n", 0.01),
     "long indents": (b"x" * 43 + b"\n" + b" " * 500, 0.25),

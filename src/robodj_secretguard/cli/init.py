@@ -183,17 +183,13 @@ class Change(NamedTuple):
 
 def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     try:
-        here = os.getcwd()
-    except OSError:
-        fail("the working directory does not exist; change to the directory of the project")
-    if request.project_directory not in {"", here}:
-        fail(
-            f"this project is set up already: run the command in the directory of its {PYPROJECT},"
-            f" {ascii_text(os.path.relpath(request.project_directory, here))}"
-        )
-    file = _settings_file(settings, request.project_model)
-    model = request.project_model or f"{module_of(file or SETTINGS_FILE)}:{CLASS}"
-    try:
+        if request.project_directory not in {"", here := os.getcwd()}:
+            fail(
+                f"this project is set up already: run the command in the directory of its {PYPROJECT},"
+                f" {ascii_text(os.path.relpath(request.project_directory, here))}"
+            )
+        file = _settings_file(settings, request.project_model)
+        model = request.project_model or f"{module_of(file or SETTINGS_FILE)}:{CLASS}"
         plan = plan_changes(file, model, is_named=request.project_model is not None)
     except OSError as error:
         fail(f"nothing was written: {reason(error)}")
@@ -203,7 +199,8 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     if is_written:
         write_changes(to_write)
         module, _, name = model.partition(":")
-        lines += _LEFT.format(module=module, name=name, files=_to_commit(plan)).splitlines()
+        files = " \\\n        ".join(change.file for change in plan if change.action != "keep")
+        lines += _LEFT.format(module=module, name=name, files=files).splitlines()
     elif to_write:
         stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
     elif all(change.action == "keep" for change in plan):
@@ -229,11 +226,6 @@ def _init(request: Request, *, settings: str | None, yes: bool) -> Result:
     )
 
 
-def _to_commit(plan: Sequence[Change]) -> str:
-    """Return the files that are written or that the operator extends, for `git add`."""
-    return " \\\n        ".join(change.file for change in plan if change.action != "keep")
-
-
 def _settings_file(option: str | None, model: str | None) -> str | None:
     """Return the file of the settings module; `None` where the project has a model in another module."""
     if option is None:
@@ -243,8 +235,6 @@ def _settings_file(option: str | None, model: str | None) -> str | None:
     module = module_of(file)
     if module is None:
         fail("--settings: invalid file; use a path such as app/service_secrets.py, of names that Python can import")
-    if not os.path.isdir(os.path.dirname(file) or os.curdir):
-        fail("--settings: the directory of the file does not exist; create it first, or correct the path")
     if model is not None and model.partition(":")[0] != module:
         fail(f"--settings: {TABLE} in {PYPROJECT} names a model in another module; leave out --settings")
     return file
@@ -252,12 +242,10 @@ def _settings_file(option: str | None, model: str | None) -> str | None:
 
 def _default_settings() -> str:
     """Return the path of a new settings module: in the only package below `src`, otherwise in the project's root."""
-    if os.path.isdir(_SRC) and not os.path.exists(SETTINGS_FILE):
-        packages = [name for name in os.listdir(_SRC) if os.path.isfile(f"{_SRC}/{name}/__init__.py")]
-        path = f"{_SRC}/{packages[0]}/{SETTINGS_FILE}" if len(packages) == 1 else ""
-        if module_of(path) and not os.path.exists(f"{_SRC}/__init__.py"):
-            return path
-    return SETTINGS_FILE
+    paths = [f"{_SRC}/{name}/{SETTINGS_FILE}" for name in (os.listdir(_SRC) if os.path.isdir(_SRC) else ())]
+    paths = [path for path in paths if os.path.isfile(f"{os.path.dirname(path)}/__init__.py")]
+    is_elsewhere = os.path.exists(SETTINGS_FILE) or os.path.exists(f"{_SRC}/__init__.py")
+    return paths[0] if len(paths) == 1 and module_of(paths[0]) and not is_elsewhere else SETTINGS_FILE
 
 
 def module_of(settings: str) -> str | None:
@@ -279,8 +267,7 @@ def plan_changes(settings: str | None, model: str, *, is_named: bool) -> list[Ch
         model: the name of the model.
         is_named: whether pyproject.toml names the model already.
     """
-    new = [Change(file, _read_file(file), text) for file, text in new_files(settings).items()]
-    new = [change if change.is_new else change._replace(action=_action_for(change)) for change in new]
+    new = [_unless_kept(Change(file, _read_file(file), text)) for file, text in new_files(settings).items()]
     if is_named and (settings is None or os.path.exists(settings)):
         # An empty list would not have the entries of a lost one, and the model may use another directory.
         new = [change for change in new if change.file in {settings, GATE} or change.action == "keep"]
@@ -295,9 +282,10 @@ def plan_changes(settings: str | None, model: str, *, is_named: bool) -> list[Ch
     return plan
 
 
-def _action_for(change: Change) -> Literal["keep", "paste"]:
-    """Return what to do about a file that exists. Another gate may pass a weak key, and print what this one prints."""
-    return "paste" if change.file == GATE and change.before.replace("\r\n", "\n") != change.text else "keep"
+def _unless_kept(change: Change) -> Change:
+    """Return the change of a new file: none where it exists. Another gate may pass a weak key, so it is named."""
+    is_other_gate = change.file == GATE and change.before.replace("\r\n", "\n") != change.text
+    return change if change.is_new else change._replace(action="paste" if is_other_gate else "keep")
 
 
 def _ignored() -> Change:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -29,7 +29,7 @@ from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
 from robodj_secretguard.startup.file_reader import text_of
-from robodj_secretguard.startup.report import Finding
+from robodj_secretguard.startup.report import Report
 
 _SCOPE_BY_OPTIONS: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}
 """By `--staged` and `--git-history`."""
@@ -75,9 +75,8 @@ def _scan_places(
 ) -> Result:
     if (staged, git_history) not in _SCOPE_BY_OPTIONS:
         fail("--staged and --git-history cannot be combined; leave one of them out")
-    for option, value in (("--keys-from", keys_from), ("--from", request.sources)):
-        if fingerprints and value:
-            fail(f"--fingerprints and {option} cannot be combined; leave one of them out")
+    if fingerprints and (keys_from or request.sources):
+        fail("--fingerprints cannot be combined with --from or --keys-from; leave it out")
     model = model_of(request)
     sources = read_sources(request, model)
     failed = sources.failed if sources else None
@@ -90,11 +89,10 @@ def _scan_places(
         operations_log=find_log(request, model).read_if_any(),
         config_dir=request.config_dir,
         managers=sources.deliveries if sources else (),
-        unread=[*_unread_model(request, matters=not staged), *_unread_sources(failed.alerts if failed else ())],
+        unread=_unread(request, failed, matters=not staged),
     )
-    status = EXIT_CLEAN if found.ok else EXIT_ALERTS
-    if not found.complete:
-        status = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
+    incomplete = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
+    status = EXIT_CLEAN if found.ok else EXIT_ALERTS if found.complete else incomplete
     if request.format == "sarif":
         return Result(status, document=partial(sarif, found), stderr=[MODEL], bare=True)
     others = [source for source in request.sources if source != "json:-"]  # nothing is piped into the commands
@@ -106,19 +104,15 @@ def _scan_places(
     return Result(status, [text], found.as_dict, [MODEL], bare=True)
 
 
-def _unread_model(request: Request, *, matters: bool) -> Iterator[Unread]:
-    """Yield the model that the project names and that is not imported: its secrets are not searched for."""
-    name = request.project_model
-    if request.model is None and name not in {None, LIBRARY_MODEL}:
-        option = " ".join(given_option("model", name))
+def _unread(request: Request, failed: Report | None, *, matters: bool) -> Iterator[Unread]:
+    """Yield a source that failed, and a model that the project names: it is not imported."""
+    for alert in failed.alerts if failed else ():
+        why = f"{alert.message}; {alert.remedy}"
+        yield Unread("--from", why if is_free_text(why) else "a source cannot be read; run check with the same --from")
+    if request.model is None and request.project_model not in {None, LIBRARY_MODEL}:
+        option = " ".join(given_option("model", request.project_model))
         why = f"{PYPROJECT} names a model, which scan does not import; if you trust it, add {option}"
         yield Unread("model", why, matters)
-
-
-def _unread_sources(alerts: Iterable[Finding]) -> Iterator[Unread]:
-    for alert in alerts:
-        why = f"{alert.message}; {alert.remedy}"
-        yield Unread("--from", why if is_free_text(why) else "a source cannot be read; check --from says why")
 
 
 def _keys_in(name: str) -> Sequence[SealedStr]:

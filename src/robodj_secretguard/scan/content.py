@@ -55,8 +55,10 @@ _IN_QUOTES: Final = re.compile(
     _ASSIGNMENT + rb"""(?P<quote>["'`]) (?P<value> [^\x00]{1,%d}? ) (?=\\?(?P=quote))""" % OVERLAP_BYTES, re.VERBOSE
 )
 _UNQUOTED: Final = re.compile(_ASSIGNMENT + rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )""", re.VERBOSE)
-# A path is no key in standard base64, which has padding or a usual length.
-_NO_PATH: Final = re.compile(rb"[\w-]+=*|(?!/)(?:[A-Za-z0-9+/]{4})+|[A-Za-z0-9+/]+(?:=|==|(?<=\A.{43})|(?<=\A.{86}))")
+# A key, also in standard base64: unlike a path, that has padding or a usual length.
+_NOT_A_PATH: Final = re.compile(
+    rb"[\w-]+=*|(?!/)(?:[A-Za-z0-9+/]{4})+|[A-Za-z0-9+/]+(?:=|==|(?<=\A.{43})|(?<=\A.{86}))"
+)
 _IS_NO_WORD: Final = re.compile(rb"[0-9]|://[^/]*@")
 _IN_CAPITALS: Final = re.compile(rb"\$?[A-Z0-9]*_[A-Z0-9_]*")
 _ENDED: Final = re.compile(rb"""["'`]?(?:[\s,;)\]}\#&<>|\\\x00]|/>|\Z)""")
@@ -136,11 +138,12 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[Assig
 
 
 def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[Assignment]:
+    patterns = (_OF_KEY,) if policy.material.has_fingerprint else (_IN_QUOTES, _UNQUOTED)
     start = text.find(name)
     while start >= 0:
         end = start + len(name)
         is_part_of_name = start > 0 and _NAME_GOES_ON.match(text, start - 1)
-        match = None if is_part_of_name else _assignment(text, end, policy)
+        match = None if is_part_of_name else next(filter(None, (each.match(text, end) for each in patterns)), None)
         if match:
             # Another assignment may begin in what only seems to be a text in quotes.
             end = end if match.re is _IN_QUOTES else match.end()
@@ -154,21 +157,14 @@ def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[
         start = text.find(name, end)
 
 
-def _assignment(text: bytes, end: int, policy: SecretPolicy) -> re.Match[bytes] | None:
-    """Return the value that is assigned to a variable whose name ends here."""
-    if policy.material.has_fingerprint:
-        return _OF_KEY.match(text, end)
-    return _IN_QUOTES.match(text, end) or _UNQUOTED.match(text, end)
-
-
 def _could_be_value(match: re.Match[bytes]) -> bool:
-    """Check that a value is no path, and no word of a program.
+    """Check that a value is neither a path nor a word of a program.
 
     Most words have no digit, and in quotes only one case or blanks.
     """
     value = match["value"]
     if match.re is _OF_KEY:
-        return _NO_PATH.fullmatch(value) is not None
+        return _NOT_A_PATH.fullmatch(value) is not None
     has_cases = match.re is _IN_QUOTES and b" " not in value and value.lower() != value != value.upper()
     is_value = has_cases or _IS_NO_WORD.search(value) is not None
     return is_value and not _IN_CAPITALS.fullmatch(value)

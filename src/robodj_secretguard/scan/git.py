@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape, glob
 from io import BufferedReader, BufferedWriter
@@ -211,23 +211,13 @@ class Repository:
                 return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
                     ["git", "--no-pager", *_OVERRIDES, *arguments],  # noqa: S607 - the next line selects which one
                     executable=os.path.abspath(program),  # found from the working directory, not the repository
-                    cwd=_Unshown(self.top),
+                    cwd=self.top,
                     env=self._environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                 )
         raise UnreadError("git cannot be run; install it, or add it to PATH")
-
-
-class _Unshown:
-    """A path that is hidden from the process list and from audit hooks, since a name in it may hold a key."""
-
-    def __init__(self, path: str) -> None:
-        self._reveal: Callable[[], str] = lambda: path
-
-    def __fspath__(self) -> str:
-        return self._reveal()
 
 
 def _near(path: str) -> str:

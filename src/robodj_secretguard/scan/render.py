@@ -27,20 +27,14 @@ _SCOPES: Final = {
     Scope.STAGED: "staged changes",
     Scope.HISTORY: "files and git's history",
 }
-_SARIF_RULES: Final = {
-    Rule.KNOWN_KEY: "The key of a declared secret is in a place where it must not be.",
-    Rule.ASSIGNED_KEY: "The variable of a declared secret is set to a valid key.",
-    Rule.TRACKED_KEY_FILE: "Git tracks a file that holds a key.",
-}
 
 
 def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
     """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
     found = count(len(scan.findings), "finding")
-    verdict = mark(f"Scan FAILED: {found}.", RED)
-    if not scan.complete:
-        fix = "Fix each line above that begins with INCOMPLETE, then scan again."
-        verdict = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}. {fix}"
+    fix = "Fix each line above that begins with INCOMPLETE, then scan again."
+    incomplete = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}. {fix}"
+    verdict = mark(f"Scan FAILED: {found}.", RED) if scan.complete else incomplete
     colours = [RED] * len(scan.findings) + [YELLOW if item.matters else None for item in scan.unread]
     marked = [mark(line, colour) if colour else line for line, colour in zip_longest(scan_lines(scan), colours)]
     return "\n".join([*marked, *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
@@ -65,9 +59,11 @@ def scan_lines(scan: Scan) -> list[str]:
 
 
 def _alert(found: Found) -> str:
-    details = [f"form: {found.form}"] if found.rule is not Rule.TRACKED_KEY_FILE else []
-    details += [f"known by: {', '.join(found.known_by)}"] if found.known_by else []
-    details += [found.fingerprint] if found.fingerprint else []
+    details = [
+        *([f"form: {found.form}"] if found.rule is not Rule.TRACKED_KEY_FILE else []),
+        *([f"known by: {', '.join(found.known_by)}"] if found.known_by else []),
+        *([found.fingerprint] if found.fingerprint else []),
+    ]
     more = f" ({'; '.join(details)})" if details else ""
     subject = f"{found.secret or 'a key'}{f' ({found.environment})' if found.environment else ''}"
     return f"ALERT: {subject}: {found.rule}: {_place(found)}: {_WHAT[found.rule]}{more}"
@@ -88,11 +84,11 @@ def _place(found: Found) -> str:
         return f"{found.object_type} {found.object}{at}{why.get(found.object_type or '', '')}"
     carrying = dict.fromkeys(carrier.commit for carrier in found.carriers)
     commits = [commit for commit in carrying if commit]
-    parts = [f"commit {commit}" for commit in commits[:1]]
-    if len(commits) > 1:
-        parts.append(count(len(commits) - 1, "more commit"))
-    if None in carrying:
-        parts.append("the index")
+    parts = [
+        *(f"commit {commit}" for commit in commits[:1]),
+        *([count(len(commits) - 1, "more commit")] if len(commits) > 1 else []),
+        *(["the index"] if None in carrying else []),
+    ]
     return f"{found.carriers[0].path}{at} in {' and '.join(parts)}"
 
 
@@ -128,18 +124,16 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
     if revoke:
         yield ("Revoke each key (add --yes; without it, these only print the key):", *revoke)
     yield from ((f"{key} is already revoked. Make sure that nothing uses it.",) for key in keys if key in listed)
-    names = {finding.secret for finding in scan.findings}
-    found = [policy for policy in policies if policy.name in names]
+    found = [policy for policy in policies if policy.name in {finding.secret for finding in scan.findings}]
     old = [policy for policy in found if _is_old_key(scan, policy)]
-    advice = (
-        *(f"Unset {each.slot_variables[1]} and its deadline: that ends what this old key has signed." for each in old),
-        *(
-            f"Issue a new value of {each.name} at {each.issuer}, and disable the old one there."
-            for each in found
-            if each.is_issued
-        ),
+    yield from (
+        (f"Unset {each.slot_variables[1]} and its deadline: that ends what this old key has signed.",) for each in old
     )
-    yield from ((text,) for text in advice)
+    yield from (
+        (f"Issue a new value of {each.name} at {each.issuer}, and disable the old one there.",)
+        for each in found
+        if each.is_issued
+    )
     urgency = () if is_staged else ("--emergency",)
     plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in found if policy not in old]
     if plans:
@@ -158,7 +152,7 @@ def _is_old_key(scan: Scan, policy: SecretPolicy) -> bool:
 
 def sarif(scan: Scan) -> dict[str, Any]:
     """Return a scan as a SARIF document."""
-    rules = [{"id": str(rule), "shortDescription": {"text": text}} for rule, text in _SARIF_RULES.items()]
+    rules = [{"id": str(rule), "shortDescription": {"text": f"A place {what}."}} for rule, what in _WHAT.items()]
     run = {
         "tool": {"driver": {"name": PROGRAM, "rules": rules}},
         "columnKind": "unicodeCodePoints",

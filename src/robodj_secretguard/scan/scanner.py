@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
@@ -33,6 +33,7 @@ from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import is_free_text
+from robodj_secretguard.startup.directory import Delivery
 from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.list_rules import check_list_owners, check_revocation_list
 from robodj_secretguard.startup.readings import (
@@ -48,9 +49,6 @@ from robodj_secretguard.startup.rules import (
     unusable_directories,
 )
 from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
-
-if TYPE_CHECKING:
-    from robodj_secretguard.startup.readings import ManagedSource
 
 _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 
@@ -70,7 +68,7 @@ def scan(
     keys: Sequence[SealedStr] = (),
     operations_log: OperationsLog | None = None,
     config_dir: str | None = None,
-    managers: Sequence[ManagedSource] = (),
+    managers: Sequence[Delivery] = (),
     unread: Iterable[Unread] = (),
 ) -> Scan:
     """Search files or a git repository for known keys, assigned keys and tracked key files (policy sections 2 and 5).
@@ -99,8 +97,8 @@ def scan(
     further = ((key, KnownKey(fingerprint(key), known_by=(KEYS_FROM,)), True) for key in keys)
     at_hand = contain(lambda: [*live_values(readings), *further])
     live = [] if by_fingerprint else [(value, key) for value, key, is_valid in at_hand if is_valid and key]
-    records = operations_log.records if operations_log else ()
-    known = known_keys([key for _, key in live], records, dict(setup.revocation.begins))
+    log = operations_log or OperationsLog("")
+    known = known_keys([key for _, key in live], log.records, dict(setup.revocation.begins))
     known_live = [(value, known[key.fingerprint or key.secret]) for value, key in live]
     generators = [policy.generator for policy in policies if policy.generator]
     search = contain(lambda: KeySearch(known.values(), known_live, generators, [value for value, *_ in at_hand]))
@@ -114,20 +112,17 @@ def scan(
     contain(lambda: scanner.search(existing, repositories, scope))
     # A hook for staged changes runs where no key may be set, and where the model may not be importable.
     is_hook = scope is Scope.STAGED
-    problems = (*check_revocation_list(setup), *check_list_owners(setup))
-    of_list = sorted(problems, key=lambda problem: problem.source != f"file:{REVOKED_FILE}")
+    of_list = sorted(
+        (*check_revocation_list(setup), *check_list_owners(setup)),
+        key=lambda problem: problem.source != f"file:{REVOKED_FILE}",
+    )
     unread = [
         *unread,
-        *(_unread_records(operations_log) if operations_log else ()),
+        *_unread_records(log),
         *(Unread(LIST_SOURCE, problem.message) for problem in of_list),
         *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
         *([] if by_fingerprint else _unsearched(readings, at_hand, matters=not is_hook)),
-        *_secrets_without_key(
-            policies,
-            known.values(),
-            is_live=by_fingerprint or bool(live),
-            matters=not is_hook and (by_fingerprint or not at_hand),
-        ),
+        *_secrets_without_key(policies, known.values(), is_live=by_fingerprint or bool(live), matters=not is_hook),
         # By their numbers, as a path may be a pasted key.
         *(
             Unread(f"PATH {number}", "it does not exist")
@@ -141,8 +136,9 @@ def scan(
 def _unread_records(log: OperationsLog) -> Iterator[Unread]:
     for why in log.defects:  # an incomplete last line or a wrong clock hides no record
         # A hash in it looks like a key.
-        shown = why if is_free_text(why) else "it does not verify"
-        yield Unread(LOG_SOURCE, shown, matters=bool(log.unreadable or log.damage))
+        yield Unread(
+            LOG_SOURCE, why if is_free_text(why) else "it does not verify", matters=bool(log.unreadable or log.damage)
+        )
     if not log.found and log.named_by is not None:
         yield Unread(LOG_SOURCE, f"{log.name} does not exist")
 
@@ -176,12 +172,12 @@ def _secrets_without_key(
     if not known:
         yield Unread(
             "keys",
-            "no key is set, recorded or revoked here, so only assignments and tracked key files were searched for;"
-            " set the keys, or pass --from or --keys-from",
+            "no valid key is set, recorded or revoked here, so only assignments and tracked key files were searched"
+            " for; set the keys, or pass --from or --keys-from",
             matters,
         )
     elif not is_live:
-        yield Unread("keys", "no key is set here, so keys were searched for by their fingerprints alone", matters=False)
+        yield Unread("keys", "no key itself was searched for, only fingerprints", matters=False)
 
 
 class Scanner:
@@ -242,12 +238,13 @@ class Scanner:
         """Search files, links and names at some paths and below them."""
         for path, where, why, matters in walk(paths):
             self._name(path)
+            directory = os.path.dirname(path) or os.curdir
+            if os.path.basename(path) == DOT_GIT and os.path.realpath(directory) not in self._work_trees:
+                for repository in self.repositories([directory], needs_git=True):
+                    self.tracked(repository, [directory])
             if why:
                 self._miss(path, why, matters=matters)
-                continue
-            if os.path.basename(path) == DOT_GIT:
-                self._add_key_files_of(os.path.dirname(path) or os.curdir)
-            if where is Where.FILE and self._is_fallback_file(path):
+            elif where is Where.FILE and self._is_fallback_file(path):
                 self._miss(path, "this is a fallback file, so it was not searched", matters=False)
             elif where is not Where.NAME:
                 self._files += 1
@@ -345,12 +342,6 @@ class Scanner:
             os.path.basename(path) in map(os.path.basename, self._fallback_files)  # first, as this is fast
             and _unfollowed(path) in self._fallback_files
         )
-
-    def _add_key_files_of(self, directory: str) -> None:
-        """Search the key files that git tracks, in a repository that `files` has found."""
-        repository = None if os.path.realpath(directory) in self._work_trees else self.repository(directory)
-        if repository:
-            self.tracked(repository, [directory])
 
     def _each(self, parts: Iterable[_Part], place: str = "git") -> Iterator[_Part]:
         """Yield the parts of a place, and record why there are no more."""

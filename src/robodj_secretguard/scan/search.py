@@ -248,11 +248,9 @@ class KeySearch:
         url_safe = piece.translate(_URL_SAFE)  # a key in standard base64 is the same key
         for stem, last, hexadecimal, known in self._live:
             searched = url_safe.lower() if hexadecimal else url_safe
-            offset = searched.find(stem.get_secret_value().encode())
-            while offset >= 0:
+            for offset in _occurrences(stem, searched):
                 if searched.startswith(tuple(end.encode() for end in last.get_secret_value()), offset + len(stem)):
                     yield offset, known
-                offset = searched.find(stem.get_secret_value().encode(), offset + 1)
         if is_short:
             candidates = [] if url_safe == piece or piece.islower() else [(0, _in_canonical_form(url_safe))]  # no path
             for run in _BASE64URL_RUN.finditer(piece):

@@ -43,11 +43,9 @@ def walk(paths: Sequence[str]) -> Iterator[Entry]:
 
 
 def _entry(entry: os.DirEntry[str]) -> Entry:
-    if entry.is_symlink():
-        return entry.path, Where.LINK, "", True
-    if entry.is_file(follow_symlinks=False):
-        return entry.path, Where.FILE, "", True
-    return entry.path, Where.NAME, f"it {NOT_REGULAR}", False
+    where = Where.FILE if entry.is_file(follow_symlinks=False) else Where.NAME
+    where = Where.LINK if entry.is_symlink() else where
+    return entry.path, where, f"it {NOT_REGULAR}" if where is Where.NAME else "", where is not Where.NAME
 
 
 def read_place(path: str, where: Where) -> Iterator[bytes]:
