@@ -85,19 +85,8 @@ class Status(TypedDict):
     """The report of the check, with the findings from the operations log."""
 
 
-class Step(TypedDict):
-    """One step for an operator."""
-
-    text: str
-    """What to do, in words."""
-    done: bool
-    """Whether the program can see that it is done."""
-    command: str | None
-    """The commands for this step, one a line, if there are any."""
-
-
 class PlannedStep(TypedDict):
-    """One step of a plan."""
+    """One step for an operator."""
 
     text: str
     """What to do, in words."""
@@ -212,7 +201,7 @@ class Revocation(TypedDict):
     recorded: bool
     """Whether the operations log has a record of the revocation."""
     key: RevokedKey
-    steps: list[Step]
+    steps: list[PlannedStep]
     """The next steps. Empty where nothing was revoked."""
     records: list[Record]
     """What was recorded."""

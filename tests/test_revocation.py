@@ -21,7 +21,7 @@ from robodj_secretguard.common import files
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
-from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
+from robodj_secretguard.lifecycle.records import Event, Record, draft
 from robodj_secretguard.lifecycle.revocation import (
     HEADER,
     add_to_list,
@@ -363,7 +363,6 @@ class TestRaces:
         assert (content(config), len(attempts)) == (other, 50)
 
 
-PLAN = "Replace the key, restart the services and record the rotation. This plan has the steps:"
 NOT_CURRENT = (
     "Remove the {} key from the secret manager and the services (in Vault or AWS: {}). Restart each service that does"
     " not refresh its keys: until then it accepts this key."
@@ -402,38 +401,16 @@ class TestKey:
         assert known(another(), None, records) == (None, None, None, [])
 
     @pytest.mark.parametrize(
-        ("later", "done"),
-        [
-            (None, False),
-            ({}, True),
-            ({"environment": "dev"}, False),
-            ({"secret": OTHER}, False),
-            ({"startup": Proof.NOT_DONE}, False),
-        ],
+        ("is_current", "has_replacement", "has_plan"),
+        [(True, False, True), (True, True, True), (False, False, True), (False, True, False)],
     )
-    def test_steps(self, later: dict[str, Any] | None, *, done: bool) -> None:
-        """The plan is done where a complete rotation to another key is recorded in the environment."""
-        key = key_of(environment="prod")
-        records = [rotated(NOW - 2 * HOUR, key.fingerprint or "")]
-        records += [] if later is None else [rotated(NOW - HOUR, another(), **later)]
-        stop, plan, disable, invalidate = steps_after(key, [], records, options=["--operator", "Ada"])
+    def test_steps(self, *, is_current: bool, has_replacement: bool, has_plan: bool) -> None:
+        """The key is replaced by the plan of an emergency, unless another one is current already."""
+        known: dict[str, Any] = {"secret": "secret.key", "environment": "prod", "delivered_as": []}
+        facts = {"is_current": is_current, "has_replacement": has_replacement}
+        steps = steps_after(known | facts, ["--operator", "Ada"])
         command = "robodj-secretguard rotate plan secret.key --emergency --environment prod --operator Ada"
-        assert plan == {"text": PLAN, "done": done, "command": command}
-        assert [each["done"] or each["command"] for each in (stop, disable, invalidate)] == [None] * 3
-
-    @pytest.mark.parametrize("environment", ["prod", None])
-    def test_replacement_that_does_not_count(self, environment: str | None) -> None:
-        """A revoked replacement, the same key again, and a replacement in an unknown environment do not count."""
-        old, new = another(), another()
-        key = key_of(old, environment=environment)
-        begun = [
-            rotated(NOW - 3 * HOUR, old, environment=environment),
-            rotated(NOW - 2 * HOUR, new, environment=environment),
-        ]
-        revoked = draft(Event.REVOKED, reason="leaked", fingerprint=new)
-        for records in ([*begun, revoked], [*begun, rotated(NOW - HOUR, old, environment=environment)]):
-            assert not steps_after(key, [], records, options=[])[1]["done"]
-        assert steps_after(key, [], begun, options=[])[1]["done"] is (environment is not None)
+        assert [each["command"] for each in steps] == [None, *[command] * has_plan, None, None]
 
     @pytest.mark.parametrize(("slot", "step"), [("next", "rotate stage --now"), ("previous", "rotate retire")])
     def test_slots(self, slot: str, step: str) -> None:
@@ -445,7 +422,7 @@ class TestKey:
         known = known_of(key, report, [], slots_of(report.secrets[0]))
         assert known["delivered_as"] == [{"secret": "secret.key", "slot": slot}]
         assert not known["is_current"]
-        texts = [item["text"] for item in steps_after(key, known["delivered_as"], [], options=[])]
+        texts = [item["text"] for item in steps_after(known, [])]
         assert texts[0] == NOT_CURRENT.format(slot, step)
         assert len(texts) == 2
 

@@ -144,13 +144,17 @@ def _revoke_key(
         reason=reason,
     )
     where = f"in {' and '.join(each.name for each in sources.deliveries)}" if sources else "here"
-    lacking = _lacking(known, where, unknown=unknown, without_replacement=without_replacement)
+    what, lacking = _description(key, known, where), _lacking(known, where, unknown=unknown, bare=without_replacement)
     if not yes:
-        others = [record for record in log.records if record.fingerprint != key.fingerprint]
-        choice = f"Other keys of {key.secret}, for --fingerprint: {recorded_keys(others, key.secret)}."
+        others = recorded_keys([each for each in log.records if each.fingerprint != key.fingerprint], key.secret)
         return Result(
             EXIT_ALERTS,
-            [f"Would revoke: {_description(key, known, where)}", *lacking.values(), *[choice] * (meant is None), MODEL],
+            [
+                f"Would revoke: {what}",
+                *lacking.values(),
+                *[f"Other keys for --fingerprint: {others}."] * (meant is None),
+                MODEL,
+            ],
             lambda: _document(known, revoked=False, recorded=False),
             [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add {' '.join(['--yes', *lacking])}"],
         )
@@ -158,8 +162,7 @@ def _revoke_key(
         fail(f"nothing was revoked: {' '.join(lacking.values())} To revoke the key as it is, add {' '.join(lacking)}")
     who = [*given_option("operator", operator), *given_option("ticket", ticket)]
     options = [*given_sources(request), *who, *given(request, "operations_log", "config_dir", "model")]
-    steps = steps_after(key, known["delivered_as"], log.records, options=options)
-    what = _description(key, known, where)
+    steps = steps_after(known, options)
     return _carry_out(request, model, log, key, known, what=what, steps=steps, sources=sources)
 
 
@@ -213,7 +216,7 @@ def _carry_out(
 def _task_list(steps: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yield steps as a Markdown task list, with the commands below."""
     for number, step in enumerate(steps, start=1):
-        yield f"{number}. [{'x' if step['done'] else ' '}] {step['text']}"
+        yield f"{number}. [ ] {step['text']}"
         if step["command"]:
             yield f"{COMMAND_INDENT}  {step['command']}"
 
@@ -248,8 +251,8 @@ def _description(key: Record, known: dict[str, Any], where: str) -> str:
 
 def _key_meant(name: str | None, key_from: str | None, fingerprint: str | None, *, unknown: bool) -> str | None:
     """Return the fingerprint of a key that NAME alone does not select. Refuse options that select no key, or two."""
-    if (name is None and key_from is None) == (fingerprint is None):
-        fail("revoke needs either NAME, for the current key of a secret, or --key-from FILE, or --fingerprint SGFP1")
+    if {name, key_from, fingerprint} == {None} or None not in {key_from, fingerprint}:
+        fail("revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1")
     if fingerprint is not None and not is_fingerprint(fingerprint):
         fail(f"--fingerprint: invalid fingerprint; use {FORM}")
     if unknown and key_from is None and fingerprint is None:
@@ -296,7 +299,7 @@ def _described(
     return key, known
 
 
-def _lacking(known: dict[str, Any], where: str, *, unknown: bool, without_replacement: bool) -> dict[str, str]:
+def _lacking(known: dict[str, Any], where: str, *, unknown: bool, bare: bool) -> dict[str, str]:
     """Return the options without which the key is not revoked, and why."""
     why = {
         "--unknown": f"Neither the operations log nor what is set {where} has this key. Compare it first.",
@@ -304,7 +307,6 @@ def _lacking(known: dict[str, Any], where: str, *, unknown: bool, without_replac
     }
     is_needed = {
         "--unknown": not known["is_known"] and not unknown,
-        "--without-replacement": known["is_current"]
-        and not (known["has_replacement"] or known["is_revoked"] or without_replacement),
+        "--without-replacement": known["is_current"] and not (known["has_replacement"] or known["is_revoked"] or bare),
     }
     return {option: text for option, text in why.items() if is_needed[option]}

@@ -29,7 +29,6 @@ from robodj_secretguard.lifecycle.rotation import (
     ROTATIONS,
     recorded_keys,
     revoked,
-    rotations,
     slots_of,
 )
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -259,48 +258,26 @@ def revoke(
     return is_new, appended, problems
 
 
-def steps_after(
-    key: Record, delivered_as: Iterable[Mapping[str, str]], records: Sequence[Record], *, options: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return the steps of policy section 4 after a revocation, in the plain types of JSON.
+def steps_after(known: Mapping[str, Any], options: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the steps of policy section 4 after a revocation, each with its command, in the plain types of JSON.
 
     Args:
-        key: the draft of the revocation.
-        delivered_as: the secrets and slots that the key was delivered as.
-        records: the records of the operations log.
+        known: what `known_of` has returned before the revocation.
         options: the options of the command that plans the replacement.
-
-    Returns:
-        The text of each step, its command, and whether the program can see that it is done.
     """
-    slots = {each["slot"] for each in delivered_as if each["secret"] == key.secret}
-    steps: list[tuple[str, bool, str | None]] = [
-        (
-            (
-                f"Remove the {slot} key from the secret manager and the services (in Vault or AWS: {REMOVAL[slot]})."
-                " Restart each service that does not refresh its keys: until then it accepts this key."
-            ),
-            False,
-            None,
-        )
-        for slot in sorted(slots - {"current"})
-    ]
-    if not steps or "current" in slots:
-        last = next(reversed(rotations(records, key.secret, key.environment)), None) if key.environment else None
-        is_new = last is not None and last.fingerprint not in {None, key.fingerprint, *revoked(records)}
-        where = ("--environment", key.environment) if key.environment else ()
-        steps += [
-            (
-                "Stop every service that runs on this key. A revocation stops only those that refresh their keys.",
-                False,
-                None,
-            ),
-            (
-                "Replace the key, restart the services and record the rotation. This plan has the steps:",
-                is_new and last is not None and last.event is Event.ROTATED,
-                command("rotate", "plan", key.secret or "NAME", "--emergency", *where, *options),
-            ),
-            ("Disable the old version in the secret manager.", False, None),
-        ]
-    steps.append(("Invalidate the sessions and tokens that were signed with the old key.", False, None))
-    return [{"text": text, "done": done, "command": command} for text, done, command in steps]
+    where = ("--environment", known["environment"]) if known["environment"] else ()
+    plan = command("rotate", "plan", known["secret"] or "NAME", "--emergency", *where, *options)
+    steps: dict[str, str | None] = {
+        f"Remove the {each['slot']} key from the secret manager and the services (in Vault or AWS:"
+        f" {REMOVAL[each['slot']]}). Restart each service that does not refresh its keys: until then it accepts this"
+        " key.": None
+        for each in known["delivered_as"]
+        if each["slot"] in REMOVAL
+    }
+    if known["is_current"] or not steps:
+        steps["Stop every service that runs on this key. A revocation stops only those that refresh their keys."] = None
+        if known["is_current"] or not known["has_replacement"]:
+            steps["Replace the key, restart the services and record the rotation. This plan has the steps:"] = plan
+        steps["Disable the old version in the secret manager."] = None
+    steps["Invalidate the sessions and tokens that were signed with the old key."] = None
+    return [{"text": text, "command": command} for text, command in steps.items()]
