@@ -241,7 +241,7 @@ class TestRefused:
 
     def test_locked(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Who may only read the list can lock it. That delays a revocation, and does not prevent it."""
-        monkeypatch.setattr(files, "ADVISED_SECONDS", 0.1)
+        monkeypatch.setattr(files, "LOCK_SECONDS", 0.1)
         (config / NAME).write_text("# ours\n")
         with (config / NAME).open("rb") as file, files.locked(file.fileno()):
             assert add(config, key := key_of())

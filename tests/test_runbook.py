@@ -269,7 +269,7 @@ class TestAtOnce:
         """The services stop, the key is replaced, and only then revoked, as nothing else stops them (policy 4)."""
         stage, steps = planned(report, is_emergency=True)
         assert (stage, words(steps)) == (None, ["stop", "replace", "revoke", *AFTER_LEAK])
-        revoke = f"{PROGRAM} revoke --fingerprint {CURRENT} --reason WHY --unknown --yes"
+        revoke = f"{PROGRAM} revoke {NAME} --fingerprint {CURRENT} --reason WHY --unknown --yes"
         assert commands(steps)["revoke"] == f"load_secrets && {revoke} --environment prod {WHO} {OPTIONS}"
 
     def test_key_that_is_not_there_or_is_revoked(self, report: Report) -> None:

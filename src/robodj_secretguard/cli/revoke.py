@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from robodj_secretguard.cli.log import find_log, recorded_line
@@ -44,8 +44,7 @@ from robodj_secretguard.lifecycle.revocation import (
 )
 from robodj_secretguard.lifecycle.rotation import recorded_keys
 from robodj_secretguard.lifecycle.standing import expected_keys
-from robodj_secretguard.secret.material import FORM, canonical, is_fingerprint
-from robodj_secretguard.secret.material import fingerprint as fingerprint_of
+from robodj_secretguard.secret.material import FORM, canonical, fingerprint, is_fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, count
@@ -82,7 +81,11 @@ def add(commands: Commands) -> None:
                 "metavar": "FILE",
                 "help": "revoke the key in this file, as it was found (- for stdin), instead of the current one",
             },
-            "--fingerprint": {"metavar": "SGFP1", "help": "the fingerprint of the key, instead of NAME"},
+            "--fingerprint": {
+                "dest": "listed_as",
+                "metavar": "SGFP1",
+                "help": "revoke the key with this fingerprint, instead of the current one",
+            },
             "--unknown": {
                 "action": "store_true",
                 "help": "revoke a key that neither the operations log nor a source knows",
@@ -117,13 +120,13 @@ def _revoke_key(
     ticket: str | None,
     name: str | None,
     key_from: str | None,
-    fingerprint: str | None,
+    listed_as: str | None,
     unknown: bool,
     without_replacement: bool,
     yes: bool,
 ) -> Result:
     model = model_of(request)
-    meant = _key_meant(name, key_from, fingerprint, unknown=unknown)
+    meant = _key_meant(name, key_from, listed_as, unknown=unknown)
     policy = None if name is None else policy_of(model, name)
     sources = read_sources(request, model)
     report = judged(request, model, sources)
@@ -161,8 +164,8 @@ def _revoke_key(
     if lacking:
         fail(f"nothing was revoked: {' '.join(lacking.values())} To revoke the key as it is, add {' '.join(lacking)}")
     who = [*given_option("operator", operator), *given_option("ticket", ticket)]
-    options = [*given_sources(request), *who, *given(request, "operations_log", "config_dir", "model")]
-    steps = steps_after(known, options)
+    of_plan = [*given_sources(request), *who, *given(request, "operations_log", "config_dir", "model")]
+    steps = steps_after(known, of_plan)
     return _carry_out(request, model, log, key, known, what=what, steps=steps, sources=sources)
 
 
@@ -199,7 +202,12 @@ def _carry_out(
         ],
         "",
         "What to do next:",
-        *_task_list(steps),
+        *(
+            line
+            for number, step in enumerate(steps, start=1)
+            for line in (f"{number}. [ ] {step['text']}", step["command"] and f"{COMMAND_INDENT}  {step['command']}")
+            if line
+        ),
         "",
         MODEL,
     ]
@@ -211,14 +219,6 @@ def _carry_out(
         [f"{PROGRAM}: {problem}" for problem in problems],
         events=events,
     )
-
-
-def _task_list(steps: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Yield steps as a Markdown task list, with the commands below."""
-    for number, step in enumerate(steps, start=1):
-        yield f"{number}. [ ] {step['text']}"
-        if step["command"]:
-            yield f"{COMMAND_INDENT}  {step['command']}"
 
 
 def _document(
@@ -243,21 +243,22 @@ def _description(key: Record, known: dict[str, Any], where: str) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
     slots = [f"the {each['slot']} key of {each['secret']}" for each in known["delivered_as"]]
-    use = f"This key is {' and '.join(slots) or 'not set'} {where}."
-    if known["is_current"]:
-        use += " No service starts with a revoked current key, and a service that refreshes its keys stops."
-    return f"{key.fingerprint} ({of_whom}; {since}). {use}"
+    stops = " No service starts with a revoked current key, and a service that refreshes its keys stops."
+    return (
+        f"{key.fingerprint} ({of_whom}; {since}). This key is {' and '.join(slots) or 'not set'} {where}."
+        f"{stops if known['is_current'] else ''}"
+    )
 
 
-def _key_meant(name: str | None, key_from: str | None, fingerprint: str | None, *, unknown: bool) -> str | None:
+def _key_meant(name: str | None, key_from: str | None, listed_as: str | None, *, unknown: bool) -> str | None:
     """Return the fingerprint of a key that NAME alone does not select. Refuse options that select no key, or two."""
-    if {name, key_from, fingerprint} == {None} or None not in {key_from, fingerprint}:
+    if {name, key_from, listed_as} == {None} or None not in {key_from, listed_as}:
         fail("revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1")
-    if fingerprint is not None and not is_fingerprint(fingerprint):
+    if listed_as is not None and not is_fingerprint(listed_as):
         fail(f"--fingerprint: invalid fingerprint; use {FORM}")
-    if unknown and key_from is None and fingerprint is None:
+    if unknown and key_from is None and listed_as is None:
         fail("--unknown works only with --fingerprint or --key-from; leave it out")
-    return fingerprint if key_from is None else _fingerprint_in(key_from)
+    return listed_as if key_from is None else _fingerprint_in(key_from)
 
 
 def _fingerprint_in(path: str) -> str:
@@ -265,7 +266,7 @@ def _fingerprint_in(path: str) -> str:
     text = SealedStr(read_input("--key-from", path, most=1 << 16).decode("ascii", "replace"))
     found = contain(
         lambda: {
-            fingerprint_of(SealedStr(part))
+            fingerprint(SealedStr(part))
             for part in re.findall(r"[A-Za-z0-9+/_-]+", text.get_secret_value())
             if LEAST_MATERIAL.accepts(canonical(part)) and not (part.isupper() and "_" in part)  # a variable's name
         }
@@ -286,10 +287,9 @@ def _described(
     **who: str | None,
 ) -> tuple[Record, dict[str, Any]]:
     """Return the draft of the record, and what is known about the key. Refuse another secret or environment."""
-    if policy and meant is None:
-        meant = current_key(policy, report, records)
+    meant = meant or (current_key(policy, report, records) if policy else "")
     policies, name = model.secret_policies.values(), policy.name if policy else None
-    key = draft_revocation(meant or "", name, report, records, policies, environment=environment, **who)
+    key = draft_revocation(meant, name, report, records, policies, environment=environment, **who)
     expected = expected_keys(report, records, key.environment).get(key.secret or "", Slots())
     known = known_of(key, report, records, expected)
     if name not in {None, key.secret, *(each["secret"] for each in known["delivered_as"])}:

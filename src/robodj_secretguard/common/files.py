@@ -17,9 +17,7 @@ from robodj_secretguard.startup.file_reader import read_most
 from robodj_secretguard.startup.textfile import NOT_REGULAR
 
 LOCK_SECONDS: Final = 10.0
-"""The longest wait for another process, where the lock is required."""
-ADVISED_SECONDS: Final = 1.0
-"""The same, where it is not."""
+"""The longest wait for another process. Where the lock is not required, a tenth of it."""
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Without the bits of the umask. A group of operators may write the log: it contains no key."""
 
@@ -177,7 +175,7 @@ def locked(descriptor: int, *, is_required: bool = True) -> Iterator[None]:
 
     A process that may only read the file can hold its lock too. So where the lock is not required, go on without it.
     """
-    end = time.monotonic() + (LOCK_SECONDS if is_required else ADVISED_SECONDS)
+    end = time.monotonic() + (LOCK_SECONDS if is_required else LOCK_SECONDS / 10)
     while not (is_held := _lock(descriptor, take=True)) and time.monotonic() <= end:
         time.sleep(0.02)
     if is_required and not is_held:

@@ -114,7 +114,6 @@ def known_of(key: Record, report: Report, records: Iterable[Record], expected: S
     `expected` has the keys of its secret, from the report or from later records.
     """
     recorded, delivered_as = _records_of(key.fingerprint, records), _delivered_as(key.fingerprint, report)
-    first = next((record for record in recorded if record.event in ROTATIONS), None)
     slots = {each["slot"] for each in delivered_as}
     listed = dict(report.revocation_list.begins) if report.revocation_list else {}
     ended = {*revoked(records), *(each for each, begin in listed.items() if begin <= report.checked_at)}
@@ -123,7 +122,7 @@ def known_of(key: Record, report: Report, records: Iterable[Record], expected: S
         "fingerprint": key.fingerprint,
         "secret": key.secret,
         "environment": key.environment,
-        "recorded_at": iso_utc(first.recorded_at) if first else None,
+        "recorded_at": next((iso_utc(each.recorded_at) for each in recorded if each.event in ROTATIONS), None),
         "delivered_as": delivered_as,
         "is_known": bool(recorded or delivered_as or key.fingerprint in {*ended, *listed}),
         "is_revoked": key.fingerprint in ended,

@@ -489,7 +489,8 @@ def _commands(
         "record": pipe
         + command("rotate", "record", name, *where, "--attest", "startup", "--attest", "functions", *reading),
         "again": pipe + command("rotate", "plan", name, *emergency, *where, *reading),
-        "revoke": pipe + command("revoke", "--fingerprint", old or "", *reason, "--unknown", "--yes", *where, *reading),
+        "revoke": pipe
+        + command("revoke", policy.name, "--fingerprint", old or "", *reason, "--unknown", "--yes", *where, *reading),
         "stage": command("rotate", "stage", name, *to),
         "promote": command("rotate", "promote", name, *to),
         "retire": command("rotate", "retire", name, *to),
