@@ -248,17 +248,17 @@ class Refresh(Sealed):
         """
         self._send, self._logger = send, logger
         _process.begun.add(self)
-        self.begin(_part())
+        self.begin()
 
-    def begin(self, part: float) -> None:
-        """Begin the thread, also in a fork. `part` is the part of a period before the first read."""
+    def begin(self) -> None:
+        """Begin the thread, also in a fork."""
         if self._seconds:
             # Not an Event: the collector of garbage may end the thread while it holds the lock of the Event.
             end = _thread.allocate_lock()
             end.acquire()
             self.live.late_at = time.monotonic() + MOST_PERIODS * self._seconds
             # Once nobody has the keys, the thread ends at once.
-            _start(_read_repeatedly, ref(self, lambda _: end.release()), end, self._seconds, part)
+            _start(_read_repeatedly, ref(self, lambda _: end.release()), end, self._seconds)
 
     def end_if_refused(self) -> None:
         """End the process where its current key is revoked."""
@@ -342,24 +342,22 @@ class _Process:
     """
 
     def __init__(self) -> None:
-        self.deciding, self.writing, self._forking = threading.Lock(), threading.Lock(), 0
+        self.deciding, self.writing = threading.Lock(), threading.RLock()
         self.begun: WeakSet[Refresh] = WeakSet()
 
     def before_fork(self) -> None:
-        if self.writing.acquire(timeout=_LOCK_WAIT):  # otherwise the child could get a stream whose lock is held
-            self._forking = threading.get_ident()
+        self.writing.acquire(timeout=_LOCK_WAIT)  # otherwise the child could get a stream whose lock is held
 
     def after_in_parent(self) -> None:
-        if self._forking == threading.get_ident():
-            self._forking = 0
+        with suppress(RuntimeError):  # the wait was in vain
             self.writing.release()
 
     def after_in_child(self) -> None:
-        self.deciding, self.writing, self._forking = threading.Lock(), threading.Lock(), 0
+        self.deciding, self.writing = threading.Lock(), threading.RLock()
         for refresh in [*self.begun]:
             refresh.end_if_refused()
             refresh.is_ending = False  # its thread is in the parent
-            refresh.begin(_JITTER.random())
+            refresh.begin()
 
     def end(self) -> None:
         # A daemon thread that writes while the interpreter ends would abort it. This lock is not released.
@@ -374,11 +372,6 @@ getattr(os, "register_at_fork", dict)(  # not on Windows
     after_in_parent=_process.after_in_parent,
     after_in_child=_process.after_in_child,
 )
-
-
-def _part() -> float:
-    """Return which part of a period to wait, as many processes must not read at once."""
-    return 1.0 - _JITTER.random() / 10
 
 
 def _start(function: Callable[..., object], *arguments: object) -> bool:
@@ -407,10 +400,10 @@ def _aside(action: Callable[[], object]) -> bool:
     return done.is_set()
 
 
-def _read_repeatedly(refresh_of: ref[Refresh], end: _thread.LockType, seconds: float, part: float) -> None:
-    """Read the keys in each period, as long as somebody uses them."""
-    while not end.acquire(timeout=seconds * part):
-        part, refresh = _part(), refresh_of()
+def _read_repeatedly(refresh_of: ref[Refresh], end: _thread.LockType, seconds: float) -> None:
+    """Read the keys in each period, as long as somebody uses them. Many processes do not read at once."""
+    while not end.acquire(timeout=seconds * (1.0 - _JITTER.random() / 10)):
+        refresh = refresh_of()
         if refresh is None:
             return
         try:

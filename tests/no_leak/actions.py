@@ -17,7 +17,7 @@ import sys
 import traceback
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock, RLock, Thread
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 from unittest.mock import patch
 
@@ -428,7 +428,7 @@ def be_interrupted_in_a_refresh() -> object:
     ring = secrets.keyring("secret.key")
 
     def refresh() -> None:
-        _process.deciding, _process.writing = Lock(), Lock()  # as an interrupt can come before the `try`
+        _process.deciding, _process.writing = Lock(), RLock()  # as an interrupt can come before the `try`
         for _ in range(2):
             _publish(next(versions))
             secrets.refresh()

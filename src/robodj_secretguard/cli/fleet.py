@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -54,7 +54,6 @@ from robodj_secretguard.fleet.verdict import (
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, OperationsLog
 from robodj_secretguard.lifecycle.standing import Role, expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
-from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, listed, mark
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check, Severity
@@ -141,8 +140,8 @@ def _judge_fleet(
 ) -> Result:
     _require_options(roster, require, **source)
     model = model_of(request)
-    declared = [policy.name for policy in model.secret_policies.values() if policy.material.has_fingerprint]
-    names = declared if secret is None else [policy_of(model, secret).name]
+    policies = [policy for policy in model.secret_policies.values() if policy.material.has_fingerprint]
+    declared, names = [policy.name for policy in policies], [] if secret is None else [policy_of(model, secret).name]
     services = parse_roster(read_input("--roster", roster, most=MAX_DOCUMENT_BYTES).decode("utf-8-sig", "replace"))
     if any(not {*service.secrets} <= {*declared} for service in services):
         fail(f"--roster: unknown secret (choose from {', '.join(declared)})")
@@ -164,16 +163,15 @@ def _judge_fleet(
         keys = expected_keys(report, recorded.records, service.environment or environment)
         role_of = roles_of(report, recorded.records, keys)
         known |= {(service, name): (keys[name], partial(role_of, name)) for name in service.secrets or declared}
-    names = names if secret else _asked(model.secret_policies.values(), known)
+    names = names or _asked(policies, known)
     if not any(name in names for _, name in known):
         fail("--secret: no service of the roster has it, or it has no fingerprint: others issue it, or it is not set")
     return _fleet_result(reports, recorded, known, names, require, **source)
 
 
-def _asked(declared: Iterable[SecretPolicy], known: _Known) -> list[str]:
+def _asked(policies: Iterable[SecretPolicy], known: _Known) -> list[str]:
     """Return the secrets of which each instance needs a key: not an optional one whose key is nowhere."""
     having = {name for (_, name), (keys, _) in known.items() if keys.current}
-    policies = [policy for policy in declared if policy.material.has_fingerprint]
     return [policy.name for policy in policies if policy.required or policy.name in having]
 
 

@@ -241,7 +241,7 @@ def divert_stdout() -> TextIO | None:
     silence_broken_streams()
     stdout = sys.stdout
     try:
-        _open_nowhere_if_closed(2)  # first, or the copy below takes its number
+        _open_stderr_if_closed()  # first, or the copy below takes its number
         descriptor = os.dup(stdout.fileno())
         os.dup2(2, stdout.fileno())
     except (OSError, AttributeError):  # no stdout, or one without a descriptor
@@ -259,11 +259,8 @@ def restore_stdout(stdout: TextIO | None) -> None:
         os.dup2(stdout.fileno(), 1)
 
 
-def _open_nowhere_if_closed(number: int) -> None:
+def _open_stderr_if_closed() -> None:
     try:
-        os.fstat(number)
+        os.fstat(2)
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        if nowhere != number:
-            os.dup2(nowhere, number)
-            os.close(nowhere)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # a lower number, of a closed stdin, stays open

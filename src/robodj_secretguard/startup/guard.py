@@ -235,7 +235,7 @@ def guard(
         refusal = SystemExit(status)  # here, as a signal handler may raise after any call
         refusal.add_note(_NOTHING_VERIFIED if report is None else _summary(report))
         is_swallowed = _probe(_is_swallowed) is not False
-        is_limited = is_swallowed and _probe(lambda: _exit_later(status)) is True
+        is_limited = _probe(lambda: is_swallowed and _exit_later(status)) is True
         if report is None or not _write(report, logger, report.refusal("refused to start", status), status):
             write_line(getattr(sys, "stderr", None), _NOTHING_VERIFIED)
         if report is not None:
