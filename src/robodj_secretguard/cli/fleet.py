@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -54,6 +54,7 @@ from robodj_secretguard.fleet.verdict import (
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, OperationsLog
 from robodj_secretguard.lifecycle.standing import Role, expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, listed, mark
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check, Severity
