@@ -117,9 +117,9 @@ class TestLines:
         """The message names the setting, and shows the end of a path that is no key."""
         source = "environment" if named_by == "environment" else "none"
         what = what if named_by == "model" else f"the config directory {what}"
-        shown = {"": "", "/srv/x": ": /srv/x", f"/{'x' * 99}": f": {'x' * 60}", f"/{good_keys()[V1]}": ": PATH"}
+        shown = {"/srv/x": "/srv/x", f"/{'x' * 99}": "x" * 60, f"/{good_keys()[V1]}": "PATH"}
         for path, end in shown.items():
-            expected = Problem(f"{what} fails{end}", fix, source)
+            expected = Problem(f"{what} fails: {end}" if named_by else f"{what} fails", fix, source)
             setup = changed_setup(directory_named_by=named_by, directory_fault="fails", directories=(path, ""))
             assert problems(Check.SETTING, setup) == [expected]
             if named_by == "model":

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.dataclasses import dataclass
 
-from robodj_secretguard.secret.material import FINGERPRINT
-from robodj_secretguard.secret.policy import is_plain_text, is_secret_name
+from robodj_secretguard.secret.material import FINGERPRINT, is_plain_text
+from robodj_secretguard.secret.policy import is_secret_name
 from robodj_secretguard.secret.texts import is_environment, is_free_text
 from robodj_secretguard.startup.variables import iso_utc
 

@@ -15,7 +15,7 @@ from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.readings import REVOKED_FILE, RevocationStatus
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding
-from robodj_secretguard.startup.rules import Check, Problem, Severity, State, how_to_renew, how_to_rotate
+from robodj_secretguard.startup.rules import Check, Problem, Severity, State, how_to_renew
 from robodj_secretguard.startup.shared import how_to_exchange
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -83,30 +83,24 @@ def _superseded(
     after = [record for record in following if record.environment == current.environment]
     if not after:
         return
-    later, latest = after[0], after[-1].fingerprint
-    (coming, previous, _), variable = policy.slot_variables, policy.variable
+    later, latest, previous = after[0], str(after[-1].fingerprint), policy.slot_variables[1]
+    slots = {status.next_fingerprint: f"in {policy.slot_variables[0]}", status.previous_fingerprint: f"in {previous}"}
     deadline = later.replaced_until if later.replaced == status.fingerprint else None
-    until = deadline or later.recorded_at + policy.overlap
     manager = "" if re.match("environment|file:", status.source) else status.source
-    where = {status.next_fingerprint: coming, status.previous_fingerprint: previous}.get(latest, latest)
-    begin = listed.begin(latest or "")
+    begin = listed.begin(latest)
+    remedy = how_to_renew(policy, manager, "the latest key")
     if latest in revoked(records) or (begin and begin <= now):
         remedy = how_to_renew(policy, manager)
-    elif where == previous:
-        remedy = how_to_exchange(variable, previous, manager)
-    elif manager:
-        restore = f"restore {policy.name} from the version with the latest key"
-        remedy = f"{restore}; if there is none, {how_to_rotate(policy, manager)}"
-    else:
-        remedy = how_to_renew(policy, "", "the latest key")
+    elif latest == status.previous_fingerprint:
+        remedy = how_to_exchange(policy.variable, previous, manager)
     yield finding(
         (),
         Check.SUPERSEDED,
         Problem(
-            f"{variable} is an old key; the latest one is {'in ' if where != latest else ''}{where}",
+            f"{policy.variable} is an old key; the latest one is {slots.get(latest, latest)}",
             remedy,
             status.source,
-            Severity.NOTE if now <= until else Severity.WARNING,
+            Severity.NOTE if now <= (deadline or later.recorded_at + policy.overlap) else Severity.WARNING,
         ),
         policy,
     )

@@ -413,62 +413,45 @@ def drift(
     A recorded step that is not there yet is no difference until the overlap ends. Neither is a promotion by hand, whose
     record comes next.
     """
-    done, current = keys.step, keys.slots.current
-    known = [record.fingerprint for record in rotations(logged, policy.name)]
+    done = keys.step
+    here = rotations(logged, policy.name, done.last.environment if done else None)
+    is_recorded = not here or keys.slots.current in [each.fingerprint for each in (here[-1:] if done else here)]
     if done is None:
-        if not known or current in known:
-            return None
-        message = f"{policy.variable} is not a recorded key"
-        return _not_recorded(message, policy, keys, logged, expected=known[-1], manager=manager)
-    environment = done.last.environment or "ENVIRONMENT"
-    who = (policy.name, "--to", manager, "--environment", environment, "--operator", "YOUR-NAME", *options)
+        what = f"{policy.variable} is not a recorded key"
+        return None if is_recorded else _not_recorded(what, policy, keys, logged, here[-1], manager=manager)
+    who = (policy.name, "--to", manager, "--environment", done.last.environment or "ENVIRONMENT")
+    again = ("rotate", {"replace": "run"}.get(done.step, done.step), *who, "--operator", "YOUR-NAME", *options)
     if unrecorded(done, logged):
-        again = command("rotate", {"replace": "run"}.get(done.step, done.step), *who)
         return Problem(
             f"{manager} has a step that the operations log does not have: {step_in_words(done)}",
-            f"run {again}: it records the step",
+            f"run {command(*again)}: it records the step",
             manager,
         )
-    newest, here = later(keys, logged) or done.last, rotations(logged, done.last.secret, done.last.environment)
-    is_newest, is_recorded = is_state_after(newest, keys), not here or here[-1].fingerprint == current
-    is_behind = newest is not done.last and not is_newest
-    if (is_newest and is_recorded) or (is_behind and now <= newest.recorded_at + max(policy.overlap, CADENCE_GRACE)):
-        return None
-    slot = _SLOTS[done.last.event] if is_recorded and not is_behind else "current"
-    if slot != "current":
-        variable = policy.slot_variables[slot == "previous"]
-        return Problem(
-            f"{variable} was changed after the last step ({step_in_words(done)})",
-            f"run {command('rotate', done.step, *who, '--now')}",
-            manager,
-        )
-    message = (
-        f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})"
-        if is_behind
-        else f"{policy.variable} was changed after the last step ({step_in_words(done)})"
-    )
-    expected = newest if is_behind or not here else here[-1]
-    return _not_recorded(message, policy, keys, logged, expected=expected.fingerprint, manager=manager)
+    newest = later(keys, logged) or done.last
+    is_newest = is_state_after(newest, keys)
+    if newest is not done.last and not is_newest:
+        what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})"
+        is_on_its_way = now <= newest.recorded_at + max(policy.overlap, CADENCE_GRACE)
+        return None if is_on_its_way else _not_recorded(what, policy, keys, logged, newest, manager=manager)
+    what = f"was changed after the last step ({step_in_words(done)})"
+    if not is_recorded:
+        return _not_recorded(f"{policy.variable} {what}", policy, keys, logged, here[-1], manager=manager)
+    variable = policy.slot_variables[_SLOTS[done.last.event] == "previous"]
+    return None if is_newest else Problem(f"{variable} {what}", f"run {command(*again, '--now')}", manager)
 
 
 def _not_recorded(
-    message: str,
-    policy: SecretPolicy,
-    keys: StoredKeys,
-    logged: Sequence[Record],
-    *,
-    expected: str | None,
-    manager: str,
+    what: str, policy: SecretPolicy, keys: StoredKeys, logged: Sequence[Record], expected: Record, *, manager: str
 ) -> Problem | None:
     """Return the problem of a current key that is not the recorded one. Its remedy never restores a revoked key."""
-    if expected is not None and expected == keys.slots.previous:
+    if expected.fingerprint == keys.slots.previous:
         return None
     remedy = f"run robodj-secretguard rotate record {policy.name} --from {manager}"
-    if expected not in revoked(logged):
+    if expected.fingerprint not in revoked(logged):
         remedy += " if this was meant; otherwise restore the recorded key"
     elif any(keys.slots.current in {each.fingerprint, each.replaced} for each in rotations(logged, policy.name)):
         remedy = f"{how_to_rotate(policy, manager)}{FOLLOW}"
-    return Problem(message, remedy, manager)
+    return Problem(what, remedy, manager)
 
 
 def find_drift(

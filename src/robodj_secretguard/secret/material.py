@@ -198,6 +198,11 @@ def is_hexadecimal(text: str) -> bool:
     return bool(text) and _HEXADECIMAL_DIGITS.issuperset(text)
 
 
+def is_plain_text(text: str) -> bool:
+    """Check whether text is printable ASCII, which cannot break or forge a line."""
+    return bool(text.strip()) and text.isascii() and text.isprintable()
+
+
 def canonical(text: str) -> str:
     """Return the canonical form of a key, by which keys are compared.
 

@@ -16,6 +16,7 @@ from robodj_secretguard.secret.material import (
     Kind,
     Length,
     format_defects,
+    is_plain_text,
     join_faults,
     placeholder,
     weakness,
@@ -275,8 +276,3 @@ def _is_variable(text: str) -> bool:
 def _is_file(text: str) -> bool:
     folder, *parts = text.split("/")
     return folder == "config" and bool(parts) and all(map(is_secret_name, parts))
-
-
-def is_plain_text(text: str) -> bool:
-    """Check whether text is printable ASCII, which cannot break or forge a line."""
-    return bool(text.strip()) and text.isascii() and text.isprintable()

@@ -99,6 +99,11 @@ def ascii_text(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode()
 
 
+def shown_place(text: str) -> str:
+    """Return a path or an address for messages. It may be a key, by mistake."""
+    return ascii_text(text) if text.isprintable() and not could_hold_key(text) else "PATH"
+
+
 def listed(texts: Sequence[str], most: int) -> str:
     """Return the first texts in one line, and how many more there are."""
     more = len(texts) - most

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.secret.texts import ascii_text, could_hold_key
+from robodj_secretguard.secret.texts import shown_place
 from robodj_secretguard.startup.file_reader import read_text_file, without_newline
 from robodj_secretguard.startup.readings import (
     ABSENT,
@@ -237,7 +237,7 @@ def _unsettled(place: str, version: Mapping[str, tuple[int, ...]], earlier: Mapp
 
 def shown_source(kind: str, place: str) -> str:
     """Return a source for messages. Its place may be a key, by mistake."""
-    return f"{kind}:{ascii_text(place) if place.isprintable() and not could_hold_key(place) else 'PATH'}"
+    return f"{kind}:{shown_place(place)}"
 
 
 def names_of(policies: Iterable[SecretPolicy]) -> list[str]:

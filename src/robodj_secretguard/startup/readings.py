@@ -205,6 +205,8 @@ class KeyFiles(Frozen):
         file, where = self.read(policy), shown_path(policy.file, self.named_by)
         if self.off:
             absent = f" ({self.off})"
+        elif self.directory is None and self.named_by:
+            absent = ", and the config directory cannot be used"
         elif file.dangling:
             absent = f", and {where} is a broken link"
         elif file.exists:
@@ -317,7 +319,7 @@ class Setup(Frozen):
         directory_named_by: what named the config directory; `None` for nothing.
         directory_fault: why the config directory cannot be used; empty where it can, or where none is needed.
         model_directory_fault: the same for the model's directory, where a variable or an argument names another one.
-        directories: both directories, where they are named.
+        directories: the paths of both directories.
         near_misses: the misspelled variables.
         ephemeral: whether the keys are temporary.
         lists: the revocation list of the config directory. Also that of the model's directory, where a variable or an
@@ -466,7 +468,7 @@ def read(
         directory_named_by=named_by,
         directory_fault="" if fault == ABSENT and named_by is None else fault,
         model_directory_fault="" if model_fault == ABSENT else model_fault,
-        directories=(named if named_by else "", named_by_model or ""),
+        directories=(named, str(named_by_model)),
         near_misses=tuple(chain(near_misses, *[manager.near_misses(variables_read) for manager in managers])),
         ephemeral=environment.is_set(EPHEMERAL),
         lists=lists,

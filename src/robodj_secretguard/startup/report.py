@@ -306,7 +306,11 @@ def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
     if not reading.is_past:  # its kind accepts a key, so no rule of VALUE_RULES finds anything in it
         of_value = VALUE_RULES if reading.key is None else SOUND_RULES
     first = islice(((check, problem) for check, rule in of_value for problem in rule(reading)), 1)
-    found = (*first, *[(check, problem) for check, rule in others for problem in rule(reading)])
+    found = [*first, *[(check, problem) for check, rule in others for problem in rule(reading)]]
+    if found and found[0][0] is Check.FORMAT:
+        from robodj_secretguard.startup.shared import swapped  # noqa: PLC0415 - few starts have a bad value
+
+        found[0] = Check.FORMAT, swapped(reading) or found[0][1]
     return [_finding_of(reading, check, problem) for check, problem in found]
 
 

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Final, Self
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, join_faults, last_characters
-from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy, is_plain_text
+from robodj_secretguard.secret.material import Fault, Kind, canonical, join_faults, last_characters
+from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import (
     NOTHING,
@@ -140,28 +140,32 @@ class Problem(Frozen):
 def _check_missing(reading: Reading) -> Iterator[Problem]:
     if reading.used is not NOTHING or reading.slot != "current" or reading.is_off:
         return
-    policy, setup = reading.policy, reading.setup
+    policy, message = reading.policy, "".join([offer.absent for offer in reading.offers])
     unset = [offer for offer in reading.offers if offer.manager and not offer.lines]
-    message, first = "".join([offer.absent for offer in reading.offers]), ""
+    start = set_current(policy)
     if unset:
         what = "an empty" if any(offer.is_empty for offer in unset) else "no"
         have = "has" if len(unset) == 1 else "have"
         message = f"{' and '.join([offer.manager for offer in unset])} {have} {what} {policy.variable}"
-    elif setup.directory_fault and not setup.files_off:
-        message, first = f"{reading.offers[0].absent}, and the config directory cannot be used", "setting alert"
-    if policy.variable in [miss.meant.name for miss in setup.near_misses]:
-        first = "near-miss warning"
-    elif any(_check_unused_files(reading, is_off=True)):
-        first = "file-present alert"
-    start = "restore the value from the last version that has it" if unset else set_current(policy)
-    replace = how_to_rotate(policy, reading.manager) if policy.required else _how_to_leave_off(policy)
-    remedy = f"first do what the {first} says, then start again" if first else f"{start}; if there is none, {replace}"
-    yield Problem(message, remedy)
+        start = "restore the value from the last version that has it"
+    replace = how_to_rotate(policy, reading.manager) if policy.required else f"{_REMOVE} {policy.name}"
+    first = _comes_first(reading)
+    yield Problem(
+        message,
+        f"first do what the {first} says, then start again" if first else f"{start}; if there is none, {replace}",
+    )
 
 
-def _how_to_leave_off(policy: SecretPolicy) -> str:
-    """Return the remedy that leaves an optional secret off, wherever a trace of it is."""
-    return f"remove every variable and file of {policy.name}"
+_REMOVE: Final = "remove every variable and file of"
+
+
+def _comes_first(reading: Reading) -> str:
+    """Return the finding that says what to do about a missing value, if there is one."""
+    if not reading.manager and reading.setup.directory_fault and not reading.setup.files_off:
+        return "setting alert"
+    if reading.policy.variable in [miss.meant.name for miss in reading.setup.near_misses]:
+        return "near-miss warning"
+    return "file-present alert" if any(_check_unused_files(reading, is_off=True)) else ""
 
 
 def how_to_set(reading: Reading) -> str:
@@ -194,13 +198,19 @@ def how_to_rotate(policy: SecretPolicy, manager: str = "") -> str:
     return f"run robodj-secretguard rotate plan {policy.name}{source}"
 
 
-def how_to_renew(policy: SecretPolicy, manager: str, key: str = "a newer key") -> str:
-    """Return the remedy for a key whose time is over. It never sets a date without a key, or a key without its date."""
+def how_to_renew(policy: SecretPolicy, manager: str, key: str = "") -> str:
+    """Return the remedy for a key whose time is over. It never sets a date without a key, or a key without its date.
+
+    `key` is which other key the secret manager may have; by default a newer one, which a manager itself has not.
+    """
     rotate = how_to_rotate(policy, manager)
     if policy.is_issued:
         return f"{rotate}, and {policy.expiry_variable} to its expiry time"
+    if manager and key:
+        return f"restore {policy.name} from the version with {key}; if there is none, {rotate}"
     if manager:
         return f"{rotate}{FOLLOW}"
+    key = key or "a newer key"
     return f"set every variable of {policy.name} from the secret manager if it has {key}; otherwise {rotate}"
 
 
@@ -216,30 +226,14 @@ def _check_file_unsafe(reading: Reading) -> Iterator[Problem]:
 
 def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
     """Yield what the kind of the secret refuses: `placeholder`, `format` or `weak`."""
-    fault = _fault_of(reading)
-    if fault is not None and fault.check == check:
-        from robodj_secretguard.startup.shared import swapped  # noqa: PLC0415 - few starts have a bad value
+    from robodj_secretguard.secret.issued import fault_in  # noqa: PLC0415 - few starts have a bad value
 
-        yield swapped(reading) or Problem(f"{reading.used.location} {fault.message}", _how_to_correct(reading, fault))
+    fault = fault_in(reading.value, reading.policy.material, reading.variable, is_previous=reading.slot == "previous")
+    if fault is not None and fault.check == check:
+        yield Problem(f"{reading.used.location} {fault.message}", _how_to_correct(reading, fault))
     if check is Check.FORMAT and reading.value is None and reading.found:
         lines = f"{len(reading.used.lines)} lines, not 1 (without blank lines and comments)"
         yield Problem(f"{reading.used.location} has {lines}", how_to_set(reading))
-
-
-def _fault_of(reading: Reading) -> Fault | None:
-    """Return what is wrong with a value. A service's own kind must not show a part of it, or forge a line."""
-    text = reading.value.get_secret_value() if reading.value else ""
-    fault = reading.policy.material.fault(text, reading.variable) if text else None
-    if reading.slot == "previous" and text:
-        from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
-
-        fault = LEGACY.fault(text, reading.variable) or fault
-    if reading.value is None or type(reading.policy.material).__module__.startswith("robodj_secretguard."):
-        return fault
-    folded, shown = text.casefold(), f"{fault.message}{fault.fix}".casefold() if fault else ""
-    shows_part = any(folded[at : at + PART] in shown for at in range(max(1, len(text) - PART + 1)))
-    is_fault = fault is not None and fault.check in {"placeholder", "format", "weak"}
-    return fault if is_fault and is_plain_text(shown) and not shows_part else Fault("format", "is refused by its kind")
 
 
 def _how_to_correct(reading: Reading, fault: Fault) -> str:
@@ -252,7 +246,7 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
         return f"{in_manager(manager)}{fault.fix.replace('{}', reading.variable)}{there}"
     if not policy.is_issued:
         return how_to_set(reading)
-    end = "" if policy.required else f"; to leave it off, {_how_to_leave_off(policy)}"
+    end = "" if policy.required else f"; to leave it off, {_REMOVE} {policy.name}"
     return f"{how_to_set(reading)} (a right value: see explain format){end}"
 
 
@@ -525,10 +519,10 @@ def unusable_directories(setup: Setup) -> Iterator[Problem]:
         ("model", setup.model_directory_fault, setup.directories[1]),
     ):
         if fault:
-            from robodj_secretguard.startup.directory import shown_source  # noqa: PLC0415 - few starts have one
+            from robodj_secretguard.secret.texts import shown_place  # noqa: PLC0415 - few starts have one
 
             shown = "" if named_by == "model" else "the config directory "
-            path = f": {shown_source('', directory)[1:][-60:]}" if directory else ""  # its end, as a line is short
+            path = f": {shown_place(directory)[-60:]}" if named_by else ""  # its end, as a line is short
             yield Problem(
                 f"{shown}{shown_directory(named_by)} {fault}{path}",
                 _REMEDY_OF_FAULT.get(fault, _REMEDY_OF_DIRECTORY[named_by]),

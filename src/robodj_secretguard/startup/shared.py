@@ -84,8 +84,8 @@ def swapped(reading: Reading) -> Problem | None:
         variable = other.variable + reading.variable.removeprefix(reading.policy.variable)
         if (
             other is not reading.policy
-            and _has_shape(reading.value, other)
-            and _has_shape(reading.variables.get(variable), reading.policy)
+            and _is_like(reading.value, other)
+            and _is_like(reading.variables.get(variable), reading.policy)
         ):
             return Problem(
                 f"{reading.used.location} looks like {other.name}, and {variable} like {reading.policy.name}",
@@ -101,6 +101,6 @@ def how_to_exchange(one: str, other: str, manager: str) -> str:
     return f"exchange the values of {one} and {other}; if they are swapped in the secret manager, there too"
 
 
-def _has_shape(value: SealedStr | None, policy: SecretPolicy) -> bool:
+def _is_like(value: SealedStr | None, policy: SecretPolicy) -> bool:
     """Check whether a value is like what the generator of a secret makes."""
     return bool(value and policy.generator and has_shape(value.get_secret_value(), policy.generator))
