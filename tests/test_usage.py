@@ -15,7 +15,7 @@ OF_CHECK = (
     "--help, --from, --wait, --require-env-only, --config-dir, --model, --strict, --format, --operations-log, --color"
 )
 OF_PLAN = (
-    "--help, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format, --color,"
+    "--help, --from, --wait, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format, --color,"
     " --emergency"
 )
 SEE = "see robodj-secretguard"
