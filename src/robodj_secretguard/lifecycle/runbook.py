@@ -318,7 +318,7 @@ def _choose_runbook(
     policy: SecretPolicy,
     slots: Slots,
     recorded: Sequence[Record],
-    revoked: Collection[str | None],
+    revoked: Sequence[str | None],
     now: datetime,
     *,
     alerts: Collection[object],
@@ -326,7 +326,7 @@ def _choose_runbook(
 ) -> tuple[Stage | None, str, str | None]:
     """Return the stage that comes next, the name of its steps, and the key that is replaced."""
     if is_emergency:
-        leaked = _replaced_at_once(policy, slots, recorded, revoked, now)
+        leaked = _replaced_at_once(slots, recorded, revoked)
         return (None, "after an emergency", leaked) if leaked else (None, "emergency", slots.current)
     if not policy.overlap or _is_unfit("current", alerts):
         return None, "at once", slots.current
@@ -338,22 +338,16 @@ def _choose_runbook(
         return stage, stage if is_over else "wait", slots.current
     if stage == "next" and (slots.previous or slots.previous_until is None):
         return stage, stage, slots.current
-    return "retire", _ending(policy, slots, recorded), slots.previous
+    return "retire", _ending(slots, recorded), slots.previous
 
 
-def _ending(policy: SecretPolicy, slots: Slots, recorded: Sequence[Record]) -> str:
+def _ending(slots: Slots, recorded: Sequence[Record]) -> str:
     """Return the name of the steps after a promotion."""
     keys = [each.fingerprint for each in recorded]
     if slots.previous and keys[-1:] == [slots.previous] and slots.current in keys[:-1]:
         return "swapped"
-    return "retire" if _is_recorded(policy, slots, recorded) else "unfinished"
-
-
-def _is_recorded(policy: SecretPolicy, slots: Slots, recorded: Sequence[Record]) -> bool:
-    """Return whether the last promotion is recorded. A vendor's secret has no fingerprint, but a record since then."""
-    done = [each for each in recorded if each.event is Event.ROTATED and each.fingerprint == slots.current]
-    since = slots.previous_until and slots.previous_until - policy.overlap
-    return any(slots.current or since is None or since <= each.recorded_at for each in done)
+    is_recorded = any((each.event, each.fingerprint) == (Event.ROTATED, slots.current) for each in recorded)
+    return "retire" if is_recorded else "unfinished"
 
 
 def _can_step(policy: SecretPolicy, source: str, alerts: Collection[object], *, is_emergency: bool) -> bool:
@@ -387,19 +381,18 @@ def _unfitting(
     return {step for step, applies in is_there.items() if not applies}
 
 
-def _replaced_at_once(
-    policy: SecretPolicy, slots: Slots, recorded: Sequence[Record], revoked: Collection[str | None], now: datetime
-) -> str | None:
-    """Return the revoked key that the current key replaces, while that rotation may not be finished.
+def _replaced_at_once(slots: Slots, recorded: Sequence[Record], revoked: Sequence[str | None]) -> str | None:
+    """Return the revoked key that the current key replaces, while that rotation is not recorded.
 
     So a plan that is printed again in an emergency never asks to replace and revoke the new key.
     """
-    others = [record.fingerprint for record in recorded if record.fingerprint != slots.current]
-    if slots.current is None or slots.current in revoked or not others or others[-1] not in revoked:
-        return None
-    last = recorded[-1]
-    since = last.recorded_at if last.fingerprint == slots.current else now
-    return others[-1] if now <= since + (policy.overlap or policy.warn_before) else None
+    known = [
+        each.fingerprint
+        for each in recorded
+        if (each.event, each.fingerprint) != (Event.ROTATION_INCOMPLETE, slots.current)
+    ]
+    is_new = slots.current is not None and slots.current not in {*known, *revoked}
+    return known[-1] if is_new and known and known[-1] in revoked else None
 
 
 def _names(
