@@ -39,9 +39,11 @@ VAULT, AWS = "vault:secret/robodj/prod", "aws:robodj/prod"
 PROMOTION = f"""\
 [ -n "${{{NEXT}-}}" ] && {{
     [ "${{{V1}-}}" = "${{{NEXT}-}}" ] || {{
-        drop_secret {BEFORE} && put_secret {UNTIL} 2026-12-15T12:00:00Z && put_secret {BEFORE} "${{{V1}-}}"
+        drop_secret {BEFORE} && put_secret {UNTIL} 2026-12-15T12:00:00Z &&
+            put_secret {BEFORE} "${{{V1}-}}"
     }}
-}} && put_secret {V1} "${{{NEXT}-}}" && put_secret {EXPIRES} 2027-03-01T12:00:00Z && drop_secret {NEXT}"""
+}} && put_secret {V1} "${{{NEXT}-}}" &&
+    put_secret {EXPIRES} 2027-03-01T12:00:00Z && drop_secret {NEXT}"""
 AFTER_PROMOTION = ["check", "restart", "test", "record", "list", "re-encrypt", "again"]
 AFTER_LEAK = ["disable", "list", "check", "start", "test", "record", "sessions", "re-encrypt"]
 WORDS = {
@@ -55,7 +57,7 @@ WORDS = {
     "promote it": "promote",
     "un the check": "check",
     "Restart the instances": "restart",
-    "Start the services": "start",
+    "Start every service": "start",
     "Wait for two periods": "refresh",
     "Test the functions": "test",
     "Record the rotation": "record",
@@ -248,7 +250,7 @@ class TestAtOnce:
             ["record old", "replace", "check", "start", "test", "record", "disable"],
         )
         assert commands(steps)["replace"] == (
-            f'put_secret {V1} "$({PROGRAM} generate {NAME} --model m:C)" && put_secret {EXPIRES} 2027-03-01T12:00:00Z'
+            f'put_secret {V1} "$({PROGRAM} generate {NAME} --model m:C)" &&\n    put_secret {EXPIRES} 2027-03-01T12:00:00Z'
         )
 
     @pytest.mark.parametrize("environ", [{V1: "changeme"}, {V1: "A" * 43}, {V1: "short"}, {V1: ""}], ids=range(4))
@@ -262,7 +264,7 @@ class TestAtOnce:
             report = from_source(report, source) if source and environ[V1] else report
             _, steps = planned(report, sources=[source] if source else [])
             assert words(steps) == [*first, "check", "start", "test", "record", "re-encrypt", "disable"]
-        drops = f"drop_secret {NEXT} && drop_secret {BEFORE} && drop_secret {UNTIL} &&\n    put_secret {V1} "
+        drops = f"drop_secret {NEXT} && drop_secret {BEFORE} &&\n    drop_secret {UNTIL} &&\n    put_secret {V1}"
         assert commands(planned(report)[1])["replace"].startswith(drops)
 
     def test_emergency(self, report: Report) -> None:

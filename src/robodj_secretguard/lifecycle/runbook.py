@@ -96,9 +96,11 @@ _CLIENTS: Final = {
 _PROMOTION: Final = """\
 [ -n {value_of_next} ] && {{
     [ {value} = {value_of_next} ] || {{
-        drop_secret {previous} && put_secret {until} {ends} && put_secret {previous} {value}
+        drop_secret {previous} && put_secret {until} {ends} &&
+            put_secret {previous} {value}
     }}
-}} && put_secret {variable} {value_of_next} && put_secret {marker} {expires} && drop_secret {next}"""
+}} && put_secret {variable} {value_of_next} &&
+    put_secret {marker} {expires} && drop_secret {next}"""
 """In this order, no deadline holds for another key, and no old key gets a new expiry. It is safe to repeat."""
 _TEXTS: Final = {
     "functions": "In this shell, define how {manager} is read and written. {hint}",
@@ -121,7 +123,7 @@ _TEXTS: Final = {
     " ISSUE-COMMAND prints it, such as cat for what you type:",
     "check": "{When_there}un the check in {environment}:",
     "restart one by one": "Restart the instances one after another. Make sure that each startup check passes.",
-    "restart": "Start the services again, all of them. Make sure that each startup check passes.",
+    "restart": "Start every service again, also those that run. Make sure that each startup check passes.",
     "test": "Test the functions that depend on authentication or encryption.",
     "record": "Record the rotation in {environment}. Leave out --attest for a step that you did not do:",
     "deploy list": "Commit the revocation list, which has the old key now. Deploy it with every service.",
@@ -151,8 +153,8 @@ _COMMANDS: Final = {
     "issue": '{unless}put_secret {next} "$(ISSUE-COMMAND)"',
     "promote": _PROMOTION,
     "promote at once": _PROMOTION,
-    "replace": '{drops}put_secret {variable} "$({generate})" && put_secret {marker} {expires}',
-    "issue at once": '{drops}put_secret {variable} "$(ISSUE-COMMAND)" && put_secret {marker} {expires}',
+    "replace": '{drops}put_secret {variable} "$({generate})" &&\n    put_secret {marker} {expires}',
+    "issue at once": '{drops}put_secret {variable} "$(ISSUE-COMMAND)" &&\n    put_secret {marker} {expires}',
     "check": "{load}{check}",
     "record": "{load}{record}",
     "unset": "drop_secret {previous} && drop_secret {until}",
@@ -410,7 +412,7 @@ def _names(
         "previous": previous,
         "until": until,
         "issue": policy.replacement[0].upper() + policy.replacement[1:],
-        "drops": f"drop_secret {following} && drop_secret {previous} && drop_secret {until} &&\n    "
+        "drops": f"drop_secret {following} && drop_secret {previous} &&\n    drop_secret {until} &&\n    "
         if policy.overlap
         else "",
         "kid": f" (key id {old.removeprefix(PREFIX)})" if old else "",

