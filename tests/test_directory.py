@@ -115,7 +115,9 @@ class TestFiles:
         assert found[V1] == "a"
         put(tmp_path / "secret.key", "b")
         what = f"has {V1} and secret.key with different values"
-        assert fetched(tmp_path) == Failure(what, "delete the file with the wrong one")
+        assert fetched(tmp_path) == Failure(
+            what, "compare both with the secret manager, and delete the file that differs from it"
+        )
 
     @pytest.mark.parametrize(
         ("content", "why", "fix"),

@@ -208,7 +208,7 @@ class Operator:
         """Unset variables of the environment, where a secret manager delivers `environ`."""
         assert isinstance(self.service, Managed)
         policies = {policy.name: policy for policy in self.service.model.secret_policies.values()}
-        for name in names.split(", ") if names else policies[secret or ""].variables:
+        for name in [names] if names else policies[secret or ""].variables:
             self.service.outside.pop(name, None)
 
     def the_variable(self, name: str) -> str:
@@ -367,7 +367,9 @@ class Operator:
 
 
 INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
-    r"unset (?:(\w+(?:, \w+)*)|every variable of (\S+)) in the environment": Operator.unset_outside,
+    r"make sure that \S+ has the right values, then unset (?:(\w+)|every variable of (\S+)) in the environment": (
+        Operator.unset_outside
+    ),
     r"set (\w+) to its current value from the secret manager; if (?:it has no other value|there is none), run \S+"
     r" rotate plan (\S+)": Operator.set_other,
     r"restore the value from the last version that has it; if there is none, run \S+ rotate plan (\S+)": (
@@ -1226,12 +1228,12 @@ MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "another key in the environment": (
         outside(V2),
         f"{K2}source: {V2} in the environment differs from {STORED}",
-        f"unset {V2} in the environment",
+        f"make sure that {STORED} has the right values, then unset {V2} in the environment",
     ),
     "another marker and deadline in the environment": (
         outside(E2, UNTIL),
         f"{K2}source: {E2} and 1 more in the environment differ from {STORED}",
-        f"unset {E2}, {UNTIL} in the environment",
+        f"make sure that {STORED} has the right values, then unset every variable of secret_v2.key in the environment",
     ),
     "an old key came back": (
         returned,
@@ -1241,7 +1243,7 @@ MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "several variables in the environment": (
         outside(V2, E2, NEXT, PREVIOUS, UNTIL),
         f"{K2}source: {V2} and 4 more in the environment differ from {STORED}",
-        "unset every variable of secret_v2.key in the environment (explain lists them)",
+        f"make sure that {STORED} has the right values, then unset every variable of secret_v2.key in the environment",
     ),
 }
 

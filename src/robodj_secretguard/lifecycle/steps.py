@@ -37,7 +37,7 @@ from robodj_secretguard.lifecycle.rotation import (
     revoked,
     rotations,
 )
-from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Store, Stored, sealed
+from robodj_secretguard.managers.manager import Store, Stored, sealed
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -69,6 +69,8 @@ Fields: TypeAlias = "Mapping[str, Any]"
 
 MIN_AGE: Final = timedelta(hours=1)
 """How long a next key is in the manager before it is promoted: every instance must have it."""
+_ANSWER_SECONDS: Final = 30.0
+"""The time limit of an answer, as `--wait` has it by default."""
 MAX_SKEW: Final = timedelta(minutes=2)
 """How much the clocks of this machine and of the manager may differ."""
 _FLEET_AGE: Final = timedelta(minutes=15)
@@ -677,7 +679,7 @@ class Rotator:
         dry_run: bool,
     ) -> None:
         store, known = self._store, log.records if log else ()
-        stored = store.within(ATTEMPT_SECONDS, lambda: store.current(ATTEMPT_SECONDS))
+        stored = store.within(_ANSWER_SECONDS, lambda: store.current(_ANSWER_SECONDS))
         if stored.read_at and abs(stored.read_at - result.now) > MAX_SKEW:
             if step != "replace":  # an emergency does not wait for a clock that is right
                 raise StepRefusedError(
@@ -730,7 +732,7 @@ class Rotator:
         new, done, after = contain(partial(self._new_version, result, step, stored, known, before=before))
         result.outcome = "would-be-done"
         if not dry_run:
-            store.within(ATTEMPT_SECONDS, lambda: store.write(new, stored, ATTEMPT_SECONDS))
+            store.within(_ANSWER_SECONDS, lambda: store.write(new, stored, _ANSWER_SECONDS))
             result.outcome, result.rotated = "done", done.last
             delivered = {status.secret for status in after.secrets if status.source == store.name}
             result.findings = [alert for alert in after.alerts if alert.secret in delivered]

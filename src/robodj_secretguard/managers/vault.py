@@ -34,7 +34,9 @@ _POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noq
 _USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
 _REACH_SERVER: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
-_PATH: Final = "correct MOUNT/PATH after vault: (the mount is a KV engine, version 2)"
+_PATH: Final = (
+    "correct MOUNT/PATH after vault: (a KV engine, version 2); only a new service stores its first keys there"
+)
 _USE_V2: Final = "copy its fields to a secret of a KV engine, version 2, and write that MOUNT/PATH after vault:"
 _CA_CERT: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
 _TOKEN_LOGINS: Final = {

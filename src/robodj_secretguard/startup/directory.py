@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import ManagedSource, ModelSetup, Reading, RevocationStatus
 
-_MOST_NAMES: Final = 2
 MAX_BYTES: Final = 1 << 20
 """The largest answer of a manager, and the largest file."""
 READ_SECONDS: Final = 5.0
@@ -210,7 +209,8 @@ def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile
             raise ManagerError(f"has {file}, which {why[0]}", remedy.format(file), is_temporary=why == (CHANGED,))
         value = "\n".join([line.get_secret_value() for line in text.lines])
         if variables.get(name) and variables[name] != value:
-            raise ManagerError(f"has {name} and {file} with different values", "delete the file with the wrong one")
+            remedy = "compare both with the secret manager, and delete the file that differs from it"
+            raise ManagerError(f"has {name} and {file} with different values", remedy)
         variables[name] = value
     return variables
 
@@ -267,12 +267,10 @@ def conflicts(
             continue
         values = [(name, environment.get(name)) for name in policy.variables]
         if names := [name for name, value in values if value and value != delivery.get(name)]:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            remedy = (
-                f"unset every variable of {policy.name} in the environment (explain lists them)"
-                if len(names) > _MOST_NAMES
-                else f"unset {', '.join(names)} in the environment"
+            more, which = (
+                (f" and {len(names) - 1} more", f"every variable of {policy.name}") if names[1:] else ("", names[0])
             )
+            remedy = f"make sure that {delivery.name} has the right values, then unset {which} in the environment"
             yield finding(
                 policies,
                 Check.SOURCE,
