@@ -31,10 +31,10 @@ DEPLOY = f"Deploy this list with every service, or add the fingerprint to {VARIA
 WHERE = f"The fingerprint is on {THE_LIST}. {DEPLOY}"
 STOPS = "No service starts with a revoked current key, and a service that refreshes its keys stops."
 HERE = f"This key is the current key of secret.key here. {STOPS}"
-LACKING = "No other key of secret.key is known here: store a replacement first."
+PLAN = "robodj-secretguard rotate plan secret.key --emergency"
+LACKING = f"No other key of secret.key is known here. First run {PLAN}"
 OTHERS = "Other keys for --fingerprint: none is recorded."
 NOT_HERE = "This key is not set here."
-PLAN = "robodj-secretguard rotate plan secret.key --emergency"
 STEPS = [
     "",
     "What to do next:",
@@ -193,9 +193,9 @@ class TestRevoked:
     def test_unknown_key(self, machine: Machine) -> None:
         """A fingerprint that nothing knows may be a typo, so it needs an option."""
         key, unknown = another(), "an unknown secret"
-        why = "Neither the operations log nor what is set here has this key. Compare it first."
+        why = "Neither the operations log nor what is set here has this key. Compare it"
         assert refused(machine, *BY_FINGERPRINT, key) == (
-            f"nothing was revoked: {why} To revoke the key as it is, add --unknown"
+            f"nothing was revoked: {why}, or add --unknown to revoke it now"
         )
         lines = machine.call(*BY_FINGERPRINT, key, "--unknown").out.splitlines()
         assert lines[0] == f"Revoked: {key} ({unknown}; no rotation recorded). {NOT_HERE}"
@@ -296,7 +296,7 @@ class TestCurrent:
 
     def test_without_replacement(self, machine: Machine) -> None:
         """Without another key, the revocation needs an option."""
-        why = f"nothing was revoked: {LACKING} To revoke the key as it is, add --without-replacement"
+        why = f"nothing was revoked: {LACKING}, or add --without-replacement to revoke it now"
         assert refused(machine, *PREVIEW, "--yes") == why
 
     def test_with_a_next_key(self, machine: Machine) -> None:
@@ -325,7 +325,7 @@ class TestCurrent:
         machine.environ.clear()
         machine.record(rotated(NOW - HOUR, key))
         ran = machine.call(*BY_FINGERPRINT[:-2], "--fingerprint", key)
-        assert f"{NOT_HERE} {STOPS}\n{LACKING}\n" in ran.out
+        assert f"{NOT_HERE} {STOPS}\n{LACKING} --environment prod\n" in ran.out
 
 
 class TestSource:

@@ -15,8 +15,8 @@ OF_CHECK = (
     "--help, --from, --wait, --require-env-only, --config-dir, --model, --strict, --format, --operations-log, --color"
 )
 OF_PLAN = (
-    "--help, --from, --wait, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format, --color,"
-    " --emergency"
+    "--help, --from, --wait, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format,"
+    " --color, --emergency"
 )
 SEE = "see robodj-secretguard"
 STEPS = "record, plan, stage, promote, retire, back, run"

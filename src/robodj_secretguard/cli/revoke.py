@@ -147,7 +147,10 @@ def _revoke_key(
         reason=reason,
     )
     where = f"in {' and '.join(each.name for each in sources.deliveries)}" if sources else "here"
-    what, lacking = _description(key, known, where), _lacking(known, where, unknown=unknown, bare=without_replacement)
+    who = [*given_option("operator", operator), *given_option("ticket", ticket)]
+    of_plan = [*given_sources(request), *who, *given(request, "operations_log", "config_dir", "model")]
+    what, steps = _description(key, known, where), steps_after(known, of_plan)
+    lacking = _lacking(known, where, steps, unknown=unknown, bare=without_replacement)
     if not yes:
         others = recorded_keys([each for each in log.records if each.fingerprint != key.fingerprint], key.secret)
         return Result(
@@ -162,10 +165,9 @@ def _revoke_key(
             [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add {' '.join(['--yes', *lacking])}"],
         )
     if lacking:
-        fail(f"nothing was revoked: {' '.join(lacking.values())} To revoke the key as it is, add {' '.join(lacking)}")
-    who = [*given_option("operator", operator), *given_option("ticket", ticket)]
-    of_plan = [*given_sources(request), *who, *given(request, "operations_log", "config_dir", "model")]
-    steps = steps_after(known, of_plan)
+        fail(
+            f"nothing was revoked: {' '.join(lacking.values())}, or add {' '.join(lacking)} to revoke the key as it is"
+        )
     return _carry_out(request, model, log, key, known, what=what, steps=steps, sources=sources)
 
 
@@ -299,11 +301,14 @@ def _described(
     return key, known
 
 
-def _lacking(known: dict[str, Any], where: str, *, unknown: bool, bare: bool) -> dict[str, str]:
+def _lacking(
+    known: dict[str, Any], where: str, steps: Sequence[dict[str, Any]], *, unknown: bool, bare: bool
+) -> dict[str, str]:
     """Return the options without which the key is not revoked, and why."""
+    plan = next(filter(None, (step["command"] for step in steps)), "")
     why = {
-        "--unknown": f"Neither the operations log nor what is set {where} has this key. Compare it first.",
-        "--without-replacement": f"No other key of {known['secret']} is known {where}: store a replacement first.",
+        "--unknown": f"Neither the operations log nor what is set {where} has this key. Compare it",
+        "--without-replacement": f"No other key of {known['secret']} is known {where}. First run {plan}",
     }
     is_needed = {
         "--unknown": not known["is_known"] and not unknown,
