@@ -205,11 +205,14 @@ class TestSuperseded:
     def test_its_fix(self, report: Report, source: str, renew: str, restore: str, exchange: str) -> None:
         """The latest key is set again, unless it is revoked. If it is in the slot of the previous key, it is there."""
         first, second = report.secrets
-        first, records = first._replace(source=source), (recorded(20 * DAY), recorded(DAY, LATER))
+        first, records = first._replace(source=source), (recorded(40 * DAY), recorded(15 * DAY, LATER))
         found = report._replace(secrets=(first, second))
         swapped = report._replace(secrets=(first._replace(previous_fingerprint=LATER), second))
         assert [each.remedy for each in findings(found, *records)] == [restore]
         assert [each.remedy for each in findings(swapped, *records)] == [exchange]
+        soon = [each.remedy for each in findings(swapped, recorded(40 * DAY), recorded(DAY, LATER))]
+        wait = "deliver the latest key to vault:a/b before 2026-12-14T12:00:00Z; after that, this is a warning"
+        assert soon == [restore if source == "environment" else wait]
         listed = listing(swapped, (LATER, NOW))
         assert [each.remedy for each in findings(listed, *records)] == [renew]
         assert [each.remedy for each in findings(listing(found, (LATER, ALWAYS)), *records, revocation(LATER))] == [

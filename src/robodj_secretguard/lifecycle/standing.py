@@ -83,27 +83,32 @@ def _superseded(
     after = [record for record in following if record.environment == current.environment]
     if not after:
         return
-    later, latest, previous = after[0], str(after[-1].fingerprint), policy.slot_variables[1]
-    slots = {status.next_fingerprint: f"in {policy.slot_variables[0]}", status.previous_fingerprint: f"in {previous}"}
+    later, latest = after[0], str(after[-1].fingerprint)
     deadline = later.replaced_until if later.replaced == status.fingerprint else None
-    manager = "" if re.match("environment|file:", status.source) else status.source
-    begin = listed.begin(latest)
-    remedy = how_to_renew(policy, manager, "the latest key")
-    if latest in revoked(records) or (begin and begin <= now):
-        remedy = how_to_renew(policy, manager)
-    elif latest == status.previous_fingerprint:
-        remedy = how_to_exchange(policy.variable, previous, manager)
-    yield finding(
-        (),
-        Check.SUPERSEDED,
-        Problem(
-            f"{policy.variable} is an old key; the latest one is {slots.get(latest, latest)}",
-            remedy,
-            status.source,
-            Severity.NOTE if now <= (deadline or later.recorded_at + policy.overlap) else Severity.WARNING,
-        ),
-        policy,
+    until, begin = deadline or later.recorded_at + policy.overlap, listed.begin(latest)
+    is_revoked = latest in revoked(records) or (begin is not None and begin <= now)
+    remedy = (
+        how_to_renew(policy, _manager_of(status)) if is_revoked else _how_to_return(policy, status, latest, until, now)
     )
+    slots = (status.next_fingerprint, status.previous_fingerprint)
+    where = f"in {policy.slot_variables[slots.index(latest)]}" if latest in slots else latest
+    message = f"{policy.variable} is an old key; the latest one is {where}"
+    severity = Severity.NOTE if now <= until else Severity.WARNING
+    yield finding((), Check.SUPERSEDED, Problem(message, remedy, status.source, severity), policy)
+
+
+def _manager_of(status: SecretStatus) -> str:
+    return "" if re.match("environment|file:", status.source) else status.source
+
+
+def _how_to_return(policy: SecretPolicy, status: SecretStatus, latest: str, until: datetime, now: datetime) -> str:
+    """Return the remedy that delivers the latest key again, which is not revoked. A rollout of it may be under way."""
+    manager = _manager_of(status)
+    if manager and now <= until:
+        return f"deliver the latest key to {manager} before {iso_utc(until)}; after that, this is a warning"
+    if latest == status.previous_fingerprint and now > until:
+        return how_to_exchange(policy.variable, policy.slot_variables[1], manager)
+    return how_to_renew(policy, manager, "the latest key")
 
 
 def expected_keys(report: Report, records: Sequence[Record], environment: str | None) -> dict[str, Slots]:
