@@ -104,13 +104,16 @@ class _Run:
         refused = next((note for note in getattr(refusal, "__notes__", ()) if note.startswith("refused: ")), None)
         if refused is None:
             raise refusal
-        if not self.config.getini(EPHEMERAL_OPTION):
-            hint = f"For temporary keys in tests, set {EPHEMERAL_OPTION} = true in pytest's configuration."
-        elif "set-up: ephemeral" in refused:
-            hint = "The environment is protected, where temporary keys are refused."
-        else:
-            hint = f"The temporary keys are for {self.config.getini(MODEL_OPTION)}. Set {MODEL_OPTION} to your model."
-        return f"guard() {refused}. {hint}"
+        model = self.config.getini(MODEL_OPTION)
+        hints = (
+            (
+                not self.config.getini(EPHEMERAL_OPTION),
+                f"For temporary keys in tests, set {EPHEMERAL_OPTION} = true in pytest's configuration.",
+            ),
+            ("set-up: ephemeral" in refused, "The environment is protected, where temporary keys are refused."),
+            (True, f"The temporary keys are for {model}. Set {MODEL_OPTION} to your model."),
+        )
+        return f"guard() {refused}. {next(hint for is_so, hint in hints if is_so)}"
 
 
 def _make_ephemeral(config: pytest.Config) -> None:

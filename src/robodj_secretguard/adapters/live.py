@@ -136,7 +136,7 @@ _METHODS: Final[dict[str, Callable[..., Any]]] = {
     "__len__": _reading_method(len),
     "__reversed__": _reading_method(reversed),
     "__radd__": _reading_method(lambda keys, other: other + keys if isinstance(other, list) else NotImplemented),
-    "copy": Sealed.__copy__,
+    "copy": Sealed.__deepcopy__,
     **{f"__{name}__": _refuse_call for name in ("delitem", "iadd", "imul", "mul", "rmul", "setitem")},
     **{f"__{name}__": _refuse_call for name in ("ge", "gt", "le", "lt")},
     **dict.fromkeys(("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"), _refuse_call),

@@ -304,13 +304,14 @@ def _standing(service: Service, secret: str, role: Callable[[str | None], Role],
 
 def _table_row(verdicts: Sequence[Verdict], row: Mapping[str, Any]) -> tuple[str, ...]:
     service, secret, roles = row["service"], row["secret"], row["runs_on"]
-    label = "ok" if roles.keys() == {"current"} else "warn"
-    if row["proven"] != row["instances"]:
-        label = "?"
-    elif not all(each.holds for each in verdicts if (each.service, each.secret) == (service, secret)):
-        label = "FAIL"
-    if any(role.endswith(("revoked", "unrecorded")) for role in roles):
-        label = "FAIL"
+    labels = (
+        (any(role.endswith(("revoked", "unrecorded")) for role in roles), "FAIL"),
+        (row["proven"] != row["instances"], "?"),
+        (not all(each.holds for each in verdicts if (each.service, each.secret) == (service, secret)), "FAIL"),
+        (roles.keys() != {"current"}, "warn"),
+        (True, "ok"),
+    )
+    label = next(text for is_so, text in labels if is_so)
     runs_on = ", ".join(f"{number} {role}" for role, number in sorted(roles.items()))
     return label, service, secret, f"{row['proven']} of {row['instances']}", runs_on or UNPROVEN
 

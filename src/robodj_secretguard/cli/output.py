@@ -213,10 +213,7 @@ def wrapped(text: str, indent: str) -> str:
 
 def is_terminal(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal."""
-    try:
-        return stream is not None and stream.isatty()
-    except Exception:  # noqa: BLE001 - a host's stream may raise anything
-        return False
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def width_of(stream: TextIO | None) -> float:

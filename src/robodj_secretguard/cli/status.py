@@ -110,12 +110,13 @@ def _metrics(request: Request, report: Report, standings: Sequence[dict[str, Any
 
 def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, failed: bool) -> str:
     """Return the last line."""
-    verdict = f"Secret status{' FAILED' if failed else ''}: {tally(report)}"
-    if log.defects:
-        verdict += f"; the operations log {'cannot be read' if log.unreadable else 'does not verify'}"
-    if late:
-        verdict += f"; to do: {', '.join(f'{secret} ({why})' for secret, why in late.items())}"
-    return mark(f"{verdict}.", RED) if failed else f"{verdict}."
+    parts = (
+        f"Secret status{' FAILED' if failed else ''}: {tally(report)}",
+        f"the operations log {'cannot be read' if log.unreadable else 'does not verify'}" if log.defects else "",
+        f"to do: {', '.join(f'{secret} ({why})' for secret, why in late.items())}" if late else "",
+    )
+    line = f"{'; '.join(filter(None, parts))}."
+    return mark(line, RED) if failed else line
 
 
 def _details(standing: dict[str, Any], now: str, issuer: str) -> list[str]:

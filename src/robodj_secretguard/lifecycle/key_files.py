@@ -44,12 +44,10 @@ def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force:
 
 def _why_kept(policy: SecretPolicy, path: str, file: TextFile, *, force: bool) -> str:
     """Return why a secret's file must not be replaced; empty if it can be."""
-    if os.path.islink(path):
-        return f"{policy.file} is a symbolic link; replace it with a regular file"
-    if file.exists and not os.path.isfile(path):
-        return f"{policy.file} is not a regular file; move it away"
-    if not force and holds_key_material(file, policy.material):
-        return (
-            f"{policy.file} {'cannot be read' if file.unreadable else 'already has a key'}; to replace it, add --force"
-        )
-    return ""
+    what = "cannot be read" if file.unreadable else "already has a key"
+    reasons = (
+        (os.path.islink(path), "is a symbolic link; replace it with a regular file"),
+        (file.exists and not os.path.isfile(path), "is not a regular file; move it away"),
+        (not force and holds_key_material(file, policy.material), f"{what}; to replace it, add --force"),
+    )
+    return next((f"{policy.file} {why}" for is_so, why in reasons if is_so), "")

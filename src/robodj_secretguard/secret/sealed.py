@@ -19,11 +19,10 @@ class Sealed:
 
     __slots__ = ()
 
-    def __copy__(self) -> Self:
-        return self
-
     def __deepcopy__(self, _memo: dict[int, Any] | None = None) -> Self:
         return self
+
+    __copy__ = __deepcopy__
 
     def __reduce_ex__(self, _protocol: object) -> NoReturn:
         raise TypeError("secrets are not pickled: call guard() in each process instead")
