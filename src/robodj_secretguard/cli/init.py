@@ -9,6 +9,7 @@ import stat
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Final, Literal, NamedTuple
 
 from robodj_secretguard.cli.options import Commands, Request, add_command, directories_of_project
@@ -318,10 +319,9 @@ def _configuration(model: str, *, is_named: bool) -> Change:
     change = Change(PYPROJECT, _read_file(PYPROJECT), _CONFIGURATION.format(model))
     if is_named:
         return change._replace(action="keep")
-    try:
+    is_valid = False
+    with suppress(tomllib.TOMLDecodeError):
         is_valid = isinstance(tomllib.loads(change.after)["tool"], dict)
-    except tomllib.TOMLDecodeError:
-        is_valid = False
     return change if is_valid and not os.path.islink(PYPROJECT) else change._replace(action="paste")
 
 
@@ -390,5 +390,8 @@ def _shown(plan: Sequence[Change]) -> Iterator[str]:
         yield from (*_NO_LIST, "")
     for change in plan:
         if change.action == "paste":
-            what = _REPLACE_GATE if change.file == GATE else f"Add these lines to {change.file} by hand:"
-            yield from (what, *change.text.splitlines(), "")
+            yield from (
+                _REPLACE_GATE if change.file == GATE else f"Add these lines to {change.file} by hand:",
+                *change.text.splitlines(),
+                "",
+            )

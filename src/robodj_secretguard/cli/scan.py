@@ -120,11 +120,7 @@ def _keys_in(name: str) -> Sequence[SealedStr]:
     file = text_of(read_input("--keys-from", name, most=1 << 16))
     keys = [valid_key(line, LEAST_MATERIAL) for line in file.lines]
     if file.unreadable or None in keys or not keys:
-        what = (
-            f"key {keys.index(None) + 1} is invalid (comments are not counted)"
-            if None in keys
-            else "the file has no key"
-        )
-        what = f"the file {file.unreadable[0]}" if file.unreadable else what
+        what = f"key {[*keys, None].index(None) + 1} is invalid (comments are not counted)"
+        what = f"the file {file.unreadable[0] if file.unreadable else 'has no key'}" if not keys else what
         fail(f"--keys-from: {what}; write one valid key on each line")
     return [*filter(None, keys)]

@@ -88,14 +88,13 @@ class Repository:
         self.directories = tuple(dict.fromkeys(_near(path) for path in paths))
         if any(_keeps_waiting(path) for path in self.directories):
             raise UnreadError("git's directory contains a pipe or a device, which would block git; remove it")
-        partial = (glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories)
-        self.fix = "this is a partial clone, so run git fetch --refetch --no-filter" if any(partial) else "run git fsck"
+        is_partial = any(glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories)
+        self.fix = "this is a partial clone, so run git fetch --refetch --no-filter" if is_partial else "run git fsck"
         self._asked("--disambiguate=0000")  # opens every pack, also those of other directories, which may be pipes
         work_tree = work_tree_of(directory, os.path.realpath(paths[0]))
         self.has_work_tree = work_tree is not None
         self.top = work_tree or self.directories[0]
-        if work_tree:
-            self._environment["GIT_WORK_TREE"] = work_tree
+        self._environment |= {"GIT_WORK_TREE": work_tree} if work_tree else {}
 
     def limits(self) -> Iterator[str]:
         """Yield why the history may be incomplete."""

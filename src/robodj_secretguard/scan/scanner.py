@@ -103,8 +103,11 @@ def scan(
     generators = [policy.generator for policy in policies if policy.generator]
     search = contain(lambda: KeySearch(known.values(), known_live, generators, [value for value, *_ in at_hand]))
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
-    fallback_files = [os.path.join(directory, within_config_dir(policy.file)) for policy in policies]
-    scanner = Scanner(search, policies, fallback_files=fallback_files)
+    scanner = Scanner(
+        search,
+        policies,
+        fallback_files=[os.path.join(directory, within_config_dir(policy.file)) for policy in policies],
+    )
     existing = [path for path in dict.fromkeys(paths) if os.path.lexists(path)]
     repositories = scanner.repositories(existing, needs_git=scope is not Scope.FILES)
     if len(repositories) > 1 and scope is not Scope.FILES:

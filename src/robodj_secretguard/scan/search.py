@@ -114,8 +114,10 @@ def parts_of(value: SealedStr, kind: Kind) -> Iterator[tuple[SealedStr, bool]]:
             blocks.append([line])
     for block in blocks:
         for number, line in enumerate(block):
-            is_long = kind.has_fingerprint or len(line) >= LEAST_ISSUED
-            yield SealedStr(line.decode(errors="surrogateescape")), is_long and number == len(block) // 2
+            yield (
+                SealedStr(line.decode(errors="surrogateescape")),
+                number == len(block) // 2 and (kind.has_fingerprint or len(line) >= LEAST_ISSUED),
+            )
 
 
 def known_keys(
@@ -125,7 +127,8 @@ def known_keys(
 
     The first secret and the first environment count.
     """
-    facts = (
+    known: dict[str | None, KnownKey] = {}
+    for fact in (
         *live,
         *(
             KnownKey(record.fingerprint, record.secret, record.environment, (LOG_SOURCE,))
@@ -133,12 +136,9 @@ def known_keys(
             if record.fingerprint
         ),
         *(KnownKey(revoked_key, known_by=(LIST_SOURCE,)) for revoked_key in sorted(revoked)),
-    )
-    known: dict[str | None, KnownKey] = {}
-    for fact in facts:
-        name = fact.fingerprint or fact.secret
-        first = known.get(name, fact)
-        known[name] = KnownKey(
+    ):
+        first = known.get(fact.fingerprint or fact.secret, fact)
+        known[fact.fingerprint or fact.secret] = KnownKey(
             fact.fingerprint,
             first.secret or fact.secret,
             first.environment or fact.environment,
@@ -188,7 +188,7 @@ class KeySearch:
         # The lengths of a key in hexadecimal and in base64.
         self._encoded = {size for _, length in made for size in (2 * length, -(-length * 4 // 3))}
         self._live: list[tuple[SealedStr, SealedStr, bool, KnownKey]] = []
-        self._issued: dict[Forms, list[tuple[SealedStr, int, KnownKey]]] = {}
+        self._issued: dict[Forms, list[tuple[SealedStr, KnownKey]]] = {}
         self._add(live)
 
     def find(self, text: bytes, forms: Forms = ()) -> Iterator[Occurrence]:
@@ -198,9 +198,8 @@ class KeySearch:
         """
         for encoding, issued in self._issued.items():
             if not encoding or b"\0" in text:
-                for written, size, key in issued:
-                    if size <= len(text):
-                        yield from ((offset, key, (*forms, *encoding)) for offset in _occurrences(written, text))
+                for written, key in issued:
+                    yield from ((offset, key, (*forms, *encoding)) for offset in _occurrences(written, text))
         has_layers = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS
         for piece, begins, starts, is_whole in _pieces(text):
             found = [(offset, key, forms) for offset, key in self._in(piece, is_short=len(starts) <= _MOST_LINES)]
@@ -235,7 +234,7 @@ class KeySearch:
                 size = len(value.get_secret_value().encode(errors="surrogateescape"))
                 self._encoded |= {2 * size, -(-size * 4 // 3)}
                 for written, encoding in _spellings(value):
-                    self._issued.setdefault(encoding, []).append((written, len(written), known))
+                    self._issued.setdefault(encoding, []).append((written, known))
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
         for data, form, start in _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST):

@@ -71,6 +71,5 @@ def _blocks(path: str) -> Iterator[bytes]:
 
 
 def _why_unread(error: OSError | ValueError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "it does not exist"
-    return reason(error) if isinstance(error, OSError) else "it is not a valid path"
+    why = reason(error) if isinstance(error, OSError) else "it is not a valid path"
+    return "it does not exist" if isinstance(error, FileNotFoundError) else why
