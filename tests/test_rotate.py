@@ -7,7 +7,7 @@ import json
 import re
 import traceback
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
@@ -24,9 +24,8 @@ from command_line import (
 )
 from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, posix_only, run
 from detector import leaks
-from pydantic import SecretStr
 
-from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
+from robodj_secretguard import check, guard
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.rotate import CI_VARIABLES
 from robodj_secretguard.lifecycle.records import hash_of
@@ -49,12 +48,6 @@ SET_IT = f"set the variable of secret.key to its new key from the secret manager
 FIX_ALERTS = "fix its alerts, then run this command again"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 UNKNOWN = "unknown secret (choose from secret.key, secret_v2.key)"
-
-
-class Short(SecretSettings):
-    """A service whose secret has no overlap."""
-
-    own: Annotated[SecretStr, RuntimeSecrets.secret_policies["secret_key"]._replace(overlap=timedelta(0))]
 
 
 @pytest.fixture
@@ -143,11 +136,6 @@ class TestGenerate:
         assert list(keys) == [V1, V2]
         assert all(re.fullmatch(SHAPES[variable], key) for variable, key in keys.items())
 
-    def test_a_next_key(self, bare: Machine) -> None:
-        """With --next, the variables are those of next keys."""
-        assert [*bare.call("generate", "--next", "--format", "json").document] == [f"{V1}_NEXT", f"{V2}_NEXT"]
-        assert re.fullmatch(SHAPES[V1], bare.call("generate", NAME, "--next").out)
-
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
@@ -155,17 +143,13 @@ class TestGenerate:
                 (),
                 f"NAME is missing (choose from {NAME}, {OTHER}); for all secrets, pass --format env, shell or json",
             ),
-            ((NAME, "--force"), "--force works only with --write; add --write, or leave out --force"),
-            (("--write", "--show"), "--write prints no key; leave out --show, --next and --format"),
-            (("--write", "--format", "env"), "--write prints no key; leave out --show, --next and --format"),
-            (("--write", "--next"), "--write prints no key; leave out --show, --next and --format"),
-            (
-                ("--next", "--model", f"{__name__}:Short"),
-                "--next works only for a secret with an overlap; leave it out",
-            ),
+            ((NAME, "--force"), "--force and --config-dir work only with --write; leave them out"),
+            ((NAME, "--config-dir", "config"), "--force and --config-dir work only with --write; leave them out"),
+            (("--write", "--show"), "--write prints no key; leave out --show and --format"),
+            (("--write", "--format", "env"), "--write prints no key; leave out --show and --format"),
             ((key_as_argument(),), UNKNOWN),
         ],
-        ids=range(7),
+        ids=range(6),
     )
     def test_wrong_usage(self, bare: Machine, arguments: tuple[str, ...], message: str) -> None:
         """An unknown name generates nothing and is not repeated, since it may be a key."""

@@ -108,8 +108,8 @@ def planned(report: Report, *records: Record, policy: Any = POLICY, **more: Any)
     fields: dict[str, Any] = {
         "environment": "prod",
         "who": ("--operator", "dana o'neil"),
-        "options": ("--model", "m:C"),
-        "log_options": ("--log", "x"),
+        "options": ("--log", "x", "--model", "m:C"),
+        "model": ("--model", "m:C"),
         "policies": POLICIES,
         "is_loaded": True,
     } | more
@@ -250,7 +250,8 @@ class TestAtOnce:
             ["record old", "replace", "check", "start", "test", "record", "disable"],
         )
         assert commands(steps)["replace"] == (
-            f'put_secret {V1} "$({PROGRAM} generate {NAME} --model m:C)" &&\n    put_secret {EXPIRES} 2027-03-01T12:00:00Z'
+            f'put_secret {V1} "$({PROGRAM} generate {NAME} --model m:C)" &&\n'
+            f"    put_secret {EXPIRES} 2027-03-01T12:00:00Z"
         )
 
     @pytest.mark.parametrize("environ", [{V1: "changeme"}, {V1: "A" * 43}, {V1: "short"}, {V1: ""}], ids=range(4))

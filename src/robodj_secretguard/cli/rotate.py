@@ -156,11 +156,6 @@ def add(commands: Commands) -> None:
                 "help": "text (default): the key of NAME alone; env, json: the variables of NAME or of all required"
                 " secrets; shell: the same as export commands",
             },
-            "--next": {
-                "action": "store_true",
-                "dest": "for_next",
-                "help": "use the variable of the next key, for a rotation",
-            },
             "--show": {"action": "store_true", "help": "print keys on a terminal or in CI too"},
             "--write": {"action": "store_true", "help": "write keys to the fallback files instead (break-glass)"},
             "--force": {"action": "store_true", "help": "with --write: replace existing keys"},
@@ -237,17 +232,15 @@ def add(commands: Commands) -> None:
     _add_steps(group, shared)
 
 
-def _make_keys(request: Request, *, name: str | None, for_next: bool, show: bool, write: bool, force: bool) -> Result:
+def _make_keys(request: Request, *, name: str | None, show: bool, write: bool, force: bool) -> Result:
     model = model_of(request)
     policies, stderr = _chosen(model, name)
-    if force and not write:
-        fail("--force works only with --write; add --write, or leave out --force")
-    if for_next and not all(policy.overlap for policy in policies):
-        fail("--next works only for a secret with an overlap; leave it out")
     if not write:
-        return _print_keys(request, policies, stderr, for_next=for_next, show=show)
-    if show or for_next or request.format != "text":
-        fail("--write prints no key; leave out --show, --next and --format")
+        if force or request.config_dir is not None:
+            fail("--force and --config-dir work only with --write; leave them out")
+        return _print_keys(request, policies, stderr, show=show)
+    if show or request.format != "text":
+        fail("--write prints no key; leave out --show and --format")
     return _write_files(request, model, policies, stderr, force=force)
 
 
@@ -264,17 +257,14 @@ def _chosen(model: type[SecretSettings], name: str | None) -> tuple[list[SecretP
             if issued
             else "NAME is missing: all keys are optional"
         )
-    lines = [MODEL]
-    if optional:
-        lines.append(f"{PROGRAM}: left out optional secrets ({', '.join(optional)}); pass NAME for one of them")
-    if vendors:
-        lines.append(f"{PROGRAM}: left out the secrets that vendors issue ({issued})")
-    return policies, lines
+    left_out = {
+        f"optional secrets ({', '.join(optional)}); pass NAME for one of them": optional,
+        f"the secrets that vendors issue ({issued})": vendors,
+    }
+    return policies, [MODEL, *(f"{PROGRAM}: left out {what}" for what, found in left_out.items() if found)]
 
 
-def _print_keys(
-    request: Request, policies: Sequence[SecretPolicy], stderr: list[str], *, for_next: bool, show: bool
-) -> Result:
+def _print_keys(request: Request, policies: Sequence[SecretPolicy], stderr: list[str], *, show: bool) -> Result:
     """Return new keys for stdout. On a terminal and in CI, somebody could read them."""
     form = request.format
     if form == "text" and len(policies) > 1:
@@ -286,10 +276,7 @@ def _print_keys(
     if not show and (on_terminal or any(map(os.environ.get, CI_VARIABLES))):
         where = "on a terminal" if on_terminal else "in CI, which may keep the output,"
         fail(f"keys are not printed {where} without --show; pipe the key into the command of the secret manager")
-    keys = {
-        policy.slot_variables[0] if for_next else policy.variable: generate(policy).get_secret_value()
-        for policy in policies
-    }
+    keys = {policy.variable: generate(policy).get_secret_value() for policy in policies}
     prefix = "export " if form == "shell" else ""
     return Result(
         EXIT_CLEAN,
@@ -450,7 +437,7 @@ def _plan(
     if not report.secrets:  # no key was read, so nothing is known
         lines = [*map(finding_text, report.findings), MODEL]
         return Result(failed_status(report, EXIT_ALERTS), lines, report.as_dict)
-    options, log_options = given(request, "config_dir", "model"), given(request, "operations_log")
+    options = given(request, "operations_log", "config_dir", "model")
     who = (*option("--operator", operator or "YOUR-NAME"), *given_option("ticket", ticket))
     stage, steps = plan_rotation(
         policy,
@@ -460,7 +447,7 @@ def _plan(
         environment=environment,
         who=who,
         options=options,
-        log_options=log_options,
+        model=given(request, "model"),
         sources=request.sources,
         is_loaded=variables.is_set(LOADED),
         is_emergency=emergency,
@@ -470,17 +457,16 @@ def _plan(
     )
     words = " ".join(commands for _, commands in steps if commands)
     replaced = [word for word in PLACEHOLDERS if re.search(rf"(?<![\w-]){word}(?![\w-])", words)]
-    at_once = [*given_sources(request), *given_option("environment", environment), *who, *log_options, *options]
-    in_emergency = command("rotate", "plan", name, "--emergency", *at_once)
-    lines = [f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})"]
-    if replaced:
-        lines.append(f"Replace these words with your own values: {', '.join(replaced)}.")
-    if not emergency:
-        lines.append(f"If others may know the current key, do this instead: {in_emergency}")
-    lines.append("")
+    where = (*given_sources(request), *given_option("environment", environment), *who, *options)
+    in_emergency = command("rotate", "plan", name, "--emergency", *where)
+    lines = [
+        f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
+        *([f"Replace these words with your own values: {', '.join(replaced)}."] if replaced else []),
+        *([] if emergency else [f"If others may know the current key, do this instead: {in_emergency}"]),
+        "",
+    ]
     for number, (text, commands) in enumerate(steps, start=1):
-        lines.append(f"{number}. {text}")
-        lines += [f"{COMMAND_INDENT}  {line}" for line in (commands or "").splitlines()]
+        lines += [f"{number}. {text}", *(f"{COMMAND_INDENT}  {line}" for line in (commands or "").splitlines())]
     return Result(
         EXIT_CLEAN,
         [*lines, "", MODEL],

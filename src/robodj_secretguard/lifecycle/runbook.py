@@ -224,7 +224,7 @@ def plan_rotation(
     environment: str | None,
     who: Sequence[str],
     options: Sequence[str],
-    log_options: Sequence[str],
+    model: Sequence[str] = (),
     sources: Sequence[str] = (),
     is_loaded: bool = False,
     is_emergency: bool = False,
@@ -244,8 +244,8 @@ def plan_rotation(
         policies: all declared secrets.
         environment: the environment that the operator named, if any.
         who: the options for the operator and the ticket.
-        options: the options for every command.
-        log_options: the options for commands that use the log.
+        options: the options for the log, the config directory and the model.
+        model: the option for the model, for a command that uses nothing else.
         sources: the sources of `--from`.
         is_loaded: whether the shell has loaded the keys of the manager, as the first steps of a plan say.
         is_emergency: whether the operator wants no overlap.
@@ -276,8 +276,8 @@ def plan_rotation(
             ("--environment", environment),
             old,
             who=who,
-            of_log=(*log_options, *options),
             options=options,
+            model=model,
             sources=sources,
             source=source,
             is_emergency=is_emergency,
@@ -467,19 +467,19 @@ def _commands(
     *,
     who: Sequence[str],
     options: Sequence[str],
-    of_log: Sequence[str],
+    model: Sequence[str],
     sources: Sequence[str],
     source: str,
     is_emergency: bool,
 ) -> dict[str, str]:
     """Return the commands of this program."""
     name, where, reason = policy.name, (*environment, *who), ("--reason", "WHY")
-    reading = [*(word for each in sources for word in ("--from", each)), *of_log]
-    to = ("--to", source, *where, *of_log)
+    reading = [*(word for each in sources for word in ("--from", each)), *options]
+    to = ("--to", source, *where, *options)
     emergency = ("--emergency",) if is_emergency else ()
     pipe = f"{MANAGER} | " if "json:-" in sources else ""
     return {
-        "generate": command("generate", name, *options),
+        "generate": command("generate", name, *model),
         "check": pipe + command("check", "--require-env-only", *reading),
         "record": pipe
         + command("rotate", "record", name, *where, "--attest", "startup", "--attest", "functions", *reading),

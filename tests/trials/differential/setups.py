@@ -811,7 +811,6 @@ class Maker:
         argv += ["--force"] if self.often(0.2) else []
         if "--write" in argv and self.often(0.3):
             self.put("config/secret.key", self.one("# ours\n", "", f"# ours\n{self.key(POLICY[0])}\n"))
-        argv += ["--next"] if self.often(0.15) else []
         argv += ["--show"] if self.often(0.2) else []
         argv += ["--format", self.one("text", "env", "shell", "json", "xml")] if self.often(0.5) else []
         self.environ |= {"CI": self.one("1", "true", "")} if self.often(0.1) else {}
