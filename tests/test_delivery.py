@@ -336,7 +336,7 @@ class TestUsage:
             pytest.importorskip("hvac")
             assert delivery.open_store(source, ()).name == source
         else:
-            with pytest.raises(UsageError, match="--to: this source cannot be written"):
+            with pytest.raises(UsageError, match=r"^--to: invalid source; use vault:MOUNT/PATH or aws:SECRET_ID$"):
                 delivery.open_store(source, ())
 
     @pytest.mark.parametrize("seconds", ["-1", "x", "1e3", "10000", "nan", ""])

@@ -69,7 +69,7 @@ Fields: TypeAlias = "Mapping[str, Any]"
 
 MIN_AGE: Final = timedelta(hours=1)
 """How long a next key is in the manager before it is promoted: every instance must have it."""
-_ANSWER_SECONDS: Final = 30.0
+_STEP_SECONDS: Final = 30.0
 """The time limit of an answer, as `--wait` has it by default."""
 MAX_SKEW: Final = timedelta(minutes=2)
 """How much the clocks of this machine and of the manager may differ."""
@@ -244,7 +244,7 @@ def _obstacles_of_back(name: str, keys: StoredKeys, now: datetime, *, is_now: bo
             step is not None and not is_promotion,
             Problem(
                 f"the last step of {name} is not the promotion of its current key over its previous key",
-                "compare the versions in the manager, and restore the right one",
+                "if the current key must go, stage a new one (rotate stage)",
             ),
         ),
         (
@@ -679,7 +679,7 @@ class Rotator:
         dry_run: bool,
     ) -> None:
         store, known = self._store, log.records if log else ()
-        stored = store.within(_ANSWER_SECONDS, lambda: store.current(_ANSWER_SECONDS))
+        stored = store.within(_STEP_SECONDS, lambda: store.current(_STEP_SECONDS))
         if stored.read_at and abs(stored.read_at - result.now) > MAX_SKEW:
             if step != "replace":  # an emergency does not wait for a clock that is right
                 raise StepRefusedError(
@@ -696,7 +696,8 @@ class Rotator:
         if newer and step != "replace" and not is_state_after(newer, result.keys):
             raise StepRefusedError(
                 f"{store.name} is at an older step than the operations log ({record_in_words(newer)})",
-                "compare the versions in the manager, and restore the right one",
+                "restore the version that this step has written; if its key is revoked or lost, replace the current key"
+                " (rotate run with --emergency)",
             )
         before = contain(lambda: self._check(stored.opened(), result.policy, step))
         recorded = RevocationStatus((), tuple((key, ALWAYS) for key in revoked(known) if key))
@@ -732,7 +733,7 @@ class Rotator:
         new, done, after = contain(partial(self._new_version, result, step, stored, known, before=before))
         result.outcome = "would-be-done"
         if not dry_run:
-            store.within(_ANSWER_SECONDS, lambda: store.write(new, stored, _ANSWER_SECONDS))
+            store.within(_STEP_SECONDS, lambda: store.write(new, stored, _STEP_SECONDS))
             result.outcome, result.rotated = "done", done.last
             delivered = {status.secret for status in after.secrets if status.source == store.name}
             result.findings = [alert for alert in after.alerts if alert.secret in delivered]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from importlib import import_module
-from typing import Final
+from typing import Final, cast
 
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, Manager, Store
@@ -128,9 +128,7 @@ def open_store(source: str, policies: Sequence[SecretPolicy]) -> Store:
         UsageError: the source is invalid or cannot be written, or the package of its client cannot be imported.
     """
     (manager,) = open_sources([source], policies, "--to", "vault:MOUNT/PATH or aws:SECRET_ID")
-    if not isinstance(manager, Store):
-        raise UsageError("--to: this source cannot be written; use vault:MOUNT/PATH or aws:SECRET_ID")
-    return manager
+    return cast("Store", manager)
 
 
 def open_sources(
@@ -143,8 +141,12 @@ def open_sources(
     managers: list[Manager] = []
     for number, source in enumerate(sources, start=1):
         kind, _, place = source.partition(":")
-        path, form, package = _SOURCE_KINDS.get(kind, ("", "", ""))
-        is_valid = form and re.fullmatch(form, place, re.ASCII) and (source != "json:-" or sources.count(source) == 1)
+        path, form, package = _SOURCE_KINDS.get(kind, ("", "(?!)", ""))
+        is_valid = (
+            f"{kind}:" in forms
+            and re.fullmatch(form, place, re.ASCII)
+            and (source != "json:-" or sources.count(source) == 1)
+        )
         # A client would send a pasted key to its server. AWS adds six characters to the name of a secret in its ARN.
         if not is_valid or (package and could_hold_key(re.sub(r"-[A-Za-z0-9]{6}\Z", "", place))):
             which = f" (number {number})" if number > 1 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Final
 
 import hvac
@@ -102,11 +102,9 @@ class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
             raise exceptions.UnsupportedOperation
         if "json" not in answer.headers.get("Content-Type", "json"):
             raise exceptions.ParamValidationError
-        try:
+        with suppress(ValueError):  # it was cut
             if isinstance(found := answer.json(parse_float=number_of), dict):
                 return found
-        except ValueError:  # it was cut
-            pass
         raise UnreadError
 
 
@@ -166,7 +164,6 @@ class Vault(Store):
 
     def _read(self, client: hvac.Client) -> Stored:
         mount, _, path = self._place.partition("/")
-        failure = ManagerError("is not a secret of a KV engine, version 2", _PATH)
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
                 path, mount_point=mount, raise_on_deleted_version=True
@@ -179,7 +176,7 @@ class Vault(Store):
         except exceptions.InvalidPath as error:
             failure = _absence(error.json, mount, path)
         except (KeyError, TypeError):
-            pass
+            failure = ManagerError("is not a secret of a KV engine, version 2", _PATH)
         raise ManagerError("is a KV v1 secret; use v2", _USE_V2) if _is_v1(client, mount) else failure
 
     def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> None:
