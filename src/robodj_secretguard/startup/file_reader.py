@@ -138,25 +138,22 @@ def path_faults(path: str, status: os.stat_result | None = None) -> TextFile:
 
     Users other than root and this one can replace a file through its mode, or through a directory above it.
     """
-    exposed, lax, foreign = list[str](), list[str](), list[str]()
     if not POSIX:
         return NO_TEXT
     last = os.stat(os.path.dirname(path) or os.curdir)
-    if status is not None:
-        if status.st_mode & stat.S_IWOTH:
-            (lax if _is_volume(path, status) else exposed).append(WRITABLE)
-        if not _is_ours(status):
-            foreign.append(OWNED)
+    # Each place, whether others can write there, and how that and another owner are called.
+    judged = [(path, status, bool(status.st_mode & stat.S_IWOTH), WRITABLE, OWNED)] if status else []
     for step in _paths_to(path):
-        folder = os.stat(os.path.dirname(step))
-        is_parent = os.path.samestat(folder, last)
-        if _is_replaceable(step, folder):
-            is_volume = _is_volume(os.path.dirname(step), folder)
-            (lax if is_volume else exposed).append(IN_WRITABLE if is_parent else BELOW_WRITABLE)
-        if not _is_ours(folder):
-            foreign.append(IN_OWNED if is_parent else BELOW_OWNED)
-    exposed, lax, foreign = ([*dict.fromkeys(faults)] for faults in (exposed, lax, foreign))
-    return TextFile(exposed=tuple(exposed), lax_paths=tuple(lax), foreign=tuple(foreign))
+        directory = os.path.dirname(step)
+        folder = os.stat(directory)
+        faults = (IN_WRITABLE, IN_OWNED) if os.path.samestat(folder, last) else (BELOW_WRITABLE, BELOW_OWNED)
+        judged.append((directory, folder, _is_replaceable(step, folder), *faults))
+    writable = [(_is_volume(place, seen), fault) for place, seen, is_writable, fault, _ in judged if is_writable]
+    return TextFile(
+        exposed=tuple(dict.fromkeys(fault for is_volume, fault in writable if not is_volume)),
+        lax_paths=tuple(dict.fromkeys(fault for is_volume, fault in writable if is_volume)),
+        foreign=tuple(dict.fromkeys(fault for _, seen, _, _, fault in judged if not _is_ours(seen))),
+    )
 
 
 def _paths_to(path: str) -> Iterator[str]:
