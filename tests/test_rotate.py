@@ -398,7 +398,8 @@ class TestPromotion:
         assert (ran.status, len(records(machine))) == (2, 2)
         assert ran.err == (
             f"{PROGRAM}: the rotation is recorded, but the revocation list config/revoked.fingerprints was not changed:"
-            f" it is a symbolic link; use the path of the file itself; add this line to it: {'@'.join(promoted)}\n"
+            f" it is a symbolic link; use the path of the file itself; until that is fixed, add {'@'.join(promoted)} to"
+            " ROBODJ_REVOKED_FINGERPRINTS\n"
         )
 
 

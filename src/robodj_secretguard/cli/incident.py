@@ -20,7 +20,7 @@ from robodj_secretguard.cli.options import (
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, fail, revocation_line, status_rows, tally
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.render import scan_lines
-from robodj_secretguard.scan.result import Scan, parse
+from robodj_secretguard.scan.result import parse
 from robodj_secretguard.secret.texts import ascii_text, count
 from robodj_secretguard.startup.variables import iso_utc
 
@@ -117,7 +117,12 @@ def _report(request: Request, *, since: datetime | None, until: datetime | None,
         since=iso_utc(since),
         until=iso_utc(until),
         tally=tally(report),
-        blast_radius=f"{_what_was_found(found)}; ..." if found else "...",
+        blast_radius=(
+            f"{count(len(found.findings), 'finding')} (scan of {found.scope} at {iso_utc(found.scanned_at)}"
+            f"{'' if found.complete else ', INCOMPLETE'}); ..."
+            if found
+            else "..."
+        ),
         log=recorded.verdict,
         timeline="\n".join(_timeline(within)),
         evidence="\n".join([*evidence, ""]),
@@ -144,12 +149,6 @@ def _report(request: Request, *, since: datetime | None, until: datetime | None,
         },
         [MODEL, *recorded.complaint],
     )
-
-
-def _what_was_found(scan: Scan) -> str:
-    """Return what a scan has found. The operator adds what it cannot find."""
-    incomplete = "" if scan.complete else ", INCOMPLETE"
-    return f"{count(len(scan.findings), 'finding')} (scan of {scan.scope} at {iso_utc(scan.scanned_at)}{incomplete})"
 
 
 def _timeline(records: Sequence[Record]) -> list[str]:

@@ -32,7 +32,6 @@ from robodj_secretguard.cli.output import (
     finding_text,
 )
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.lifecycle.revocation import (
@@ -183,10 +182,7 @@ def _carry_out(
     """Revoke the key. Return what was done, and what is next."""
     directory, named_by = directory_of(request, model)
     name_of_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
-    try:
-        is_new, appended, problems = revoke(key, log, directory, model=model, name_of_list=name_of_list)
-    except FileError as error:
-        fail(f"nothing was revoked: {name_of_list}: {error}")
+    is_new, appended, problems = revoke(key, log, directory, model=model, name_of_list=name_of_list)
     lines = [
         f"{'Revoked' if is_new else 'Already revoked'}: {what}",
         *map(recorded_line, appended),

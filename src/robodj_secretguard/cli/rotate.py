@@ -354,8 +354,8 @@ def _record(
     lines = [*_record_lines(recording.records, options)]
     stderr = [mark(warning, YELLOW) for warning in recording.warnings]
     stderr += [
-        f"{PROGRAM}: the rotation is recorded, but {the_list} was not changed: {why}; add this line to it: {entry}"
-        for entry, why in recording.listed
+        f"{PROGRAM}: the rotation is recorded, but {the_list} was not changed: {why}"
+        for _, why in recording.listed
         if why
     ]
     lines += [

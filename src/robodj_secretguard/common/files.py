@@ -117,7 +117,7 @@ def append_content(descriptor: int, content: bytes, *, size: int, torn: int = 0)
 
 
 def open_or_make(path: str, flags: int, mode: int | None = None) -> tuple[int, bool]:
-    """Open a file that is not a link, or make it for the directory's owner. Return whether it was made.
+    """Open a file that is not a link, or make it on the disk for the directory's owner. Return whether it was made.
 
     A new file has this mode; `None` for `SHARED_MODE` without the bits of the umask.
     """
@@ -131,6 +131,7 @@ def open_or_make(path: str, flags: int, mode: int | None = None) -> tuple[int, b
         _give_away(descriptor, os.path.dirname(path))
         if mode is not None and os.name == "posix":
             os.fchmod(descriptor, mode)
+        sync_directory(os.path.dirname(path))
         return descriptor, True
 
 

@@ -25,7 +25,6 @@ from robodj_secretguard.common.files import (
     raise_file_error,
     read_unlinked,
     reason,
-    sync_directory,
     write_file,
 )
 from robodj_secretguard.errors import FileError, NoLogError
@@ -212,8 +211,6 @@ class OperationsLog:
                 if not is_at(descriptor, self.path):
                     raise_file_error("another process moved it; try again")
                 self._load(descriptor)
-                if not self._size:
-                    sync_directory(os.path.dirname(self.path))  # the log may be new
                 if self.damage:
                     raise_file_error(
                         f"it does not verify ({self.damage[0]}); rename it and keep it as evidence, for --known."
@@ -312,8 +309,10 @@ def _breaks(number: int, record: Record, last_line: int, last: Record | None) ->
     if number > last_line + 1:
         yield f"{_lines(last_line + 1, number - 1)} cannot be parsed"
     if not _follows(record, last):
-        how = f"does not continue line {last_line}" if last else "is not the first record"
-        yield f"line {number} {how}: a line was changed or removed"
+        yield (
+            f"line {number} {f'does not continue line {last_line}' if last else 'is not the first record'}: a line was"
+            " changed or removed"
+        )
     elif last and record.recorded_at < last.recorded_at:
         yield f"line {number} has an earlier time than line {last_line}"
 

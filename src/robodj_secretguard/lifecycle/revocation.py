@@ -19,7 +19,6 @@ from robodj_secretguard.common.files import (
     open_or_make,
     raise_file_error,
     reason,
-    sync_directory,
 )
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ChangedError, FileError, UsageError
@@ -180,7 +179,7 @@ def add_to_list(directory: str, key: Record, *, now: datetime) -> bool:
         why_not = "another program keeps changing it; stop that program, then try again"
     except OSError as error:
         why_not = _WHY_NOT_WRITTEN.get(error.errno) or reason(error)
-    raise FileError(why_not)
+    raise FileError(f"{why_not}; until that is fixed, add {entry_of(key)} to {REVOKED_FINGERPRINTS}")
 
 
 def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -> bool:
@@ -205,8 +204,6 @@ def _append_entry(path: str, key: Record, entry: bytes, *, may_be_empty: bool) -
             content += addition
         if not is_at(descriptor, path) or not content_of(descriptor, MAX_LIST_BYTES).startswith(content):
             raise ChangedError
-        if is_made:
-            sync_directory(os.path.dirname(path))
         return is_new
 
 
@@ -226,8 +223,8 @@ def revoke(
         Whether the entry in the list is new, the new records, and what failed after the key was listed.
 
     Raises:
-        UsageError: the model requires the list, and it is missing or empty, so nothing was revoked.
-        FileError: the list cannot be written, so nothing was revoked.
+        UsageError: the list cannot be written; or the model requires it, and it is missing or empty. So nothing was
+            revoked.
     """
     path = os.path.join(directory, within_config_dir(REVOKED_FILE))
     if setup_of(model).require_revocation_list and absent_lists([read_text_file(path, most=MAX_LIST_BYTES)]):
@@ -235,13 +232,12 @@ def revoke(
             f"nothing was revoked: {name_of_list} is missing or empty, and the model requires it; restore it from"
             " version control, then run this again (in a new project, create it with a comment line)"
         )
-    instead = f"until that is fixed, add {key.fingerprint} to {REVOKED_FINGERPRINTS}"
     problems = list[str]()
     appended: tuple[Record, ...] = ()
     try:
         is_new = add_to_list(directory, key, now=datetime.now(UTC))
     except FileError as error:
-        raise FileError(f"{error}; {instead}") from None
+        raise UsageError(f"nothing was revoked: {name_of_list}: {error}") from None
     if key.fingerprint in revoked(log.records):
         return is_new, appended, [f"{log.name} {log.verdict}"] if log.defects else []
     try:
@@ -253,7 +249,7 @@ def revoke(
     try:  # again: git may have replaced the list while this waited for the log
         is_new |= add_to_list(directory, key, now=datetime.now(UTC))
     except FileError as error:
-        problems.append(f"the key was revoked, but now {name_of_list} cannot be read: {error}; {instead}")
+        problems.append(f"the key was revoked, but now {name_of_list} cannot be read: {error}")
     return is_new, appended, problems
 
 
