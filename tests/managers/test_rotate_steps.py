@@ -227,8 +227,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("arguments", "why"),
         [
-            ("stage secret.key --to directory:config", "--to: this source cannot be written; use vault:MOUNT/PATH or"),
-            ("stage secret.key --to wrong", "--to: invalid source; use vault:MOUNT/PATH or aws:SECRET_ID"),
+            ("stage secret.key --to directory:config", "--to: invalid source; use vault:MOUNT/PATH or aws:SECRET_ID"),
             ("run --emergency --to vault:secret/x --reason leaked", "--emergency needs NAME and --reason"),
             ("run secret.key --emergency --to vault:secret/x", "--emergency needs NAME and --reason"),
             ("run --now --to vault:secret/x", "rotate run takes --now only with --emergency"),
