@@ -25,7 +25,14 @@ from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Finding, Report
 from robodj_secretguard.startup.rules import Check, Severity, State
 from robodj_secretguard.startup.settings import SecretSettings, running_report
-from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE, iso_utc
+from robodj_secretguard.startup.variables import (
+    INSTANCE,
+    MOST_HEARTBEAT_SECONDS,
+    SECRET_EVENTS,
+    SECRET_HEARTBEAT,
+    SERVICE,
+    iso_utc,
+)
 from robodj_secretguard.version import VERSION
 
 EventKind: TypeAlias = Literal["started", "running", "switched", "kept", "late", "ended", "refused"]
@@ -127,29 +134,26 @@ def send_and_repeat(
             ", ".join(dict.fromkeys(status.owner for status in report.secrets)),
         )
         emit(report._replace(findings=(warning,)), logger)
-    seconds = event_setting(Environment(), SECRET_HEARTBEAT)
-    if seconds and secrets:
+    if secrets:
         _beats[model] = lambda each: send_event(each, partial(running_report, secrets), model, logger)
-        _begin(int(seconds), int(seconds))
+        _begin()
 
 
-def _begin(seconds: int, first: int) -> None:
-    """Begin to repeat the events of this process, unless it does so. The first one comes after `first` seconds."""
+def _begin(first: int = MOST_HEARTBEAT_SECONDS) -> None:
+    """Begin to repeat the events of this process, unless it does so. The first one comes after `first` seconds at most.
+
+    A fork repeats the events of its parent as well: a worker of a server with `--preload`, or of Celery.
+    """
+    seconds = int(event_setting(Environment(), SECRET_HEARTBEAT) or 0)
     # Not a Thread, which waits for its own start: gevent cannot do that in a fork.
     locks = end, ended = _thread.allocate_lock(), _thread.allocate_lock()
     for lock in locks:
         lock.acquire()
-    if _threads.setdefault(os.getpid(), locks) is locks:  # threads may start at once
+    if seconds and _beats and _threads.setdefault(os.getpid(), locks) is locks:  # threads may start at once
         try:
-            _thread.start_new_thread(_repeat, (seconds, first, end, ended))
+            _thread.start_new_thread(_repeat, (seconds, min(first, seconds), end, ended))
         except RuntimeError:
             ended.release()
-
-
-def _begin_in_child() -> None:
-    """Repeat the events of a parent in its fork as well: in a worker of a server with `--preload`, or of Celery."""
-    if _beats and (seconds := event_setting(Environment(), SECRET_HEARTBEAT)):
-        _begin(int(seconds), min(int(seconds), FORK_SECONDS))
 
 
 def _repeat(seconds: int, first: int, end: _thread.LockType, ended: _thread.LockType) -> None:
@@ -230,4 +234,4 @@ def send_end() -> None:
 
 
 atexit.register(send_end)
-getattr(os, "register_at_fork", dict)(after_in_child=_begin_in_child)  # not on Windows
+getattr(os, "register_at_fork", dict)(after_in_child=partial(_begin, FORK_SECONDS))  # not on Windows
