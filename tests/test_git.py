@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
-from unittest.mock import patch
 
 import pytest
 from conftest import V1, good_keys
@@ -170,11 +169,6 @@ class TestRepository:
         monkeypatch.setenv("GIT_DIR", str(other / ".git"))
         monkeypatch.setenv("GIT_WORK_TREE", str(other))
         assert of(top).top == os.path.realpath(top)
-
-    def test_from_another_drive(self, top: Path) -> None:
-        """On Windows the absolute path is used for a directory on another drive."""
-        with patch("os.path.relpath", side_effect=ValueError):
-            assert of(top).directories == (os.path.realpath(top / ".git"),)
 
 
 OWN_PROGRAMS = (

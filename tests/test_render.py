@@ -35,8 +35,8 @@ SEARCHED = f"Searched for: secret.key, the keys from --keys-from, assignments of
 EXPOSED = "Everybody who could read these places may have the key (policy section 4)."
 STAGED = "Nothing is committed yet. If the key was in any other place too, others may have it."
 TO_DO = "What to do:"
-REVOKE = "1. Revoke each key (add --yes; without it, these only print the key):"
-PLAN = "2. Replace the key. This prints the steps:"
+REVOKE = "2. Revoke each key that is not revoked by then (without --yes, these only print the key):"
+PLAN = "1. Replace the key. This prints the steps:"
 UNTRACK = ["1. Stop tracking the key file, and add it to .gitignore:", "     git rm --cached -- PATH"]
 DELETE = "Delete the key from the places above. Copies of a git history keep it."
 MISSING = Unread("PATH 1", "it does not exist")
@@ -110,11 +110,11 @@ class TestText:
             "",
             EXPOSED,
             TO_DO,
+            PLAN,
+            f"     robodj-secretguard rotate plan secret.key --emergency {options}",
             REVOKE,
             f"     robodj-secretguard revoke --fingerprint {ONE} --reason 'found by a scan' {options}",
             f"     robodj-secretguard revoke --fingerprint {TWO} --reason 'found by a scan' {options}",
-            PLAN,
-            f"     robodj-secretguard rotate plan secret.key --emergency {options}",
             f"3. {DELETE}",
             "",
             "Scan FAILED: 3 findings.",
@@ -211,16 +211,17 @@ class TestText:
             TO_DO,
             "1. Remove it from the next commit (before the first commit: git rm --cached -- PATH):",
             "     git restore --staged -- PATH",
-            REVOKE.replace("1.", "2."),
+            PLAN.replace("1.", "2."),
         ]
         assert not any(DELETE in line for line in out)
 
-    def test_a_revoked_key(self) -> None:
-        """A revoked key is not revoked again."""
-        revoked = (KnownKey(ONE, known_by=("environment", "revocation list")),)
-        out = written(scan(finding(), looked_for=revoked))
-        assert out[6] == f"1. {ONE} is already revoked. Make sure that nothing uses it."
-        assert not any("--fingerprint" in line for line in out)
+    @pytest.mark.parametrize("source", ["environment", "operations log"])
+    def test_a_revoked_key(self, source: str) -> None:
+        """A revoked key is not revoked again. It is replaced only if something delivers it."""
+        out = written(scan(finding(), looked_for=(KnownKey(ONE, known_by=(source, "revocation list")),)))
+        is_live = source == "environment"
+        assert f"{1 + 1 * is_live}. {ONE} is already revoked. Make sure that nothing uses it." in out
+        assert ((PLAN in out), any("--fingerprint" in line for line in out)) == (is_live, False)
 
     def test_a_tracked_key_file(self) -> None:
         """A tracked key file without a known key is removed from the index, and nothing is revoked or rotated."""

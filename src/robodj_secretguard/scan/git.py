@@ -85,7 +85,7 @@ class Repository:
             os.path.normpath(os.path.join(os.path.realpath(directory), os.fsdecode(self._asked(option))))
             for option in ("--git-dir", "--git-common-dir")
         ]
-        self.directories = tuple(dict.fromkeys(_near(path) for path in paths))
+        self.directories = tuple(dict.fromkeys(paths))
         if any(_keeps_waiting(path) for path in self.directories):
             raise UnreadError("git's directory contains a pipe or a device, which would block git; remove it")
         is_partial = any(glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories)
@@ -217,14 +217,6 @@ class Repository:
                     stderr=subprocess.DEVNULL,
                 )
         raise UnreadError("git cannot be run; install it, or add it to PATH")
-
-
-def _near(path: str) -> str:
-    """Return a path below the working directory as a relative one, and any other unchanged."""
-    with suppress(OSError, ValueError):  # the working directory is deleted, or on another drive of Windows
-        near = os.path.relpath(path)
-        return path if near.startswith(os.pardir) else near
-    return path
 
 
 def _keeps_waiting(directory: str) -> bool:

@@ -114,17 +114,12 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
             "Remove it from the next commit (before the first commit: git rm --cached -- PATH):",
             "git restore --staged -- PATH",
         )
-    listed = {key.fingerprint for key in scan.looked_for if LIST_SOURCE in key.known_by}
-    keys = dict.fromkeys(filter(None, (finding.fingerprint for finding in scan.findings)))
-    revoke = [
-        command("revoke", "--fingerprint", key, "--reason", "found by a scan", *options)
-        for key in keys
-        if key not in listed
-    ]
-    if revoke:
-        yield ("Revoke each key (add --yes; without it, these only print the key):", *revoke)
-    yield from ((f"{key} is already revoked. Make sure that nothing uses it.",) for key in keys if key in listed)
-    found = [policy for policy in policies if policy.name in {finding.secret for finding in scan.findings}]
+    # A revoked key that nothing delivers was replaced already.
+    replaced = {
+        key.fingerprint for key in scan.looked_for if {LIST_SOURCE} <= {*key.known_by} <= {LOG_SOURCE, LIST_SOURCE}
+    }
+    names = {finding.secret for finding in scan.findings if finding.fingerprint not in replaced}
+    found = [policy for policy in policies if policy.name in names]
     old = [policy for policy in found if _is_old_key(scan, policy)]
     yield from (
         (f"Unset {each.slot_variables[1]} and its deadline: that ends what this old key has signed.",) for each in old
@@ -138,10 +133,24 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
     plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in found if policy not in old]
     if plans:
         yield ("Replace the key. This prints the steps:", *plans)
+    yield from _revocations(scan, options)
     if any(finding.rule is Rule.TRACKED_KEY_FILE for finding in scan.findings):
         yield ("Stop tracking the key file, and add it to .gitignore:", "git rm --cached -- PATH")
     if not is_staged:
         yield ("Delete the key from the places above. Copies of a git history keep it.",)
+
+
+def _revocations(scan: Scan, options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    listed = {key.fingerprint for key in scan.looked_for if LIST_SOURCE in key.known_by}
+    keys = dict.fromkeys(filter(None, (finding.fingerprint for finding in scan.findings)))
+    revoke = [
+        command("revoke", "--fingerprint", key, "--reason", "found by a scan", *options)
+        for key in keys
+        if key not in listed
+    ]
+    if revoke:
+        yield ("Revoke each key that is not revoked by then (without --yes, these only print the key):", *revoke)
+    yield from ((f"{key} is already revoked. Make sure that nothing uses it.",) for key in keys if key in listed)
 
 
 def _is_old_key(scan: Scan, policy: SecretPolicy) -> bool:
