@@ -25,9 +25,9 @@ from robodj_secretguard.lifecycle.records import Event, Record, draft
 from robodj_secretguard.lifecycle.revocation import (
     HEADER,
     add_to_list,
-    current_key,
     draft_revocation,
     known_of,
+    revocable_key,
     steps_after,
 )
 from robodj_secretguard.lifecycle.rotation import slots_of
@@ -459,4 +459,4 @@ def test_kind_that_shows_its_fingerprint_is_revoked() -> None:
     model = model_of(kind)
     (policy,) = model.secret_policies.values()
     key = secrets.token_urlsafe(32)
-    assert current_key(policy, check(model, environ={"OWN_KEY": key}), []) == fingerprint_of(key)
+    assert revocable_key(policy, None, check(model, environ={"OWN_KEY": key}), []) == fingerprint_of(key)

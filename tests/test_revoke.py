@@ -380,6 +380,11 @@ class TestKeyFrom:
         assert ran.out.startswith(f"Revoked: {machine.fingerprint()} (secret.key; ")
         assert leaks(ran.out + ran.err, [key]) == []
 
+    def test_utf_16(self, machine: Machine) -> None:
+        """PowerShell writes UTF-16."""
+        machine.put("found.txt", f"{machine.environ[V1]}\r\n".encode("utf-16"))
+        assert machine.call(*REVOKE, "--key-from", "found.txt").status == 0
+
     def test_without_name(self, machine: Machine) -> None:
         """The secret and the slot are those of the source. Another secret's name is refused."""
         machine.put("found.txt", machine.environ[V1])
@@ -409,7 +414,8 @@ class TestKeyFrom:
     def test_invalid(self, machine: Machine, text: str, what: str) -> None:
         """A text without a key, or with several, is refused."""
         machine.put("found.txt", text.format(*(good_keys()[V1] for _ in range(2))).encode("latin-1"))
-        why = f"--key-from: the file has {what}; write the one key in one line of it"
+        none = "what has no fingerprint, such as a passphrase, cannot be revoked: replace it"
+        why = f"--key-from: the file has {what}; write the one key in one line of it ({none})"
         assert refused(machine, *REVOKE, "--key-from", "found.txt") == why
 
 

@@ -296,7 +296,8 @@ class TestRecord:
     def test_a_record_is_complete(self, machine: Machine) -> None:
         """Only the named secret is recorded: time, event, owner, operator, environment, key and validation."""
         machine.environ[f"{V2}_EXPIRES_AT"] = "2027-02-01T00:00:00+01:00"
-        recorded(machine, OTHER, *DONE, "--ticket", "OPS-17", "--note", "reviewed by Grace")
+        said = recorded(machine, OTHER, *DONE, "--ticket", "OPS-17", "--note", "reviewed by Grace")
+        assert said[0].endswith(" Note: reviewed by Grace")
         (line,) = content(machine).splitlines()
         assert json.loads(line) == {
             "schema": 1,

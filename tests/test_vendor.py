@@ -337,9 +337,11 @@ class TestRotate:
 
     def test_vendors_secret_cannot_be_revoked(self, machine: Machine) -> None:
         """A vendor's secret cannot be revoked here: the error says where to change it."""
-        ran = call(machine, "revoke", "icecast.password", "--reason", "posted", "--yes")
-        assert (ran.status, ran.out) == (2, "")
-        assert f"cannot be revoked; issue a new one at {ISSUER}" in ran.err
+        machine.put("found.txt", secrets.token_urlsafe(32))
+        for more in ((), ("--key-from", "found.txt", "--unknown")):
+            ran = call(machine, "revoke", "icecast.password", "--reason", "posted", "--yes", *more)
+            assert (ran.status, ran.out) == (2, "")
+            assert f"cannot be revoked; issue a new one at {ISSUER}" in ran.err
 
 
 class TestScan:

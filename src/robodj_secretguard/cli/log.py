@@ -245,4 +245,5 @@ def recorded_line(record: Record) -> str:
     key = f", fingerprint {record.fingerprint}" if record.fingerprint else ""
     return (
         f"Recorded {what}{where} at {iso_utc(record.recorded_at)}: record {record.sequence}{key}, hash {record.hash}."
+        f"{f' Note: {ascii_text(record.note)}' if record.note else ''}"
     )

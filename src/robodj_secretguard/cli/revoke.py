@@ -35,9 +35,9 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.lifecycle.revocation import (
-    current_key,
     draft_revocation,
     known_of,
+    revocable_key,
     revoke,
     steps_after,
 )
@@ -259,7 +259,7 @@ def _key_meant(name: str | None, key_from: str | None, listed_as: str | None, *,
 
 def _fingerprint_in(path: str) -> str:
     """Return the fingerprint of the one key in a file, whatever is around it."""
-    text = SealedStr(read_input("--key-from", path, most=1 << 16).decode("ascii", "replace"))
+    text = SealedStr(read_input("--key-from", path, most=1 << 16).replace(b"\0", b"").decode("ascii", "replace"))
     found = contain(
         lambda: {
             fingerprint(SealedStr(part))
@@ -268,7 +268,10 @@ def _fingerprint_in(path: str) -> str:
         }
     )
     if len(found) != 1:
-        fail(f"--key-from: the file has {count(len(found), 'strong key')}; write the one key in one line of it")
+        fail(
+            f"--key-from: the file has {count(len(found), 'strong key')}; write the one key in one line of it (what"
+            " has no fingerprint, such as a passphrase, cannot be revoked: replace it)"
+        )
     return found.pop()
 
 
@@ -283,7 +286,7 @@ def _described(
     **who: str | None,
 ) -> tuple[Record, dict[str, Any]]:
     """Return the draft of the record, and what is known about the key. Refuse another secret or environment."""
-    meant = meant or (current_key(policy, report, records) if policy else "")
+    meant = revocable_key(policy, meant, report, records) if policy else meant or ""
     policies, name = model.secret_policies.values(), policy.name if policy else None
     key = draft_revocation(meant, name, report, records, policies, environment=environment, **who)
     expected = expected_keys(report, records, key.environment).get(key.secret or "", Slots())

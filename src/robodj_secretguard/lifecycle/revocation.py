@@ -63,20 +63,23 @@ REMOVAL: Final = {"next": "rotate stage --now", "previous": "rotate retire"}
 _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
 
 
-def current_key(policy: SecretPolicy, report: Report, records: Sequence[Record]) -> str:
-    """Return the fingerprint of a secret's current key in a report; `UsageError` says why there is none."""
+def revocable_key(policy: SecretPolicy, meant: str | None, report: Report, records: Sequence[Record]) -> str:
+    """Return the fingerprint that is meant, by default that of a secret's current key in a report.
+
+    `UsageError` says why there is none.
+    """
     if not policy.material.has_fingerprint:
         raise UsageError(
             f"{policy.name} has no fingerprint, so it cannot be revoked; {policy.replacement}, and disable the old one"
             " there"
         )
-    current = next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
-    if current is None:
+    found = meant or next((status.fingerprint for status in report.secrets if status.secret == policy.name), None)
+    if found is None:
         raise UsageError(
             f"no valid key of {policy.name} was found; pass --from SOURCE, --key-from FILE or --fingerprint"
             f" ({recorded_keys(records, policy.name)})"
         )
-    return current
+    return found
 
 
 def draft_revocation(
