@@ -74,7 +74,7 @@ class TestRevocations:
             "source": "file:config/revoked.fingerprints",
             "message": f"{GONE} is recorded as revoked, but is not on the revocation list",
             "remedy": f"run robodj-secretguard revoke --fingerprint {GONE} --reason 'recorded as revoked' --yes"
-            " --config-dir x (it adds the fingerprint again)",
+            " --config-dir x",
             "owner": "Security Operations",
         }
 

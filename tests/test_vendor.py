@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 KEY, PASSWORD = "RADIO_KEY", "ICECAST_PASSWORD"
 ISSUER = "https://radio.example/admin"
-ISSUE = f"issue a new one at {ISSUER}, then set {PASSWORD} to it"
+ISSUE = f"issue a new one at {ISSUER}, store it in the secret manager, then set {PASSWORD} to it"
 MODEL = ("--model", "test_vendor:Radio")
 declared = partial(SecretPolicy, owner="Integrations", cadence=90 * DAY, warn_before=14 * DAY)
 RADIO = declared(name="radio.key", variable=KEY, generator=Generator("token_urlsafe", 16))

@@ -78,7 +78,7 @@ from robodj_secretguard.startup.readings import (
     shown_path,
     switches_of,
 )
-from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.startup.rules import Check, how_to_rotate
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import SECRET_REFRESH, iso_utc
 
@@ -249,7 +249,7 @@ def _chosen(model: type[SecretSettings], name: str | None) -> tuple[list[SecretP
     named = [*model.secret_policies.values()] if name is None else [policy_of(model, name)]
     vendors = [policy for policy in named if policy.is_issued]
     optional = [policy.name for policy in named if name is None and not (policy.required or policy in vendors)]
-    issued = "; ".join(f"{each.name}: {each.replacement}, then set {each.variable} to it" for each in vendors)
+    issued = "; ".join(f"{each.name}: {how_to_rotate(each)}" for each in vendors)
     policies = [policy for policy in named if policy not in vendors and policy.name not in optional]
     if not policies:
         fail(

@@ -46,7 +46,7 @@ def _unlisted(
         revoke = command("revoke", "--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
         yield Problem(
             f"{unlisted[0]} is recorded as revoked, but is not on the revocation list{_more(unlisted)}",
-            f"run {revoke} (it adds the fingerprint again)",
+            f"run {revoke}",
             source,
         )
     entries, current_again = dict[str, None](), set[str | None]()

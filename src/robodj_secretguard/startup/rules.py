@@ -148,7 +148,7 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
         have = "has" if len(unset) == 1 else "have"
         message = f"{' and '.join([offer.manager for offer in unset])} {have} {what} {policy.variable}"
         start = "restore the value from the last version that has it"
-    replace = how_to_rotate(policy, reading.manager) if policy.required else f"{_REMOVE} {policy.name}"
+    replace = _how_to_fill(policy, reading.manager) if policy.required else f"{_REMOVE} {policy.name}"
     first = _comes_first(reading)
     yield Problem(
         message,
@@ -176,8 +176,16 @@ def how_to_set(reading: Reading) -> str:
         return f"in {manager}, set {variable} to the right {slot} key; if there is none, delete it{deadline}"
     if slot != "current":
         return f"set {variable} to the secret manager's {slot} key; if it has no other, unset it{deadline}, there too"
-    replace = how_to_rotate(policy, manager)
-    return f"{replace}{FOLLOW}" if manager else f"{set_current(policy)}; if it has no other value, {replace}"
+    end = "" if policy.required else f"; to leave it off, {_REMOVE} {policy.name}"
+    if manager:
+        return f"{how_to_rotate(policy, manager)}{'' if policy.is_issued else FOLLOW}{end}"
+    return f"{set_current(policy)}; if it has no other value, {_how_to_fill(policy)}{end}"
+
+
+def _how_to_fill(policy: SecretPolicy, manager: str = "") -> str:
+    """Return the remedy where the secret manager has no value. It follows the one that sets the manager's value."""
+    is_there = policy.is_issued and not manager
+    return f"{policy.replacement} and store it there" if is_there else how_to_rotate(policy, manager)
 
 
 def how_to_remove(reading: Reading) -> str:
@@ -193,7 +201,8 @@ FOLLOW: Final = " and follow its steps"
 def how_to_rotate(policy: SecretPolicy, manager: str = "") -> str:
     """Return the remedy that replaces a key. It works whatever the secret manager has."""
     if policy.is_issued:
-        return f"{policy.replacement}, then {in_manager(manager)}set {policy.variable} to it"
+        store = f"then in {manager}," if manager else "store it in the secret manager, then"
+        return f"{policy.replacement}, {store} set {policy.variable} to it"
     source = f" --from {manager}" if manager not in {"", PIPED} else ""
     return f"run robodj-secretguard rotate plan {policy.name}{source}"
 
@@ -238,16 +247,12 @@ def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
 
 def _how_to_correct(reading: Reading, fault: Fault) -> str:
     """Return the remedy for a value that its kind refuses."""
-    policy, manager = reading.policy, reading.manager
     if fault.fix and reading.used.file is not None:
         return fault.fix.replace("set {}", "save {}").replace("{}", reading.used.location)
     if fault.fix:
-        there = "" if manager else "; if the secret manager has the same value, correct it there"
-        return f"{in_manager(manager)}{fault.fix.replace('{}', reading.variable)}{there}"
-    if not policy.is_issued:
-        return how_to_set(reading)
-    end = "" if policy.required else f"; to leave it off, {_REMOVE} {policy.name}"
-    return f"{how_to_set(reading)} (a right value: see explain format){end}"
+        there = "" if reading.manager else "; if the secret manager has the same value, correct it there"
+        return f"{in_manager(reading.manager)}{fault.fix.replace('{}', reading.variable)}{there}"
+    return how_to_set(reading)
 
 
 def _check_revoked(reading: Reading) -> Iterator[Problem]:
