@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
@@ -13,7 +14,7 @@ from conftest import NOW, V1, V2, good_keys
 from pydantic import SecretStr
 from races import just_before
 
-from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings
+from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import record_rotation
@@ -59,7 +60,8 @@ def machine(tmp_path: Path) -> Machine:
 def record(machine: Machine, **options: Any) -> Recording:
     """Record a rotation in `prod`."""
     options = {"environment": "prod", "operator": "dana"} | options
-    return machine.within(lambda: record_rotation(RuntimeSecrets, OperationsLog(str(machine.log)), **options))
+    log, gate = OperationsLog(str(machine.log)), partial(check, require_env_only=True)
+    return machine.within(lambda: record_rotation(RuntimeSecrets, log, gate, **options))
 
 
 def test_every_new_key_is_recorded(machine: Machine) -> None:
@@ -122,7 +124,9 @@ class TestRefused:
         machine.environ["PASSWORD"] = secrets.token_hex(16)
         log = OperationsLog(str(machine.log))
         with pytest.raises(UsageError, match=r"\ANAME is missing: no secret has a fingerprint"):
-            machine.within(lambda: record_rotation(Issued, log, environment="prod", operator="dana"))
+            machine.within(
+                lambda: record_rotation(Issued, log, partial(check, Issued), environment="prod", operator="dana")
+            )
         assert not machine.log.exists()
 
     @pytest.mark.parametrize("names", [["own.key"], ["secret.key", "secret.kye"], "secret.key"])

@@ -69,7 +69,6 @@ from robodj_secretguard.secret.texts import (
     mark,
     option,
 )
-from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import (
     REVOKED_FILE,
     Environment,
@@ -332,6 +331,7 @@ def _record(
         recording = record_rotation(
             model,
             log,
+            partial(judged, request, model, sources),
             environment=environment,
             operator=operator,
             ticket=ticket,
@@ -342,7 +342,6 @@ def _record(
             others=(_known(number, file) for number, file in enumerate(known, start=1)),
             config_dir=request.config_dir,
             options=options,
-            check_keys=sources.check if sources else check,
         )
     except FileError as error:
         fail(f"nothing was recorded: {log.name}: {error}")

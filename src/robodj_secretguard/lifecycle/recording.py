@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any, Final, NamedTuple
 
 from robodj_secretguard.errors import FileError, UsageError
@@ -18,7 +17,6 @@ from robodj_secretguard.lifecycle.rotation import (
     started_on,
 )
 from robodj_secretguard.lifecycle.standing import recorded_findings
-from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.report import Report, SecretStatus, for_gate, with_findings
 from robodj_secretguard.startup.rules import Problem, State
@@ -69,6 +67,7 @@ class Recording(NamedTuple):
 def record_rotation(
     model: type[SecretSettings],
     log: OperationsLog,
+    check_keys: Callable[[], Report],
     *,
     environment: str,
     operator: str,
@@ -80,13 +79,13 @@ def record_rotation(
     others: Iterable[OperationsLog] = (),
     config_dir: str | None = None,
     options: Sequence[str] = (),
-    check_keys: Callable[..., Report] = check,
 ) -> Recording:
-    """Check the keys of a model without fallback files, and record that they are new.
+    """Check the keys of a model, and record that they are new.
 
     Args:
         model: the settings model.
         log: the operations log. Nobody else writes it from the second check to the record.
+        check_keys: checks the keys without fallback files: `check`, or `Sources.check` for those of a secret manager.
         environment: where the keys are, such as `prod`.
         operator: who rotated them.
         ticket: the ticket of the rotation.
@@ -97,7 +96,6 @@ def record_rotation(
         others: the logs of other environments, whose keys must differ.
         config_dir: the config directory; by default the model's.
         options: the options of the commands in instructions.
-        check_keys: checks the keys: `check`, or `Sources.check` for those of a secret manager.
 
     Raises:
         UsageError: a name, a word of `attested` or a text of the operator is invalid, or names an optional secret that
@@ -109,8 +107,7 @@ def record_rotation(
         raise UsageError(f"unknown secret (choose from {', '.join(policy.name for policy in policies)})")
     if not {*attested} <= {STARTUP, FUNCTIONS}:
         raise UsageError(f"unknown step in attested (choose from {STARTUP}, {FUNCTIONS})")
-    check_again = partial(check_keys, model, config_dir=config_dir, require_env_only=True)
-    report = for_gate(check_again())
+    report = for_gate(check_keys())
     if not report.ok:
         return Recording(report, {None: _CHECK_FAILED}, {})
     # Without a fingerprint, whether the value is a new one cannot be seen.
@@ -126,7 +123,7 @@ def record_rotation(
     damaged = sum(bool(other.defects) for other in logs)
     with log.locked():
         # A key may have been revoked meanwhile.
-        report = for_gate(check_again())
+        report = for_gate(check_keys())
         if not report.ok:
             return Recording(report, {None: _CHECK_FAILED}, {})
         known = sorted((record for each in (*logs, log) for record in each.records), key=lambda each: each.recorded_at)
