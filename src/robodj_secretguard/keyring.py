@@ -19,7 +19,6 @@ from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
     from robodj_secretguard.startup.report import Judgement, Report, SecretStatus
 
@@ -105,11 +104,6 @@ class KeySet(Sealed):
     def readings(self) -> Sequence[Reading]:
         """The readings of all secrets, in declared order."""
         return self.judgement.readings
-
-    @property
-    def policies(self) -> Sequence[SecretPolicy]:
-        """The policies of all secrets, in declared order."""
-        return self.readings[0].setup.policies
 
     @property
     def report(self) -> Report:

@@ -141,7 +141,7 @@ class Refresh(Sealed):
             try:
                 contain(lambda: self._build(judgement))
             except Exception as error:  # noqa: BLE001 - a validator may raise anything
-                judgement.add([finding(running.policies, Check.INTERNAL, internal(type_name(error)))])
+                judgement.add([finding(running.readings[0].setup.policies, Check.INTERNAL, internal(type_name(error)))])
         return judgement
 
     def _apply(self, live: LiveKeys, judgement: Judgement, read: float) -> tuple[frozenset[str], Callable[[], object]]:
@@ -186,7 +186,7 @@ class Refresh(Sealed):
     def say(self, check: Check, problem: Problem, kind: str = "") -> bool:
         """Say that something failed, and go on. Return whether that worked."""
         keys = self.live.keys
-        report = keys.report._replace(findings=(finding(keys.policies, check, problem),))
+        report = keys.report._replace(findings=(finding(keys.readings[0].setup.policies, check, problem),))
         return self._tell(report, _KEPT, kind, are_repeated=kind == "late")
 
     def _tell(self, report: Report, what: str, kind: str, *, are_repeated: bool = False) -> bool:

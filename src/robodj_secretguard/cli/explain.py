@@ -27,7 +27,6 @@ SECTIONS: Final = {
 
 _GENERATES: Final = ("{generator}", f"{PROGRAM} generate {{name}}")
 """The beginnings of the commands that make a key."""
-_VERBS: Final = {Severity.ALERT: "refuses", Severity.WARNING: "warns"}
 
 
 def add(commands: Commands) -> None:
@@ -96,10 +95,10 @@ def _filled(command: str, policy: SecretPolicy, options: str) -> str:
 def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for texts in checks:
         severities = "; ".join(filter(None, (texts["severity"], texts["otherwise"])))
-        section = texts["policy_section"]
+        section, verb = texts["policy_section"], "refuses" if texts["severity"] is Severity.ALERT else "warns"
         yield from (f"{texts['check']}: {texts['title']}", wrapped(f"Severity: {severities}", "  "))
         yield from _headed("What it means", [texts["meaning"]])
-        yield from _headed(f"Why it {_VERBS[texts['severity']]}", [texts["why"]])
+        yield from _headed(f"Why it {verb}", [texts["why"]])
         yield from _headed("How it happens", texts["causes"], "- ")
         yield from _headed("How to fix it", texts["fixes"], "- ")
         if texts["commands"]:

@@ -34,7 +34,6 @@ WIDTH: Final = 80
 
 _NARROWEST: Final = 20
 _GAP: Final = "  "  # between two columns
-_COLOUR_OF_SEVERITY: Final = {Severity.ALERT: RED, Severity.WARNING: YELLOW}
 _COLOUR_OF_LABEL: Final = {"FAIL": RED, "warn": YELLOW, "due": YELLOW, "ok": GREEN}
 
 
@@ -98,7 +97,7 @@ def _for_stream(text: str, stream: TextIO | None, color: str) -> str:
 
 def finding_text(finding: Finding) -> str:
     """Return the two lines of a finding, with the colour of its severity."""
-    colour = _COLOUR_OF_SEVERITY.get(finding.severity)
+    colour = {Severity.ALERT: RED, Severity.WARNING: YELLOW}.get(finding.severity)
     return mark(finding.text, colour) if colour else finding.text
 
 

@@ -40,7 +40,6 @@ PLACEHOLDER: Final = "is a placeholder"
 NAME: Final = "is the name of a variable"
 
 _SEPARATORS: Final = str.maketrans("", "", " _-.:/|,\\")
-_BRACKETS: Final = "<>[]{}()%@#*|:!_~$ "
 _PAIRS: Final = frozenset("<> [] {} () %% @@ ## || ** :: !! __ ~~".split())
 _VARIABLE: Final = (
     r"\$\{[\w.]+([:?+=|-].*)?\}|\$\([\w.-]+( .*)?\)|#\{[\w.]+\}#?|%(\(\w+\))?s"
@@ -53,8 +52,6 @@ _VARIABLE: Final = (
 _RELATIVE: Final = r"(~|\.{1,2})(/[a-z._-][a-z0-9._-]*)+|[A-Za-z]:[/\\][A-Za-z._ -]+([/\\][\w. -]+)+"
 _MARKS: Final = ("...", "***", "\u2026", "\u2022")
 _NO_MARKS: Final = str.maketrans("", "", "._-*\u2026\u2022")
-_WORD: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+"
-_NUMBER_AT_END: Final = r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z"
 _ORDERED: Final = tuple((each * 4)[::step] for each in (*SEQUENCES, "0123456789", "abcdef") for step in (1, -1))
 
 
@@ -108,7 +105,7 @@ def _bare(text: str) -> str:
 def _tokens(text: str) -> list[str]:
     """Return the words and the numbers of a text, in lower case and without accents. A capital begins a word."""
     plain = "".join(each for each in normalize("NFKD", text) if each.isascii() or each.isalnum())
-    return [each.lower() for each in re.findall(_WORD, plain)]
+    return [each.lower() for each in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+", plain)]
 
 
 def _is_repeated(text: str) -> bool:
@@ -128,7 +125,7 @@ def _is_path(text: str) -> bool:
 
 def _is_bracketed(text: str) -> bool:
     """Check whether a text is a variable of a shell or of a template language, or words in brackets."""
-    inner = text.strip(_BRACKETS)
+    inner = text.strip("<>[]{}()%@#*|:!_~$ ")
     is_around = text[0] == "$" or text[0] + text[-1] in _PAIRS
     is_one_case = len(inner) >= LEAST and inner in {inner.lower(), inner.upper()}
     are_listed = all(_is_number(each) or _telling(each) >= 0 for each in _tokens(inner))
@@ -177,7 +174,8 @@ def _is_of_words(text: str, variable: str) -> bool:
     if not text.isascii() and any(map(text.lower().__contains__, STEMS)):
         return True
     letters = sum(map(str.isalpha, text)) * 2 >= len(bare)
-    alike = [_tokens(each.translate(LOOKALIKES)) for each in (text, re.sub(_NUMBER_AT_END, "", text)) if letters]
+    without_number = re.sub(r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z", "", text)
+    alike = [_tokens(each.translate(LOOKALIKES)) for each in (text, without_number) if letters]
     # Random text with look-alikes has short words.
     long = [each for each in alike if any(len(word) > LEAST // 2 and word in WORTH for word in each)]
     tokens = [_tokens(text), *long, [bare] * bare.isalpha()]

@@ -46,7 +46,6 @@ MAX_BYTES: Final = 1 << 20
 """The largest answer of a manager, and the largest file."""
 READ_SECONDS: Final = 5.0
 """How long a start or a refresh waits for files that do not change."""
-_SYSTEMD: Final = "/run/credentials"
 _MOUNTS: Final = "/proc/self/mountinfo"
 SETTLED_SECONDS: Final = 1.0
 """How long the files must be unchanged, as an agent writes one after the other."""
@@ -367,7 +366,7 @@ def _period(environment: Environment, model_setup: ModelSetup, place: str) -> tu
 
 def _is_of_systemd(path: str) -> bool:
     """Check whether systemd has written a directory, before it started the unit."""
-    places = (_SYSTEMD, os.environ.get("CREDENTIALS_DIRECTORY"))
+    places = ("/run/credentials", os.environ.get("CREDENTIALS_DIRECTORY"))
     return any(f"{path}/".startswith(f"{os.path.realpath(each)}/") for each in places if each)
 
 

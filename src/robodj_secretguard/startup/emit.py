@@ -14,7 +14,6 @@ from robodj_secretguard.startup.rules import Severity
 LogEvent: TypeAlias = tuple[Severity, str, dict[str, Any]]
 """The severity, the text and the fields."""
 
-LOGGER_NAME: Final = "robodj_secretguard"
 PASSED_EVENT: Final = "secret integrity check passed"
 
 _FIELDS: Final = ("check", "severity", "secret", "slot", "source", "remedy", "owner")
@@ -95,7 +94,7 @@ def configured_pipeline() -> Any:
     """Return the structlog pipeline that the host configured; `None` where there is none."""
     try:
         structlog = sys.modules["structlog"]  # without an import there is no configuration
-        return structlog.get_logger(LOGGER_NAME) if structlog.is_configured() else None
+        return structlog.get_logger("robodj_secretguard") if structlog.is_configured() else None
     except BaseException:  # noqa: BLE001 - not imported, or only partly
         return None
 
