@@ -195,12 +195,6 @@ class TestValues:
             invalid = (arguments.since, parse(f"--until={until}").until)
             assert error(span_of, *invalid) == "--until must be later than --since"
 
-    def test_stdin_is_read_once(self, machine: Machine) -> None:
-        """The keys of `json:-` and the file of another option cannot both be stdin."""
-        why = "--scan - and --from json:- both read stdin; name a file for one of them"
-        ran = call(machine, "incident", "--since", "2026-11-01", "--from", "json:-", "--scan", "-")
-        assert (ran.status, ran.err) == (2, f"{STDERR}{why}\n")
-
     def test_given(self) -> None:
         """Messages repeat the options of the command, without values that could be a key or forge a line."""
         request, _ = request_of(
