@@ -83,7 +83,7 @@ def recorded(days: int, key: Any = CURRENT, **fields: Any) -> Record:
 
 def revocation(key: str) -> Record:
     """Return the record of a revocation."""
-    return replace(draft(Event.REVOKED, reason="leaked", fingerprint=key), recorded_at=NOW)
+    return replace(draft(Event.REVOKED, secret=NAME, reason="leaked", fingerprint=key), recorded_at=NOW)
 
 
 @pytest.fixture
@@ -281,21 +281,28 @@ class TestAtOnce:
         for each in (listed, with_keys(report, fingerprint=None)):
             assert words(planned(each, is_emergency=True)[1]) == ["stop", "replace", *AFTER_LEAK]
 
+    def test_interrupted_emergency(self, report: Report) -> None:
+        """A key that was replaced, and not yet revoked, is revoked as well when the plan is printed again."""
+        _, steps = planned(report, recorded(3, PREVIOUS), is_emergency=True)
+        assert commands(steps)["revoke"].count(f"{PROGRAM} revoke {NAME} --fingerprint") == 2
+        assert PREVIOUS in commands(steps)["revoke"]
+
     @pytest.mark.parametrize(
         ("records", "is_replaced"),
         [
             ([recorded(3)], False),
             ([recorded(3), revocation(CURRENT)], False),
             ([recorded(3, PREVIOUS), revocation(PREVIOUS)], True),
-            ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0, startup=Proof.NOT_DONE)], True),
+            ([revocation(PREVIOUS)], True),
+            ([revocation(PREVIOUS), recorded(0, startup=Proof.NOT_DONE)], True),
+            ([replace(revocation(PREVIOUS), recorded_at=NOW - 1.1 * DAY)], False),
             ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0)], False),
-            ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0), revocation(CURRENT)], False),
-            ([recorded(3, PREVIOUS), recorded(0)], False),
+            ([recorded(3, PREVIOUS), revocation(PREVIOUS), revocation(CURRENT)], False),
         ],
-        ids=range(7),
+        ids=range(8),
     )
     def test_emergency_that_goes_on(self, report: Report, records: list[Record], *, is_replaced: bool) -> None:
-        """Until the rotation is recorded, a plan that is printed again does not replace or revoke the new key."""
+        """For a day, or until the rotation is recorded, a plan that is printed again does not replace the new key."""
         _, steps = planned(report, *records, is_emergency=True)
         assert words(steps) == (AFTER_LEAK if is_replaced else ["stop", "replace", "revoke", *AFTER_LEAK])
         assert f"key id {(PREVIOUS if is_replaced else CURRENT)[6:]}" in steps[-1][0]

@@ -456,12 +456,12 @@ def _plan(
     )
     words = " ".join(commands for _, commands in steps if commands)
     replaced = [word for word in PLACEHOLDERS if re.search(rf"(?<![\w-]){word}(?![\w-])", words)]
-    where = (*given_sources(request), *given_option("environment", environment), *who, *options)
-    in_emergency = command("rotate", "plan", name, "--emergency", *where)
+    where = (*given_option("environment", environment), *who, *given_sources(request), *options)
+    at_once = command("rotate", "plan", name, "--emergency", *where)
     lines = [
         f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
         *([f"Replace these words with your own values: {', '.join(replaced)}."] if replaced else []),
-        *([] if emergency else [f"If others may know the current key, do this instead: {in_emergency}"]),
+        *([] if emergency else [f"If others may know the current key, do this instead: {at_once}"]),
         "",
     ]
     for number, (text, commands) in enumerate(steps, start=1):

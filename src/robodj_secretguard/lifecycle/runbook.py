@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from robodj_secretguard.common.shapes import Slots
@@ -15,7 +15,6 @@ from robodj_secretguard.lifecycle.records import Event, Record
 from robodj_secretguard.lifecycle.rotation import (
     Stage,
     recorded_environments,
-    revoked,
     rotations,
     slots_of,
     stage_of,
@@ -53,6 +52,7 @@ load_secret() {{
 }}
 load_secrets() {{
 {}
+    export SECRETGUARD_LOADED=yes
 }}"""
 """A variable that is not in the manager is not empty, but unset. A secret that is only in this shell stays."""
 _DEFINITIONS_OF_AWS: Final = """\
@@ -211,6 +211,8 @@ _IN_STORES: Final = {
 }
 """By runbook: what `rotate --to` does instead."""
 _OF_VENDORS: Final = {"generate": "issue", "replace": "issue at once", "disable": "disable issued"}
+_RECENT: Final = timedelta(days=1)
+"""How long a plan in an emergency goes on with the same leaked key."""
 _UNFIT: Final = {Check.MISSING, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK, Check.SHARED, Check.REVOKED}
 """The checks that refuse a key in every slot. A current key with such an alert cannot become the previous one."""
 
@@ -258,7 +260,7 @@ def plan_rotation(
     environment = environment or _environment_of(policy, slots, records)
     recorded = rotations(records, policy.name, environment)
     stage, runbook, old = _choose_runbook(
-        policy, slots, recorded, revoked(records), report.checked_at, alerts=alerts, is_emergency=is_emergency
+        policy, slots, recorded, records, report.checked_at, alerts=alerts, is_emergency=is_emergency
     )
     source = next((each for each in sources if each == status.source), next(iter(sources), ""))
     if is_shell and not is_loaded:
@@ -274,7 +276,7 @@ def plan_rotation(
         **_commands(
             policy,
             ("--environment", environment),
-            old,
+            _leaked_keys(old, recorded, report),
             who=who,
             options=options,
             model=model,
@@ -283,7 +285,9 @@ def plan_rotation(
             is_emergency=is_emergency,
         ),
     }
-    left_out = _unfitting(policy, slots.current, old, report, records, is_strict=is_strict, is_loaded=is_loaded)
+    left_out = _unfitting(
+        policy, slots.current, names["revoke"], report, records, is_strict=is_strict, is_loaded=is_loaded
+    )
     texts = _TEXTS | (_OF_REFRESH if refreshes else {})
     return stage, [
         (texts[step].format_map(names), _COMMANDS.get(step, "").format_map(names) or None)
@@ -320,7 +324,7 @@ def _choose_runbook(
     policy: SecretPolicy,
     slots: Slots,
     recorded: Sequence[Record],
-    revoked: Sequence[str | None],
+    records: Sequence[Record],
     now: datetime,
     *,
     alerts: Collection[object],
@@ -328,7 +332,7 @@ def _choose_runbook(
 ) -> tuple[Stage | None, str, str | None]:
     """Return the stage that comes next, the name of its steps, and the key that is replaced."""
     if is_emergency:
-        leaked = _replaced_at_once(slots, recorded, revoked)
+        leaked = _replaced_at_once(policy, slots, recorded, records, now)
         return (None, "after an emergency", leaked) if leaked else (None, "emergency", slots.current)
     if not policy.overlap or _is_unfit("current", alerts):
         return None, "at once", slots.current
@@ -362,7 +366,7 @@ def _can_step(policy: SecretPolicy, source: str, alerts: Collection[object], *, 
 def _unfitting(
     policy: SecretPolicy,
     current: str | None,
-    old: str | None,
+    revocations: str,
     report: Report,
     records: Sequence[Record],
     *,
@@ -370,31 +374,36 @@ def _unfitting(
     is_loaded: bool,
 ) -> set[str]:
     """Return the steps that a secret does not have, and those that would be refused or are done."""
-    listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
     is_recordable = for_gate(report).ok and not any(record.fingerprint == current for record in records)
     is_there = {
         "functions": not is_loaded,
         "check": not is_strict,
         "record old": current is not None and is_recordable,
-        "revoke": old is not None and old not in listed,
+        "revoke": revocations,
         "deploy list": not policy.is_issued,
         "re-encrypt": policy.overlap and not policy.is_issued,
     }
     return {step for step, applies in is_there.items() if not applies}
 
 
-def _replaced_at_once(slots: Slots, recorded: Sequence[Record], revoked: Sequence[str | None]) -> str | None:
-    """Return the revoked key that the current key replaces, while that rotation is not recorded.
+def _leaked_keys(old: str | None, recorded: Sequence[Record], report: Report) -> list[str]:
+    """Return the keys that an emergency revokes: also the last recorded one, if it was replaced and not yet revoked."""
+    listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
+    keys = dict.fromkeys((old, *(each.fingerprint for each in recorded[-1:])))
+    return [key for key in keys if key is not None and key not in listed]
 
-    So a plan that is printed again in an emergency never asks to replace and revoke the new key.
+
+def _replaced_at_once(
+    policy: SecretPolicy, slots: Slots, recorded: Sequence[Record], records: Sequence[Record], now: datetime
+) -> str | None:
+    """Return the key that was revoked in the last day, if the current key has replaced it, and is not recorded yet.
+
+    So a plan that is printed again in an emergency does not replace and revoke the new key.
     """
-    known = [
-        each.fingerprint
-        for each in recorded
-        if (each.event, each.fingerprint) != (Event.ROTATION_INCOMPLETE, slots.current)
-    ]
-    is_new = slots.current is not None and slots.current not in {*known, *revoked}
-    return known[-1] if is_new and known and known[-1] in revoked else None
+    ended = [each for each in records if (each.event, each.secret) == (Event.REVOKED, policy.name)]
+    done = [each.fingerprint for each in recorded if each.event is Event.ROTATED]
+    is_new = slots.current not in {None, *done, *(each.fingerprint for each in ended)}
+    return next((each.fingerprint for each in reversed(ended) if is_new and now - each.recorded_at <= _RECENT), None)
 
 
 def _names(
@@ -427,15 +436,14 @@ def _names_in_shell(
     kind, _, place = source.partition(":")
     mount, _, path = place.partition("/")
     client = [text.format(place=place, mount=mount, path=path) for text in _CLIENTS.get(kind, _CLIENTS[""])]
-    loads = [f"    load_secret {' '.join(each.variables)}" for each in policies]
-    loads += [f"    load_secret {REVOKED_FINGERPRINTS}", f"    export {LOADED}=yes"]
+    groups = [*(each.variables for each in policies), (REVOKED_FINGERPRINTS,)]
     value = '"${{{}-}}"' if is_shell else '"$(read_secret {})"'
     following = value.format(policy.slot_variables[0])
     return {
         "manager": source if kind in _CLIENTS and kind else "the secret manager",
         "hint": client[0],
         "functions": _DEFINITIONS.format(*client[1:], *(_IN_SHELL if is_shell else ("", "")))
-        + (_LOADER.format("\n".join(loads)) if is_shell else ""),
+        + (_LOADER.format("\n".join(f"    load_secret {' '.join(each)}" for each in groups)) if is_shell else ""),
         "any_key": "".join(f"${{{name}-}}" for each in policies for name in each.key_variables[:1]),
         "load": "load_secrets && " if is_shell else "",
         "value": value.format(policy.variable),
@@ -463,7 +471,7 @@ def _dates(policy: SecretPolicy, slots: Slots, old: str | None, report: Report, 
 def _commands(
     policy: SecretPolicy,
     environment: Sequence[str],
-    old: str | None,
+    leaked: Sequence[str],
     *,
     who: Sequence[str],
     options: Sequence[str],
@@ -476,16 +484,17 @@ def _commands(
     name, where, reason = policy.name, (*environment, *who), ("--reason", "WHY")
     reading = [*(word for each in sources for word in ("--from", each)), *options]
     to = ("--to", source, *where, *options)
-    emergency = ("--emergency",) if is_emergency else ()
     pipe = f"{MANAGER} | " if "json:-" in sources else ""
     return {
         "generate": command("generate", name, *model),
         "check": pipe + command("check", "--require-env-only", *reading),
         "record": pipe
         + command("rotate", "record", name, *where, "--attest", "startup", "--attest", "functions", *reading),
-        "again": pipe + command("rotate", "plan", name, *emergency, *where, *reading),
-        "revoke": pipe
-        + command("revoke", policy.name, "--fingerprint", old or "", *reason, "--unknown", "--yes", *where, *reading),
+        "again": pipe + command("rotate", "plan", name, *(["--emergency"] if is_emergency else []), *where, *reading),
+        "revoke": "\n".join(
+            pipe + command("revoke", name, "--fingerprint", key, *reason, "--unknown", "--yes", *where, *reading)
+            for key in leaked
+        ),
         "stage": command("rotate", "stage", name, *to),
         "promote": command("rotate", "promote", name, *to),
         "retire": command("rotate", "retire", name, *to),
