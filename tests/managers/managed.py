@@ -91,4 +91,5 @@ class Service:
         assert alert.startswith(f"ALERT: {check}: {source or self.source} ")
         assert re.search(what, re.sub(r" \(tried for [0-9.]+ s\)$", "", alert)), alert
         assert fix.startswith("  fix: ")
+        assert (len(alert) <= 140, len(fix) <= 180) == (True, True), (alert, fix)
         assert last == LAST_LINE.format(status, check)
