@@ -133,14 +133,14 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
     plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in found if policy not in old]
     if plans:
         yield ("Replace the key. This prints the steps:", *plans)
-    yield from _revocations(scan, options)
+    yield from _revoke_steps(scan, options)
     if any(finding.rule is Rule.TRACKED_KEY_FILE for finding in scan.findings):
         yield ("Stop tracking the key file, and add it to .gitignore:", "git rm --cached -- PATH")
     if not is_staged:
         yield ("Delete the key from the places above. Copies of a git history keep it.",)
 
 
-def _revocations(scan: Scan, options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _revoke_steps(scan: Scan, options: Sequence[str]) -> Iterator[tuple[str, ...]]:
     listed = {key.fingerprint for key in scan.looked_for if LIST_SOURCE in key.known_by}
     keys = dict.fromkeys(filter(None, (finding.fingerprint for finding in scan.findings)))
     revoke = [
