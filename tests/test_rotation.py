@@ -191,7 +191,7 @@ class TestJudge:
 
     UNCHANGED = Problem(
         "this key is already recorded",
-        f"set the variable of {NAME} to its new key from the secret manager; if there is none, run {PROGRAM} rotate"
+        f"deliver the newer key of {NAME} from the secret manager; if there is none, run {PROGRAM} rotate"
         f" plan {NAME} --environment prod --log x --model m:C",
     )
 
@@ -231,7 +231,7 @@ class TestJudge:
     def test_a_key_that_has_records(self, records: Sequence[Record], why: str) -> None:
         """A key that was revoked, is used elsewhere or was used before is refused, with what to do."""
         planned = f"{PROGRAM} rotate plan {NAME} --environment prod --log x --model m:C"
-        fix = f"set the variable of {NAME} to its new key from the secret manager; if there is none, run {planned}"
+        fix = f"deliver the newer key of {NAME} from the secret manager; if there is none, run {planned}"
         assert self.judged(*records) == ([], [], {NAME: Problem(why, fix)})
 
     def test_an_unchanged_key(self) -> None:
@@ -260,10 +260,13 @@ class TestJudge:
         assert self.judged(earlier, new=(validated(NEW, *now),)) == ([expected], [], {})
 
     def test_completed_promotion(self) -> None:
-        """A completion keeps the replaced key of the incomplete record, unless a previous key is set now."""
-        earlier = replace(validated(recorded(1, KEY), NOT_DONE, NOT_DONE), replaced=OLD, replaced_until=NOW)
+        """A completion keeps the replaced key and the note of the incomplete record, unless there are others now."""
+        earlier = replace(
+            validated(recorded(1, KEY), NOT_DONE, NOT_DONE), replaced=OLD, replaced_until=NOW, note="by Grace"
+        )
         ((completed,), *_) = self.judged(earlier)
         assert (completed.event, completed.replaced, completed.replaced_until) == (Event.ROTATED, OLD, NOW)
+        assert completed.note == "by Grace"
         ((completed,), *_) = self.judged(earlier, new=(replace(NEW, replaced=OLD, replaced_until=NOW - DAY),))
         assert completed.replaced_until == NOW - DAY
 

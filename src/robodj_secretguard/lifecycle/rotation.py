@@ -147,9 +147,7 @@ def judge_drafts(
 def _needs_new_key(new: Record, why: str, options: Sequence[str]) -> Problem:
     """Return the problem of a key that is not new. The secret manager may have the same one."""
     plan = command("rotate", "plan", new.secret or "", "--environment", new.environment or "", *options)
-    return Problem(
-        why, f"set the variable of {new.secret} to its new key from the secret manager; if there is none, run {plan}"
-    )
+    return Problem(why, f"deliver the newer key of {new.secret} from the secret manager; if there is none, run {plan}")
 
 
 def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
@@ -171,13 +169,20 @@ def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str
 
 
 def _completed(new: Record, earlier: Record) -> Record:
-    """Return a rotation with the better proof of each step from two records of it."""
+    """Return a rotation with the better proof of each step, and the latest texts, from two records of it."""
     validations = [each.validation for each in (new, earlier) if each.validation]
     # The proofs are defined from the best to the worst.
     startup = min((each.startup for each in validations), key=[*Proof].index)
     functions = min((each.functions for each in validations), key=[*Proof].index)
     last = new if new.replaced else earlier  # the previous key may have been removed meanwhile
-    return replace(new, **_validated(startup, functions), replaced=last.replaced, replaced_until=last.replaced_until)
+    return replace(
+        new,
+        **_validated(startup, functions),
+        ticket=new.ticket or earlier.ticket,
+        note=new.note or earlier.note,
+        replaced=last.replaced,
+        replaced_until=last.replaced_until,
+    )
 
 
 def other_key_replaced(new: Record, records: Sequence[Record], *, has_overlap: bool) -> str | None:
