@@ -104,8 +104,8 @@ _PROMOTION: Final = """\
 """In this order, no deadline holds for another key, and no old key gets a new expiry. It is safe to repeat."""
 _TEXTS: Final = {
     "functions": "In this shell, define how {manager} is read and written. {hint}",
-    "load": "Load the keys of {manager} into this shell. An error about a variable that it does not have is normal."
-    " If the last line fails, correct READ-COMMAND:",
+    "load": "Load the keys of {manager} into this shell. An error about a variable that it does not have is normal. If"
+    " the last line fails, correct READ-COMMAND, or store the first keys (docs/rotation.md, Generate):",
     "again": "Print the plan again, for the keys that are loaded now, and follow it in this shell:",
     "again after": "After {ends}, print the plan again. It then removes the previous key:",
     "wait": "Wait until {ends}, when {previous} has ended. Then print the plan again:",

@@ -224,10 +224,11 @@ def with_words(plan: str, commands: str) -> str:
     return commands
 
 
-def follow(world: World, shell: Shell, plan: str, *, is_repeated: bool = False) -> list[str]:
+def follow(world: World, shell: Shell, plan: str, *, is_repeated: bool = False, last: str = "nothing") -> list[str]:
     """Follow a plan, and those that it prints. Return the texts of all steps.
 
-    `is_repeated`: paste each step a second time, as after an interruption. It may then refuse.
+    `is_repeated`: paste each step a second time, as after an interruption. It may then refuse. `last`: a part of the
+    text of the step after which nothing is pasted any more.
     """
     texts: list[str] = []
     for _ in range(MOST_PLANS):
@@ -246,6 +247,8 @@ def follow(world: World, shell: Shell, plan: str, *, is_repeated: bool = False) 
             again = shown if " rotate plan " in commands else ""
             if is_repeated and commands and not again:
                 shell.run(with_words(plan, commands))
+            if last in text:
+                return texts
         if not again:
             return texts
         plan = again
@@ -362,6 +365,24 @@ def test_pasted_plan(  # noqa: PLR0917
     shown = re.sub("sgfp1:[0-9a-f]{32}|key id [0-9a-f]{32}|changeme", "", world.output)
     assert leaks(shown, sorted(keys - {"changeme"})) == []
     assert not any("step 4" in text for text in texts)
+
+
+@pytest.mark.parametrize("delivery", ["shell", "vault"])
+@pytest.mark.parametrize("start", ["recorded", "unrecorded"])
+@pytest.mark.parametrize("last", ["in place of", "Replace the current", "Revoke the old", "Run the check"])
+def test_interrupted_emergency(bao: OpenBao, tmp_path: Path, delivery: str, start: str, last: str) -> None:
+    """An emergency that was interrupted goes on with the plan that is printed again: the leaked key is revoked."""
+    world = World(tmp_path, bao=bao if delivery == "vault" else None)
+    fields = start_with(world, "secret.key", start)
+    world.store(fields)
+    sources = ["--from", world.source] if world.source else []
+    words = shlex.join(["robodj-secretguard", "rotate", "plan", "secret.key", "--emergency", *WHO, *sources])
+    for end in (last, "nothing"):
+        shell = world.shell({})
+        follow(world, shell, shell.paste(words), last=end)
+        shell.close()
+    if start == "recorded" or last in {"Revoke the old", "Run the check"} or delivery == "vault":
+        judge(world, "secret.key", fields, is_emergency=True)
 
 
 def is_key(variable: str) -> bool:
