@@ -288,6 +288,12 @@ class TestRefused:
             message, _ = refusal(desk.take(step, NOW + HOUR, is_now=step is not None))
             assert message.startswith("memory:robodj is at an older step than the operations log (rotation-incomplete")
 
+    def test_a_promotion_without_a_next_key(self, desk: Desk) -> None:
+        """The remedy is the whole command that stages one."""
+        stage = "run robodj-secretguard rotate stage secret.key --to memory:robodj --environment prod"
+        remedy = f"{stage}, and run this command again an hour later"
+        assert refusal(desk.take("promote")) == ("secret.key has no next key", remedy)
+
     @pytest.mark.parametrize("bad", ["changeme", "short"])
     def test_a_next_key_that_no_service_accepts(self, desk: Desk, bad: str) -> None:
         """Such a key is not promoted. The remedy replaces it."""

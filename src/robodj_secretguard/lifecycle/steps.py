@@ -182,11 +182,14 @@ def obstacles(
     *,
     is_now: bool,
     fleet: Sequence[Verdict] | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Problem]:
     """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once.
 
-    `fleet` has the verdicts on the instances. Where all of them have the next key, no hour is needed.
+    `fleet` has the verdicts on the instances. Where all of them have the next key, no hour is needed. `options` are
+    those of a step, for the commands in remedies.
     """
+    stage = f"run {command('rotate', 'stage', policy.name, *options)}"
     if step != "retire" and "current" not in keys.filled:
         yield Problem(
             f"there is no current key of {policy.name}",
@@ -194,9 +197,9 @@ def obstacles(
             f" ({command('generate', policy.name)})",
         )
     if step == "promote":
-        yield from _obstacles_of_next(policy.name, keys, now, is_now=is_now or fleet is not None)
+        yield from _obstacles_of_next(policy.name, keys, now, stage, is_now=is_now or fleet is not None)
     if step == "back":
-        yield from _obstacles_of_back(policy.name, keys, now, is_now=is_now)
+        yield from _obstacles_of_back(policy.name, keys, now, stage, is_now=is_now)
     if step in {"promote", "retire"} and not is_now:
         if fleet is not None and (step == "retire" or "next" in keys.filled):
             yield from _unproven_instances(step, policy.name, keys, fleet, now)
@@ -209,16 +212,16 @@ def _applying(*rules: tuple[bool, Problem]) -> Iterator[Problem]:
     return (problem for applies, problem in rules if applies)
 
 
-def _obstacles_of_next(name: str, keys: StoredKeys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
+def _obstacles_of_next(name: str, keys: StoredKeys, now: datetime, stage: str, *, is_now: bool) -> Iterator[Problem]:
     since, slots = keys.staged_at or now, keys.slots
     return _applying(
         (
             "next" not in keys.filled,
-            Problem(f"{name} has no next key", "stage one first (rotate stage), and wait an hour"),
+            Problem(f"{name} has no next key", f"{stage}, and run this command again an hour later"),
         ),
         (
             slots.next is not None and slots.next == slots.previous,
-            Problem(f"the next key of {name} is its previous key", "replace it: run rotate stage with --now"),
+            Problem(f"the next key of {name} is its previous key", f"{stage} --now"),
         ),
         (
             not is_now and now - since < MIN_AGE,
@@ -231,20 +234,20 @@ def _obstacles_of_next(name: str, keys: StoredKeys, now: datetime, *, is_now: bo
     )
 
 
-def _obstacles_of_back(name: str, keys: StoredKeys, now: datetime, *, is_now: bool) -> Iterator[Problem]:
+def _obstacles_of_back(name: str, keys: StoredKeys, now: datetime, stage: str, *, is_now: bool) -> Iterator[Problem]:
     slots, step = keys.slots, keys.step
     last = step.last if step and step.step == "promote" and slots.previous else None
     is_promotion = last is not None and (last.fingerprint, last.replaced) == (slots.current, slots.previous)
     return _applying(
         (
             "previous" not in keys.filled or slots.previous_until is None or _is_over(keys, now),
-            Problem(f"{name} has no previous key that still verifies", "stage a new key (rotate stage)"),
+            Problem(f"{name} has no previous key that still verifies", f"if the current key must go, {stage}"),
         ),
         (
             step is not None and not is_promotion,
             Problem(
                 f"the last step of {name} is not the promotion of its current key over its previous key",
-                "if the current key must go, stage a new one (rotate stage)",
+                f"if the current key must go, {stage}",
             ),
         ),
         (
@@ -703,7 +706,7 @@ class Rotator:
         recorded = RevocationStatus((), tuple((key, ALWAYS) for key in revoked(known) if key))
         revoked_from = _revocations(result.keys.slots, before.revocation_list, recorded)
         result.keys = result.keys._replace(revoked_from=revoked_from)
-        if chosen := _choose_step(result, step, known, is_now=is_now, fleet=fleet):
+        if chosen := _choose_step(result, step, known, is_now=is_now, fleet=fleet, options=self._options):
             self._write(result, chosen, stored, known, log, before=before, dry_run=dry_run)
 
     def _require_environment(self, result: StepResult, known: Sequence[Record]) -> None:
@@ -786,7 +789,13 @@ class Rotator:
 
 
 def _choose_step(
-    result: StepResult, step: StepName | None, known: Sequence[Record], *, is_now: bool, fleet: Sequence[Verdict] | None
+    result: StepResult,
+    step: StepName | None,
+    known: Sequence[Record],
+    *,
+    is_now: bool,
+    fleet: Sequence[Verdict] | None,
+    options: Sequence[str],
 ) -> StepName | None:
     """Return the step to take: the one that the operator named, or the one that is due.
 
@@ -797,7 +806,10 @@ def _choose_step(
     result.step = chosen = step or due(policy, keys, of_current[0].recorded_at if of_current else None, now)
     if chosen is None or (is_done(chosen, keys, now) and not (is_now and chosen in _REPEATABLE)):
         return None
-    result.refusal = next(obstacles(chosen, policy, keys, now, is_now=is_now, fleet=fleet), None)
+    result.refusal = next(
+        obstacles(chosen, policy, keys, now, is_now=is_now, fleet=fleet, options=options),
+        None,
+    )
     if result.refusal is None and (step == "replace" or not result.unrecorded):  # the log can be written
         return chosen
     is_due_later = step is None and result.refusal is not None and result.refusal.severity is Severity.NOTE

@@ -37,7 +37,7 @@ _REACH_SERVER: Final = "make sure that the server of VAULT_ADDR is running and c
 _PATH: Final = (
     "correct MOUNT/PATH after vault: (a KV engine, version 2); only a new service stores its first keys there"
 )
-_USE_V2: Final = "copy its fields to a secret of a KV engine, version 2, and write that MOUNT/PATH after vault:"
+_USE_V2: Final = "copy its fields to a secret of a KV engine, version 2, and use the MOUNT/PATH of that secret"
 _CA_CERT: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
 _TOKEN_LOGINS: Final = {
     "KUBERNETES_ROLE": ("kubernetes", "KUBERNETES_TOKEN_FILE", _POD_TOKEN),
