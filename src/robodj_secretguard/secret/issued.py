@@ -37,9 +37,6 @@ MIN_PEM_BYTES: Final = 32
 MIN_LEGACY: Final = 16
 """The fewest characters of a key from before the adoption."""
 
-_COMMENTS: Final = Fault("placeholder", "has nothing but comments")
-_COMMENTED: Final = Fault("format", "has comments next to its value", "set {} with the value alone, without comments")
-
 _Defect = tuple[object, str, str]
 """Whether a value has a defect, the message, and the fix: empty for that of the check."""
 _LINE_ENDS: Final = str.maketrans("", "", "\r\n\t")
@@ -82,10 +79,11 @@ class _Issued(Kind):
         core = _without_comments(text)
         if message := next(filter(None, self._templates(core, variable)), ""):
             return Fault("placeholder", message)
-        if core != text:
-            return _COMMENTED if core else _COMMENTS
-        found = (Fault("format", message, fix) for is_there, message, fix in self._defects(text) if is_there)
-        return next(found, None)
+        if core != text and not core:
+            return Fault("placeholder", "has nothing but comments")
+        commented = (core != text, "has comments next to its value", "set {} with the value alone, without comments")
+        defects = (commented, *self._defects(text))
+        return next((Fault("format", message, fix) for is_there, message, fix in defects if is_there), None)
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
         """Return the message of each part that may be a template. It is empty if the part is none."""

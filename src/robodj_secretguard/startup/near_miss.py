@@ -18,8 +18,6 @@ from robodj_secretguard.startup.variables import (
     VariableRead,
 )
 
-_SHOWABLE: Final = r"[A-Za-z0-9_]+"
-_SECRET: Final = "ROBODJ_SECRET"  # noqa: S105 - the beginning of a name
 _MISTAKES: Final = {
     PROTECTED_ENV: r"ROBODJ_PROTECTED.*",
     ALLOW_FILE_SECRET_FALLBACK: r"ROBODJ_ALLOW_FILE.*",
@@ -34,7 +32,6 @@ _OF_EXPIRY: Final = (
     r"EXPIR|(?:^|_)(?:EXP(?!O|ER|ECT|EN|L|AND|RESS)"
     r"|(?:VALID_(?:UNTIL|TO|TILL|THRU|THROUGH)|VALIDUNTIL|NOT_?AFTER|GOOD_UNTIL|ROTATE_BY)(?:_|$))"
 )
-_MARKER: Final = "_EXPIRES_AT"
 _KNOWN_WORDS: Final = frozenset(
     (
         "ROBODJ",
@@ -117,7 +114,7 @@ def _near_miss(name: str, targets: Collection[VariableRead], is_set: Callable[[s
         meant = next(found, None) or _marker(name, words, [target for target in targets if target.is_marker], is_set)
     if meant is None:
         return None
-    is_shown = re.fullmatch(_SHOWABLE, name) and (near or words <= _KNOWN_WORDS | _words(meant))
+    is_shown = re.fullmatch(r"[A-Za-z0-9_]+", name) and (near or words <= _KNOWN_WORDS | _words(meant))
     return NearMiss(meant, name if is_shown else "")
 
 
@@ -125,12 +122,12 @@ def _marker(
     name: str, words: set[str], markers: Collection[VariableRead], is_set: Callable[[str], bool]
 ) -> VariableRead | None:
     """Return the expiry marker with the most similar name, where a name speaks of the expiry of a secret."""
-    folded, marked = name.upper(), name.removesuffix(_MARKER)
+    folded, marked = name.upper(), name.removesuffix("_EXPIRES_AT")
     variables = [target.policy.variable for target in markers if target.policy]
     # A variable without its last word, and known words only.
     stems = [{*variable.split("_")[:-1]} for variable in variables]
     is_of_stem = any(len(stem) > 1 and stem <= words <= _KNOWN_WORDS | stem for stem in stems)
-    if not re.search(_OF_EXPIRY, folded) or not (is_of_stem or folded.startswith((_SECRET, *variables))):
+    if not re.search(_OF_EXPIRY, folded) or not (is_of_stem or folded.startswith(("ROBODJ_SECRET", *variables))):
         return None
     if marked != name and marked not in variables and is_set(marked):
         return None  # the marker of a secret that another service declares

@@ -21,7 +21,6 @@ from robodj_secretguard.startup.readings import (
     PIPED,
     REVOKED_FILE,
     WORKING_DIRECTORY_DELETED,
-    NamedBy,
     Reading,
     Setup,
     Slot,
@@ -530,16 +529,14 @@ def unusable_directories(setup: Setup) -> Iterator[Problem]:
             path = f": {shown_place(directory)[-60:]}" if named_by else ""  # its end, as a line is short
             yield Problem(
                 f"{shown}{shown_directory(named_by)} {fault}{path}",
-                _REMEDY_OF_FAULT.get(fault, _REMEDY_OF_DIRECTORY[named_by]),
+                _REMEDIES.get(fault, _REMEDIES[named_by]),
                 "environment" if named_by == "environment" else "none",
             )
 
 
-_REMEDY_OF_FAULT: Final = {
+_REMEDIES: Final[dict[str | None, str]] = {
     WORKING_DIRECTORY_DELETED: "change to the service's directory, then start again",
     NOT_ALLOWED: "let the service's user enter that directory and each directory above",
-}
-_REMEDY_OF_DIRECTORY: Final[dict[NamedBy | None, str]] = {
     None: "restore the directory config from version control",
     "environment": f"correct the path in {CONFIG_DIR}; if it is right, restore the directory from version control",
     "argument": "correct the path in config_dir; if it is right, restore the directory from version control",
