@@ -136,9 +136,10 @@ class TestShell:
         (_, functions), (_, load), (_, again) = steps
         assert str(functions).startswith('read_secret() { READ-COMMAND "$1"; }\n')
         assert f"load_secret {V1} {EXPIRES} {NEXT} {BEFORE} {UNTIL}\n" in str(functions)
-        assert "load_secret ROBODJ_REVOKED_FINGERPRINTS\n    export SECRETGUARD_LOADED=yes\n}" in str(functions)
+        assert "load_secret ROBODJ_REVOKED_FINGERPRINTS\n}" in str(functions)
         assert load == f'load_secrets && [ -n "${{{V1}-}}${{{V2}-}}" ]'
-        assert again == f"{PROGRAM} rotate plan {NAME} --emergency --environment ENVIRONMENT {WHO} {OPTIONS}"
+        plan = f"{PROGRAM} rotate plan {NAME} --emergency --environment ENVIRONMENT {WHO} {OPTIONS}"
+        assert again == f"SECRETGUARD_LOADED=yes {plan}"
 
     def test_next(self, report: Report) -> None:
         """Each command has the options of the plan, each value a name, and no step sets an empty one."""

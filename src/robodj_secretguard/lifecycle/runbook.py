@@ -31,7 +31,7 @@ PLACEHOLDERS: Final = (
 )  # fmt: skip
 """The words in the commands of a plan that the operator replaces."""
 LOADED: Final = "SECRETGUARD_LOADED"
-"""The variable of a shell that has loaded its keys as a plan says."""
+"""The variable of the command that prints a plan again, in a shell that has loaded its keys."""
 
 _DEFINITIONS: Final = """\
 {}read_secret() {{ {}; }}
@@ -52,7 +52,6 @@ load_secret() {{
 }}
 load_secrets() {{
 {}
-    export SECRETGUARD_LOADED=yes
 }}"""
 """A variable that is not in the manager is not empty, but unset. A secret that is only in this shell stays."""
 _DEFINITIONS_OF_AWS: Final = """\
@@ -145,7 +144,7 @@ _TEXTS: Final = {
 _COMMANDS: Final = {
     "functions": "{functions}",
     "load": 'load_secrets && [ -n "{any_key}" ]',
-    "again": "{again}",
+    "again": f"{LOADED}=yes {{again}}",
     "again after": "{again}",
     "wait": "{again}",
     "record old": "{record}",
