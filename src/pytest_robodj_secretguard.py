@@ -149,7 +149,7 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
     from robodj_secretguard.secret.sealed import contain
     from robodj_secretguard.startup.settings import setup_of
     from robodj_secretguard.startup.variables import SECRETS_DIR
-    from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, put_list, shareable
+    from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, shareable
 
     model = _model(pytestconfig)
     policies = {policy.name: policy for policy in model.secret_policies.values()}
@@ -167,8 +167,6 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
             if is_impossible:
                 raise ValueError(f"{check} {why}")
         config = tempfile.mkdtemp(dir=tmp_path)  # only its owner may enter it
-        if setup_of(model).require_revocation_list:
-            put_list(config)
         # This also replaces a config_dir that the service passes.
         monkeypatch.setattr("robodj_secretguard.startup.readings.config_directory", lambda *_: (config, "environment"))
         monkeypatch.delenv(SECRETS_DIR, raising=False)

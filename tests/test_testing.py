@@ -12,7 +12,7 @@ from conftest import V1, found, listed
 
 from robodj_secretguard import Report, RuntimeSecrets, check
 from robodj_secretguard.startup.textfile import MAX_CHARACTERS
-from robodj_secretguard.testing import KINDS, bad_secret, put_list
+from robodj_secretguard.testing import KINDS, bad_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,15 +69,13 @@ def test_key_files_are_private(tmp_path: Path) -> None:
     ):
         bad_secret(kind, below, (below,), str(tmp_path))
         assert stat.S_IMODE((tmp_path / path).stat().st_mode) == mode
-    put_list(str(tmp_path))
-    assert stat.S_IMODE((tmp_path / "revoked.fingerprints").stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("secret", POLICIES)
 def test_revoked_key_is_alone_on_the_list(tmp_path: Path, secret: str) -> None:
     """The list is in the environment, and only has that key."""
     report = make_bad({}, tmp_path, "revoked", secret)
-    assert (found(report), listed(report)) == ([("revoked", secret)], (("environment",), 1))
+    assert (found(report), listed(report)) == ([("revoked", secret)], (("file:config/revoked.fingerprints", "environment"), 1))
 
 
 def test_only_the_last_fault_remains(tmp_path: Path) -> None:
@@ -90,5 +88,4 @@ def test_only_the_last_fault_remains(tmp_path: Path) -> None:
 
 def test_required_list_has_no_entry(tmp_path: Path) -> None:
     """The list for a model that requires one has no entry."""
-    put_list(str(tmp_path))
     assert listed(make_bad({}, tmp_path, "missing", K1)) == (("file:config/revoked.fingerprints",), 0)

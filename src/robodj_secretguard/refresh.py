@@ -130,9 +130,11 @@ class Refresh(Sealed):
             self._fail_function(f"failed ({type_name(error)})")
 
     def _fail_function(self, how: str) -> None:
-        message = f"a function of on_change() {how}, so a part of the service may use old keys"
-        remedy = "correct the function; until then, restart the service after each change"
-        self.say(Check.INTERNAL, Problem(message, remedy))
+        problem = Problem(
+            f"a function of on_change() {how}, so a part of the service may use old keys",
+            "correct the function; until then, restart the service after each change",
+        )
+        self.say(Check.INTERNAL, problem)
 
     def _judged(self, running: KeySet) -> Judgement:
         """Read and judge the keys. The validators of the host judge a set that the checks do not refuse."""

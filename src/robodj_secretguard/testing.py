@@ -114,13 +114,12 @@ def shareable(policy: SecretPolicy, policies: Sequence[SecretPolicy]) -> list[tu
     ]
 
 
-def put_list(directory: str) -> None:
-    """Write a revocation list without an entry, for a model that requires a list."""
-    _write_config_file(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
-
-
 def bad_secret(check: str, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> BadVariables:
-    """Return an environment in which one check has a finding, with good keys for every other required secret."""
+    """Return an environment in which one check has a finding, with good keys for every other required secret.
+
+    The revocation list of the directory has no entry otherwise: a model may require one.
+    """
+    _write_config_file(directory, REVOKED_FILE, "# nothing is revoked\n", 0o644)
     good: BadVariables = dict.fromkeys(SETTINGS) | {CONFIG_DIR: directory}
     for declared in policies:
         good |= dict.fromkeys((*declared.variables, declared.expiry_variable[:-1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from robodj_secretguard.keyring import Key, Keyring
 from robodj_secretguard.secret.sealed import Sealed
@@ -131,7 +131,7 @@ def _refuse_call(_self: FallbackKeys, *values: object, **options: object) -> NoR
     raise TypeError("the fallback keys are those of the ring: they can only be read, one by one or by position")
 
 
-_METHODS: Final[dict[str, Callable[..., Any]]] = {
+for _name, _method in {
     **{f"__{name}__": _reading_method(getattr(operator, name)) for name in ("add", "contains", "eq", "getitem", "ne")},
     "__len__": _reading_method(len),
     "__reversed__": _reading_method(reversed),
@@ -141,6 +141,5 @@ _METHODS: Final[dict[str, Callable[..., Any]]] = {
     **{f"__{name}__": _refuse_call for name in ("ge", "gt", "le", "lt")},
     **dict.fromkeys(("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"), _refuse_call),
     **dict.fromkeys(("count", "index"), _refuse_call),
-}
-for _name, _method in _METHODS.items():
+}.items():
     setattr(FallbackKeys, _name, _method)

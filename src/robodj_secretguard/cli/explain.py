@@ -97,20 +97,19 @@ def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         severities = "; ".join(filter(None, (texts["severity"], texts["otherwise"])))
         section, verb = texts["policy_section"], "refuses" if texts["severity"] is Severity.ALERT else "warns"
         yield from (f"{texts['check']}: {texts['title']}", wrapped(f"Severity: {severities}", "  "))
-        yield from _headed("What it means", [texts["meaning"]])
-        yield from _headed(f"Why it {verb}", [texts["why"]])
-        yield from _headed("How it happens", texts["causes"], "- ")
-        yield from _headed("How to fix it", texts["fixes"], "- ")
+        for heading, bullet, paragraphs in (
+            ("What it means", "  ", [texts["meaning"]]),
+            (f"Why it {verb}", "  ", [texts["why"]]),
+            ("How it happens", "  - ", texts["causes"]),
+            ("How to fix it", "  - ", texts["fixes"]),
+            ("Policy", "  ", [f"Section {section}: {SECTIONS[section]}"]),
+        ):
+            yield from ("", heading, *(wrapped(f"{bullet}{text}", " " * len(bullet)) for text in paragraphs))
         if texts["commands"]:
             yield from ("", "Commands")
         for filled in texts["commands"]:
             yield from (f"  {filled['purpose']}:", *(f"    {command}" for command in filled["commands"]))
-        yield from (*_headed("Policy", [f"Section {section}: {SECTIONS[section]}"]), "")
-
-
-def _headed(heading: str, texts: Sequence[str], bullet: str = "") -> Iterator[str]:
-    indent = "  " + " " * len(bullet)
-    yield from ("", heading, *(wrapped(f"  {bullet}{text}", indent) for text in texts))
+        yield ""
 
 
 def _declared(policies: Iterable[SecretPolicy]) -> Iterator[str]:
