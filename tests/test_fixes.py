@@ -480,7 +480,6 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"compare (?:its value|it) with (the secret manager|version control)": Operator.compare,
     r"make sure the secret manager has (ROBODJ_\w+), and this value as an old version": Operator.store_old,
     r"(?:store its value in the secret manager|make sure the secret manager has its value)": Operator.store,
-    r"remove the (\w+) from (\S+)": Operator.remove_from,
     r"delete (\S+)": Operator.delete,
     r"run robodj-secretguard rotate plan (\S+) and follow its steps": Operator.rotate,
     r"run namei -l \"?([^\s\"]+)\"?": Operator.namei,
@@ -501,8 +500,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"restore the directory config from version control": Operator.restore_directory,
     r"restore (\S+) from version control": Operator.restore,
     r"add its lines to (\S+)": Operator.add_lines,
-    r"first do what the (?:setting alert|near-miss (?:alert|warning)|alert about its value) says": Operator.nothing,
-    r"change to the service's directory": lambda operator: os.chdir(operator.service.root),
+    r"first do what the (?:(?:setting|file-present|near-miss) (?:alert|warning)|alert about its value) says": Operator.nothing,
     r"start again": Operator.nothing,
 }
 
@@ -1086,6 +1084,16 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         lambda service: service.old_key(**{PROTECTED: "true"}),
         f"{K2}file-present: {FILE} has a value, but fallback files are off",
         f"{STORE_OLD} {FIX_FILE}",
+    ),
+    "the only key, in a protected environment": (
+        both(Service.file, sets(**{PROTECTED: "true"})),
+        f"{K2}file-present: {FILE} has a value, but fallback files are off",
+        f"{STORE} {FIX_FILE}",
+    ),
+    "no key but that of a file, in a protected environment": (
+        both(Service.file, sets(**{PROTECTED: "true"})),
+        f"{K2}missing: {V2} is not set (protected environment: fallback files are not read)",
+        "first do what the file-present alert says, then start again",
     ),
     "readable by others": (
         lambda service: service.file(mode=0o664),
