@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import stat
 import subprocess
+from ast import literal_eval
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape, glob
 from io import BufferedReader, BufferedWriter
+from pathlib import Path
 from typing import Final, TypeAlias, cast
 
 from robodj_secretguard.common.files import read_unlinked
@@ -82,15 +84,17 @@ class Repository:
         } | _GIT_ENVIRONMENT
         self.top = directory
         paths = [
-            os.path.normpath(os.path.join(os.path.realpath(directory), os.fsdecode(self._asked(option))))
+            os.path.normpath(os.path.join(os.path.realpath(directory), os.fsdecode(self._asked("rev-parse", option))))
             for option in ("--git-dir", "--git-common-dir")
         ]
         self.directories = tuple(dict.fromkeys(paths))
-        if any(_keeps_waiting(path) for path in self.directories):
-            raise UnreadError("git's directory contains a pipe or a device, which would block git; remove it")
+        # An unusual name is quoted as in C.
+        names = re.findall(rb"^alternate: (.*)", self._asked("count-objects", "-v"), re.MULTILINE)
+        borrowed = [os.fsdecode(literal_eval(f"b{name.decode()}") if name[:1] == b'"' else name) for name in names]
+        if any(map(_keeps_waiting, (*self.directories, *borrowed))):
+            raise UnreadError("git's directory, or one that it borrows from, has a pipe or a device; remove it")
         is_partial = any(glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories)
         self.fix = "this is a partial clone, so run git fetch --refetch --no-filter" if is_partial else "run git fsck"
-        self._asked("--disambiguate=0000")  # opens every pack, also those of other directories, which may be pipes
         work_tree = work_tree_of(directory, os.path.realpath(paths[0]))
         self.has_work_tree = work_tree is not None
         self.top = work_tree or self.directories[0]
@@ -100,7 +104,7 @@ class Repository:
         """Yield why the history may be incomplete."""
         for is_limited, why in (
             (
-                self._asked("--is-shallow-repository") == b"true",
+                self._asked("rev-parse", "--is-shallow-repository") == b"true",
                 "this is a shallow clone, without the older history; run git fetch --unshallow",
             ),
             (
@@ -161,15 +165,14 @@ class Repository:
                 mode, name, stage = meta.split(b" ")
                 yield mode, name.decode(), stage, os.fsdecode(path)
 
-    def _asked(self, *options: str) -> bytes:
-        with self._process("rev-parse", *options) as process:
+    def _asked(self, *arguments: str) -> bytes:
+        with self._process(*arguments) as process:
             try:
                 answer, _ = process.communicate(timeout=_ANSWER_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise UnreadError(
-                    f"git did not answer within {_ANSWER_SECONDS:g} seconds; remove each pipe that its settings or"
-                    " alternates name"
+                    f"git did not answer within {_ANSWER_SECONDS:g} seconds; remove each pipe that its settings name"
                 ) from None
         if process.returncode:
             raise UnreadError(
@@ -221,13 +224,8 @@ class Repository:
 
 def _keeps_waiting(directory: str) -> bool:
     """Return whether a directory of git contains a pipe or a device, which block git. It does not open sockets."""
-    for here, _, names in os.walk(directory):
-        for name in names:
-            with suppress(OSError):
-                mode = os.stat(os.path.join(here, name)).st_mode
-                if not (stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
-                    return True
-    return False
+    paths = (os.path.join(here, name) for here, _, names in os.walk(directory) for name in names)
+    return any(not os.path.isfile(path) and os.path.exists(path) and not Path(path).is_socket() for path in paths)
 
 
 def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:

@@ -258,6 +258,7 @@ class Scanner:
         try:
             return Repository(directory, {variable for policy in self._policies for variable in policy.variables})
         except UnreadError as error:
+            self._work_trees.add(os.path.realpath(directory))  # once is enough, as git may not answer for a time
             self._miss("git", str(error))  # without the path, which may be a key by mistake
             return None
 
