@@ -204,7 +204,7 @@ class TestRefused:
             write_file(*arguments, **more)
 
         monkeypatch.setattr(key_files, "write_file", write_after_another)
-        with pytest.raises(UsageError, match=r"\Aanother process created a key file; read that file, then try again\Z"):
+        with pytest.raises(UsageError, match=r"\Aconfig/secret\.key: it cannot be used: File exists\Z"):
             write(checker, FIRST)
         assert (names(checker), (checker.config / "secret.key").read_bytes()) == (["secret.key"], b"somebody else's")
 

@@ -75,7 +75,10 @@ def test_key_files_are_private(tmp_path: Path) -> None:
 def test_revoked_key_is_alone_on_the_list(tmp_path: Path, secret: str) -> None:
     """The list is in the environment, and only has that key."""
     report = make_bad({}, tmp_path, "revoked", secret)
-    assert (found(report), listed(report)) == ([("revoked", secret)], (("file:config/revoked.fingerprints", "environment"), 1))
+    assert (found(report), listed(report)) == (
+        [("revoked", secret)],
+        (("file:config/revoked.fingerprints", "environment"), 1),
+    )
 
 
 def test_only_the_last_fault_remains(tmp_path: Path) -> None:

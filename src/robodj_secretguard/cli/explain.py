@@ -25,9 +25,6 @@ SECTIONS: Final = {
 }
 """The sections of the policy."""
 
-_GENERATES: Final = ("{generator}", f"{PROGRAM} generate {{name}}")
-"""The beginnings of the commands that make a key."""
-
 
 def add(commands: Commands) -> None:
     """Add the command."""
@@ -81,7 +78,7 @@ def _explain(request: Request, *, checks: Sequence[str]) -> Result:
 
 def _filled(command: str, policy: SecretPolicy, options: str) -> str:
     """Return a command without placeholders, for one secret."""
-    if policy.is_issued and command.startswith(_GENERATES):
+    if policy.is_issued and command.startswith(("{generator}", f"{PROGRAM} generate {{name}}")):
         return f"# {policy.name}: {policy.replacement}"
     return command.format(
         name=policy.name,

@@ -128,22 +128,15 @@ def _details(standing: dict[str, Any], now: str, issuer: str) -> list[str]:
     if deadline:
         previous = f"{previous or 'no fingerprint,'} until {deadline}{': PASSED' if deadline <= now else ''}"
     open_steps = ", ".join(standing["open_steps"])
+    rotated = f"{standing['rotated_at']} in {standing['environment']}, {count(standing['age_days'], 'day')} ago"
     rows = {
         "fingerprint": standing["fingerprint"] or none,
         "next": standing["next_fingerprint"],
         "previous": previous,
-        "rotated": _rotated(standing),
+        "rotated": rotated if standing["rotated_at"] else "not recorded",
         paint("INCOMPLETE", YELLOW): f" not done: {open_steps}" if open_steps else "",
         "cadence": f"{count(standing['rotation_days'], 'day')}{overdue}",
         "expires": standing["expires_at"] or "no expiry marker",
         "owner": f"{standing['owner']}{backup}",
     }
     return [standing["secret"], *(f"  {name:<11}  {text}" for name, text in rows.items() if text)]
-
-
-def _rotated(standing: dict[str, Any]) -> str:
-    """Return the time, the environment and the age of a key's first record."""
-    days = standing["age_days"]
-    if days is None:
-        return "not recorded"
-    return f"{standing['rotated_at']} in {standing['environment']}, {count(days, 'day')} ago"

@@ -33,8 +33,6 @@ def write_keys(directory: str, keys: Mapping[SecretPolicy, SealedStr], *, force:
             if exposed := path_faults(paths[policy]).exposed:
                 raise_file_error(f"would fail the check: it {' and '.join(exposed)}; correct that, then try again")
             write_file(paths[policy], f"{key.get_secret_value()}\n".encode(), 0o600, replace=files[policy].exists)
-        except FileExistsError:
-            why = "another process created a key file; read that file, then try again"
         except OSError as error:
             why = f"{policy.file}: {reason(error)}"
         if why:  # outside of the handlers: the frames of the error have the key

@@ -241,7 +241,18 @@ ROOTS: Final = tuple(
 )
 ENDINGS: Final = tuple(f".{each}" for each in "pem key json txt crt cer p12 pfx env yaml yml".split())
 
-_OTHER_WORDS: Final = """
+STEMS: Final = tuple(
+    """
+    ваш замени змін встав сгенерир _ключ ключ_ _токен токен_ 密钥 密码 替换 你的 您的 请 여기
+    비밀번호 ここ キー مفتاح ضع_ السر توکن คีย์ รหัส ของคุณ
+    """.split()
+)
+"""Parts of words of other scripts, whose words are not always separate: templates have them, and no generator does."""
+WORTH: Final = {
+    **dict.fromkeys(
+        [
+            *WORDS,
+            *"""
     a ab abcd abcdef acak ad add agent ai akia aleatoria algolia all also am amazon an ant anthropic any api
     aplikace app apps are arn as asana asdfgh assistant at atlas atlassian auto aws az azerty azure b baidu ban bang
     bar baz be bedrock bigquery binance bit bitbucket boost bot botfather box braintree brevo broker browserbase bus
@@ -270,16 +281,10 @@ _OTHER_WORDS: Final = """
     uuid v val valeur vapid vault vendor vercel vertex via voyage vpn wandb weak weather weaviate web who whsec will
     wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya ya29 yandex yang yes yet yml yo you youtube yyy zeichen
     zendesk znaki zoho zoom zzz
-"""
-STEMS: Final = tuple(
-    """
-    ваш замени змін встав сгенерир _ключ ключ_ _токен токен_ 密钥 密码 替换 你的 您的 请 여기
-    비밀번호 ここ キー مفتاح ضع_ السر توکن คีย์ รหัส ของคุณ
-    """.split()
-)
-"""Parts of words of other scripts, whose words are not always separate: templates have them, and no generator does."""
-WORTH: Final = {
-    **dict.fromkeys([*WORDS, *_OTHER_WORDS.split()], 0),
+            """.split(),
+        ],
+        0,
+    ),
     **dict.fromkeys(
         """
     abc above access account acme admin akey anahtar anon apikey arandom ask auth authtoken bearer bitwarden blank
