@@ -17,7 +17,7 @@ from races import just_before
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Event, Proof, draft
+from robodj_secretguard.lifecycle.records import Event, draft
 from robodj_secretguard.lifecycle.revocation import HEADER
 
 if TYPE_CHECKING:
@@ -161,15 +161,6 @@ class TestRevoked:
             },
         )
 
-    def test_recorded_key(self, machine: Machine) -> None:
-        """A recorded key is described with its environment and the time of its first record."""
-        key = machine.fingerprint()
-        machine.record(rotated(NOW - 9 * HOUR, key, startup=Proof.NOT_DONE), rotated(NOW - 8 * HOUR, key))
-        ran = machine.call(*BY_FINGERPRINT, key, "--without-replacement")
-        first = f"Revoked: {key} (secret.key, prod; recorded at 2026-12-01T03:00:00Z). {HERE}"
-        assert (ran.status, ran.out.splitlines()[0]) == (0, first)
-        assert machine.records[-1].environment == "prod"
-
     def test_previous_key(self, machine: Machine) -> None:
         """A key in another slot is described with the slot."""
         machine.environ.update({f"{V1}_PREVIOUS": (old := good_keys()[V1]), f"{V1}_PREVIOUS_UNTIL": marker(HOUR)})
@@ -292,14 +283,6 @@ class TestCurrent:
         """A next key can replace it."""
         machine.environ[f"{V1}_NEXT"] = good_keys()[V1]
         assert machine.call(*PREVIEW, "--yes").status == 0
-
-    def test_again(self, machine: Machine) -> None:
-        """The command that a finding prints for a revocation that is not listed any more needs no other option."""
-        machine.call(*REVOKE)
-        (machine.config / NAME).unlink()
-        fix = machine.call("check").out.partition("fix: run robodj-secretguard ")[2]
-        words = shlex.split(fix.partition(" --yes")[0])
-        assert machine.call(*words, "--yes").status == 0
 
     def test_preview(self, machine: Machine) -> None:
         """The preview changes nothing. It names missing options, and other recorded keys, which may be meant."""
@@ -428,12 +411,13 @@ class TestAgain:
         assert [each.event for each in machine.records] == [Event.REVOKED]
 
     def test_recorded(self, machine: Machine) -> None:
-        """A key that is only recorded is listed, without another record or event."""
+        """A key that is only recorded is listed by the command of its finding, without another record or event."""
         machine.call(*REVOKE)
         (machine.config / NAME).unlink()
-        ran = machine.call(*REVOKE)
+        fix = machine.call("check").out.partition("fix: run robodj-secretguard ")[2].partition(" --yes")[0]
+        ran = machine.call(*shlex.split(fix), "--yes")
         assert (ran.status, ran.out.startswith("Revoked: sgfp1:"), ran.err) == (0, True, "")
-        assert listed(machine) == HEADER + entry(machine.fingerprint())
+        assert listed(machine) == HEADER + entry(machine.fingerprint()).replace("leaked", "recorded as revoked")
         assert len(machine.records) == 1
 
     def test_both(self, machine: Machine) -> None:
