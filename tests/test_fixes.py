@@ -500,7 +500,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"restore the directory config from version control": Operator.restore_directory,
     r"restore (\S+) from version control": Operator.restore,
     r"add its lines to (\S+)": Operator.add_lines,
-    r"first do what the (?:(?:setting|file-present|near-miss) (?:alert|warning)|alert about its value) says": Operator.nothing,
+    r"first do what the (?:\S+ (?:alert|warning)|alert about its value) says": Operator.nothing,
     r"start again": Operator.nothing,
 }
 
