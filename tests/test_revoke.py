@@ -175,7 +175,7 @@ class TestRevoked:
         key, unknown = another(), "an unknown secret"
         why = "Neither the operations log nor what is set here has this key. Compare it"
         assert refused(machine, *BY_FINGERPRINT, key) == (
-            f"nothing was revoked: {why}, or add --unknown to revoke it now"
+            f"nothing was revoked: {why}; to revoke it now, add --unknown"
         )
         lines = machine.call(*BY_FINGERPRINT, key, "--unknown").out.splitlines()
         assert lines[0] == f"Revoked: {key} ({unknown}; no rotation recorded). {NOT_HERE}"
@@ -276,7 +276,7 @@ class TestCurrent:
 
     def test_without_replacement(self, machine: Machine) -> None:
         """Without another key, the revocation needs an option."""
-        why = f"nothing was revoked: {LACKING}, or add --without-replacement to revoke it now"
+        why = f"nothing was revoked: {LACKING}; to revoke it now, add --without-replacement"
         assert refused(machine, *PREVIEW, "--yes") == why
 
     def test_with_a_next_key(self, machine: Machine) -> None:

@@ -164,7 +164,7 @@ def _revoke_key(
             [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add {' '.join(['--yes', *lacking])}"],
         )
     if lacking:
-        fail(f"nothing was revoked: {' '.join(lacking.values())}, or add {' '.join(lacking)} to revoke it now")
+        fail(f"nothing was revoked: {' '.join(lacking.values())}; to revoke it now, add {' '.join(lacking)}")
     return _carry_out(request, model, log, key, known, what=what, steps=steps, sources=sources)
 
 
