@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import io
 import os
 import shlex
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
-from command_line import Machine, fingerprint_of
+from command_line import Machine
 from conftest import V1, V2, clean_environment, good_keys, posix_only, root_only, run, umask
 from repositories import GIT, SETTINGS, git, made
 
@@ -40,7 +39,6 @@ TABLE = f'[tool.robodj-secretguard]\nmodel = "{MODEL}"\n'
 COMMENT = "# Every command that runs in this repository checks the service's own model.\n"
 IGNORED = (EXAMPLE / ".gitignore").read_text(encoding="utf-8").removesuffix("\n__pycache__/\n")
 PLACE = "a part of its path is a link, or no directory; rename that part"
-PROGRAMS = os.path.dirname(sys.executable)
 OTHERS_MAY_WRITE = 0o002
 
 
@@ -560,42 +558,6 @@ class TestProjects:
         added = run([GIT, "add", *files], env=env, cwd=machine.root, python=False)
         listed = run([GIT, "ls-files"], env=env, cwd=machine.root, python=False)
         assert (added.status, sorted(listed.out.split())) == (0, sorted(FILES))
-
-    @pytest.mark.full
-    @pytest.mark.skipif(importlib.util.find_spec("pre_commit") is None or not GIT, reason="needs pre-commit and git")
-    def test_pre_commit(self, machine: Machine) -> None:
-        """The real pre-commit stops a commit with a live or revoked key, or of a key file. It says if it had no key."""
-        made(machine.root)
-        files = git_add(machine.call("init", "--yes").out)
-        home = {"PRE_COMMIT_HOME": str(machine.root.parent / "home"), "PRE_COMMIT_COLOR": "never"}
-        path = os.pathsep.join([PROGRAMS, os.environ["PATH"]])
-        env = clean_environment() | SETTINGS | home | {"PATH": path}
-        keys = good_keys()
-        machine.put("config/revoked.fingerprints", f"{fingerprint_of(keys[V2])}\n")
-
-        def git(*arguments: str) -> tuple[int, str]:
-            ran = run([GIT, *arguments], env=env, cwd=machine.root, keys=list(keys.values()), python=False)
-            return ran.status, ran.out + ran.err
-
-        assert run(["-m", "pre_commit", "install"], env=env, cwd=machine.root).status == 0
-        assert git("add", *files)[0] == 0
-        status, out = git("commit", "-m", "a")
-        assert (status, "note: keys: no key is set here" in out) == (0, True), out
-        machine.put("notes.txt", keys[V1])
-        git("add", "notes.txt")
-        env |= {V1: keys[V1]}
-        status, out = git("commit", "-m", "b")
-        assert (status, "known by: environment" in out) == (1, True), out
-        machine.put("notes.txt", keys[V2])
-        git("add", "notes.txt")
-        status, out = git("commit", "-m", "b")
-        assert (status, "known by: revocation list" in out) == (1, True), out
-        git("rm", "-f", "--cached", "notes.txt")
-        machine.put("config/secret.key", keys[V1])
-        assert git("add", "config/secret.key")[0] == 1
-        git("add", "--force", "config/secret.key")
-        status, out = git("commit", "-m", "c")
-        assert (status, "ALERT: secret.key: tracked-key-file: config/secret.key" in out) == (1, True), out
 
     def test_the_gate_imports_no_init(self, machine: Machine) -> None:
         """`check` does not import the module of `init`."""

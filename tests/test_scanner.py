@@ -10,19 +10,17 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import fingerprint_of, rotated
+from command_line import fingerprint_of
 from conftest import KEY_VARIABLES, NOW, V1, V2
 from detector import leaks
 from repositories import SETTINGS, commit, git, made, object_file, put, replace_git
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.errors import UsageError
-from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.scan import scanner as scanner_module
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import KnownKey, Rule, Scope, Unread, Where, parse
-from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner, scan
+from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
 from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.scan.walk import read_place
 from robodj_secretguard.secret.sealed import SealedStr
@@ -122,49 +120,6 @@ def unread(scan: Scan, *, matters: bool = True) -> list[tuple[str, str]]:
 def carriers(scan: Scan) -> list[list[tuple[str | None, str]]]:
     """Return the commit and the path that refer to each object."""
     return [[(each.commit, each.path) for each in finding.carriers] for finding in scan.findings]
-
-
-class TestScan:
-    """`scan`: the Python API."""
-
-    @pytest.fixture(autouse=True)
-    def _keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv(V1, KEY)
-        monkeypatch.setenv(V2, OTHER)
-
-    def test_finds_the_keys_that_are_set_here(self) -> None:
-        """By default it searches the working directory for the keys of the environment."""
-        write("a", KEY)
-        assert found(scan(), "secret", "path", "known_by") == [("secret.key", "a", ("environment",))]
-
-    def test_finds_further_keys(self) -> None:
-        """Its caller can pass keys that are not set here. Their secrets are unknown."""
-        further = secrets.token_urlsafe(32)
-        write("a", further)
-        assert found(scan(keys=[SealedStr(further)]), "secret", "known_by") == [(None, ("keys-from",))]
-
-    def test_finds_recorded_keys_by_fingerprint(self) -> None:
-        """With fingerprints alone, only the recorded and the revoked keys are known."""
-        write("a", f"{KEY}\n{OTHER}")
-        log = OperationsLog("log.jsonl")
-        with log.locked():
-            log.append([rotated(NOW, fingerprint_of(KEY))])
-        result = scan(by_fingerprint=True, operations_log=OperationsLog("log.jsonl").read_if_any())
-        assert found(result, "secret", "known_by") == [("secret.key", ("operations log",))]
-
-    def test_lists_what_could_not_be_read(self) -> None:
-        """A missing operations log makes the scan incomplete. So does a missing path, which is shown by its number."""
-        log = OperationsLog("nowhere", named_by="--operations-log").read_if_any()
-        result = scan(paths=["nowhere"], operations_log=log)
-        assert [item.place for item in result.unread] == ["operations log", "PATH 1"]
-        assert not result.complete
-
-    def test_refuses_several_repositories(self, root: Path) -> None:
-        """The history of one repository is searched at a time."""
-        paths = [str(made(root / name)) for name in "ab"]
-        assert scan(paths=paths).complete
-        with pytest.raises(UsageError, match="one repository"):
-            scan(paths=paths, scope=HISTORY)
 
 
 class TestFiles:

@@ -242,3 +242,30 @@ class TestPreCommit:
         ran = leaking.commit("--all", cwd=leaking.root / "src" / "deep")
         known = KNOWN("a key", "src/deep/notes.txt:1:1", "revocation list")
         leaking.refused(ran, FOUND("deploy.env:1:19"), known)
+
+    def test_hook_of_init(self, tmp_path: Path) -> None:
+        """The hook of `init` stops a commit with a live or revoked key, or of a key file. It says if it had no key."""
+        path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+        home = {"PRE_COMMIT_HOME": str(tmp_path / "home"), "PRE_COMMIT_COLOR": "never", "PATH": path}
+        repository = initialised(tmp_path / "repository", environment() | home)
+        revoked, live = repository.key(), repository.key()
+        command = ["-m", "robodj_secretguard", "init", "--yes"]
+        assert run(command, env=repository.environ, cwd=repository.root).status == 0
+        repository.pre_commit("install")
+        repository.git("add", ".")
+        ran = repository.commit()
+        repository.passed(ran)
+        assert "note: keys: no valid key is set, recorded or revoked here" in ran.out + ran.err
+        repository.stage("config/revoked.fingerprints", f"{fingerprint_of(revoked)}\n")
+        repository.stage("notes.txt", revoked)
+        repository.refused(repository.commit(), KNOWN("a key", "notes.txt:1:1", "revocation list"))
+        repository.environ[V1] = live
+        repository.stage("notes.txt", live)
+        repository.refused(repository.commit(), KNOWN("secret.key", "notes.txt:1:1", "environment"))
+        repository.git("rm", "-f", "--cached", "notes.txt")
+        repository.stage("config/secret.key", live)
+        tracked = (
+            "tracked-key-file: config/secret.key in the index: git tracks this key file, which is more than a template"
+        )
+        at = KNOWN("secret.key", "config/secret.key:1:1", "environment, file:config/secret.key")
+        repository.refused(repository.commit(), at, f"ALERT: secret.key: {tracked} (FP)")
