@@ -329,7 +329,13 @@ class TestSources:
         assert commands(steps) == {"unset": f"{PROGRAM} rotate retire {NAME} {where}"}
         _, steps = planned(from_source(report, source), is_emergency=True, policy=WITHOUT_OVERLAP, **options)
         assert words(steps) == ["stop", "replace", "revoke", *AFTER_LEAK[:-1]]
-        assert commands(steps)["replace"] == f"{PROGRAM} rotate run {NAME} --emergency --reason WHY {where}"
+        run = f"{PROGRAM} rotate run {NAME} --emergency --reason WHY {where}"
+        assert commands(steps)["replace"] == run
+        given = from_source(report, source)
+        assert commands(planned(given, recorded(0), is_emergency=True, **options)[1])["replace"] == f"{run} --now"
+        given = given._replace(revocation_list=RevocationStatus((), ((PREVIOUS, ALWAYS),)))
+        _, steps = planned(given, revocation(PREVIOUS), is_emergency=True, **options)
+        assert words(steps) == ["revoke", *AFTER_LEAK]
 
     def test_wait_for_the_previous_key(self, report: Report) -> None:
         """A step that a manager has no command for is the same in a shell."""

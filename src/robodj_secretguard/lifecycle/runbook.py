@@ -19,6 +19,7 @@ from robodj_secretguard.lifecycle.rotation import (
     slots_of,
     stage_of,
 )
+from robodj_secretguard.lifecycle.steps import MIN_AGE
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import MANAGER, command
@@ -198,6 +199,7 @@ _RUNBOOKS: Final[dict[str, tuple[str, ...]]] = {
     "finish there": (*_FINISH, "re-encrypt", "retire there", "disable"),
     "retire there": ("re-encrypt", "retire there", "disable"),
     "replace there": ("stop", "replace there", "revoke", *_AFTER_LEAK),
+    "revoke": ("revoke", *_AFTER_LEAK),
 }
 _IN_STORES: Final = {
     "next": "stage",
@@ -207,6 +209,7 @@ _IN_STORES: Final = {
     "unfinished": "finish there",
     "retire": "retire there",
     "emergency": "replace there",
+    "after an emergency": "revoke",
 }
 """By runbook: what `rotate --to` does instead."""
 _OF_VENDORS: Final = {"generate": "issue", "replace": "issue at once", "disable": "disable issued"}
@@ -275,13 +278,14 @@ def plan_rotation(
         **_commands(
             policy,
             ("--environment", environment),
-            _leaked_keys(old, recorded, report),
+            _leaked_keys(old, recorded, report, is_in_store=runbook in _IN_STORES.values()),
             who=who,
             options=options,
             model=model,
             sources=sources,
             source=source,
             is_emergency=is_emergency,
+            is_fresh=any(report.checked_at - each.recorded_at < MIN_AGE for each in recorded[-1:]),
         ),
     }
     left_out = _unfitting(
@@ -385,9 +389,12 @@ def _unfitting(
     return {step for step, applies in is_there.items() if not applies}
 
 
-def _leaked_keys(old: str | None, recorded: Sequence[Record], report: Report) -> list[str]:
-    """Return the keys that an emergency revokes: also the last recorded one, if it was replaced and not yet revoked."""
-    listed = report.revocation_list.fingerprints if report.revocation_list else frozenset()
+def _leaked_keys(old: str | None, recorded: Sequence[Record], report: Report, *, is_in_store: bool) -> list[str]:
+    """Return the keys that an emergency revokes: also the last recorded one, if it was replaced and not yet revoked.
+
+    One that a manager lists is revoked again, for the list of the repository.
+    """
+    listed = report.revocation_list.fingerprints if report.revocation_list and not is_in_store else frozenset()
     keys = dict.fromkeys((old, *(each.fingerprint for each in recorded[-1:])))
     return [key for key in keys if key is not None and key not in listed]
 
@@ -478,6 +485,7 @@ def _commands(
     sources: Sequence[str],
     source: str,
     is_emergency: bool,
+    is_fresh: bool,
 ) -> dict[str, str]:
     """Return the commands of this program."""
     name, where, reason = policy.name, (*environment, *who), ("--reason", "WHY")
@@ -497,5 +505,5 @@ def _commands(
         "stage": command("rotate", "stage", name, *to),
         "promote": command("rotate", "promote", name, *to),
         "retire": command("rotate", "retire", name, *to),
-        "run": command("rotate", "run", name, "--emergency", *reason, *to),
+        "run": command("rotate", "run", name, "--emergency", *reason, *to, *(["--now"] if is_fresh else [])),
     }
