@@ -334,7 +334,9 @@ class TestSources:
         given = from_source(report, source)
         assert commands(planned(given, recorded(0), is_emergency=True, **options)[1])["replace"] == f"{run} --now"
         given = given._replace(revocation_list=RevocationStatus((), ((PREVIOUS, ALWAYS),)))
-        _, steps = planned(given, revocation(PREVIOUS), is_emergency=True, **options)
+        new = recorded(0, startup=Proof.NOT_DONE)
+        _, steps = planned(given, revocation(PREVIOUS), new, is_emergency=True, **options)
+        assert CURRENT not in commands(steps)["revoke"]
         assert words(steps) == ["revoke", *AFTER_LEAK]
 
     def test_wait_for_the_previous_key(self, report: Report) -> None:

@@ -278,7 +278,7 @@ def plan_rotation(
         **_commands(
             policy,
             ("--environment", environment),
-            _leaked_keys(old, recorded, report, is_in_store=runbook in _IN_STORES.values()),
+            _leaked_keys(old, slots.current, recorded, report, is_in_store=runbook in _IN_STORES.values()),
             who=who,
             options=options,
             model=model,
@@ -389,14 +389,16 @@ def _unfitting(
     return {step for step, applies in is_there.items() if not applies}
 
 
-def _leaked_keys(old: str | None, recorded: Sequence[Record], report: Report, *, is_in_store: bool) -> list[str]:
+def _leaked_keys(
+    old: str | None, current: str | None, recorded: Sequence[Record], report: Report, *, is_in_store: bool
+) -> list[str]:
     """Return the keys that an emergency revokes: also the last recorded one, if it was replaced and not yet revoked.
 
     One that a manager lists is revoked again, for the list of the repository.
     """
     listed = report.revocation_list.fingerprints if report.revocation_list and not is_in_store else frozenset()
-    keys = dict.fromkeys((old, *(each.fingerprint for each in recorded[-1:])))
-    return [key for key in keys if key is not None and key not in listed]
+    earlier = {each.fingerprint for each in recorded[-1:]} - {current, old}
+    return [key for key in (old, *earlier) if key is not None and key not in listed]
 
 
 def _replaced_at_once(
