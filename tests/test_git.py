@@ -399,19 +399,6 @@ class TestLimits:
         assert [why.partition(",")[0] for why in repository.limits()] == ["this is a shallow clone"]
         assert [*repository.history()] == [(name, None, "file"), (name, head, "file")]
 
-    def test_a_partial_clone(self, top: Path, tmp_path: Path) -> None:
-        """The missing objects of a partial clone are not fetched."""
-        name = put(top, "file", b"content")
-        commit(top)
-        git(top, "config", "uploadpack.allowFilter", "true")
-        git(tmp_path, "clone", "-q", "--bare", "--filter=blob:none", f"file://{top}", "partial")
-        script = program(tmp_path / "script", f"echo ran >> {tmp_path}/ran")
-        git(tmp_path / "partial", "config", "remote.origin.uploadpack", str(script))
-        repository = of(tmp_path / "partial")
-        assert [(each, path) for each, _, path in repository.history()] == [(name, "file")]
-        assert objects(repository, [name]) == {name: (MISSING, b"")}
-        assert (name in objects(repository), (tmp_path / "ran").exists()) == (False, False)
-
     def test_reftables(self, tmp_path: Path) -> None:
         """Reflogs in reftables are reported, since they are not read."""
         top = made(tmp_path / "tables", "--ref-format=reftable")

@@ -235,17 +235,6 @@ class TestScope:
         ]
         assert document(machine, "--git-history")["scope"] == "git-history"
 
-    def test_tracked_key_files(self, machine: Machine) -> None:
-        """Tracked key files below the paths are found. Git tracks no file in its own directory."""
-        made(machine.root)
-        machine.write("secret.key", machine.environ[V1])
-        git(machine.root, "add", "--force", "config/secret.key")
-        for path in ([], ["config"], ["config/secret.key"]):
-            result = document(machine, *path)
-            assert [each["rule"] for each in result["findings"]] == ["tracked-key-file", "known-key"]
-        machine.put(".git/info/notes", machine.environ[V1])
-        assert found(scan(machine, ".git/info/notes")) == ["secret.key: .git/info/notes:1:1"]
-
     @pytest.mark.parametrize("option", ["--staged", "--git-history"])
     def test_git(self, machine: Machine, option: str) -> None:
         """One scan covers the commits of one repository. A missing repository is reported."""

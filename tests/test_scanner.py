@@ -13,7 +13,7 @@ import pytest
 from command_line import fingerprint_of
 from conftest import KEY_VARIABLES, NOW, V1, V2
 from detector import leaks
-from repositories import SETTINGS, commit, git, made, object_file, put, replace_git
+from repositories import SETTINGS, commit, git, made, object_file, program, put, replace_git
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import scanner as scanner_module
@@ -453,15 +453,18 @@ class TestWhatGitLacks:
 
     @pytest.mark.parametrize("what", ["blob:none", "tree:0"])
     def test_a_partial_clone(self, repository: Path, root: Path, what: str) -> None:
-        """A partial clone is incomplete while objects are missing, in one line. After its fix, the scan is complete."""
+        """A partial clone is incomplete while objects are missing, which are not fetched. Its fix makes it complete."""
         for name in "abc":
             put(repository, "file", name.encode())
             commit(repository)
         git(repository, "config", "uploadpack.allowFilter", "true")
         git(root, "clone", "-q", "--bare", f"--filter={what}", f"file://{root}", "partial")
+        script = program(root / "script", f"echo ran >> {root}/ran")
+        git(root / "partial", "config", "remote.origin.uploadpack", str(script))
         ((place, why),) = unread(scanned(HISTORY, "partial"))
         fix = "this is a partial clone, so run git fetch --refetch --no-filter"
-        assert (place, why.endswith(fix)) == ("git", True)
+        assert (place, why.endswith(fix), (root / "ran").exists()) == ("git", True, False)
+        git(root / "partial", "config", "--unset", "remote.origin.uploadpack")
         git(root / "partial", "fetch", "-q", "--refetch", "--no-filter", "origin")
         assert scanned(HISTORY, "partial").complete
 
