@@ -122,10 +122,6 @@ class KeySet(Sealed):
         found = self._views.get(ring)
         return self._views.setdefault(ring, contain(lambda: tuple(self._make(ring)))) if found is None else found
 
-    def ended(self) -> set[str]:
-        """Return the ids of the keys that were next or previous keys, and whose time has passed."""
-        return {kid for (kid, _), deadline in [*self.deadlines.items()] if deadline.has_passed()}
-
     def _make(self, ring: Keyring) -> Iterator[_Held]:
         if ring.parent:
             for held in self.held(ring.parent):  # what signed before the adoption stays as it is

@@ -182,8 +182,7 @@ class Refresh(Sealed):
         if refused and not self.is_ending:
             self.is_ending = _start(self._end_process)
         what = f"stops process {os.getpid()} within {END_SECONDS:.0f} s" if refused else _KEPT
-        told = report._replace(findings=tuple(report.alerts))
-        return partial(self._tell, told, what, "kept", are_repeated=is_new)
+        return partial(self._tell, report._replace(findings=report.alerts), what, "kept", are_repeated=is_new)
 
     def say(self, check: Check, problem: Problem, kind: str = "") -> bool:
         """Say that something failed, and go on. Return whether that worked."""
@@ -315,7 +314,8 @@ def _revoked_in_use(running: KeySet, known: RevocationStatus, report: Report) ->
 
 def _discontinuous(running: KeySet, read: Judgement, known: RevocationStatus) -> Iterator[Finding]:
     """Yield an alert for each secret whose set does not continue the keys in use: it is another's, or an old one."""
-    now, ended = read.report().checked_at, running.ended()
+    now = read.report().checked_at
+    ended = {kid for (kid, _), deadline in [*running.deadlines.items()] if deadline.has_passed()}
     for before, after in zip(running.readings, read.readings, strict=True):
         policy, signing = after.policy, before.fingerprint
         if policy.overlap and signing and after.fingerprint:

@@ -99,12 +99,11 @@ def _status(request: Request) -> Result:
 
 
 def _metrics(request: Request, report: Report, standings: Sequence[dict[str, Any]]) -> str:
-    secrets = report.secrets
     rotated = {each["secret"]: datetime.fromisoformat(at) for each in standings if (at := each["rotated_at"])}
-    families = of_keys(secrets, DELIVERED)
+    families = of_keys(report.secrets, DELIVERED)
     if not request.sources:  # the environment of this command may be older than what is delivered
         del families[DELIVERED]
-    families |= of_rotations(secrets, rotated) | of_findings(secrets, report.findings)
+    families |= of_rotations(report.secrets, rotated) | of_findings(report.secrets, report.findings)
     return as_openmetrics(families, event_setting(Environment(), SERVICE) or ALL_SERVICES)
 
 
