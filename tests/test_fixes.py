@@ -100,6 +100,8 @@ class Service:
     """The variables of the operator's shell."""
     policy: SecretPolicy = POLICIES[V2]
     """The secret with the fault."""
+    dates: dict[str, str] = field(default_factory=dict)
+    """The right dates."""
     right: str = ""
     """The key that the service should sign with."""
 
@@ -270,8 +272,11 @@ class Operator:
 
     def after_rotation(self, name: str, days: str) -> None:
         (policy,) = (each for each in POLICIES.values() if name in each.variables)
-        rotated = datetime.fromisoformat(self.manager[policy.expiry_variable]) - policy.cadence
+        rotated = datetime.fromisoformat(self.service.dates[policy.expiry_variable]) - policy.cadence
         self.manager[name] = self.environ[name] = marker(timedelta(days=int(days)), now=rotated)
+
+    def set_marker(self, name: str) -> None:
+        self.manager[name] = self.environ[name] = self.service.dates[name]
 
     def unset_alone(self, name: str, other: str) -> None:
         if other in self.manager:
@@ -442,25 +447,28 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
         lambda operator, name, deadline: operator.set_slot(name, UNTIL if deadline else None)
     ),
     r"rotate each": Operator.rotate_each,
-    r"delete (ROBODJ_\w+); only if the previous key must still verify, restore it": lambda operator, name: (
-        operator.unset_alone(name, PREVIOUS)
-    ),
     r"set (\w+) to its current value from the secret manager": Operator.set_current,
-    r"set (\w+) without the (newline|blank|quotes|= padding)(?:; if the secret .* same value, correct it there)?": (
-        Operator.set_without
-    ),
+    r"set (\w+) without the (newline|blank|quotes|= padding)(?:, in the manager too)?": (Operator.set_without),
     r"save (\S+) without the quotes": Operator.remove_from,
     r"keep it until its deadline if it signed until now": Operator.nothing,
     r"otherwise (?:in \S+ )?set (\w+) to the (?:secret manager's|right) previous key": Operator.set_slot,
     r"unset \w+_FILE, and set (\w+) to the content of the file that it named": Operator.set_from_file,
-    r"set (\w+) to the time of the last rotation plus (\d+) days, as YYYY\S+": Operator.after_rotation,
+    r"set (\w+) to the time of the last rotation plus (\d+) days, as \S+Z(?:, in the manager too)?": (
+        Operator.after_rotation
+    ),
     r"set (\w+) to the current value there": Operator.set_current,
     r"set (\w+) to the secret manager's (?:next|previous) key; if it has no other, unset it( and .*)?, there too": (
         lambda operator, name, deadline: operator.set_slot(name, UNTIL if deadline else None)
     ),
-    r"set (\w+) to the time of the rotation plus (\d+) days, as YYYY\S+": Operator.after_rotation,
-    r"write the (?:deadline|expiry time) into (\w+) as YYYY-MM-DDTHH:MM:SSZ": Operator.set_current,
-    r"unset (\w+_UNTIL); only if the previous key must still verify, set (\w+) to it": Operator.unset_alone,
+    r"set (\w+) to the time of the rotation plus (\d+) days, as \S+Z(?:, in the manager too)?": (
+        Operator.after_rotation
+    ),
+    r"write the (?:deadline|expiry time) into (\w+) as YYYY-MM-DDTHH:MM:SSZ(?:, in the manager too)?": (
+        Operator.set_marker
+    ),
+    r"(?:unset|delete) (\w+_UNTIL); only if the previous key must still verify, set that key too": (
+        lambda operator, name: operator.unset_alone(name, PREVIOUS)
+    ),
     r"first re-encrypt data that needs this key": Operator.nothing,
     r"(?:delete|unset) (ROBODJ_\w+)( and its deadline)?(?:, in the manager too)?": (
         lambda operator, name, deadline: operator.unset_slot(name, UNTIL if deadline else None)
@@ -512,7 +520,7 @@ SET_OR: Final = f"{SET}; if there is none, {PLAN}"
 SET_OTHER: Final = f"{SET}; if it has no other value, {PLAN}"
 RENEW: Final = f"set every variable of secret_v2.key from the secret manager if it has a newer key; otherwise {PLAN}"
 FIX_FILE: Final = FILE.replace(f"${DIRECTORY}", f"${{{DIRECTORY}:?}}")
-THERE: Final = "; if the secret manager has the same value, correct it there"
+TOO: Final = ", in the manager too"
 COMPARE: Final = (
     "compare them with the secret manager, and set each to its own value; if the manager has equal values, rotate each"
 )
@@ -605,22 +613,22 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "newline": (
         given("{}\n".format),
         f"{K2}format: {V2} has a newline at the end",
-        f"set {V2} without the newline (printf %s writes none; echo does){THERE}",
+        f"set {V2} without the newline (printf %s writes none; echo does){TOO}",
     ),
     "blank": (
         given(" {}".format),
         f"{K2}format: {V2} has a blank at the beginning or end",
-        f"set {V2} without the blank{THERE}",
+        f"set {V2} without the blank{TOO}",
     ),
     "quotes": (
         given('"{}"'.format),
         f"{K2}format: {V2} has quotes around it",
-        f"set {V2} without the quotes (docker --env-file keeps them){THERE}",
+        f"set {V2} without the quotes (docker --env-file keeps them){TOO}",
     ),
     "padding": (
         given("{}==".format),
         f"{K2}format: {V2} has = padding at the end",
-        f"set {V2} without the = padding{THERE}",
+        f"set {V2} without the = padding{TOO}",
     ),
     "truncated": (
         given(lambda key: key[:100]),
@@ -675,22 +683,22 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "expires too late": (
         sets(**{E2: marker(300 * DAY)}),
         f"{W2}cadence: {E2} is 2027-09-27T12:00:00Z, more than 30 days ahead",
-        f"set {E2} to the time of the last rotation plus 30 days, as YYYY-MM-DDTHH:MM:SSZ",
+        f"set {E2} to the time of the last rotation plus 30 days, as YYYY-MM-DDTHH:MM:SSZ{TOO}",
     ),
     "marker without a timezone": (
         sets(**{E2: "2026-12-21T12:00:00"}),
         f"{K2}expiry-marker: {E2} has no timezone",
-        f"write the expiry time (the last rotation plus 30 days) into {E2} as YYYY-MM-DDTHH:MM:SSZ",
+        f"write the expiry time (the last rotation plus 30 days) into {E2} as YYYY-MM-DDTHH:MM:SSZ{TOO}",
     ),
     "marker without a time": (
         sets(**{E2: "2026-12-21"}),
         f"{K2}expiry-marker: {E2} has no time and no timezone",
-        f"write the expiry time (the last rotation plus 30 days) into {E2} as YYYY-MM-DDTHH:MM:SSZ",
+        f"write the expiry time (the last rotation plus 30 days) into {E2} as YYYY-MM-DDTHH:MM:SSZ{TOO}",
     ),
     "marker in seconds": (
         sets(**{E2: "1797854400"}),
         f"{K2}expiry-marker: {E2} is not a valid instant",
-        f"write the expiry time (the last rotation plus 30 days) into {E2} as YYYY-MM-DDTHH:MM:SSZ",
+        f"write the expiry time (the last rotation plus 30 days) into {E2} as YYYY-MM-DDTHH:MM:SSZ{TOO}",
     ),
     "clock": (
         lambda service: setattr(service, "now", datetime.fromisoformat("2026-10-01T00:00:00Z")),
@@ -859,7 +867,7 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "next with a newline": (
         lambda service: (rotated()(service), service.environ.update({NEXT: f"{service.manager[NEXT]}\n"})),
         f"{K2}format: {NEXT} has a newline at the end",
-        f"set {NEXT} without the newline (printf %s writes none; echo does){THERE}",
+        f"set {NEXT} without the newline (printf %s writes none; echo does){TOO}",
     ),
     "previous truncated": (
         lambda service: (rotated()(service), service.environ.update({PREVIOUS: service.manager[PREVIOUS][:100]})),
@@ -879,22 +887,22 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "previous without a deadline": (
         everywhere(**{UNTIL: None, E2: marker(25 * DAY)}),
         f"{K2}previous-until: {UNTIL} is not set, so {PREVIOUS} has no deadline",
-        AFTER,
+        f"{AFTER}{TOO}",
     ),
     "deadline without a timezone": (
         rotated(**{UNTIL: "2026-12-04T12:00:00"}),
         f"{K2}previous-until: {UNTIL} has no timezone",
-        f"write the deadline (the rotation plus 7 days) into {UNTIL} as YYYY-MM-DDTHH:MM:SSZ",
+        f"write the deadline (the rotation plus 7 days) into {UNTIL} as YYYY-MM-DDTHH:MM:SSZ{TOO}",
     ),
     "deadline in seconds": (
         rotated(**{UNTIL: "1796385600"}),
         f"{K2}previous-until: {UNTIL} is not a valid instant",
-        f"write the deadline (the rotation plus 7 days) into {UNTIL} as YYYY-MM-DDTHH:MM:SSZ",
+        f"write the deadline (the rotation plus 7 days) into {UNTIL} as YYYY-MM-DDTHH:MM:SSZ{TOO}",
     ),
     "deadline too far ahead": (
         everywhere(**{UNTIL: marker(20 * DAY), E2: marker(25 * DAY)}),
         f"{K2}previous-until: {UNTIL} is 2026-12-21T12:00:00Z, more than 7 days ahead",
-        AFTER,
+        f"{AFTER}{TOO}",
     ),
     "deadline under another name": (
         lambda service: (
@@ -912,12 +920,12 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "deadline alone": (
         everywhere(**{PREVIOUS: None}),
         f"{W2}previous-until: {UNTIL} is set, but {PREVIOUS} is not",
-        f"unset {UNTIL}; only if the previous key must still verify, set {PREVIOUS} to it",
+        f"unset {UNTIL}; only if the previous key must still verify, set that key too",
     ),
     "previous was not delivered": (
         rotated(**{PREVIOUS: None}),
         f"{W2}previous-until: {UNTIL} is set, but {PREVIOUS} is not",
-        f"unset {UNTIL}; only if the previous key must still verify, set {PREVIOUS} to it",
+        f"unset {UNTIL}; only if the previous key must still verify, set that key too",
     ),
     "deadline passed": (
         everywhere(**{UNTIL: marker(timedelta(0))}),
@@ -1265,6 +1273,7 @@ WRITE: Final = "as YYYY-MM-DDTHH:MM:SSZ"
 RIGHT_PREVIOUS: Final = (
     f"{WITHIN}set {PREVIOUS} to the right previous key; if there is none, delete it and its deadline"
 )
+ALONE: Final = f"{WITHIN}delete {UNTIL}; only if the previous key must still verify, set that key too"
 # By the name of a fault above: the fix where a secret manager delivers that value. The first line is the same.
 IN_MANAGER: Final = {
     "a template": FOLLOW,
@@ -1307,8 +1316,8 @@ IN_MANAGER: Final = {
     "deadline too far ahead": f"{WITHIN}{AFTER}",
     "deadline under another name": f"{WITHIN}rename {PREVIOUS}_EXPIRES_AT to {UNTIL}",
     "no deadline, and a misspelled one": "first do what the near-miss alert says, then start again",
-    "deadline alone": f"{WITHIN}delete {UNTIL}; only if the previous key must still verify, restore it",
-    "previous was not delivered": f"{WITHIN}delete {UNTIL}; only if the previous key must still verify, restore it",
+    "deadline alone": ALONE,
+    "previous was not delivered": ALONE,
     "deadline passed": (
         f"first re-encrypt data that needs this key, then delete {PREVIOUS} and its deadline from {STORED}"
     ),
@@ -1419,7 +1428,7 @@ def assert_fixed(
     """
     make(service)
     variable, expires = service.policy.variable, service.policy.expiry_variable
-    service.right = service.manager[variable]
+    service.right, service.dates = service.manager[variable], {**service.manager}
     dates = {each.get(variable): each.get(expires) for each in (service.environ, service.manager)}
     lines = [each.lines for each in service.report().findings]
     shown = [tuple(re.sub("sgfp1:[0-9a-f]{32}", "FINGERPRINT", line) for line in pair) for pair in lines]
@@ -1467,7 +1476,17 @@ def rows_of(table: dict[str, tuple[Callable[[Service], Any], str, str]]) -> list
 
 ELSEWHERE: Final = {"internal", "check_list_owners"}
 """The functions whose lines test_rules.py and test_list_rules.py have."""
-IN_ALL_WORLDS: Final = ("missing", "placeholder", "format", "expired", "revoked", "file-present", "superseded")
+IN_ALL_WORLDS: Final = (
+    "missing",
+    "placeholder",
+    "format",
+    "expired",
+    "expiry-marker",
+    "cadence",
+    "revoked",
+    "file-present",
+    "superseded",
+)
 
 
 @posix_only

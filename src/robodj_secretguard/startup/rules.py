@@ -222,9 +222,9 @@ def how_to_renew(policy: SecretPolicy, manager: str, key: str = "") -> str:
     return f"set every variable of {policy.name} from the secret manager if it has {key}; otherwise {rotate}"
 
 
-def in_manager(manager: str) -> str:
-    """Return the beginning of a remedy for a variable in a secret manager; empty for the environment."""
-    return f"in {manager}, " if manager else ""
+def _everywhere(instruction: str, manager: str) -> str:
+    """Return an instruction about a variable. The environment and the secret manager may have the same fault."""
+    return f"in {manager}, {instruction}" if manager else f"{instruction}, in the manager too"
 
 
 def _check_file_unsafe(reading: Reading) -> Iterator[Problem]:
@@ -249,8 +249,7 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
     if fault.fix and reading.used.file is not None:
         return fault.fix.replace("set {}", "save {}").replace("{}", reading.used.location)
     if fault.fix:
-        there = "" if reading.manager else "; if the secret manager has the same value, correct it there"
-        return f"{in_manager(reading.manager)}{fault.fix.replace('{}', reading.variable)}{there}"
+        return _everywhere(fault.fix.replace("{}", reading.variable), reading.manager)
     return how_to_set(reading)
 
 
@@ -308,7 +307,7 @@ def _invalid_instant(name: str, marker: SealedStr, time: str, manager: str) -> P
     why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
     return Problem(
         f"{name} {why}",
-        f"{in_manager(manager)}write {time} into {name} as {INSTANT_FORM}",
+        _everywhere(f"write {time} into {name} as {INSTANT_FORM}", manager),
     )
 
 
@@ -352,23 +351,25 @@ def _check_cadence(reading: Reading) -> Iterator[Problem]:
         name, days = policy.expiry_variable, policy.cadence.days
         yield Problem(
             f"{name} is {iso_utc(instant)}, more than {days} days ahead",
-            f"{in_manager(reading.manager)}set {name} to the time of the last rotation plus {days} days, as"
-            f" {INSTANT_FORM}",
+            _everywhere(
+                f"set {name} to the time of the last rotation plus {days} days, as {INSTANT_FORM}", reading.manager
+            ),
         )
 
 
 def _check_previous_until(reading: Reading) -> Iterator[Problem]:
     (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
-    there, misspelled = in_manager(reading.manager), [miss.meant.name for miss in reading.setup.near_misses]
+    misspelled = [miss.meant.name for miss in reading.setup.near_misses]
     overlap, limit = reading.policy.overlap, _in_words(reading.policy.overlap)
-    remedy = f"{there}set {until} to the time of the rotation plus {limit}, as {INSTANT_FORM}"
+    set_it = f"set {until} to the time of the rotation plus {limit}, as {INSTANT_FORM}"
+    remedy = _everywhere(set_it, reading.manager)
     if not reading.found:
-        delete, again = ("delete", "restore it") if there else ("unset", f"set {previous} to it")
+        delete = f"in {reading.manager}, delete" if reading.manager else "unset"
         yield Problem(
             f"{until} is set, but {previous} is not",
             "first do what the near-miss warning says, then start again"
             if previous in misspelled
-            else f"{there}{delete} {until}; only if the previous key must still verify, {again}",
+            else f"{delete} {until}; only if the previous key must still verify, set that key too",
             severity=Severity.WARNING,
         )
     elif reading.marker is None and until in misspelled:
@@ -398,11 +399,11 @@ def _check_previous_past(reading: Reading) -> Iterator[Problem]:
 
 def _check_legacy(reading: Reading) -> Iterator[Problem]:
     if reading.is_legacy and not reading.is_past:
-        which = "right" if reading.manager else "secret manager's"
+        which = f"in {reading.manager}, set {{}} to the right" if reading.manager else "set {} to the secret manager's"
         yield Problem(
             f"{reading.variable} is not a key that this policy accepts, so it has no fingerprint",
             "keep it until its deadline if it signed until now; otherwise"
-            f" {in_manager(reading.manager)}set {reading.variable} to the {which} previous key",
+            f" {which.format(reading.variable)} previous key",
         )
 
 
