@@ -46,7 +46,7 @@ class Scripted(Manager):
         least = module.FIRST_PAUSE if seconds else module.ATTEMPT_SECONDS
 
         def load() -> None:
-            self.delivery = self.load(["A", "B"], time.monotonic() + seconds, self.said.append, least=least)
+            self.delivery = self.load(["A", "B", "D"], time.monotonic() + seconds, self.said.append, least=least)
 
         return failure_of(load)
 
@@ -126,11 +126,11 @@ class TestAnswer:
     """What is kept of an answer."""
 
     def test_only_wanted_variables_are_kept(self) -> None:
-        """Only wanted variables are kept. An empty one is unset."""
-        manager = Scripted({"A": "x", "B": "", "C": "secret"})
+        """Only wanted variables are kept. An empty one is unset, and so is null."""
+        manager = Scripted({"A": "x", "B": "", "C": "secret", "D": None})
         assert manager.read() == NO_FAILURE
-        assert [manager.delivery.get(name) for name in "ABC"] == [SealedStr("x"), None, None]
-        assert sorted(manager.delivery.names()) == ["A", "B", "C"]
+        assert [manager.delivery.get(name) for name in "ABCD"] == [SealedStr("x"), None, None, None]
+        assert sorted(manager.delivery.names()) == ["A", "B", "C", "D"]
 
     @pytest.mark.parametrize("value", [1, True, ["x"], {"x": "y"}, 0, False, []])
     def test_a_wanted_variable_must_be_a_string(self, value: object) -> None:
@@ -155,12 +155,6 @@ class TestAnswer:
         """No variable of a command can have a zero byte."""
         failure = Failure("has B, but it has a zero byte", "store B again, without that byte")
         assert Scripted({"A": "x", "B": "x\0"}).read() == failure
-
-    def test_null_is_unset(self) -> None:
-        """A null is unset."""
-        manager = Scripted({"A": None, "C": 1})
-        assert manager.read() == NO_FAILURE
-        assert manager.delivery.get("A") is None
 
 
 @pytest.mark.parametrize("record", [5, {"secret.key": []}, "x\0", None])

@@ -305,10 +305,6 @@ class TestObstacles:
         assert refusals("retire", fields, NOW + DAY) == refusals("promote", fields, NOW + DAY) == []
         assert refusals("back", fields)[0] == "secret.key has no previous key that still verifies"
 
-    def test_nothing_is_promoted_without_a_next_key(self) -> None:
-        """Without a next key, nothing is promoted, also with --now."""
-        assert "secret.key has no next key" in refusals("promote", first(), is_now=True)
-
     @pytest.mark.parametrize("step", ["promote", "retire"])
     def test_a_previous_key_stays_until_its_deadline(self, step: StepName) -> None:
         """A previous key stays until its deadline, or until --now."""

@@ -303,13 +303,6 @@ class TestRefused:
         command = "robodj-secretguard rotate stage secret.key --to memory:robodj --environment prod --now"
         assert remedy == f"run {command}"
 
-    def test_a_new_alert(self, desk: Desk) -> None:
-        """The whole new version is checked, and what it alerts about is returned."""
-        desk.store.fields[NEXT] = desk.store.fields[V2]
-        result = desk.take("promote", is_now=True)
-        assert refusal(result)[0] == "the new version would have these alerts"
-        assert [str(finding.check) for finding in result.findings] == ["shared"]
-
     def test_an_old_key(self, desk: Desk) -> None:
         """A key that the log knows as another one is not promoted. After `back`, only the withdrawn one is."""
         desk.take("stage")
@@ -327,13 +320,6 @@ class TestRefused:
         old = rotated(NOW - DAY, fingerprint_of(desk.store.fields[NEXT]))
         message, _ = refusal(desk.take("promote", NOW + 2 * HOUR, recorded=False, known=[old, *known], is_now=True))
         assert message.startswith("this is an old key, recorded at ")
-
-    def test_an_invalid_current_key_gets_no_place(self, desk: Desk) -> None:
-        """A current key that is invalid is not kept as the previous key."""
-        desk.take("stage")
-        desk.store.fields[V1] = "changeme"
-        assert desk.take("promote", NOW + HOUR).outcome == "done"
-        assert PREVIOUS not in desk.store.fields
 
     @pytest.mark.parametrize("where", ["the manager", "the log", "this machine"])
     def test_a_revoked_next_key(self, desk: Desk, where: str) -> None:

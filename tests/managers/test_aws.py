@@ -510,12 +510,6 @@ class TestUnavailable:
         failure = load(given(canned, login, tmp_path), tmp_path)
         assert (failure.what, failure.is_temporary) == ("sent too long an answer", False)
 
-    def test_a_text_that_is_none(self, canned: Canned, tmp_path: Path) -> None:
-        """A number in place of the text cannot be used."""
-        canned.answers = [(200, whole(1))]
-        failure = load(canned.environ, tmp_path)
-        assert (failure.what, failure.is_temporary) == ("has no text", False)
-
     def test_it_starts_when_the_answer_comes(self, canned: Canned, service: Service) -> None:
         """A start that was throttled is tried again within the time."""
         canned.answers = [(400, refusal("ThrottlingException")), (503, b""), (200, whole(json.dumps(GOOD)))]

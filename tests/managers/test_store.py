@@ -6,26 +6,21 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from conftest import Failure, failure_of
+from conftest import failure_of
 
-from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.manager import Store, Stored, sealed, time_of
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.variables import ROTATION_RECORD
 
-DENIED = Failure("denies it", "log in")
-
 
 class Memory(Store):
-    """A store that has one version, or an error."""
+    """A store that has one version."""
 
-    def __init__(self, answer: Stored | Failure) -> None:
+    def __init__(self, answer: Stored) -> None:
         super().__init__("memory:x")
         self._answer = answer
 
     def current(self, seconds: float) -> Stored:  # noqa: ARG002
-        if isinstance(self._answer, Failure):
-            raise ManagerError(*self._answer[:2])
         return self._answer
 
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
@@ -44,10 +39,6 @@ class TestFetch:
         """A reader gets every field of the current version, of any type."""
         fields = {"A": "x", "B": [1, {"C": 2.5}], ROTATION_RECORD: "{}"}
         assert store_of(**fields).fetch([], 1) == fields
-
-    def test_an_error_is_passed_on(self) -> None:
-        """A failure is passed on."""
-        assert failure_of(lambda: Memory(DENIED).fetch([], 1)) == DENIED
 
 
 def test_a_field_that_is_nested_too_deeply_is_an_error() -> None:
