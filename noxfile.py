@@ -32,7 +32,7 @@ SLOW: Final = (
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
 REFRESH: Final = ("tests/trials/refresh", "tests/trials/publications")
-MANAGERS: Final = ("tests/managers", "tests/trials/managers")
+MANAGERS: Final = ("tests/managers", "tests/trials/managers", "tests/trials/plans")
 SPHINX: Final = ("--fail-on-warning", "--keep-going", "--fresh-env", "--quiet")
 PROCESSES: Final = f"-n{2 * (os.cpu_count() or 1)}"
 """More processes than cores, because these tests wait for the processes that they start."""
