@@ -96,7 +96,8 @@ def scan(
     setup = readings[0].setup
     further = ((key, KnownKey(fingerprint(key), known_by=(KEYS_FROM,)), True) for key in keys)
     at_hand = contain(lambda: [*live_values(readings), *further])
-    live = [] if by_fingerprint else [(value, key) for value, key, is_valid in at_hand if is_valid and key]
+    searched = [] if by_fingerprint else at_hand
+    live = [(value, key) for value, key, is_valid in searched if is_valid and key]
     log = operations_log or OperationsLog("")
     known = known_keys([key for _, key in live], log.records, dict(setup.revocation.begins))
     known_live = [(value, known[key.fingerprint or key.secret]) for value, key in live]
@@ -125,7 +126,9 @@ def scan(
         *(Unread(LIST_SOURCE, problem.message) for problem in of_list),
         *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
         *([] if by_fingerprint else _unsearched(readings, at_hand, matters=not is_hook)),
-        *_secrets_without_key(policies, known.values(), is_live=by_fingerprint or bool(live), matters=not is_hook),
+        *_secrets_without_key(
+            policies, known.values(), is_live=by_fingerprint or bool(live), matters=not (is_hook or searched)
+        ),
         # By their numbers, as a path may be a pasted key.
         *(
             Unread(f"PATH {number}", "it does not exist")
