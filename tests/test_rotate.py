@@ -538,7 +538,7 @@ class TestPlan:
         words = (NAME, "--environment", "prod", "--config-dir", "config")
         lines = machine.call("rotate", "plan", *words).out.splitlines()
         emergency = f"{PROGRAM} rotate plan {NAME} --emergency --environment prod --operator YOUR-NAME"
-        replaced = "Replace these words with your own values:"
+        replaced = "Replace these words with your own values, in quotes where one has a blank:"
         assert lines[:4] == [
             "Rotation of secret.key (owner: Security Operations; cadence: 90 days)",
             f"{replaced} READ-COMMAND, WRITE-COMMAND, REMOVE-COMMAND, YOUR-NAME.",
@@ -569,7 +569,7 @@ class TestPlan:
         steps = document.pop("steps")
         head = {"schema": 1, "kind": "rotation-plan", "ok": True, "model": DEFAULT_MODEL, "secret": NAME}
         assert document == head | {"stage": "promote"}
-        assert [[*step] for step in steps] == [["text", "command"]] * 9
+        assert [[*step] for step in steps] == [["text", "command"]] * 10
 
     def test_sources(self, machine: Machine, tmp_path: Path) -> None:
         """The keys of a source decide on the steps. Without any, the alert says why."""

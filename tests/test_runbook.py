@@ -45,13 +45,16 @@ PROMOTION = f"""\
 }} && put_secret {V1} "${{{NEXT}-}}" &&
     put_secret {EXPIRES} 2027-03-01T12:00:00Z && drop_secret {NEXT}"""
 AFTER_PROMOTION = ["check", "restart", "test", "record", "list", "re-encrypt", "again"]
-AFTER_LEAK = ["disable", "list", "check", "start", "test", "record", "sessions", "re-encrypt"]
+AFTER_LEAK = ["disable", "list", "deliver", "check", "start", "test", "record", "sessions", "re-encrypt"]
+THERE = [each for each in AFTER_LEAK if each != "deliver"]
+"""The same in a manager that the services read."""
 WORDS = {
     "define how": "define",
     "Load the keys": "load",
     "Record the current key": "record old",
     "as ROBODJ_SECRET_KEY_NEXT": "next",
-    "in place of": "replace",
+    "alone, and store it": "replace",
+    "In the settings of each": "deliver",
     "Make sure that every instance": "set",
     "Promote the next": "promote",
     "promote it": "promote",
@@ -61,7 +64,7 @@ WORDS = {
     "Wait for two periods": "refresh",
     "Test the functions": "test",
     "Record the rotation": "record",
-    "Commit the": "list",
+    "commit it": "list",
     "Re-encrypt": "re-encrypt",
     "emove the previous key from": "unset",
     "Disable the old version": "disable",
@@ -148,7 +151,7 @@ class TestShell:
         record = f"{PROGRAM} rotate record {where} {DONE} {OPTIONS}"
         gate = f"load_secrets && {PROGRAM} check --require-env-only {OPTIONS}"
         assert stage == "next"
-        assert words(steps) == ["record old", "next", "set", "check", "restart", "promote", *AFTER_PROMOTION]
+        assert words(steps) == ["record old", "next", "set", "check", "restart", "promote", "deliver", *AFTER_PROMOTION]
         assert commands(steps) == {
             "record old": record,
             "next": f'[ -n "${{{NEXT}-}}" ] || put_secret {NEXT} "$({PROGRAM} generate {NAME} --model m:C)"',
@@ -189,7 +192,7 @@ class TestShell:
         assert "Wait until 2026-12-02T12:00:00Z, when" in steps[0][0]
         for more in ({"previous_until": NOW}, {"previous_until": None, "previous_fingerprint": None}):
             stage, steps = planned(with_keys(report, **keys | more), recorded(3))
-            assert (stage, words(steps)) == ("promote", ["promote", *AFTER_PROMOTION])
+            assert (stage, words(steps)) == ("promote", ["promote", "deliver", *AFTER_PROMOTION])
         assert planned(with_keys(report, next_fingerprint=COMING), policy=SECOND)[0] == "next"
 
     def test_revoked_slots(self, checker: Checker) -> None:
@@ -210,7 +213,7 @@ class TestShell:
     def test_expired(self, checker: Checker) -> None:
         """No instance starts on an expired key, so the next key becomes current at once."""
         report = with_keys(checker(good_keys() | {EXPIRES: marker(timedelta(0))}), fingerprint=CURRENT)
-        expected = ["next", "promote", *AFTER_PROMOTION]
+        expected = ["next", "promote", "deliver", *AFTER_PROMOTION]
         keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
         for more in ({}, keys, keys | {"next_fingerprint": COMING}):
             stage, steps = planned(with_keys(report, **more))
@@ -224,14 +227,16 @@ class TestShell:
             _, steps = planned(rolled_back._replace(revocation_list=entry or None), recorded(9), recorded(2, COMING))
             assert f"put_secret {UNTIL} 2026-12-{day}T12:00:00Z " in commands(steps)["promote"]
 
-    @pytest.mark.parametrize(("done", "first"), [(True, []), (False, AFTER_PROMOTION[:-2])], ids=["complete", "open"])
+    @pytest.mark.parametrize(
+        ("done", "first"), [(True, []), (False, ["deliver", *AFTER_PROMOTION[:-2]])], ids=["complete", "open"]
+    )
     def test_retire(self, report: Report, *, done: bool, first: list[str]) -> None:
         """With a previous key, the record is completed, and the deadline is the one that is set."""
         proof = Proof.ATTESTED if done else Proof.NOT_DONE
         keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
         stage, steps = planned(with_keys(report, **keys), recorded(30, PREVIOUS), recorded(2, startup=proof))
-        assert (stage, words(steps)) == ("retire", [*first, "re-encrypt", "unset", "disable"])
-        assert steps[-2][0].startswith("After 2026-12-02T12:00:00Z, remove the previous key from")
+        assert (stage, words(steps)) == ("retire", [*first, "re-encrypt", "unset", "deliver", "disable"])
+        assert steps[-3][0].startswith("After 2026-12-02T12:00:00Z, remove the previous key from")
         assert steps[-1][0].endswith(f" ({PREVIOUS}, recorded at 2026-11-01T12:00:00Z).")
 
     def test_environment(self, report: Report) -> None:
@@ -248,7 +253,7 @@ class TestAtOnce:
         stage, steps = planned(report, policy=WITHOUT_OVERLAP)
         assert (stage, words(steps)) == (
             None,
-            ["record old", "replace", "check", "start", "test", "record", "disable"],
+            ["record old", "replace", "deliver", "check", "start", "test", "record", "disable"],
         )
         assert commands(steps)["replace"] == (
             f'put_secret {V1} "$({PROGRAM} generate {NAME} --model m:C)" &&\n'
@@ -259,13 +264,14 @@ class TestAtOnce:
     def test_a_key_that_cannot_be_previous(self, checker: Checker, environ: dict[str, str]) -> None:
         """A key that is refused in every slot is replaced at once, and so is none."""
         for source, first in (
-            (None, ["replace"]),
+            (None, ["replace", "deliver"]),
             (VAULT, ["stage", "promote"] if environ[V1] else ["define", "replace"]),
         ):
             report = checker(good_keys() | environ)
             report = from_source(report, source) if source and environ[V1] else report
             _, steps = planned(report, sources=[source] if source else [])
-            assert words(steps) == [*first, "check", "start", "test", "record", "re-encrypt", "disable"]
+            ending = [] if environ[V1] in {"", "changeme"} else ["re-encrypt", "disable"]
+            assert words(steps) == [*first, "check", "start", "test", "record", *ending]
         drops = f"drop_secret {NEXT} && drop_secret {BEFORE} &&\n    drop_secret {UNTIL} &&\n    put_secret {V1}"
         assert commands(planned(report)[1])["replace"].startswith(drops)
 
@@ -281,6 +287,12 @@ class TestAtOnce:
         listed = report._replace(revocation_list=RevocationStatus((), ((CURRENT, ALWAYS),)))
         for each in (listed, with_keys(report, fingerprint=None)):
             assert words(planned(each, is_emergency=True)[1]) == ["stop", "replace", *AFTER_LEAK]
+
+    def test_revoked_key(self, checker: Checker) -> None:
+        """A revoked current key is replaced as in an emergency: others may know it."""
+        keys = good_keys()
+        checker.write("revoked.fingerprints", f"{checker(keys).secrets[0].fingerprint}\n")
+        assert words(planned(checker(keys))[1]) == ["stop", "replace", *AFTER_LEAK]
 
     def test_interrupted_emergency(self, report: Report) -> None:
         """A key that was replaced, and not yet revoked, is revoked as well when the plan is printed again."""
@@ -328,7 +340,7 @@ class TestSources:
         _, steps = planned(with_keys(from_source(report, source), **keys), recorded(1), **options)
         assert commands(steps) == {"unset": f"{PROGRAM} rotate retire {NAME} {where}"}
         _, steps = planned(from_source(report, source), is_emergency=True, policy=WITHOUT_OVERLAP, **options)
-        assert words(steps) == ["stop", "replace", "revoke", *AFTER_LEAK[:-1]]
+        assert words(steps) == ["stop", "replace", "revoke", *THERE[:-1]]
         run = f"{PROGRAM} rotate run {NAME} --emergency --reason WHY {where}"
         assert commands(steps)["replace"] == run
         given = from_source(report, source)
@@ -337,7 +349,7 @@ class TestSources:
         new = recorded(0, startup=Proof.NOT_DONE)
         _, steps = planned(given, revocation(PREVIOUS), new, is_emergency=True, **options)
         assert CURRENT not in commands(steps)["revoke"]
-        assert words(steps) == ["revoke", *AFTER_LEAK]
+        assert words(steps) == ["revoke", *THERE]
 
     def test_wait_for_the_previous_key(self, report: Report) -> None:
         """A step that a manager has no command for is the same in a shell."""

@@ -276,6 +276,7 @@ class TestExplain:
         out = call(machine, "explain", "missing").out
         assert f"# icecast.password: issue a new one at {ISSUER}\n" in out
         assert f"    to replace it: issue a new one at {ISSUER}\n" in out
+        assert "    accepts Opaque(minimum=8, prefix='', pattern=None)\n" in out
         assert "generate radio.key" in out
         assert "generate icecast.password" not in out
         assert "rotate plan icecast.password" in call(machine, "explain", "expired").out

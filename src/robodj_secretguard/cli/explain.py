@@ -117,6 +117,7 @@ def _declared(policies: Iterable[SecretPolicy]) -> Iterator[str]:
             f"    file {policy.file}",
             *(f"    variable {name}" for name in policy.variables),
             f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before",
+            *([wrapped(f"    accepts {policy.material!r}", " " * 6)] if policy.is_issued else ()),
             f"    overlap {policy.overlap.total_seconds() / 86_400:g} days",
             f"    to replace it: {policy.replacement}",
         )

@@ -460,7 +460,11 @@ def _plan(
     at_once = command("rotate", "plan", name, "--emergency", *where)
     lines = [
         f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
-        *([f"Replace these words with your own values: {', '.join(replaced)}."] if replaced else []),
+        *(
+            [f"Replace these words with your own values, in quotes where one has a blank: {', '.join(replaced)}."]
+            if replaced
+            else []
+        ),
         *([] if emergency else [f"If others may know the current key, do this instead: {at_once}"]),
         "",
     ]
@@ -699,7 +703,7 @@ def _next_lines(options: Sequence[str], of_record: Sequence[str], result: StepRe
         "complete": COMMAND_INDENT
         + command("rotate", "record", name, *of_record, "--attest", STARTUP, "--attest", FUNCTIONS),
     }
-    lines = _NEXT_LINES[result.step or "stage"]
+    lines = ("Next (if you follow a printed plan, go on there):", *_NEXT_LINES[result.step or "stage"])
     if result.step == "promote" and not texts["until"]:  # there is no previous key to retire
         lines = lines[:-2]
     yield from (line.format_map(texts) for line in lines)

@@ -66,7 +66,7 @@ aws_change() {{
 """
 _HINT: Final = (
     "READ-COMMAND prints a variable, WRITE-COMMAND stores what it reads from stdin, and REMOVE-COMMAND removes a"
-    ' variable. Write "$1" for its name:'
+    ' variable. "$1" is the name of the variable:'
 )
 _CLIENTS: Final = {
     "vault": (
@@ -117,16 +117,17 @@ _TEXTS: Final = {
     "promote": "Promote the next key, only when every instance has it. On a later day, first print the plan"
     " again: its dates count from now.",
     "promote at once": "Promote the next key at once, as no service accepts the current one:",
-    "replace": "Generate a new key for {environment} alone, and store it in {manager} in place of the current"
-    " one, which ends without an overlap:",
-    "issue at once": "{issue} for {environment} alone, and store it in {manager} in place of the current one."
+    "replace": "Generate a new key for {environment} alone, and store it in {manager} as {variable}:",
+    "issue at once": "{issue} for {environment} alone, and store it in {manager} as {variable}."
     " ISSUE-COMMAND prints it, such as cat for what you type:",
+    "deliver": "In the settings of each deployment, set these variables to what {manager} has now, and unset the others"
+    " among them: {variables}.",
     "check": "{When_there}un the check in {environment}:",
     "restart one by one": "Restart the instances one after another. Make sure that each startup check passes.",
     "restart": "Start every service again, also those that run. Make sure that each startup check passes.",
     "test": "Test the functions that depend on authentication or encryption.",
     "record": "Record the rotation in {environment}. Leave out --attest for a step that you did not do:",
-    "deploy list": "Commit the revocation list, which has the old key now. Deploy it with every service.",
+    "deploy list": "If the revocation list has changed, commit it. Deploy it with every service.",
     "re-encrypt": "Re-encrypt stored data that the old key{kid} has encrypted.",
     "unset": "{When}emove the previous key from {manager}:",
     "disable": "Disable the old version in the secret manager{last_record}.",
@@ -176,10 +177,10 @@ _OF_REFRESH: Final = {
 
 _DISTRIBUTE: Final = ("check", "restart one by one")
 _VALIDATE: Final = ("test", "record")
-_FINISH: Final = (*_DISTRIBUTE, *_VALIDATE, "deploy list")
+_FINISH: Final = ("deliver", *_DISTRIBUTE, *_VALIDATE, "deploy list")
 _AFTER_PROMOTION: Final = (*_FINISH, "re-encrypt", "again after")
-_AT_ONCE: Final = ("check", "restart", *_VALIDATE, "re-encrypt", "disable")
-_AFTER_LEAK: Final = ("disable", "deploy list", "check", "restart", *_VALIDATE, "sessions", "re-encrypt")
+_AT_ONCE: Final = ("deliver", "check", "restart", *_VALIDATE, "re-encrypt", "disable")
+_AFTER_LEAK: Final = ("disable", "deploy list", "deliver", "check", "restart", *_VALIDATE, "sessions", "re-encrypt")
 _RUNBOOKS: Final[dict[str, tuple[str, ...]]] = {
     "not loaded": ("functions", "load", "again"),
     "swapped": ("swapped",),
@@ -187,8 +188,8 @@ _RUNBOOKS: Final[dict[str, tuple[str, ...]]] = {
     "next": ("functions", "record old", "generate", "set next", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
     "promote": ("functions", "record old", "promote", *_AFTER_PROMOTION),
     "expired": ("functions", "generate", "promote at once", *_AFTER_PROMOTION),
-    "unfinished": ("functions", *_FINISH, "re-encrypt", "unset", "disable"),
-    "retire": ("functions", "re-encrypt", "unset", "disable"),
+    "unfinished": ("functions", *_FINISH, "re-encrypt", "unset", "deliver", "disable"),
+    "retire": ("functions", "re-encrypt", "unset", "deliver", "disable"),
     "at once": ("functions", "record old", "replace", *_AT_ONCE),
     "emergency": ("functions", "stop", "replace", "revoke", *_AFTER_LEAK),
     "after an emergency": ("functions", *_AFTER_LEAK),
@@ -259,6 +260,7 @@ def plan_rotation(
     """
     status = next(status for status in report.secrets if status.secret == policy.name)
     slots, alerts, is_shell = slots_of(status), _alerts_about(status, report), not (sources or has_directory)
+    is_emergency |= ("current", Check.REVOKED) in alerts
     environment = environment or _environment_of(policy, slots, records)
     recorded = rotations(records, policy.name, environment)
     stage, runbook, old = _choose_runbook(
@@ -289,7 +291,14 @@ def plan_rotation(
         ),
     }
     left_out = _unfitting(
-        policy, slots.current, names["revoke"], report, records, is_strict=is_strict, is_loaded=is_loaded
+        policy,
+        slots.current,
+        names["revoke"],
+        report,
+        records,
+        has_old=alerts.isdisjoint({("current", Check.MISSING), ("current", Check.PLACEHOLDER)}),
+        is_strict=is_strict,
+        is_loaded=is_loaded,
     )
     texts = _TEXTS | (_OF_REFRESH if refreshes else {})
     return stage, [
@@ -373,6 +382,7 @@ def _unfitting(
     report: Report,
     records: Sequence[Record],
     *,
+    has_old: bool,
     is_strict: bool,
     is_loaded: bool,
 ) -> set[str]:
@@ -384,7 +394,9 @@ def _unfitting(
         "record old": current is not None and is_recordable,
         "revoke": revocations,
         "deploy list": not policy.is_issued,
-        "re-encrypt": policy.overlap and not policy.is_issued,
+        "re-encrypt": has_old and policy.overlap and not policy.is_issued,
+        "disable": has_old,
+        "deliver": is_loaded,  # otherwise each start reads the manager, or the directory
     }
     return {step for step, applies in is_there.items() if not applies}
 
@@ -424,6 +436,7 @@ def _names(
         "environment": environment,
         "When_there": "When the secrets directory has the change, r" if is_delivered else "R",
         "variable": policy.variable,
+        "variables": ", ".join(policy.variables),
         "marker": policy.expiry_variable,
         "next": following,
         "previous": previous,

@@ -29,7 +29,7 @@ from robodj_secretguard import check
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from moto_server import Moto
     from openbao import OpenBao
@@ -77,6 +77,7 @@ class World:
         now: the time.
         output: what the commands have printed.
         lost: what the manager has lost, and the operator's shell still has.
+        deployed: the variables of the deployment, where no source delivers them.
     """
 
     root: Path
@@ -86,6 +87,7 @@ class World:
     now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0) + 100 * DAY)
     output: str = ""
     lost: dict[str, str] = field(default_factory=dict)
+    deployed: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("bin", "config", "store/now", "store/states"):
@@ -118,7 +120,8 @@ class World:
             self.source = f"directory:{self.root / 'store' / 'now'}"
 
     def store(self, fields: Mapping[str, str]) -> None:
-        """Write the first version of the manager."""
+        """Write the first version of the manager, and of the deployment."""
+        self.deployed.update(fields)
         if self.bao:
             self.bao.write(self.path, fields)
             return
@@ -128,6 +131,12 @@ class World:
         for name, value in fields.items():
             put(self.root / "store" / "now" / name, value)
         shutil.copytree(self.root / "store" / "now", self.root / "store" / "states" / "0")
+
+    def deploy(self, names: Collection[str]) -> None:
+        """Set these variables of the deployment to what the manager has, and unset the others among them."""
+        state = self.states()[-1]
+        self.deployed = {name: each for name, each in self.deployed.items() if name not in names}
+        self.deployed |= {name: state[name] for name in names if name in state}
 
     def states(self) -> list[dict[str, str]]:
         """Return every state of the manager. The last one is current."""
@@ -216,7 +225,7 @@ def steps_of(plan: str) -> list[tuple[str, str]]:
 
 def with_words(plan: str, commands: str) -> str:
     """Replace the words that a plan announces."""
-    announced = re.findall(r"^Replace these words with your own values: (.*)\.$", plan, re.MULTILINE)
+    announced = re.findall(r"^Replace these words with your own values, in quotes .*: (.*)\.$", plan, re.MULTILINE)
     for word in announced[0].split(", ") if announced else ():
         commands = re.sub(rf"(?<![\w-]){word}(?![\w-])", WORDS[word], commands)
     unknown = re.findall(r"(?<![\w$\"{-])[A-Z]{3,}-[A-Z]+(?![\w-])", commands)
@@ -240,8 +249,10 @@ def follow(world: World, shell: Shell, plan: str, *, is_repeated: bool = False, 
                 world.now = max(world.now, datetime.fromisoformat(instant[1]) + timedelta(seconds=1))
             if "An hour after" in text:
                 world.now += timedelta(hours=1)
+            if re.search("In the settings of each deployment|Make sure that every instance gets", text):
+                world.deploy(re.findall(r"\b[A-Z][A-Z0-9]+_[A-Z0-9_]+", text.partition(" from ")[0]))
             if re.search("[Rr]estart the instances|Start every service", text):
-                report = world.accepted(world.states()[-1])
+                report = world.accepted(world.states()[-1] if world.source else world.deployed)
                 assert report.ok, [each.text for each in report.findings]
             shown = shell.paste(with_words(plan, commands)) if commands else ""
             again = shown if " rotate plan " in commands else ""
@@ -372,7 +383,7 @@ def test_pasted_plan(  # noqa: PLR0917
 
 @pytest.mark.parametrize("delivery", ["shell", "vault"])
 @pytest.mark.parametrize("start", ["recorded", "unrecorded"])
-@pytest.mark.parametrize("last", ["in place of", "Replace the current", "Revoke the old", "Run the check"])
+@pytest.mark.parametrize("last", ["alone, and store it", "Replace the current", "Revoke the old", "Run the check"])
 def test_interrupted_emergency(bao: OpenBao, tmp_path: Path, delivery: str, start: str, last: str) -> None:
     """An emergency that was interrupted goes on with the plan that is printed again: the leaked key is revoked."""
     world = World(tmp_path, bao=bao if delivery == "vault" else None)
@@ -410,6 +421,7 @@ def judge(world: World, name: str, first: Mapping[str, str], *, is_emergency: bo
             assert state[previous] == old
             assert until in state, "a previous key without a deadline"
     last, report = states[-1], world.accepted(states[-1])
+    assert world.source or {each: world.deployed.get(each) for each in last} == {**last}
     assert report.ok, [each.text for each in report.findings]
     assert new not in {old, first.get(previous)}
     assert new == first.get(following, new) or first[following] == "changeme" or is_emergency
