@@ -61,7 +61,6 @@ WORDS = {
     "un the check": "check",
     "Restart the instances": "restart",
     "Start every service": "start",
-    "Wait for two periods": "refresh",
     "Test the functions": "test",
     "Record the rotation": "record",
     "commit it": "list",
@@ -384,14 +383,6 @@ class TestSources:
         steps = planned(from_source(report, "json:-"), sources=["json:-"])[1]
         piped = {word for word, each in commands(steps).items() if each.startswith("YOUR-SECRET-MANAGER | ")}
         assert piped == {"record old", "check", "record", "again"}
-
-    def test_a_secrets_directory(self, report: Report) -> None:
-        """Commands read the secrets directory by themselves. With a refresh, no step is a restart."""
-        for fields in ({"has_directory": True}, {"sources": ["directory:/run/keys"]}):
-            _, steps = planned(report, recorded(3), **fields)
-            assert steps[3][0] == "When the secrets directory has the change, run the check in prod:"
-        assert "restart" in words(steps)
-        assert words(planned(report, has_directory=True, refreshes=True)[1]).count("refresh") == 2
 
     def test_vendors_secret(self) -> None:
         """A vendor's secret is issued, has no fingerprint, and is changed by hand. Its record tells what is done."""
