@@ -7,13 +7,12 @@ import errno
 import os
 import signal
 import stat
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import TIMEOUT, clean_environment, posix_only, umask
+from conftest import posix_only, umask
 from windows import pretend_windows
 
 from robodj_secretguard.common import files
@@ -34,18 +33,6 @@ from robodj_secretguard.errors import ChangedError, FileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-COUNTS = """
-import sys
-from robodj_secretguard.common.files import closing, content_of, locked, open_unlinked, os, write_file
-path, times = sys.argv[1], int(sys.argv[2])
-for _ in range(times):
-    with closing(open_unlinked(path + ".lock", os.O_RDONLY)) as descriptor, locked(descriptor):
-        with open(path, encoding="ascii") as file:
-            count = int(file.read())
-        write_file(path, str(count + 1).encode(), 0o600, replace=True)
-"""
 
 
 def mode_of(path: Path) -> int:
@@ -132,24 +119,6 @@ class TestLock:
         with lock_of(path):
             assert sys.modules["msvcrt"].held == {(path.stat().st_ino, 2**30)}
 
-    @pytest.mark.parametrize(
-        ("processes", "times"),
-        [(2, 10), pytest.param(4, 50, marks=pytest.mark.full)],
-        ids=["few", "more processes, more often"],
-    )
-    def test_several_processes(self, path: Path, processes: int, times: int) -> None:
-        """No change under the lock is lost, and no temporary file is left."""
-        count = path.with_suffix("")
-        count.write_text("0", encoding="ascii")
-        command = [sys.executable, "-c", COUNTS, str(count), str(times)]
-        running = [subprocess.Popen(command, env=clean_environment(), stderr=subprocess.PIPE) for _ in range(processes)]
-        assert [(process.communicate(timeout=TIMEOUT)[1], process.returncode) for process in running] == [
-            (b"", 0)
-        ] * processes
-        assert count.read_text(encoding="ascii") == str(processes * times)
-        assert sorted(os.listdir(path.parent)) == ["count", "count.lock"]
-
-    @posix_only
     def test_wait(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The lock is acquired after its release."""
         import fcntl  # noqa: PLC0415 - only POSIX has it
