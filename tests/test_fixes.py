@@ -203,11 +203,6 @@ class Operator:
         else:
             self.set_current(name)
 
-    def restore_last(self, secret: str) -> None:
-        """Restore the value of the last version that has one. Otherwise, rotate."""
-        policy = BY_NAME[secret]
-        self.set_other(policy.variable, secret)
-
     def set_every(self, secret: str) -> None:
         """Set every variable if the manager has the newest key. Otherwise, rotate."""
         policy = BY_NAME[secret]
@@ -215,10 +210,6 @@ class Operator:
             self.environ |= {name: self.manager[name] for name in policy.variables if name in self.manager}
         else:
             self.rotate(secret)
-
-    def set_both(self, one: str, other: str) -> None:
-        self.set_current(one)
-        self.set_current(other)
 
     def exchange(self, one: str, other: str) -> None:
         """Exchange two values, and do so in the manager if it has the same."""
@@ -433,7 +424,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"set (\w+) to its current value from the secret manager; if (?:it has no other value|there is none), run \S+"
     r" rotate plan (\S+)": Operator.set_other,
     r"restore the value from the last version that has it; if there is none, run \S+ rotate plan (\S+)": (
-        Operator.restore_last
+        lambda operator, secret: operator.set_other(BY_NAME[secret].variable, secret)
     ),
     r"restore (\S+) from the version with the latest key; if there is none, run \S+ rotate plan \S+": (
         Operator.set_every
@@ -476,7 +467,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"set (\w+) to the earlier of both": Operator.set_earlier,
     r"set (\w+)=([\w:-]+)": lambda operator, name, value: operator.environ.update({name: value}),
     r"(?:to serve, )?leave out exec --ephemeral": Operator.nothing,
-    r"set the keys from the secret manager": lambda operator: operator.set_both(V1, V2),
+    r"set the keys from the secret manager": lambda operator: operator.environ.update(operator.manager),
     r"set the clock of this machine": Operator.set_clock,
     r"add its fingerprints to (\w+)": Operator.add_fingerprints,
     r"add the fingerprints in the file of (\w+) to (\w+)": Operator.add_fingerprints_of_file,

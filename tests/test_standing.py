@@ -227,14 +227,6 @@ class TestSuperseded:
         message = "ROBODJ_SECRET_KEY is an old key; the latest one is in ROBODJ_SECRET_KEY_NEXT"
         assert (found.severity, found.message) == ("note", message)
 
-    @pytest.mark.parametrize("keys", [{"next_fingerprint": LATER}, {"previous_fingerprint": LATER}], ids=range(2))
-    def test_lengths(self, report: Report, keys: dict[str, str]) -> None:
-        """Both lines of a finding keep their limits, also for the longest name."""
-        second = report.secrets[1]._replace(**keys)
-        named = report._replace(secrets=(report.secrets[0], second))
-        (found,) = findings(named, *(recorded(DAY, key, secret=OTHER) for key in (KEY_OF_OTHER, LATER)))
-        assert [len(line) > most for line, most in zip(found.lines, (140, 180), strict=True)] == [False, False]
-
     @pytest.mark.parametrize(
         "records",
         [

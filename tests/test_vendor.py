@@ -124,12 +124,6 @@ class TestChecks:
         (finding,) = check(Radio, environ=keys() | {PASSWORD: password}, now=NOW).findings
         assert (what in finding.message, fix in finding.remedy) == (True, True)
 
-    @pytest.mark.parametrize("ahead", [-DAY, DAY])
-    def test_expired_secret_is_issued_again(self, ahead: timedelta) -> None:
-        """An expired vendor's secret is replaced where it was issued. It is not generated."""
-        (finding,) = check(Radio, environ=keys() | {f"{PASSWORD}_EXPIRES_AT": marker(ahead)}, now=NOW).findings
-        assert finding.remedy.startswith(ISSUE)
-
     def test_vendors_secret_is_shared_only_if_equal(self) -> None:
         """A vendor's secret is compared with other secrets by equality alone."""
         key = secrets.token_urlsafe(16)

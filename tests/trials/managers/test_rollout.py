@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, good_keys
-
-sys.path.append(str(Path(__file__).parents[2] / "managers"))
-
 from test_rotate_steps import DAY, EXPIRES, HOUR, NAME, NEXT, PREVIOUS, UNTIL, WHO, Production, bao, production
 
 from robodj_secretguard.lifecycle import steps
