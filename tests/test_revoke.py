@@ -175,7 +175,7 @@ class TestRevoked:
         key, unknown = another(), "an unknown secret"
         why = "Neither the operations log nor what is set here has this key. Compare it"
         assert refused(machine, *BY_FINGERPRINT, key) == (
-            f"nothing was revoked: {why}; to revoke it now, add --unknown"
+            f"nothing was revoked: {why}; to revoke it without that, add --unknown"
         )
         lines = machine.call(*BY_FINGERPRINT, key, "--unknown").out.splitlines()
         assert lines[0] == f"Revoked: {key} ({unknown}; no rotation recorded). {NOT_HERE}"
@@ -276,7 +276,7 @@ class TestCurrent:
 
     def test_without_replacement(self, machine: Machine) -> None:
         """Without another key, the revocation needs an option."""
-        why = f"nothing was revoked: {LACKING}; to revoke it now, add --without-replacement"
+        why = f"nothing was revoked: {LACKING}; to revoke it without that, add --without-replacement"
         assert refused(machine, *PREVIEW, "--yes") == why
 
     def test_with_a_next_key(self, machine: Machine) -> None:
@@ -295,7 +295,8 @@ class TestCurrent:
             f"Other keys for --fingerprint: {old} prod 2026-12-01T07:00:00Z.",
         ]
         options = "--yes --without-replacement"
-        assert ran.err == f"robodj-secretguard: nothing was revoked; to revoke the key, add {options}\n"
+        how = "first do what is said above; to revoke the key without that, add"
+        assert ran.err == f"robodj-secretguard: nothing was revoked; {how} {options}\n"
         assert not (machine.config / NAME).exists()
 
     def test_last_of_the_log(self, machine: Machine) -> None:

@@ -151,6 +151,7 @@ def _revoke_key(
     what, steps = _description(key, known, where), steps_after(known, of_plan)
     lacking = _lacking(known, where, steps, unknown=unknown, bare=without_replacement)
     if not yes:
+        how = "first do what is said above; to revoke the key without that" if lacking else "to revoke the key"
         others = recorded_keys([each for each in log.records if each.fingerprint != key.fingerprint], key.secret)
         return Result(
             EXIT_ALERTS,
@@ -161,10 +162,10 @@ def _revoke_key(
                 MODEL,
             ],
             lambda: _document(known, revoked=False, recorded=False),
-            [*log.complaint, f"{PROGRAM}: nothing was revoked; to revoke the key, add {' '.join(['--yes', *lacking])}"],
+            [*log.complaint, f"{PROGRAM}: nothing was revoked; {how}, add {' '.join(['--yes', *lacking])}"],
         )
     if lacking:
-        fail(f"nothing was revoked: {' '.join(lacking.values())}; to revoke it now, add {' '.join(lacking)}")
+        fail(f"nothing was revoked: {' '.join(lacking.values())}; to revoke it without that, add {' '.join(lacking)}")
     return _carry_out(request, model, log, key, known, what=what, steps=steps, sources=sources)
 
 
