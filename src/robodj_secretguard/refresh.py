@@ -24,7 +24,7 @@ from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.sealed import Sealed, contain, type_name
 from robodj_secretguard.startup.emit import emit, silence_broken_streams
 from robodj_secretguard.startup.report import REFUSED, Finding, finding
-from robodj_secretguard.startup.rules import Check, Problem, Severity, how_to_rotate, internal
+from robodj_secretguard.startup.rules import Check, Problem, Severity, how_to_renew, internal
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
@@ -308,7 +308,8 @@ def _revoked_in_use(running: KeySet, known: RevocationStatus, report: Report) ->
     said = {each.secret for each in report.alerts if each.check is Check.REVOKED}
     for reading in _revoked_readings(running, known):
         if reading.policy.name not in said:
-            problem = Problem("the key in use is revoked", how_to_rotate(reading.policy), reading.used.source)
+            remedy = how_to_renew(reading.policy, reading.manager)
+            problem = Problem("the key in use is revoked", remedy, reading.used.source)
             yield finding((), Check.REVOKED, problem, reading.policy)
 
 
