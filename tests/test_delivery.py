@@ -346,16 +346,6 @@ class TestUsage:
         message = "--wait: invalid number of seconds; use one from 0 to 9999"
         assert (ran.status, ran.err) == (EXIT_USAGE, f"robodj-secretguard: {message}\n")
 
-    def test_an_interrupt_is_not_a_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Control-C while a client is imported does not say that it is missing."""
-
-        def interrupted(_: str) -> None:
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(delivery, "import_module", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            delivery.open_sources(["directory:x"], ())
-
     def test_a_client_that_exits_at_its_import_is_a_missing_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A client that ends the process while it is imported is a usage error."""
 

@@ -11,7 +11,6 @@ from conftest import NOW, V1, V2, good_keys, put
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.errors import FileError, ManagerError, UsageError
-from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.steps import MAX_SKEW, Rotator, StepResult
@@ -239,16 +238,6 @@ class TestRecords:
         ]
         assert desk.take("replace").outcome == "done"
 
-    def test_a_log_that_cannot_be_written(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A step that was written stays done. The result says why it was not recorded."""
-
-        def fail(*_: object, **__: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(operations_log, "append_content", fail)
-        result = desk.take("stage")
-        assert (result.outcome, len(result.unrecorded), result.records) == ("done", 1, ())
-
 
 class TestRefused:
     """A step that is not taken: nothing is written."""
@@ -409,12 +398,6 @@ class TestUsage:
         with pytest.raises(UsageError, match=r"\Arotate run takes --now only with --emergency"):
             desk.take(None, is_now=True)
         assert desk.store.writes == 1
-
-    def test_an_emergency_needs_a_reason(self, desk: Desk) -> None:
-        """The record of a revocation says why."""
-        with pytest.raises(UsageError, match=r"\A--emergency needs NAME and --reason\Z"):
-            desk.take("replace", reason=None)
-        assert desk.store.writes == 0
 
     def test_a_text_that_cannot_be_recorded(self, desk: Desk) -> None:
         """An invalid text of the operator is refused, and is not shown."""

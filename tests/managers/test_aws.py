@@ -10,9 +10,8 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import kept_values
 import managed
 import pytest
 from conftest import (
@@ -34,7 +33,7 @@ from processes import GOOD, SECRET, host_env
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -49,8 +48,6 @@ from robodj_secretguard.startup.directory import MAX_BYTES  # noqa: E402
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"
 VERSION = str(uuid.uuid4())
-SOON = 25
-"""More seconds than a start takes that waits for one, and fewer than the default of --wait."""
 UNTRUSTED = "has a certificate that cannot be verified"
 NOT_USABLE: dict[str, tuple[str | bytes, str]] = {
     "deleted": (json.dumps(GOOD), "was refused by AWS (InvalidRequestException)"),
@@ -175,11 +172,6 @@ def service(tmp_path: Path) -> Service:
     return Service(tmp_path, SOURCE)
 
 
-def few(cases: Iterable[str], *ordinary: str) -> list[Any]:
-    """Mark all but some cases for the full run."""
-    return [pytest.param(each, marks=[] if each in ordinary else pytest.mark.full) for each in cases]
-
-
 def load(variables: Mapping[str, str], cwd: Path, secret: str = NAME) -> Failure:
     """Read a secret once in this process."""
     with process_environment(environ_of(cwd, variables)):
@@ -199,15 +191,6 @@ class TestRead:
         assert (ran.status, ran.alerts) == (0, [])
         assert {name: environment.get(name) for name in members} == members
         assert environment.keys().isdisjoint(("OTHER", "NUMBER"))
-
-    def test_values_of_issued_secrets_are_unchanged(self, moto: Moto, service: Service) -> None:
-        """A password, a URL, PEM and JSON reach the command as they are stored, without one newline at the end."""
-        put(service.cwd / "issued_model.py", kept_values.MODEL)
-        values = kept_values.issued()
-        moto.write("issued", json.dumps({name: f"{value}\r\n" for name, value in values.items()}))
-        ran = service.start(moto.environ, source="aws:issued", options=kept_values.OPTIONS)
-        assert (ran.status, ran.alerts) == (0, [])
-        assert {name: service.started.get(name) for name in values} == values
 
     def test_the_version_that_became_current_is_read(self, moto: Moto, service: Service) -> None:
         """After a stage was moved, the version that has it is read, and not the one that was current before."""
@@ -420,13 +403,6 @@ class TestSettings:
         assert (failure.what, failure.is_temporary, canned.requests) == (what, False, [])
         assert fix in failure.fix
 
-    @pytest.mark.parametrize("case", few(SETTINGS, "a newline in the credentials"))
-    def test_the_command_does_not_start(self, canned: Canned, service: Service, case: str) -> None:
-        """The alert is the only one, and shows no part of the credentials."""
-        variables, what, _ = SETTINGS[case]
-        ran = service.start(given(canned, variables, service.cwd), wait=30)
-        service.assert_not_started(ran, REFUSED, what)
-
     def test_credentials_that_come_later(self, canned: Canned, tmp_path: Path) -> None:
         """Each attempt reads the credentials again, such as a file that was replaced."""
         canned.answers = [(400, refusal("ThrottlingException")), (200, whole(json.dumps(GOOD)))]
@@ -517,16 +493,6 @@ class TestUnavailable:
         assert (ran.status, len(canned.requests)) == (0, 3)
         assert ran.err == "robodj-secretguard: aws:robodj is not available (ThrottlingException); trying again\n"
         assert {name: service.started[name] for name in GOOD} == GOOD
-
-    def test_it_ends_within_the_time(self, canned: Canned, service: Service) -> None:
-        """The command ends with the status that asks a supervisor to try again."""
-        canned.answers = [(500, refusal("InternalServiceError"))]
-        begin = time.monotonic()
-        ran = service.start(canned.environ, wait=1)
-        assert (ran.status, service.started) == (UNAVAILABLE, {})
-        assert ran.alerts == [f"ALERT: unavailable: {SOURCE} is not available (InternalServiceError) (tried for 1 s)"]
-        assert time.monotonic() - begin < SOON
-        assert 1 < len(canned.requests) < 5
 
     def test_nothing_listens(self, service: Service) -> None:
         """A wrong address is one alert."""

@@ -209,14 +209,6 @@ class TestRefused:
         assert (ran.status, production.version) == (2, 1)
         assert "nothing was written: the operations log that --operations-log names: its directory" in ran.err
 
-    def test_no_step_on_an_unrecorded_one(self, production: Production) -> None:
-        """If the last step cannot be recorded, no further one is taken."""
-        production.rotate("stage", now=NOW + DAY)
-        production.forget()
-        ran = production.rotate("promote", "--now")
-        assert (ran.status, production.version) == (2, 2)
-        assert "the manager has this step, but it was not recorded: the clock (2026-12-01T12:00:00Z) is ear" in ran.err
-
     def test_no_answer(self, production: Production) -> None:
         """A manager that is away is status 75."""
         production.machine.environ["VAULT_ADDR"] = "https://127.0.0.1:1"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jwt
-import kept_values
 import managed
 import pytest
 from conftest import TIMEOUT, V1, Failure, Ran, failure_of, free_port, good_keys, process_environment, put
@@ -97,17 +96,6 @@ class TestRead:
         assert {name: environment.get(name) for name in fields} == fields
         assert environment.keys().isdisjoint(("OTHER_FIELD", "NUMBER"))
         assert leaks(ran.out + ran.err, [fields[NEXT], fields[PREVIOUS]]) == []
-
-    def test_values_of_issued_secrets_are_unchanged(self, service: Service) -> None:
-        """A password, a URL, PEM and JSON reach the command as they are stored, without one newline at the end."""
-        put(service.cwd / "issued_model.py", kept_values.MODEL)
-        values = kept_values.issued()
-        service.bao.write("issued", {name: f"{value}\n" for name, value in values.items()})
-        service.bao.allow("issued", "issued")
-        login = {"VAULT_TOKEN": service.bao.token("issued")}
-        ran = service.start(login, source=f"vault:{MOUNT}/issued", options=kept_values.OPTIONS)
-        assert (ran.status, ran.alerts) == (0, [])
-        assert {name: service.started.get(name) for name in values} == values
 
     def test_the_current_version_is_read(self, service: Service) -> None:
         """A start after a write gets the new value, and one after an undelete the restored value."""

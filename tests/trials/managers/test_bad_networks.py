@@ -140,7 +140,7 @@ def test_aws_that_does_not_answer_is_unavailable(moto: Moto, tmp_path: Path, fau
     with Proxy(moto.port, **fault).running() as bad:
         ran = started.start(connected(moto, bad.port), wait=1)
     started.assert_not_started(ran, UNAVAILABLE, "did not answer in time")
-    assert time.monotonic() - begin < test_aws.SOON
+    assert time.monotonic() - begin < 25
 
 
 def test_cut_answer_of_aws_is_one_alert(moto: Moto, tmp_path: Path) -> None:
