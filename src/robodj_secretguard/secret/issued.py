@@ -18,14 +18,11 @@ from robodj_secretguard.secret.material import (
     BLANK,
     EXACT_LENGTH_FROM,
     NEWLINE,
-    PART,
     QUOTES,
     REMOVABLE,
     Fault,
     Kind,
-    is_plain_text,
 )
-from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.templates import template
 
 MIN_OPAQUE: Final = 4
@@ -161,20 +158,6 @@ class _Legacy(_Issued):
 
 LEGACY: Final = _Legacy()
 """What the slot of the previous key accepts as well as the kind of its secret."""
-
-
-def fault_in(value: SealedStr | None, kind: Kind, variable: str, *, is_previous: bool) -> Fault | None:
-    """Return what is wrong with a value. A service's own kind must not show a part of it, or forge a line."""
-    text = value.get_secret_value() if value else ""
-    fault = kind.fault(text, variable) if text else None
-    if is_previous and text:
-        fault = LEGACY.fault(text, variable) or fault
-    if not text or type(kind).__module__.startswith("robodj_secretguard."):
-        return fault
-    folded, shown = text.casefold(), f"{fault.message}{fault.fix}".casefold() if fault else ""
-    shows_part = any(folded[at : at + PART] in shown for at in range(max(1, len(text) - PART + 1)))
-    is_fault = fault is not None and fault.check in {"placeholder", "format", "weak"}
-    return fault if is_fault and is_plain_text(shown) and not shows_part else Fault("format", "is refused by its kind")
 
 
 class Url(_Issued):

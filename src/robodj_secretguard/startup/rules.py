@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final, Self
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.material import Fault, Kind, canonical, join_faults, last_characters
+from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, is_plain_text, join_faults, last_characters
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import (
@@ -234,14 +234,28 @@ def _check_file_unsafe(reading: Reading) -> Iterator[Problem]:
 
 def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
     """Yield what the kind of the secret refuses: `placeholder`, `format` or `weak`."""
-    from robodj_secretguard.secret.issued import fault_in  # noqa: PLC0415 - few starts have a bad value
-
-    fault = fault_in(reading.value, reading.policy.material, reading.variable, is_previous=reading.slot == "previous")
+    fault = _fault_of(reading)
     if fault is not None and fault.check == check:
         yield Problem(f"{reading.used.location} {fault.message}", _how_to_correct(reading, fault))
     if check is Check.FORMAT and reading.value is None and reading.found:
         lines = f"{len(reading.used.lines)} lines, not 1 (without blank lines and comments)"
         yield Problem(f"{reading.used.location} has {lines}", how_to_set(reading))
+
+
+def _fault_of(reading: Reading) -> Fault | None:
+    """Return what is wrong with a value. A service's own kind must not show a part of it, or forge a line."""
+    text, kind = reading.value.get_secret_value() if reading.value else "", reading.policy.material
+    fault = kind.fault(text, reading.variable) if text else None
+    if reading.slot == "previous" and text:
+        from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
+
+        fault = LEGACY.fault(text, reading.variable) or fault
+    if not text or type(kind).__module__.startswith("robodj_secretguard."):
+        return fault
+    folded, shown = text.casefold(), f"{fault.message}{fault.fix}".casefold() if fault else ""
+    shows_part = any(folded[at : at + PART] in shown for at in range(max(1, len(text) - PART + 1)))
+    is_fault = fault is not None and fault.check in {"placeholder", "format", "weak"}
+    return fault if is_fault and is_plain_text(shown) and not shows_part else Fault("format", "is refused by its kind")
 
 
 def _how_to_correct(reading: Reading, fault: Fault) -> str:
