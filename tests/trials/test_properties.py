@@ -205,14 +205,14 @@ class TestNonInterference:
     @for_any(
         shape=SHAPES,
         where=st.sampled_from(
-            [*NAMES[0], *SWITCHES, "ROBODJ_CONFIG_DIR", REVOKED, "file", "stale file", "revocation list", "name"]
+            [*NAMES[0], *SWITCHES, REVOKED, "file", "stale file", "revocation list", "name"]
         ),
         chance=st.integers().map(Random),  # a drawn seed: a failure can be repeated
     )
     def test_output_depends_only_on_the_verdict_of_a_value(
         self, config: Path, shape: list[str], where: str, chance: Random
     ) -> None:
-        """A value in any place only shows its verdict: a variable, a switch, a path, a file, a list or a name."""
+        """A value in any place only shows its verdict: a variable, a switch, a file, a list or a name. A path is shown."""
         outputs, verdicts = [], []
         for _ in range(2):
             value = "".join(chance.choice(CLASSES[each]) if each in CLASSES else each for each in shape)
@@ -227,9 +227,8 @@ class TestNonInterference:
                 environ[f"{V1}_EXP{value}".replace("=", "") if where == "name" else where] = value
             fill(config, files)
             with process_environment(environ):
-                named = None if where == "ROBODJ_CONFIG_DIR" else str(config)
-                report = check(config_dir=named, now=NOW)
-                outputs.append(everything_written(report, named))
+                report = check(config_dir=config, now=NOW)
+                outputs.append(everything_written(report, str(config)))
             verdicts.append(verdict(report, value))
         assume(verdicts[0] == verdicts[1])
         assert outputs[0] == outputs[1]

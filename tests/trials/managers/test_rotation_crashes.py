@@ -509,19 +509,6 @@ class TestRaces:
                 assert_agrees(operator, secret, after, operator.log()[start:])
 
 
-@pytest.mark.parametrize("managed", ["aws"], indirect=True)
-@pytest.mark.parametrize(("environment", "versions"), [("prod", 1), ("dev", 2)])
-def test_a_write_that_is_finished_later(operators: list[Operator], environment: str, versions: int) -> None:
-    """The same command uses the version that an interrupted write has left. A step for another environment does not."""
-    operator, managed = operators[0], operators[0].managed
-    before = managed.state()
-    lost = operator.take("stage", "secret.key", at=functools.partial(cut, (ANSWERED, managed.first_of_write + 1)))
-    assert (lost.status, "It may have been written." in lost.out) == (UNAVAILABLE, True)
-    assert operator.take("stage", "secret.key", "--environment", environment).status == 0
-    after = managed.state()
-    assert (after.made, after.records("secret.key")[0]["environment"]) == (before.made + versions, environment)
-
-
 @pytest.mark.parametrize("managed", ["vault"], indirect=True)
 def test_a_clock_that_is_behind(operators: list[Operator]) -> None:
     """A step that is later than this machine's clock is not recorded, as the next command would record it again."""
