@@ -25,6 +25,7 @@ SLOW: Final = (
     "tests/trials/test_fleet_processes.py",
     "tests/trials/test_fleet_queries.py",
     "tests/trials/test_fleet_volume.py",
+    "tests/trials/plans",
     "tests/test_generator.py",
     "tests/test_issued.py",
     "tests/test_refresh.py",
@@ -32,7 +33,7 @@ SLOW: Final = (
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
 REFRESH: Final = ("tests/trials/refresh", "tests/trials/publications")
-MANAGERS: Final = ("tests/managers", "tests/trials/managers", "tests/trials/plans")
+MANAGERS: Final = ("tests/managers", "tests/trials/managers")
 SPHINX: Final = ("--fail-on-warning", "--keep-going", "--fresh-env", "--quiet")
 PROCESSES: Final = f"-n{2 * (os.cpu_count() or 1)}"
 """More processes than cores, because these tests wait for the processes that they start."""
@@ -136,7 +137,7 @@ def full(session: nox.Session) -> None:
 @nox.session(python=FIRST)
 def slow(session: nox.Session) -> None:
     """Run thousands of crashes, races and fleets, read a million events, and generate a million keys of each kind."""
-    session.install(".[test]")
+    install_managers(session)
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *(session.posargs or SLOW))
 
 

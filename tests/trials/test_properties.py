@@ -204,15 +204,13 @@ class TestNonInterference:
 
     @for_any(
         shape=SHAPES,
-        where=st.sampled_from(
-            [*NAMES[0], *SWITCHES, REVOKED, "file", "stale file", "revocation list", "name"]
-        ),
+        where=st.sampled_from([*NAMES[0], *SWITCHES, REVOKED, "file", "stale file", "revocation list", "name"]),
         chance=st.integers().map(Random),  # a drawn seed: a failure can be repeated
     )
     def test_output_depends_only_on_the_verdict_of_a_value(
         self, config: Path, shape: list[str], where: str, chance: Random
     ) -> None:
-        """A value in any place only shows its verdict: a variable, a switch, a file, a list or a name. A path is shown."""
+        """A value in any place only shows its verdict: a variable, a switch, a file, a list or a name."""
         outputs, verdicts = [], []
         for _ in range(2):
             value = "".join(chance.choice(CLASSES[each]) if each in CLASSES else each for each in shape)
