@@ -530,6 +530,9 @@ def test_events(machine: Machine, form: str) -> None:
     assert [each["sequence"] for each in events] == [1, 2]
 
 
+QUOTE = "Quote a name or a reason with a blank."
+
+
 class TestPlan:
     """`rotate plan`: the next commands, ready to be pasted."""
 
@@ -538,10 +541,10 @@ class TestPlan:
         words = (NAME, "--environment", "prod", "--config-dir", "config")
         lines = machine.call("rotate", "plan", *words).out.splitlines()
         emergency = f"{PROGRAM} rotate plan {NAME} --emergency --environment prod --operator YOUR-NAME"
-        replaced = "Replace these words with your own values, in quotes where one has a blank:"
+        replaced = "Replace these words with your own values:"
         assert lines[:4] == [
             "Rotation of secret.key (owner: Security Operations; cadence: 90 days)",
-            f"{replaced} READ-COMMAND, WRITE-COMMAND, REMOVE-COMMAND, YOUR-NAME.",
+            f"{replaced} READ-COMMAND, WRITE-COMMAND, REMOVE-COMMAND, YOUR-NAME. {QUOTE}",
             f"If others may know the current key, do this instead: {emergency} --config-dir config",
             "",
         ]
@@ -551,7 +554,7 @@ class TestPlan:
         assert lines[1].startswith("If others may know")
         assert lines[3].startswith("1. Record the current key")
         lines = machine.call("rotate", "plan", V2, "--emergency").out.splitlines()
-        assert lines[1] == f"{replaced} ENVIRONMENT, YOUR-NAME, WHY."
+        assert lines[1] == f"{replaced} ENVIRONMENT, YOUR-NAME, WHY. {QUOTE}"
         assert not any("others may know" in line for line in lines)
 
     def test_without_a_log(self, machine: Machine) -> None:

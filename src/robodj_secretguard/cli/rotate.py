@@ -461,7 +461,7 @@ def _plan(
     lines = [
         f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
         *(
-            [f"Replace these words with your own values, in quotes where one has a blank: {', '.join(replaced)}."]
+            [f"Replace these words with your own values: {', '.join(replaced)}. Quote a name or a reason with a blank."]
             if replaced
             else []
         ),

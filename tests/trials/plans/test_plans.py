@@ -225,7 +225,7 @@ def steps_of(plan: str) -> list[tuple[str, str]]:
 
 def with_words(plan: str, commands: str) -> str:
     """Replace the words that a plan announces."""
-    announced = re.findall(r"^Replace these words with your own values, in quotes .*: (.*)\.$", plan, re.MULTILINE)
+    announced = re.findall(r"^Replace these words with your own values: ([^.]*)\.", plan, re.MULTILINE)
     for word in announced[0].split(", ") if announced else ():
         commands = re.sub(rf"(?<![\w-]){word}(?![\w-])", WORDS[word], commands)
     unknown = re.findall(r"(?<![\w$\"{-])[A-Z]{3,}-[A-Z]+(?![\w-])", commands)
