@@ -361,9 +361,11 @@ class TestKeyFrom:
         assert leaks(ran.out + ran.err, [key]) == []
 
     def test_utf_16(self, machine: Machine) -> None:
-        """PowerShell writes UTF-16."""
-        machine.put("found.txt", f"{machine.environ[V1]}\r\n".encode("utf-16"))
-        assert machine.call(*REVOKE, "--key-from", "found.txt").status == 0
+        """PowerShell writes UTF-16. A URL has the key as a part of its path."""
+        key = machine.environ[V1]
+        for text in (f"{key}\r\n".encode("utf-16"), f"https://paste.example/a/{key}"):
+            machine.put("found.txt", text)
+            assert f" {machine.fingerprint()} " in machine.call(*REVOKE, "--key-from", "found.txt").out
 
     def test_without_name(self, machine: Machine) -> None:
         """The secret and the slot are those of the source. Another secret's name is refused."""

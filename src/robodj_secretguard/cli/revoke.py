@@ -152,13 +152,14 @@ def _revoke_key(
     lacking = _lacking(known, where, steps, unknown=unknown, bare=without_replacement)
     if not yes:
         how = "first do what is said above; to revoke the key without that" if lacking else "to revoke the key"
-        others = recorded_keys([each for each in log.records if each.fingerprint != key.fingerprint], key.secret)
+        others = [each for each in log.records if each.fingerprint != key.fingerprint]
+        hints = [] if meant else [f"Other keys for --fingerprint: {recorded_keys(others, key.secret)}."]
         return Result(
             EXIT_ALERTS,
             [
                 f"Would revoke: {what}",
                 *lacking.values(),
-                *[f"Other keys for --fingerprint: {others}."] * (meant is None),
+                *hints,
                 MODEL,
             ],
             lambda: _document(known, revoked=False, recorded=False),
@@ -258,13 +259,18 @@ def _key_meant(name: str | None, key_from: str | None, listed_as: str | None, *,
     return listed_as if key_from is None else _fingerprint_in(key_from)
 
 
+def _words_of(text: str) -> list[str]:
+    """Return the words of a text that may be keys. In a URL, a slash is between two words."""
+    return re.findall("[A-Za-z0-9+_-]+" if "://" in text else "[A-Za-z0-9+/_-]+", text)
+
+
 def _fingerprint_in(path: str) -> str:
     """Return the fingerprint of the one key in a file, whatever is around it."""
     text = SealedStr(read_input("--key-from", path, most=1 << 16).replace(b"\0", b"").decode("ascii", "replace"))
     found = contain(
         lambda: {
             fingerprint(SealedStr(part))
-            for part in re.findall(r"[A-Za-z0-9+/_-]+", text.get_secret_value())
+            for part in _words_of(text.get_secret_value())
             if LEAST_MATERIAL.accepts(canonical(part)) and not (part.isupper() and "_" in part)  # a variable's name
         }
     )

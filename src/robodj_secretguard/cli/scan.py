@@ -91,8 +91,9 @@ def _scan_places(
         managers=sources.deliveries if sources else (),
         unread=_unread(request, failed, matters=not staged),
     )
-    incomplete = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
-    status = EXIT_CLEAN if found.ok else EXIT_ALERTS if found.complete else incomplete
+    status = EXIT_CLEAN if found.ok else EXIT_ALERTS
+    if not found.complete:
+        status = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
     if request.format == "sarif":
         return Result(status, document=partial(sarif, found), stderr=[MODEL], bare=True)
     others = [source for source in request.sources if source != "json:-"]  # nothing is piped into the commands

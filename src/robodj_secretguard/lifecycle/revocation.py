@@ -99,7 +99,9 @@ def draft_revocation(
     """
     recorded = next(reversed(_records_of(fingerprint, records)), None)
     here = [each["secret"] for each in _delivered_as(fingerprint, report)]
-    secret = recorded.secret if recorded else name if name in here else next(iter(here), name)
+    secret = name if name in here else next(iter(here), name)
+    if recorded:
+        secret = recorded.secret
     return draft(
         Event.REVOKED,
         secret=secret,

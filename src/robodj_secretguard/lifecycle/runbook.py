@@ -1,6 +1,6 @@
 """The plan of a rotation: in stages with an overlap, or at once (policy sections 1, 3 and 4).
 
-Its commands are for a POSIX shell, and can be pasted from top to bottom. One that was interrupted can be pasted again.
+Its commands are for a POSIX shell, and can be pasted from top to bottom. After an interruption, print the plan again.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _DEFINITIONS: Final = """\
 write_secret() {{ {}; }}
 remove_secret() {{ {}; }}
 put_secret() {{ [ -n "$2" ] && printf %s "$2" | write_secret "$1"{}; }}
-drop_secret() {{ {{ [ -z "$(read_secret "$1" 2>/dev/null)" ] || remove_secret "$1"; }}{}; }}"""
+drop_secret() {{ {{ remove_secret "$1" 2>/dev/null || [ -z "$(read_secret "$1" 2>/dev/null)" ]; }}{}; }}"""
 _IN_SHELL: Final = (' && export "$1=$2"', ' && unset "$1"')
 """In a shell that has the keys, both functions change it too."""
 _LOADER: Final = """
 load_secret() {{
-    [ -n "$(read_secret "$1")" ] || [ -z "$(printenv "$1")" ] || return 0
+    [ -n "$(read_secret "$1")" ] || [ -z "$(printenv "$1")" ] || {{ echo "$1: kept as it was here"; return 0; }}
     for name; do
         unset "$name"
         value="$(read_secret "$name" 2>/dev/null)" && [ -n "$value" ] && export "$name=$value"
@@ -77,7 +77,7 @@ _CLIENTS: Final = {
         'printf \'{{"%s":null}}\' "$1" | bao kv patch -mount={mount} {path} -',
     ),
     "aws": (
-        "They need jq:",
+        "They need jq, 1.7 or later:",
         _DEFINITIONS_OF_AWS,
         "aws_text | jq -er --arg name \"$1\" '.[$name] // empty'",
         'aws_change "$1" "$(cat)"',
@@ -117,9 +117,9 @@ _TEXTS: Final = {
     "promote": "Promote the next key, only when every instance has it. On a later day, first print the plan"
     " again: its dates count from now.",
     "promote at once": "Promote the next key at once, as no service accepts the current one:",
-    "replace": "Generate a new key for {environment} alone, and store it in {manager} as {variable}:",
+    "replace": "Generate a new key for {environment} alone, and store it in {manager} as {variable}{kept}",
     "issue at once": "{issue} for {environment} alone, and store it in {manager} as {variable}."
-    " ISSUE-COMMAND prints it, such as cat for what you type:",
+    " ISSUE-COMMAND prints it, such as cat for what you type{kept}",
     "deliver": "In the settings of each deployment, set these variables to what {manager} has now, and unset the others"
     " among them: {variables}.",
     "check": "{When_there}un the check in {environment}:",
@@ -154,8 +154,9 @@ _COMMANDS: Final = {
     "issue": '{unless}put_secret {next} "$(ISSUE-COMMAND)"',
     "promote": _PROMOTION,
     "promote at once": _PROMOTION,
-    "replace": '{drops}put_secret {variable} "$({generate})" &&\n    put_secret {marker} {expires}',
-    "issue at once": '{drops}put_secret {variable} "$(ISSUE-COMMAND)" &&\n    put_secret {marker} {expires}',
+    "replace": '{unless_there}{drops}put_secret {variable} "$({generate})" &&\n    put_secret {marker} {expires}{end}',
+    "issue at once": '{unless_there}{drops}put_secret {variable} "$(ISSUE-COMMAND)" &&\n'
+    "    put_secret {marker} {expires}{end}",
     "check": "{load}{check}",
     "record": "{load}{record}",
     "unset": "drop_secret {previous} && drop_secret {until}",
@@ -259,7 +260,7 @@ def plan_rotation(
         refreshes: whether the services read that directory again.
     """
     status = next(status for status in report.secrets if status.secret == policy.name)
-    slots, alerts, is_shell = slots_of(status), _alerts_about(status, report), not (sources or has_directory)
+    slots, alerts, is_shell = slots_of(status), _alerts_about(policy, status, report), not (sources or has_directory)
     is_emergency |= ("current", Check.REVOKED) in alerts
     environment = environment or _environment_of(policy, slots, records)
     recorded = rotations(records, policy.name, environment)
@@ -276,6 +277,7 @@ def plan_rotation(
     names = {
         **_names(policy, environment, old, recorded, is_delivered=is_delivered),
         **_names_in_shell(policy, policies, source, has_bad_next=_is_unfit("next", alerts), is_shell=is_shell),
+        **_unless_there(policy, is_missing=("current", Check.MISSING) in alerts),
         **_dates(policy, slots, old, report, is_ending=stage == "retire" or runbook == "wait"),
         **_commands(
             policy,
@@ -315,14 +317,15 @@ def _environment_of(policy: SecretPolicy, slots: Slots, records: Sequence[Record
     return next(reversed(own), None) or "ENVIRONMENT"
 
 
-def _alerts_about(status: SecretStatus, report: Report) -> set[tuple[str | None, Check]]:
+def _alerts_about(policy: SecretPolicy, status: SecretStatus, report: Report) -> set[tuple[str | None, Check]]:
     """Return the slot and the check of each alert about a secret."""
     found: set[tuple[str | None, Check]] = {
         (each.slot, each.check) for each in for_gate(report).alerts if each.secret == status.secret
     }
     if status.source == "none":  # also where it is optional
         found.add(("current", Check.MISSING))
-    if not status.usable and any(each.check is Check.SHARED for each in report.alerts):  # it may name the other one
+    shared = [each.message.split() for each in report.alerts if each.check is Check.SHARED]
+    if any(policy.variable in words for words in shared):  # the alert may be about the other secret
         found.add(("current", Check.SHARED))
     return found
 
@@ -465,13 +468,24 @@ def _names_in_shell(
         "hint": client[0],
         "functions": _DEFINITIONS.format(*client[1:], *(_IN_SHELL if is_shell else ("", "")))
         + (_LOADER.format("\n".join(f"    load_secret {' '.join(each)}" for each in groups)) if is_shell else ""),
-        "any_key": "".join(f"${{{name}-}}" for each in policies for name in each.key_variables[:1]),
+        "any_key": "".join(f"$(read_secret {each.variable})" for each in policies),
         "load": "load_secrets && " if is_shell else "",
         "value": value.format(policy.variable),
         "value_of_next": following,
         "unless": f"drop_secret {policy.slot_variables[0]} && " if has_bad_next else f"[ -n {following} ] || ",
         "stays": " It replaces the one that is there:" if has_bad_next else " If there is one already, it stays:",
         "another": " --now" if has_bad_next else "",
+    }
+
+
+def _unless_there(policy: SecretPolicy, *, is_missing: bool) -> dict[str, str]:
+    """Return how a first key never replaces one: the manager may not have answered when the keys were loaded."""
+    if not is_missing:
+        return {"unless_there": "", "end": "", "kept": ":"}
+    return {
+        "unless_there": f'[ -n "$(read_secret {policy.variable})" ] || {{\n    ',
+        "end": "\n}",
+        "kept": ". If there is one by now, it stays. Then print the plan again:",
     }
 
 

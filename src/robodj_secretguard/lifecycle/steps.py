@@ -448,15 +448,14 @@ def drift(
 def _not_recorded(
     what: str, policy: SecretPolicy, keys: StoredKeys, logged: Sequence[Record], expected: Record, *, manager: str
 ) -> Problem | None:
-    """Return the problem of a current key that is not the recorded one. Its remedy never restores a revoked key."""
+    """Return the problem of a current key that is not the recorded one. No remedy restores a key: it may be revoked."""
     if expected.fingerprint == keys.slots.previous:
         return None
-    remedy = f"run robodj-secretguard rotate record {policy.name} --from {manager}"
-    if expected.fingerprint not in revoked(logged):
-        remedy += " if this was meant; otherwise restore the recorded key"
-    elif any(keys.slots.current in {each.fingerprint, each.replaced} for each in rotations(logged, policy.name)):
-        remedy = f"{how_to_rotate(policy, manager)}{FOLLOW}"
-    return Problem(what, remedy, manager)
+    if any(keys.slots.current in {each.fingerprint, each.replaced} for each in rotations(logged, policy.name)):
+        return Problem(what, f"{how_to_rotate(policy, manager)}{FOLLOW}", manager)
+    where = ("--environment", expected.environment or "ENVIRONMENT", "--operator", "YOUR-NAME")
+    record = command("rotate", "record", policy.name, "--from", manager, *where)
+    return Problem(what, f"run {record} if this was meant; otherwise rotate the key", manager)
 
 
 def find_drift(
