@@ -101,10 +101,7 @@ class TestCheck:
         sources.append(deliver(machine, keys, "three"))
         ran = machine.call("check", *(f"--from={each}" for each in sources))
         what = f"ALERT: secret.key: missing: directory:one and directory:two have no {V1}\n"
-        assert (
-            f"{what}  fix: restore the value from the last version that has it; if there is none, run robodj-"
-            in ran.out
-        )
+        assert f"{what}  fix: restore the value from the last right version; if there is none, run robodj-" in ran.out
 
     def test_status_describes_the_keys_of_a_source(self, machine: Machine) -> None:
         """`status` describes the keys of a source, and their slots."""

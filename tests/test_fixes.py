@@ -412,7 +412,7 @@ class Operator:
 INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"run \S+ revoke --fingerprint (\S+) --reason '[^']+' --yes": lambda operator, entry: operator.add_line(entry),
     r"add the line (\S+) to the revocation list, and deploy it": lambda operator, entry: operator.add_line(entry),
-    r"set (STRIPE_KEY) to its current value .*; if .*, issue a new one at \S+ and store it there": (
+    r"set (STRIPE_KEY) to its current value .*; if .*, issue a new one at \S+ and set both to it": (
         Operator.set_or_issue
     ),
     r"issue a new one at \S+, store it in the secret manager": Operator.issue,
@@ -423,7 +423,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     ),
     r"set (\w+) to its current value from the secret manager; if (?:it has no other value|there is none), run \S+"
     r" rotate plan (\S+)": Operator.set_other,
-    r"restore the value from the last version that has it; if there is none, run \S+ rotate plan (\S+)": (
+    r"restore the value from the last right version; if there is none, run \S+ rotate plan (\S+)": (
         lambda operator, secret: operator.set_other(BY_NAME[secret].variable, secret)
     ),
     r"restore (\S+) from the version with the latest key; if there is none, run \S+ rotate plan \S+": (
@@ -488,10 +488,8 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"make the service's user its owner": Operator.nothing,
     r"save (\S+) as UTF-8, with mode 600, without changing its value": Operator.save_as_utf_8,
     r"leave only the value in (\S+)": lambda operator, path: operator.path(path).write_text(operator.manager[V2]),
-    r"correct (lines? [\d, ]+) by the same entry in version control or in the log; keep the (\w+), .* as @YYYY\S+": (
-        Operator.restore_lines
-    ),
-    r"correct (entries [\d, ]+) by the same entry in [\w ]+; keep the (\w+), and an instant as @YYYY\S+": (
+    r"correct (lines? [\d, ]+) by version control or the log; keep the (\w+), .* as @YYYY\S+": (Operator.restore_lines),
+    r"correct (entries [\d, ]+) by an earlier version or the log(?:, in the manager too)?; keep the (\w+), .* @Y\S+": (
         Operator.restore_entries
     ),
     r"correct the path in \w+; if it is right, restore the directory from .*": Operator.correct_directory,
@@ -704,7 +702,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "entries of the variable": (
         entries,
         f"ALERT: revocation-list: entries 2, 3 of {REVOKED} are not fingerprints",
-        f"correct entries 2, 3 by the same entry in the secret manager or in the log; {KEEP_IT}",
+        f"correct entries 2, 3 by an earlier version or the log, in the manager too; {KEEP_IT}",
     ),
     "two names for the list": (
         lambda service: service.environ.update({REVOKED: SPARE, f"{REVOKED}X": f"sgfp1:{'b' * 32}"}),
@@ -1115,7 +1113,7 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "line of the list": (
         lambda service: listing(service, "# ours\nsgfp1:0\n# theirs\n"),
         f"ALERT: revocation-list: line 2 of ${DIRECTORY}/{LIST} is not a fingerprint",
-        f"correct line 2 by the same entry in version control or in the log; {KEEP_IT}",
+        f"correct line 2 by version control or the log; {KEEP_IT}",
     ),
     "list in UTF-16": (
         lambda service: listing(service, service.committed.encode("utf-16")),
@@ -1234,17 +1232,17 @@ VENDORS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "a vendor's secret is unset": (
         vendor(**{STRIPE: None}),
         f"ALERT: stripe.key: missing: {STRIPE} is not set, and there is no ${DIRECTORY}/stripe.key",
-        f"{SET_STRIPE}; if there is none, {ISSUE} and store it there",
+        f"{SET_STRIPE}; if there is none, {ISSUE} and set both to it",
     ),
     "a vendor's secret is a template": (
         vendor(**{STRIPE: "sk_your_key_here"}),
         f"ALERT: stripe.key: placeholder: {STRIPE} is a placeholder",
-        f"{SET_STRIPE}; if it has no other value, {ISSUE} and store it there",
+        f"{SET_STRIPE}; if it has no other value, {ISSUE} and set both to it",
     ),
     "a vendor's secret is another one": (
         vendor(**{STRIPE: "pk_1Hq8zWv3Lm"}),
         f"ALERT: stripe.key: format: {STRIPE} does not begin with sk_",
-        f"{SET_STRIPE}; if it has no other value, {ISSUE} and store it there",
+        f"{SET_STRIPE}; if it has no other value, {ISSUE} and set both to it",
     ),
     "a vendor's secret has expired": (
         vendor(**{f"{STRIPE}_EXPIRES_AT": marker(-DAY)}),
@@ -1266,19 +1264,20 @@ RIGHT_PREVIOUS: Final = (
 )
 ALONE: Final = f"{WITHIN}delete {UNTIL}; only if the previous key must still verify, set that key too"
 # By the name of a fault above: the fix where a secret manager delivers that value. The first line is the same.
+RESTORE: Final = f"restore the value from the last right version; if there is none, {PLAN}"
 IN_MANAGER: Final = {
-    "a template": FOLLOW,
-    "encoded text": FOLLOW,
+    "a template": RESTORE,
+    "encoded text": RESTORE,
     "newline": f"{WITHIN}set {V2} without the newline (printf %s writes none; echo does)",
     "blank": f"{WITHIN}set {V2} without the blank",
     "quotes": f"{WITHIN}set {V2} without the quotes (docker --env-file keeps them)",
     "padding": f"{WITHIN}set {V2} without the = padding",
-    "truncated": FOLLOW,
-    "very short": FOLLOW,
-    "several defects": FOLLOW,
+    "truncated": RESTORE,
+    "very short": RESTORE,
+    "several defects": RESTORE,
     "swapped": f"{WITHIN}exchange the values of {V2} and {V1}",
-    "not random": FOLLOW,
-    "not random in the secret manager either": FOLLOW,
+    "not random": RESTORE,
+    "not random in the secret manager either": RESTORE,
     "shared": OWN,
     "shared in the secret manager too": OWN,
     "expired": FOLLOW,
@@ -1326,12 +1325,12 @@ MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "unset": (
         sets(**{V2: None}),
         f"{K2}missing: {STORED} has no {V2}",
-        f"restore the value from the last version that has it; if there is none, {PLAN}",
+        f"restore the value from the last right version; if there is none, {PLAN}",
     ),
     "the marker alone": (
         sets(**{V2: ""}),
         f"{K2}missing: {STORED} has an empty {V2}",
-        f"restore the value from the last version that has it; if there is none, {PLAN}",
+        f"restore the value from the last right version; if there is none, {PLAN}",
     ),
     "typo of a key": (
         VARIABLES["typo of a key"][0],
@@ -1341,7 +1340,7 @@ MANAGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "entries of the variable": (
         entries,
         f"ALERT: revocation-list: entries 2, 3 of {REVOKED} in {STORED} are not fingerprints",
-        f"correct entries 2, 3 by the same entry in an earlier version or in the log; {KEEP_IT}",
+        f"correct entries 2, 3 by an earlier version or the log; {KEEP_IT}",
     ),
     "another key in the environment": (
         outside(V2),
@@ -1399,8 +1398,8 @@ def change_world(service: Service, world: str) -> None:
 def shown_lines(service: Service) -> list[tuple[str, str]]:
     """Return the two lines of each finding, within the limits."""
     lines = [each.lines for each in service.report().findings if each.check != "file-fallback"]
-    assert max([len(one.replace(STORED, NAMED)) for one, _ in lines], default=0) <= MOST_WHAT
-    assert max([len(two.replace(STORED, NAMED)) for _, two in lines], default=0) <= MOST_FIX
+    assert [one for one, _ in lines if len(one.replace(STORED, NAMED)) > MOST_WHAT] == []
+    assert [two for _, two in lines if len(two.replace(STORED, NAMED)) > MOST_FIX] == []
     return lines
 
 

@@ -276,10 +276,10 @@ class TestAtOnce:
         assert drops in commands(planned(report)[1])["replace"]
 
     def test_emergency(self, report: Report) -> None:
-        """The services stop, the key is replaced, and only then revoked, as nothing else stops them (policy 4)."""
+        """The services stop, and the key is revoked before it is replaced: an interruption leaves no doubt."""
         stage, steps = planned(report, is_emergency=True)
-        assert (stage, words(steps)) == (None, ["stop", "replace", "revoke", *AFTER_LEAK])
-        revoke = f"{PROGRAM} revoke {NAME} --fingerprint {CURRENT} --reason WHY --unknown --yes"
+        assert (stage, words(steps)) == (None, ["stop", "revoke", "replace", *AFTER_LEAK])
+        revoke = f"{PROGRAM} revoke {NAME} --fingerprint {CURRENT} --reason WHY --without-replacement --yes"
         assert commands(steps)["revoke"] == f"load_secrets && {revoke} --environment prod {WHO} {OPTIONS}"
 
     def test_key_that_is_not_there_or_is_revoked(self, report: Report) -> None:
@@ -317,7 +317,7 @@ class TestAtOnce:
     def test_emergency_that_goes_on(self, report: Report, records: list[Record], *, is_replaced: bool) -> None:
         """For a day, or until the rotation is recorded, a plan that is printed again does not replace the new key."""
         _, steps = planned(report, *records, is_emergency=True)
-        assert words(steps) == (AFTER_LEAK if is_replaced else ["stop", "replace", "revoke", *AFTER_LEAK])
+        assert words(steps) == (AFTER_LEAK if is_replaced else ["stop", "revoke", "replace", *AFTER_LEAK])
         assert f"key id {(PREVIOUS if is_replaced else CURRENT)[6:]}" in steps[-1][0]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,8 +44,8 @@ from robodj_secretguard.lifecycle.revocation import (
 )
 from robodj_secretguard.lifecycle.rotation import recorded_keys
 from robodj_secretguard.lifecycle.standing import expected_keys
-from robodj_secretguard.secret.material import FORM, canonical, fingerprint, is_fingerprint
-from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
+from robodj_secretguard.secret.material import FORM, Kind, canonical, fingerprint, is_fingerprint
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, count
 from robodj_secretguard.startup.readings import REVOKED_FILE, shown_path
@@ -125,7 +126,8 @@ def _revoke_key(
     yes: bool,
 ) -> Result:
     model = model_of(request)
-    meant = _key_meant(name, key_from, listed_as, unknown=unknown)
+    kinds = [each.material for each in model.secret_policies.values() if each.material.has_fingerprint]
+    meant = _key_meant(kinds, name, key_from, listed_as, unknown=unknown)
     policy = None if name is None else policy_of(model, name)
     sources = read_sources(request, model)
     report = judged(request, model, sources)
@@ -248,7 +250,9 @@ def _description(key: Record, known: dict[str, Any], where: str) -> str:
     )
 
 
-def _key_meant(name: str | None, key_from: str | None, listed_as: str | None, *, unknown: bool) -> str | None:
+def _key_meant(
+    kinds: Sequence[Kind], name: str | None, key_from: str | None, listed_as: str | None, *, unknown: bool
+) -> str | None:
     """Return the fingerprint of a key that NAME alone does not select. Refuse options that select no key, or two."""
     if {name, key_from, listed_as} == {None} or None not in {key_from, listed_as}:
         fail("revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1")
@@ -256,22 +260,32 @@ def _key_meant(name: str | None, key_from: str | None, listed_as: str | None, *,
         fail(f"--fingerprint: invalid fingerprint; use {FORM}")
     if unknown and key_from is None and listed_as is None:
         fail("--unknown works only with --fingerprint or --key-from; leave it out")
-    return listed_as if key_from is None else _fingerprint_in(key_from)
+    return listed_as if key_from is None else _fingerprint_in(key_from, kinds)
 
 
 def _words_of(text: str) -> list[str]:
     """Return the words of a text that may be keys. In a URL, a slash is between two words."""
-    return re.findall("[A-Za-z0-9+_-]+" if "://" in text else "[A-Za-z0-9+/_-]+", text)
+    return [*map(_found_in, re.findall("[A-Za-z0-9+_-]+" if "://" in text else "[A-Za-z0-9+/_-]+", text))]
 
 
-def _fingerprint_in(path: str) -> str:
+def _found_in(word: str) -> str:
+    """Return the key that a word encodes in base64, as Kubernetes stores it; otherwise the word."""
+    try:
+        text = b64decode(word + "=" * (-len(word) % 4)).decode("ascii").strip()
+    except ValueError:
+        return word
+    return text if re.fullmatch("[A-Za-z0-9+/_=-]+", text) else word
+
+
+def _fingerprint_in(path: str, kinds: Sequence[Kind]) -> str:
     """Return the fingerprint of the one key in a file, whatever is around it."""
     text = SealedStr(read_input("--key-from", path, most=1 << 16).replace(b"\0", b"").decode("ascii", "replace"))
     found = contain(
         lambda: {
             fingerprint(SealedStr(part))
             for part in _words_of(text.get_secret_value())
-            if LEAST_MATERIAL.accepts(canonical(part)) and not (part.isupper() and "_" in part)  # a variable's name
+            if any(kind.accepts(canonical(part)) for kind in kinds)
+            and not (part.isupper() and "_" in part)  # a variable's name
         }
     )
     if len(found) != 1:

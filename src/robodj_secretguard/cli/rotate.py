@@ -662,7 +662,8 @@ def _result_lines(result: StepResult, source: str, after: Callable[[StepResult],
     does, is_done = (text.format(name) for text in _STEP_TEXTS[result.step or "stage"])
     lines = [*map(recorded_line, result.recovered)]
     if result.outcome == "done":
-        alerts = ["No service takes this version before this is fixed:", *texts] if texts else []
+        # Without the fixes: one may be the plan that is being followed.
+        alerts = ["No service takes this version yet:", *(each.lines[0] for each in result.findings)] if texts else []
         lines += [f"Done: {does} in {source}.", f"  changed: {', '.join(result.fields)}"]
         return [*lines, *map(recorded_line, result.records), *after(result), *alerts]
     if result.outcome == "would-be-done":

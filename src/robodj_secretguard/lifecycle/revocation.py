@@ -99,9 +99,8 @@ def draft_revocation(
     """
     recorded = next(reversed(_records_of(fingerprint, records)), None)
     here = [each["secret"] for each in _delivered_as(fingerprint, report)]
-    secret = name if name in here else next(iter(here), name)
-    if recorded:
-        secret = recorded.secret
+    known = name if name in here else next(iter(here), name)
+    secret = recorded.secret if recorded else known
     return draft(
         Event.REVOKED,
         secret=secret,

@@ -15,6 +15,7 @@ from robodj_secretguard.lifecycle.records import Event, Record
 from robodj_secretguard.lifecycle.rotation import (
     Stage,
     recorded_environments,
+    revoked,
     rotations,
     slots_of,
     stage_of,
@@ -105,7 +106,7 @@ _PROMOTION: Final = """\
 _TEXTS: Final = {
     "functions": "In this shell, define how {manager} is read and written. {hint}",
     "load": "Load the keys of {manager} into this shell. An error about a variable that it does not have is normal. If"
-    " the last line fails, correct READ-COMMAND, or store the first keys (docs/rotation.md, Generate):",
+    " this command fails, correct READ-COMMAND. Only if the manager has no key at all yet, go on:",
     "again": "Print the plan again, for the keys that are loaded now, and follow it in this shell:",
     "again after": "After {ends}, print the plan again. It then removes the previous key:",
     "wait": "Wait until {ends}, when {previous} has ended. Then print the plan again:",
@@ -192,7 +193,7 @@ _RUNBOOKS: Final[dict[str, tuple[str, ...]]] = {
     "unfinished": ("functions", *_FINISH, "re-encrypt", "unset", "deliver", "disable"),
     "retire": ("functions", "re-encrypt", "unset", "deliver", "disable"),
     "at once": ("functions", "record old", "replace", *_AT_ONCE),
-    "emergency": ("functions", "stop", "replace", "revoke", *_AFTER_LEAK),
+    "emergency": ("functions", "stop", "revoke", "replace", *_AFTER_LEAK),
     "after an emergency": ("functions", *_AFTER_LEAK),
     "stage": ("stage", "restart one by one", "promote there", *_AFTER_PROMOTION),
     "promote there": ("promote there", *_AFTER_PROMOTION),
@@ -260,7 +261,11 @@ def plan_rotation(
         refreshes: whether the services read that directory again.
     """
     status = next(status for status in report.secrets if status.secret == policy.name)
-    slots, alerts, is_shell = slots_of(status), _alerts_about(policy, status, report), not (sources or has_directory)
+    slots, alerts, is_shell = (
+        slots_of(status),
+        _alerts_about(policy, status, report, records),
+        not (sources or has_directory),
+    )
     is_emergency |= ("current", Check.REVOKED) in alerts
     environment = environment or _environment_of(policy, slots, records)
     recorded = rotations(records, policy.name, environment)
@@ -317,7 +322,9 @@ def _environment_of(policy: SecretPolicy, slots: Slots, records: Sequence[Record
     return next(reversed(own), None) or "ENVIRONMENT"
 
 
-def _alerts_about(policy: SecretPolicy, status: SecretStatus, report: Report) -> set[tuple[str | None, Check]]:
+def _alerts_about(
+    policy: SecretPolicy, status: SecretStatus, report: Report, records: Sequence[Record]
+) -> set[tuple[str | None, Check]]:
     """Return the slot and the check of each alert about a secret."""
     found: set[tuple[str | None, Check]] = {
         (each.slot, each.check) for each in for_gate(report).alerts if each.secret == status.secret
@@ -325,6 +332,8 @@ def _alerts_about(policy: SecretPolicy, status: SecretStatus, report: Report) ->
     if status.source == "none":  # also where it is optional
         found.add(("current", Check.MISSING))
     shared = [each.message.split() for each in report.alerts if each.check is Check.SHARED]
+    if status.fingerprint and status.fingerprint in revoked(records):  # the list may have been lost
+        found.add(("current", Check.REVOKED))
     if any(policy.variable in words for words in shared):  # the alert may be about the other secret
         found.add(("current", Check.SHARED))
     return found
@@ -528,7 +537,8 @@ def _commands(
         + command("rotate", "record", name, *where, "--attest", "startup", "--attest", "functions", *reading),
         "again": pipe + command("rotate", "plan", name, *(["--emergency"] if is_emergency else []), *where, *reading),
         "revoke": "\n".join(
-            pipe + command("revoke", name, "--fingerprint", key, *reason, "--unknown", "--yes", *where, *reading)
+            pipe
+            + command("revoke", name, "--fingerprint", key, *reason, "--without-replacement", "--yes", *where, *reading)
             for key in leaked
         ),
         "stage": command("rotate", "stage", name, *to),

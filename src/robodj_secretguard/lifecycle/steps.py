@@ -449,10 +449,10 @@ def _not_recorded(
     what: str, policy: SecretPolicy, keys: StoredKeys, logged: Sequence[Record], expected: Record, *, manager: str
 ) -> Problem | None:
     """Return the problem of a current key that is not the recorded one. No remedy restores a key: it may be revoked."""
-    if expected.fingerprint == keys.slots.previous:
-        return None
     if any(keys.slots.current in {each.fingerprint, each.replaced} for each in rotations(logged, policy.name)):
         return Problem(what, f"{how_to_rotate(policy, manager)}{FOLLOW}", manager)
+    if expected.fingerprint in {keys.slots.previous, *revoked(logged)}:  # what replaces it is on its way
+        return None
     where = ("--environment", expected.environment or "ENVIRONMENT", "--operator", "YOUR-NAME")
     record = command("rotate", "record", policy.name, "--from", manager, *where)
     return Problem(what, f"run {record} if this was meant; otherwise rotate the key", manager)

@@ -331,11 +331,13 @@ NEWLINE: Final = "a newline at the end"
 BLANK: Final = "a blank at the beginning or end"
 QUOTES: Final = "quotes around it"
 PADDING: Final = "= padding at the end"
+NOT_URL_SAFE: Final = "the alphabet of standard base64"
 REMOVABLE: Final = {
     NEWLINE: "set {} without the newline (printf %s writes none; echo does)",
     BLANK: "set {} without the blank",
     QUOTES: "set {} without the quotes (docker --env-file keeps them)",
     PADDING: "set {} without the = padding",
+    NOT_URL_SAFE: "set {} without =, and with - in place of + and _ in place of /",
 }
 """The fix where this is the only fault of a value, and where it usually comes from."""
 
@@ -367,9 +369,10 @@ def _without_wrapping(text: str) -> tuple[str, list[str]]:
     if (bare := core.strip(_QUOTES)) != core:
         defects.append(QUOTES)
         core = bare
-    if core.endswith("="):
-        defects.append(PADDING)
-        core = core.rstrip("=")
+    plain = core.rstrip("=").translate(_TO_URL_SAFE)
+    if plain != core and _BASE64URL_DIGITS.issuperset(plain):
+        defects.append(PADDING if plain == core.rstrip("=") else NOT_URL_SAFE)
+        core = plain
     return core, defects
 
 

@@ -36,9 +36,12 @@ def check_revocation_list(setup: Setup) -> Iterator[Problem]:
                 f"restore {where} from version control",
                 _SOURCE_OF_LISTS,
             )
-        yield from _invalid(("line", "lines"), invalid_lines(file), where, "version control", _SOURCE_OF_LISTS)
+        yield from _invalid(
+            ("line", "lines"), invalid_lines(file), where, "version control or the log", _SOURCE_OF_LISTS
+        )
     for source, entries in setup.added:
-        origin = "the secret manager" if source == "environment" else "an earlier version"
+        manager = ", in the manager too" if source == "environment" else ""
+        origin = f"an earlier version or the log{manager}"
         yield from _invalid(("entry", "entries"), invalid_entries(entries), named_list(source), origin, source)
 
 
@@ -65,8 +68,7 @@ def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin:
         named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
         yield Problem(
             f"{named} of {where} {are}",
-            f"correct {named} by the same entry in {origin} or in the log; keep the fingerprint, and an instant as"
-            f" @{INSTANT_FORM}",
+            f"correct {named} by {origin}; keep the fingerprint, and an instant as @{INSTANT_FORM}",
             source,
         )
 

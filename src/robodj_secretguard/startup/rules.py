@@ -146,7 +146,7 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
         what = "an empty" if any(offer.is_empty for offer in unset) else "no"
         have = "has" if len(unset) == 1 else "have"
         message = f"{' and '.join([offer.manager for offer in unset])} {have} {what} {policy.variable}"
-        start = "restore the value from the last version that has it"
+        start = _FROM_EARLIER
     replace = _how_to_fill(policy, reading.manager) if policy.required else f"{_REMOVE} {policy.name}"
     first = _comes_first(reading)
     yield Problem(
@@ -155,6 +155,7 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
     )
 
 
+_FROM_EARLIER: Final = "restore the value from the last right version"
 _REMOVE: Final = "remove every variable and file of"
 
 
@@ -177,14 +178,14 @@ def how_to_set(reading: Reading) -> str:
         return f"set {variable} to the secret manager's {slot} key; if it has no other, unset it{deadline}, there too"
     end = "" if policy.required else f"; to leave it off, {_REMOVE} {policy.name}"
     if manager:
-        return f"{how_to_rotate(policy, manager)}{'' if policy.is_issued else FOLLOW}{end}"
+        return f"{_FROM_EARLIER}; if there is none, {how_to_rotate(policy, manager)}{end}"
     return f"{set_current(policy)}; if it has no other value, {_how_to_fill(policy)}{end}"
 
 
 def _how_to_fill(policy: SecretPolicy, manager: str = "") -> str:
     """Return the remedy where the secret manager has no value. It follows the one that sets the manager's value."""
     is_there = policy.is_issued and not manager
-    return f"{policy.replacement} and store it there" if is_there else how_to_rotate(policy, manager)
+    return f"{policy.replacement} and set both to it" if is_there else how_to_rotate(policy, manager)
 
 
 def how_to_remove(reading: Reading) -> str:
