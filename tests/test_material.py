@@ -19,9 +19,9 @@ from robodj_secretguard import Generator, Kind, RuntimeSecrets
 from robodj_secretguard.secret.material import (
     BLANK,
     NEWLINE,
+    NOT_URL_SAFE,
     PADDING,
     QUOTES,
-    NOT_URL_SAFE,
     canonical,
     default_digest,
     format_defects,

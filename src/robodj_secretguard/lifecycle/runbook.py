@@ -40,7 +40,8 @@ _DEFINITIONS: Final = """\
 write_secret() {{ {}; }}
 remove_secret() {{ {}; }}
 put_secret() {{ [ -n "$2" ] && printf %s "$2" | write_secret "$1"{}; }}
-drop_secret() {{ {{ remove_secret "$1" 2>/dev/null || [ -z "$(read_secret "$1" 2>/dev/null)" ]; }}{}; }}"""
+is_there() {{ [ -n "$(read_secret "$1" 2>/dev/null)" ]; }}
+drop_secret() {{ {{ [ -z "$(printenv "$1")" ] && ! is_there "$1" || remove_secret "$1" || ! is_there "$1"; }}{}; }}"""
 _IN_SHELL: Final = (' && export "$1=$2"', ' && unset "$1"')
 """In a shell that has the keys, both functions change it too."""
 _LOADER: Final = """
