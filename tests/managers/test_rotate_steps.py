@@ -335,7 +335,7 @@ class TestEmergency:
         production.write(**{V2: "changeme"})
         ran = self.replace(production)
         assert (ran.status, production.version) == (0, 3)
-        assert "No service takes this version before this is fixed:\nALERT: secret_v2.key: placeholder" in ran.out
+        assert "No service takes this version yet:\nALERT: secret_v2.key: placeholder" in ran.out
 
     def test_without_a_log(self, production: Production) -> None:
         """A log that cannot be written does not prevent it. The status is 2, and the same command completes the log."""
