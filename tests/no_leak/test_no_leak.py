@@ -150,7 +150,7 @@ def written(cells: Cells, scenario: str, action: str, observer: str = "exception
     shown = without_fingerprints(f"{ran.status}\n{ran.out}")
     shown = re.sub(r"datetime\.datetime\([^)]*\)|\d{4}-\d\d-\d\d[ T][\d:.]+|0x[0-9a-f]+|-?\d+\.\d{3,}", "", shown)
     shown = re.sub(
-        r"\b[0-9a-f]{32}\b|(?<=ed )[0-9]{6,}|(?<=daemon )[0-9]{6,}", "", shown
+        r"\b[0-9a-f]{32}\b|(?<=ed )[0-9]{6,}|(?<=daemon )[0-9]{6,}|(?<=owner=)[0-9]+", "", shown
     )  # the ids of keys and of threads
     shown = re.sub(r'"checked_at": "[^"]*"', '"checked_at"', shown)
     shown = re.sub(

@@ -142,11 +142,16 @@ def test_hook_refuses_a_staged_key(tmp_path: Path) -> None:
     assert statuses == [(1, 1), (0, 0)]
 
 
+def require_pre_commit() -> None:
+    """Skip a test where pre-commit is not installed, or fail where it is required."""
+    if importlib.util.find_spec("pre_commit") is None:
+        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("pre-commit is not installed")
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Repository:
     """A repository without a commit, in which pre-commit has installed the hook of this source."""
-    if importlib.util.find_spec("pre_commit") is None:
-        (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)("pre-commit is not installed")
+    require_pre_commit()
     base = tmp_path_factory.mktemp("pre-commit")
     environ = environment() | {"PRE_COMMIT_HOME": str(base / "home"), "PRE_COMMIT_COLOR": "never"}
     source = initialised(base / "source", environ)
@@ -245,6 +250,7 @@ class TestPreCommit:
 
     def test_hook_of_init(self, tmp_path: Path) -> None:
         """The hook of `init` stops a commit with a live or revoked key, or of a key file. It says if it had no key."""
+        require_pre_commit()
         path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
         home = {"PRE_COMMIT_HOME": str(tmp_path / "home"), "PRE_COMMIT_COLOR": "never", "PATH": path}
         repository = initialised(tmp_path / "repository", environment() | home)

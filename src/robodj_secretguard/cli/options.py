@@ -52,8 +52,6 @@ LIBRARY_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
 MAX_DOCUMENT_BYTES: Final = 1 << 26
 PIPE: Final = "-"
-DEFAULT_WAIT: Final = 30.0
-"""In seconds."""
 FORMAT: Final[dict[str, Any]] = {"choices": ("text", "json"), "default": "text", "help": "the output format"}
 """The option `--format`. A command that offers metrics too replaces the choices."""
 
@@ -318,7 +316,7 @@ def read_sources(request: Request, model: type[SecretSettings]) -> Sources | Non
     return load_sources(
         request.sources,
         model,
-        wait=DEFAULT_WAIT if request.wait is None else request.wait,
+        wait=30.0 if request.wait is None else request.wait,
         require_env_only=request.require_env_only,
         say=lambda line: write_line(sys.stderr, f"{PROGRAM}: {line}"),
     )

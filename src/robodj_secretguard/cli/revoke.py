@@ -154,14 +154,13 @@ def _revoke_key(
     lacking = _lacking(known, where, steps, unknown=unknown, bare=without_replacement)
     if not yes:
         how = "first do what is said above; to revoke the key without that" if lacking else "to revoke the key"
-        others = [each for each in log.records if each.fingerprint != key.fingerprint]
-        hints = [] if meant else [f"Other keys for --fingerprint: {recorded_keys(others, key.secret)}."]
+        others = recorded_keys([each for each in log.records if each.fingerprint != key.fingerprint], key.secret)
         return Result(
             EXIT_ALERTS,
             [
                 f"Would revoke: {what}",
                 *lacking.values(),
-                *hints,
+                *([] if meant else [f"Other keys for --fingerprint: {others}."]),
                 MODEL,
             ],
             lambda: _document(known, revoked=False, recorded=False),

@@ -332,10 +332,11 @@ def _alerts_about(
     }
     if status.source == "none":  # also where it is optional
         found.add(("current", Check.MISSING))
-    shared = [each.message.split() for each in report.alerts if each.check is Check.SHARED]
     if status.fingerprint and status.fingerprint in revoked(records):  # the list may have been lost
         found.add(("current", Check.REVOKED))
-    if any(policy.variable in words for words in shared):  # the alert may be about the other secret
+    if any(
+        policy.variable in each.message.split() for each in report.alerts if each.check is Check.SHARED
+    ):  # the alert may be about the other secret
         found.add(("current", Check.SHARED))
     return found
 

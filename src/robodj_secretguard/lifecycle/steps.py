@@ -453,8 +453,10 @@ def _not_recorded(
         return Problem(what, f"{how_to_rotate(policy, manager)}{FOLLOW}", manager)
     if expected.fingerprint in {keys.slots.previous, *revoked(logged)}:  # what replaces it is on its way
         return None
-    where = ("--environment", expected.environment or "ENVIRONMENT", "--operator", "YOUR-NAME")
-    record = command("rotate", "record", policy.name, "--from", manager, *where)
+    record = command(
+        *("rotate", "record", policy.name, "--from", manager),
+        *("--environment", expected.environment or "ENVIRONMENT", "--operator", "YOUR-NAME"),
+    )
     return Problem(what, f"run {record} if this was meant; otherwise rotate the key", manager)
 
 

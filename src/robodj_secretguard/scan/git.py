@@ -17,6 +17,7 @@ from typing import Final, TypeAlias, cast
 from robodj_secretguard.common.files import read_unlinked
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
+from robodj_secretguard.secret.sealed import SealedStr
 
 Object: TypeAlias = "tuple[str, str, Iterator[bytes]]"
 """The name of an object, its kind, and its content in blocks. Read these before the next object."""
@@ -213,13 +214,20 @@ class Repository:
                 return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
                     ["git", "--no-pager", *_OVERRIDES, *arguments],  # noqa: S607 - the next line selects which one
                     executable=os.path.abspath(program),  # found from the working directory, not the repository
-                    cwd=self.top,
+                    cwd=_SealedPath(self.top),
                     env=self._environment,
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                 )
         raise UnreadError("git cannot be run; install it, or add it to PATH")
+
+
+class _SealedPath(SealedStr):
+    """A path that audit hooks do not show, since a name in it may hold a key."""
+
+    def __fspath__(self) -> str:
+        return self.get_secret_value()
 
 
 def _keeps_waiting(directory: str) -> bool:
