@@ -226,7 +226,7 @@ def managed(request: pytest.FixtureRequest) -> Managed:
     server.write(name, json.dumps(fields))
     context = ssl.create_default_context(cafile=str(server.authority))
     secure = functools.partial(http.client.HTTPSConnection, "127.0.0.1", server.port, timeout=TIMEOUT, context=context)
-    return InMoto(f"aws:{name}", 5, 3, secure, client=server.client)
+    return InMoto(f"aws:{name}", 3, 2, secure, client=server.client)
 
 
 @dataclass(frozen=True)
