@@ -429,6 +429,12 @@ class TestEndsAtOnce:
         caught = CAUGHT.format("host", "")
         assert_refused(run_copy(f"{GUARD}{broken}{caught}{SERVED}", BAD, tmp_path))
 
+    def test_broken_report(self, tmp_path: Path) -> None:
+        """If the last line cannot even be made, the process ends at once as well."""
+        broken = "from robodj_secretguard.startup.report import Report\nReport.refusal = None\n"
+        ran = run_copy(f"{GUARD}{broken}{CAUGHT.format('host', '')}{SERVED}", BAD, tmp_path)
+        assert (ran.status, "served" in ran.out) == (3, False)
+
     def test_in_the_main_thread(self, tmp_path: Path) -> None:
         """In the main thread without a loop, a host can catch the SystemExit."""
         caught = CAUGHT.format("host", "").replace("pass", "print('caught')")
