@@ -97,7 +97,7 @@ def add(commands: Commands) -> None:
         },
         description="Print an incident report in Markdown. It has the five steps of the incident response, filled from"
         " the operations log and a check.",
-        examples=("incident --since 2026-11-01", "incident --since 2026-11-01 --from vault:secret/robodj"),
+        examples=("incident --since 2026-11-01", "incident --since 2026-11-01 --from directory:/run/secrets"),
         statuses={"0": "printed", "2": "usage error"},
     )
 
