@@ -22,7 +22,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!robodj_secretguard).*"),  # of other projects: their inventories are not downloaded
     ("py:class", r"robodj_secretguard\.startup\.settings\.Model"),  # a type variable
-    ("py:class", r"robodj_secretguard\.(.+\.)?(Delivery|Problem|Record|SealedStr|Store|Unread)"),  # the page does not describe them
+    ("py:class", r"robodj_secretguard\.(.+\.)?(Delivery|Problem|Record|SealedStr|Store|Unread)"),  # not on the page
 ]
 default_role = "code"  # docstrings write `name`, as Markdown does
 
