@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 from unittest.mock import patch
 
+from clocks import CLOCKS
 from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, put, without_model
 
 from robodj_secretguard.cli import main
@@ -48,17 +49,6 @@ OTHER = "secret_v2.key"
 """The second declared secret."""
 DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}
 """The `model` field of a command's document."""
-CLOCKS = (
-    "keyring",
-    "startup.guard",
-    "startup.settings",
-    "managers.delivery",
-    "lifecycle.steps",
-    "lifecycle.operations_log",
-    "lifecycle.revocation",
-    "scan.scanner",
-)
-"""The modules that read the clock."""
 
 
 class Terminal(io.StringIO):

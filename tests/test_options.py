@@ -200,7 +200,7 @@ class TestValues:
         request, _ = request_of(
             parse("--config-dir=-deploy", f"--model={key_as_argument()}", "--operations-log=caf\xe9", "--from=json:-")
         )
-        assert given_sources(request) == ["--from", "json:-"]
+        assert given_sources(request._replace(sources=["aws:a", "json:-"])) == ["--from", "aws:a"]
         assert given(request, "config_dir", "model", "operations_log") + given_option("ticket", None) == [
             *("--config-dir=-deploy", "--model", "MODULE:CLASS", "--operations-log", "FILE")
         ]

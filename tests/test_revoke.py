@@ -32,7 +32,7 @@ WHERE = f"The fingerprint is on {THE_LIST}. {DEPLOY}"
 STOPS = "No service starts with a revoked current key, and a service that refreshes its keys stops."
 HERE = f"This key is the current key of secret.key here. {STOPS}"
 PLAN = "robodj-secretguard rotate plan secret.key --emergency"
-LACKING = f"No other key of secret.key is known here. First run {PLAN}"
+LACKING = f"No other key of secret.key is known here. Follow this plan, which replaces and revokes the key: {PLAN}"
 NOT_HERE = "This key is not set here."
 STEPS = [
     "",
@@ -173,7 +173,7 @@ class TestRevoked:
     def test_unknown_key(self, machine: Machine) -> None:
         """A fingerprint that nothing knows may be a typo, so it needs an option."""
         key, unknown = another(), "an unknown secret"
-        why = "Neither the operations log nor what is set here has this key. Compare it"
+        why = "Neither the operations log nor what is set here has this key. Compare its text"
         assert refused(machine, *BY_FINGERPRINT, key) == (
             f"nothing was revoked: {why}; to revoke it without that, add --unknown"
         )

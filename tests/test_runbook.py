@@ -160,7 +160,9 @@ class TestShell:
             "record": f"load_secrets && {record}",
             "again": f"{PROGRAM} rotate plan {where} {OPTIONS}",
         }
-        assert steps[-1][0] == "After 2026-12-15T12:00:00Z, print the plan again. It then removes the previous key:"
+        assert (
+            steps[-1][0] == "After 2026-12-15T12:00:00Z, print the plan again. Its steps then remove the previous key:"
+        )
         assert steps[-2][0] == f"Re-encrypt stored data that the old key (key id {CURRENT[6:]}) has encrypted."
 
     def test_record_of_the_current_key(self, checker: Checker, report: Report) -> None:

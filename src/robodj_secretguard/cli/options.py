@@ -29,6 +29,7 @@ from robodj_secretguard.startup.emit import write_line
 from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.readings import (
     OPERATIONS_FILE,
+    PIPED,
     Environment,
     NamedBy,
     config_directory,
@@ -237,8 +238,8 @@ def given(request: Request, *names: str) -> list[str]:
 
 
 def given_sources(request: Request) -> list[str]:
-    """Return the options `--from` that were passed, for a command in a message."""
-    return [word for source in request.sources for word in ("--from", source)]
+    """Return the options `--from` that were passed, for a command in a message. Nothing is piped into that command."""
+    return [word for source in request.sources if source != PIPED for word in ("--from", source)]
 
 
 def given_option(name: str, value: str | None) -> list[str]:

@@ -324,8 +324,9 @@ def _lacking(
     """Return the options without which the key is not revoked, and why."""
     plan = next(filter(None, (step["command"] for step in steps)), "")
     why = {
-        "--unknown": f"Neither the operations log nor what is set {where} has this key. Compare it",
-        "--without-replacement": f"No other key of {known['secret']} is known {where}. First run {plan}",
+        "--unknown": f"Neither the operations log nor what is set {where} has this key. Compare its text",
+        "--without-replacement": f"No other key of {known['secret']} is known {where}. Follow this plan, which replaces"
+        f" and revokes the key: {plan}",
     }
     is_needed = {
         "--unknown": not known["is_known"] and not unknown,

@@ -96,11 +96,7 @@ def _scan_places(
         status = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
     if request.format == "sarif":
         return Result(status, document=partial(sarif, found), stderr=[MODEL], bare=True)
-    others = [source for source in request.sources if source != "json:-"]  # nothing is piped into the commands
-    options = [
-        *given_sources(request._replace(sources=others)),
-        *given(request, "operations_log", "config_dir", "model"),
-    ]
+    options = [*given_sources(request), *given(request, "operations_log", "config_dir", "model")]
     text = scan_as_text(found, model.secret_policies.values(), options)
     return Result(status, [text], found.as_dict, [MODEL], bare=True)
 

@@ -109,21 +109,21 @@ _TEXTS: Final = {
     "load": "Load the keys of {manager} into this shell. An error about a variable that it does not have is normal. If"
     " this command fails, correct READ-COMMAND. Only if the manager has no key at all yet, go on:",
     "again": "Print the plan again, for the keys that are loaded now, and follow it in this shell:",
-    "again after": "After {ends}, print the plan again. It then removes the previous key:",
+    "again after": "After {ends}, print the plan again. Its steps then remove the previous key:",
     "wait": "Wait until {ends}, when {previous} has ended. Then print the plan again:",
     "record old": "Record the current key, which has no record yet:",
     "generate": "Generate a new key for {environment} alone, and store it in {manager} as {next}.{stays}",
-    "issue": "{issue} for {environment} alone, and store it in {manager} as {next}. ISSUE-COMMAND prints it, such"
-    " as cat for what you type.{stays}",
+    "issue": "{issue} for {environment} alone, and store it in {manager} as {next}. ISSUE-COMMAND prints it."
+    " With cat, which reads what you type, paste this command alone.{stays}",
     "set next": "Make sure that every instance gets {next} from {manager}. {variable} stays as it is.",
     "promote": "Promote the next key, only when every instance has it. On a later day, first print the plan"
     " again: its dates count from now.",
     "promote at once": "Promote the next key at once, as no service accepts the current one:",
     "replace": "Generate a new key for {environment} alone, and store it in {manager} as {variable}{kept}",
     "issue at once": "{issue} for {environment} alone, and store it in {manager} as {variable}."
-    " ISSUE-COMMAND prints it, such as cat for what you type{kept}",
-    "deliver": "In the settings of each deployment, set these variables to what {manager} has now, and unset the others"
-    " among them: {variables}.",
+    " ISSUE-COMMAND prints it. With cat, which reads what you type, paste this command alone{kept}",
+    "deliver": "In the settings of each deployment, give each of these variables its value in {manager}. Unset those"
+    " that {manager} does not have: {variables}.",
     "check": "{When_there}un the check in {environment}:",
     "restart one by one": "Restart the instances one after another. Make sure that each startup check passes.",
     "restart": "Start every service again, also those that run. Make sure that each startup check passes.",
@@ -262,11 +262,8 @@ def plan_rotation(
         refreshes: whether the services read that directory again.
     """
     status = next(status for status in report.secrets if status.secret == policy.name)
-    slots, alerts, is_shell = (
-        slots_of(status),
-        _alerts_about(policy, status, report, records),
-        not (sources or has_directory),
-    )
+    slots, alerts = slots_of(status), _alerts_about(policy, status, report, records)
+    is_shell = not (sources or has_directory)
     is_emergency |= ("current", Check.REVOKED) in alerts
     environment = environment or _environment_of(policy, slots, records)
     recorded = rotations(records, policy.name, environment)
@@ -279,9 +276,8 @@ def plan_rotation(
     elif _can_step(policy, source, alerts, is_emergency=is_emergency):
         runbook = _IN_STORES.get(runbook, runbook)
     is_loaded &= is_shell
-    is_delivered = has_directory or source.startswith("directory:")
     names = {
-        **_names(policy, environment, old, recorded, is_delivered=is_delivered),
+        **_names(policy, environment, old, recorded, in_files=has_directory or source.startswith("directory:")),
         **_names_in_shell(policy, policies, source, has_bad_next=_is_unfit("next", alerts), is_shell=is_shell),
         **_unless_there(policy, is_missing=("current", Check.MISSING) in alerts),
         **_dates(policy, slots, old, report, is_ending=stage == "retire" or runbook == "wait"),
@@ -334,9 +330,8 @@ def _alerts_about(
         found.add(("current", Check.MISSING))
     if status.fingerprint and status.fingerprint in revoked(records):  # the list may have been lost
         found.add(("current", Check.REVOKED))
-    if any(
-        policy.variable in each.message.split() for each in report.alerts if each.check is Check.SHARED
-    ):  # the alert may be about the other secret
+    # The alert may be about the other secret.
+    if any(policy.variable in each.message.split() for each in report.alerts if each.check is Check.SHARED):
         found.add(("current", Check.SHARED))
     return found
 
@@ -441,14 +436,14 @@ def _replaced_at_once(
 
 
 def _names(
-    policy: SecretPolicy, environment: str, old: str | None, recorded: Sequence[Record], *, is_delivered: bool
+    policy: SecretPolicy, environment: str, old: str | None, recorded: Sequence[Record], *, in_files: bool
 ) -> dict[str, str]:
     """Return the names of the secret, its variables and the environment, and what is known about the old key."""
     following, previous, until = policy.slot_variables
-    last = [iso_utc(record.recorded_at) for record in recorded if record.fingerprint == old is not None][-1:]
+    last = [iso_utc(record.recorded_at) for record in recorded if old and record.fingerprint == old][-1:]
     return {
         "environment": environment,
-        "When_there": "When the secrets directory has the change, r" if is_delivered else "R",
+        "When_there": "When the secrets directory has the change, r" if in_files else "R",
         "variable": policy.variable,
         "variables": ", ".join(policy.variables),
         "marker": policy.expiry_variable,

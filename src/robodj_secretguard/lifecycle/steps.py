@@ -423,7 +423,11 @@ def drift(
     is_recorded = not here or keys.slots.current in [each.fingerprint for each in (here[-1:] if done else here)]
     if done is None:
         what = f"{policy.variable} is not a recorded key"
-        return None if is_recorded else _not_recorded(what, policy, keys, logged, here[-1], manager=manager)
+        return (
+            None
+            if is_recorded
+            else _not_recorded(what, policy, keys, logged, here[-1], manager=manager, options=options)
+        )
     who = (policy.name, "--to", manager, "--environment", done.last.environment or "ENVIRONMENT")
     again = ("rotate", {"replace": "run"}.get(done.step, done.step), *who, "--operator", "YOUR-NAME", *options)
     if unrecorded(done, logged):
@@ -437,26 +441,37 @@ def drift(
     if newest is not done.last and not is_newest:
         what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})"
         is_on_its_way = now <= newest.recorded_at + max(policy.overlap, CADENCE_GRACE)
-        return None if is_on_its_way else _not_recorded(what, policy, keys, logged, newest, manager=manager)
+        return (
+            None
+            if is_on_its_way
+            else _not_recorded(what, policy, keys, logged, newest, manager=manager, options=options)
+        )
     what = f"was changed after the last step ({step_in_words(done)})"
     if not is_recorded:
-        return _not_recorded(f"{policy.variable} {what}", policy, keys, logged, here[-1], manager=manager)
+        return _not_recorded(
+            f"{policy.variable} {what}", policy, keys, logged, here[-1], manager=manager, options=options
+        )
     variable = policy.slot_variables[_SLOTS[done.last.event] == "previous"]
     return None if is_newest else Problem(f"{variable} {what}", f"run {command(*again, '--now')}", manager)
 
 
 def _not_recorded(
-    what: str, policy: SecretPolicy, keys: StoredKeys, logged: Sequence[Record], expected: Record, *, manager: str
+    what: str,
+    policy: SecretPolicy,
+    keys: StoredKeys,
+    logged: Sequence[Record],
+    expected: Record,
+    *,
+    manager: str,
+    options: Sequence[str],
 ) -> Problem | None:
     """Return the problem of a current key that is not the recorded one. No remedy restores a key: it may be revoked."""
     if any(keys.slots.current in {each.fingerprint, each.replaced} for each in rotations(logged, policy.name)):
         return Problem(what, f"{how_to_rotate(policy, manager)}{FOLLOW}", manager)
     if expected.fingerprint in {keys.slots.previous, *revoked(logged)}:  # what replaces it is on its way
         return None
-    record = command(
-        *("rotate", "record", policy.name, "--from", manager),
-        *("--environment", expected.environment or "ENVIRONMENT", "--operator", "YOUR-NAME"),
-    )
+    where = ("--environment", expected.environment or "ENVIRONMENT", "--operator", "YOUR-NAME", *options)
+    record = command("rotate", "record", policy.name, "--from", manager, *where)
     return Problem(what, f"run {record} if this was meant; otherwise rotate the key", manager)
 
 

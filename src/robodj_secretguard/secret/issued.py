@@ -14,15 +14,7 @@ from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import unquote
 
-from robodj_secretguard.secret.material import (
-    BLANK,
-    EXACT_LENGTH_FROM,
-    NEWLINE,
-    QUOTES,
-    REMOVABLE,
-    Fault,
-    Kind,
-)
+from robodj_secretguard.secret.material import BLANK, EXACT_LENGTH_FROM, NEWLINE, QUOTES, REMOVABLE, Fault, Kind
 from robodj_secretguard.secret.templates import template
 
 MIN_OPAQUE: Final = 4

@@ -9,15 +9,8 @@ from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Final
 
-CLOCKS: Final = (
-    "keyring",
-    "startup.guard",
-    "startup.settings",
-    "managers.delivery",
-    "lifecycle.steps",
-    "lifecycle.operations_log",
-    "lifecycle.revocation",
-)
+from clocks import CLOCKS
+
 NOW: Final = datetime.fromisoformat(Path(os.environ["PLAN_CLOCK"]).read_text(encoding="utf-8"))
 
 

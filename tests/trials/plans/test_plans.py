@@ -133,7 +133,7 @@ class World:
         shutil.copytree(self.root / "store" / "now", self.root / "store" / "states" / "0")
 
     def deploy(self, names: Collection[str]) -> None:
-        """Set these variables of the deployment to what the manager has, and unset the others among them."""
+        """Give these variables of the deployment their values in the manager, and unset those that it does not have."""
         state = self.states()[-1]
         self.deployed = {name: each for name, each in self.deployed.items() if name not in names}
         self.deployed |= {name: state[name] for name in names if name in state}
