@@ -91,8 +91,6 @@ class ContentSearch:
 
     def _in(self, window: bytes) -> dict[int, tuple[Rule, KnownKey, Forms]]:
         """Return what is found, by offset."""
-        if window == bytes(len(window)):  # as in the holes of a sparse file
-            return {}
         found: dict[int, tuple[Rule, KnownKey, Forms]] = {}
         for text, start, step, encoding in views(window):
             for offset, policy, key, forms in assignments(text, self._policies):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
-from ast import literal_eval
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape, glob
@@ -89,11 +87,8 @@ class Repository:
             for option in ("--git-dir", "--git-common-dir")
         ]
         self.directories = tuple(dict.fromkeys(paths))
-        # An unusual name is quoted as in C.
-        names = re.findall(rb"^alternate: (.*)", self._asked("count-objects", "-v"), re.MULTILINE)
-        borrowed = [os.fsdecode(literal_eval(f"b{name.decode()}") if name[:1] == b'"' else name) for name in names]
-        if any(map(_keeps_waiting, (*self.directories, *borrowed))):
-            raise UnreadError("git's directory, or one that it borrows from, has a pipe or a device; remove it")
+        if any(map(_keeps_waiting, self.directories)):
+            raise UnreadError("git's directory has a pipe or a device; remove it")
         is_partial = any(glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories)
         self.fix = "this is a partial clone, so run git fetch --refetch --no-filter" if is_partial else "run git fsck"
         work_tree = work_tree_of(directory, os.path.realpath(paths[0]))

@@ -188,7 +188,7 @@ class KeySearch:
         # The lengths of a key in hexadecimal and in base64.
         self._encoded = {size for _, length in made for size in (2 * length, -(-length * 4 // 3))}
         self._live: list[tuple[SealedStr, SealedStr, bool, KnownKey]] = []
-        self._issued: dict[Forms, list[tuple[SealedStr, KnownKey]]] = {}
+        self._issued: list[tuple[SealedStr, KnownKey]] = []
         self._add(live)
 
     def find(self, text: bytes, forms: Forms = ()) -> Iterator[Occurrence]:
@@ -196,10 +196,8 @@ class KeySearch:
 
         `forms` are the encodings of the text itself.
         """
-        for encoding, issued in self._issued.items():
-            if not encoding or b"\0" in text:
-                for written, key in issued:
-                    yield from ((offset, key, (*forms, *encoding)) for offset in _occurrences(written, text))
+        for written, key in self._issued:
+            yield from ((offset, key, forms) for offset in _occurrences(written, text))
         has_layers = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS
         for piece, begins, starts, is_whole in _pieces(text):
             found = [(offset, key, forms) for offset, key in self._in(piece, is_short=len(starts) <= _MOST_LINES)]
@@ -233,8 +231,7 @@ class KeySearch:
             elif len(value) >= LEAST_ISSUED:
                 size = len(value.get_secret_value().encode(errors="surrogateescape"))
                 self._encoded |= {2 * size, -(-size * 4 // 3)}
-                for written, encoding in _spellings(value):
-                    self._issued.setdefault(encoding, []).append((written, known))
+                self._issued += [(written, known) for written in _spellings(value)]
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
         for data, form, start in _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST):
@@ -290,19 +287,13 @@ def _sealed_parts(key: SealedStr) -> tuple[SealedStr, SealedStr, bool]:
     return SealedStr(text[:-1]), SealedStr(last_characters(text)), is_hexadecimal(text)
 
 
-def _spellings(value: SealedStr) -> Iterator[tuple[SealedStr, Forms]]:
-    """Yield how a part of an issued value is written: plain, in a URL or in JSON, in UTF-8 or UTF-16.
-
-    Each has one character for each byte, and comes with its encoding.
-    """
+def _spellings(value: SealedStr) -> Iterator[SealedStr]:
+    """Yield how a part of an issued value is written: plain, in a URL or in JSON, with one character for each byte."""
     text = value.get_secret_value()
     data, escaped = text.encode(errors="surrogateescape"), json.dumps(text)[1:-1]
     in_json = {escaped, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(escaped)[1:-1]}
     for spelling in {text, quote_plus(data), *(quote(data, safe) for safe in _SAFE_IN_URLS)} | in_json:
-        yield SealedStr(spelling.encode(errors="surrogateescape").decode("latin-1")), ()
-        # Without the zero bytes of its first and its last character, which a view leaves out.
-        for written in {spelling.encode(f"utf-16-{order}", "surrogatepass").strip(b"\0") for order in ("le", "be")}:
-            yield SealedStr(written.decode("latin-1")), (UTF_16_FORM,)
+        yield SealedStr(spelling.encode(errors="surrogateescape").decode("latin-1"))
 
 
 def _occurrences(written: SealedStr, text: bytes) -> Iterator[int]:
