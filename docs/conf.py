@@ -45,15 +45,19 @@ linkcheck_anchors_ignore_for_url = [r"https://github\.com/robodj/.*"]  # tests/t
 
 
 def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
-    """Make the sidebar from the lists of links in index.md. GitHub would show a directive there as code."""
-    if page != "index":
-        return
-    parts = re.split(r"^## (.+)\n", source[0], flags=re.MULTILINE)
-    for caption, links in zip(parts[1::2], parts[2::2], strict=True):
-        pages = "\n".join(
-            f"{title} <{name}>" for title, name in re.findall(r"^- \[(.+?)\]\(([\w-]+)\.md\)", links, re.MULTILINE)
-        )
-        source[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n{pages}\n```\n"
+    """Make the sidebar from the links in index.md and commands.md. GitHub would show a directive there as code."""
+    if page == "commands":
+        source[0] += toctree("", re.findall(r"\((commands/[\w-]+)\.md\)", source[0]))
+    if page == "index":
+        parts = re.split(r"^## (.+)\n", source[0], flags=re.MULTILINE)
+        for caption, links in zip(parts[1::2], parts[2::2], strict=True):
+            found = re.findall(r"^- \[(.+?)\]\(([\w/-]+)\.md\)", links, re.MULTILINE)
+            source[0] += toctree(caption, [f"{title} <{name}>" for title, name in found])
+
+
+def toctree(caption: str, entries: list[str]) -> str:
+    """Return a part of the sidebar."""
+    return "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""])
 
 
 def is_field(_app: Sphinx, _what: str, _name: str, member: object, *_skip_and_options: object) -> bool | None:

@@ -2,53 +2,159 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import inspect
 import json
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import documents
 import kinds
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from robodj_secretguard.cli.app import _parser
 from robodj_secretguard.cli.explain import explanations
+from robodj_secretguard.cli.output import wrapped
 from robodj_secretguard.common import shapes
 from robodj_secretguard.fleet import verdict as instances
 from robodj_secretguard.lifecycle import records
 from robodj_secretguard.scan import result
+from robodj_secretguard.secret.texts import PROGRAM
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from robodj_secretguard.cli.options import CommandParser
 
 ROOT: Final = Path(__file__).parent.parent
-REFERENCE: Final = ROOT / "docs" / "reference.md"
-SCHEMAS: Final = ROOT / "docs" / "schemas"
+DOCS: Final = ROOT / "docs"
+SCHEMAS: Final = DOCS / "schemas"
 KINDS: Final = kinds.KINDS
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-_HEADER: Final = "| check | severity | meaning | fix |\n|---|---|---|---|\n"
-_NAMES: Final = re.compile(
+_CODE: Final = re.compile(
     r"\bROBODJ_\w+(?:=true|=false)?|\bconfig/[\w.]+\w|\brobodj-secretguard (?:rotate )?[a-z]+(?: NAME)?|\bguard\(\)"
+    r"|(?:\bexec )?(?<![\w-])--[a-z][a-z-]+|\b(?:vault|aws|directory|json):(?:[A-Z_/-]+|(?= or))|'environment=\S+"
 )
-"""The code in the texts of the table."""
+"""The code in the texts of the program."""
+_CHECKS: Final = """\
+# Checks
+
+A run reports every finding at once. An alert refuses the start; a warning does not. A note is shown and not counted,
+also with `--strict`. [`robodj-secretguard explain CHECK`](commands/explain.md) says what a finding means, how it
+happens and how to fix it.
+
+| check | severity | meaning | fix |
+|---|---|---|---|
+{rows}"""
+_COMMANDS: Final = """\
+# Commands
+
+{commands}
+
+`python -m robodj_secretguard COMMAND` is the same. If the directory has files named like modules of the standard
+library, write `python -P -m`.
+
+{statuses}
+
+The page of a command, and its `--help`, say what each status means there. A usage error names the fault and the nearest
+known word: `unknown command; did you mean check?`. It never repeats what was typed.
+
+`check`, `exec` and `status` print one row for each secret, with a mark:
+
+| mark | meaning |
+|---|---|
+| `ok` | the secret is usable |
+| `warn` | it is usable, with a warning |
+| `due` | in `status`: its rotation is overdue, incomplete or not recorded, or a stage of it is due |
+| `FAIL` | it is not usable, whatever its state |
+| `off` | it is optional (`required=False`), and nothing of it is set |
+
+Every command says which model it used, and what named it: `model: service_secrets:ServiceSecrets (pyproject.toml)`.
+`(default)` means that it used only RoboDJ's two secrets.
+"""
 
 
-def table_of_checks() -> str:
-    """Return the table of checks, with the first fix of each."""
+def page_of_checks() -> str:
+    """Return the page of the checks, with the first fix of each."""
     rows = []
     for check, texts in explanations().items():
         severity = "; ".join(filter(None, (texts["severity"], texts["otherwise"])))
-        meaning, fix = (_NAMES.sub(r"`\g<0>`", text) for text in (texts["meaning"], texts["fixes"][0]))
+        meaning, fix = map(_code, (texts["meaning"], texts["fixes"][0]))
         rows.append(f"| `{check}` | {severity} | {meaning} | {fix} |")
-    return _HEADER + "".join(f"{row}\n" for row in rows)
+    return _CHECKS.format(rows="".join(f"{row}\n" for row in rows))
 
 
-def reference_with_table() -> str:
-    """Return the reference with the table of the present checks."""
-    text = REFERENCE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_HEADER)
-    after = rest.lstrip("|").partition("\n\n")[2]
-    return f"{before}{table_of_checks()}\n{after}"
+def pages() -> dict[str, str]:
+    """Return each generated page, by its path in docs."""
+    parser = _parser("")
+    commands = dict(_commands_of(parser))
+    names = {name: f"[`{name}`](commands/{_file_of(name)})" for name in commands}
+    return {
+        "checks.md": page_of_checks(),
+        "commands.md": _COMMANDS.format(
+            commands="\n".join(
+                [
+                    "| command | what it does |",
+                    "|---|---|",
+                    *(
+                        f"| {names[name]} | {_code(command.text.partition('.')[0])} |"
+                        for name, command in commands.items()
+                    ),
+                ]
+            ),
+            statuses=_table("exit status", parser.statuses),
+        ),
+        **{f"commands/{_file_of(name)}": _page_of(name, command) for name, command in commands.items()},
+    }
+
+
+def _commands_of(parser: CommandParser) -> Iterator[tuple[str, CommandParser]]:
+    """Yield each command of a parser, in the order of its help."""
+    groups = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
+    for command in [command for choices in groups for command in choices.values()]:
+        yield from _commands_of(command)
+    if not groups:
+        yield parser.prog.removeprefix(f"{PROGRAM} "), parser
+
+
+def _file_of(command: str) -> str:
+    return f"{command.replace(' ', '-')}.md"
+
+
+def _page_of(name: str, parser: CommandParser) -> str:
+    """Return the page of a command."""
+    parts = [f"# {name}", wrapped(_code(parser.text), "", 120), f"```text\n{' '.join(str(parser.usage).split())}\n```"]
+    for group in parser._action_groups:  # noqa: SLF001 - argparse has no other way to list them
+        options = {_shown(action): str(action.help) for action in group._group_actions}  # noqa: SLF001
+        if options:
+            parts += [f"## {str(group.title).capitalize()}", _table("option", options)]
+    examples = "\n".join(f"{PROGRAM} {each}" for each in parser.examples)
+    schema = f"[`{parser.kind}`](../schemas/{parser.kind}.json)"
+    parts += [
+        f"## Examples\n\n```sh\n{examples}\n```",
+        f"## Exit statuses\n\n{_table('exit status', parser.statuses)}",
+        f"## JSON\n\n`--format json` prints a document of the kind {schema}. See [JSON documents](../json.md).\n",
+    ]
+    return "\n\n".join(parts)
+
+
+def _shown(action: argparse.Action) -> str:
+    """Return an option or an argument, with the placeholder of its value."""
+    value = action.metavar or (f"{{{','.join(action.choices)}}}" if action.choices else "")
+    return f"{', '.join(action.option_strings)} {value}".strip()
+
+
+def _table(title: str, rows: Mapping[str, str]) -> str:
+    """Return a table of words and their meanings."""
+    return "\n".join([f"| {title} | meaning |", "|---|---|", *(f"| `{word}` | {_code(rows[word])} |" for word in rows)])
+
+
+def _code(text: str) -> str:
+    return _CODE.sub(r"`\g<0>`", text)
 
 
 class _Plain(GenerateJsonSchema):
@@ -111,8 +217,9 @@ def text_of(schema: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    REFERENCE.write_text(reference_with_table(), encoding="utf-8")
-    for path in SCHEMAS.glob("*.json"):
+    for path in (*SCHEMAS.glob("*.json"), *DOCS.glob("commands/*.md")):
         path.unlink()
     for name in KINDS:
         (SCHEMAS / f"{name}.json").write_text(text_of(schema_of(name)), encoding="utf-8")
+    for name, page in pages().items():
+        (DOCS / name).write_text(page, encoding="utf-8")

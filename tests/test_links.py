@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).resolve().parent.parent
 DOCS: Final = ROOT / "docs"
 PAGES: Final = sorted(
-    [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob(".github/*.md")]
+    [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("examples/*/*.md"), *ROOT.glob(".github/*.md")]
 )
 _REPOSITORY: Final = "https://github.com/robodj/robodj-secretguard"
 _OURS: Final = re.compile(r"https://github\.com/robodj/robodj-secretguard/(blob|tree)/main/([^#]*)(?:#(.*))?")

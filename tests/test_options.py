@@ -20,6 +20,7 @@ from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import (
     PROJECT_KEYS,
+    CommandParser,
     Request,
     add_command,
     add_group,
@@ -104,7 +105,12 @@ def configured(machine: Machine, text: str = OWN, *, mode: int = 0o644) -> None:
     machine.put("pyproject.toml", text if text.startswith("[") else TABLE + text).chmod(mode)
 
 
-def add(parser: argparse.ArgumentParser, **defaults: Any) -> Commands:
+def new_parser() -> CommandParser:
+    """Return a parser without commands."""
+    return CommandParser(prog="robodj-secretguard", description="Test.", titles={"x": "more"})
+
+
+def add(parser: CommandParser, **defaults: Any) -> Commands:
     """Add a command with every shared option."""
     commands = parser.add_subparsers()
     add_command(
@@ -114,6 +120,7 @@ def add(parser: argparse.ArgumentParser, **defaults: Any) -> Commands:
         description="Do it. Now.",
         examples=("x --strict", "x"),
         statuses={"0": "done", "1": "word " * 20},
+        kind="report",
         options=(*TEXTS, *OTHERS),
         defaults=defaults,
     )
@@ -122,7 +129,7 @@ def add(parser: argparse.ArgumentParser, **defaults: Any) -> Commands:
 
 def parse(*argv: str, **defaults: Any) -> argparse.Namespace:
     """Parse the shared options of a command."""
-    return add(argparse.ArgumentParser(), **defaults).choices["x"].parse_args(argv)
+    return add(new_parser(), **defaults).choices["x"].parse_args(argv)
 
 
 def error(do: Callable[..., object], *arguments: Any, **options: Any) -> str:
@@ -147,23 +154,23 @@ class TestValues:
         assert request_of(parse("--wait=1", "--from=json:-"))[0].wait == 1
 
     def test_help(self) -> None:
-        """The list of commands shows a command's first sentence. Its help has groups, examples and statuses.
-        A group of commands requires a command.
+        """The list of commands shows a command's first sentence, below a title. A command's help has its usage, groups,
+        examples, statuses and kind of document. A group of commands requires a command.
         """
-        parser = argparse.ArgumentParser()
+        parser = new_parser()
         commands = add(parser)
-        group = add_group(commands, "y", "Do more.")
-        assert re.search(r"^    x +Do it\n", parser.format_help(), re.MULTILINE)
+        group = add_group(commands, "y", "Do more", {})
+        assert "\nTest.\n\nmore:\n  x         Do it\n  y         Do more\n" in parser.format_help()
         shown = commands.choices["x"].format_help()
-        assert re.findall(r"^(\w.*):$", shown, re.MULTILINE)[1:] == [
-            "files and model",
-            "output",
-            "examples",
-            "exit status",
+        assert shown.startswith("usage: robodj-secretguard x [options]\n\nDo it. Now.\n")
+        assert re.findall(r"^(\w.*):$", shown, re.MULTILINE) == [
+            *("options", "files and model", "output"),
+            *("examples", "exit status", "with --format json"),
         ]
         end = f"  1    {'word ' * 13}word\n       {'word ' * 5}word"
         examples = "  robodj-secretguard x --strict\n  robodj-secretguard x"
-        assert shown.endswith(f"examples:\n{examples}\n\nexit status:\n  0    done\n{end}\n")
+        assert f"examples:\n{examples}\n\nexit status:\n  0    done\n{end}\n\nwith" in shown
+        assert shown.endswith("\n  a document of the kind report\n")
         assert (group.required, [each.allow_abbrev for each in commands.choices.values()]) == (True, [False, False])
 
     @pytest.mark.parametrize(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import io
 import itertools
 import os
 import re
@@ -14,8 +12,8 @@ from pathlib import Path
 import pytest
 from command_line import EVERY_COMMAND
 from conftest import good_keys, run
+from generated import pages
 
-from robodj_secretguard.cli import main
 from robodj_secretguard.cli.options import PROJECT_KEYS
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.startup.variables import SETTINGS
@@ -85,13 +83,6 @@ def test_a_secret_is_added_in_ten_lines() -> None:
     assert len([line for line in declaration.splitlines() if line]) <= 10
 
 
-def help_of(*command: str) -> str:
-    """Return what a command prints with --help."""
-    with contextlib.redirect_stdout(io.StringIO()) as shown:
-        assert main([*command, "--help"]) == 0
-    return shown.getvalue()
-
-
 def rows(title: str, page: str) -> list[str]:
     """Return the first cells of the table under a heading."""
     section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
@@ -106,21 +97,21 @@ def test_table_of_the_readme_has_every_command() -> None:
     }
 
 
-def test_tables_of_the_reference_have_every_variable_option_and_setting() -> None:
-    """Every variable, option of the gate and key of the project configuration has a row."""
+def test_tables_of_the_reference_have_every_variable_and_setting() -> None:
+    """Every variable, and every key of the project configuration, has a row."""
     variables = re.findall("`([^`]+)`", "".join(rows("Variables", REFERENCE)))
     assert [name for name in SETTINGS if name not in variables] == []
-    options = re.findall("`(--[a-z-]+)", "".join(rows("Commands", REFERENCE)))
-    of_both = {each for name in ("check", "exec") for each in re.findall(r"--[a-z-]+", help_of(name))}
-    assert {*options} == of_both - {"--help", "--ephemeral"}
     keys = re.findall("`([a-z-]+)`", "".join(rows("Project configuration", REFERENCE)))
     assert sorted(keys) == sorted(PROJECT_KEYS)
 
 
-def test_table_of_statuses_has_every_command() -> None:
-    """Every command is in the table of exit statuses."""
-    table = REFERENCE.partition("\n## Exit statuses\n")[2].partition("\n## ")[0]
-    assert [words[0] for words in EVERY_COMMAND if f"`{words[0]}`" not in table] == []
+def test_generated_pages_are_up_to_date() -> None:
+    """The pages of the checks and of the commands are up to date. `python tests/generated.py` writes them."""
+    docs = ROOT / "docs"
+    written = {path.relative_to(docs).as_posix(): path.read_text(encoding="utf-8") for path in docs.rglob("*.md")}
+    generated = pages()
+    assert {name: written.get(name) for name in generated} == generated
+    assert {name for name in written if name.startswith("commands/")} <= {*generated}
 
 
 def test_documented_messages_are_those_of_the_program() -> None:

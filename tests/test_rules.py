@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
-from generated import REFERENCE, reference_with_table
 from pydantic import SecretStr
 from rule_cases import changed_setup, listed, model_of, problems
 from spellings import respelled
@@ -91,10 +90,6 @@ class TestTables:
     def test_every_check_of_the_guard_has_a_kind(self) -> None:
         """Each check of the guard has a kind, except `clock`, which a test cannot set up."""
         assert [*KINDS] == [check for check in Check if check in CHECKS_WITH_A_RULE and check is not Check.CLOCK]
-
-    def test_table_of_the_reference_is_up_to_date(self) -> None:
-        """The table of the reference is up to date. `python tests/generated.py` writes it."""
-        assert reference_with_table() == REFERENCE.read_text(encoding="utf-8")
 
 
 CORRECT = "; if it is right, restore the directory from version control"

@@ -19,7 +19,7 @@ OF_PLAN = (
     " --color, --emergency"
 )
 SEE = "see robodj-secretguard"
-STEPS = "record, plan, stage, promote, retire, back, run"
+STEPS = "plan, record, stage, promote, retire, back, run"
 AFTER = "; the options of a command go after it"
 UNEXPECTED = "unexpected argument"
 TYPED = "Zq9"

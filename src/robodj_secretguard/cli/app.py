@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, Final, NoReturn, TextIO
 
-from robodj_secretguard.cli.options import PARSER_SETTINGS, epilog, fail_unknown, model_used, request_of
+from robodj_secretguard.cli.options import CommandParser, fail_unknown, model_used, request_of
 from robodj_secretguard.cli.output import (
     EXIT_CLEAN,
     EXIT_USAGE,
@@ -22,7 +22,6 @@ from robodj_secretguard.cli.output import (
     divert_stdout,
     fail,
     render,
-    wrapped,
     write_result,
 )
 from robodj_secretguard.errors import SecretGuardError, UsageError
@@ -68,7 +67,7 @@ class _UnparsedError(SecretGuardError):
     """argparse refused the arguments. Its text may repeat them."""
 
 
-class _Parser(argparse.ArgumentParser):
+class _Parser(CommandParser):
     status = EXIT_CLEAN
 
     def error(self, message: str) -> NoReturn:
@@ -149,11 +148,10 @@ def _parser(command: str) -> _Parser:
     parser = _Parser(
         prog=PROGRAM,
         usage=f"{PROGRAM} COMMAND [options]",
-        epilog=epilog(
-            ("check", "status", "check --help"),
-            {"0": "done", "1": "alerts, or refused", "2": "usage error, or the command could not do its work"},
-        ),
-        **PARSER_SETTINGS,
+        description="Check a service's secrets before it starts, and rotate, revoke and find keys.",
+        titles=TITLES,
+        examples=("init", "check", "check --help"),
+        statuses={"0": "done", "1": "alerts, or refused", "2": "usage error, or the command could not do its work"},
     )
     parser.set_defaults(takes_command=False)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}", help="show the version and exit")
@@ -161,11 +159,6 @@ def _parser(command: str) -> _Parser:
     modules = [COMMAND_MODULES[command]] if command in COMMAND_MODULES else dict.fromkeys(COMMAND_MODULES.values())
     for module in modules:
         import_module(f"robodj_secretguard.cli.{module}").add(commands)
-    lines = [wrapped("Check the secrets of a RoboDJ service before it starts, and rotate, revoke and find keys.", "")]
-    for each in commands._choices_actions:  # noqa: SLF001 - the only place of the short texts
-        lines += ["", f"{TITLES[each.dest]}:"] if each.dest in TITLES else []
-        lines.append(f"  {each.dest:<10}{each.help}")
-    parser.description = "\n".join(lines)
     return parser
 
 

@@ -41,6 +41,7 @@ def add(commands: Commands) -> None:
                 "help": "a check, such as format (default: list all checks)",
             }
         },
+        kind="explanation",
         description="Explain what a check means, how it happens and how to fix it. It reads no secret.",
         examples=("explain", "explain format shared"),
         statuses={"0": "explained", "2": "usage error"},

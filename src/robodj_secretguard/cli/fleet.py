@@ -115,6 +115,7 @@ def add(commands: Commands) -> None:
                 "help": f"how old evidence may be (default: {_SAMPLES_AGE}; with --events {_EVENTS_AGE})",
             },
         },
+        kind="fleet",
         description="Show on which keys each service runs. A condition is proven only by recent evidence of every"
         " instance, with nothing against it.",
         examples=(

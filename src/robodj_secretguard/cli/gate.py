@@ -60,11 +60,12 @@ def add(commands: Commands) -> None:
         "check",
         _run_check,
         options=CHECK_OPTIONS,
+        kind="report",
         description="Check every declared secret. This is the gate before a release. It prints no part of a key.",
-        examples=("check", "check --strict --format json", "check --from directory:/run/secrets"),
+        examples=("check", "check --require-env-only", "check --from directory:/run/secrets --format json"),
         statuses={
-            "0": "clean (warnings are allowed unless --strict)",
-            "1": "alerts",
+            "0": "no alert",
+            "1": "alerts; with --strict, warnings too",
             "2": "usage error, or no result",
             "75": "the secret manager of --from did not answer in time",
         },
@@ -77,7 +78,8 @@ def add(commands: Commands) -> None:
         own={
             "--ephemeral": {
                 "action": "store_true",
-                "help": "give COMMAND temporary keys, for an image build or a test",
+                "help": "give COMMAND temporary keys, for an image build or a test; refused where the variable of a"
+                " secret or ROBODJ_PROTECTED_ENV is set",
             },
             "--keep-login": {
                 "action": "store_true",
@@ -85,9 +87,10 @@ def add(commands: Commands) -> None:
             },
         },
         defaults={"takes_command": True},
+        kind="report",
         description="Check every declared secret, then run a command. The command does not start if there is an"
-        " alert. Otherwise it replaces this process.",
-        usage=f"{PROGRAM} exec [options] -- COMMAND ...",
+        " alert. Otherwise it replaces this process, and keeps its process id, its signals and its streams (on Windows"
+        " it runs as a child).",
         examples=(
             "exec -- python -m http.server",
             "exec --from directory:/run/secrets -- python -m http.server",
@@ -95,7 +98,7 @@ def add(commands: Commands) -> None:
         ),
         statuses={
             "2": "usage error, or no result",
-            "3": "refused",
+            "3": "refused: COMMAND was not started",
             "75": "the secret manager of --from did not answer in time; try again",
             "126": "COMMAND cannot be executed",
             "127": "COMMAND is not found",

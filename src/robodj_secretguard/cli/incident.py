@@ -95,6 +95,7 @@ def add(commands: Commands) -> None:
                 "help": "the output of scan --format json, for the blast radius (- for stdin)",
             }
         },
+        kind="incident",
         description="Print an incident report in Markdown. It has the five steps of the incident response, filled from"
         " the operations log and a check.",
         examples=("incident --since 2026-11-01", "incident --since 2026-11-01 --from directory:/run/secrets"),

@@ -147,6 +147,7 @@ def add(commands: Commands) -> None:
             },
             "--yes": {"action": "store_true", "help": "write the files (without --yes, only print what changes)"},
         },
+        kind="init",
         description="Set up this project. In the working directory, this writes the settings module, the gate script,"
         " the templates of the key files, an empty revocation list and the hook for pre-commit. It appends lines to"
         " .gitignore and pyproject.toml, and prints those that it cannot append. Nothing that exists is overwritten.",

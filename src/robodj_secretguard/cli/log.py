@@ -122,7 +122,7 @@ def checked_by_gate(request: Request, model: type[SecretSettings], sources: Sour
 
 def add(commands: Commands) -> None:
     """Add both commands."""
-    group = add_group(commands, "log", "Show or verify the operations log")
+    group = add_group(commands, "log", "Show or verify the operations log", {"show": "commands"})
     shared = ("--operations-log", "--config-dir", "--model", "--format")
     add_command(
         group,
@@ -137,6 +137,7 @@ def add(commands: Commands) -> None:
                 "help": f"only this event: {', '.join(Event)}",
             },
         },
+        kind="log",
         description="Show the records of the operations log.",
         examples=("log show", "log show --since 2026-11-01 --event rotated"),
         statuses={"0": "shown", "1": "shown, but the log does not verify", "2": "usage error, or there is no log"},
@@ -149,6 +150,7 @@ def add(commands: Commands) -> None:
         own={
             "--expect": {"metavar": "HASH", "help": "fail if the record with this hash, or one before it, is missing"}
         },
+        kind="log-verification",
         description="Verify the hash chain of the operations log.",
         examples=("log verify", "log verify --format json"),
         statuses={"0": "it verifies", "1": "it does not verify", "2": "usage error, or there is nothing to verify"},

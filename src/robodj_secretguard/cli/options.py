@@ -9,9 +9,10 @@ import sys
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, TextIO, TypeAlias
 
-from robodj_secretguard.cli.output import WIDTH, Result, fail, is_terminal, wrapped
+from robodj_secretguard.cli.output import WIDTH, Result, fail, is_terminal, width_of, wrapped
 from robodj_secretguard.common.loading import load_model
 from robodj_secretguard.errors import CheckFailedError, UsageError
 from robodj_secretguard.secret.sealed import SealedStr, contain
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import Report
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - it has no public name
+Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"  # noqa: SLF001 - it has no public name
 
 LIBRARY_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
@@ -88,11 +89,56 @@ def seconds(name: str, text: str, *, least: float = 0, most: float = 9999) -> fl
     return float(text)
 
 
-# The width is fixed, so the help does not depend on the terminal.
-PARSER_SETTINGS: Final[dict[str, Any]] = {
-    "allow_abbrev": False,
-    "formatter_class": partial(argparse.RawDescriptionHelpFormatter, width=WIDTH),
-}
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Wrap each line of a text below the second column of a list. Commands stay as they are, and can be pasted."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:  # noqa: ARG002 - no text is indented
+        return "\n".join(
+            line
+            if line.startswith((f"  {PROGRAM}", "      "))
+            else wrapped(line, " " * len("".join(re.findall(r"^  \S+ +", line))), width)
+            for line in text.splitlines()
+        )
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser that also has the examples, the exit statuses and the kind of JSON document of a command.
+
+    `--help` and the page of the command have all of them. A group lists its commands, with a title before some.
+    """
+
+    def __init__(
+        self,
+        *,
+        description: str,
+        examples: Sequence[str] = (),
+        statuses: Mapping[str, str] | None = None,
+        kind: str = "",
+        titles: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.width = int(width_of(getattr(sys, "stdout", None), WIDTH))
+        super().__init__(allow_abbrev=False, formatter_class=partial(_HelpFormatter, width=self.width), **settings)
+        self.text, self.examples, self.statuses, self.kind = description, examples, statuses or {}, kind
+        self.titles = titles or {}
+        lines = [f"Run {self.prog} COMMAND --help for the options, examples and exit statuses of a command."]
+        if statuses:
+            lines = ["examples:", *(f"  {PROGRAM} {each}" for each in examples), "", "exit status:"]
+            lines += [f"  {each:<3}  {text}" for each, text in statuses.items()]
+        if kind:
+            lines += ["", "with --format json:", f"  a document of the kind {kind}"]
+        self.epilog = "\n".join(lines)
+
+    def format_help(self) -> str:
+        """Return the help text, as wide as the terminal."""
+        lines = [self.text]
+        for each in [each for action in self._actions for each in getattr(action, "_choices_actions", ())]:
+            lines += ["", f"{self.titles[each.dest]}:"] if each.dest in self.titles else []
+            lines.append(f"  {each.dest:<10}{each.help}")
+        self.description = "\n".join(lines)
+        return super().format_help()
+
+
 # The options that several commands share.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--require-env-only": {"action": "store_true", "help": "ignore fallback files"},
@@ -165,8 +211,10 @@ CHECK_OPTIONS: Final = (
     "--operations-log",
 )
 """The options of `check`, `exec` and `status`."""
-# In a command's help, these options have groups of their own.
 _GROUPS: Final = {
+    "arguments": (),
+    "required": (),
+    "options": ("--help",),
     "files and model": (
         "--config-dir",
         "--model",
@@ -180,6 +228,9 @@ _GROUPS: Final = {
     ),
     "output": ("--format", "--show", "--color"),
 }
+"""The groups of a command's help, and the options that have a place in them wherever they are used."""
+_PLACEHOLDERS: Final = {None: "{}", "?": "[{}]", "*": "[{}\xa0...]"}
+"""How a usage line shows an argument, by its `nargs`."""
 
 
 def add_command(
@@ -188,48 +239,62 @@ def add_command(
     run: Callable[..., Result],
     *,
     description: str,
-    examples: Iterable[str],
+    examples: Sequence[str],
     statuses: Mapping[str, str],
+    kind: str,
     required: Iterable[str] = (),
     options: Iterable[str] = (),
     own: Mapping[str, dict[str, Any]] | None = None,
     defaults: Mapping[str, Any] | None = None,
-    **more: Any,
 ) -> None:
-    """Add a command with shared options, its own arguments, and more arguments for its parser.
+    """Add a command with shared options and its own arguments.
 
-    Its function `run` gets the `Request`, and each option that is not in it as a keyword argument. The examples are
-    written without the name of the program. `--from` brings `--wait` with it.
+    Its function `run` gets the `Request`, and each option that is not in it as a keyword argument. `--from` brings
+    `--wait` with it. `kind` is that of the JSON document that it prints.
     """
-    shared = [name for each in (*options, "--color") for name in _TOGETHER.get(each, (each,))]
-    short, end, text = description.partition(".")[0], epilog(examples, statuses), wrapped(description, "")
-    parser = commands.add_parser(name, help=short, description=text, epilog=end, **PARSER_SETTINGS, **more)
+    parser = commands.add_parser(
+        name,
+        add_help=False,
+        help=description.partition(".")[0],
+        description=description,
+        examples=examples,
+        statuses=statuses,
+        kind=kind,
+    )
     parser.set_defaults(run=run, **(defaults or {}))
     groups = {title: parser.add_argument_group(title) for title in _GROUPS}
     titles = {each: title for title, names in _GROUPS.items() for each in names}
+    words = {"required": [parser.prog], "options": ["[options]"], "arguments": list[str]()}
     for each, settings in {
+        "--help": {"action": "help", "help": "show this text"},
         **{each: {"required": True, **_OPTIONS[each]} for each in required},
-        **{each: _OPTIONS[each] for each in shared},
+        **{each: _OPTIONS[each] for name in (*options, "--color") for each in _TOGETHER.get(name, (name,))},
         **(own or {}),
     }.items():
-        (groups[titles[each]] if each in titles else parser).add_argument(each, **settings)
+        title = titles.get(each, "options")
+        if not each.startswith("-"):
+            title = "arguments"
+            words[title].append(_PLACEHOLDERS[settings.get("nargs")].format(settings["metavar"]))
+        elif settings.get("required"):
+            title = "required"
+            words[title].append(f"{each}\xa0{settings['metavar']}")
+        groups[title].add_argument(*(["-h"] if each == "--help" else []), each, **settings)
+    if parser.get_default("takes_command"):
+        words["arguments"] = ["--\xa0COMMAND\xa0..."]
+    usage = wrapped(" ".join(chain.from_iterable(words.values())), " " * 11, parser.width - len("usage: "))
+    parser.usage = usage.replace("\xa0", " ")  # no line ends within an option
 
 
-def add_group(commands: Commands, name: str, description: str) -> Commands:
-    """Add a command whose first argument is a command."""
-    return commands.add_parser(
+def add_group(commands: Commands, name: str, description: str, titles: Mapping[str, str]) -> Commands:
+    """Add a command whose first argument is a command. The help has some titles before some commands."""
+    parser = commands.add_parser(
         name,
         help=description,
         description=f"{description}.",
-        epilog=f"Run {PROGRAM} {name} COMMAND --help for examples and exit statuses.",
-        **PARSER_SETTINGS,
-    ).add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-
-def epilog(examples: Iterable[str], statuses: Mapping[str, str]) -> str:
-    """Return the end of a help text: examples and exit statuses."""
-    lines = ["examples:", *(f"  {PROGRAM} {each}" for each in examples), "", "exit status:"]
-    return "\n".join([*lines, *(wrapped(f"  {each:<3}  {text}", " " * 7) for each, text in statuses.items())])
+        usage=f"{PROGRAM} {name} COMMAND [options]",
+        titles=titles,
+    )
+    return parser.add_subparsers(prog=parser.prog, required=True, metavar="COMMAND", help=argparse.SUPPRESS)
 
 
 def given(request: Request, *names: str) -> list[str]:

@@ -205,9 +205,9 @@ def _aligned(rows: Sequence[Sequence[str]], width: float, indent: str | None = N
     return [f"{line}\n{indent}{other}" for line, other in zip(lines, others, strict=True)]
 
 
-def wrapped(text: str, indent: str) -> str:
-    """Return text in lines of at most `WIDTH` characters, with all lines but the first indented."""
-    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
+def wrapped(text: str, indent: str, width: int = WIDTH) -> str:
+    """Return text in lines of a width, with all lines but the first indented."""
+    return textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -215,10 +215,10 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and not stream.closed and stream.isatty()
 
 
-def width_of(stream: TextIO | None) -> float:
-    """Return the width of a terminal. Other streams have no limit."""
+def width_of(stream: TextIO | None, otherwise: float = math.inf) -> float:
+    """Return the width of a terminal. Other streams have no limit, or another width."""
     if stream is None or not is_terminal(stream):
-        return math.inf
+        return otherwise
     try:
         columns = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):

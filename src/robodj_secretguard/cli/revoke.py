@@ -96,6 +96,7 @@ def add(commands: Commands) -> None:
             },
             "--yes": {"action": "store_true", "help": "revoke the key (without --yes, only print which key that is)"},
         },
+        kind="revocation",
         description="Revoke a key. Guarded services refuse to start on it. The key is added to the revocation list, and"
         " the revocation is recorded in the operations log.",
         examples=(

@@ -159,13 +159,41 @@ def add(commands: Commands) -> None:
             "--write": {"action": "store_true", "help": "write keys to the fallback files instead (break-glass)"},
             "--force": {"action": "store_true", "help": "with --write: replace existing keys"},
         },
+        kind="keys",
         description="Generate a new key with the approved generator. Pipe it into the command of the secret manager:"
         " the key has no newline. On a terminal and in CI, a key is printed only with --show.",
         examples=("generate secret.key |\n      vault kv patch secret/robodj ROBODJ_SECRET_KEY=-",),
         statuses={"0": "generated", "2": "usage error, or nothing was generated"},
     )
-    group = add_group(commands, "rotate", "Plan a rotation, do it in the secret manager, or record it")
+    group = add_group(
+        commands,
+        "rotate",
+        "Plan a rotation, do it in the secret manager, or record it",
+        {"plan": "with any secret manager", "stage": "in Vault, OpenBao or AWS: one step, one write"},
+    )
     shared = ("--ticket", "--operations-log", "--config-dir", "--model", "--format")
+    add_command(
+        group,
+        "plan",
+        _plan,
+        options=("--from", "--environment", "--operator", *shared),
+        own={
+            "name": {"metavar": "NAME", "help": "the secret, such as secret.key"},
+            "--emergency": {
+                "action": "store_true",
+                "help": "others may know the current key: replace it at once, without an overlap, and revoke it",
+            },
+        },
+        kind="rotation-plan",
+        description="Print the steps of a rotation, from the stage that comes next.",
+        examples=("rotate plan secret.key --environment prod", "rotate plan secret.key --emergency"),
+        statuses={
+            "0": "printed",
+            "1": "the keys cannot be read",
+            "2": "usage error",
+            "75": "the secret manager of --from did not answer in time",
+        },
+    )
     add_command(
         group,
         "record",
@@ -197,6 +225,7 @@ def add(commands: Commands) -> None:
             },
         },
         defaults={"require_env_only": True},
+        kind="rotation-record",
         description="Record a rotation in the operations log. The check runs first, without fallback files. A key is"
         " refused if it fails the check, is not new, or is used elsewhere.",
         examples=("rotate record --environment prod --operator 'Ada Lovelace'",),
@@ -204,27 +233,6 @@ def add(commands: Commands) -> None:
             "0": "recorded",
             "1": "refused",
             "2": "usage error, or nothing was recorded",
-            "75": "the secret manager of --from did not answer in time",
-        },
-    )
-    add_command(
-        group,
-        "plan",
-        _plan,
-        options=("--from", "--environment", "--operator", *shared),
-        own={
-            "name": {"metavar": "NAME", "help": "the secret, such as secret.key"},
-            "--emergency": {
-                "action": "store_true",
-                "help": "others may know the current key: replace it at once, without an overlap, and revoke it",
-            },
-        },
-        description="Print the steps of a rotation, from the stage that comes next.",
-        examples=("rotate plan secret.key --environment prod", "rotate plan secret.key --emergency"),
-        statuses={
-            "0": "printed",
-            "1": "the keys cannot be read",
-            "2": "usage error",
             "75": "the secret manager of --from did not answer in time",
         },
     )
@@ -547,6 +555,7 @@ def _add_steps(group: Commands, shared: Sequence[str]) -> None:
             options=("--reason", *shared, *(["--note"] if step == "promote" else [])),
             own={**own, **both},
             defaults={**unused, "step": None if step == "run" else step},
+            kind="rotation-steps",
             description=f"{description} It is one write, which fails if somebody else has written in the meantime.",
             examples=(f"{words} \\\n      --environment prod --operator 'Ada Lovelace'",),
             statuses={

@@ -51,6 +51,7 @@ def add(commands: Commands) -> None:
             "--format": {"choices": ("text", "json", "sarif"), "default": "text", "help": "the output format"},
         },
         defaults={"uses_project_model": False},  # scan also reads repositories that nobody trusts
+        kind="scan",
         description="Search files and git for keys. It finds the keys that are set here, and keys whose fingerprints"
         " are recorded or revoked, also in hexadecimal and in base64. It also finds assignments of the declared"
         " variables, and key files that git tracks. It prints no part of a key.",

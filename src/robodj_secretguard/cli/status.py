@@ -44,6 +44,7 @@ def add(commands: Commands) -> None:
         _status,
         options=CHECK_OPTIONS,
         own={"--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")}},
+        kind="status",
         description="Show the status of each secret. The output has the state, the fingerprint, the last rotation, the"
         " expiry and the owner.",
         examples=(
