@@ -87,7 +87,7 @@ def test_every_link_leads_somewhere() -> None:
 @pytest.mark.parametrize(
     ("link", "fault"),
     [
-        ("architecture.md#add-a-check", None),
+        ("architecture.md#the-boundary", None),
         ("https://github.com/robodj/robodj-secretguard/blob/main/SECURITY.md#what-is-promised", None),
         ("https://github.com/robodj/robodj-secretguard/tree/main/examples/recipes", None),
         ("https://example.org/nothing.md", None),

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import json
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,8 +22,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "hosts.md"
 BEGIN = "<!-- tests/hosts/table.py writes this table from the results of a run. -->\n"
 END = "<!-- End of the table. -->\n"
 HEAD = """\
-| host | where the guard is | guard alone: the host | boots | ALERT | port | answers, work | behind `exec` | good keys |
-|---|---|---|---|---|---|---|---|---|
+| the host, with the guard alone | hosts, and where the guard is if not at import |
+|---|---|
 """
 
 
@@ -68,7 +69,10 @@ def render(results: Results) -> str:
     counts = "".join(
         f"- {what}: {count(alone)} with the guard alone, {count(behind)} behind `exec`\n" for what, count in SUMS
     )
-    rows = "".join(_row(host, *(results[str(host), run] for run in Run)) for host in HOSTS)
+    groups = defaultdict[str, list[str]](list)
+    for host in HOSTS:
+        groups[_outcome(*(results[str(host), run] for run in Run))].append(label(host))
+    rows = "".join(f"| {outcome} | {'; '.join(labels)} |\n" for outcome, labels in groups.items())
     return f"{len(HOSTS)} hosts, on CPython {python} with {with_versions}:\n\n{counts}\n{HEAD}{rows}"
 
 
@@ -91,19 +95,21 @@ SUMS: Final = (
 )
 
 
-def _row(host: Host, alone: dict[str, Any], behind: dict[str, Any], good: dict[str, Any]) -> str:
-    cells = (
-        host.name,
-        host.guard,
-        _end(alone),
-        f"{alone['boots']} and on" if alone["end"] == End.STARTS_AGAIN else str(alone["boots"]),
-        "visible" if alone["alert"] else "**not visible**",
-        ("**open**" if alone["port_open"] else "closed") if host.serves else "",
-        "**yes**" if alone["worked"] else "none",
-        f"{_end(behind)}; {behind['boots'] or 'no'} boot",
-        ("serves" if host.serves else "works") if good["worked"] else "**fails**",
+def label(host: Host) -> str:
+    """Return the name of a host, with the place of the guard if it is not at import."""
+    return host.name if host.guard == "at import" else f"{host.name} ({host.guard})"
+
+
+def _outcome(alone: dict[str, Any], behind: dict[str, Any], good: dict[str, Any]) -> str:
+    """Return how the host ended, and what is not as in the sentence above the table."""
+    exceptions = (
+        (not alone["alert"], "**no ALERT is visible**"),
+        (alone["port_open"], "its port is **open**"),
+        (alone["worked"], "**it serves**"),
+        (behind["boots"] or _end(behind) != "ends, 3", f"behind `exec` {_end(behind)}, boots: {behind['boots']}"),
+        (not good["worked"], "**good keys fail**"),
     )
-    return f"| {' | '.join(cells)} |\n"
+    return "; ".join([_end(alone), *(text for is_so, text in exceptions if is_so)])
 
 
 def _end(result: dict[str, Any]) -> str:
@@ -112,10 +118,10 @@ def _end(result: dict[str, Any]) -> str:
     return f"ends, {result['status'] or '**0**'}"
 
 
-def shown() -> list[tuple[str, str]]:
-    """Return the host and the place of the guard in each row of the page."""
+def shown() -> list[str]:
+    """Return the labels of the hosts in the page."""
     rows = _parts()[1].split(HEAD)[1].splitlines()
-    return [(cells[0], cells[1]) for cells in (row.removeprefix("| ").split(" | ") for row in rows if row)]
+    return [each for row in rows if row for each in row.removesuffix(" |").split(" | ")[1].split("; ")]
 
 
 def _parts() -> tuple[str, str, str]:
