@@ -93,7 +93,7 @@ def add(commands: Commands) -> None:
             "--events": {
                 **once,
                 "metavar": "FILE",
-                "help": "a file with start events in place of Prometheus, one JSON object in each line (- for stdin)",
+                "help": "a file with start events, instead of Prometheus: one JSON object in each line (- for stdin)",
             },
             "--require": {
                 **once,

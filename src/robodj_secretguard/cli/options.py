@@ -54,7 +54,11 @@ LIBRARY_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
 MAX_DOCUMENT_BYTES: Final = 1 << 26
 PIPE: Final = "-"
-FORMAT: Final[dict[str, Any]] = {"choices": ("text", "json"), "default": "text", "help": "the output format"}
+FORMAT: Final[dict[str, Any]] = {
+    "choices": ("text", "json"),
+    "default": "text",
+    "help": "the output format (default: text)",
+}
 """The option `--format`. A command that offers metrics too replaces the choices."""
 
 PROJECT_KEYS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
@@ -141,19 +145,24 @@ class CommandParser(argparse.ArgumentParser):
 
 # The options that several commands share.
 _OPTIONS: Final[dict[str, dict[str, Any]]] = {
-    "--require-env-only": {"action": "store_true", "help": "ignore fallback files"},
+    "--require-env-only": {"action": "store_true", "help": "as in production: refuse keys in fallback files"},
     "--config-dir": {
         "metavar": "DIR",
-        "help": "the config directory (default: ROBODJ_CONFIG_DIR, otherwise the model's, otherwise config)",
+        "help": "the directory of the revocation list and of fallback files (default: ROBODJ_CONFIG_DIR, otherwise the"
+        " model's, otherwise config)",
     },
-    "--model": {"metavar": "MODULE:CLASS", "help": "the settings model, such as package.module:Class"},
+    "--model": {
+        "metavar": "MODULE:CLASS",
+        "help": "the class that declares the secrets, such as app.service_secrets:ServiceSecrets (default: the one in"
+        " pyproject.toml, otherwise RoboDJ's two secrets)",
+    },
     "--from": {
         "action": "append",
         "dest": "sources",
         "default": [],
         "metavar": "SOURCE",
-        "help": "read the keys from vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- (stdin); repeatable, the"
-        " first one that has a secret delivers it",
+        "help": "read the keys from vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- (stdin), not from the"
+        " environment; repeatable, the first source that has a secret delivers it",
     },
     "--wait": {
         "type": partial(seconds, "--wait"),
@@ -165,12 +174,12 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--color": {
         "choices": ("auto", "always", "never"),
         "default": "auto",
-        "help": "colour: auto is on a terminal, unless NO_COLOR is set (default: auto)",
+        "help": "colour in the text (default: auto, which is on a terminal, unless NO_COLOR is set)",
     },
     "--operations-log": {
         "metavar": "FILE",
-        "help": "the operations log (default: ROBODJ_OPERATIONS_LOG, otherwise the project's, otherwise"
-        " logs/secret_operations.jsonl in the config directory)",
+        "help": "the file that records rotations and revocations (default: ROBODJ_OPERATIONS_LOG, otherwise the"
+        " project's, otherwise logs/secret_operations.jsonl in the config directory)",
     },
     "--environment": {
         "metavar": "NAME",
@@ -179,26 +188,26 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
             is_environment,
             "--environment: invalid name; use lower-case letters, digits, hyphens and underscores, such as prod",
         ),
-        "help": "where the keys are used: dev, staging, prod",
+        "help": "the environment where the keys are used, such as prod",
     },
-    "--operator": {"metavar": "NAME", "type": _free_text("--operator"), "help": "who runs this command"},
-    "--ticket": {"metavar": "ID", "type": _free_text("--ticket"), "help": "the ticket for this work"},
+    "--operator": {"metavar": "NAME", "type": _free_text("--operator"), "help": "your name, for the record"},
+    "--ticket": {"metavar": "ID", "type": _free_text("--ticket"), "help": "the ticket of this work, for the record"},
     "--reason": {
         "metavar": "TEXT",
         "type": _free_text("--reason"),
-        "help": "why, in one line (it is recorded and shown)",
+        "help": "why, in one line, for the record",
     },
     "--note": {
         "metavar": "TEXT",
         "type": _free_text("--note"),
-        "help": "what the record says besides, such as who reviewed the rotation: a claim, which nothing verifies",
+        "help": "a remark for the record, such as who reviewed the rotation; nothing verifies it",
     },
     "--since": {
         "metavar": "TIME",
         "type": partial(_moment, "--since"),
-        "help": "the start of the period: 2027-01-31T08:00Z, or a date (UTC)",
+        "help": "from this time on: 2027-01-31T08:00Z, or a date (UTC)",
     },
-    "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "the end of the period"},
+    "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "before this time"},
 }
 _TOGETHER: Final = {"--from": ("--from", "--wait")}
 CHECK_OPTIONS: Final = (

@@ -84,11 +84,11 @@ def add(commands: Commands) -> None:
             "--fingerprint": {
                 "dest": "listed_as",
                 "metavar": "SGFP1",
-                "help": "revoke the key with this fingerprint, instead of the current one",
+                "help": "revoke the key with this fingerprint (sgfp1:...), instead of the current one",
             },
             "--unknown": {
                 "action": "store_true",
-                "help": "revoke a key that neither the operations log nor a source knows",
+                "help": "revoke the key even if neither the operations log nor a source knows it",
             },
             "--without-replacement": {
                 "action": "store_true",

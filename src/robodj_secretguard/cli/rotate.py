@@ -156,13 +156,16 @@ def add(commands: Commands) -> None:
                 " secrets; shell: the same as export commands",
             },
             "--show": {"action": "store_true", "help": "print keys on a terminal or in CI too"},
-            "--write": {"action": "store_true", "help": "write keys to the fallback files instead (break-glass)"},
+            "--write": {
+                "action": "store_true",
+                "help": "write keys into the fallback files, for development or an emergency",
+            },
             "--force": {"action": "store_true", "help": "with --write: replace existing keys"},
         },
         kind="keys",
-        description="Generate a new key with the approved generator. Pipe it into the command of the secret manager:"
+        description="Generate a new key with a secure random generator. Pipe it into the command of the secret manager:"
         " the key has no newline. On a terminal and in CI, a key is printed only with --show.",
-        examples=("generate secret.key |\n      vault kv patch secret/robodj ROBODJ_SECRET_KEY=-",),
+        examples=("generate secret.key |\n      vault kv patch secret/my-service ROBODJ_SECRET_KEY=-",),
         statuses={"0": "generated", "2": "usage error, or nothing was generated"},
     )
     group = add_group(
@@ -185,7 +188,7 @@ def add(commands: Commands) -> None:
             },
         },
         kind="rotation-plan",
-        description="Print the steps of a rotation, from the stage that comes next.",
+        description="Print the commands of a rotation, from the step that comes next.",
         examples=("rotate plan secret.key --environment prod", "rotate plan secret.key --emergency"),
         statuses={
             "0": "printed",
@@ -502,16 +505,16 @@ def _add_steps(group: Commands, shared: Sequence[str]) -> None:
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
         "stage": (
             "Store a next key in the secret manager. Every instance gets to know it before it is promoted.",
-            {**name, "--now": {**now, "help": "replace a next key that is there, by another one"}},
+            {**name, "--now": {**now, "help": "replace the next key that is already there"}},
         ),
         "promote": (
-            "Make the next key current, and the current key previous. It must have been in the manager for an hour.",
+            "Make the next key current, and the current key previous. The next key must have been stored for an hour.",
             {
                 **name,
                 "--fleet": fleet("has-next", "the proof that every instance has the next key; then no hour is needed"),
                 "--now": {
                     **now,
-                    "help": "do not wait: every instance has it, and no previous key is needed",
+                    "help": "do not wait: every instance has the next key, and no previous key is needed",
                 },
             },
         ),
@@ -530,7 +533,11 @@ def _add_steps(group: Commands, shared: Sequence[str]) -> None:
         "run": (
             "Take the step that is due. With --emergency, replace the current key without an overlap, and revoke it.",
             {
-                "name": {"nargs": "?", "metavar": "NAME", "help": "the secret (default: each one with an overlap)"},
+                "name": {
+                    "nargs": "?",
+                    "metavar": "NAME",
+                    "help": "the secret (default: all that have an overlap, in which the old key is still accepted)",
+                },
                 "--emergency": {**now, "help": "others may know the current key: replace and revoke it in one write"},
                 "--now": {**now, "help": "with --emergency: also replace a key that is less than an hour old"},
             },
@@ -546,7 +553,7 @@ def _add_steps(group: Commands, shared: Sequence[str]) -> None:
     }
     unused = {"emergency": False, "now": False, "fleet": None, "note": None}
     for step, (description, own) in wanted.items():
-        words = f"rotate {step}{'' if step == 'run' else ' secret.key'} --to vault:secret/robodj"
+        words = f"rotate {step}{'' if step == 'run' else ' secret.key'} --to vault:secret/my-service"
         add_command(
             group,
             step,

@@ -41,9 +41,14 @@ def add(commands: Commands) -> None:
         commands,
         "scan",
         _scan_places,
-        options=("--from", "--operations-log", "--config-dir", "--model"),
+        options=("--from", "--operations-log", "--config-dir"),
         own={
             "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the current one)"},
+            "--model": {
+                "metavar": "MODULE:CLASS",
+                "help": "the class that declares the secrets (default: RoboDJ's two secrets); that in pyproject.toml is"
+                " not read, since scan also searches repositories that nobody trusts",
+            },
             "--git-history": {"action": "store_true", "help": "also search every object in git, and name its commits"},
             "--staged": {"action": "store_true", "help": "search only what the next commit adds or changes"},
             "--fingerprints": {"action": "store_true", "help": "search by fingerprints alone (no key is needed)"},

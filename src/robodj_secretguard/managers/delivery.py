@@ -12,7 +12,7 @@ from typing import Final, cast
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, FIRST_PAUSE, Manager, Store
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
+from robodj_secretguard.secret.texts import could_hold_key
 from robodj_secretguard.startup.directory import Delivery, conflicts, first_with, names_of, shown_source, source_finding
 from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.readings import Environment, are_files_off, switches_of
@@ -161,7 +161,7 @@ def _import_class(word: str, kind: str, path: str, package: str) -> type[Manager
     try:
         found: type[Manager] = getattr(import_module(f"robodj_secretguard.managers.{module}"), name)
     except (Exception, SystemExit):  # noqa: BLE001 - a client may raise anything at its import, or exit
-        fix = f"run pip install '{PROGRAM}[{kind}]'" if package else "reinstall this program"
+        fix = f"run python -m pip install {package}" if package else "reinstall this program"
         raise UsageError(
             f"{word} {kind}: needs the package {package or module}, which cannot be imported; {fix}"
         ) from None
