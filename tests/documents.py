@@ -62,7 +62,7 @@ class Secret(TypedDict):
     expires_at: Instant | None
     """The instant of its expiry marker, if it has a valid one."""
     owner: str
-    """Who rotates it."""
+    """Who rotates it. Empty for nobody in particular."""
     backup_owner: str
     """Who rotates it when the owner cannot. Empty for nobody."""
     rotation_days: int

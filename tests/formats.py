@@ -167,13 +167,13 @@ FORMATS: Final[dict[str, tuple[Kind, Maker]]] = {
         name: (Material.url(*schemes), filled(shape))
         for name, schemes, shape in (
             ("PostgreSQL", ("postgresql", "postgres"), "postgresql://orders_rw:{32:A}@db.shop.internal:5432/orders"),
-            ("PostgreSQL short", ("postgresql+asyncpg",), "postgresql+asyncpg://postgres:{12:A}@db/postgres"),
+            ("PostgreSQL short", (), "postgresql+asyncpg://postgres:{12:A}@db/postgres"),
             ("Redis", ("redis", "rediss"), "redis://default:{32:A}@cache:6379/0"),
             ("Redis without user", ("redis", "rediss"), "REDISS://:{16:A}@[fd00::1]:6379/0"),
             ("MongoDB", ("mongodb", "mongodb+srv"), "mongodb+srv://app:{20:A}@c0.ab1.mongodb.net/a?retryWrites=true&w=majority"),
             ("MongoDB hosts", ("mongodb",), "mongodb://app:{20:A}@h1:27017,h2:27017/db?replicaSet=rs0"),
             ("SMTP", ("smtp", "smtps"), "smtp://mailer%40shop.net:{20:A}@smtp.shop.net:587"),
-            ("Sentry", ("https",), "https://{32:H}@o{6:D}.ingest.sentry.io/{7:D}"),
+            ("Sentry", (), "https://{32:H}@o{6:D}.ingest.sentry.io/{7:D}"),
             ("AMQP", ("amqp", "amqps"), "amqps://shop:{24:A}@mq.shop.internal:5671/%2F"),
             ("MySQL socket", ("mysql",), "mysql://shop:{24:A}@/shop?unix_socket=/run/mysqld/mysqld.sock"),
         )
@@ -182,5 +182,10 @@ FORMATS: Final[dict[str, tuple[Kind, Maker]]] = {
     "PKCS8": (Material.pem("PRIVATE KEY"), pem(newline="\\n")),
     "Ed25519": (Material.pem(), pem(size=46, newline="\r\n")),
     "Google service account": (Material.json("private_key", "client_email"), service_account),
+    "Google service account, any member": (Material.json(), service_account),
+    "database, any member": (
+        Material.json(),
+        lambda rng: json.dumps({"username": "admin", "password": text(rng, ALNUM, 16), "dbname": "test", "port": 5432}),
+    ),
 }  # fmt: skip
 """The kind that a service declares for each format, and what makes a value of it."""

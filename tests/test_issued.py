@@ -282,6 +282,13 @@ class TestUrl:
         """A URL of another scheme, or without a password or a host, is malformed."""
         assert judge(self.kind, text) == ("format", message)
 
+    def test_any_scheme(self) -> None:
+        """Without declared schemes, a URL of any scheme passes, but no reference."""
+        kind = Material.url()
+        assert judge(kind, kind.temporary()) == judge(kind, URL.replace("postgresql", "mysql+x.y")) == ("", "")
+        assert {judge(kind, text) for text in ("orders:zq9Kif83w@db", "kif")} == {("format", "is not a URL")}
+        assert judge(kind, "op://shop/database/url")[0] == "placeholder"
+
     @pytest.mark.parametrize("special", ["/", "?", "#"])
     def test_special_character_in_a_password_is_encoded(self, special: str) -> None:
         """A special character in a password is percent-encoded, and the fix says so."""
@@ -296,10 +303,10 @@ class TestUrl:
         assert self.kind.searched("redis://:zq9%40Kif@db") == ("zq9%40Kif", "zq9@Kif")
         assert self.kind.searched("https://8c4f2a9d1b7e6035@sentry.shop.net/7") == ("8c4f2a9d1b7e6035",)
 
-    @pytest.mark.parametrize("schemes", [(), ("",), ("Redis",), ("redis://",), (b"redis",), ("redis", "1a")])
+    @pytest.mark.parametrize("schemes", [("",), ("Redis",), ("redis://",), (b"redis",), ("redis", "1a")])
     def test_invalid_declaration(self, schemes: Any) -> None:
-        """No scheme, or an invalid one, is an error where the kind is made."""
-        with pytest.raises(ValueError, match=r"Material\.url: one scheme or more"):
+        """An invalid scheme is an error where the kind is made."""
+        with pytest.raises(ValueError, match=r"Material\.url: schemes in lower case"):
             Material.url(*schemes)
 
 
@@ -437,16 +444,45 @@ class TestJson:
         """Text that is not a JSON object with each member once is refused for what it is."""
         assert judge(self.kind, text) == expected
 
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            ({"username": "your-user"}, ("placeholder", "has a member that is a placeholder")),
+            ({"password": ""}, ("placeholder", "has a member that is empty")),
+            (
+                {"web": {"tokens": [{"client_secret": "changeme"}]}},
+                ("placeholder", "has a member that is a placeholder"),
+            ),
+        ],
+    )
+    def test_any_member(self, changes: dict[str, Any], expected: tuple[str, str]) -> None:
+        """Without declared members, a secret name or a clear template shows a fault, and no message has a name."""
+        kind, good = Material.json(), {"username": "admin", "password": "zq9Kif83w", "dbname": "test", "port": 5432}
+        assert (judge(kind, json.dumps(good)), kind.searched(json.dumps(good))) == (("", ""), ("zq9Kif83w",))
+        assert judge(kind, kind.temporary()) == ("", "")
+        assert judge(kind, json.dumps(good | changes)) == expected
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ('{"port": 5432, "hosts": [{}]}', "has no member that is a text"),
+            ('{"pin": "zq9Kif83w", "pin": "fry"}', "has two members of one name"),
+        ],
+    )
+    def test_object_without_its_texts(self, text: str, message: str) -> None:
+        """Without declared members, an object has a text, and each name once."""
+        assert judge(Material.json(), text) == ("format", message)
+
     def test_searched_are_the_members(self) -> None:
         """What is searched are the declared members without an e-mail address, and the lines of a private key."""
         text = json.dumps({"private_key": KEY, "email": "kif", "other": "fry"})
         assert self.kind.searched(text) == (*KEY.splitlines()[1:-1], "kif")
         assert self.kind.searched(text.replace("kif", "kif@shop.net")) == tuple(KEY.splitlines()[1:-1])
 
-    @pytest.mark.parametrize("members", [(), ("",), ("a b",), ("a\n",), (7,)])
+    @pytest.mark.parametrize("members", [("",), ("a b",), ("a\n",), (7,)])
     def test_invalid_declaration(self, members: Any) -> None:
-        """No member, or an invalid name, is an error where the kind is made."""
-        with pytest.raises(ValueError, match=r"Material\.json: the name of one member or more"):
+        """An invalid name is an error where the kind is made."""
+        with pytest.raises(ValueError, match=r"Material\.json: names in printable"):
             Material.json(*members)
 
 

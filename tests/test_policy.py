@@ -63,15 +63,10 @@ class TestSecretPolicy:
     """A policy that cannot be kept, or whose text would break a report's lines, is refused."""
 
     def test_the_defaults(self) -> None:
-        """By default, a secret has 32 bytes, and its file and marker follow from its name and variable."""
-        policy = SecretPolicy(
-            name="a.key",
-            variable="ROBODJ_A_KEY",
-            owner="Us",
-            cadence=timedelta(days=90),
-            warn_before=timedelta(days=14),
-        )
-        assert (policy.backup_owner, policy.issuer, policy.is_issued) == ("", "", False)
+        """A name and a variable declare a key of 32 bytes for 90 days. Its file and marker follow from them."""
+        policy = SecretPolicy(name="a.key", variable="ROBODJ_A_KEY")
+        assert (policy.owner, policy.backup_owner, policy.issuer, policy.is_issued) == ("", "", "", False)
+        assert (policy.cadence, policy.warn_before) == (90 * DAY, 14 * DAY)
         assert (policy.generator, policy.overlap) == (Generator("token_urlsafe", 32), timedelta(0))
         assert policy.material == Material(base64url=Length(43), hexadecimal=Length(64))
         assert (policy.file, policy.expiry_variable) == ("config/a.key", "ROBODJ_A_KEY_EXPIRES_AT")
@@ -148,17 +143,17 @@ class TestSecretPolicy:
             SecretPolicy(**FIELDS, generator=Generator(generator.function, 15))
 
     def test_issued_by_a_vendor(self) -> None:
-        """A secret that a vendor issues has an issuer and no generator."""
+        """A secret that a vendor issues has no generator, and may have an issuer."""
         policy = SecretPolicy(**FIELDS, material=Material.opaque(4), issuer="https://vendor.example")
         assert (policy.generator, policy.is_issued) == (None, True)
         assert policy.replacement == "issue a new one at https://vendor.example"
+        assert policy._replace(issuer="").replacement == "issue a new one"
         assert policy._replace(owner="They").material == Material.opaque(4)
         assert Material.opaque() == Material.opaque(8, prefix="", pattern=None)
 
     @pytest.mark.parametrize(
         ("field", "value"),
         [
-            ("issuer", ""),
             ("issuer", "https://vendor.example/\nALERT: forged"),
             ("generator", Generator("token_urlsafe", 32)),
             ("material", "opaque"),
@@ -166,7 +161,7 @@ class TestSecretPolicy:
         ],
     )
     def test_refused_of_a_vendor(self, field: str, value: Any) -> None:
-        """A secret that a vendor issues needs an issuer, a kind and no generator."""
+        """A secret that a vendor issues needs a kind and no generator."""
         policy = SecretPolicy(**FIELDS, material=Material.opaque(), issuer="https://vendor.example")
         with pytest.raises(ValueError, match=rf"^SecretPolicy .*{field}"):
             policy._replace(**{field: value})

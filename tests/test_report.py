@@ -42,13 +42,13 @@ class TestFinding:
         ],
     )
     def test_finding_has_two_lines(self, made: Finding, line: str) -> None:
-        """The first line has severity, secret, check and message. The second line has the fix and the owner."""
-        assert made.lines == (line, "  fix: rotate it. Owner: Us")
+        """The first line has severity, secret, check and message. The second line has the fix, and the owner if any."""
+        assert made._replace(owner="").lines == (line, "  fix: rotate it")
         assert made.text == f"{line}\n  fix: rotate it. Owner: Us"
 
     def test_finding_about_the_set_up_has_all_owners(self) -> None:
-        """A finding about the set-up names the owners of all secrets, each once."""
-        policies = [POLICIES[0]._replace(owner=owner) for owner in ("Us", "Them", "Us")]
+        """A finding about the set-up names the owners of all secrets that have one, each once."""
+        policies = [POLICIES[0]._replace(owner=owner) for owner in ("Us", "Them", "", "Us")]
         made = finding(policies, Check.CADENCE, Problem("What.", "Fix."))
         assert (made.owner, made.severity, made.secret, made.source) == ("Us, Them", Severity.WARNING, None, "none")
         made = finding(policies, Check.CADENCE, Problem("What.", "Fix.", "x", Severity.NOTE), policies[1])

@@ -22,7 +22,7 @@ from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import Environment, event_setting
-from robodj_secretguard.startup.report import Finding, Report
+from robodj_secretguard.startup.report import Finding, Report, owners_of
 from robodj_secretguard.startup.rules import Check, Severity, State
 from robodj_secretguard.startup.settings import SecretSettings, running_report
 from robodj_secretguard.startup.variables import (
@@ -131,7 +131,7 @@ def send_and_repeat(
             "environment",
             f"{SECRET_EVENTS} cannot be written ({fault})",
             f"correct {SECRET_EVENTS}, or let the service's user write there (its directory must exist)",
-            ", ".join(dict.fromkeys(status.owner for status in report.secrets)),
+            owners_of(report.secrets),
         )
         emit(report._replace(findings=(warning,)), logger)
     if secrets:

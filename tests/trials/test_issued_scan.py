@@ -114,5 +114,5 @@ def test_every_form_is_found_and_not_shown(machine: Machine) -> None:
     missing = [(where, planted[name]) for where, paths in found.items() for name in planted if name not in paths]
     assert missing == []
     assert leaks(ran.out + ran.err + text.out + text.err, hidden) == []
-    assert "Issue a new value of smtp_password at https://vendor.example" in text.out
+    assert "For smtp_password, issue a new one at https://vendor.example" in text.out
     assert "revoke" not in text.out

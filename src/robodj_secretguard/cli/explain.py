@@ -114,7 +114,7 @@ def _declared(policies: Iterable[SecretPolicy]) -> Iterator[str]:
     yield "Declared secrets"
     for policy in policies:
         yield from (
-            f"  {policy.name}, owner {policy.owner}",
+            f"  {policy.name}{policy.owner and f', owner {policy.owner}'}",
             f"    file {policy.file}",
             *(f"    variable {name}" for name in policy.variables),
             f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before",

@@ -469,8 +469,9 @@ def _plan(
     replaced = [word for word in PLACEHOLDERS if re.search(rf"(?<![\w-]){word}(?![\w-])", words)]
     where = (*given_option("environment", environment), *who, *given_sources(request), *options)
     at_once = command("rotate", "plan", name, "--emergency", *where)
+    days = count(policy.cadence.days, "day")
     lines = [
-        f"Rotation of {policy.name} (owner: {policy.owner}; cadence: {count(policy.cadence.days, 'day')})",
+        f"Rotation of {policy.name} ({policy.owner and f'owner: {policy.owner}; '}cadence: {days})",
         *(
             [f"Replace these words with your own values: {', '.join(replaced)}. Quote a name or a reason with a blank."]
             if replaced

@@ -65,14 +65,14 @@ def _status(request: Request) -> Result:
     model = model_of(request)
     report, log = checked(request, model)
     standings = [standing_of(status, report, log.records) for status in report.secrets]
-    issuers = {policy.name: policy.issuer for policy in model.secret_policies.values()}
+    issued = {policy.name: policy.is_issued for policy in model.secret_policies.values()}
     late = {each["secret"]: " and ".join(why) for each in standings if (why := late_steps(each))}
     # The time for a promotion is the operator's choice.
     is_late = any(why != PROMOTE for why in late.values())
     failed = bool(log.defects) or not passes(request, report) or (request.strict and is_late)
     lines = list[str]()
     for each in standings:
-        lines += [*_details(each, iso_utc(report.checked_at), issuers[each["secret"]]), ""]
+        lines += [*_details(each, iso_utc(report.checked_at), is_issued=issued[each["secret"]]), ""]
     lines += map(finding_text, report.findings)
     if report.findings:
         lines.append("")
@@ -119,9 +119,9 @@ def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, f
     return mark(line, RED) if failed else line
 
 
-def _details(standing: dict[str, Any], now: str, issuer: str) -> list[str]:
+def _details(standing: dict[str, Any], now: str, *, is_issued: bool) -> list[str]:
     """Return the lines about a secret below the table."""
-    none = f"none (issued at {issuer})" if issuer else "none (only a valid key has one)"
+    none = f"none ({'somebody else issues it' if is_issued else 'only a valid key has one'})"
     backup = f" (backup: {standing['backup_owner']})" if standing["backup_owner"] else ""
     overdue = f": {paint('OVERDUE', YELLOW)}" if standing["overdue"] else ""
     previous, deadline = standing["previous_fingerprint"], standing["previous_until"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
-from robodj_secretguard.startup.report import Finding, SecretStatus
+from robodj_secretguard.startup.report import Finding, SecretStatus, owners_of
 from robodj_secretguard.startup.rules import Check, Severity, State
 
 Samples: TypeAlias = "Mapping[tuple[str, ...], float]"
@@ -99,8 +99,7 @@ def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -
     samples: dict[tuple[str, ...], float] = {
         (str(check), str(severity), each.secret, each.owner): 0.0 for each in statuses for check, severity in _WATCHED
     }
-    owners = ", ".join(dict.fromkeys(each.owner for each in statuses))
-    samples[str(Check.INTERNAL), str(Severity.ALERT), "", owners] = 0.0
+    samples[str(Check.INTERNAL), str(Severity.ALERT), "", owners_of(statuses)] = 0.0
     samples |= Counter((str(each.check), str(each.severity), each.secret or "", each.owner) for each in findings)
     return {FINDINGS: samples}
 

@@ -105,7 +105,7 @@ def draft_revocation(
         Event.REVOKED,
         secret=secret,
         environment=recorded.environment if recorded else environment,
-        owner=next((policy.owner for policy in policies if policy.name == secret), None),
+        owner=next((policy.owner for policy in policies if policy.name == secret), None) or None,
         fingerprint=fingerprint,
         **who,
     )

@@ -87,7 +87,7 @@ def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who
     return draft(
         **_validated(startup, functions),
         secret=status.secret,
-        owner=status.owner,
+        owner=status.owner or None,
         fingerprint=status.fingerprint,
         expires_at=status.expires_at,
         replaced=replaced,

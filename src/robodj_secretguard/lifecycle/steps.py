@@ -351,7 +351,7 @@ def _changes(
 def last_step(step: StepName, before: StoredKeys, after: SecretStatus, now: datetime, **who: Any) -> LastStep:
     """Return a step with its records, which the new version and the operations log get."""
     rotated = draft_rotation(after, Proof.NOT_DONE, Proof.NOT_DONE, **who)
-    of_secret: dict[str, Any] = {"secret": after.secret, "owner": after.owner, **who}
+    of_secret: dict[str, Any] = {"secret": after.secret, "owner": after.owner or None, **who}
     current = before.slots.current
     records = {
         "stage": [draft(Event.STAGED, fingerprint=after.next_fingerprint, **of_secret)],

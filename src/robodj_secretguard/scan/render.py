@@ -125,9 +125,7 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
         (f"Unset {each.slot_variables[1]} and its deadline: that ends what this old key has signed.",) for each in old
     )
     yield from (
-        (f"Issue a new value of {each.name} at {each.issuer}, and disable the old one there.",)
-        for each in found
-        if each.is_issued
+        (f"For {each.name}, {each.replacement}, and disable the old one there.",) for each in found if each.is_issued
     )
     urgency = () if is_staged else ("--emergency",)
     plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in found if policy not in old]

@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 from urllib.parse import unquote
 
 from robodj_secretguard.secret.material import BLANK, EXACT_LENGTH_FROM, NEWLINE, QUOTES, REMOVABLE, Fault, Kind
-from robodj_secretguard.secret.templates import template
+from robodj_secretguard.secret.templates import REFERENCES, template
 
 MIN_OPAQUE: Final = 4
 """The fewest characters of an opaque value."""
@@ -30,6 +30,9 @@ _Defect = tuple[object, str, str]
 """Whether a value has a defect, the message, and the fix: empty for that of the check."""
 _LINE_ENDS: Final = str.maketrans("", "", "\r\n\t")
 _EDGES: Final = " \t\r\n\"'"
+_SCHEME: Final = "[a-z][a-z0-9+.-]*"
+_MAY_BE_FILLED: Final = re.compile(r"(?i)[<>\[\]{}$%]|^your|^x+$|change.?me|replace|placeholder|dummy")
+"""Text in a user or in a member that may be a template. Others may be any words, such as admin."""
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _ALPHABETS: Final = (
     f"{_LETTERS}{_LETTERS.upper()}0123456789",
@@ -158,17 +161,21 @@ class Url(_Issued):
     schemes: tuple[str, ...]
 
     def _rules(self) -> Iterable[tuple[object, str]]:
-        rule = ": one scheme or more, in lower case and without ://"
-        return ((self.schemes and _are_texts(self.schemes, "[a-z][a-z0-9+.-]*"), rule),)
+        return ((_are_texts(self.schemes, _SCHEME), ": schemes in lower case and without ://"),)
+
+    def _has_scheme(self, text: str) -> bool:
+        scheme = text.partition("://")[0].lower()
+        is_reference = any(text.lower().startswith(each.lower()) for each in REFERENCES)
+        return scheme in self.schemes or not (self.schemes or is_reference or not re.match(f"{_SCHEME}://", text.lower()))
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
-        scheme, _, rest = text.strip(_EDGES).partition("://")
-        if scheme.lower() not in self.schemes:
+        if not self._has_scheme(text.strip(_EDGES)):
             return (template(text, variable),)
+        rest = text.strip(_EDGES).partition("://")[2]
         login, host, _ = _login(rest)
         user, colon, password = map(unquote, login.partition(":"))
         is_of_user = password.lower().rstrip("0123456789") == user.lower()
-        is_judged = re.search(r"[<>\[\]{}$%]|^your|^x+$", user.lower()) or (not colon and len(user) >= MIN_USER)
+        is_judged = _MAY_BE_FILLED.search(user) or (not colon and len(user) >= MIN_USER)
         return (
             "" if login or rest[:1].isalnum() else template(rest, variable),
             "has an empty password" if colon and not password.strip() else "",
@@ -180,12 +187,13 @@ class Url(_Issued):
         )
 
     def _defects(self, text: str) -> Iterable[_Defect]:
-        scheme, _, rest = text.partition("://")
+        rest = text.partition("://")[2]
         login, host, is_encoded = _login(rest)
         user, colon, _ = login.partition(":")
+        of_schemes = " of " * bool(self.schemes) + " or ".join(self.schemes)
         return (
             *super()._defects(text),
-            (scheme.lower() not in self.schemes, f"is not a URL of {' or '.join(self.schemes)}", ""),
+            (not self._has_scheme(text), f"is not a URL{of_schemes}", ""),
             (
                 " " in text or not is_encoded,
                 "has a blank, or a password with /, ? or # in it",
@@ -203,7 +211,7 @@ class Url(_Issued):
 
     def temporary(self) -> str:
         """Return a URL with a random password that has no fault."""
-        return f"{self.schemes[0]}://temporary:{secrets.token_urlsafe(32)}@localhost/temporary"
+        return f"{(*self.schemes, 'postgresql')[0]}://temporary:{secrets.token_urlsafe(32)}@localhost/temporary"
 
 
 def _login(rest: str) -> tuple[str, str, bool]:
@@ -279,8 +287,7 @@ class Json(_Issued):
     members: tuple[str, ...]
 
     def _rules(self) -> Iterable[tuple[object, str]]:
-        are_names = self.members and _are_texts(self.members, "[!-~]+")
-        return ((are_names, ": the name of one member or more, in printable ASCII without blanks"),)
+        return ((_are_texts(self.members, "[!-~]+"), ": names in printable ASCII without blanks"),)
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
         members = _json_members(text)
@@ -290,26 +297,55 @@ class Json(_Issued):
         members = _json_members(text)
         yield from _defects_around(text, has_lines=True)
         yield members is None, "is not a JSON object", ""
+        names = [name for name, _ in members or ()]
         for name in self.members:
-            times = [each for each, _ in members or ()].count(name)
-            yield not times, f"has no member {name}", ""
-            yield times > 1, f"has more than one member {name}", ""
+            yield name not in names, f"has no member {name}", ""
+            yield names.count(name) > 1, f"has more than one member {name}", ""
+        if not self.members:
+            yield not any(_texts_in(members or ())), "has no member that is a text", ""
+            yield len({*names}) < len(names), "has two members of one name", ""
         for message in self._faults_of(members or [], "format"):
             yield message, message, ""
 
     def _faults_of(self, members: Iterable[tuple[str, object]], check: str) -> Iterable[str]:
-        faults = [(name, _member_fault(value)) for name, value in members if name in self.members]
-        return [_of(f"member {name}", fault.message) for name, fault in faults if fault and fault.check == check]
+        faults = [(part, _member_fault(value)) for part, value in self._judged(members)]
+        return [_of(part, fault.message) for part, fault in faults if fault and fault.check == check]
+
+    def _judged(self, members: Iterable[tuple[str, object]]) -> Iterable[tuple[str, object]]:
+        """Return each judged member, with its name if that is declared: other names are parts of the value."""
+        if self.members:
+            return [(f"member {name}", value) for name, value in members if name in self.members]
+        judged = [text for name, text in _texts_in(members) if _is_secret(name) or _MAY_BE_FILLED.search(text)]
+        return [("member", text) for text in judged]
 
     def searched(self, text: str) -> tuple[str, ...]:
-        """Return the members that are no e-mail addresses. A private key is searched by its lines."""
-        members = [each for each in _json_members(text) or () if each[0] in self.members]
-        values = [value for _, value in members if not re.fullmatch(r"[^@\s]+@[^@\s]+", value)]
+        """Return the secret members that are no e-mail addresses. A private key is searched by its lines."""
+        members = _json_members(text) or []
+        if self.members:
+            named = [value for name, value in members if name in self.members]
+        else:
+            named = [value for name, value in _texts_in(members) if _is_secret(name)]
+        values = [value for value in named if not re.fullmatch(r"[^@\s]+@[^@\s]+", value)]
         return tuple(part for value in values for part in (Pem().searched(value) if _is_key(value) else (value,)))
 
     def temporary(self) -> str:
         """Return an object with random members that has no fault."""
-        return json.dumps({name: secrets.token_urlsafe(32) for name in self.members})
+        return json.dumps({name: secrets.token_urlsafe(32) for name in self.members or ("password",)})
+
+
+def _texts_in(members: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, str]]:
+    """Yield each member that is a text, also in objects and lists inside."""
+    found = [*members]
+    for name, value in found:
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, (tuple, list)):  # an object is a tuple of members
+            found += value if isinstance(value, tuple) else [(name, each) for each in value]
+
+
+def _is_secret(name: str) -> bool:
+    """Check whether a member that nobody declared is secret."""
+    return re.search(r"(?i)(pass(word|wd|phrase)?|pwd|secret|key|token|credentials?)[0-9]*\Z", name) is not None
 
 
 def _json_members(text: str) -> list[tuple[str, Any]] | None:

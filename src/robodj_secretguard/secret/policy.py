@@ -69,13 +69,13 @@ class Material(Kind):
     def url(*schemes: str) -> Kind:
         """Return the kind of a URL with a password, such as that of a database.
 
-        It accepts a URL of these schemes with a host and a password, or with a user of 16 characters or more.
+        It accepts a URL with a host and a password, or with a user of 16 characters or more.
 
         Args:
-            schemes: the accepted schemes, such as `postgresql`.
+            schemes: the accepted schemes, such as `postgresql`; by default each one.
 
         Raises:
-            ValueError: there is no scheme, or one is invalid.
+            ValueError: a scheme is invalid.
         """
         from robodj_secretguard.secret.issued import Url  # noqa: PLC0415
 
@@ -100,10 +100,11 @@ class Material(Kind):
         """Return the kind of credentials as a JSON object.
 
         Args:
-            members: the names of the secret members, each a text.
+            members: the names of the secret members, each a text that the object must have. By default, each text in
+                the object is judged. Then a member is secret if its name ends with a word such as password or token.
 
         Raises:
-            ValueError: there is no member, or one has no name.
+            ValueError: a name is invalid.
         """
         from robodj_secretguard.secret.issued import Json  # noqa: PLC0415
 
@@ -131,24 +132,23 @@ _SHORTEST_VARIABLE: Final = 5
 class SecretPolicy(Frozen, kw_only=True):
     """The policy of one declared secret, next to its type on a settings model.
 
-    `secret_key: Annotated[SecretStr, SecretPolicy(name="secret.key", variable="ROBODJ_SECRET_KEY", ...)]`
+    `session_key: Annotated[SecretStr, SecretPolicy(name="session.key", variable="SESSION_KEY")]`
 
     A key of the service's own is made by a generator: `generator=Generator("token_urlsafe", 16)`. Somebody else issues
-    the others: `material=Material.url("postgresql"), issuer="https://vendor.example/keys"`.
+    the others: `material=Material.url("postgresql")`.
 
     Args:
         name: the secret's name in findings and reports.
         variable: the environment variable that delivers it, in upper case (policy section 2).
-        owner: who rotates it (policy section 3).
-        cadence: how often it is rotated (policy section 3).
-        warn_before: how long before its expiry the warnings begin.
+        owner: who rotates it (policy section 3); empty for nobody in particular.
+        cadence: how often it is rotated (policy section 3); by default 90 days.
+        warn_before: how long before its expiry the warnings begin; by default 14 days.
         backup_owner: who rotates it when the owner cannot; empty for nobody.
         overlap: how long the previous key verifies after a rotation. Zero: there is no next and no previous key.
         generator: the approved generator, of 16 bytes or more (policy section 1); by default `token_urlsafe(32)`, and
             `None` for a secret that somebody else issues.
         material: the kind of its values (policy section 6); by default keys with at least the generator's bytes.
-        issuer: where a new one is issued, such as an address. Required for a secret that somebody else issues, and only
-            for that.
+        issuer: where somebody else issues a new one, such as an address; empty where nobody needs to be told.
         file: the fallback file, always below `config/`; by default `config/` and the name.
         expiry_variable: the variable of the expiry marker; by default the variable and `_EXPIRES_AT`.
         required: whether a service refuses to start without it. If not, the type of the field is `SecretStr | None`.
@@ -160,9 +160,9 @@ class SecretPolicy(Frozen, kw_only=True):
 
     name: str
     variable: str
-    owner: str
-    cadence: timedelta
-    warn_before: timedelta
+    owner: str = ""
+    cadence: timedelta = timedelta(days=90)
+    warn_before: timedelta = timedelta(days=14)
     backup_owner: str = ""
     generator: Generator | None = _DEFAULT_GENERATOR
     material: Kind = least_material(_DEFAULT_GENERATOR.size)
@@ -192,7 +192,7 @@ class SecretPolicy(Frozen, kw_only=True):
     @property
     def replacement(self) -> str:
         """The command that makes a new key, or where a new one is issued."""
-        return self.generator.command if self.generator else f"issue a new one at {self.issuer}"
+        return self.generator.command if self.generator else " at ".join(filter(None, ("issue a new one", self.issuer)))
 
     @property
     def slot_variables(self) -> tuple[str, str, str]:
@@ -225,10 +225,11 @@ class SecretPolicy(Frozen, kw_only=True):
             (_is_variable(self.expiry_variable), f"expiry_variable: {variable}"),
             (_is_file(self.file), "file: a path below config/, of letters, digits, dot, hyphen and underscore"),
             (
-                is_plain_text(self.owner) and all(not each or is_plain_text(each) for each in texts[-2:]),
+                all(not each or is_plain_text(each) for each in texts[-3:]),
                 "owner, backup_owner and issuer: printable ASCII",
             ),
-            (self.cadence > self.warn_before > timedelta(0), "cadence must be longer than warn_before, both positive"),
+            (self.warn_before > timedelta(0), "warn_before: positive"),
+            (self.cadence > self.warn_before, "cadence: longer than warn_before, which is 14 days by default"),
             (not self.cadence % timedelta(days=1), "cadence: whole days"),
             (timedelta(0) <= self.overlap < self.cadence, "overlap: shorter than the cadence, and not negative"),
             (isinstance(self.required, bool), "required: true or false"),
@@ -242,7 +243,7 @@ class SecretPolicy(Frozen, kw_only=True):
         generator, material = self.generator, self.material
         yield isinstance(material, Kind), "material: a Kind, such as Material.opaque()"
         is_generated = isinstance(material, Material)
-        yield bool(self.issuer) != is_generated, "issuer: for a secret that somebody else issues, and only for that"
+        yield not (self.issuer and is_generated), "issuer: only for a secret that somebody else issues"
         if not isinstance(material, Material):
             yield generator is None, "generator: none, as somebody else issues this secret"
             return

@@ -82,7 +82,7 @@ class Finding(Frozen):
         subject = f"{self.secret}: " if self.secret else ""
         return (
             f"{self.severity.upper()}: {subject}{self.check}: {self.message}",
-            f"  fix: {self.remedy}. Owner: {self.owner}",
+            f"  fix: {self.remedy}{self.owner and f'. Owner: {self.owner}'}",
         )
 
     @property
@@ -102,7 +102,7 @@ class SecretStatus(Frozen):
         usable: whether no alert concerns the secret. A revoked key is present and not usable.
         required: whether a service refuses to start without it.
         expires_at: the instant of the expiry marker, in UTC, if there is a valid one.
-        owner: who rotates the secret.
+        owner: who rotates the secret; empty for nobody in particular.
         backup_owner: who rotates it when the owner cannot; empty for nobody.
         rotation_days: the cadence, in days.
         fingerprint: `sgfp1:` and 32 hexadecimal digits, for a key that passed the format and strength rules. A secret
@@ -334,8 +334,13 @@ def finding(
         source=problem.source or "none",
         message=problem.message,
         remedy=problem.remedy.replace(f"${CONFIG_DIR}", f"${{{CONFIG_DIR}:?}}"),  # a shell without it refuses
-        owner=", ".join(dict.fromkeys(each.owner for each in ((policy,) if policy else policies))),
+        owner=owners_of((policy,) if policy else policies),
     )
+
+
+def owners_of(secrets: Iterable[SecretPolicy | SecretStatus]) -> str:
+    """Return the owners of secrets, each once."""
+    return ", ".join(dict.fromkeys(each.owner for each in secrets if each.owner))
 
 
 def for_gate(report: Report) -> Report:
