@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -156,8 +155,7 @@ class OperationsLog:
 
     def number_of(self, expected: str) -> int | None:
         """Return the number of the record with a hash; `None` if that record or one before it is missing."""
-        pairs = zip(self.records, (None, *self.records), strict=False)
-        unbroken = takewhile(lambda pair: _follows(*pair), pairs)
+        unbroken = takewhile(lambda pair: _follows(*pair), zip(self.records, (None, *self.records), strict=False))
         return next((record.sequence for record, _ in unbroken if record.hash == expected), None)
 
     def verify(self, expected: str | None = None) -> dict[str, Any]:
@@ -327,9 +325,6 @@ def _may_be_cut(end: bytes, last: Record | Head | None) -> bool:
     """Return whether text without a line end can come from a write that a crash cut, after the last known record."""
     written = end.rstrip(b"\0 \t\r")
     begins = b'{"schema":1,"sequence":%d,' % _next(last)[0]
-    # It may continue an earlier file.
-    if last is None and (any_number := re.match(rb'\{"schema":1,"sequence":[0-9]+(?:,|\Z)', written)):
-        begins = any_number[0]
     if not (written.startswith(begins) or begins.startswith(written)):
         return False
     try:

@@ -121,8 +121,7 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record in the plain types of JSON, with its hash where it is in the log."""
-        plain: dict[str, Any] = _RECORD.dump_python(self, mode="json", exclude=None if self.hash else _HASH_FIELD)
-        return plain
+        return dict(_RECORD.dump_python(self, mode="json", exclude=None if self.hash else _HASH_FIELD))
 
     def line(self) -> bytes:
         """Return the line of the record in the log, without the line's end."""

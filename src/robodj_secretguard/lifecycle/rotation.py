@@ -63,15 +63,10 @@ def stage_of(slots: Slots) -> Stage:
     return "next" if slots.previous in {None, slots.current} else "retire"
 
 
-def has_overlap(slots: Slots, now: datetime) -> bool:
-    """Return whether there is a previous key whose deadline has not passed."""
-    return bool(slots.previous and slots.previous_until and now < slots.previous_until)
-
-
 def stage_due(slots: Slots, now: datetime) -> Stage | None:
     """Return the stage that is due; `None` where no rotation has begun, and until the deadline of a previous key."""
-    stage = stage_of(slots)
-    return None if stage == "next" or has_overlap(slots, now) else stage
+    stage, is_overlap = stage_of(slots), slots.previous and slots.previous_until and now < slots.previous_until
+    return None if stage == "next" or is_overlap else stage
 
 
 def count_by_environment(records: Iterable[Record]) -> dict[str, int]:

@@ -92,9 +92,13 @@ def _superseded(
     )
     slots = (status.next_fingerprint, status.previous_fingerprint)
     where = f"in {policy.slot_variables[slots.index(latest)]}" if latest in slots else latest
-    message = f"{policy.variable} is an old key; the latest one is {where}"
-    severity = Severity.NOTE if now <= until else Severity.WARNING
-    yield finding((), Check.SUPERSEDED, Problem(message, remedy, status.source, severity), policy)
+    problem = Problem(
+        f"{policy.variable} is an old key; the latest one is {where}",
+        remedy,
+        status.source,
+        Severity.NOTE if now <= until else Severity.WARNING,
+    )
+    yield finding((), Check.SUPERSEDED, problem, policy)
 
 
 def _manager_of(status: SecretStatus) -> str:
