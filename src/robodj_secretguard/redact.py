@@ -162,8 +162,7 @@ def _forms(secrets: SecretSettings) -> Iterator[_Form]:
         for key in (value, *[part for part in parts if MIN_PART <= len(part) < len(value)]):
             # Only a key has unused bits.
             lasts = last_characters(key) if policy.material.has_fingerprint else key[-1:]
-            spellings = (_encodings(key[:-1] + last) for last in lasts)
-            for texts in dict.fromkeys(zip(*spellings, strict=True)):
+            for texts in dict.fromkeys(zip(*(_encodings(key[:-1] + last) for last in lasts), strict=True)):
                 # A key's last character changes at most the last two characters of any encoding.
                 yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]"
 

@@ -145,8 +145,7 @@ def count_processes() -> int:
     # A title such as `gunicorn: master [app]` differs from that of a worker after the colon.
     if not own.endswith(b"--multiprocessing-fork\0") and own.partition(b":")[0] != server.partition(b":")[0]:
         return 1
-    children = _content(f"/proc/{parent}/task/{parent}/children").split()
-    return [_command_line(int(each)) for each in children].count(own)
+    return [_command_line(int(each)) for each in _content(f"/proc/{parent}/task/{parent}/children").split()].count(own)
 
 
 def _command_line(process: int | str) -> bytes:

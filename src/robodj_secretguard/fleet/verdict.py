@@ -75,8 +75,7 @@ def parse_roster(text: str) -> tuple[Service, ...]:
     """
     which = "the file"
     try:
-        tables = [{**table, "": name} for name, table in tomllib.loads(text).items()]
-        return _SERVICES.validate_json(to_json(tables))
+        return _SERVICES.validate_json(to_json([{**table, "": name} for name, table in tomllib.loads(text).items()]))
     except ValidationError as error:
         if where := error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]:
             which = f"service {int(where[0]) + 1}"

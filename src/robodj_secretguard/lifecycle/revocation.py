@@ -120,7 +120,6 @@ def known_of(key: Record, report: Report, records: Iterable[Record], expected: S
     slots = {each["slot"] for each in delivered_as}
     listed = dict(report.revocation_list.begins) if report.revocation_list else {}
     ended = {*revoked(records), *(each for each, begin in listed.items() if begin <= report.checked_at)}
-    others = {expected.current, expected.next} - {None, key.fingerprint, *ended}
     return {
         "fingerprint": key.fingerprint,
         "secret": key.secret,
@@ -130,7 +129,7 @@ def known_of(key: Record, report: Report, records: Iterable[Record], expected: S
         "is_known": bool(recorded or delivered_as or key.fingerprint in {*ended, *listed}),
         "is_revoked": key.fingerprint in ended,
         "is_current": "current" in slots or (not slots and expected.current == key.fingerprint),
-        "has_replacement": bool(others),
+        "has_replacement": bool({expected.current, expected.next} - {None, key.fingerprint, *ended}),
     }
 
 

@@ -94,10 +94,9 @@ def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who
 def _validated(startup: Proof, functions: Proof) -> dict[str, Any]:
     """Return the fields of a record that say how a rotation was validated."""
     # The record is itself the last step.
-    validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=functions, log=Proof.VERIFIED)
     return {
         "event": Event.ROTATION_INCOMPLETE if Proof.NOT_DONE in {startup, functions} else Event.ROTATED,
-        "validation": validation,
+        "validation": Validation(gate=Proof.VERIFIED, startup=startup, functions=functions, log=Proof.VERIFIED),
     }
 
 

@@ -314,8 +314,7 @@ def plan_rotation(
 
 def _environment_of(policy: SecretPolicy, slots: Slots, records: Sequence[Record]) -> str:
     """Return the environment of the last record of a key, or the word for one."""
-    keys = (slots.previous, slots.current)
-    own = [each for key in keys for each in recorded_environments(key, policy.name, records)]
+    own = [each for key in (slots.previous, slots.current) for each in recorded_environments(key, policy.name, records)]
     return next(reversed(own), None) or "ENVIRONMENT"
 
 

@@ -65,8 +65,7 @@ class Sources:
             require_env_only=require_env_only,
             managers=self.deliveries,
         )
-        policies = tuple(model.secret_policies.values())
-        return with_findings(report, conflicts(self.deliveries, policies))
+        return with_findings(report, conflicts(self.deliveries, tuple(model.secret_policies.values())))
 
     def variables(self, model: type[SecretSettings]) -> dict[str, str]:
         """Return the variables for a command. Call it inside `contain()`.

@@ -269,13 +269,12 @@ def conflicts(
             more, which = (
                 (f" and {len(names) - 1} more", f"every variable of {policy.name}") if names[1:] else ("", names[0])
             )
-            remedy = f"make sure that {delivery.name} has the right values, then unset {which} in the environment"
             yield finding(
                 policies,
                 Check.SOURCE,
                 Problem(
                     f"{names[0]}{more} in the environment differ{'' if more else 's'} from {delivery.name}",
-                    remedy,
+                    f"make sure that {delivery.name} has the right values, then unset {which} in the environment",
                     "environment",
                     severity,
                 ),

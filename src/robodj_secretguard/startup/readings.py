@@ -720,8 +720,7 @@ def _entries_in(variable: SealedStr) -> list[str]:
 
 def invalid_lines(file: TextFile) -> list[int]:
     """Return the numbers of the lines that are not fingerprints. Never return a line: it may be a key."""
-    entries = zip(file.numbers, _entries_of(file), strict=True)
-    return [number for number, entry in entries if not _parsed(entry)]
+    return [number for number, entry in zip(file.numbers, _entries_of(file), strict=True) if not _parsed(entry)]
 
 
 def invalid_entries(variable: SealedStr) -> list[int]:

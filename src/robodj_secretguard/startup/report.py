@@ -261,8 +261,7 @@ def _report_of(readings: Sequence[Reading]) -> Report:
             shared |= {*names}
     secrets = []
     for reading in readings:
-        rules = SECRET_RULES if reading.marker is None else SECRET_RULES + MARKER_RULES
-        of_secret = _findings_of(reading, rules)
+        of_secret = _findings_of(reading, SECRET_RULES if reading.marker is None else SECRET_RULES + MARKER_RULES)
         secrets.append(_secret_status(reading, of_secret, is_usable=reading.policy.name not in shared))
         findings += of_secret
         for slot in reading.slots:

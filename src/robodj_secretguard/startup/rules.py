@@ -376,8 +376,7 @@ def _check_previous_until(reading: Reading) -> Iterator[Problem]:
     (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
     misspelled = [miss.meant.name for miss in reading.setup.near_misses]
     overlap, limit = reading.policy.overlap, _in_words(reading.policy.overlap)
-    set_it = f"set {until} to the time of the rotation plus {limit}, as {INSTANT_FORM}"
-    remedy = _everywhere(set_it, reading.manager)
+    remedy = _everywhere(f"set {until} to the time of the rotation plus {limit}, as {INSTANT_FORM}", reading.manager)
     if not reading.found:
         delete = f"in {reading.manager}, delete" if reading.manager else "unset"
         yield Problem(
