@@ -21,7 +21,7 @@ from robodj_secretguard.cli.app import _parser
 from robodj_secretguard.cli.gate import report_result
 from robodj_secretguard.cli.output import format_json, format_text
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft, hash_of
+from robodj_secretguard.lifecycle.records import Proof, Record, Validation, draft, hash_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 
@@ -170,10 +170,10 @@ def machine_at(root: Path) -> Machine:
     return Machine(root)
 
 
-def rotated(at: datetime, fingerprint: str, *, startup: Proof = Proof.ATTESTED, **fields: Any) -> Record:
+def rotated(at: datetime, fingerprint: str, *, startup: Proof = "attested", **fields: Any) -> Record:
     """Return the record of a rotation, by default of `secret.key` in `prod`."""
-    validation = Validation(gate=Proof.VERIFIED, startup=startup, functions=Proof.ATTESTED, log=Proof.VERIFIED)
-    event = Event.ROTATION_INCOMPLETE if Proof.NOT_DONE in vars(validation).values() else Event.ROTATED
+    validation = Validation(gate="verified", startup=startup, functions="attested", log="verified")
+    event = "rotation-incomplete" if "not-done" in vars(validation).values() else "rotated"
     event = fields.pop("event", event)
     fields = {"secret": "secret.key", "environment": "prod", "operator": "Ada"} | fields
     return replace(draft(event, fingerprint=fingerprint, validation=validation, **fields), recorded_at=at)

@@ -30,7 +30,7 @@ from robodj_secretguard import Material, Report, RuntimeSecrets, SecretPolicy, c
 from robodj_secretguard.cli import main
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.lifecycle import standing
-from robodj_secretguard.lifecycle.records import Event, draft
+from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.managers.delivery import load_sources
 from robodj_secretguard.startup import list_rules, rules, shared
@@ -1199,7 +1199,7 @@ LOGGED: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "a revocation that is not listed": (
         lambda service: service.records.append(
-            replace(draft(Event.REVOKED, fingerprint=SPARE, reason="leaked"), recorded_at=NOW)
+            replace(draft("revoked", fingerprint=SPARE, reason="leaked"), recorded_at=NOW)
         ),
         "ALERT: revocation-list: FINGERPRINT is recorded as revoked, but is not on the revocation list",
         "run robodj-secretguard revoke --fingerprint FINGERPRINT --reason 'recorded as revoked' --yes",

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import VERDICTS
-from robodj_secretguard.lifecycle.records import Event, Head
+from robodj_secretguard.lifecycle.records import Head
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
@@ -298,7 +298,7 @@ class TestExpected:
         A revocation of a vendor's secret has no fingerprint, and concerns no key that is missing.
         """
         of_vendor: dict[str, Any] = {"secret": "radio", "fingerprint": None}
-        operator.machine.record(replace(rotated(NOW - DAY, OLD, event=Event.REVOKED), **of_vendor))
+        operator.machine.record(replace(rotated(NOW - DAY, OLD, event="revoked"), **of_vendor))
         key, following, own = (good_keys()[V1] for _ in range(3))
         more = "secrets = ['secret.key']\nfrom = "
         operator.machine.put("first/ROBODJ_SECRET_KEY", key)
@@ -323,7 +323,7 @@ class TestExpected:
         if where == "list":
             operator.machine.write("revoked.fingerprints", f"{operator.current}\n", 0o644)
         else:
-            operator.machine.record(rotated(NOW, operator.current, event=Event.REVOKED))
+            operator.machine.record(rotated(NOW, operator.current, event="revoked"))
         why = f"the current key of {NAME} is revoked for api; replace it: see rotate run --help"
         assert operator.error("--require", "moved") == why
 

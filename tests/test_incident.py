@@ -16,7 +16,7 @@ from detector import leaks
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
-from robodj_secretguard.lifecycle.records import Event, Proof, Record, draft
+from robodj_secretguard.lifecycle.records import Record, draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def machine(tmp_path: Path) -> Machine:
 def revoked(at: datetime, fingerprint: str, **fields: Any) -> Record:
     """Return the record of a revocation, by default of `secret.key` in `prod`."""
     fields = {"secret": "secret.key", "environment": "prod", "reason": "leaked"} | fields
-    return replace(draft(Event.REVOKED, fingerprint=fingerprint, **fields), recorded_at=at)
+    return replace(draft("revoked", fingerprint=fingerprint, **fields), recorded_at=at)
 
 
 def report(machine: Machine, *arguments: str, since: Sequence[str] = SINCE, err: str = "") -> str:
@@ -63,7 +63,7 @@ def test_document(machine: Machine) -> None:
     *_, last = machine.record(
         rotated(NOW - 900 * HOUR, OLD),
         revoked(NOW - 3 * HOUR, OLD, operator="Ada", ticket="SEC-1"),
-        rotated(NOW - 2 * HOUR, NEW, secret=OTHER, startup=Proof.NOT_DONE),
+        rotated(NOW - 2 * HOUR, NEW, secret=OTHER, startup="not-done"),
         rotated(NOW - 1 * HOUR, machine.fingerprint()),
     )
     machine.write("revoked.fingerprints", OLD)

@@ -16,7 +16,7 @@ from conftest import NOW, V1, V2, Ran, good_keys
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.log import LIMITS
-from robodj_secretguard.lifecycle.records import Event, Proof, draft, hash_of
+from robodj_secretguard.lifecycle.records import draft, hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,10 +45,10 @@ def machine(tmp_path: Path) -> Machine:
 @pytest.fixture
 def entries(machine: Machine) -> tuple[Record, ...]:
     """Four records, one day apart. The last one is now."""
-    revoked = draft(Event.REVOKED, fingerprint=OLD, reason="seen in a ticket")
+    revoked = draft("revoked", fingerprint=OLD, reason="seen in a ticket")
     return machine.record(
         rotated(NOW - 3 * DAY, OLD, operator="Zo\N{LATIN SMALL LETTER E WITH DIAERESIS}", ticket="OPS-9"),
-        rotated(NOW - 2 * DAY, NEW, secret=OTHER, environment="dev", startup=Proof.NOT_DONE),
+        rotated(NOW - 2 * DAY, NEW, secret=OTHER, environment="dev", startup="not-done"),
         rotated(NOW - DAY, NEW),
         replace(revoked, recorded_at=NOW),
     )

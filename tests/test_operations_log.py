@@ -24,7 +24,7 @@ from robodj_secretguard.common.files import locked
 from robodj_secretguard.errors import ChangedError, FileError, NoLogError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, OperationsLog
-from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, hash_of, parse_record
+from robodj_secretguard.lifecycle.records import Head, Record, draft, hash_of, parse_record
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.textfile import IN_WRITABLE, WRITABLE
 from robodj_secretguard.startup.variables import iso_utc
@@ -48,7 +48,7 @@ def read(content: bytes, head: Head | None = None) -> OperationsLog:
 
 def some(count: int) -> list[Record]:
     """Make records that differ."""
-    return [draft(Event.ROTATED, operator=f"operator {number}") for number in range(count)]
+    return [draft("rotated", operator=f"operator {number}") for number in range(count)]
 
 
 def chain(*records: Record, second: Callable[[int], int] = int, after: Head | None = None) -> list[bytes]:
@@ -95,8 +95,8 @@ WHOLE = joined(LINES)
 TORN = B[:100]
 FIFTH = chain(*some(5))[4]
 LAST = Head(sequence=4, hash=hash_of(D))
-ADDED = draft(Event.ROTATED, fingerprint=f"sgfp1:{'0a' * 16}")
-CONTINUED = chain(draft(Event.CONTINUED), *some(2), after=LAST)
+ADDED = draft("rotated", fingerprint=f"sgfp1:{'0a' * 16}")
+CONTINUED = chain(draft("continued"), *some(2), after=LAST)
 
 DAMAGE: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "changed": (joined([A, B.replace(b"operator 1", b"operator 9"), C, D]), (breaks(3, 2),)),
@@ -226,7 +226,7 @@ class TestRead:
     def test_continued(self, number: int) -> None:
         """A log may begin with a record that continues an earlier file, and both files together verify as one log."""
         earlier, last = LINES[:number], Head(sequence=number, hash=hash_of(LINES[number - 1]))
-        lines = chain(draft(Event.CONTINUED), *some(2), after=last)
+        lines = chain(draft("continued"), *some(2), after=last)
         log, both = read(joined(lines)), read(joined(earlier + lines))
         assert (log.damage, log.torn, log.continues) == ((), 0, last)
         assert [record.sequence for record in log.records] == [number + 1, number + 2, number + 3]
@@ -235,7 +235,7 @@ class TestRead:
 
     @pytest.mark.parametrize(
         "fields",
-        [{"sequence": 1}, {"sequence": 1, "previous": None}, {"previous": None}, {"event": Event.ROTATED}],
+        [{"sequence": 1}, {"sequence": 1, "previous": None}, {"previous": None}, {"event": "rotated"}],
         ids=range(4),
     )
     def test_other_first_record(self, fields: dict[str, Any]) -> None:
@@ -361,8 +361,8 @@ class TestAppend:
             log = load(str(path))
             assert path.read_bytes().startswith(cut[: len(cut) - left.torn])
             assert (log.damage, log.torn, log.records) == ((), 0, (*left.records, *appended))
-            begun = [Event.CONTINUED] if head and not left.records else []
-            assert [record.event for record in appended] == [*begun, Event.ROTATED]
+            begun = ["continued"] if head and not left.records else []
+            assert [record.event for record in appended] == [*begun, "rotated"]
             assert log.continues == (LAST if head else None)
 
     @pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES])
@@ -422,8 +422,8 @@ class TestAppend:
         if how == "moved and made again":
             path.touch(0o600)
         begun, record = appended = append(path, *some(1))
-        assert (begun.event, begun.sequence, begun.previous) == (Event.CONTINUED, 4, earlier[-1].hash)
-        assert (record.event, record.sequence, record.previous) == (Event.ROTATED, 5, begun.hash)
+        assert (begun.event, begun.sequence, begun.previous) == ("continued", 4, earlier[-1].hash)
+        assert (record.event, record.sequence, record.previous) == ("rotated", 5, begun.hash)
         log = load(str(path))
         assert (log.damage, log.records) == ((), appended)
 
@@ -693,7 +693,7 @@ class TestCopytruncate:
     def continues(self, path: Path, last: Record) -> None:
         """Append again, and verify that the log continues after its last record."""
         begun, _ = append(path, *some(1))
-        assert (begun.event, begun.previous) == (Event.CONTINUED, last.hash)
+        assert (begun.event, begun.previous) == ("continued", last.hash)
         assert load(str(path)).damage == ()
 
     def test_before_the_size_is_compared(self, path: Path) -> None:

@@ -18,7 +18,7 @@ from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSet
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import record_rotation
-from robodj_secretguard.lifecycle.records import Event, draft
+from robodj_secretguard.lifecycle.records import draft
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -90,7 +90,7 @@ class TestRefused:
     def test_revocation_that_is_not_listed(self, machine: Machine) -> None:
         """A recorded revocation that is not on the list is an alert, so nothing is recorded."""
         gone = fingerprint_of(good_keys()[V1])
-        machine.record(replace(draft(Event.REVOKED, reason="leaked", fingerprint=gone), recorded_at=BEFORE))
+        machine.record(replace(draft("revoked", reason="leaked", fingerprint=gone), recorded_at=BEFORE))
         assert self.refusals(machine) == [(None, "the check failed")]
 
     def test_no_secret_can_be_seen_as_new(self, machine: Machine) -> None:

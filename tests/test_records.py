@@ -13,7 +13,6 @@ from detector import leaks
 
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import (
-    Event,
     Head,
     Proof,
     Validation,
@@ -24,7 +23,7 @@ from robodj_secretguard.lifecycle.records import (
     parse_record,
 )
 
-VALIDATION = {"gate": Proof.VERIFIED, "startup": Proof.ATTESTED, "functions": Proof.ATTESTED, "log": Proof.VERIFIED}
+VALIDATION: dict[str, Proof] = {"gate": "verified", "startup": "attested", "functions": "attested", "log": "verified"}
 FIELDS = {
     "schema": 1,
     "sequence": 7,
@@ -45,7 +44,7 @@ FIELDS = {
     "previous": f"sha256:{'0c' * 32}",
 }
 LINE = json.dumps(FIELDS, ensure_ascii=False, separators=(",", ":")).encode()
-FULL = parse_record(LINE) or draft(Event.CONTINUED)
+FULL = parse_record(LINE) or draft("continued")
 HEAD = Head(sequence=1, hash=hash_of(b"line"))
 KEYS = good_keys()
 REFUSED: tuple[tuple[str, object], ...] = (
@@ -101,7 +100,7 @@ class TestRecord:
 
     def test_fields_that_do_not_apply(self) -> None:
         """An absent field is null, and a draft has the number 1."""
-        least = replace(draft(Event.REVOKED), recorded_at=FULL.recorded_at).as_dict()
+        least = replace(draft("revoked"), recorded_at=FULL.recorded_at).as_dict()
         known = {"schema": 1, "sequence": 1, "recorded_at": "2026-11-02T08:30:00Z", "event": "revoked"}
         assert least == dict.fromkeys(FIELDS) | known
 
@@ -134,7 +133,7 @@ class TestRecord:
         """A draft with a key in an operator's text is refused, and the error does not show the key."""
         for key in KEYS.values():
             with pytest.raises(UsageError, match=rf"\Ainvalid {field}; ") as caught:
-                draft(Event.ROTATED, **{field: key})
+                draft("rotated", **{field: key})
             assert leaks(f"{caught.value} {caught.value!r}", [key]) == []
 
     def test_frozen(self) -> None:
@@ -146,13 +145,13 @@ class TestRecord:
     def test_subject(self) -> None:
         """The subject is the name of the secret, or says that the secret is unknown."""
         assert FULL.subject == "secret.key"
-        assert draft(Event.REVOKED).subject == "an unknown secret"
+        assert draft("revoked").subject == "an unknown secret"
 
     @pytest.mark.parametrize("step", ["gate", "startup", "functions", "log"])
     def test_open_steps(self, step: str) -> None:
         """The open steps are those that are not done. A record without a validation has none."""
-        assert FULL.open_steps == draft(Event.REVOKED).open_steps == ()
-        assert replace(FULL, validation=Validation(**VALIDATION | {step: Proof.NOT_DONE})).open_steps == (step,)
+        assert FULL.open_steps == draft("revoked").open_steps == ()
+        assert replace(FULL, validation=Validation(**VALIDATION | {step: "not-done"})).open_steps == (step,)
 
 
 class TestHash:

@@ -8,7 +8,7 @@ import json
 import os
 from dataclasses import replace
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from conftest import NOW, V1, V2
@@ -43,20 +43,20 @@ MISSING = Unread("PATH 1", "it does not exist")
 NOTE = Unread("config/secret.key", "a fallback file", matters=False)
 
 
-def finding(where: Where = Where.FILE, **fields: Any) -> Found:
+def finding(where: Where = "file", **fields: Any) -> Found:
     """Return a finding of a known key by default."""
-    place = {"path": "a.txt"} if where is not Where.HISTORY else {"object_type": "blob", "object": "d" * 40}
+    place = {"path": "a.txt"} if where != "history" else {"object_type": "blob", "object": "d" * 40}
     at = {"line": 2, "column": 7, "offset": 9}
-    known = {"rule": Rule.KNOWN_KEY, "secret": "secret.key", "fingerprint": ONE, "known_by": ("environment",)}
+    known = {"rule": "known-key", "secret": "secret.key", "fingerprint": ONE, "known_by": ("environment",)}
     return Found(where=where, **(place | at | known | fields))
 
 
 def carried(*carriers: tuple[str | None, str], **fields: Any) -> Found:
     """Return a finding in an object that commits or the index refer to."""
-    return finding(Where.HISTORY, carriers=tuple(Carrier(*each) for each in carriers), **fields)
+    return finding("history", carriers=tuple(Carrier(*each) for each in carriers), **fields)
 
 
-TRACKED = finding(rule=Rule.TRACKED_KEY_FILE, secret=None, fingerprint=None, known_by=())
+TRACKED = finding(rule="tracked-key-file", secret=None, fingerprint=None, known_by=())
 
 
 def scan(*findings: Found, unread: Sequence[Unread] = (), **fields: Any) -> Scan:
@@ -66,7 +66,7 @@ def scan(*findings: Found, unread: Sequence[Unread] = (), **fields: Any) -> Scan
         ok=complete and not findings,
         complete=complete,
         scanned_at=NOW,
-        scope=Scope.FILES,
+        scope="files",
         looked_for=KNOWN,
         variables=(V1, V2),
         files=1,
@@ -89,9 +89,9 @@ class TestText:
     @pytest.mark.parametrize(
         ("scope", "words"),
         [
-            (Scope.FILES, "files only; history: --git-history"),
-            (Scope.STAGED, "staged changes"),
-            (Scope.HISTORY, "files and git's history"),
+            ("files", "files only; history: --git-history"),
+            ("staged", "staged changes"),
+            ("git-history", "files and git's history"),
         ],
     )
     def test_clean(self, scope: Scope, words: str) -> None:
@@ -102,7 +102,7 @@ class TestText:
 
     def test_found(self) -> None:
         """Findings come first, then the instructions for each key and secret, once, and the verdict last."""
-        findings = finding(), finding(form="base64"), finding(rule=Rule.ASSIGNED_KEY, fingerprint=TWO, known_by=())
+        findings = finding(), finding(form="base64"), finding(rule="assigned-key", fingerprint=TWO, known_by=())
         out = written(scan(*findings), "--config-dir", "conf dir")
         options = "--config-dir 'conf dir'"
         assert [line.split(":")[0] for line in out[:5]] == ["ALERT"] * 3 + ["Searched for", "Scanned"]
@@ -155,7 +155,7 @@ class TestText:
                 f"contains the key (form: hex; known by: a, b; {ONE})",
             ),
             (
-                finding(rule=Rule.ASSIGNED_KEY, known_by=()),
+                finding(rule="assigned-key", known_by=()),
                 "secret.key: assigned-key",
                 f"sets the variable to a valid key (form: raw; {ONE})",
             ),
@@ -171,9 +171,9 @@ class TestText:
         ("found", "place"),
         [
             (finding(), "a.txt:2:7"),
-            (finding(Where.NAME, line=None), "a.txt, in its name"),
-            (finding(Where.LINK), "a.txt, in the target of the link"),
-            (finding(Where.INDEX), "a.txt:2:7 in the index"),
+            (finding("name", line=None), "a.txt, in its name"),
+            (finding("link"), "a.txt, in the target of the link"),
+            (finding("index"), "a.txt:2:7 in the index"),
             (carried(), f"blob {'d' * 40}:2:7, in no reachable commit"),
             (carried(object_type="tree", line=None), f"tree {'d' * 40}, in a name in it"),
             (carried(object_type="commit"), f"commit {'d' * 40}:2:7"),
@@ -205,7 +205,7 @@ class TestText:
 
     def test_staged(self) -> None:
         """A staged key is removed from the index first, and nothing else is deleted."""
-        out = written(scan(finding(Where.INDEX), scope=Scope.STAGED))
+        out = written(scan(finding("index"), scope="staged"))
         assert out[4:9] == [
             STAGED,
             TO_DO,
@@ -234,9 +234,9 @@ class TestText:
 
 
 EVERYTHING = scan(
-    *(finding(where) for where in (Where.FILE, Where.LINK, Where.INDEX)),
-    finding(Where.NAME, line=None, column=None, offset=None),
-    finding(rule=Rule.ASSIGNED_KEY, environment="prod"),
+    *(finding(where) for where in ("file", "link", "index")),
+    finding("name", line=None, column=None, offset=None),
+    finding(rule="assigned-key", environment="prod"),
     TRACKED,
     carried((COMMITS[0], "b"), (COMMITS[1], "b"), (None, "c")),
     carried(object_type="commit"),
@@ -281,8 +281,8 @@ class TestSarif:
         document, run = sarif(scan()), run_of(scan())
         assert (document["version"], document["$schema"][-17:], run["results"]) == ("2.1.0", "/sarif-2.1.0.json", [])
         driver = run["tool"]["driver"]
-        assert (driver["name"], [rule["id"] for rule in driver["rules"]]) == ("robodj-secretguard", [*Rule])
-        assert len({rule["shortDescription"]["text"] for rule in driver["rules"]}) == len(Rule)
+        assert (driver["name"], [rule["id"] for rule in driver["rules"]]) == ("robodj-secretguard", [*get_args(Rule)])
+        assert len({rule["shortDescription"]["text"] for rule in driver["rules"]}) == len(get_args(Rule))
         assert run["columnKind"] == "unicodeCodePoints"
         started = {"startTimeUtc": iso_utc(NOW), "toolExecutionNotifications": []}
         assert run["invocations"] == [{"executionSuccessful": True, **started}]
@@ -339,5 +339,5 @@ class TestSarif:
         """A result has each path once, no region without a line, and the git directory without a path."""
         paths = [located(each, startLine=2, startColumn=7) for each in ("b", "c")]
         assert locations(carried((COMMITS[0], "b"), (COMMITS[1], "b"), (None, "c"))) == paths
-        assert locations(finding(Where.NAME, line=None)) == [located("a.txt")]
+        assert locations(finding("name", line=None)) == [located("a.txt")]
         assert locations(carried(object_type="commit", line=None)) == [located(".git")]

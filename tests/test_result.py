@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from conftest import NOW
 
-from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where, parse
+from robodj_secretguard.scan.result import REDACTED, Carrier, Found, KnownKey, Scan, Unread, parse
 
 FINGERPRINT = f"sgfp1:{'1' * 32}"
 KEY = secrets.token_urlsafe(32)
 FOUND = Found(
-    rule=Rule.KNOWN_KEY,
-    where=Where.HISTORY,
+    rule="known-key",
+    where="history",
     secret="secret.key",  # noqa: S106 - a name
     fingerprint=FINGERPRINT,
     path="a/b.txt",
@@ -30,7 +30,7 @@ SCAN = Scan(
     ok=False,
     complete=False,
     scanned_at=NOW,
-    scope=Scope.HISTORY,
+    scope="git-history",
     looked_for=(KnownKey(FINGERPRINT, None, "prod", ("environment",)),),
     variables=("NAME",),
     files=0,

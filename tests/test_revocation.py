@@ -21,7 +21,7 @@ from robodj_secretguard.common import files
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
-from robodj_secretguard.lifecycle.records import Event, Record, draft
+from robodj_secretguard.lifecycle.records import Record, draft
 from robodj_secretguard.lifecycle.revocation import (
     HEADER,
     add_to_list,
@@ -76,7 +76,7 @@ def config(tmp_path: Path) -> Path:
 def key_of(fingerprint: str | None = None, **fields: Any) -> Record:
     """Return the draft of a revocation record."""
     fields = {"secret": "secret.key", "reason": "leaked"} | fields
-    return draft(Event.REVOKED, fingerprint=fingerprint or another(), **fields)
+    return draft("revoked", fingerprint=fingerprint or another(), **fields)
 
 
 def entry(key: Record) -> str:
@@ -199,7 +199,7 @@ from robodj_secretguard.lifecycle.revocation import add_to_list
 from robodj_secretguard.lifecycle.records import Event, draft
 from datetime import datetime, UTC
 try:
-    add_to_list("config", draft(Event.REVOKED, reason="leaked", fingerprint=sys.argv[1]), now=datetime.now(UTC))
+    add_to_list("config", draft("revoked", reason="leaked", fingerprint=sys.argv[1]), now=datetime.now(UTC))
 except OSError as error:
     print(error)
 """
@@ -384,7 +384,7 @@ class TestKey:
 
         def known(fingerprint: str, name: str | None, records: list[Record]) -> tuple[object, ...]:
             key = draft_revocation(fingerprint, name, report, records, POLICIES, operator="Ada", reason="leaked")
-            assert (key.event, key.operator, key.reason, key.ticket) == (Event.REVOKED, "Ada", "leaked", None)
+            assert (key.event, key.operator, key.reason, key.ticket) == ("revoked", "Ada", "leaked", None)
             assert (key.fingerprint, key.owner) == (fingerprint, "Security Operations" if key.secret else None)
             described = known_of(key, report, records, Slots())
             assert [described[name] for name in ("fingerprint", "secret", "environment")] == [
@@ -399,7 +399,7 @@ class TestKey:
         assert known(one, OTHER, records[:1]) == ("secret.key", "prod", "2026-12-01T10:00:00Z", here)
         assert known(one, OTHER, [revoked]) == ("secret.key", None, None, here)
         assert known(another(), OTHER, []) == (OTHER, None, None, [])
-        staged = draft(Event.STAGED, secret=OTHER, environment="dev", fingerprint=one)
+        staged = draft("staged", secret=OTHER, environment="dev", fingerprint=one)
         assert known(one, None, [staged]) == (OTHER, "dev", None, here)
         assert known(another(), None, records) == (None, None, None, [])
 

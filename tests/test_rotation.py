@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from command_line import OTHER, rotated
@@ -41,7 +41,9 @@ DAY = timedelta(days=1)
 NEW = rotated(NOW, KEY)
 DONE = "--attest startup --attest functions"
 PROGRAM = "robodj-secretguard"
-VERIFIED, ATTESTED, NOT_DONE = Proof.VERIFIED, Proof.ATTESTED, Proof.NOT_DONE
+VERIFIED: Final = "verified"
+ATTESTED: Final = "attested"
+NOT_DONE: Final = "not-done"
 
 
 def recorded(days: int, key: str = OLD, **fields: Any) -> Record:
@@ -51,13 +53,13 @@ def recorded(days: int, key: str = OLD, **fields: Any) -> Record:
 
 def revocation(days: int, key: str = OLD) -> Record:
     """Return the record of a revocation some days ago."""
-    return replace(draft(Event.REVOKED, reason="leaked", fingerprint=key), recorded_at=NOW - days * DAY)
+    return replace(draft("revoked", reason="leaked", fingerprint=key), recorded_at=NOW - days * DAY)
 
 
 def validated(record: Record, startup: Proof, functions: Proof) -> Record:
     """Return the record of a rotation with these steps of its validation."""
     validation = Validation(gate=VERIFIED, startup=startup, functions=functions, log=VERIFIED)
-    event = Event.ROTATION_INCOMPLETE if NOT_DONE in {startup, functions} else Event.ROTATED
+    event: Event = "rotation-incomplete" if NOT_DONE in {startup, functions} else "rotated"
     return replace(record, event=event, validation=validation)
 
 
@@ -84,7 +86,7 @@ class TestRecords:
 
     def test_compared(self) -> None:
         """Only records of keys count, sorted by the names of the environments."""
-        records = [recorded(3), recorded(2, KEY), revocation(1), recorded(1, environment="dev"), draft(Event.CONTINUED)]
+        records = [recorded(3), recorded(2, KEY), revocation(1), recorded(1, environment="dev"), draft("continued")]
         assert [*count_by_environment(records).items()] == [("dev", 1), (NO_ENVIRONMENT, 1), ("prod", 2)]
 
 
@@ -130,7 +132,7 @@ class TestStage:
 
 @pytest.mark.parametrize(
     ("startup", "functions", "event"),
-    [(NOT_DONE, ATTESTED, Event.ROTATION_INCOMPLETE), (VERIFIED, ATTESTED, Event.ROTATED)],
+    [(NOT_DONE, ATTESTED, "rotation-incomplete"), (VERIFIED, ATTESTED, "rotated")],
 )
 def test_a_draft(checker: Checker, startup: Proof, functions: Proof, event: Event) -> None:
     """A rotation is recorded with the result of the gate, and as incomplete while a step is open."""
@@ -265,7 +267,7 @@ class TestJudge:
             validated(recorded(1, KEY), NOT_DONE, NOT_DONE), replaced=OLD, replaced_until=NOW, note="by Grace"
         )
         ((completed,), *_) = self.judged(earlier)
-        assert (completed.event, completed.replaced, completed.replaced_until) == (Event.ROTATED, OLD, NOW)
+        assert (completed.event, completed.replaced, completed.replaced_until) == ("rotated", OLD, NOW)
         assert completed.note == "by Grace"
         ((completed,), *_) = self.judged(earlier, new=(replace(NEW, replaced=OLD, replaced_until=NOW - DAY),))
         assert completed.replaced_until == NOW - DAY

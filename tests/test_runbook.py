@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from test_vendor import ICECAST
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, check
-from robodj_secretguard.lifecycle.records import Event, Proof, draft
+from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.lifecycle.runbook import plan_rotation
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 from robodj_secretguard.startup.rules import Check
@@ -86,7 +86,7 @@ def recorded(days: int, key: Any = CURRENT, **fields: Any) -> Record:
 
 def revocation(key: str) -> Record:
     """Return the record of a revocation."""
-    return replace(draft(Event.REVOKED, secret=NAME, reason="leaked", fingerprint=key), recorded_at=NOW)
+    return replace(draft("revoked", secret=NAME, reason="leaked", fingerprint=key), recorded_at=NOW)
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ class TestShell:
     )
     def test_retire(self, report: Report, *, done: bool, first: list[str]) -> None:
         """With a previous key, the record is completed, and the deadline is the one that is set."""
-        proof = Proof.ATTESTED if done else Proof.NOT_DONE
+        proof = "attested" if done else "not-done"
         keys = {"previous_fingerprint": PREVIOUS, "previous_until": NOW + DAY}
         stage, steps = planned(with_keys(report, **keys), recorded(30, PREVIOUS), recorded(2, startup=proof))
         assert (stage, words(steps)) == ("retire", [*first, "re-encrypt", "unset", "deliver", "disable"])
@@ -309,7 +309,7 @@ class TestAtOnce:
             ([recorded(3), revocation(CURRENT)], False),
             ([recorded(3, PREVIOUS), revocation(PREVIOUS)], True),
             ([revocation(PREVIOUS)], True),
-            ([revocation(PREVIOUS), recorded(0, startup=Proof.NOT_DONE)], True),
+            ([revocation(PREVIOUS), recorded(0, startup="not-done")], True),
             ([replace(revocation(PREVIOUS), recorded_at=NOW - 1.1 * DAY)], False),
             ([recorded(3, PREVIOUS), revocation(PREVIOUS), recorded(0)], False),
             ([recorded(3, PREVIOUS), revocation(PREVIOUS), revocation(CURRENT)], False),
@@ -348,7 +348,7 @@ class TestSources:
         given = from_source(report, source)
         assert commands(planned(given, recorded(0), is_emergency=True, **options)[1])["replace"] == f"{run} --now"
         given = given._replace(revocation_list=RevocationStatus((), ((PREVIOUS, ALWAYS),)))
-        new = recorded(0, startup=Proof.NOT_DONE)
+        new = recorded(0, startup="not-done")
         _, steps = planned(given, revocation(PREVIOUS), new, is_emergency=True, **options)
         assert CURRENT not in commands(steps)["revoke"]
         assert words(steps) == ["revoke", *THERE]

@@ -23,7 +23,7 @@ from repositories import NO_CONFIGURATION, commit, git, made
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.scan.render import CLEAN
-from robodj_secretguard.scan.result import KnownKey, Scope, parse
+from robodj_secretguard.scan.result import KnownKey, parse
 from robodj_secretguard.startup.textfile import NOT_UTF_8
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ class TestResult:
         machine.record(rotated(NOW, machine.fingerprint()))
         scan_ = parse(scan(machine, "--format", "json").out.encode())
         assert scan_ is not None
-        assert (scan_.scanned_at, scan_.scope, scan_.variables, scan_.files) == (NOW, Scope.FILES, KEY_VARIABLES, 2)
+        assert (scan_.scanned_at, scan_.scope, scan_.variables, scan_.files) == (NOW, "files", KEY_VARIABLES, 2)
         one = KnownKey(machine.fingerprint(), "secret.key", "prod", ("environment", "operations log"))
         assert scan_.looked_for == (one, KnownKey(machine.fingerprint(V2), OTHER, None, ("environment",)))
         assert [each.fingerprint for each in scan_.findings] == [one.fingerprint]

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from command_line import fingerprint_of
@@ -19,7 +19,7 @@ from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import scanner as scanner_module
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import DOT_GIT
-from robodj_secretguard.scan.result import KnownKey, Rule, Scope, Unread, Where, parse
+from robodj_secretguard.scan.result import KnownKey, Scope, Unread, Where, parse
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
 from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.scan.walk import read_place
@@ -43,8 +43,10 @@ KNOWN = {
 KEY_FILE = "config/secret.key"
 UNUSUAL = ("two\nlines", "\x1b[2J", "\udcff", "   ", "back\\slash", "a\ttab", "é", "a:b", "%41", "\u202e")
 NOT_THERE = [("git", "git does not have every object; run git fsck")]
-KNOWN_KEY, ASSIGNED, TRACKED = Rule.KNOWN_KEY, Rule.ASSIGNED_KEY, Rule.TRACKED_KEY_FILE
-FILES, STAGED, HISTORY = Scope.FILES, Scope.STAGED, Scope.HISTORY
+KNOWN_KEY, ASSIGNED, TRACKED = "known-key", "assigned-key", "tracked-key-file"
+FILES: Final = "files"
+STAGED: Final = "staged"
+HISTORY: Final = "git-history"
 
 
 @pytest.fixture(autouse=True)
@@ -91,10 +93,10 @@ def result(scanner: Scanner, scope: Scope = FILES, keys: Sequence[str] = ()) -> 
 def scanned(scope: Scope = FILES, *paths: str, live: Sequence[str] = (KEY, OTHER), keys: Sequence[str] = ()) -> Scan:
     """Scan files, or a repository."""
     scanning = scanner(*live)
-    if scope is FILES:
+    if scope == FILES:
         scanning.files(paths or ["."])
     elif repository := scanning.repository(*paths or ["."]):
-        (scanning.staged if scope is STAGED else scanning.history)(repository)
+        (scanning.staged if scope == STAGED else scanning.history)(repository)
     return result(scanning, scope, keys)
 
 
@@ -144,11 +146,11 @@ class TestFiles:
         scan = scanned()
         assert (scan.ok, scan.complete) == (False, True)
         assert found(scan, "where", "path", "line", "column", "offset") == [
-            (Where.FILE, "file", 2, 2, 3),
-            (Where.LINK, "link", 1, 2, 1),
-            (Where.NAME, "[redacted]", None, None, None),
-            (Where.NAME, "[redacted]/[redacted]", None, None, None),
-            (Where.FILE, "[redacted]/[redacted]", 1, 1, 0),
+            ("file", "file", 2, 2, 3),
+            ("link", "link", 1, 2, 1),
+            ("name", "[redacted]", None, None, None),
+            ("name", "[redacted]/[redacted]", None, None, None),
+            ("file", "[redacted]/[redacted]", 1, 1, 0),
         ]
 
     def test_what_is_known(self) -> None:
@@ -164,10 +166,10 @@ class TestFiles:
         fields = ("rule", "secret", "environment", "fingerprint", "known_by", "form", "where")
         of_key = (KNOWN_KEY, "secret.key", "prod", one, ("environment",))
         assert found(scanned(keys=(OTHER[::-1],)), *fields) == [
-            (*of_key, "raw", Where.FILE),
-            (*of_key, "base64 in hex", Where.FILE),
-            (*of_key, "utf-16", Where.FILE),
-            (ASSIGNED, "secret_v2.key", None, assigned, (), "raw", Where.FILE),
+            (*of_key, "raw", "file"),
+            (*of_key, "base64 in hex", "file"),
+            (*of_key, "utf-16", "file"),
+            (ASSIGNED, "secret_v2.key", None, assigned, (), "raw", "file"),
         ]
 
     @pytest.mark.parametrize("live", [(KEY, OTHER), ()], ids=["live", "by fingerprint"])
@@ -205,7 +207,7 @@ class TestFiles:
         """The name of a FIFO is searched, but no content. An unreadable path matters, and the next one is read."""
         os.mkfifo(f"x {KEY}")
         scan = scanned()
-        assert found(scan, "where", "path") == [(Where.NAME, "[redacted]")]
+        assert found(scan, "where", "path") == [("name", "[redacted]")]
         assert unread(scan, matters=False) == [("[redacted]", "it is not a regular file")]
         write("file", KEY)
         scan = scanned(FILES, "/dev/zero", "file")
@@ -256,10 +258,10 @@ class TestTracked:
         write("config/secret.key", KEY)
         scan = scanned(keys=(unknown,))
         assert found(scan, "rule", "path", "secret", "fingerprint", "where", "object_type") == [
-            (TRACKED, "a/b/config/x.key", None, None, Where.INDEX, None),
-            (TRACKED, "config/other.key", None, None, Where.INDEX, None),
-            (TRACKED, "config/secret.key", "secret.key", fingerprint_of(unknown), Where.INDEX, None),
-            (KNOWN_KEY, "config/secret.key", "secret.key", fingerprint_of(KEY), Where.FILE, None),
+            (TRACKED, "a/b/config/x.key", None, None, "index", None),
+            (TRACKED, "config/other.key", None, None, "index", None),
+            (TRACKED, "config/secret.key", "secret.key", fingerprint_of(unknown), "index", None),
+            (KNOWN_KEY, "config/secret.key", "secret.key", fingerprint_of(KEY), "file", None),
         ]
 
     @pytest.mark.parametrize(("lines", "has_fingerprint"), [([KEY], True), ([KEY, KEY], False), (["short"], False)])
@@ -285,7 +287,7 @@ class TestTracked:
         within = scanning.repository(".")
         assert within is not None
         scanning.tracked(within, [path])
-        assert found(result(scanning), "where", "path") == [(Where.INDEX, "a/config/x.key")]
+        assert found(result(scanning), "where", "path") == [("index", "a/config/x.key")]
 
     def test_repositories_among_the_files(self, root: Path) -> None:
         """The key files of each repository are read once. A `.git` that is not a repository is reported."""
@@ -305,7 +307,7 @@ class TestTracked:
         """A name with a key is not shown, also if the key is known by its fingerprint and the name is in the index."""
         put(repository, f"{KEY}/config/x.key", OTHER.encode())
         shutil.rmtree(KEY)
-        (tracked,) = (each for each in scanned(scope, live=()).findings if each.rule is TRACKED)
+        (tracked,) = (each for each in scanned(scope, live=()).findings if each.rule == TRACKED)
         assert [tracked.path or tracked.carriers[0].path] == ["[redacted]/config/x.key"]
 
 
@@ -327,9 +329,9 @@ class TestStaged:
         scanning.staged(within)
         scan = result(scanning, STAGED, (OTHER[::-1],))
         assert found(scan, "rule", "where", "path", "line", "column", "object") == [
-            (KNOWN_KEY, Where.INDEX, "file", 2, 2, name),
-            (KNOWN_KEY, Where.NAME, "[redacted]", None, None, None),
-            (TRACKED, Where.INDEX, "config/x.key", None, None, git(repository, "rev-parse", ":config/x.key")),
+            (KNOWN_KEY, "index", "file", 2, 2, name),
+            (KNOWN_KEY, "name", "[redacted]", None, None, None),
+            (TRACKED, "index", "config/x.key", None, None, git(repository, "rev-parse", ":config/x.key")),
         ]
         assert (scan.files, scan.objects, scan.size, scan.scope) == (0, 3, len(f"a\n {KEY}content{OTHER}"), STAGED)
 
@@ -351,7 +353,7 @@ class TestHistory:
         git(repository, "rm", "-q", "two\nlines")
         commit(repository)
         scan = scanned(HISTORY)
-        expected = [(Where.HISTORY, None, name, "blob", 2, 2)]
+        expected = [("history", None, name, "blob", 2, 2)]
         assert found(scan, "where", "path", "object", "object_type", "line", "column") == expected
         assert [*map(sorted, carriers(scan))] == [sorted([(second, "two\\nlines"), (first, "file")])]
         assert (scan.files, scan.scope) == (0, HISTORY)
@@ -393,9 +395,9 @@ class TestHistory:
         scanning.history(within)
         scanning.files(["."])
         assert {*found(result(scanning), "rule", "where")} == {
-            (KNOWN_KEY, Where.HISTORY),
-            (KNOWN_KEY, Where.FILE),
-            (TRACKED, Where.HISTORY),
+            (KNOWN_KEY, "history"),
+            (KNOWN_KEY, "file"),
+            (TRACKED, "history"),
         }
 
     def test_the_order(self, repository: Path) -> None:
@@ -420,7 +422,7 @@ class TestHistory:
         """The name of a submodule is searched. Its history is in another repository, and does not matter."""
         git(repository, "update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},m-{KEY}")
         scan = scanned(HISTORY)
-        assert found(scan, "where", "path") == [(Where.NAME, "[redacted]")]
+        assert found(scan, "where", "path") == [("name", "[redacted]")]
         assert unread(scan, matters=False) == [("[redacted]", "this is a submodule; scan its history separately")]
 
 
@@ -449,7 +451,7 @@ class TestWhatGitLacks:
             commit(repository)
         for name in names:
             object_file(repository, name).unlink()
-        assert unread(scanned(scope)) == ([] if is_committed and scope is STAGED else NOT_THERE)
+        assert unread(scanned(scope)) == ([] if is_committed and scope == STAGED else NOT_THERE)
 
     @pytest.mark.parametrize("what", ["blob:none", "tree:0"])
     def test_a_partial_clone(self, repository: Path, root: Path, what: str) -> None:
@@ -479,7 +481,7 @@ class TestWhatGitLacks:
         os.truncate(object_file(repository, name), size)
         scan = scanned(scope)
         assert not scan.complete
-        assert (("a",) in found(scan, "path")) is (scope is FILES)
+        assert (("a",) in found(scan, "path")) is (scope == FILES)
 
     @pytest.mark.parametrize(
         ("scope", "script"),

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from spellings import respelled
 
 from robodj_secretguard import Material, RuntimeSecrets
-from robodj_secretguard.lifecycle.records import Event, draft
+from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.scan.search import (
     KEYS_FROM,
@@ -134,7 +134,7 @@ class TestKnownKeys:
         keys = [secrets.token_urlsafe(32) for _ in range(3)]
         one, two, three = map(fingerprint_of, keys)
         records = [
-            draft(Event.CONTINUED),  # the fingerprint of no known key
+            draft("continued"),  # the fingerprint of no known key
             rotated(NOW, one),
             rotated(NOW, two, environment="dev"),
             rotated(NOW, one, environment="dev"),

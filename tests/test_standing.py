@@ -12,7 +12,7 @@ from conftest import NOW, Checker, good_keys
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle.records import Event, draft
+from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.lifecycle.standing import expected_keys, recorded_findings, roles_of
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 
@@ -47,7 +47,7 @@ def recorded(age: timedelta, key: str = KEY, **fields: Any) -> Record:
 
 def revocation(key: str) -> Record:
     """Return the record of a revocation."""
-    return replace(draft(Event.REVOKED, reason="leaked", fingerprint=key), recorded_at=NOW - DAY)
+    return replace(draft("revoked", reason="leaked", fingerprint=key), recorded_at=NOW - DAY)
 
 
 def listing(report: Report, *begins: tuple[str, datetime]) -> Report:
@@ -132,7 +132,7 @@ class TestReplaced:
     def test_key_that_is_current_again_needs_no_entry(self, report: Report) -> None:
         """A replaced key that a rollback made current again need not be on the list."""
         replaced = recorded(DAY, replaced=GONE, replaced_until=self.UNTIL)
-        back = replace(recorded(SECOND, GONE), event=Event.ROLLED_BACK)
+        back = replace(recorded(SECOND, GONE), event="rolled-back")
         unlisted = f"{GONE} was replaced, but is not on the revocation list"
         assert [each.message for each in findings(report, replaced)] == [unlisted]
         assert unlisted not in [each.message for each in findings(report, replaced, back)]
@@ -279,7 +279,7 @@ class TestFleet:
     def test_the_log(self, report: Report) -> None:
         """Without a key, or with an old one, the last recorded keys are expected."""
         last = recorded(DAY, LATER, replaced=KEY, replaced_until=NOW)
-        staged = recorded(SECOND, GONE, event=Event.STAGED)
+        staged = recorded(SECOND, GONE, event="staged")
         for each in (report, self.without_a_key(report)):
             assert self.expected(each, recorded(2 * DAY), last) == Slots(LATER, None, KEY, NOW)
             assert self.expected(each, recorded(2 * DAY), last, staged) == Slots(LATER, GONE, KEY, NOW)
@@ -290,13 +290,13 @@ class TestFleet:
         """Only the last next key counts, of the same secret and environment, and not one that is current."""
         last = recorded(DAY, LATER)
         others = [
-            recorded(SECOND, GONE, event=Event.STAGED, environment="dev"),
-            recorded(SECOND, GONE, event=Event.STAGED, secret=OTHER),
-            recorded(SECOND, LATER, event=Event.STAGED),
+            recorded(SECOND, GONE, event="staged", environment="dev"),
+            recorded(SECOND, GONE, event="staged", secret=OTHER),
+            recorded(SECOND, LATER, event="staged"),
         ]
         none = self.without_a_key(report)
         assert self.expected(none, last, *others, environment="prod").next is None
-        staged = [recorded(SECOND, each, event=Event.STAGED) for each in (KEY, GONE)]
+        staged = [recorded(SECOND, each, event="staged") for each in (KEY, GONE)]
         assert self.expected(none, last, *staged, *others, environment="prod").next == GONE
 
     def test_environments(self, report: Report) -> None:

@@ -57,7 +57,7 @@ class TestText:
         machine.environ[ENDS] = marker(2 * DAY)
         machine.write("revoked.fingerprints", f"{fingerprint_of(good_keys()[V1])}\n")
         *_, last = machine.record(
-            rotated(NOW - 93 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE),
+            rotated(NOW - 93 * DAY, machine.fingerprint(), startup="not-done"),
             rotated(NOW - DAY, machine.fingerprint(V2), secret=OTHER),
         )
         (warning,) = check(environ=machine.environ, config_dir=machine.config, now=NOW).findings
@@ -226,7 +226,7 @@ class TestJson:
 
     def test_all_of_it(self, machine: Machine) -> None:
         """The document has the state of the log, the whole report of the check, and its alerts by secret."""
-        *_, last = machine.record(rotated(NOW - 91 * DAY, machine.fingerprint(), startup=Proof.NOT_DONE))
+        *_, last = machine.record(rotated(NOW - 91 * DAY, machine.fingerprint(), startup="not-done"))
         del machine.environ[V2]
         ran = machine.call("status", "--format", "json", stdout=Terminal())
         report = machine.within(check).as_dict()
@@ -253,13 +253,13 @@ class TestJson:
             (
                 [
                     rotated(NOW - 3 * DAY, OTHERS),
-                    rotated(NOW - 2 * DAY, KEY, startup=Proof.NOT_DONE, environment="dev"),
+                    rotated(NOW - 2 * DAY, KEY, startup="not-done", environment="dev"),
                     rotated(NOW - DAY, KEY),
                 ],
                 {"rotated_at": "2026-11-29T12:00:00Z", "environment": "dev", "age_days": 2},
             ),
             (
-                [rotated(NOW - 2 * DAY, KEY), rotated(NOW - DAY, KEY, startup=Proof.NOT_DONE), rotated(NOW, OTHERS)],
+                [rotated(NOW - 2 * DAY, KEY), rotated(NOW - DAY, KEY, startup="not-done"), rotated(NOW, OTHERS)],
                 {
                     "rotated_at": "2026-11-29T12:00:00Z",
                     "environment": "prod",
@@ -354,10 +354,10 @@ class TestMetrics:
 @pytest.mark.parametrize(
     ("age", "startup", "environ", "status"),
     [
-        (30 * DAY, Proof.ATTESTED, {}, 0),
-        (30 * DAY + SECOND, Proof.ATTESTED, {}, 1),
-        (DAY, Proof.NOT_DONE, {}, 1),
-        (DAY, Proof.ATTESTED, {ENDS: marker(DAY)}, 1),
+        (30 * DAY, "attested", {}, 0),
+        (30 * DAY + SECOND, "attested", {}, 1),
+        (DAY, "not-done", {}, 1),
+        (DAY, "attested", {ENDS: marker(DAY)}, 1),
     ],
     ids=["in time", "overdue", "incomplete", "warning"],
 )

@@ -13,7 +13,7 @@ from fleets import GONE, verdict
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.lifecycle import steps
-from robodj_secretguard.lifecycle.records import Event, draft
+from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.lifecycle.steps import MIN_AGE, StoredKeys, stored_keys
 from robodj_secretguard.startup.directory import delivery_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
@@ -616,7 +616,7 @@ class TestDrift:
     def test_no_key_is_restored(self) -> None:
         """After a revocation a new key is on its way, and an old one is replaced."""
         fields = rotation("stage", "promote")
-        revocation = draft(Event.REVOKED, fingerprint=fingerprint_of(fields[V1]), reason="leaked")
+        revocation = draft("revoked", fingerprint=fingerprint_of(fields[V1]), reason="leaked")
         records = [*keys_records(fields), replace(revocation, recorded_at=NOW)]
         assert drift({**fields, V1: good_keys()[V1]}, records)[1] == ""
         plan = f"run robodj-secretguard rotate plan secret.key --from {SOURCE} and follow its steps"

@@ -12,7 +12,6 @@ from conftest import NOW, V1, V2, good_keys, put
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.errors import FileError, ManagerError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Event
 from robodj_secretguard.lifecycle.steps import MAX_SKEW, Rotator, StepResult
 from robodj_secretguard.managers.manager import CONFLICT, Store, Stored, sealed
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
@@ -128,7 +127,7 @@ class Desk:
             self.store.fields |= {REVOKED_FINGERPRINTS: f"{entries},{key}"}
         if where == "this machine":
             put(self.config / "revoked.fingerprints", key, 0o644)
-        return {"known": [rotated(NOW, key, event=Event.REVOKED)]} if where == "the log" else {}
+        return {"known": [rotated(NOW, key, event="revoked")]} if where == "the log" else {}
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -161,9 +160,9 @@ class TestDone:
         assert [result.fields for result in results[::2]] == [[NEXT], [PREVIOUS, UNTIL]]
         assert desk.store.writes == 3
         assert [record.event for record in desk.records] == [
-            Event.STAGED,
-            Event.ROTATION_INCOMPLETE,
-            Event.RETIRED,
+            "staged",
+            "rotation-incomplete",
+            "retired",
         ]
         assert results[1].rotated is not None
         assert results[1].rotated.replaced == fingerprint_of(old)
@@ -224,7 +223,7 @@ class TestRecords:
         """A step that the manager has and the log does not is recorded by the next command, and once."""
         desk.take("stage", recorded=False)
         result = desk.take("stage")
-        assert [record.event for record in result.recovered] == [Event.STAGED]
+        assert [record.event for record in result.recovered] == ["staged"]
         assert desk.take("stage").recovered == ()
         assert [each["event"] for each in result.as_dict()["records"]] == ["staged"]
 

@@ -46,10 +46,10 @@ def entry(path: Path | str, where: Where) -> Entry:
 
 def unread(path: Path | str, why: str, *, matters: bool = True) -> Entry:
     """Return an entry that cannot be read."""
-    return str(path), Where.NAME, why, matters
+    return str(path), "name", why, matters
 
 
-def read(path: Path, where: Where = Where.FILE) -> bytes:
+def read(path: Path, where: Where = "file") -> bytes:
     """Return the content of a file, or the target of a link."""
     return b"".join(read_place(str(path), where))
 
@@ -67,19 +67,19 @@ class TestWalk:
         with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(tmp_path):
             server.bind("b/socket")
         assert walked(tmp_path) == [
-            entry(tmp_path, Where.NAME),
-            entry(tmp_path / ".hidden", Where.FILE),
-            entry(tmp_path / "link", Where.LINK),
-            entry(tmp_path / "z", Where.FILE),
-            entry(tmp_path / "a", Where.NAME),
-            entry(tmp_path / "a/deep", Where.NAME),
-            entry(tmp_path / "a/deep/deeper", Where.NAME),
-            entry(tmp_path / "a/deep/deeper/x", Where.FILE),
-            entry(tmp_path / "b", Where.NAME),
+            entry(tmp_path, "name"),
+            entry(tmp_path / ".hidden", "file"),
+            entry(tmp_path / "link", "link"),
+            entry(tmp_path / "z", "file"),
+            entry(tmp_path / "a", "name"),
+            entry(tmp_path / "a/deep", "name"),
+            entry(tmp_path / "a/deep/deeper", "name"),
+            entry(tmp_path / "a/deep/deeper/x", "file"),
+            entry(tmp_path / "b", "name"),
             unread(tmp_path / "b/fifo", IRREGULAR, matters=False),
-            entry(tmp_path / "b/one", Where.FILE),
+            entry(tmp_path / "b/one", "file"),
             unread(tmp_path / "b/socket", IRREGULAR, matters=False),
-            entry(tmp_path / "b/two", Where.FILE),
+            entry(tmp_path / "b/two", "file"),
         ]
 
     def test_a_directory_that_is_named_twice(self, tmp_path: Path) -> None:
@@ -95,10 +95,10 @@ class TestWalk:
         targets = {"itself": "itself", "up": "..", "nowhere": "nothing", "root": "/", "device": "/dev/zero"}
         for name, target in targets.items():
             (tmp_path / name).symlink_to(target)
-        assert walked(tmp_path)[1:] == [entry(tmp_path / name, Where.LINK) for name in sorted(targets)]
+        assert walked(tmp_path)[1:] == [entry(tmp_path / name, "link") for name in sorted(targets)]
         (tmp_path / "file").touch()
         (tmp_path / "there").symlink_to("file")
-        assert walked(tmp_path / "there") == [entry(os.path.realpath(tmp_path / "file"), Where.FILE)]
+        assert walked(tmp_path / "there") == [entry(os.path.realpath(tmp_path / "file"), "file")]
 
     @pytest.mark.parametrize(
         ("name", "expected"),
@@ -120,7 +120,7 @@ class TestWalk:
         (tmp_path / "file").touch()
         os.mkfifo(tmp_path / "fifo")
         path, file = os.path.join(tmp_path, name), tmp_path / "file"
-        assert walked(path, file) == [unread(path, expected), entry(file, Where.FILE)]
+        assert walked(path, file) == [unread(path, expected), entry(file, "file")]
 
     @pytest.mark.parametrize("name", HOSTILE_NAMES, ids=ascii)
     def test_names(self, tmp_path: Path, name: bytes) -> None:
@@ -128,8 +128,8 @@ class TestWalk:
         path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
         with open(path, "wb") as file:
             file.write(b"content")
-        assert walked(tmp_path)[1:] == [entry(path, Where.FILE)]
-        assert b"".join(read_place(path, Where.FILE)) == b"content"
+        assert walked(tmp_path)[1:] == [entry(path, "file")]
+        assert b"".join(read_place(path, "file")) == b"content"
 
     def test_a_directory_deeper_than_any_path(self, tmp_path: Path) -> None:
         """An entry that is too deep for a path is reported, without a deep recursion."""
@@ -146,8 +146,8 @@ class TestWalk:
         """A directory that is deleted before it is read is reported."""
         (tmp_path / "a").mkdir()
         walking = walk([str(tmp_path)])
-        assert next(walking) == entry(tmp_path, Where.NAME)
-        assert next(walking) == entry(tmp_path / "a", Where.NAME)
+        assert next(walking) == entry(tmp_path, "name")
+        assert next(walking) == entry(tmp_path / "a", "name")
         (tmp_path / "a").rmdir()
         assert [*walking] == [unread(tmp_path / "a", NOT_THERE)]
 
@@ -165,15 +165,15 @@ class TestWalk:
             try:
                 found = walked(".")
                 with pytest.raises(UnreadError, match=f"^{why(errno.EACCES)}$"):
-                    [*read_place("./file", Where.FILE)]
-                assert [*read_place("./open", Where.FILE)] == []
+                    [*read_place("./file", "file")]
+                assert [*read_place("./open", "file")] == []
             finally:
                 os.seteuid(0)
         assert found == [
-            entry(".", Where.NAME),
-            entry("./file", Where.FILE),
-            entry("./open", Where.FILE),
-            entry("./closed", Where.NAME),
+            entry(".", "name"),
+            entry("./file", "file"),
+            entry("./open", "file"),
+            entry("./closed", "name"),
             unread("./closed", why(errno.EACCES)),
         ]
 
@@ -187,23 +187,23 @@ class TestContent:
         data = os.urandom(size)
         (tmp_path / "file").write_bytes(data)
         expected = [data[at : at + BLOCK_BYTES] for at in range(0, size, BLOCK_BYTES)]
-        assert [*read_place(str(tmp_path / "file"), Where.FILE)] == expected
+        assert [*read_place(str(tmp_path / "file"), "file")] == expected
 
     @pytest.mark.parametrize("target", [b"nothing", b"two\nlines", b"\xff"])
     def test_a_link(self, tmp_path: Path, target: bytes) -> None:
         """The content of a link is its target."""
         os.symlink(target, os.fsencode(tmp_path / "link"))
-        assert read(tmp_path / "link", Where.LINK) == target
+        assert read(tmp_path / "link", "link") == target
 
     @pytest.mark.parametrize(
         ("name", "where", "expected"),
         [
-            ("fifo", Where.FILE, IRREGULAR),
-            ("", Where.FILE, IRREGULAR),
-            ("link", Where.FILE, "it is a symbolic link; use the path of the file itself"),
-            ("file", Where.LINK, why(errno.EINVAL)),
-            ("gone", Where.FILE, NOT_THERE),
-            ("gone", Where.LINK, NOT_THERE),
+            ("fifo", "file", IRREGULAR),
+            ("", "file", IRREGULAR),
+            ("link", "file", "it is a symbolic link; use the path of the file itself"),
+            ("file", "link", why(errno.EINVAL)),
+            ("gone", "file", NOT_THERE),
+            ("gone", "link", NOT_THERE),
         ],
     )
     def test_what_is_no_longer_there(self, tmp_path: Path, name: str, where: Where, expected: str) -> None:
@@ -219,7 +219,7 @@ class TestContent:
         """A change is reported after the readable part. A file that grows is not read beyond its first size."""
         path = tmp_path / "file"
         path.write_bytes(bytes(2 * BLOCK_BYTES))
-        blocks = read_place(str(path), Where.FILE)
+        blocks = read_place(str(path), "file")
         assert next(blocks) == bytes(BLOCK_BYTES)
         if change == "is rewritten":
             path.write_bytes(b"new".ljust(2 * BLOCK_BYTES, b"\0"))
@@ -236,14 +236,14 @@ class TestContent:
         if not os.path.exists("/proc/self/environ"):
             pytest.skip("there is no /proc")
         with pytest.raises(UnreadError, match=f"^it {CHANGED}; scan again$"):
-            [*read_place("/proc/self/environ", Where.FILE)]
+            [*read_place("/proc/self/environ", "file")]
 
     def test_the_descriptor_is_closed(self, tmp_path: Path) -> None:
         """No descriptor stays open after a whole, partial or failed read."""
         (tmp_path / "file").write_bytes(bytes(3 * BLOCK_BYTES))
         before = os.dup(0)
         os.close(before)
-        blocks = read_place(str(tmp_path / "file"), Where.FILE)
+        blocks = read_place(str(tmp_path / "file"), "file")
         next(blocks)
         blocks.close()  # type: ignore[attr-defined]
         read(tmp_path / "file")

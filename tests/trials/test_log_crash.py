@@ -22,7 +22,7 @@ from processes import Killed, needs_fork
 from robodj_secretguard.common import files
 from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Event, draft
+from robodj_secretguard.lifecycle.records import draft
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def append(operator: str) -> tuple[Record, ...]:
     """Append a record as the commands do."""
     with OperationsLog(PATH).locked() as log:
-        return log.append([draft(Event.ROTATED, operator=operator)])
+        return log.append([draft("rotated", operator=operator)])
 
 
 def read(content: bytes) -> OperationsLog:
@@ -266,7 +266,7 @@ def test_no_room_for_a_rotation(tmp_path: Path) -> None:
         assert ran.err.startswith("robodj-secretguard: ")
         assert ("nothing was recorded" in ran.err) is (cut.records == ())
         assert machine.call(*RECORD).status == 0 or cut.records
-        assert sorted(str(each.secret) for each in machine.records if each.event is Event.ROTATED) == NAMES
+        assert sorted(str(each.secret) for each in machine.records if each.event == "rotated") == NAMES
         assert machine.call("log", "verify").status == 0
 
 

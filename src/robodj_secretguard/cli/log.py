@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from robodj_secretguard.cli.options import (
     Commands,
@@ -48,13 +48,13 @@ LIMITS: Final = (
 _PROOF: Final = "To prove that no record was lost in between, run"
 # The name of each event in a sentence.
 _EVENTS: Final = {
-    Event.ROTATED: "the rotation of {}",
-    Event.ROTATION_INCOMPLETE: "the incomplete rotation of {}",
-    Event.REVOKED: "the revocation of the key of {}",
-    Event.STAGED: "the next key of {}",
-    Event.ROLLED_BACK: "the return of {} to the previous key",
-    Event.RETIRED: "the removal of the previous key of {}",
-    Event.CONTINUED: "the end of an earlier file",
+    "rotated": "the rotation of {}",
+    "rotation-incomplete": "the incomplete rotation of {}",
+    "revoked": "the revocation of the key of {}",
+    "staged": "the next key of {}",
+    "rolled-back": "the return of {} to the previous key",
+    "retired": "the removal of the previous key of {}",
+    "continued": "the end of an earlier file",
 }
 _HEADINGS: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
 
@@ -132,9 +132,9 @@ def add(commands: Commands) -> None:
         own={
             "--secret": {"metavar": "NAME", "help": "only records about this secret"},
             "--event": {
-                "choices": [*map(str, Event)],
+                "choices": get_args(Event),
                 "metavar": "EVENT",
-                "help": f"only this event: {', '.join(Event)}",
+                "help": f"only this event: {', '.join(get_args(Event))}",
             },
         },
         kind="log",

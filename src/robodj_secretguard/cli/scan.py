@@ -31,7 +31,11 @@ from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
 from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.report import Report
 
-_SCOPE_BY_OPTIONS: Final = {(False, False): Scope.FILES, (True, False): Scope.STAGED, (False, True): Scope.HISTORY}
+_SCOPE_BY_OPTIONS: Final[dict[tuple[bool, bool], Scope]] = {
+    (False, False): "files",
+    (True, False): "staged",
+    (False, True): "git-history",
+}
 """By `--staged` and `--git-history`."""
 
 

@@ -27,7 +27,7 @@ from robodj_secretguard.common.files import (
     write_file,
 )
 from robodj_secretguard.errors import FileError, NoLogError
-from robodj_secretguard.lifecycle.records import Event, Head, Record, draft, parse_head, parse_record
+from robodj_secretguard.lifecycle.records import Head, Record, draft, parse_head, parse_record
 from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
 from robodj_secretguard.startup.file_reader import path_faults
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
@@ -145,7 +145,7 @@ class OperationsLog:
         if not self.records:
             return self.head
         first = self.records[0]
-        if first.event is not Event.CONTINUED or first.previous is None or first.sequence == 1:
+        if first.event != "continued" or first.previous is None or first.sequence == 1:
             return None
         return Head(sequence=first.sequence - 1, hash=first.previous)
 
@@ -258,7 +258,7 @@ class OperationsLog:
             )
         last: Record | Head | None = self.last or self.head
         if self.last is None and self.head is not None:
-            records = [draft(Event.CONTINUED), *records]
+            records = [draft("continued"), *records]
         appended: list[Record] = []
         content = b"" if self._has_end else b"\n"
         for record in records:
@@ -316,7 +316,7 @@ def _breaks(number: int, record: Record, last_line: int, last: Record | None) ->
 
 
 def _follows(record: Record, last: Record | None) -> bool:
-    if last is None and record.event is Event.CONTINUED:
+    if last is None and record.event == "continued":
         return record.sequence > 1 and record.previous is not None
     return (record.sequence, record.previous) == _next(last)
 

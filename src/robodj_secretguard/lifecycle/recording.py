@@ -147,10 +147,10 @@ def _drafts(
 ) -> dict[str, Record]:
     """Return the draft of each secret's record, by the steps of the validation that are proven or attested."""
     started = started_on(service_log, {each.secret: each.fingerprint for each in statuses if each.fingerprint})
-    proofs = {step: Proof.ATTESTED if step in attested else Proof.NOT_DONE for step in (STARTUP, FUNCTIONS)}
+    proofs: dict[str, Proof] = {step: "attested" if step in attested else "not-done" for step in (STARTUP, FUNCTIONS)}
     return {
         each.secret: draft_rotation(
-            each, Proof.VERIFIED if each.secret in started else proofs[STARTUP], proofs[FUNCTIONS], **who
+            each, "verified" if each.secret in started else proofs[STARTUP], proofs[FUNCTIONS], **who
         )
         for each in statuses
     }

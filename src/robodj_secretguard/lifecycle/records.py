@@ -6,7 +6,6 @@ import contextlib
 import re
 from dataclasses import asdict, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
@@ -39,30 +38,14 @@ def hash_of(line: bytes) -> str:
     return f"sha256:{sha256(line).hexdigest()}"
 
 
-class Event(StrEnum):
-    """The event that a record describes."""
+Event = Literal["rotated", "rotation-incomplete", "revoked", "staged", "rolled-back", "retired", "continued"]
+"""The event that a record describes.
 
-    ROTATED = "rotated"
-    ROTATION_INCOMPLETE = "rotation-incomplete"
-    REVOKED = "revoked"
-    STAGED = "staged"
-    """A next key was stored in the secret manager."""
-    ROLLED_BACK = "rolled-back"
-    """The previous key was made the current one again."""
-    RETIRED = "retired"
-    """The previous key was removed from the secret manager."""
-    CONTINUED = "continued"
-    """The log continues after the last record of an earlier file."""
-
-
-class Proof(StrEnum):
-    """The proof that a step of the validation after a rotation was done."""
-
-    VERIFIED = "verified"
-    """The program verified it."""
-    ATTESTED = "attested"
-    """The operator confirmed it."""
-    NOT_DONE = "not-done"
+`staged`: a next key was stored in the secret manager. `rolled-back`: the previous key was made the current one again.
+`retired`: the previous key was removed from the manager. `continued`: the log goes on after an earlier file.
+"""
+Proof = Literal["verified", "attested", "not-done"]
+"""The proof of a step of the validation after a rotation, from the best one: by the program, or by the operator."""
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -117,7 +100,7 @@ class Record:
     def open_steps(self) -> tuple[str, ...]:
         """The names of the steps of the validation that are not done."""
         proofs = asdict(self.validation) if self.validation else {}
-        return tuple(name for name, proof in proofs.items() if proof is Proof.NOT_DONE)
+        return tuple(name for name, proof in proofs.items() if proof == "not-done")
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record in the plain types of JSON, with its hash where it is in the log."""
@@ -203,7 +186,7 @@ def parse_last_steps(text: str) -> dict[str, LastStep]:
             name: step
             for name, step in _ANY_STEPS.validate_json(text).items()
             if isinstance(step, LastStep)
-            and step.last.event in {Event.STAGED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK, Event.RETIRED}
+            and step.last.event in {"staged", "rotation-incomplete", "rolled-back", "retired"}
             and {record.secret for record in step.records} == {name}
         }
     return {}

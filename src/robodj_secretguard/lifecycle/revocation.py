@@ -23,7 +23,7 @@ from robodj_secretguard.common.files import (
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ChangedError, FileError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Event, Record, draft
+from robodj_secretguard.lifecycle.records import Record, draft
 from robodj_secretguard.lifecycle.rotation import (
     ROTATIONS,
     recorded_keys,
@@ -102,7 +102,7 @@ def draft_revocation(
     known = name if name in here else next(iter(here), name)
     secret = recorded.secret if recorded else known
     return draft(
-        Event.REVOKED,
+        "revoked",
         secret=secret,
         environment=recorded.environment if recorded else environment,
         owner=next((policy.owner for policy in policies if policy.name == secret), None) or None,

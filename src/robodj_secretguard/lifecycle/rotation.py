@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle.records import Event, Proof, Record, Validation, draft
+from robodj_secretguard.lifecycle.records import Proof, Record, Validation, draft
 from robodj_secretguard.secret.texts import command, option
 from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.startup.report import SecretStatus
@@ -18,7 +18,7 @@ from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.variables import iso_utc
 
 NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
-ROTATIONS: Final = (Event.ROTATED, Event.ROTATION_INCOMPLETE, Event.ROLLED_BACK)
+ROTATIONS: Final = ("rotated", "rotation-incomplete", "rolled-back")
 Stage: TypeAlias = Literal["next", "promote", "retire"]
 """A stage of a rotation with an overlap: the next key is set, it becomes current, and the previous key is removed."""
 
@@ -34,7 +34,7 @@ def rotations(records: Iterable[Record], secret: str | None, environment: str | 
 
 def revoked(records: Iterable[Record]) -> list[str | None]:
     """Return the fingerprint of each key whose revocation is recorded, in order."""
-    return [*dict.fromkeys(record.fingerprint for record in records if record.event is Event.REVOKED)]
+    return [*dict.fromkeys(record.fingerprint for record in records if record.event == "revoked")]
 
 
 def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
@@ -95,8 +95,8 @@ def _validated(startup: Proof, functions: Proof) -> dict[str, Any]:
     """Return the fields of a record that say how a rotation was validated."""
     # The record is itself the last step.
     return {
-        "event": Event.ROTATION_INCOMPLETE if Proof.NOT_DONE in {startup, functions} else Event.ROTATED,
-        "validation": Validation(gate=Proof.VERIFIED, startup=startup, functions=functions, log=Proof.VERIFIED),
+        "event": "rotation-incomplete" if "not-done" in {startup, functions} else "rotated",
+        "validation": Validation(gate="verified", startup=startup, functions=functions, log="verified"),
     }
 
 
@@ -122,7 +122,7 @@ def judge_drafts(
             refused[secret] = _needs_new_key(new, why, options)
         elif current is None:
             accepted.append(new)
-        elif current.event is Event.ROTATED:
+        elif current.event == "rotated":
             unchanged.append(secret)
         elif (completed := _completed(new, current)).validation != current.validation:
             accepted.append(completed)
@@ -149,15 +149,15 @@ def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str
     if new.fingerprint is None:  # a vendor's secret is always new
         return None
     of_this_key = [record for record in records if record.fingerprint == new.fingerprint]
-    for record in sorted(of_this_key, key=lambda each: each.event is not Event.REVOKED):
+    for record in sorted(of_this_key, key=lambda each: each.event != "revoked"):
         when = iso_utc(record.recorded_at)
-        if record.event is Event.REVOKED:
+        if record.event == "revoked":
             return f"this key was revoked at {when}"
         if record.environment != new.environment:
             return f"the environment {record.environment} has this key, and each environment needs its own"
         if record.secret != new.secret:
             return f"{record.secret} has this key, and each secret needs its own"
-        if not is_current and record.event is not Event.STAGED:
+        if not is_current and record.event != "staged":
             return f"this is an old key, recorded at {when}"
     return None
 
@@ -166,8 +166,8 @@ def _completed(new: Record, earlier: Record) -> Record:
     """Return a rotation with the better proof of each step, and the latest texts, from two records of it."""
     validations = [each.validation for each in (new, earlier) if each.validation]
     # The proofs are defined from the best to the worst.
-    startup = min((each.startup for each in validations), key=[*Proof].index)
-    functions = min((each.functions for each in validations), key=[*Proof].index)
+    startup = min((each.startup for each in validations), key=get_args(Proof).index)
+    functions = min((each.functions for each in validations), key=get_args(Proof).index)
     last = new if new.replaced else earlier  # the previous key may have been removed meanwhile
     return replace(
         new,

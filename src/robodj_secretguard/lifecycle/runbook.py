@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle.records import Event, Record
+from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.lifecycle.rotation import (
     Stage,
     recorded_environments,
@@ -372,7 +372,7 @@ def _ending(slots: Slots, recorded: Sequence[Record]) -> str:
     keys = [each.fingerprint for each in recorded]
     if slots.previous and keys[-1:] == [slots.previous] and slots.current in keys[:-1]:
         return "swapped"
-    is_recorded = any((each.event, each.fingerprint) == (Event.ROTATED, slots.current) for each in recorded)
+    is_recorded = any((each.event, each.fingerprint) == ("rotated", slots.current) for each in recorded)
     return "retire" if is_recorded else "unfinished"
 
 
@@ -428,8 +428,8 @@ def _replaced_at_once(
 
     So a plan that is printed again in an emergency does not replace and revoke the new key.
     """
-    ended = [each for each in records if (each.event, each.secret) == (Event.REVOKED, policy.name)]
-    done = [each.fingerprint for each in recorded if each.event is Event.ROTATED]
+    ended = [each for each in records if (each.event, each.secret) == ("revoked", policy.name)]
+    done = [each.fingerprint for each in recorded if each.event == "rotated"]
     is_new = slots.current not in {None, *done, *(each.fingerprint for each in ended)}
     return next((each.fingerprint for each in reversed(ended) if is_new and now - each.recorded_at <= _RECENT), None)
 

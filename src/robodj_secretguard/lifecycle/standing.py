@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle.records import Event, Record
+from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
 from robodj_secretguard.lifecycle.rotation import revoked, rotations, slots_of, stage_due
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -51,7 +51,7 @@ def _unlisted(
         )
     entries, current_again = dict[str, None](), set[str | None]()
     for record in reversed(records):
-        if record.event is Event.ROLLED_BACK:
+        if record.event == "rolled-back":
             current_again.add(record.fingerprint)
         elif record.replaced in current_again or not record.replaced_until or now < record.replaced_until:
             continue
@@ -133,7 +133,7 @@ def expected_keys(report: Report, records: Sequence[Record], environment: str | 
             staged = [
                 record.fingerprint
                 for record in records
-                if (record.event, record.secret, record.environment) == (Event.STAGED, last.secret, last.environment)
+                if (record.event, record.secret, record.environment) == ("staged", last.secret, last.environment)
                 and record.sequence > last.sequence
                 and record.fingerprint != last.fingerprint
             ]

@@ -20,9 +20,7 @@ from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, Verdict
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
-    Event,
     LastStep,
-    Proof,
     Record,
     StepName,
     draft,
@@ -79,8 +77,8 @@ _FLEET_AHEAD: Final = timedelta(minutes=5)
 _REPEATABLE: Final = ("stage", "replace")
 """With `is_now`, these steps replace a key that they have stored before, whatever its environment is."""
 _SLOTS: Final = {
-    Event.STAGED: "next",
-    Event.RETIRED: "previous",
+    "staged": "next",
+    "retired": "previous",
     **dict.fromkeys(ROTATIONS, "current"),
 }
 """By event: which key the record names."""
@@ -350,15 +348,15 @@ def _changes(
 
 def last_step(step: StepName, before: StoredKeys, after: SecretStatus, now: datetime, **who: Any) -> LastStep:
     """Return a step with its records, which the new version and the operations log get."""
-    rotated = draft_rotation(after, Proof.NOT_DONE, Proof.NOT_DONE, **who)
+    rotated = draft_rotation(after, "not-done", "not-done", **who)
     of_secret: dict[str, Any] = {"secret": after.secret, "owner": after.owner or None, **who}
     current = before.slots.current
     records = {
-        "stage": [draft(Event.STAGED, fingerprint=after.next_fingerprint, **of_secret)],
+        "stage": [draft("staged", fingerprint=after.next_fingerprint, **of_secret)],
         "promote": [rotated],
-        "retire": [draft(Event.RETIRED, fingerprint=before.slots.previous, **of_secret)],
-        "back": [replace(rotated, event=Event.ROLLED_BACK)],
-        "replace": [*([draft(Event.REVOKED, fingerprint=current, **of_secret)] if current else []), rotated],
+        "retire": [draft("retired", fingerprint=before.slots.previous, **of_secret)],
+        "back": [replace(rotated, event="rolled-back")],
+        "replace": [*([draft("revoked", fingerprint=current, **of_secret)] if current else []), rotated],
     }[step]
     return LastStep(
         step,
@@ -379,11 +377,11 @@ def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:
 
 def _is_same(record: Record, logged: Record) -> bool:
     """Check whether the log has the record of a step. It was written after the step, and may be completed by now."""
-    is_completed = (record.event, logged.event) == (Event.ROTATION_INCOMPLETE, Event.ROTATED)
+    is_completed = (record.event, logged.event) == ("rotation-incomplete", "rotated")
     is_equal = all(
         getattr(record, name) == getattr(logged, name) for name in ("secret", "environment", "fingerprint", "replaced")
     )
-    return (is_completed or record.event is logged.event) and is_equal and logged.recorded_at >= record.recorded_at
+    return (is_completed or record.event == logged.event) and is_equal and logged.recorded_at >= record.recorded_at
 
 
 def later(keys: StoredKeys, logged: Sequence[Record]) -> Record | None:
@@ -401,7 +399,7 @@ def is_state_after(record: Record, keys: StoredKeys) -> bool:
     """Check whether the keys of a manager are those after a recorded step."""
     key = record.fingerprint
     has_key = key is not None and getattr(keys.slots, _SLOTS[record.event]) == key
-    return not has_key if record.event is Event.RETIRED else has_key
+    return not has_key if record.event == "retired" else has_key
 
 
 def drift(
@@ -633,7 +631,7 @@ class Rotator:
         self._model, self._store, self._options = model, store, options
         self._policies = tuple(model.secret_policies.values())
         self._who = {"environment": environment, "operator": operator, "ticket": ticket, "reason": reason, "note": note}
-        draft(Event.STAGED, **self._who)  # an invalid text is refused before anything is written
+        draft("staged", **self._who)  # an invalid text is refused before anything is written
         directory, named_by = config_directory(Environment(), config_dir, setup_of(model))
         self._config_dir = directory if named_by else None
 

@@ -95,9 +95,9 @@ class ContentSearch:
         for text, start, step, encoding in views(window):
             for offset, policy, key, forms in assignments(text, self._policies):
                 assigned = self._search.see(key, policy.material, policy.name)
-                found[start + offset * step] = Rule.ASSIGNED_KEY, assigned, (*encoding, *forms)
+                found[start + offset * step] = "assigned-key", assigned, (*encoding, *forms)
             for offset, known, forms in self._search.find(text, encoding):
-                found[start + offset * step] = Rule.KNOWN_KEY, known, forms
+                found[start + offset * step] = "known-key", known, forms
         return found
 
 

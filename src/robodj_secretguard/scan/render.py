@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from robodj_secretguard.scan.git import DOT_GIT
-from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, Found, Rule, Scan, Scope, Where
+from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, Found, Scan
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, RED, YELLOW, command, count, mark, paint
 from robodj_secretguard.startup.variables import iso_utc
@@ -18,14 +18,14 @@ from robodj_secretguard.startup.variables import iso_utc
 CLEAN: Final = "No key was found where it must not be (key material redacted)."
 
 _WHAT: Final = {
-    Rule.KNOWN_KEY: "contains the key",
-    Rule.ASSIGNED_KEY: "sets the variable to a valid key",
-    Rule.TRACKED_KEY_FILE: "git tracks this key file, which is more than a template",
+    "known-key": "contains the key",
+    "assigned-key": "sets the variable to a valid key",
+    "tracked-key-file": "git tracks this key file, which is more than a template",
 }
 _SCOPES: Final = {
-    Scope.FILES: "files only; history: --git-history",
-    Scope.STAGED: "staged changes",
-    Scope.HISTORY: "files and git's history",
+    "files": "files only; history: --git-history",
+    "staged": "staged changes",
+    "git-history": "files and git's history",
 }
 
 
@@ -60,7 +60,7 @@ def scan_lines(scan: Scan) -> list[str]:
 
 def _alert(found: Found) -> str:
     details = [
-        *([f"form: {found.form}"] if found.rule is not Rule.TRACKED_KEY_FILE else []),
+        *([f"form: {found.form}"] if found.rule != "tracked-key-file" else []),
         *([f"known by: {', '.join(found.known_by)}"] if found.known_by else []),
         *([found.fingerprint] if found.fingerprint else []),
     ]
@@ -72,10 +72,10 @@ def _alert(found: Found) -> str:
 def _place(found: Found) -> str:
     at = f":{found.line}:{found.column}" if found.line else ""
     places = {
-        Where.FILE: f"{found.path}{at}",
-        Where.NAME: f"{found.path}, in its name",
-        Where.LINK: f"{found.path}, in the target of the link",
-        Where.INDEX: f"{found.path}{at} in the index",
+        "file": f"{found.path}{at}",
+        "name": f"{found.path}, in its name",
+        "link": f"{found.path}, in the target of the link",
+        "index": f"{found.path}{at} in the index",
     }
     if found.where in places:
         return places[found.where]
@@ -97,7 +97,7 @@ def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
         return []
     where = (
         "Nothing is committed yet. If the key was in any other place too, others may have it."
-        if scan.scope is Scope.STAGED
+        if scan.scope == "staged"
         else "Everybody who could read these places may have the key (policy section 4)."
     )
     lines = ["", where, "What to do:"]
@@ -108,7 +108,7 @@ def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
 
 def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yield what to do about the findings, each step with its commands."""
-    is_staged = scan.scope is Scope.STAGED
+    is_staged = scan.scope == "staged"
     if is_staged:
         yield (
             "Remove it from the next commit (before the first commit: git rm --cached -- PATH):",
@@ -132,7 +132,7 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
     if plans:
         yield ("Replace the key. This prints the steps:", *plans)
     yield from _revoke_steps(scan, options)
-    if any(finding.rule is Rule.TRACKED_KEY_FILE for finding in scan.findings):
+    if any(finding.rule == "tracked-key-file" for finding in scan.findings):
         yield ("Stop tracking the key file, and add it to .gitignore:", "git rm --cached -- PATH")
     if not is_staged:
         yield ("Delete the key from the places above. Copies of a git history keep it.",)
@@ -154,7 +154,7 @@ def _revoke_steps(scan: Scan, options: Sequence[str]) -> Iterator[tuple[str, ...
 def _is_old_key(scan: Scan, policy: SecretPolicy) -> bool:
     """Check whether only a previous key of before the adoption was found: a rotation would replace the current one."""
     found = [(finding.rule, finding.fingerprint) for finding in scan.findings if finding.secret == policy.name]
-    return {*found} == {(Rule.KNOWN_KEY, None)} and not policy.is_issued
+    return {*found} == {("known-key", None)} and not policy.is_issued
 
 
 def sarif(scan: Scan) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -18,30 +17,12 @@ LIST_SOURCE: Final = "revocation list"
 """These two sources have fingerprints. Every other one has the key itself."""
 
 
-class Rule(StrEnum):
-    """The rule that found a key."""
-
-    KNOWN_KEY = "known-key"
-    ASSIGNED_KEY = "assigned-key"
-    TRACKED_KEY_FILE = "tracked-key-file"
-
-
-class Scope(StrEnum):
-    """What a scan reads."""
-
-    FILES = "files"
-    STAGED = "staged"  # what the next commit adds or changes
-    HISTORY = "git-history"  # files, and every object that git keeps
-
-
-class Where(StrEnum):
-    """What kind of place holds a key."""
-
-    FILE = "file"
-    NAME = "name"  # of a file or directory
-    LINK = "link"  # its target
-    INDEX = "index"
-    HISTORY = "history"
+Rule = Literal["known-key", "assigned-key", "tracked-key-file"]
+"""The rule that found a key."""
+Scope = Literal["files", "staged", "git-history"]
+"""What a scan reads: files; what the next commit adds or changes; or files, and every object that git keeps."""
+Where = Literal["file", "name", "link", "index", "history"]
+"""What kind of place holds a key. `name` is that of a file or directory, and `link` is the target of one."""
 
 
 _Path = Annotated[str, Field(pattern="^[ -~]*$")]  # escaped, as a scan shows it

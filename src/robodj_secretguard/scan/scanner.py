@@ -21,7 +21,6 @@ from robodj_secretguard.scan.result import (
     Carrier,
     Found,
     KnownKey,
-    Rule,
     Scan,
     Scope,
     Unread,
@@ -63,7 +62,7 @@ def scan(
     model: type[SecretSettings] = RuntimeSecrets,
     paths: Sequence[str] = (os.curdir,),
     *,
-    scope: Scope = Scope.FILES,
+    scope: Scope = "files",
     by_fingerprint: bool = False,
     keys: Sequence[SealedStr] = (),
     operations_log: OperationsLog | None = None,
@@ -110,12 +109,12 @@ def scan(
         fallback_files=[os.path.join(directory, within_config_dir(policy.file)) for policy in policies],
     )
     existing = [path for path in dict.fromkeys(paths) if os.path.lexists(path)]
-    repositories = scanner.repositories(existing, needs_git=scope is not Scope.FILES)
-    if len(repositories) > 1 and scope is not Scope.FILES:
+    repositories = scanner.repositories(existing, needs_git=scope != "files")
+    if len(repositories) > 1 and scope != "files":
         raise UsageError("--git-history and --staged search one repository; pass paths in one repository only")
     contain(lambda: scanner.search(existing, repositories, scope))
     # A hook for staged changes runs where no key may be set, and where the model may not be importable.
-    is_hook = scope is Scope.STAGED
+    is_hook = scope == "staged"
     of_list = sorted(
         (*check_revocation_list(setup), *check_list_owners(setup)),
         key=lambda problem: problem.source != f"file:{REVOKED_FILE}",
@@ -250,9 +249,9 @@ class Scanner:
                     self.tracked(repository, [directory])
             if why:
                 self._miss(path, why, matters=matters)
-            elif where is Where.FILE and self._is_fallback_file(path):
+            elif where == "file" and self._is_fallback_file(path):
                 self._miss(path, "this is a fallback file, so it was not searched", matters=False)
-            elif where is not Where.NAME:
+            elif where != "name":
                 self._files += 1
                 self._add(self._hits(read_place(path, where), path), where, path)
 
@@ -275,14 +274,14 @@ class Scanner:
     def search(self, paths: Sequence[str], repositories: Iterable[Repository], scope: Scope) -> None:
         """Search the places of a scope."""
         for repository in repositories:
-            if scope is Scope.STAGED:
+            if scope == "staged":
                 self.staged(repository)
-            elif scope is Scope.HISTORY:
+            elif scope == "git-history":
                 self.history(repository)
                 paths = [*paths, *repository.directories]
             else:
                 self.tracked(repository, paths)
-        if scope is not Scope.STAGED:
+        if scope != "staged":
             self.files(paths)
 
     def tracked(self, repository: Repository, paths: Sequence[str]) -> None:
@@ -305,7 +304,7 @@ class Scanner:
         for (_, path), (name, _, blocks) in self._put(repository, staged):
             self._objects += 1
             self._name(path)
-            self._add(self._hits(blocks, path), Where.INDEX, path, object=name)
+            self._add(self._hits(blocks, path), "index", path, object=name)
         self._key_files(repository, [(name, path) for name, path in staged if self._is_key_file(path)])
 
     def history(self, repository: Repository) -> None:
@@ -333,7 +332,7 @@ class Scanner:
             if bytes.fromhex(name) not in kept:
                 self._miss("git", _MISSING_OBJECTS.format(repository.fix))
         for name, (kind, found) in sorted(hits.items()):  # git's own order changes when it packs
-            self._add(found, Where.HISTORY, None, _commits_first(carriers.get(name, ())), object=name, object_type=kind)
+            self._add(found, "history", None, _commits_first(carriers.get(name, ())), object=name, object_type=kind)
         self._key_files(repository, [*key_files.items()], carriers)
 
     def _tracked(self, repository: Repository) -> list[tuple[str, str]]:
@@ -392,8 +391,8 @@ class Scanner:
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(text, kind):
                 seen = [self._search.see(key, kind) for line in text.lines if (key := valid_key(line, kind))]
                 found = Found(
-                    rule=Rule.TRACKED_KEY_FILE,
-                    where=Where.HISTORY if put else Where.INDEX,
+                    rule="tracked-key-file",
+                    where="history" if put else "index",
                     secret=policy.name if policy else None,
                     fingerprint=seen[0].fingerprint if len(text.lines) == len(seen) == 1 else None,
                     object=name,
@@ -403,7 +402,7 @@ class Scanner:
 
     def _name(self, path: str) -> None:
         """Search the last name in a path. The directories before it have their own searches."""
-        self._add(self._content.find([os.fsencode(os.path.basename(path))]), Where.NAME, path)
+        self._add(self._content.find([os.fsencode(os.path.basename(path))]), "name", path)
 
     def _hits(self, blocks: Iterable[bytes], place: str) -> Iterator[Hit]:
         """Yield what is found in a content, and record if it is not searched or listed completely."""
@@ -421,7 +420,7 @@ class Scanner:
     def _add(
         self, hits: Iterable[Hit], where: Where, path: str | None, carriers: Sequence[_Carried] = (), **of_git: Any
     ) -> None:
-        has_lines = where is not Where.NAME and of_git.get("object_type") != "tree"
+        has_lines = where != "name" and of_git.get("object_type") != "tree"
         for offset, line, column, rule, key, forms in hits:
             found = Found(
                 rule=rule,

@@ -28,24 +28,24 @@ def walk(paths: Sequence[str]) -> Iterator[Entry]:
         try:
             status = os.stat(here)
             if stat.S_ISREG(status.st_mode):
-                yield os.path.realpath(here) if os.path.islink(here) else here, Where.FILE, "", True
+                yield os.path.realpath(here) if os.path.islink(here) else here, "file", "", True
             elif not stat.S_ISDIR(status.st_mode):
-                yield here, Where.NAME, f"it {NOT_REGULAR}", True
+                yield here, "name", f"it {NOT_REGULAR}", True
             elif (status.st_dev, status.st_ino) not in seen:  # a mount within itself, or a path that is named twice
                 seen.add((status.st_dev, status.st_ino))
-                yield here, Where.NAME, "", True
+                yield here, "name", "", True
                 with os.scandir(here) as entries:
                     within = sorted(entries, key=lambda entry: entry.name)
                 ahead += [entry.path for entry in reversed(within) if entry.is_dir(follow_symlinks=False)]
                 yield from (_entry(entry) for entry in within if not entry.is_dir(follow_symlinks=False))
         except (OSError, ValueError) as error:
-            yield here, Where.NAME, _why_unread(error), True
+            yield here, "name", _why_unread(error), True
 
 
 def _entry(entry: os.DirEntry[str]) -> Entry:
-    where = Where.FILE if entry.is_file(follow_symlinks=False) else Where.NAME
-    where = Where.LINK if entry.is_symlink() else where
-    return entry.path, where, f"it {NOT_REGULAR}" if where is Where.NAME else "", where is not Where.NAME
+    where: Where = "file" if entry.is_file(follow_symlinks=False) else "name"
+    where = "link" if entry.is_symlink() else where
+    return entry.path, where, f"it {NOT_REGULAR}" if where == "name" else "", where != "name"
 
 
 def read_place(path: str, where: Where) -> Iterator[bytes]:
@@ -54,7 +54,7 @@ def read_place(path: str, where: Where) -> Iterator[bytes]:
     `UnreadError` says why the rest cannot be read.
     """
     try:
-        yield from [os.fsencode(os.readlink(path))] if where is Where.LINK else _blocks(path)
+        yield from [os.fsencode(os.readlink(path))] if where == "link" else _blocks(path)
     except OSError as error:
         raise UnreadError(_why_unread(error)) from None
 
