@@ -109,8 +109,8 @@ class TestCheck:
         source = deliver(machine, keys | {f"{V1}_NEXT": slots[V1]})
         ran = machine.call("status", "--from", source)
         assert ran.status == EXIT_CLEAN
-        assert f"fingerprint  {fingerprint_of(keys[V1])}" in ran.out
-        assert f"next         {fingerprint_of(slots[V1])}" in ran.out
+        assert f"  {fingerprint_of(keys[V1])}\n" in ran.out
+        assert f"secret.key: next key: {fingerprint_of(slots[V1])}\n" in ran.out
 
     def test_the_revocation_list_of_a_source_holds_for_all_keys(self, machine: Machine) -> None:
         """The revocation list of a source holds for a key of the environment too."""

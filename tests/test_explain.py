@@ -198,7 +198,7 @@ class TestCommand:
             "    robodj-secretguard rotate plan secret_v2.key\n"
             "\n"
             "Declared secrets\n"
-            "  secret.key, owner Security Operations\n"
+            "  secret.key, owner Security Operations, backup Release Manager\n"
             "    file config/secret.key\n"
             "    variable ROBODJ_SECRET_KEY\n"
             "    variable ROBODJ_SECRET_KEY_EXPIRES_AT\n"
@@ -208,7 +208,7 @@ class TestCommand:
             "    cadence 90 days, warning 14 days before\n"
             "    overlap 14 days\n"
             '    to replace it: python -c "import secrets; print(secrets.token_urlsafe(32))"\n'
-            "  secret_v2.key, owner Security Operations\n"
+            "  secret_v2.key, owner Security Operations, backup Release Manager\n"
             "    file config/secret_v2.key\n"
             "    variable ROBODJ_SECRET_V2_KEY\n"
             "    variable ROBODJ_SECRET_V2_KEY_EXPIRES_AT\n"
@@ -267,7 +267,7 @@ class TestCommand:
             'python -c "import secrets; print(secrets.token_urlsafe(32))"  # webhook.key',
         ]
         assert re.findall("^    ((?:robodj|python).*)$", out, re.MULTILINE) == commands
-        assert "  webhook.key, owner Integrations\n    file config/webhook.key\n    variable WEBHOOK_KEY\n" in out
+        assert "  webhook.key, owner Integrations, backup Release Manager\n    file config/webhook.key\n" in out
         assert "secret.key" not in out
 
     def test_explain_reads_no_secret(self, machine: Machine) -> None:

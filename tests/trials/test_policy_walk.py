@@ -200,7 +200,7 @@ class TestPolicy:
                 True,
             )
         assert walk.lines("complete")[1].endswith("gate verified, startup verified, functions attested, log verified")
-        assert f"  fingerprint  {walk.old}" in walk.lines("status")
+        assert walk.lines("status")[1].endswith(f"  {walk.old}")
 
     def test_4_nothing_starts_on_a_revoked_key(self, walk: Walk) -> None:
         """Nothing starts on a revoked key, by any command, and the replacement is recorded."""

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from robodj_secretguard.cli.options import Commands, Request, add_command, given, model_of
-from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, columns, wrapped
+from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, wrapped
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import PROGRAM, count
 from robodj_secretguard.startup.rules import Check, Severity
@@ -70,11 +70,11 @@ def _explain(request: Request, *, checks: Sequence[str]) -> Result:
     policies = tuple(model_of(request).secret_policies.values())
     texts = explanations(policies, "".join(f" {shlex.quote(word)}" for word in given(request, "model")))
     explained = [texts[name] for name in dict.fromkeys(checks or texts)]
-    lines = [*_explained(explained), *_declared(policies)]
+    lines, table = [*_explained(explained), *_declared(policies)], list[tuple[str, ...]]()
     if not checks:
-        rows = [(str(each["check"]), str(each["severity"]), each["title"]) for each in explained]
-        lines = [columns(rows), "", f"Run {PROGRAM} explain CHECK for its causes and fixes."]
-    return Result(EXIT_CLEAN, [*lines, MODEL], lambda: {"kind": "explanation", "checks": explained})
+        table = [(str(each["check"]), str(each["severity"]), each["title"]) for each in explained]
+        lines = [f"Run {PROGRAM} explain CHECK for its causes and fixes."]
+    return Result(EXIT_CLEAN, [*lines, MODEL], lambda: {"kind": "explanation", "checks": explained}, table=table)
 
 
 def _filled(command: str, policy: SecretPolicy, options: str) -> str:
@@ -113,8 +113,9 @@ def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 def _declared(policies: Iterable[SecretPolicy]) -> Iterator[str]:
     yield "Declared secrets"
     for policy in policies:
+        people = {"owner": policy.owner, "backup": policy.backup_owner}
         yield from (
-            f"  {policy.name}{policy.owner and f', owner {policy.owner}'}",
+            ", ".join([f"  {policy.name}", *(f"{role} {name}" for role, name in people.items() if name)]),
             f"    file {policy.file}",
             *(f"    variable {name}" for name in policy.variables),
             f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before",

@@ -149,6 +149,7 @@ def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...
         | dict.fromkeys([status.secret for status in report.secrets if not status.usable], "FAIL")
         | dict.fromkeys(absent - refused, "off")
     )
+    has_owners = any(status.owner for status in report.secrets)
     is_temporary = any(finding.check is Check.EPHEMERAL for finding in report.findings)
     rows = [
         (
@@ -157,11 +158,12 @@ def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...
             _state_in_words(status),
             "env" if status.source == "environment" else status.source.partition(":")[0],
             *(("temporary", "-") if is_temporary else _expiry_in_words(status.expires_at, report.checked_at)),
-            status.owner,
+            *([status.owner or "-"] if has_owners else []),
         )
         for status in report.secrets
     ]
-    return [("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER"), *rows] if rows else []
+    header = ("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", *(["OWNER"] if has_owners else []))
+    return [header, *rows] if rows else []
 
 
 def _state_in_words(status: SecretStatus) -> str:

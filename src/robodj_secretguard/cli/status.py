@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import CHECK_OPTIONS, FORMAT, Commands, Request, add_command, model_of, passes
@@ -30,10 +30,13 @@ from robodj_secretguard.fleet.metrics import (
 )
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.standing import PROMOTE, late_steps, standing_of
-from robodj_secretguard.secret.texts import RED, YELLOW, count, mark, paint
+from robodj_secretguard.secret.texts import RED, count, mark
 from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.variables import SERVICE, iso_utc
+
+_HEADER: Final = ("ROTATED", "AGE", "FINGERPRINT")
+"""What `status` adds to the table of `check`."""
 
 
 def add(commands: Commands) -> None:
@@ -45,8 +48,8 @@ def add(commands: Commands) -> None:
         options=CHECK_OPTIONS,
         own={"--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")}},
         kind="status",
-        description="Show the status of each secret. The output has the state, the fingerprint, the last rotation, the"
-        " expiry and the owner.",
+        description="Show the status of each secret. The output has the state, the expiry, the owner, the last rotation"
+        " and the fingerprint.",
         examples=(
             "status",
             "status --strict --format json",
@@ -65,14 +68,14 @@ def _status(request: Request) -> Result:
     model = model_of(request)
     report, log = checked(request, model)
     standings = [standing_of(status, report, log.records) for status in report.secrets]
-    issued = {policy.name: policy.is_issued for policy in model.secret_policies.values()}
     late = {each["secret"]: " and ".join(why) for each in standings if (why := late_steps(each))}
     # The time for a promotion is the operator's choice.
     is_late = any(why != PROMOTE for why in late.values())
     failed = bool(log.defects) or not passes(request, report) or (request.strict and is_late)
-    lines = list[str]()
-    for each in standings:
-        lines += [*_details(each, iso_utc(report.checked_at), is_issued=issued[each["secret"]]), ""]
+    now, cells = iso_utc(report.checked_at), [_HEADER, *map(_cells, standings)]
+    lines = [line for each in standings for line in _details(each, now)]
+    if lines:
+        lines.append("")
     lines += map(finding_text, report.findings)
     if report.findings:
         lines.append("")
@@ -94,7 +97,7 @@ def _status(request: Request) -> Result:
             "check": report.as_dict(),
         },
         log.complaint,
-        table=status_rows(report, [*late]),
+        table=[row + more for row, more in zip(status_rows(report, [*late]), cells, strict=False)],
         metrics=lambda: _metrics(request, report, standings),
     )
 
@@ -119,24 +122,23 @@ def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, f
     return mark(line, RED) if failed else line
 
 
-def _details(standing: dict[str, Any], now: str, *, is_issued: bool) -> list[str]:
-    """Return the lines about a secret below the table."""
-    none = f"none ({'somebody else issues it' if is_issued else 'only a valid key has one'})"
-    backup = f" (backup: {standing['backup_owner']})" if standing["backup_owner"] else ""
-    overdue = f": {paint('OVERDUE', YELLOW)}" if standing["overdue"] else ""
-    previous, deadline = standing["previous_fingerprint"], standing["previous_until"]
-    if deadline:
-        previous = f"{previous or 'no fingerprint,'} until {deadline}{': PASSED' if deadline <= now else ''}"
-    open_steps = ", ".join(standing["open_steps"])
-    rotated = f"{standing['rotated_at']} in {standing['environment']}, {count(standing['age_days'], 'day')} ago"
+def _cells(standing: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the end of a secret's row."""
+    is_recorded = standing["rotated_at"] is not None
+    return (
+        f"{standing['rotated_at'][:10]} in {standing['environment']}" if is_recorded else "not recorded",
+        f"{standing['age_days'] if is_recorded else '-'} of {count(standing['rotation_days'], 'day')}",
+        standing["fingerprint"] or "-",
+    )
+
+
+def _details(standing: Mapping[str, Any], now: str) -> Iterator[str]:
+    """Yield the lines about a secret that is in a rotation."""
+    deadline = standing["previous_until"]
+    until = f"until {deadline}{': PASSED' if deadline and deadline <= now else ''}"
     rows = {
-        "fingerprint": standing["fingerprint"] or none,
-        "next": standing["next_fingerprint"],
-        "previous": previous,
-        "rotated": rotated if standing["rotated_at"] else "not recorded",
-        paint("INCOMPLETE", YELLOW): f" not done: {open_steps}" if open_steps else "",
-        "cadence": f"{count(standing['rotation_days'], 'day')}{overdue}",
-        "expires": standing["expires_at"] or "no expiry marker",
-        "owner": f"{standing['owner']}{backup}",
+        "next key": standing["next_fingerprint"],
+        "previous key": deadline and f"{standing['previous_fingerprint'] or 'no fingerprint,'} {until}",
+        "rotation INCOMPLETE, not done": ", ".join(standing["open_steps"]),
     }
-    return [standing["secret"], *(f"  {name:<11}  {text}" for name, text in rows.items() if text)]
+    yield from (f"{standing['secret']}: {name}: {text}" for name, text in rows.items() if text)
