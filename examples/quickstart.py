@@ -1,4 +1,4 @@
-"""Quickstart: a service that starts, the same service refused, and the gate before a release.
+"""Quickstart: a service that starts, the same service refused, and the check before a release.
 
 Run it from anywhere with `python quickstart.py`. It needs only the installed package. It makes temporary keys and shows
 none of them. Its exit status is 0 if every case ended as expected.
@@ -11,33 +11,54 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
+SETTINGS = """
+from typing import Annotated
+
+from pydantic import SecretStr
+from robodj_secretguard import Material, SecretPolicy, SecretSettings
+
+SESSION = SecretPolicy(name="session.key", variable="SESSION_KEY")
+DATABASE = SecretPolicy(name="database.url", variable="DATABASE_URL", material=Material.url("postgresql"))
+
+
+class ServiceSecrets(SecretSettings):
+    session_key: Annotated[SecretStr, SESSION]
+    database_url: Annotated[SecretStr, DATABASE]
+"""
 SERVICE = """
 from robodj_secretguard import guard
+from service_secrets import ServiceSecrets
 
-secrets = guard()  # at import, before anything that uses a key
+secrets = guard(ServiceSecrets)  # at import, before anything that uses a secret
 
 print("The service is up.")
 """
 
 GOOD = {
-    "ROBODJ_SECRET_KEY": secrets.token_urlsafe(32),
-    "ROBODJ_SECRET_V2_KEY": secrets.token_hex(64),
+    "SESSION_KEY": secrets.token_urlsafe(32),
+    "DATABASE_URL": f"postgresql://app:{secrets.token_hex(16)}@localhost/app",
 }
 BAD = {
-    **GOOD,
-    "ROBODJ_SECRET_KEY": "REPLACE_WITH_A_KEY",  # the template's line, never replaced
-    "ROBODJ_SECRET_V2_KEY_EXPIRES_AT": "2020-01-31T00:00:00Z",  # a rotation that was forgotten
+    "SESSION_KEY": "change-me",  # the template's line, never replaced
+    "DATABASE_URL": "postgresql://postgres:postgres@localhost/app",  # the default of a container
 }
 
-START = ["-c", SERVICE]
-GATE = ["-m", "robodj_secretguard", "check", "--require-env-only"]
+START = ["main.py"]
+CHECK = ["-m", "robodj_secretguard", "check", "--model", "service_secrets:ServiceSecrets"]
 
 
 def show(title: str, arguments: list[str], variables: dict[str, str], *, expected: int) -> bool:
     """Run Python in a new process, print its output, and return whether it ended as expected."""
-    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("ROBODJ_")}
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(("ROBODJ_", "SESSION_KEY", "DATABASE_URL"))
+    }
     with tempfile.TemporaryDirectory() as directory:
+        Path(directory, "service_secrets.py").write_text(SETTINGS, encoding="utf-8")
+        Path(directory, "main.py").write_text(SERVICE, encoding="utf-8")
         done = subprocess.run(  # noqa: S603 - this Python, with arguments from above
             [sys.executable, *arguments],
             env={**inherited, **variables},
@@ -58,8 +79,8 @@ def main() -> int:
     outcomes = [
         show("The service starts with good keys", START, GOOD, expected=0),
         show("The same service is refused with bad ones", START, BAD, expected=3),
-        show("The gate passes", GATE, GOOD, expected=0),
-        show("The gate fails", GATE, BAD, expected=1),
+        show("The check passes", CHECK, GOOD, expected=0),
+        show("The check fails", CHECK, BAD, expected=1),
     ]
     return 0 if all(outcomes) else 1
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import re
 import shlex
 from pathlib import Path
 
-import pytest
-from command_line import EVERY_COMMAND
-from conftest import good_keys, run
+from conftest import run
 from generated import pages
 
 from robodj_secretguard.cli.options import PROJECT_KEYS
@@ -29,51 +26,22 @@ def blocks(language: str, page: str = README) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
 
 
-QUICKSTART, TESTS, INIT, *_ = blocks("sh")
-FASTAPI, FLASK, DJANGO = blocks("python")
+QUICKSTART, TESTS, *_ = blocks("sh")
 
 
-@pytest.fixture
-def project(tmp_path: Path, clean_env: dict[str, str]) -> Path:
-    """A directory in which the README's `init` command has run."""
-    assert run(["-m", *INIT.replace("-", "_", 1).split()], env=clean_env, cwd=tmp_path).status == 0
-    return tmp_path
-
-
-def test_readme_has_at_most_1000_words() -> None:
-    """The README has at most 1,000 words."""
-    assert len(README.split()) <= 1000
+def test_readme_is_short() -> None:
+    """The README has at most 900 words."""
+    assert len(README.split()) <= 900
 
 
 def test_commands_install_run_and_test_the_project(tmp_path: Path, clean_env: dict[str, str]) -> None:
-    """The commands install this project, run the quickstart with the output that is shown, and run the tests as CI."""
+    """The commands install this project, run the quickstart, and run the tests as CI."""
     assert QUICKSTART == "python -m pip install . && python examples/quickstart.py\n"
     assert TESTS == 'python -m pip install ".[test]" && python -m pytest\n'
     steps = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
     assert all(f"- run: {command}\n" in steps for command in TESTS.strip().split(" && "))
     shown = run([str(ROOT / shlex.split(QUICKSTART)[-1])], env=clean_env, cwd=tmp_path)
-    assert shown.status == 0
-    assert all(part in shown.out for part in blocks("text"))
-
-
-@pytest.mark.parametrize(
-    ("name", "code", "command"),
-    [
-        ("app.py", f"from flask import Flask\n\napp = Flask(__name__)\n{FLASK}", ["-m", "flask", "routes"]),
-        ("settings.py", DJANGO, ["-m", "django", "check", "--settings", "settings", "--pythonpath", "."]),
-    ],
-    ids=["Flask", "Django"],
-)
-def test_lines_for_a_framework_start_with_good_keys_alone(
-    name: str, code: str, command: list[str], project: Path, clean_env: dict[str, str]
-) -> None:
-    """With the lines for a framework, its command works with good keys, and is refused without keys."""
-    (project / name).write_text(code, encoding="utf-8")
-    keys = good_keys()
-    started = run(command, env=clean_env | keys, cwd=project, keys=list(keys.values()))
-    assert (started.status, started.alerts) == (0, []), started.err
-    refused = run(command, env=clean_env, cwd=project)
-    assert (refused.status, len(refused.alerts)) == (3, 2)
+    assert (shown.status, shown.out.count("ALERT: ")) == (0, 5)
 
 
 def test_a_secret_is_added_in_ten_lines() -> None:
@@ -86,14 +54,6 @@ def rows(title: str, page: str) -> list[str]:
     """Return the first cells of the table under a heading."""
     section = page.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     return re.findall(r"^\| (?!-)(.*?) \|", section, re.MULTILINE)[1:]
-
-
-def test_table_of_the_readme_has_every_command() -> None:
-    """Every command has a place in the README's table."""
-    commands = [words for row in rows("The life of a key", README) for words in re.findall("`([^`]+)`", row)]
-    assert {tuple(itertools.takewhile(re.compile("[a-z]+").fullmatch, each.split())) for each in commands} == {
-        *EVERY_COMMAND
-    }
 
 
 def test_tables_of_the_reference_have_every_variable_and_setting() -> None:
