@@ -14,22 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parsed_as
 from pydantic import SecretStr
 
 from robodj_secretguard import Generator, Material, RuntimeSecrets, SecretPolicy, check
-from robodj_secretguard.fleet.metrics import (
-    DECLARED,
-    DELIVERED,
-    EXPIRY,
-    FINDINGS,
-    INFO,
-    PREVIOUS_UNTIL,
-    ROTATED,
-    ROTATION_DUE,
-    START,
-    Samples,
-    as_openmetrics,
-    of_findings,
-    of_keys,
-    of_rotations,
-)
+from robodj_secretguard.fleet.metrics import DECLARED, Samples, as_openmetrics, of_findings, of_keys, of_rotations
 from robodj_secretguard.startup.rules import Check
 
 if TYPE_CHECKING:
@@ -88,22 +73,22 @@ class TestFamilies:
         """Each slot with a key has a fingerprint, and each instant is a timestamp."""
         keys = {**good_keys(), f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1]}
         instants = {f"{V1}_EXPIRES_AT": marker(30 * DAY), f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
-        assert of_keys(checker(keys | instants).secrets, DELIVERED) == {
-            DELIVERED: {
+        assert of_keys(checker(keys | instants).secrets, "robodj_secret_delivered_info") == {
+            "robodj_secret_delivered_info": {
                 (NAME, OWNER, "current", fingerprint_of(keys[V1])): 1,
                 (NAME, OWNER, "next", fingerprint_of(keys[f"{V1}_NEXT"])): 1,
                 (NAME, OWNER, "previous", fingerprint_of(keys[f"{V1}_PREVIOUS"])): 1,
                 (OTHER, OWNER, "current", fingerprint_of(keys[V2])): 1,
             },
-            EXPIRY: {(NAME, OWNER): (NOW + 30 * DAY).timestamp()},
-            PREVIOUS_UNTIL: {(NAME, OWNER): (NOW + HOUR).timestamp()},
+            "robodj_secret_expiry_timestamp_seconds": {(NAME, OWNER): (NOW + 30 * DAY).timestamp()},
+            "robodj_secret_previous_until_timestamp_seconds": {(NAME, OWNER): (NOW + HOUR).timestamp()},
         }
 
     def test_missing_and_vendors_keys(self, checker: Checker) -> None:
         """A missing key has no series. A vendor's key has one with an empty fingerprint."""
         environ = {V1: good_keys()[V1], "ICECAST_PASSWORD": good_keys()[V1][:20]}
         report = check(Own, environ=environ, config_dir=checker.config, now=NOW)
-        assert of_keys(report.secrets, INFO, "of a process")[INFO] == {
+        assert of_keys(report.secrets, "robodj_secret_info", "of a process")["robodj_secret_info"] == {
             (NAME, OWNER, "current", fingerprint_of(environ[V1]), "of a process"): 1,
             ("icecast.password", "Integrations", "current", "", "of a process"): 1,
         }
@@ -111,8 +96,8 @@ class TestFamilies:
     def test_rotations(self, checker: Checker) -> None:
         """A recorded rotation is due after the cadence of its secret."""
         assert of_rotations(checker(good_keys()).secrets, {OTHER: NOW}) == {
-            ROTATED: {(OTHER, OWNER): NOW.timestamp()},
-            ROTATION_DUE: {(OTHER, OWNER): (NOW + 30 * DAY).timestamp()},
+            "robodj_secret_rotated_timestamp_seconds": {(OTHER, OWNER): NOW.timestamp()},
+            "robodj_secret_rotation_due_timestamp_seconds": {(OTHER, OWNER): (NOW + 30 * DAY).timestamp()},
         }
 
     def test_findings(self, checker: Checker) -> None:
@@ -125,14 +110,18 @@ class TestFamilies:
             ("internal", "alert", "", OWNER),
         }
         found = {("expired", "alert", NAME, OWNER): 1, ("setting", "alert", "", OWNER): 1}
-        assert of_findings(report.secrets, report.findings) == {FINDINGS: dict.fromkeys(zero, 0) | found}
+        assert of_findings(report.secrets, report.findings) == {
+            "robodj_secret_findings": dict.fromkeys(zero, 0) | found
+        }
         assert {str(each) for each in Check} > {check_id for check_id, *_ in zero}
 
     def test_several_findings(self, checker: Checker) -> None:
         """Findings of one check about one secret are counted."""
         environ = good_keys() | {f"{V1}_NEXT": "short", f"{V1}_PREVIOUS": "short", f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
         report = checker(environ)
-        assert of_findings(report.secrets, report.findings)[FINDINGS]["format", "alert", NAME, OWNER] == 2
+        assert (
+            of_findings(report.secrets, report.findings)["robodj_secret_findings"]["format", "alert", NAME, OWNER] == 2
+        )
 
 
 class TestText:
@@ -141,7 +130,14 @@ class TestText:
     def test_a_whole_text(self) -> None:
         """The text has the help, the type and the values of families that have any, each with the service."""
         keys: Samples = {("a.key", "Ops", "current", ""): 1.0}
-        text = as_openmetrics({DELIVERED: keys, EXPIRY: {}, START: {(): 1796256000.25}}, "api")
+        text = as_openmetrics(
+            {
+                "robodj_secret_delivered_info": keys,
+                "robodj_secret_expiry_timestamp_seconds": {},
+                "robodj_secret_start_timestamp_seconds": {(): 1796256000.25},
+            },
+            "api",
+        )
         assert text.splitlines() == [
             "# HELP robodj_secret_delivered_info The keys that the source delivers, with the value 1.",
             "# TYPE robodj_secret_delivered_info gauge",
@@ -157,9 +153,9 @@ class TestText:
         """Each parser reads back every value, with an owner that is escaped."""
         keys = good_keys() | {"ODD_KEY": good_keys()[V1], f"{V1}_EXPIRES_AT": marker(30 * DAY)}
         report = check(Odd, environ=keys, config_dir=checker.config, now=NOW)
-        families = of_keys(report.secrets, DELIVERED) | of_rotations(report.secrets, {NAME: NOW})
+        families = of_keys(report.secrets, "robodj_secret_delivered_info") | of_rotations(report.secrets, {NAME: NOW})
         families |= of_findings(report.secrets, report.findings)
-        families[START] = {(): (NOW + timedelta(microseconds=1)).timestamp()}
+        families["robodj_secret_start_timestamp_seconds"] = {(): (NOW + timedelta(microseconds=1)).timestamp()}
         parsed = samples(parse(as_openmetrics(families, "api") + "\n"))
         assert parsed == {name: each for name, each in families.items() if each}
-        assert any(owner == 'A "B" \\ C' for _, owner, *_ in parsed[DELIVERED])
+        assert any(owner == 'A "B" \\ C' for _, owner, *_ in parsed["robodj_secret_delivered_info"])

@@ -28,16 +28,6 @@ from test_metrics import samples
 from robodj_secretguard import RuntimeSecrets, SecretSettings, guard
 from robodj_secretguard.adapters import prometheus
 from robodj_secretguard.adapters.prometheus import SecretCollector, count_processes
-from robodj_secretguard.fleet.metrics import (
-    EXPIRY,
-    FINDINGS,
-    INFO,
-    PREVIOUS_UNTIL,
-    PROCESSES,
-    REFRESH_OK,
-    REFRESHED,
-    START,
-)
 from robodj_secretguard.startup.settings import live_of
 from robodj_secretguard.startup.variables import SECRET_REFRESH, SECRETS_DIR
 
@@ -79,14 +69,20 @@ def scraped(machine: Machine, collector: SecretCollector, now: datetime) -> dict
         shown = re.sub(r'(?m) [0-9.e+]+$|process="[^"]+"', "", text + as_openmetrics(registry).decode())
         assert leaks(shown, [machine.environ[name] for name in KEY_VARIABLES if name in machine.environ]) == []
         values = samples(text_string_to_metric_families(text))
-        return values | {INFO: {tuple(labels): value for (*labels, _), value in values[INFO].items()}}
+        return values | {
+            "robodj_secret_info": {tuple(labels): value for (*labels, _), value in values["robodj_secret_info"].items()}
+        }
 
     return machine.within(scrape, now=now)
 
 
 def found(values: dict[str, dict[tuple[str, ...], float]]) -> dict[tuple[str, str], float]:
     """Return the checks and secrets of the findings that are not 0."""
-    return {(check_id, secret): value for (check_id, _, secret, _), value in values[FINDINGS].items() if value}
+    return {
+        (check_id, secret): value
+        for (check_id, _, secret, _), value in values["robodj_secret_findings"].items()
+        if value
+    }
 
 
 class TestKeys:
@@ -97,15 +93,15 @@ class TestKeys:
         keys = rotation_keys(now + HOUR)
         machine.environ.update(keys | {f"{V1}_EXPIRES_AT": marker(30 * DAY, now=now)})
         values = scraped(machine, collector_on(machine, now), now + timedelta(minutes=5))
-        assert values[INFO] == {
+        assert values["robodj_secret_info"] == {
             (NAME, OWNER, "current", fingerprint_of(keys[V1])): 1,
             (NAME, OWNER, "next", fingerprint_of(keys[f"{V1}_NEXT"])): 1,
             (NAME, OWNER, "previous", fingerprint_of(keys[f"{V1}_PREVIOUS"])): 1,
             (OTHER, OWNER, "current", fingerprint_of(keys[V2])): 1,
         }
-        assert values[EXPIRY] == {(NAME, OWNER): (now + 30 * DAY).timestamp()}
-        assert values[PREVIOUS_UNTIL] == {(NAME, OWNER): (now + HOUR).timestamp()}
-        assert values[START] == {(): now.timestamp()}
+        assert values["robodj_secret_expiry_timestamp_seconds"] == {(NAME, OWNER): (now + 30 * DAY).timestamp()}
+        assert values["robodj_secret_previous_until_timestamp_seconds"] == {(NAME, OWNER): (now + HOUR).timestamp()}
+        assert values["robodj_secret_start_timestamp_seconds"] == {(): now.timestamp()}
         assert found(values) == {}
 
     def test_a_replaced_key(self, machine: Machine, now: datetime) -> None:
@@ -116,7 +112,7 @@ class TestKeys:
         collector = collector_on(machine, now)
         machine.write("secret.key", good_keys()[V1])
         values = scraped(machine, collector, now)
-        assert (NAME, OWNER, "current", running) in values[INFO]
+        assert (NAME, OWNER, "current", running) in values["robodj_secret_info"]
         assert found(values) == {("file-fallback", NAME): 1}
         machine.write("revoked.fingerprints", f"{running}\n")
         assert found(scraped(machine, collector, now))["revoked", NAME] == 1
@@ -142,7 +138,7 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux show
 
 def processes_in(collector: SecretCollector) -> str:
     """Return the identity of the process in a scrape."""
-    (info,) = (each for each in collector.collect() if each.name == INFO)
+    (info,) = (each for each in collector.collect() if each.name == "robodj_secret_info")
     (identity,) = {sample.labels["process"] for sample in info.samples}
     return identity
 
@@ -178,7 +174,7 @@ class TestProcess:
 
     def test_one(self, machine: Machine, now: datetime) -> None:
         """A process that no server has started is the only one."""
-        assert [*scraped(machine, collector_on(machine, now), now)[PROCESSES].values()] == [1]
+        assert [*scraped(machine, collector_on(machine, now), now)["robodj_secret_processes"].values()] == [1]
 
     @linux_only
     def test_workers(self) -> None:
@@ -309,12 +305,16 @@ class TestRefresh:
         secrets = machine.within(guard, now=now)
         collector = machine.within(lambda: SecretCollector(secrets), now=now)
         values = scraped(machine, collector, now)
-        assert (values[REFRESHED], values[REFRESH_OK], values[START]) == (
+        assert (
+            values["robodj_secret_refresh_timestamp_seconds"],
+            values["robodj_secret_refresh_ok"],
+            values["robodj_secret_start_timestamp_seconds"],
+        ) == (
             {(): now.timestamp()},
             {(): 1},
-            values[REFRESHED],
+            values["robodj_secret_refresh_timestamp_seconds"],
         )
-        assert len(values[INFO]) == 2
+        assert len(values["robodj_secret_info"]) == 2
         later = now + timedelta(minutes=5)
         promoted = keys | {
             V1: good_keys()[V1],
@@ -324,14 +324,20 @@ class TestRefresh:
         volume(place, promoted | {f"{V1}_EXPIRES_AT": marker(2 * DAY, now=now)})
         machine.within(secrets.refresh, now=later)
         values = scraped(machine, collector, later + HOUR)
-        assert {labels[2:] for labels in values[INFO] if labels[0] == NAME} == {
+        assert {labels[2:] for labels in values["robodj_secret_info"] if labels[0] == NAME} == {
             ("current", fingerprint_of(promoted[V1])),
             ("previous", fingerprint_of(keys[V1])),  # which still decrypts stored data
         }
-        assert values[EXPIRY] == {(NAME, OWNER): (now + 2 * DAY).timestamp()}
-        assert values[PREVIOUS_UNTIL] == {(NAME, OWNER): (now + HOUR).timestamp()}
-        assert (values[REFRESHED], values[REFRESH_OK]) == ({(): later.timestamp()}, {(): 1})
-        assert (values[START], found(values)) == ({(): now.timestamp()}, {("expiring", NAME): 1})
+        assert values["robodj_secret_expiry_timestamp_seconds"] == {(NAME, OWNER): (now + 2 * DAY).timestamp()}
+        assert values["robodj_secret_previous_until_timestamp_seconds"] == {(NAME, OWNER): (now + HOUR).timestamp()}
+        assert (values["robodj_secret_refresh_timestamp_seconds"], values["robodj_secret_refresh_ok"]) == (
+            {(): later.timestamp()},
+            {(): 1},
+        )
+        assert (values["robodj_secret_start_timestamp_seconds"], found(values)) == (
+            {(): now.timestamp()},
+            {("expiring", NAME): 1},
+        )
 
     def test_a_refused_set(self, machine: Machine, now: datetime, place: Path) -> None:
         """A refused set has its findings, and changes no key. A directory that is gone was not read completely."""
@@ -341,14 +347,23 @@ class TestRefresh:
         volume(place, keys | {V1: "short"})
         machine.within(secrets.refresh, now=now + HOUR)
         values = scraped(machine, collector, now + HOUR)
-        assert (values[REFRESHED], values[REFRESH_OK]) == ({(): (now + HOUR).timestamp()}, {(): 0})
+        assert (values["robodj_secret_refresh_timestamp_seconds"], values["robodj_secret_refresh_ok"]) == (
+            {(): (now + HOUR).timestamp()},
+            {(): 0},
+        )
         assert found(values) == {("format", NAME): 1}
         place.rename(place.with_name("gone"))
         machine.within(secrets.refresh, now=now + 2 * HOUR)
         values = scraped(machine, collector, now + 2 * HOUR)
-        assert (values[REFRESHED], values[REFRESH_OK]) == ({(): (now + HOUR).timestamp()}, {(): 0})
+        assert (values["robodj_secret_refresh_timestamp_seconds"], values["robodj_secret_refresh_ok"]) == (
+            {(): (now + HOUR).timestamp()},
+            {(): 0},
+        )
         assert found(values) == {("source", ""): 1}
-        assert {labels[3] for labels in values[INFO]} == {fingerprint_of(keys[V1]), fingerprint_of(keys[V2])}
+        assert {labels[3] for labels in values["robodj_secret_info"]} == {
+            fingerprint_of(keys[V1]),
+            fingerprint_of(keys[V2]),
+        }
 
     def test_a_late_read(self, machine: Machine, now: datetime, place: Path) -> None:
         """Where no read has ended for three periods, the last one does not count as good."""
@@ -356,7 +371,7 @@ class TestRefresh:
         secrets = machine.within(guard, now=now)
         collector = machine.within(lambda: SecretCollector(secrets), now=now)
         live_of(secrets).late_at = time.monotonic()
-        assert scraped(machine, collector, now)[REFRESH_OK] == {(): 0}
+        assert scraped(machine, collector, now)["robodj_secret_refresh_ok"] == {(): 0}
 
     def test_a_scrape(self, machine: Machine, now: datetime, place: Path) -> None:
         """A scrape reads nothing, and runs no check."""
@@ -374,10 +389,13 @@ class TestRefresh:
         collector = machine.within(lambda: SecretCollector(secrets), now=now)
         volume(place, keys | {V1: "short"})
         values = scraped(machine, collector, now)
-        assert (found(values), {REFRESHED, REFRESH_OK} & {*values}) == ({("format", NAME): 1}, set())
+        assert (found(values), {"robodj_secret_refresh_timestamp_seconds", "robodj_secret_refresh_ok"} & {*values}) == (
+            {("format", NAME): 1},
+            set(),
+        )
         volume(place, keys | {f"{V1}_NEXT": good_keys()[V1]})
         machine.within(secrets.refresh, now=now)
-        assert len(scraped(machine, collector, now)[INFO]) == 3
+        assert len(scraped(machine, collector, now)["robodj_secret_info"]) == 3
 
 
 class Fails(RuntimeSecrets):
@@ -400,7 +418,7 @@ class TestFailures:
         machine.environ["FAIL"] = "1"
         values = scraped(machine, collector, now)
         assert found(values) == {("internal", NAME): 1}
-        assert len(values[INFO]) == 2
+        assert len(values["robodj_secret_info"]) == 2
 
     def test_any_error(self, machine: Machine, now: datetime) -> None:
         """Every other error is that finding too, and its text is lost."""
@@ -455,8 +473,16 @@ class TestRegistry:
         with patch("robodj_secretguard.adapters.prometheus.check", None):
             registry.register(collector)
             described = [*collector.describe()]
-        refresh = [REFRESHED, REFRESH_OK]
-        assert [each.name for each in described] == [INFO, EXPIRY, PREVIOUS_UNTIL, START, PROCESSES, *refresh, FINDINGS]
+        refresh = ["robodj_secret_refresh_timestamp_seconds", "robodj_secret_refresh_ok"]
+        assert [each.name for each in described] == [
+            "robodj_secret_info",
+            "robodj_secret_expiry_timestamp_seconds",
+            "robodj_secret_previous_until_timestamp_seconds",
+            "robodj_secret_start_timestamp_seconds",
+            "robodj_secret_processes",
+            *refresh,
+            "robodj_secret_findings",
+        ]
         assert [each.samples for each in described] == [[]] * 8
         with pytest.raises(ValueError, match="Duplicated"):
             registry.register(collector_on(machine, now))
@@ -465,8 +491,10 @@ class TestRegistry:
         """The metrics of one name can be selected, as `/metrics?name[]=` does."""
         registry = CollectorRegistry()
         registry.register(collector_on(machine, now))
-        (only,) = machine.within(lambda: [*registry.restricted_registry([START]).collect()], now=now)
-        assert only.name == START
+        (only,) = machine.within(
+            lambda: [*registry.restricted_registry(["robodj_secret_start_timestamp_seconds"]).collect()], now=now
+        )
+        assert only.name == "robodj_secret_start_timestamp_seconds"
 
 
 def values_in(thing: object, depth: int = 4) -> Iterator[str]:

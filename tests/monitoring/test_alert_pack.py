@@ -17,21 +17,19 @@ from conftest import NOW, V1, marker, posix_only
 from prometheus_client.parser import text_string_to_metric_families
 from stack import EXAMPLES, require
 
-from robodj_secretguard.fleet.metrics import (
-    DELIVERED,
-    EXPIRY,
-    FINDINGS,
-    INFO,
-    PREVIOUS_UNTIL,
-    REFRESH_OK,
-    REFRESHED,
-    ROTATED,
-    ROTATION_DUE,
-    START,
-)
-
 if TYPE_CHECKING:
     from pathlib import Path
+
+DELIVERED = "robodj_secret_delivered_info"
+EXPIRY = "robodj_secret_expiry_timestamp_seconds"
+FINDINGS = "robodj_secret_findings"
+INFO = "robodj_secret_info"
+PREVIOUS_UNTIL = "robodj_secret_previous_until_timestamp_seconds"
+REFRESH_OK = "robodj_secret_refresh_ok"
+REFRESHED = "robodj_secret_refresh_timestamp_seconds"
+ROTATED = "robodj_secret_rotated_timestamp_seconds"
+ROTATION_DUE = "robodj_secret_rotation_due_timestamp_seconds"
+START = "robodj_secret_start_timestamp_seconds"
 
 require("promtool", "amtool", "jq")
 pytestmark = posix_only

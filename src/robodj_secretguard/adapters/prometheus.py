@@ -14,20 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.fleet.metrics import (
-    DECLARED,
-    EXPIRY,
-    FINDINGS,
-    INFO,
-    PREVIOUS_UNTIL,
-    PROCESSES,
-    REFRESH_OK,
-    REFRESHED,
-    START,
-    Samples,
-    of_findings,
-    of_keys,
-)
+from robodj_secretguard.fleet.metrics import DECLARED, Samples, of_findings, of_keys
 from robodj_secretguard.keyring import Keyring, LiveKeys
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
@@ -80,7 +67,16 @@ class SecretCollector(Collector):
         """Return every family without a value. So a registration runs no check."""
         return (
             _gauges(name, {})
-            for name in (INFO, EXPIRY, PREVIOUS_UNTIL, START, PROCESSES, REFRESHED, REFRESH_OK, FINDINGS)
+            for name in (
+                "robodj_secret_info",
+                "robodj_secret_expiry_timestamp_seconds",
+                "robodj_secret_previous_until_timestamp_seconds",
+                "robodj_secret_start_timestamp_seconds",
+                "robodj_secret_processes",
+                "robodj_secret_refresh_timestamp_seconds",
+                "robodj_secret_refresh_ok",
+                "robodj_secret_findings",
+            )
         )
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -88,13 +84,16 @@ class SecretCollector(Collector):
         keys, refresh = self._live.keys, self._live.refresh
         # A fork has another process id, and another start another time. So no two processes have one identity.
         identity = f"{os.getpid()}-{self._started * 1e6:.0f}"
-        families = of_keys(keys.report.secrets, INFO, identity) | {
-            START: {(): self._started},
-            PROCESSES: {(identity,): float(count_processes())},
+        families = of_keys(keys.report.secrets, "robodj_secret_info", identity) | {
+            "robodj_secret_start_timestamp_seconds": {(): self._started},
+            "robodj_secret_processes": {(identity,): float(count_processes())},
         }
         if self._live.late_at < math.inf:  # a thread reads the keys in each period
             found, is_ok = refresh.found, refresh.is_ok and time.monotonic() < self._live.late_at
-            families |= {REFRESHED: {(): refresh.read_at.timestamp()}, REFRESH_OK: {(): float(is_ok)}}
+            families |= {
+                "robodj_secret_refresh_timestamp_seconds": {(): refresh.read_at.timestamp()},
+                "robodj_secret_refresh_ok": {(): float(is_ok)},
+            }
         else:
             try:
                 found = contain(lambda: [*self._found()])

@@ -20,14 +20,7 @@ from robodj_secretguard.cli.output import (
     status_rows,
     tally,
 )
-from robodj_secretguard.fleet.metrics import (
-    ALL_SERVICES,
-    DELIVERED,
-    as_openmetrics,
-    of_findings,
-    of_keys,
-    of_rotations,
-)
+from robodj_secretguard.fleet.metrics import ALL_SERVICES, as_openmetrics, of_findings, of_keys, of_rotations
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.standing import PROMOTE, late_steps, standing_of
 from robodj_secretguard.secret.texts import RED, count, mark
@@ -104,9 +97,9 @@ def _status(request: Request) -> Result:
 
 def _metrics(request: Request, report: Report, standings: Sequence[dict[str, Any]]) -> str:
     rotated = {each["secret"]: datetime.fromisoformat(at) for each in standings if (at := each["rotated_at"])}
-    families = of_keys(report.secrets, DELIVERED)
+    families = of_keys(report.secrets, "robodj_secret_delivered_info")
     if not request.sources:  # the environment of this command may be older than what is delivered
-        del families[DELIVERED]
+        del families["robodj_secret_delivered_info"]
     families |= of_rotations(report.secrets, rotated) | of_findings(report.secrets, report.findings)
     return as_openmetrics(families, event_setting(Environment(), SERVICE) or ALL_SERVICES)
 

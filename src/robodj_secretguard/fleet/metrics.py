@@ -16,17 +16,6 @@ from robodj_secretguard.startup.rules import Check, Severity, State
 Samples: TypeAlias = "Mapping[tuple[str, ...], float]"
 """The values of a metric, by the values of its labels."""
 
-INFO: Final = "robodj_secret_info"
-DELIVERED: Final = "robodj_secret_delivered_info"
-EXPIRY: Final = "robodj_secret_expiry_timestamp_seconds"
-PREVIOUS_UNTIL: Final = "robodj_secret_previous_until_timestamp_seconds"
-START: Final = "robodj_secret_start_timestamp_seconds"
-PROCESSES: Final = "robodj_secret_processes"
-REFRESHED: Final = "robodj_secret_refresh_timestamp_seconds"
-REFRESH_OK: Final = "robodj_secret_refresh_ok"
-ROTATED: Final = "robodj_secret_rotated_timestamp_seconds"
-ROTATION_DUE: Final = "robodj_secret_rotation_due_timestamp_seconds"
-FINDINGS: Final = "robodj_secret_findings"
 ALL_SERVICES: Final = "all services"
 """The label `service` of keys that are for all services. No service has this name.
 
@@ -35,20 +24,32 @@ An empty label would not be there, and Prometheus would put the label `service` 
 
 _SECRET_LABELS: Final = ("secret", "owner")
 DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
-    INFO: ((*_SECRET_LABELS, "slot", "fingerprint", "process"), "The keys of a running process, with the value 1."),
-    DELIVERED: ((*_SECRET_LABELS, "slot", "fingerprint"), "The keys that the source delivers, with the value 1."),
-    EXPIRY: (_SECRET_LABELS, "When the current key expires."),
-    PREVIOUS_UNTIL: (_SECRET_LABELS, "Until when the previous key is accepted."),
-    START: ((), "When the guard let this process start."),
-    PROCESSES: (
+    "robodj_secret_info": (
+        (*_SECRET_LABELS, "slot", "fingerprint", "process"),
+        "The keys of a running process, with the value 1.",
+    ),
+    "robodj_secret_delivered_info": (
+        (*_SECRET_LABELS, "slot", "fingerprint"),
+        "The keys that the source delivers, with the value 1.",
+    ),
+    "robodj_secret_expiry_timestamp_seconds": (_SECRET_LABELS, "When the current key expires."),
+    "robodj_secret_previous_until_timestamp_seconds": (_SECRET_LABELS, "Until when the previous key is accepted."),
+    "robodj_secret_start_timestamp_seconds": ((), "When the guard let this process start."),
+    "robodj_secret_processes": (
         ("process",),
         "How many processes may answer a scrape of this one: the workers of a server. 0 if unknown.",
     ),
-    REFRESHED: ((), "When the keys were last read completely while this process runs."),
-    REFRESH_OK: ((), "Whether the last read passed: 1 for yes, 0 for no."),
-    ROTATED: (_SECRET_LABELS, "The first record of the current key in the operations log."),
-    ROTATION_DUE: (_SECRET_LABELS, "When the rotation cadence of the current key ends."),
-    FINDINGS: (
+    "robodj_secret_refresh_timestamp_seconds": ((), "When the keys were last read completely while this process runs."),
+    "robodj_secret_refresh_ok": ((), "Whether the last read passed: 1 for yes, 0 for no."),
+    "robodj_secret_rotated_timestamp_seconds": (
+        _SECRET_LABELS,
+        "The first record of the current key in the operations log.",
+    ),
+    "robodj_secret_rotation_due_timestamp_seconds": (
+        _SECRET_LABELS,
+        "When the rotation cadence of the current key ends.",
+    ),
+    "robodj_secret_findings": (
         ("check", "severity", *_SECRET_LABELS),
         "The number of findings of the last check or read.",
     ),
@@ -80,8 +81,8 @@ def of_keys(statuses: Sequence[SecretStatus], name: str, *process: str) -> dict[
     }
     return {
         name: keys,
-        EXPIRY: _instants((each, each.expires_at) for each in statuses),
-        PREVIOUS_UNTIL: _instants((each, each.previous_until) for each in statuses),
+        "robodj_secret_expiry_timestamp_seconds": _instants((each, each.expires_at) for each in statuses),
+        "robodj_secret_previous_until_timestamp_seconds": _instants((each, each.previous_until) for each in statuses),
     }
 
 
@@ -89,8 +90,10 @@ def of_rotations(statuses: Sequence[SecretStatus], rotated: Mapping[str, datetim
     """Return the families about recorded rotations, of the first record of each secret's current key."""
     found = [(each, rotated[each.secret]) for each in statuses if each.secret in rotated]
     return {
-        ROTATED: _instants(found),
-        ROTATION_DUE: _instants((each, at + timedelta(days=each.rotation_days)) for each, at in found),
+        "robodj_secret_rotated_timestamp_seconds": _instants(found),
+        "robodj_secret_rotation_due_timestamp_seconds": _instants(
+            (each, at + timedelta(days=each.rotation_days)) for each, at in found
+        ),
     }
 
 
@@ -101,7 +104,7 @@ def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -
     }
     samples[str(Check.INTERNAL), str(Severity.ALERT), "", owners_of(statuses)] = 0.0
     samples |= Counter((str(each.check), str(each.severity), each.secret or "", each.owner) for each in findings)
-    return {FINDINGS: samples}
+    return {"robodj_secret_findings": samples}
 
 
 def as_openmetrics(families: Mapping[str, Samples], service: str) -> str:

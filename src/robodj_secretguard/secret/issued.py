@@ -166,7 +166,9 @@ class Url(_Issued):
     def _has_scheme(self, text: str) -> bool:
         scheme = text.partition("://")[0].lower()
         is_reference = any(text.lower().startswith(each.lower()) for each in REFERENCES)
-        return scheme in self.schemes or not (self.schemes or is_reference or not re.match(f"{_SCHEME}://", text.lower()))
+        return scheme in self.schemes or not (
+            self.schemes or is_reference or not re.match(f"{_SCHEME}://", text.lower())
+        )
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
         if not self._has_scheme(text.strip(_EDGES)):
