@@ -21,8 +21,8 @@ from rings import traceback_of
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError, UsageError
-from robodj_secretguard.fleet import queries
-from robodj_secretguard.fleet.queries import ask, evidence_in, is_address, is_selector, read_token
+from robodj_secretguard.fleet import evidence as queries
+from robodj_secretguard.fleet.evidence import ask, evidence_in, is_address, is_selector, read_token
 from robodj_secretguard.fleet.verdict import Evidence, Use
 from robodj_secretguard.secret.sealed import SealedStr
 

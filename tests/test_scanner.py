@@ -17,12 +17,11 @@ from repositories import SETTINGS, commit, git, made, object_file, program, put,
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import scanner as scanner_module
-from robodj_secretguard.scan.content import BLOCK_BYTES
+from robodj_secretguard.scan.content import BLOCK_BYTES, read_place
 from robodj_secretguard.scan.git import DOT_GIT
 from robodj_secretguard.scan.result import KnownKey, Scope, Unread, Where, parse
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
 from robodj_secretguard.scan.search import KeySearch
-from robodj_secretguard.scan.walk import read_place
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES
 

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.scan.content import BLOCK_BYTES
+from robodj_secretguard.scan.content import BLOCK_BYTES, read_place, walk
 from robodj_secretguard.scan.result import Where
-from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from robodj_secretguard.scan.walk import Entry
+    from robodj_secretguard.scan.content import Entry
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs FIFOs, devices and such names")
 

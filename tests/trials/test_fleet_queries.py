@@ -37,8 +37,8 @@ from test_fleet_histories import Told, evidence_of
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
-from robodj_secretguard.fleet import queries
-from robodj_secretguard.fleet.queries import SKEW
+from robodj_secretguard.fleet import evidence as queries
+from robodj_secretguard.fleet.evidence import SKEW
 from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, Service, judge
 
 if TYPE_CHECKING:

@@ -34,8 +34,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
-from robodj_secretguard.fleet.evidence import read_events
-from robodj_secretguard.fleet.queries import ask, is_address, is_selector, read_token
+from robodj_secretguard.fleet.evidence import ask, is_address, is_selector, read_events, read_token
 from robodj_secretguard.fleet.verdict import (
     HAS_NEXT,
     MOVED,

@@ -1,28 +1,83 @@
-"""Read the events of processes in bounded memory (policy sections 3 and 4).
+"""What processes run on: their events, or the samples that Prometheus has of them (policy sections 3 and 4).
 
 The recipe of a collector writes one event in a line, with the names that the collector gives. Every other line may
-hide an event, so it makes everything unknown.
+hide an event, so it makes everything unknown. Prometheus gets one query, which the server evaluates.
 """
 
 from __future__ import annotations
 
+import json
+import re
+import sys
+from collections import defaultdict
+from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Annotated, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots
+from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import Evidence, InstanceName, Use
 from robodj_secretguard.heartbeat import EventKind
-from robodj_secretguard.secret.texts import count
+from robodj_secretguard.managers.manager import answer_within, is_insecure
+from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.texts import could_hold_key, count, is_instance_name
+from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS
 
 MOST_LINE_BYTES: Final = 1 << 16
 """A longer line is not an event."""
 MOST_PROCESSES: Final = 20_000
 """How many processes are kept. With more of them, nothing is certain."""
+MOST_BYTES: Final = 1 << 25
+"""The largest answer that is read."""
+SECONDS: Final = 30.0
+"""How long to wait for the whole answer."""
+SKEW: Final = 300.0
+"""How many seconds the clock of a machine may be behind that of Prometheus. Each process ends its previous key."""
+_REACH: Final = "make sure that this is the address of a Prometheus that can be reached"
+_UNKNOWN: Final = {
+    "several": "several processes may answer for it. It was restarted, has workers, or cannot count them; use --events",
+    "shared": "another target reaches the same process; pass --select to leave that out",
+    "lost": "its target is down, is not the only one of its name, or exports no keys",
+}
+"""Why nothing is certain about an instance, by the label `slot` in the answer."""
+# What selects by a key, a slot or a process would hide the keys that an instance uses.
+_MATCHER: Final = (
+    r"(?!(?:secret|owner|slot|fingerprint|process|__name__)\W)[a-zA-Z_][a-zA-Z0-9_]*"
+    r'(?:=|!=|=~|!~)"[^"\\\x00-\x1f]*"'
+)
+_QUERY: Final = """
+label_replace(PROCESSES != 1, "slot", "several", "", "")
+or label_replace(
+  count by (TARGET) (WORKERS and on (process) count by (process) (count by (TARGET, process) (WORKERS)) > 1),
+  "slot", "shared", "", "")
+or label_replace(
+  count by (TARGET) (up{SELECT}) and on (namespace, job) WORKERS unless (GOOD or PROCESSES != 1),
+  "slot", "lost", "", "")
+or max by (TARGET, secret, slot, fingerprint) (timestamp(KEYS)) >= on (TARGET) group_left () GOOD
+  unless on (TARGET, secret, slot) OVER
+or 0 * count by (TARGET, secret, slot, fingerprint) (last_over_time(KEYS[AGEs]))
+  unless on (TARGET, secret, slot) OVER
+"""
+# A target is good if it is the only one of its name, its last scrape is recent and has worked, and only one process
+# has answered. A key has the time of that scrape of a good target, or 0 where it was only seen before. A previous key
+# whose deadline is over on every clock is none.
+_PARTS: Final = {
+    "GOOD": "(min by (TARGET) (timestamp(up{SELECT}) * up{SELECT}) > time() - AGE"
+    " and count by (TARGET) (up{SELECT}) == 1 and PROCESSES == 1)",
+    "PROCESSES": "(count by (TARGET) (count by (TARGET, process) (WORKERS)) * max by (TARGET) (WORKERS))",
+    # A label `process` of the target would take the place of the collector's.
+    "WORKERS": 'max_over_time(robodj_secret_processes{process=~"[0-9]+-[0-9a-f]+",SELECT}[AGEs])',
+    "KEYS": 'robodj_secret_info{fingerprint!="",SELECT}',
+    "OVER": "label_replace(max by (TARGET, secret)"
+    " (max_over_time(robodj_secret_previous_until_timestamp_seconds{SELECT}[AGEs])) <= time() - SKEW,"
+    ' "slot", "previous", "", "")',
+    "TARGET": "namespace, job, instance",
+}
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -104,3 +159,133 @@ def _doubt(event: SentEvent, latest: float) -> str:
     if not event.heartbeat_seconds:  # a process that is silent for long could be forgotten while it runs
         return "it sends no heartbeat (set ROBODJ_SECRET_HEARTBEAT)"
     return "its clock is ahead" if event.reported_at.timestamp() > latest else ""
+
+
+def is_address(text: str) -> bool:
+    """Check whether text is the address of a server. One with a password would be seen in the list of processes."""
+    return re.fullmatch(r"https?://[\w.\[\]:-]+(?:/[\w./-]*)?", text) is not None and not could_hold_key(text)
+
+
+def is_selector(text: str) -> bool:
+    """Check whether text has label matchers, such as `environment="prod"`."""
+    return re.fullmatch(rf"{_MATCHER}(?:,{_MATCHER})*", text) is not None and not could_hold_key(text)
+
+
+def read_token(path: str) -> SealedStr:
+    """Return the bearer token in a file.
+
+    Raises:
+        UsageError: the file cannot be read, or is not one token.
+    """
+    lines = read_text_file(path, most=1 << 16).lines
+    if len(lines) != 1 or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", lines[0].get_secret_value()):
+        raise UsageError("--token-file: the file has no token, or cannot be read; write one token into it, as one line")
+    return lines[0]
+
+
+def ask(
+    url: str, now: datetime, *, selector: str, max_age: int, token: SealedStr | None = None, ca_file: str | None = None
+) -> Evidence:
+    """Return the evidence of a Prometheus about the processes that it scrapes.
+
+    Args:
+        url: the address of the server. No redirect is followed, and no proxy is used.
+        now: the time, in UTC. An answer for another time, as of a cache, is no answer.
+        selector: matchers of labels that the series of `up` have too; empty for all series.
+        max_age: how old evidence may be, in seconds. Each key that was used since then counts against a condition.
+        token: the bearer token.
+        ca_file: a file with the certificates of the authorities to trust, in place of the system's ones.
+
+    Raises:
+        UsageError: the token would be sent without encryption, or `ca_file` cannot be used.
+        ManagerError: there is no complete answer.
+    """
+    from ssl import create_default_context  # noqa: PLC0415 - slow, and few commands need it
+
+    if token and is_insecure(url):
+        raise UsageError("--token-file: the token would be sent without encryption; use an address with https://")
+    try:
+        context = create_default_context(cafile=ca_file)
+    except OSError:  # also an error in a certificate
+        raise UsageError("--ca-file: the file cannot be read, or has no certificate as PEM") from None
+    query = _QUERY
+    for name, text in {**_PARTS, "AGE": str(max_age), "SKEW": str(SKEW), "SELECT": selector}.items():
+        query = query.replace(name, text)
+    return answer_within(
+        SECONDS, lambda: evidence_in(_answer(url, query, token, context), now.timestamp(), max_age), _REACH, _REACH
+    )
+
+
+def _answer(url: str, query: str, token: SealedStr | None, context: Any) -> bytes:
+    """Return the answer to a query."""
+    from http.client import HTTPConnection, HTTPSConnection  # noqa: PLC0415 - slow, and few commands need them
+    from urllib.parse import urlencode, urlsplit  # noqa: PLC0415
+
+    address = urlsplit(url)
+    connect = partial(HTTPSConnection, context=context) if address.scheme == "https" else HTTPConnection
+    authorization = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} | authorization
+    with closing(connect(address.netloc)) as connection:
+        # No cache answers a POST.
+        connection.request("POST", f"{address.path.rstrip('/')}/api/v1/query", urlencode({"query": query}), headers)
+        response = connection.getresponse()
+        content: bytes = response.read(MOST_BYTES + 1)
+    if response.status != 200:  # noqa: PLR2004
+        raise ManagerError(f"answered with HTTP status {response.status}", "correct the address, the token or --select")
+    if len(content) > MOST_BYTES:
+        raise ManagerError("sent an answer that is too large", "pass --select")
+    return content
+
+
+def _rows_in(content: bytes, now: float) -> tuple[int, dict[tuple[str, ...], float]]:
+    """Return the time of an answer, and its values by service and instance, secret, slot and fingerprint."""
+    values: dict[tuple[str, ...], float] = {}
+
+    def keep(fields: dict[str, Any]) -> Any:
+        """Keep a row, of which there are many, in little memory. Return the time of the answer."""
+        if "metric" not in fields:
+            return fields
+        namespace, job, *others = (
+            sys.intern(fields["metric"].get(name, ""))
+            for name in ("namespace", "job", "instance", "secret", "slot", "fingerprint")
+        )
+        service = f"{namespace}/{job}" if namespace and not job.startswith(f"{namespace}/") else job
+        at, values[sys.intern(service), *others] = fields["value"][0], float(fields["value"][1])
+        return int(at)
+
+    answer = json.loads(content, object_hook=keep)
+    times = answer["data"]["result"]
+    at = times[0] if times else int(now)
+    # VictoriaMetrics says isPartial. A cache, or another clock, answers for another time.
+    is_partial = any(map(answer.get, ("warnings", "infos", "isPartial"))) or len(values) < len(times)
+    if answer["status"] != "success" or is_partial or len({*times}) > 1 or abs(at - now) > SKEW:
+        raise ManagerError(
+            "sent an incomplete or an old answer",
+            "compare its clock with yours, and pass the address of Prometheus itself",
+        )
+    if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
+        raise ManagerError("has a target whose job or instance has an invalid name", "relabel it, or pass --select")
+    return at, values
+
+
+def evidence_in(content: bytes, now: float, max_age: int) -> Evidence:
+    """Return the evidence in the answer to the query.
+
+    Raises:
+        ManagerError: the answer is not complete. Any other error: the answer has another shape.
+    """
+    at, values = _rows_in(content, now)
+    unknown, uses = dict[tuple[str, str], str](), list[Use]()
+    keys: dict[tuple[str, str, str], list[tuple[float, str, str]]] = defaultdict(list)
+    for (service, instance, secret, slot, fingerprint), seen in values.items():
+        if slot in _UNKNOWN:
+            unknown[service, instance] = _UNKNOWN[slot]
+        else:
+            keys[service, instance, secret].append((seen, slot, fingerprint))
+    for (service, instance, secret), found in keys.items():
+        latest: dict[str, Any] = {slot: key for seen, slot, key in found if at - max_age <= seen <= at + 1}
+        earlier: list[dict[str, Any]] = [{slot: key} for _, slot, key in found if latest.get(slot) != key]
+        for slots in filter(None, [latest, *earlier]):
+            seen = max(found)[0] if slots is latest else at - max_age
+            uses.append(Use(service, instance, {secret: Slots(**slots)}, slots is latest, seen))
+    return Evidence(at, tuple(uses), unknown, ())

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.scan.content import ContentSearch, Hit
+from robodj_secretguard.scan.content import ContentSearch, Hit, read_place, walk
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, Object, Repository, work_tree_of
 from robodj_secretguard.scan.result import (
     LIST_SOURCE,
@@ -27,7 +27,6 @@ from robodj_secretguard.scan.result import (
     Where,
 )
 from robodj_secretguard.scan.search import KEYS_FROM, LEAST_ISSUED, KeySearch, known_keys, live_values, valid_key
-from robodj_secretguard.scan.walk import read_place, walk
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
