@@ -6,6 +6,7 @@ import contextlib
 import errno
 import io
 import os
+import re
 import shlex
 import sys
 import tomllib
@@ -14,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
-from command_line import Machine
+from command_line import Machine, key_as_argument
 from conftest import V1, V2, clean_environment, good_keys, posix_only, root_only, run, umask
 from repositories import GIT, SETTINGS, git, made
 
 from robodj_secretguard.cli import init as module
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.init import LARGEST_FILE, module_of, new_files
+from robodj_secretguard.cli.init import LARGEST_FILE
+from robodj_secretguard.cli.layout import module_of, source_roots
 from robodj_secretguard.cli.output import PASSED
 from robodj_secretguard.common import files
 
@@ -338,7 +340,7 @@ class TestSettings:
         machine.put("app/__init__.py", "")
         command = ("init", "--settings", os.path.join(".", "app", "own.py"), "--yes")
         assert machine.call(*command).status == 0
-        assert "parent.parent\n" in (machine.root / "app" / "own.py").read_text(encoding="utf-8")
+        assert (machine.root / "app" / LIST).exists()
         assert machine.call("check").status == 0
         assert "Nothing to do" in machine.call(*command).out
 
@@ -347,6 +349,7 @@ class TestSettings:
         [
             ("../own.py", "invalid file; use a path such as app/service_secrets.py, of names that Python can"),
             ("own", "invalid file; "),
+            (GATE, "invalid file; "),
             ("own.py", "[tool.robodj-secretguard] in pyproject.toml names a model in another module; leave out"),
         ],
     )
@@ -363,20 +366,18 @@ class TestSettings:
         [
             ([], OWN),
             (["src/shop/__init__.py", "src/shop.egg-info/PKG-INFO"], f"src/shop/{OWN}"),
-            (["src/shop/__init__.py", "src/other/__init__.py"], OWN),
-            (["src/main.py"], OWN),
-            (["src/__init__.py", "src/shop/__init__.py"], OWN),
+            (["src/main.py"], f"src/{OWN}"),
             (["src/my-shop/__init__.py"], OWN),
         ],
     )
     def test_default(self, machine: Machine, files: list[str], settings: str) -> None:
-        """It is in the only package below `src`. Otherwise it is next to pyproject.toml."""
+        """It is in the only package, with the list. Otherwise it is next to the other modules."""
         for file in files:
             machine.put(file, "")
         document = written(machine)
         assert document["changes"][1]["file"] == settings
         assert document["model"]["name"] == f"{'shop.' if 'shop' in settings else ''}{MODEL}"
-        assert f"resolve(){'.parent' * (settings.count('/') + 1)}\n".encode() in contents(machine)[settings]
+        assert settings.replace(OWN, LIST) in contents(machine)
         assert written(machine)["changes"] == []
 
     @pytest.mark.parametrize(
@@ -389,7 +390,6 @@ class TestSettings:
             ("service_secrets", None),
             ("app/__init__.py", None),
             ("app/__main__.py", None),
-            (GATE, None),
             ("../own.py", None),
             ("/app/own.py", None),
             ("my-app/own.py", None),
@@ -402,16 +402,78 @@ class TestSettings:
     )
     def test_name_of_the_module(self, machine: Machine, file: str, name: str | None) -> None:
         """The name follows from the path, without `src`. A name that cannot be imported is invalid."""
-        assert machine.within(lambda: module_of(file)) == name
+        assert machine.within(lambda: module_of(file, source_roots({}))) == name
 
     def test_name_in_a_package_src(self, machine: Machine) -> None:
         """If `src` is a package, its name stays."""
         machine.put("src/__init__.py", "")
-        assert machine.within(lambda: module_of("src/own.py")) == "src.own"
+        assert machine.within(lambda: module_of("src/own.py", source_roots({}))) == "src.own"
 
-    def test_no_settings_module(self) -> None:
-        """Without a path, there is no settings module."""
-        assert all(name.startswith("config/") for name in new_files(None))
+
+class TestSecrets:
+    """The secrets of the project's own, with `--secret`."""
+
+    OPTIONS = ("--secret", "session.key=SESSION_KEY", "--secret", "database.url=DATABASE_URL:url")
+
+    def test_model(self, machine: Machine) -> None:
+        """The model declares these secrets alone. The project gets a list, and nothing of RoboDJ's."""
+        machine.put("shop/__init__.py", "")
+        assert machine.call("init", *self.OPTIONS, "--yes").status == 0
+        files = {".gitignore", HOOKS, "pyproject.toml", f"shop/{OWN}", f"shop/{LIST}", "shop/__init__.py"}
+        assert {*contents(machine)} == files
+        text = b"".join(contents(machine).values()).lower()
+        assert not re.search(rb"robodj(?![_-]secretguard)", text)
+        report = machine.call("check", "--format", "json").document
+        assert [(each["secret"], each["check"]) for each in report["findings"]] == [
+            ("session.key", "missing"),
+            ("database.url", "missing"),
+        ]
+        machine.environ.update(SESSION_KEY=key_as_argument(), DATABASE_URL=f"postgresql://a:{key_as_argument()}@db/a")
+        assert machine.call("check").status == 0
+
+    def test_again(self, machine: Machine) -> None:
+        """The same options and none change nothing afterwards, and other ones are refused."""
+        machine.call("init", *self.OPTIONS, "--yes")
+        for options in (self.OPTIONS, ()):
+            assert "Nothing to do" in machine.call("init", *options, "--yes").out
+        why = "--secret: this project has a model; declare the secrets in service_secrets.py\n"
+        assert refused(machine, *self.OPTIONS[:2]) == why
+
+    def test_no_list(self, machine: Machine) -> None:
+        """Secrets that somebody else issues cannot be revoked, so they need no list."""
+        kinds = [f"--secret={kind}=THE_{kind.upper()}:{kind}" for kind in ("url", "pem", "json", "opaque")]
+        assert machine.call("init", *kinds, "--yes").status == 0
+        assert {*contents(machine)} == {HOOKS, "pyproject.toml", OWN}
+        assert machine.call("check").status == 1
+        assert "Nothing to do" in machine.call("init", "--yes").out
+
+    @pytest.mark.parametrize(
+        ("options", "refusal"),
+        [
+            (["session.key"], "invalid; use NAME=VARIABLE, such as session.key=SESSION_KEY"),
+            (["a=ABCDE:ulr"], "invalid; use NAME=VARIABLE"),
+            (["a=ABCDE:"], "invalid; use NAME=VARIABLE"),
+            (["a b=ABCDE"], "invalid name: letters, digits, dot, hyphen and underscore only"),
+            (["a=abcde"], "invalid variable: a letter, then four or more of A-Z, 0-9 and underscore"),
+            (["a.b=ABCDE", "a-b=ABCDF"], "two secrets have the same name; use names that differ in letters"),
+            (["a=ABCDE", "b=ABCDE_NEXT"], "the model declares two secrets that share a variable"),
+            (["a=ROBODJ_CONFIG_DIR"], "the model declares two secrets that share a variable, or one that this"),
+        ],
+    )
+    def test_invalid(self, machine: Machine, options: list[str], refusal: str) -> None:
+        """An option that no model can declare is a usage error, which does not repeat it."""
+        assert refused(machine, *(f"--secret={each}" for each in options)).startswith(f"--secret: {refusal}")
+        assert contents(machine) == {}
+
+    def test_names_of_fields(self, machine: Machine) -> None:
+        """A field has a name that Python and the model allow."""
+        names = ("refresh", "class", "2fa.key", "Signing-Key")
+        options = [f"--secret={name}=SECRET_{number}" for number, name in enumerate(names)]
+        assert machine.call("init", *options, "--yes").status == 0
+        fields = ("secret_refresh", "secret_class", "secret_2fa_key", "signing_key")
+        text = contents(machine)[OWN].decode()
+        assert [field for field in fields if f"    {field}: Annotated[\n" in text] == [*fields]
+        assert machine.call("check").status == 1
 
 
 class TestRefused:

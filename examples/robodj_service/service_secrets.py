@@ -1,4 +1,7 @@
-"""The service's secrets and their set-up. Commands and tests import this module: do not call `guard()` in it."""
+"""The service's secrets and their set-up.
+
+Commands and tests import this module: do not call `guard()` in it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,13 @@ from pathlib import Path
 
 from robodj_secretguard import RuntimeSecrets
 
-ROOT = Path(__file__).resolve().parent
+HERE = Path(__file__).resolve().parent
 
 
-class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", file_fallback=False, require_revocation_list=True):
-    """The two runtime secrets, with the revocation list of this repository from every working directory."""
+class ServiceSecrets(
+    RuntimeSecrets,
+    config_dir=HERE / "config",
+    file_fallback=False,
+    require_revocation_list=True,
+):
+    """The two runtime secrets, and where their revocation list is."""

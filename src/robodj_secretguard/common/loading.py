@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Final
 
@@ -18,13 +19,16 @@ _HINTS: Final = {
 
 
 def load_model(name: str, directory: str = "") -> type[SecretSettings]:
-    """Import the settings model `package.module:Class`. Also search a directory: empty is the working directory."""
+    """Import the settings model `package.module:Class`. Also search a directory, and its `src`.
+
+    An empty one is the working directory.
+    """
     module, _, attribute = name.partition(":")
     del name
     if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
         del module, attribute
         raise UsageError("invalid name; use package.module:Class")
-    sys.path.append(directory)  # last: a file there must not replace a library's
+    sys.path += directory, os.path.join(directory, "src")  # last: a file there must not replace a library's
     try:
         model = contain(lambda: getattr(importlib.import_module(module), attribute))
     except BaseException as failure:  # noqa: BLE001 - an interrupt of the import, too

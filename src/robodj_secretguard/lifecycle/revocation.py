@@ -46,8 +46,8 @@ from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 HEADER: Final = """\
-# RoboDJ's revocation list (policy section 4). Guarded services do not start with a key whose fingerprint is here.
-# A fingerprint does not reveal its key, so commit this file, and deploy it in the config/ of every service.
+# The revocation list (policy section 4). The service does not start with a key whose fingerprint is here.
+# A fingerprint does not reveal its key, so commit this file, and deploy it with the service.
 """
 
 _WHY_NOT_WRITTEN: Final[dict[int | None, str]] = {

@@ -1,0 +1,213 @@
+"""Where a project has its modules, how it is built, and how its commands are run."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from robodj_secretguard.cli.output import fail
+from robodj_secretguard.secret.texts import is_free_text, listed
+
+_SRC: Final = "src"
+_SETUP_FILES: Final = ("setup.cfg", "setup.py")
+# What a build's configuration says of the directories with packages, and of the packages.
+_SOURCE_ROOTS: Final = (
+    "tool.uv.build-backend.module-root",
+    "tool.setuptools.packages.find.where",
+    "tool.pdm.build.package-dir",
+    "tool.maturin.python-source",
+)
+_PACKAGE_NAMES: Final = (
+    "tool.flit.module.name",
+    "tool.uv.build-backend.module-name",
+    "tool.setuptools.packages",
+    "tool.setuptools.py-modules",
+    "tool.maturin.module-name",
+    "project.name",
+    "tool.poetry.name",
+)
+_DJANGO: Final = r"""DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)"""
+_PROJECT_NAME: Final = r"""(?<!\w)name\s*=\s*["']?([\w.-]+)"""
+# Directories that have modules, and are no part of a service unless the project says so.
+_NO_PACKAGES: Final = frozenset(
+    """
+    alembic assets bench benchmark benchmarks bin build ci config data deploy deployment dist doc docker
+    docs env example examples frontend hooks infra migrations node_modules notebooks ops script scripts
+    static tasks templates test testing tests tool tools util utils venv
+    """.split()  # noqa: SIM905 - a list would have 40 lines
+)
+_DEEPEST: Final = 2
+"""How many namespace packages a package may be in."""
+_FIND: Final = """\
+# config/ is no package.
+[tool.setuptools.packages.find]
+include = ["{0}", "{0}.*"]
+
+"""
+_MODULES: Final = """\
+# Without a [build-system], pip builds with setuptools, which takes a second module only by its name.
+[tool.setuptools]
+py-modules = [{}]
+
+"""
+
+
+def at(table: Any, path: str) -> list[Any]:
+    """Return what a dotted path of a TOML document names, as a list."""
+    for key in path.split("."):
+        table = table.get(key) if isinstance(table, dict) else None
+    return table if isinstance(table, list) else [] if table is None else [table]
+
+
+def source_roots(project: dict[str, Any]) -> list[str]:
+    """Return the directories that may have packages, the project's own ones first; empty is the project's root."""
+    found = [each for path in _SOURCE_ROOTS for each in at(project, path)]
+    found += [each.get("from") for each in at(project, "tool.poetry.packages") if isinstance(each, dict)]
+    found += [each.get("") for each in at(project, "tool.setuptools.package-dir") if isinstance(each, dict)]
+    found += [os.path.dirname(each) for each in at(project, "tool.hatch.build.targets.wheel.packages")]
+    roots = [os.path.normpath(each or ".").replace(os.sep, "/") for each in found if isinstance(each, str)]
+    roots = [root.removeprefix(".") for root in (*roots, _SRC, ".")]
+    return [root for root in dict.fromkeys(roots) if not root or not os.path.exists(f"{root}/__init__.py")]
+
+
+def module_of(settings: str, roots: Sequence[str]) -> str | None:
+    """Return the name of a module in a file below the working directory; `None` for an invalid path."""
+    root = max((root for root in roots if root and settings.startswith(f"{root}/")), key=len, default="")
+    parts = settings.removeprefix(root and f"{root}/").removesuffix(".py").split("/")
+    is_valid = settings.endswith(".py") and all(map(_is_importable, parts)) and is_free_text(settings)
+    if not is_valid or parts[-1].startswith("__") or parts[0] in sys.stdlib_module_names:
+        return None
+    return ".".join(parts)
+
+
+def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
+    """Return the package of the service, or its only module; empty where the project has none."""
+    for name in _declared_names(project):
+        for root in roots:
+            parts = name.split(".")
+            for end in range(1, len(parts) + 1):
+                path = "/".join([*filter(None, [root]), *parts[:end]])
+                if _has_modules(path):
+                    return path
+            if os.path.isfile(f"{path}.py"):
+                return f"{path}.py"
+    found = next(filter(None, ([*_packages_in(root)] for root in roots)), [])
+    regular = [path for path in found if os.path.exists(f"{path}/__init__.py")] or found
+    if len(regular) > 1:
+        fail(
+            f"this project has several packages ({listed(regular, 4)}); name the one of the service, such as"
+            f" --settings {regular[0]}/service_secrets.py"
+        )
+    return "".join(regular)
+
+
+def backend_of(project: dict[str, Any]) -> str:
+    """Return the package that builds the project; empty where nothing is built.
+
+    Without a build's configuration, pip builds with setuptools.
+    """
+    if False in at(project, "tool.poetry.package-mode") + at(project, "tool.uv.package"):
+        return ""
+    is_built = "project" in project or has_build(project)
+    backend = at(project, "build-system.build-backend") or ["setuptools"] * is_built
+    return str(*backend).partition(".")[0]
+
+
+def has_build(project: dict[str, Any]) -> bool:
+    """Return whether the project says how it is built."""
+    return "build-system" in project or os.path.exists("setup.py") or "[metadata]" in read_other("setup.cfg")
+
+
+def runner_of(project: dict[str, Any]) -> str:
+    """Return what begins a command that runs in the project's environment, such as `uv run `."""
+    backend, tools = backend_of(project), project.get("tool", {})
+    for name in ("uv", "poetry", "pdm"):
+        if name in tools or os.path.exists(f"{name}.lock") or backend.startswith(name):
+            return f"{name} run "
+    return "hatch run " if at(project, "tool.hatch.envs") else ""
+
+
+def discovery(project: dict[str, Any], directory: str, module: str) -> tuple[str, bool]:
+    """Return what setuptools' search for packages needs, so that new files are no second package.
+
+    Args:
+        project: the document in pyproject.toml.
+        directory: the directory of the settings module.
+        module: the name of a settings module in the root.
+
+    Returns:
+        The tables for pyproject.toml, and whether the build then ignores a new directory `config` in the root.
+    """
+    tables, legacy = at(project, "tool.setuptools"), "".join(map(read_other, _SETUP_FILES))
+    if backend_of(project) != "setuptools" or any(directory.startswith(f"{root}/") for root in source_roots(project)):
+        return "", True
+    if not directory:
+        names = sorted({f'"{name[:-3]}"' for name in os.listdir() if name.endswith(".py")} | {f'"{module}"'})
+        return ("", True) if tables or has_build(project) else (_MODULES.format(", ".join(names)), True)
+    if "packages" in legacy:
+        return "", "find_namespace" not in legacy
+    if any("packages" in table or "py-modules" in table for table in tables):
+        found = at(project, "tool.setuptools.packages.find")
+        return "", all("include" in each or each.get("namespaces") is False for each in found)
+    return (_FIND.format(directory.partition("/")[0]), True) if "project" in project else ("", False)
+
+
+def data_file(project: dict[str, Any], package: str, directory: str, file: str) -> tuple[str, str] | None:
+    """Return the file of setuptools, and its lines, that take a data file of a package into a wheel.
+
+    `None` where the build takes every file of a package, or where there is no package.
+    """
+    if backend_of(project) != "setuptools" or not package:
+        return None
+    flags = at(project, "tool.setuptools.include-package-data") or ["project" in project]
+    if True in flags or re.search(r"include_package_data\s*=\s*True", "".join(map(read_other, _SETUP_FILES))):
+        return "MANIFEST.in", f"include {directory}/{file}\n"
+    if "project" in project:
+        return "pyproject.toml", f'[tool.setuptools.package-data]\n"{package}" = ["{file}"]\n'
+    if "package_data" in read_other("setup.py"):
+        return "setup.py", f'package_data={{"{package}": ["{file}"]}},\n'
+    return "setup.cfg", f"[options.package_data]\n{package} = {file}\n"
+
+
+def read_other(file: str) -> str:
+    """Return the text of another tool's file; empty where it cannot be read."""
+    with suppress(OSError), open(file, encoding="utf-8", errors="replace") as stream:
+        return stream.read(1 << 20)
+    return ""
+
+
+def _declared_names(project: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of packages and modules that the project itself says, the clearest first."""
+    names = [each.get("include") for each in at(project, "tool.poetry.packages") if isinstance(each, dict)]
+    names += [os.path.basename(each) for each in at(project, "tool.hatch.build.targets.wheel.packages")]
+    names += [each for path in _PACKAGE_NAMES for each in at(project, path)]
+    names += [each for file in _SETUP_FILES for each in re.findall(_PROJECT_NAME, read_other(file))]
+    names += re.findall(_DJANGO, read_other("manage.py"))
+    for name in [each for each in names if isinstance(each, str)]:
+        yield name.partition("*")[0].strip("/").removesuffix(".py").replace("/", ".").replace("-", "_")
+        yield re.sub("[-.]+", "_", name).lower()
+
+
+def _packages_in(directory: str, depth: int = 0) -> Iterator[str]:
+    """Yield the packages in a directory, also those in a namespace package."""
+    for name in sorted(os.listdir(directory or os.curdir) if os.path.isdir(directory or os.curdir) else ()):
+        path = f"{directory}/{name}" if directory else name
+        if name in _NO_PACKAGES or not _is_importable(name) or os.path.exists(f"{path}/pyvenv.cfg"):
+            continue
+        if os.path.exists(f"{path}/__init__.py") or (not depth and _has_modules(path)):
+            yield path
+        elif depth < _DEEPEST and os.path.isdir(path):
+            yield from _packages_in(path, depth + 1)
+
+
+def _has_modules(path: str) -> bool:
+    return os.path.isdir(path) and any(name.endswith(".py") for name in os.listdir(path))
+
+
+def _is_importable(name: str) -> bool:
+    return name.isidentifier() and name.isascii() and not keyword.iskeyword(name)
