@@ -31,7 +31,6 @@ from conftest import TIMEOUT, V1, clean_environment, good_keys, posix_only
 from detector import leaks
 from django.core.management.utils import get_random_secret_key
 from pages import parsed
-from rings import PREVIOUS, UNTIL
 
 from robodj_secretguard import RuntimeSecrets
 
@@ -46,7 +45,21 @@ SESSIONS: Final = int(os.environ.get("ADOPTION_SESSIONS", "1000"))
 RESTING: Final = SESSIONS // 10
 """So many more sessions make a request directly before the deadline, to show that they were valid until then."""
 CLIENTS: Final = 4
-SECRETS: Final = "from robodj_secretguard import RuntimeSecrets as ServiceSecrets\n"
+NEW, PREVIOUS, UNTIL = "SESSION_KEY", "SESSION_KEY_PREVIOUS", "SESSION_KEY_PREVIOUS_UNTIL"
+SECRETS: Final = """\
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import SecretStr
+
+from robodj_secretguard import SecretPolicy, SecretSettings
+
+SESSION = SecretPolicy(name="session.key", variable="SESSION_KEY", overlap=timedelta(days=14))
+
+
+class ServiceSecrets(SecretSettings):
+    session_key: Annotated[SecretStr, SESSION]
+"""
 OLD: Final = 'import os\n\nold_key = os.environ["SECRET_KEY"]\n'
 
 
@@ -165,7 +178,8 @@ class Fleet:
             code = directory / str(release)
             code.mkdir()
             (code / "release.py").write_text(code_of(project, release), encoding="utf-8")
-            (code / "service_secrets.py").write_text(SECRETS, encoding="utf-8")
+            (code / "app").mkdir()
+            (code / "app" / "service_secrets.py").write_text(SECRETS, encoding="utf-8")
 
     def environment(self, release: int) -> dict[str, str]:
         """Return the environment of a release."""
@@ -244,7 +258,7 @@ def stop(instance: Instance) -> None:
 def fleet_of(project: Project, directory: Path) -> Iterator[Fleet]:
     """Run two instances of the first release."""
     old = {"SECRET_KEY": project.old_key()}
-    new = good_keys()
+    new = {NEW: good_keys()[V1]}
     fleet = Fleet(project, directory, {1: old, 2: old | new, 3: new | {PREVIOUS: old["SECRET_KEY"]}})
     if ("SESSIONS", "database") in project.variables:
         migrate = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
@@ -257,7 +271,7 @@ def fleet_of(project: Project, directory: Path) -> Iterator[Fleet]:
         for each in fleet.instances:
             stop(each)
     log = (directory / "log").read_text(encoding="utf-8")
-    assert leaks(log, [old["SECRET_KEY"], new[V1]]) == []
+    assert leaks(log, [old["SECRET_KEY"], new[NEW]]) == []
     is_of_policy = RuntimeSecrets.secret_policies["secret_key"].material.accepts(old["SECRET_KEY"])
     assert ("legacy" in log) == (UNTIL in fleet.keys[3] and not is_of_policy)
 
