@@ -614,7 +614,6 @@ class TestImage:
         assert sorted(path.relative_to(image).as_posix() for path in image.rglob("*") if path.is_file()) == [
             "srv/robodj/app/__init__.py",
             "srv/robodj/app/main.py",
-            "srv/robodj/config/check_runtime_secrets.py",
             "srv/robodj/config/revoked.fingerprints",
             "srv/robodj/pyproject.toml",
             "srv/robodj/service_secrets.py",

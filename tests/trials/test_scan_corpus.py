@@ -146,7 +146,7 @@ def test_nothing_is_found_in_real_files(tmp_path: Path, mode: str, least: int) -
 @FULL
 @pytest.mark.parametrize("part", ["speed", "memory", "history"])
 def test_each_measurement_has_a_row_of_the_scan(part: str) -> None:
-    """Each part of `python tests/scanning`, which has the figures of `docs/scan.md`, has a row of the scan."""
+    """Each part of `python tests/scanning`, which compares scanners, has a row of the scan."""
     program = [str(TESTS / "scanning"), "--smoke", "--part", part]
     ran = run(program, env=clean_environment(), cwd=TESTS)
     assert (ran.status, ran.err) == (0, "")
