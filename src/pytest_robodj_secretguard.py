@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from typing import TYPE_CHECKING, Final, Protocol
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import pytest
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import SecretSettings
 
-EPHEMERAL_OPTION: Final = "robodj_ephemeral_secrets"
-MODEL_OPTION: Final = "robodj_secrets_model"
+KEY: Final = "ephemeral-tests"
+TABLE: Final = "[tool.robodj-secretguard] of pyproject.toml"
 DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 
 _sessions: Final[list[int]] = []
@@ -49,17 +50,8 @@ def is_running() -> bool:
     return os.getpid() in _sessions  # not in a service that a test forked
 
 
-def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the options of the configuration, and register the run."""
-    parser.addini(
-        EPHEMERAL_OPTION,
-        "use temporary keys for the whole run, and set them before the project is imported",
-        type="bool",
-        default=False,
-    )
-    parser.addini(
-        MODEL_OPTION, "the settings model that declares the secrets: package.module:Class", default=DEFAULT_MODEL
-    )
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the run. There is no option: the project's configuration is in its pyproject.toml."""
     pluginmanager.register(_Run(), "robodj_secretguard_run")
 
 
@@ -69,14 +61,13 @@ class _Run:
     Report a refusal during an import in one line, as an error of the project and not of pytest.
     """
 
-    config: pytest.Config
+    hint = f"For temporary keys in tests, set {KEY} = true in {TABLE}, at or above the rootdir of pytest."
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None]:
-        self.config = early_config
         _sessions.append(process := os.getpid())
         early_config.add_cleanup(lambda: _sessions.remove(process))
-        _make_ephemeral(early_config)
+        self.hint = _make_ephemeral(early_config) or self.hint
         return (yield from self.pytest_sessionstart())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -104,31 +95,36 @@ class _Run:
         refused = next((note for note in getattr(refusal, "__notes__", ()) if note.startswith("refused: ")), None)
         if refused is None:
             raise refusal
-        model = self.config.getini(MODEL_OPTION)
-        hints = (
-            (
-                not self.config.getini(EPHEMERAL_OPTION),
-                f"For temporary keys in tests, set {EPHEMERAL_OPTION} = true in pytest's configuration.",
-            ),
-            ("set-up: ephemeral" in refused, "The environment is protected, where temporary keys are refused."),
-            (True, f"The temporary keys are for {model}. Set {MODEL_OPTION} to your model."),
-        )
-        return f"guard() {refused}. {next(hint for is_so, hint in hints if is_so)}"
+        is_protected = "set-up: ephemeral" in refused
+        hint = "The environment is protected, where temporary keys are refused." if is_protected else self.hint
+        return f"guard() {refused}. {hint}"
 
 
-def _make_ephemeral(config: pytest.Config) -> None:
-    if not config.getini(EPHEMERAL_OPTION):
-        return
+def _make_ephemeral(config: pytest.Config) -> str:
+    """Set temporary keys, if the project wants them, and return what to do where a secret is refused nevertheless."""
+    if not any(map(_may_want_keys, (config.rootpath, *config.rootpath.parents))):
+        return ""
+    project = _project(config)
+    if not (chosen := project.get(KEY)):
+        return ""
     from robodj_secretguard import check
 
-    model = _model(config)
-    patch = pytest.MonkeyPatch()
+    model, patch = _model(config, project), pytest.MonkeyPatch()
     config.add_cleanup(patch.undo)
-    _set_ephemeral(patch, model)
-    if alerts := check(model).alerts:
-        raise pytest.UsageError(
-            "\n".join([f"{EPHEMERAL_OPTION}: the keys are refused", *(alert.text for alert in alerts)])
-        )
+    names = _set_ephemeral(patch, model, chosen)
+    if alerts := [alert for alert in check(model).alerts if alert.secret in {None, *names}]:
+        raise pytest.UsageError("\n".join([f"{KEY}: the keys are refused", *(alert.text for alert in alerts)]))
+    if chosen is True:
+        return f"The temporary keys are for {project.get('model', DEFAULT_MODEL)}. Set model to your model in {TABLE}."
+    which = f"Temporary keys are set for {', '.join(names)} only."
+    return f"{which} Set the variables of the other secrets, or add them to {KEY} in {TABLE}."
+
+
+def _may_want_keys(directory: Path) -> bool:
+    """Check whether a directory has a pyproject.toml that may want temporary keys, without importing the package."""
+    with suppress(OSError):
+        return b"ephemeral" in (directory / "pyproject.toml").read_bytes()
+    return False
 
 
 @pytest.fixture
@@ -136,10 +132,11 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
     """Set separate temporary keys in the environment of a test, and return them as the validated settings.
 
     A secret with an overlap also has a next and a previous key: see `robodj_secrets.keyring(NAME)`. Optional secrets
-    are unset.
+    are unset. If `ephemeral-tests` is a list, the other secrets are those of the environment.
     """
-    model = _model(pytestconfig)
-    _set_ephemeral(monkeypatch, model, with_slots=True)
+    project = _project(pytestconfig)
+    model = _model(pytestconfig, project)
+    _set_ephemeral(monkeypatch, model, project.get(KEY) or True, with_slots=True)
     return model()
 
 
@@ -151,7 +148,7 @@ def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPat
     from robodj_secretguard.startup.variables import SECRETS_DIR
     from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, shareable
 
-    model = _model(pytestconfig)
+    model = _model(pytestconfig, _project(pytestconfig))
     policies = {policy.name: policy for policy in model.secret_policies.values()}
 
     def make_bad(check: str, secret: str | None = None) -> None:
@@ -185,22 +182,44 @@ def _set(patch: pytest.MonkeyPatch, variables: Mapping[str, str | None]) -> None
             patch.setenv(name, value)
 
 
-def _set_ephemeral(patch: pytest.MonkeyPatch, model: type[SecretSettings], *, with_slots: bool = False) -> None:
+def _set_ephemeral(
+    patch: pytest.MonkeyPatch, model: type[SecretSettings], chosen: Any, *, with_slots: bool = False
+) -> list[str]:
+    """Set temporary keys for every secret, or for those of a list, and return their names."""
+    from robodj_secretguard.cli.options import policy_of
     from robodj_secretguard.common.generator import ephemeral
 
-    policies = model.secret_policies.values()
-    _set(patch, dict.fromkeys(variable for policy in policies for variable in policy.variables))
-    _set(patch, ephemeral(policies, with_slots=with_slots))
+    policies = [*model.secret_policies.values()]
+    with _usage_errors(f"{KEY} in {TABLE}"):
+        if chosen is not True:
+            policies = [policy_of(model, str(name))._replace(required=True) for name in chosen]
+        _set(patch, dict.fromkeys(variable for policy in policies for variable in policy.variables))
+        _set(patch, ephemeral(policies, with_slots=with_slots))
+    return [policy.name for policy in policies]
 
 
-def _model(config: pytest.Config) -> type[SecretSettings]:
+def _project(config: pytest.Config) -> dict[str, Any]:
+    """Return the project's configuration: the nearest one at or above the rootdir of pytest."""
+    from robodj_secretguard.cli.options import find_project
+
+    with _usage_errors(KEY):
+        return find_project(str(config.rootpath), must_trust=False)
+
+
+def _model(config: pytest.Config, project: Mapping[str, Any]) -> type[SecretSettings]:
     from robodj_secretguard.common.loading import load_model
+
+    with _usage_errors(f"model in {TABLE}"), pytest.MonkeyPatch.context() as patch:  # pytest may set pythonpath later
+        patch.setattr(sys, "path", [*map(str, config.getini("pythonpath")), *sys.path])
+        return load_model(project.get("model", DEFAULT_MODEL), project.get("directory", ""))
+
+
+@contextmanager
+def _usage_errors(what: str) -> Generator[None]:
     from robodj_secretguard.errors import UsageError
 
     try:
-        with pytest.MonkeyPatch.context() as patch:  # pytest may set pythonpath later
-            patch.setattr(sys, "path", [*map(str, config.getini("pythonpath")), *sys.path])
-            return load_model(config.getini(MODEL_OPTION))
+        yield
     except UsageError as error:
-        msg = f"{MODEL_OPTION}: {error}"
-    raise pytest.UsageError(msg)
+        why = f"{what}: {error}"
+        raise pytest.UsageError(why) from None

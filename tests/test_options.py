@@ -63,14 +63,16 @@ TABLE = "[tool.robodj-secretguard]\n"
 OWN = 'model = "own_settings:Own"\n'
 DEFAULT = "model: robodj_secretguard:RuntimeSecrets (default)"
 STDERR = "robodj-secretguard: "
-EVERY_KEY = 'model = "a:B"\noperations-log = "log"\nstrict = true\nrequire-env-only = true\n'
+EVERY_KEY = (
+    'model = "a:B"\noperations-log = "log"\nstrict = true\nrequire-env-only = true\nephemeral-tests = ["a.key"]\n'
+)
 FREE_TEXT = "invalid text; use one line of at most 500 printable characters, without anything that looks like a key"
 TIME = "invalid time; use one like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
 ENVIRONMENT = "invalid name; use lower-case letters, digits, hyphens and underscores, such as prod"
 TEXTS = ("--environment", "--operator", "--ticket", "--reason", "--since", "--until")
 OTHERS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log", "--from")
 RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Ada")
-KEYS = "model, operations-log, strict, require-env-only"
+KEYS = "model, operations-log, strict, require-env-only, ephemeral-tests"
 NO_PYPROJECT = "pyproject.toml cannot be read; make it a regular file in UTF-8, of at most 1048576 bytes"
 UNREADABLE = "--scan: the file is missing, unreadable or not a regular file; check its name, or use - for a pipe"
 
@@ -379,6 +381,7 @@ class TestFile:
         assert find_project(str(tmp_path))["strict"]
         os.chown(path, 65534, -1)
         assert f" is not trusted: it {OWNED}; " in error(find_project, str(tmp_path))
+        assert find_project(str(tmp_path), must_trust=False)["strict"]
 
     @posix_only
     def test_deleted_directory(self, tmp_path: Path) -> None:

@@ -32,8 +32,10 @@ pytest_plugins = ["pytester"]
 SERVICE = "from robodj_secretguard import guard\nSECRETS = guard()\n"
 TEST = "import service\ndef test_it():\n    assert service.SECRETS\n"
 PASSES = "def test_it(): pass"
-EPHEMERAL = "robodj_ephemeral_secrets = true"
-HINT = "For temporary keys in tests, set robodj_ephemeral_secrets = true in pytest's configuration."
+EPHEMERAL = "ephemeral-tests = true"
+OWN = "model = 'settings:Own'"
+TABLE = "[tool.robodj-secretguard] of pyproject.toml"
+HINT = f"For temporary keys in tests, set {EPHEMERAL} in {TABLE}, at or above the rootdir of pytest."
 REFUSED = f"guard() refused: secret.key: missing, secret_v2.key: missing. {HINT}"
 SETTINGS = """
 from datetime import timedelta
@@ -53,17 +55,20 @@ class Strict(RuntimeSecrets, config_dir=CONFIG, file_fallback=False, require_rev
 """
 
 
-def project(directory: Path, files: Mapping[str, str], ini: Sequence[str]) -> None:
-    """Write a project: its files, a guarded service, its models, and pytest's configuration."""
+def project(directory: Path, files: Mapping[str, str], table: Sequence[str] = (), ini: Sequence[str] = ()) -> None:
+    """Write a project: its files, a guarded service, its models, its configuration, and pytest's."""
     texts = {"service.py": SERVICE, "lib/settings.py": SETTINGS, "pytest.ini": "\n".join(["[pytest]", *ini, ""])}
+    texts["pyproject.toml"] = "\n".join(["[tool.robodj-secretguard]", *table])
     for name, text in (texts | dict(files)).items():
         (directory / name).parent.mkdir(exist_ok=True)
         (directory / name).write_text(text, encoding="utf-8")
 
 
-def pytest_process(cwd: Path, files: Mapping[str, str], *options: str, ini: Sequence[str] = ()) -> Ran:
+def pytest_process(
+    cwd: Path, files: Mapping[str, str], *options: str, table: Sequence[str] = (), ini: Sequence[str] = ()
+) -> Ran:
     """Run pytest in a project, in a separate process."""
-    project(cwd, files, ini)
+    project(cwd, files, table, ini)
     return run(["-m", "pytest", "-q", *options], env=clean_environment() | {"COLUMNS": "300"}, cwd=cwd)
 
 
@@ -73,9 +78,16 @@ class Runner:
     def __init__(self, pytester: pytest.Pytester) -> None:
         self._pytester, self._cwd = pytester, pytester.path
 
-    def __call__(self, files: Mapping[str, str], *options: str, ini: Sequence[str] = (), **more: str) -> Ran:
+    def __call__(
+        self,
+        files: Mapping[str, str],
+        *options: str,
+        table: Sequence[str] = (),
+        ini: Sequence[str] = (),
+        **more: str,
+    ) -> Ran:
         """Run pytest in a project with these variables, and make sure that the environment is the same afterwards."""
-        project(self._cwd, files, ini)
+        project(self._cwd, files, table, ini)
         given = clean_environment() | {"COLUMNS": "300"} | more
         with process_environment(given):
             done = self._pytester.runpytest_inprocess("-q", *options)
@@ -92,7 +104,7 @@ def pytest_on(pytester: pytest.Pytester) -> Runner:
 
 
 class TestEphemeralRun:
-    """The ini option: temporary keys for a run."""
+    """`ephemeral-tests`: temporary keys for a run."""
 
     @pytest.mark.parametrize(
         "options", [(), ("-p", "no:django"), ("--import-mode=importlib", "-o", "pythonpath=.")], ids=" ".join
@@ -102,7 +114,7 @@ class TestEphemeralRun:
         test = f"import os\n{TEST}    assert os.environ['{V1}'] != os.environ['BEFORE']\n"
         keys = good_keys() | {f"{V1}_NEXT": "not a key"}
         files = {"conftest.py": "import service", "test_it.py": test}
-        ran = pytest_on(files, *options, ini=[EPHEMERAL], BEFORE=keys[V1], **keys)
+        ran = pytest_on(files, *options, table=[EPHEMERAL], BEFORE=keys[V1], **keys)
         assert (ran.status, "1 passed" in ran.out) == (0, True)
 
     @pytest.mark.parametrize(("directory", "more"), [("lib", ["pythonpath = lib"]), (".", [])])
@@ -119,29 +131,75 @@ class TestEphemeralRun:
             "    with pytest.raises(ValueError, match='shared needs two secrets'):\n"
             "        bad_robodj_secret('shared')\n"
         )
-        ini = [EPHEMERAL, "robodj_secrets_model = settings:Own", *more]
-        ran = pytest_on({"test_it.py": test, f"{directory}/settings.py": SETTINGS}, ini=ini)
+        ran = pytest_on({"test_it.py": test, f"{directory}/settings.py": SETTINGS}, table=[EPHEMERAL, OWN], ini=more)
         assert (ran.status, "2 passed" in ran.out) == (0, True)
+
+    def test_of_chosen_secrets(self, pytest_on: Runner) -> None:
+        """A list gives temporary keys to these secrets alone, and the service judges the others, which are set."""
+        test = f"import os\n{TEST}    assert os.environ['{V1}'] != os.environ['BEFORE'] == os.environ['{V2}']\n"
+        test += "def test_fixture(robodj_secrets):\n    test_it()\n"
+        keys = good_keys()
+        table = ["ephemeral-tests = ['secret.key']"]
+        ran = pytest_on({"test_it.py": test}, table=table, BEFORE=keys[V2], **{V2: keys[V2]})
+        assert (ran.status, "2 passed" in ran.out) == (0, True)
+        ran = pytest_on({"test_it.py": test}, table=table)
+        hint = f"Set the variables of the other secrets, or add them to ephemeral-tests in {TABLE}."
+        why = "guard() refused: secret_v2.key: missing. Temporary keys are set for secret.key only."
+        assert (ran.status, f"\n{why} {hint}\n" in ran.out) == (2, True)
+
+    @pytest.mark.parametrize(
+        ("line", "why"),
+        [
+            (
+                "ephemeral-tests = 1",
+                "ephemeral-tests: [tool.robodj-secretguard] in pyproject.toml: ephemeral-tests must be true or false, or ",
+            ),
+            ("ephemeral-tests = ['secret']", f"ephemeral-tests in {TABLE}: unknown secret; did you mean secret.key?"),
+        ],
+    )
+    def test_invalid_setting(self, pytest_on: Runner, line: str, why: str) -> None:
+        """An invalid setting is a usage error."""
+        ran = pytest_on({"test_it.py": PASSES}, table=[line])
+        assert (ran.status, ran.err.startswith(f"ERROR: {why}")) == (4, True)
+
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [("pyproject.toml", f"[tool.{name}]\n") for name in ("pytest", "pytest.ini_options")]
+        + [("setup.cfg", "[tool:pytest]\n"), ("tests/pytest.ini", "[pytest]\n")],
+    )
+    def test_any_configuration_of_pytest(self, tmp_path: Path, name: str, text: str) -> None:
+        """It works wherever the configuration of pytest is: the nearest table above the rootdir is read."""
+        project(tmp_path, {"tests/test_it.py": "import service\n" + PASSES}, [EPHEMERAL])
+        (tmp_path / "pytest.ini").unlink()
+        with (tmp_path / name).open("a", encoding="utf-8") as file:
+            file.write(f"\n{text}")
+        ran = run(["-m", "pytest", "tests"], env=clean_environment() | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
+        assert (ran.status, "1 passed" in ran.out) == (0, True), ran.out + ran.err
+
+    def test_switched_off(self, pytest_on: Runner) -> None:
+        """`false` imports no model, and changes nothing."""
+        ran = pytest_on({"test_it.py": PASSES}, table=["ephemeral-tests = false", "model = 'nothing:Here'"])
+        assert ran.status == 0
 
     def test_no_such_model(self, pytest_on: Runner) -> None:
         """A model that cannot be loaded is a usage error of one line."""
-        ran = pytest_on({"test_it.py": TEST}, ini=[EPHEMERAL, "robodj_secrets_model = nothing:Here"])
+        ran = pytest_on({"test_it.py": TEST}, table=[EPHEMERAL, "model = 'nothing:Here'"])
         assert (ran.status, ran.err.strip().count("\n")) == (4, 0)
-        assert ran.err.startswith("ERROR: robodj_secrets_model: the import failed (ModuleNotFoundError)")
+        assert ran.err.startswith(f"ERROR: model in {TABLE}: the import failed (ModuleNotFoundError)")
 
     def test_every_alert_of_the_keys(self, pytest_on: Runner) -> None:
         """Refused temporary keys are a usage error with every alert, before anything is imported."""
-        ran = pytest_on({"conftest.py": "1 / 0"}, ini=[EPHEMERAL], ROBODJ_PROTECTED_ENV="maybe")
+        ran = pytest_on({"conftest.py": "1 / 0"}, table=[EPHEMERAL], ROBODJ_PROTECTED_ENV="maybe")
         assert (ran.status, ran.err.strip().count("\n")) == (4, 4)
-        assert ran.err.startswith("ERROR: robodj_ephemeral_secrets: the keys are refused\n")
+        assert ran.err.startswith("ERROR: ephemeral-tests: the keys are refused\n")
         assert re.findall(r"ALERT: ([a-z-]+): ", ran.err) == ["setting", "ephemeral"]
 
     def test_with_pytest_django(self, tmp_path: Path) -> None:
         """A Django project's settings, which pytest-django imports first, are guarded like any service."""
         settings = "from robodj_secretguard import guard\nfrom settings import Own\nguard(Own)\nSECRET_KEY = 'a'\n"
         test = "def test_it(settings):\n    assert settings.SECRET_KEY == 'a'\n"
-        ini = ["DJANGO_SETTINGS_MODULE = project", "pythonpath = . lib", "robodj_secrets_model = settings:Own"]
-        ran = pytest_process(tmp_path, {"project.py": settings, "test_it.py": test}, ini=[EPHEMERAL, *ini])
+        ini = ["DJANGO_SETTINGS_MODULE = project", "pythonpath = . lib"]
+        ran = pytest_process(tmp_path, {"project.py": settings, "test_it.py": test}, table=[EPHEMERAL, OWN], ini=ini)
         assert (ran.status, "1 passed" in ran.out) == (0, True)
 
 
@@ -157,9 +215,9 @@ class TestRefusedImport:
             "test_another_model.py": f"{imports}from settings import Own\nguard(Own)\n",
             "test_protected.py": f"{imports}guard(require_env_only=True)\n",
         }
-        ini = [EPHEMERAL, "pythonpath = . lib"]
-        ran = pytest_on(files, "--continue-on-collection-errors", *options, ini=ini)
-        another = f"The temporary keys are for {DEFAULT_MODEL}. Set robodj_secrets_model to your model."
+        ini = ["pythonpath = . lib"]
+        ran = pytest_on(files, "--continue-on-collection-errors", *options, table=[EPHEMERAL], ini=ini)
+        another = f"The temporary keys are for {DEFAULT_MODEL}. Set model to your model in {TABLE}."
         assert f"\nguard() refused: ephemeral.key: missing. {another}\n" in ran.out
         protected = "The environment is protected, where temporary keys are refused."
         assert f"\nguard() refused: set-up: ephemeral. {protected}\n" in ran.out
@@ -192,7 +250,7 @@ class TestRefusedImport:
 
     def test_another_exit_of_a_conftest(self, pytester: pytest.Pytester) -> None:
         """Another SystemExit in a conftest.py ends the process, as without the plugin."""
-        project(pytester.path, {"conftest.py": "raise SystemExit(7)"}, [])
+        project(pytester.path, {"conftest.py": "raise SystemExit(7)"})
         with pytest.raises(SystemExit, match=r"^7$"):
             pytester.inline_run()
 
@@ -302,7 +360,7 @@ def test_it(bad_robodj_secret, kind):
     assert {name for name, _ in found} <= {"file-fallback", kind}
 """
         files = {"test_it.py": test, "lib/config/revoked.fingerprints": "# none\n"}
-        ran = pytest_on(files, ini=["robodj_secrets_model = settings:Strict", "pythonpath = lib"])
+        ran = pytest_on(files, table=["model = 'settings:Strict'"], ini=["pythonpath = lib"])
         assert f"{len(KINDS)} passed" in ran.out, ran.out
 
     def test_a_secret_of_a_vendor(self, pytest_on: Runner) -> None:
@@ -332,7 +390,7 @@ class Radio(SecretSettings):
     )]
 """,
         }
-        assert "3 passed" in pytest_on(files, ini=["robodj_secrets_model = vendor:Radio", "pythonpath = ."]).out
+        assert "3 passed" in pytest_on(files, table=["model = 'vendor:Radio'"]).out
 
     def test_an_optional_secret(self, pytest_on: Runner) -> None:
         """An optional secret is unset in tests, except for the one that a test makes bad."""
@@ -350,7 +408,7 @@ def test_it(bad_robodj_secret, kind):
     assert [(str(each.check), each.secret) for each in check(Service).findings] == [(kind, "data.key")]
     assert (os.environ[DATA] == "", DSN in os.environ) == (kind == "missing", False)
 """
-        ran = pytest_on({"test_it.py": test}, ini=["robodj_secrets_model = test_optional:Service"])
+        ran = pytest_on({"test_it.py": test}, table=["model = 'test_optional:Service'"])
         assert "4 passed" in ran.out, ran.out
 
     def test_a_secret_without_an_overlap(self, pytest_on: Runner) -> None:
@@ -364,7 +422,7 @@ def test_it(bad_robodj_secret, kind):
     with pytest.raises(ValueError, match="needs a secret with an overlap"):
         bad_robodj_secret(kind)
 """
-        ran = pytest_on({"test_it.py": test}, ini=["robodj_secrets_model = settings:Own", "pythonpath = lib"])
+        ran = pytest_on({"test_it.py": test}, table=[OWN], ini=["pythonpath = lib"])
         assert "4 passed" in ran.out, ran.out
 
     def test_keys_that_cannot_be_put(self, pytest_on: Runner) -> None:

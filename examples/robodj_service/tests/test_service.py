@@ -1,4 +1,4 @@
-"""The service's own tests. They need no key: pytest.ini gives them temporary keys."""
+"""The service's own tests. They need no key: pyproject.toml gives them temporary keys."""
 
 from __future__ import annotations
 

@@ -61,7 +61,14 @@ FORMAT: Final[dict[str, Any]] = {
 }
 """The option `--format`. A command that offers metrics too replaces the choices."""
 
-PROJECT_KEYS: Final = {"model": str, "operations-log": str, "strict": bool, "require-env-only": bool}
+PROJECT_KEYS: Final[dict[str, tuple[type, ...]]] = {
+    "model": (str,),
+    "operations-log": (str,),
+    "strict": (bool,),
+    "require-env-only": (bool,),
+    "ephemeral-tests": (bool, list),  # for the pytest plugin
+}
+_KINDS_OF_VALUES: Final = {str: "a string", bool: "true or false", list: "a list of secrets' names"}
 
 
 def _valid(accepts: Callable[[str], bool], why: str, text: str) -> str:
@@ -529,11 +536,14 @@ def request_of(arguments: argparse.Namespace) -> tuple[Request, dict[str, Any]]:
     return request, own
 
 
-def find_project(directory: str) -> dict[str, Any]:
-    """Return the nearest configuration at or above an absolute path, within its repository, and its directory."""
+def find_project(directory: str, *, must_trust: bool = True) -> dict[str, Any]:
+    """Return the nearest configuration at or above an absolute path, within its repository, and its directory.
+
+    `must_trust` refuses a file that others can write.
+    """
     for above in directories_of_project(directory):
         path = os.path.join(above, PYPROJECT)
-        if os.path.lexists(path) and (table := _project_table(path)) is not None:
+        if os.path.lexists(path) and (table := _project_table(path, must_trust=must_trust)) is not None:
             return _require_project(table) | {"directory": above}
     return {}
 
@@ -548,7 +558,7 @@ def directories_of_project(directory: str) -> Iterator[str]:
         above, directory = directory, os.path.dirname(directory)
 
 
-def _project_table(path: str) -> Any:
+def _project_table(path: str, *, must_trust: bool) -> Any:
     """Return the library's table, if the file has one."""
     import tomllib  # noqa: PLC0415 - only where there is a file
 
@@ -568,7 +578,7 @@ def _project_table(path: str) -> Any:
         fail(f"{PYPROJECT} has a table that is not read; did you mean {TABLE}?")
     table = tools.get(PROGRAM)
     distrust = [*file.exposed, *[each for each in file.foreign if each == OWNED]]
-    if table is not None and distrust:
+    if table is not None and distrust and must_trust:
         fail(
             f"{TABLE} in {PYPROJECT} is not trusted: it {' and '.join(distrust)}; run chmod go-w on it and on the"
             " directories above it, and run the command as its owner"
@@ -587,7 +597,7 @@ def _require_project(table: Any) -> dict[str, Any]:
     for key, value in table.items():
         if key not in PROJECT_KEYS:
             fail_unknown(f"{TABLE} in {PYPROJECT} has an unknown key", key, PROJECT_KEYS)
-        if type(value) is not PROJECT_KEYS[key]:
-            kind = "true or false" if PROJECT_KEYS[key] is bool else "a string"
-            fail(f"{TABLE} in {PYPROJECT}: {key} must be {kind}")
+        if type(value) not in PROJECT_KEYS[key]:
+            kinds = ", or ".join(_KINDS_OF_VALUES[each] for each in PROJECT_KEYS[key])
+            fail(f"{TABLE} in {PYPROJECT}: {key} must be {kinds}")
     return table
