@@ -152,7 +152,7 @@ class TestEphemeralRun:
         [
             (
                 "ephemeral-tests = 1",
-                "ephemeral-tests: [tool.robodj-secretguard] in pyproject.toml: ephemeral-tests must be true or false, or ",
+                "ephemeral-tests: [tool.robodj-secretguard] in pyproject.toml: ephemeral-tests must be true or false",
             ),
             ("ephemeral-tests = ['secret']", f"ephemeral-tests in {TABLE}: unknown secret; did you mean secret.key?"),
         ],
