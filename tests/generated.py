@@ -55,8 +55,8 @@ _COMMANDS: Final = """\
 
 {commands}
 
-`python -m robodj_secretguard COMMAND` is the same. If the directory has files named like modules of the standard
-library, write `python -P -m`.
+`python -m robodj_secretguard check` is the same as `robodj-secretguard check`. If the directory has files named like
+modules of the standard library, write `python -P -m`.
 
 {statuses}
 
@@ -91,32 +91,27 @@ def page_of_checks() -> str:
 def pages() -> dict[str, str]:
     """Return each generated page, by its path in docs."""
     parser = _parser("")
-    commands = dict(_commands_of(parser))
-    names = {name: f"[`{name}`](commands/{_file_of(name)})" for name in commands}
+    commands = dict(commands_below(parser))
+    rows = [
+        f"| [`{name}`](commands/{_file_of(name)}) | {_code(command.text.partition('.')[0])} |"
+        f" [`{command.kind}`](schemas/{command.kind}.json) |"
+        for name, command in commands.items()
+    ]
     return {
         "checks.md": page_of_checks(),
         "commands.md": _COMMANDS.format(
-            commands="\n".join(
-                [
-                    "| command | what it does |",
-                    "|---|---|",
-                    *(
-                        f"| {names[name]} | {_code(command.text.partition('.')[0])} |"
-                        for name, command in commands.items()
-                    ),
-                ]
-            ),
+            commands="\n".join(["| command | what it does | JSON |", "|---|---|---|", *rows]),
             statuses=_table("exit status", parser.statuses),
         ),
         **{f"commands/{_file_of(name)}": _page_of(name, command) for name, command in commands.items()},
     }
 
 
-def _commands_of(parser: CommandParser) -> Iterator[tuple[str, CommandParser]]:
+def commands_below(parser: CommandParser) -> Iterator[tuple[str, CommandParser]]:
     """Yield each command of a parser, in the order of its help."""
     groups = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
     for command in [command for choices in groups for command in choices.values()]:
-        yield from _commands_of(command)
+        yield from commands_below(command)
     if not groups:
         yield parser.prog.removeprefix(f"{PROGRAM} "), parser
 

@@ -14,6 +14,7 @@ from generated import pages
 from robodj_secretguard.cli.options import PROJECT_KEYS
 from robodj_secretguard.lifecycle.revocation import HEADER
 from robodj_secretguard.startup.variables import SETTINGS
+from robodj_secretguard.version import VERSION
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,6 +63,12 @@ def test_tables_of_the_reference_have_every_variable_and_setting() -> None:
     assert [name for name in SETTINGS if name not in variables] == []
     keys = re.findall("`([a-z-]+)`", "".join(rows("Project configuration", REFERENCE)))
     assert sorted(keys) == sorted(PROJECT_KEYS)
+
+
+def test_the_wheel_on_the_page_of_the_installation_is_of_this_version() -> None:
+    """docs/install.md names the wheel of the present version. tests/trials/test_install.py follows the page."""
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    assert {*re.findall(r"robodj_secretguard-[\w.-]+\.whl", page)} == {f"robodj_secretguard-{VERSION}-py3-none-any.whl"}
 
 
 def test_generated_pages_are_up_to_date() -> None:
