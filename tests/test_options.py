@@ -261,7 +261,6 @@ class TestModel:
             (("check",), "out"),
             (("status",), "out"),
             (("generate", "secret.key"), "err"),
-            (("generate", "--write"), "err"),
             (("rotate", "plan", "secret.key"), "out"),
             (RECORD, "out"),
             (("revoke", "secret.key", "--reason", "leaked"), "out"),

@@ -16,7 +16,6 @@ from command_line import (
     OTHER,
     Machine,
     Terminal,
-    fingerprint_of,
     key_as_argument,
     machine_at,
     on_terminal,
@@ -32,7 +31,6 @@ from robodj_secretguard.lifecycle.records import hash_of
 from robodj_secretguard.lifecycle.revocation import HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 NAME = "secret.key"
@@ -143,13 +141,9 @@ class TestGenerate:
                 (),
                 f"NAME is missing (choose from {NAME}, {OTHER}); for all secrets, pass --format env, shell or json",
             ),
-            ((NAME, "--force"), "--force and --config-dir work only with --write; leave them out"),
-            ((NAME, "--config-dir", "config"), "--force and --config-dir work only with --write; leave them out"),
-            (("--write", "--show"), "--write prints no key; leave out --show and --format"),
-            (("--write", "--format", "env"), "--write prints no key; leave out --show and --format"),
             ((key_as_argument(),), UNKNOWN),
         ],
-        ids=range(6),
+        ids=range(2),
     )
     def test_wrong_usage(self, bare: Machine, arguments: tuple[str, ...], message: str) -> None:
         """An unknown name generates nothing and is not repeated, since it may be a key."""
@@ -208,60 +202,6 @@ class TestShow:
             assert re.fullmatch(SHAPES[V1], bare.call("generate", NAME, "--show").out)
             bare.environ[variable] = ""
         assert bare.call("generate", NAME).status == 0
-
-
-class TestWrite:
-    """`generate --write`: break-glass storage on one machine."""
-
-    def test_all(self, bare: Machine) -> None:
-        """Each key is in its file, only its fingerprint is printed, and the gate accepts it."""
-        ran = bare.call("generate", "--write")
-        keys = [(bare.config / name).read_text(encoding="utf-8").removesuffix("\n") for name in (NAME, OTHER)]
-        assert (ran.status, ran.err, ran.out.splitlines()) == (
-            0,
-            "",
-            [
-                f"Wrote a new key of secret.key to config/secret.key (fingerprint {fingerprint_of(keys[0])}).",
-                f"Wrote a new key of secret_v2.key to config/secret_v2.key (fingerprint {fingerprint_of(keys[1])}).",
-            ],
-        )
-        assert leaks(ran.out, keys) == []
-        assert bare.call("check").status == 0
-        why = "config/secret.key already has a key; to replace it, add --force"
-        assert usage(bare.call("generate", NAME, "--write")) == f"not every key was written: {why}"
-        assert bare.call("generate", NAME, "--write", "--force").out.count("\n") == 1
-        assert (bare.config / NAME).read_text(encoding="utf-8") != f"{keys[0]}\n"
-
-    def test_a_named_directory(self, bare: Machine, tmp_path: Path) -> None:
-        """No named directory is made, or repeated in the output, since it may be a key."""
-        named = tmp_path / key_as_argument()
-        ran = bare.call("generate", NAME, "--write", "--config-dir", str(named))
-        message = "nothing was written: the config directory does not exist; create it, or pass --config-dir"
-        assert (usage(ran), named.exists()) == (message, False)
-        named.mkdir(mode=0o700)
-        ran = bare.call("generate", NAME, "--write", "--config-dir", str(named))
-        key = (named / NAME).read_text(encoding="utf-8")[:-1]
-        where = "secret.key in config_dir"
-        message = f"Wrote a new key of secret.key to {where} (fingerprint {fingerprint_of(key)}).\n"
-        assert (ran.status, ran.out, list(bare.config.iterdir())) == (0, message, [])
-
-    @pytest.mark.parametrize(
-        "switch_off",
-        [
-            lambda bare: bare.environ.update({"ROBODJ_PROTECTED_ENV": "true"}),
-            lambda bare: bare.put("pyproject.toml", "[tool.robodj-secretguard]\nrequire-env-only = true\n").chmod(
-                0o644
-            ),
-        ],
-        ids=["variable", "project"],
-    )
-    def test_environment_only(self, bare: Machine, switch_off: Callable[[Machine], object]) -> None:
-        """Where key files are not allowed, none is made."""
-        switch_off(bare)
-        assert usage(bare.call("generate", "--write", "--force")) == (
-            "nothing was written: fallback files are off; set environment variables instead"
-        )
-        assert list(bare.config.iterdir()) == []
 
 
 class TestRecord:

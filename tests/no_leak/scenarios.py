@@ -384,25 +384,13 @@ def of_life(keys: Callable[[], Planted] = good, *options: str, **more: str) -> C
     return plant
 
 
-def with_forms(planted: Planted) -> Planted:
-    """Plant key files that `generate --write` finds: a key, and a template with a key in a comment."""
-    values = [text(43), text(43)]
-    planted.secret += values
-    planted.files |= {
-        "config/secret.key": values[0].encode(),
-        "config/secret_v2.key": f"# {values[1]}\nchangeme\n".encode(),
-    }
-    return planted
-
-
 def of_generate(*commands: tuple[str, ...], **more: str) -> Callable[[], Planted]:
     """Write commands that generate keys where keys exist, and print none."""
-    return lambda: arguments(with_forms(good(**more)), [["generate", *command] for command in commands])
+    return lambda: arguments(good(**more), [["generate", *command] for command in commands])
 
 
 WITH_A_KEY: tuple[tuple[str, ...], ...] = (
     ("generate", "{}"),
-    ("generate", "--write", "--config-dir", "{}"),
     *(("log", "show", option, "{}") for option in ("--secret", "--event", "--since", "--until", "--operations-log")),
     ("log", "verify", "--expect", "{}"),
     ("rotate", "plan", "{}"),
@@ -1117,8 +1105,6 @@ SCENARIOS: dict[str, Scenario] = {
     "life-argument-is-a-key": Scenario(key_among_arguments, "run_commands"),
     "fleet-has-a-key": Scenario(fleet_is_a_key, "run_commands"),
     "generate-without-asking": Scenario(of_generate((), ("secret.key",), ("--format", "env"), CI="1"), "run_commands"),
-    "generate-over-keys": Scenario(of_generate(("--write",), ("secret_v2.key", "--write")), "run_commands"),
-    "generate-over-keys-by-force": Scenario(of_generate(("--write", "--force")), "run_commands"),
     "ephemeral": Scenario(lambda: good(ROBODJ_SECRETS_EPHEMERAL="1")),
     "ephemeral-is-a-key": Scenario(lambda: in_variable(str, variable="ROBODJ_SECRETS_EPHEMERAL")),
     "exec-refused": Scenario(of_the_gate("--", "true", keys=FORMATS["escapes"], command="exec"), "run_gate"),

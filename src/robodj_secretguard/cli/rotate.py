@@ -39,8 +39,7 @@ from robodj_secretguard.cli.output import (
     is_terminal,
 )
 from robodj_secretguard.common.generator import generate
-from robodj_secretguard.errors import FileError, UsageError
-from robodj_secretguard.lifecycle.key_files import write_keys
+from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, Recording, record_rotation
 from robodj_secretguard.lifecycle.records import Record, StepName
@@ -56,7 +55,6 @@ from robodj_secretguard.lifecycle.steps import (
     with_steps,
 )
 from robodj_secretguard.managers.delivery import open_store
-from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
@@ -72,10 +70,8 @@ from robodj_secretguard.secret.texts import (
 from robodj_secretguard.startup.readings import (
     REVOKED_FILE,
     Environment,
-    are_files_off,
     has_directory,
     shown_path,
-    switches_of,
 )
 from robodj_secretguard.startup.rules import Check, how_to_rotate
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
@@ -146,7 +142,7 @@ def add(commands: Commands) -> None:
         commands,
         "generate",
         _make_keys,
-        options=("--config-dir", "--model"),
+        options=("--model",),
         own={
             "name": {"nargs": "?", "metavar": "NAME", "help": "the secret, such as secret.key"},
             "--format": {
@@ -156,11 +152,6 @@ def add(commands: Commands) -> None:
                 " secrets; shell: the same as export commands",
             },
             "--show": {"action": "store_true", "help": "print keys on a terminal or in CI too"},
-            "--write": {
-                "action": "store_true",
-                "help": "write keys into the fallback files, for development or an emergency",
-            },
-            "--force": {"action": "store_true", "help": "with --write: replace existing keys"},
         },
         kind="keys",
         description="Generate a new key with a secure random generator. Pipe it into the command of the secret manager:"
@@ -242,18 +233,6 @@ def add(commands: Commands) -> None:
     _add_steps(group, shared)
 
 
-def _make_keys(request: Request, *, name: str | None, show: bool, write: bool, force: bool) -> Result:
-    model = model_of(request)
-    policies, stderr = _chosen(model, name)
-    if not write:
-        if force or request.config_dir is not None:
-            fail("--force and --config-dir work only with --write; leave them out")
-        return _print_keys(request, policies, stderr, show=show)
-    if show or request.format != "text":
-        fail("--write prints no key; leave out --show and --format")
-    return _write_files(request, model, policies, stderr, force=force)
-
-
 def _chosen(model: type[SecretSettings], name: str | None) -> tuple[list[SecretPolicy], list[str]]:
     """Return the secrets that get a new key, and the lines for stderr: which others were left out."""
     named = [*model.secret_policies.values()] if name is None else [policy_of(model, name)]
@@ -274,8 +253,9 @@ def _chosen(model: type[SecretSettings], name: str | None) -> tuple[list[SecretP
     return policies, [MODEL, *(f"{PROGRAM}: left out {what}" for what, found in left_out.items() if found)]
 
 
-def _print_keys(request: Request, policies: Sequence[SecretPolicy], stderr: list[str], *, show: bool) -> Result:
+def _make_keys(request: Request, *, name: str | None, show: bool) -> Result:
     """Return new keys for stdout. On a terminal and in CI, somebody could read them."""
+    policies, stderr = _chosen(model_of(request), name)
     form = request.format
     if form == "text" and len(policies) > 1:
         fail(
@@ -296,31 +276,6 @@ def _print_keys(request: Request, policies: Sequence[SecretPolicy], stderr: list
         bare=True,
         end="\n" if on_terminal or form != "text" else "",
     )
-
-
-def _write_files(
-    request: Request,
-    model: type[SecretSettings],
-    policies: Sequence[SecretPolicy],
-    stderr: list[str],
-    *,
-    force: bool,
-) -> Result:
-    if request.require_env_only or are_files_off(switches_of(Environment()), setup_of(model)):
-        fail("nothing was written: fallback files are off; set environment variables instead")
-    directory, named_by = directory_of(request, model)
-    if not os.path.isdir(directory):
-        fail("nothing was written: the config directory does not exist; create it, or pass --config-dir")
-    keys = {policy: generate(policy) for policy in policies}
-    try:
-        write_keys(directory, keys, force=force)
-    except UsageError as error:
-        fail(f"not every key was written: {error}")
-    lines = [
-        f"Wrote a new key of {policy.name} to {shown_path(policy.file, named_by)} (fingerprint {fingerprint(key)})."
-        for policy, key in keys.items()
-    ]
-    return Result(EXIT_CLEAN, lines, stderr=stderr)
 
 
 def _record(

@@ -101,13 +101,6 @@ RULES: Final = (
         ignored=".*",
     ),
     Rule(
-        "`generate --write` writes the key alone",
-        "generate|check",
-        "files",
-        ignored=r"\S+: (#.*)?",
-        needs="<[0-9]+ characters>",
-    ),
-    Rule(
         "A torn first record that the head file knows as acknowledged is damage",
         ".*",
         ".*",

@@ -807,14 +807,10 @@ class Maker:
 
     def generate(self) -> list[str]:
         argv = ["generate", *(self.name(0.03) for _ in range(self.one(0, 1, 1, 2)))]
-        argv += ["--write"] if self.often(0.45) else []
-        argv += ["--force"] if self.often(0.2) else []
-        if "--write" in argv and self.often(0.3):
-            self.put("config/secret.key", self.one("# ours\n", "", f"# ours\n{self.key(POLICY[0])}\n"))
         argv += ["--show"] if self.often(0.2) else []
         argv += ["--format", self.one("text", "env", "shell", "json", "xml")] if self.often(0.5) else []
         self.environ |= {"CI": self.one("1", "true", "")} if self.often(0.1) else {}
-        return [*argv, *(self.place_options() if self.often(0.3) else [])]
+        return argv
 
     def log(self) -> list[str]:
         if self.often(0.5):
@@ -1121,7 +1117,6 @@ class Maker:
             "lifecycle": self.lifecycle,
             "clock": self.with_another_clock,
             "scan and incident": self.scan_and_report,
-            "generate and check": self.generate_and_check,
             "init and check": lambda: [self.step([*self.init(), "--yes"]), self.step(["check"]), self.step(["init"])],
         }
         return steps[kind]() if kind in steps else [self.step(getattr(self, kind)())]
@@ -1133,9 +1128,3 @@ class Maker:
     def scan_and_report(self) -> list[Step]:
         argv = [*self.scan(), "--format", "json"]
         return [self.step(argv, save_as="scan.json"), self.step([*self.incident(), "--scan", "scan.json"])]
-
-    def generate_and_check(self) -> list[Step]:
-        argv = [*self.generate(), "--write"]
-        for secret in self.secrets:
-            self.environ.pop(secret.variable, None)
-        return [self.step(argv), self.step(["check"])]
