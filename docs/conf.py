@@ -57,7 +57,8 @@ def add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
 
 def toctree(caption: str, entries: list[str]) -> str:
     """Return a part of the sidebar."""
-    return "\n".join(["", "```{toctree}", ":hidden:", f":caption: {caption}", "", *entries, "```", ""])
+    options = [":hidden:", *([f":caption: {caption}"] if caption else [])]
+    return "\n".join(["", "```{toctree}", *options, "", *entries, "```", ""])
 
 
 def is_field(_app: Sphinx, _what: str, _name: str, member: object, *_skip_and_options: object) -> bool | None:
