@@ -111,29 +111,12 @@ def identified(**variables: str) -> tuple[str, str]:
 class TestIdentity:
     """`identify_process`: the service and the instance."""
 
-    @pytest.mark.parametrize(
-        ("program", "service"),
-        [
-            ("/srv/app/radio_worker.py", "radio_worker"),
-            ("/usr/local/bin/uvicorn", "uvicorn"),
-            ("/usr/lib/python3/uvicorn/__main__.py", "uvicorn"),
-            ("-c", "python"),
-            ("", "python"),
-            ("two words.py", "python"),
-        ],
-    )
-    def test_a_program(self, program: str, service: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """By default, the service is the program, and the instance is the host and the process."""
+    def test_no_names(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """By default, the service is unnamed, and the instance is the host and the process. A host may have no name."""
         monkeypatch.setattr("platform.node", lambda: "web-1.example")
-        monkeypatch.setattr(sys, "argv", [program])
-        assert identified() == (service, f"web-1.example:{os.getpid()}")
-
-    @pytest.mark.parametrize("argv", [[], [b"api"], None], ids=repr)
-    def test_no_program(self, argv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An embedded interpreter may have no arguments, or none that are texts, and a machine no name."""
-        monkeypatch.setattr(sys, "argv", argv)
+        assert identified() == ("unnamed", f"web-1.example:{os.getpid()}")
         monkeypatch.setattr("platform.node", str)
-        assert identified() == ("python", f"unknown:{os.getpid()}")
+        assert identified() == ("unnamed", f"unknown:{os.getpid()}")
 
     def test_named(self) -> None:
         """Variables set both names. An empty variable is not set."""

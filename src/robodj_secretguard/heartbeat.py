@@ -66,14 +66,12 @@ _threads: Final[dict[int, tuple[_thread.LockType, _thread.LockType]]] = {}
 def identify_process() -> tuple[str, str]:
     """Return the names of the service and of the instance.
 
-    They are those of `ROBODJ_SERVICE` and `ROBODJ_INSTANCE`. By default, the service is the program, and the instance
-    is the host name with the process id.
+    They are those of `ROBODJ_SERVICE` and `ROBODJ_INSTANCE`. By default, the service is `unnamed`, and the instance is
+    the host name with the process id.
     """
-    environment, path = Environment(), str((getattr(sys, "argv", None) or [""])[0]).removesuffix("/__main__.py")
-    program = os.path.basename(path).removesuffix(".py")
-    service = next(filter(is_instance_name, (event_setting(environment, SERVICE), program, "python")))
     host = next(filter(is_instance_name, (platform.node(), "unknown")))
-    return service, event_setting(environment, INSTANCE) or f"{host}:{os.getpid()}"
+    instance = event_setting(Environment(), INSTANCE) or f"{host}:{os.getpid()}"
+    return event_setting(Environment(), SERVICE) or "unnamed", instance
 
 
 def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str, Any]:

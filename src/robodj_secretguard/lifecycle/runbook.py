@@ -66,10 +66,6 @@ aws_change() {{
         aws secretsmanager put-secret-value --secret-id {place} --secret-string file:///dev/stdin
 }}
 """
-_HINT: Final = (
-    "READ-COMMAND prints a variable, WRITE-COMMAND stores what it reads from stdin, and REMOVE-COMMAND removes a"
-    ' variable. "$1" is the name of the variable:'
-)
 _CLIENTS: Final = {
     "vault": (
         "With HashiCorp Vault, write vault in place of bao:",
@@ -86,7 +82,10 @@ _CLIENTS: Final = {
         'aws_change "$1" ""',
     ),
     "": (
-        _HINT,
+        (
+            "READ-COMMAND prints a variable, WRITE-COMMAND stores what it reads from stdin, and REMOVE-COMMAND removes"
+            ' a variable. "$1" is the name of the variable:'
+        ),
         "",
         'READ-COMMAND "$1"',
         'WRITE-COMMAND "$1"',

@@ -72,8 +72,7 @@ _STEP_SECONDS: Final = 30.0
 MAX_SKEW: Final = timedelta(minutes=2)
 """How much the clocks of this machine and of the manager may differ."""
 _FLEET_AGE: Final = timedelta(minutes=15)
-_FLEET_AHEAD: Final = timedelta(minutes=5)
-"""How old a verdict on the instances may be, and how far ahead its clock."""
+"""How old a verdict on the instances may be. Its clock may be ahead by a third of that."""
 _REPEATABLE: Final = ("stage", "replace")
 """With `is_now`, these steps replace a key that they have stored before, whatever its environment is."""
 _SLOTS: Final = {
@@ -284,7 +283,7 @@ def _unproven_instances(
     again = f"run fleet --require {condition} with --from for this manager, and then this command again"
     if not found:
         yield Problem(f"the file of --fleet has no verdict on {condition} for the {slot} key of {name}", again)
-    elif old := [each.checked_at for each in found if not -_FLEET_AHEAD <= now - each.checked_at <= _FLEET_AGE]:
+    elif old := [each.checked_at for each in found if not -_FLEET_AGE / 3 <= now - each.checked_at <= _FLEET_AGE]:
         yield Problem(f"the file of --fleet is from {iso_utc(old[0])}, not from the last 15 minutes", again)
     elif failing or not all(each.holds for each in found):
         yield Problem(
@@ -397,8 +396,7 @@ def later(keys: StoredKeys, logged: Sequence[Record]) -> Record | None:
 
 def is_state_after(record: Record, keys: StoredKeys) -> bool:
     """Check whether the keys of a manager are those after a recorded step."""
-    key = record.fingerprint
-    has_key = key is not None and getattr(keys.slots, _SLOTS[record.event]) == key
+    has_key = record.fingerprint in {getattr(keys.slots, _SLOTS[record.event])} - {None}
     return not has_key if record.event == "retired" else has_key
 
 

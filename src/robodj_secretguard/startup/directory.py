@@ -53,8 +53,6 @@ _KUBERNETES: Final = "..data"
 """In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
 _PAUSE: Final = 0.01
 _CHANGING: Final = ("does not stay the same", "stop what changes its files again and again")
-_REMEDY_OF_STILL_FILES: Final = "set no refresh, and restart the service after each change (or see docs/refresh.md)"
-_RESTORE: Final = "restore the files that its links name, or mount its file system again"
 _NO_DIRECTORY: Final = ("does not exist", "correct the path, or start what writes the directory")
 _UNREADABLE: Final = ("is not a directory that this user may read", "correct the path, or let this user read it")
 _OTHERS: Final = (
@@ -172,7 +170,10 @@ def read_directory(
             earlier, why = version, _CHANGING
         except OSError as error:  # perhaps another directory takes its place
             time.sleep(_PAUSE)
-            why = (f"cannot be read ({os.strerror(error.errno or 0)})", _RESTORE)
+            why = (
+                f"cannot be read ({os.strerror(error.errno or 0)})",
+                "restore the files that its links name, or mount its file system again",
+            )
             if isinstance(error, (NotADirectoryError, PermissionError)) or not os.path.exists(place):
                 raise ManagerError(*(_NO_DIRECTORY if isinstance(error, FileNotFoundError) else _UNREADABLE)) from None
         time.sleep(max(0, min(wait, deadline - time.monotonic())))  # end in time, with the error below
@@ -360,7 +361,12 @@ def _period(environment: Environment, model_setup: ModelSetup, place: str) -> tu
             ]
     if seconds is None or not (why := _never_changes(place)):
         return seconds, []
-    return seconds, [Problem(f"a refresh is set, but {why}", _REMEDY_OF_STILL_FILES)]
+    return seconds, [
+        Problem(
+            f"a refresh is set, but {why}",
+            "set no refresh, and restart the service after each change (or see docs/refresh.md)",
+        )
+    ]
 
 
 def _is_of_systemd(path: str) -> bool:

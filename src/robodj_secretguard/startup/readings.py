@@ -640,9 +640,7 @@ def config_directory(
         return os.fsdecode(config_dir), "argument"
     if variable := environment.get(CONFIG_DIR):
         return variable.get_secret_value(), "environment"
-    if model_setup.config_dir is not None:
-        return model_setup.config_dir, "model"
-    return DEFAULT_CONFIG_DIR, None
+    return (DEFAULT_CONFIG_DIR, None) if model_setup.config_dir is None else (model_setup.config_dir, "model")
 
 
 _DIRECTORIES: Final[dict[NamedBy | None, str]] = {

@@ -343,9 +343,7 @@ def _check_clock(reading: Reading) -> Iterator[Problem]:
 def _expiry_ahead(reading: Reading) -> datetime | None:
     """Return when a valid key expires; `None` for an expired key, or where that is unknown."""
     instant = reading.expires_at
-    if instant is not None and EARLIEST_CLOCK <= reading.setup.now < instant and reading.found:
-        return instant
-    return None
+    return instant if instant and EARLIEST_CLOCK <= reading.setup.now < instant and reading.found else None
 
 
 def _check_expiring(reading: Reading) -> Iterator[Problem]:
