@@ -125,8 +125,6 @@ class RotationRecord(TypedDict):
     """Why nothing was recorded. Empty where the rotation was recorded."""
     unchanged: list[str]
     """The secrets that were not rotated."""
-    compared: dict[str, int]
-    """How many records of each environment the keys were compared with."""
     records: list[Record]
     """What was recorded."""
     check: documents.Report

@@ -13,9 +13,7 @@ from conftest import NOW, V1, Checker, good_keys, marker
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.records import Event, Proof, Validation, draft
 from robodj_secretguard.lifecycle.rotation import (
-    NO_ENVIRONMENT,
     completion,
-    count_by_environment,
     draft_rotation,
     judge_drafts,
     other_key_replaced,
@@ -83,11 +81,6 @@ class TestRecords:
         records = [recorded(5), recorded(4, KEY), recorded(3, environment="dev"), recorded(2, OLDER, secret=OTHER)]
         message = f"{OLD} dev 2026-11-28T12:00:00Z; {KEY} prod 2026-11-27T12:00:00Z"
         assert (recorded_keys(records, NAME), recorded_keys(records[3:], NAME)) == (message, "none is recorded")
-
-    def test_compared(self) -> None:
-        """Only records of keys count, sorted by the names of the environments."""
-        records = [recorded(3), recorded(2, KEY), revocation(1), recorded(1, environment="dev"), draft("continued")]
-        assert [*count_by_environment(records).items()] == [("dev", 1), (NO_ENVIRONMENT, 1), ("prod", 2)]
 
 
 class TestStage:

@@ -43,7 +43,7 @@ from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, Recording, record_rotation
 from robodj_secretguard.lifecycle.records import Record, StepName
-from robodj_secretguard.lifecycle.rotation import NO_ENVIRONMENT, completion
+from robodj_secretguard.lifecycle.rotation import completion
 from robodj_secretguard.lifecycle.runbook import LOADED, PLACEHOLDERS, plan_rotation
 from robodj_secretguard.lifecycle.steps import (
     MIN_AGE,
@@ -292,6 +292,7 @@ def _record(
 ) -> Result:
     model = model_of(request)
     log, sources = find_log(request, model), read_sources(request, model)
+    others = [_known(number, file) for number, file in enumerate(known, start=1)]
     options = [*given_sources(request), *given(request, "operations_log", "config_dir", "model")]
     try:
         recording = record_rotation(
@@ -305,19 +306,20 @@ def _record(
             names={policy_of(model, name).name for name in names},
             attested=attest,
             service_log=_read_lines(service_log),
-            others=(_known(number, file) for number, file in enumerate(known, start=1)),
+            others=others,
             config_dir=request.config_dir,
             options=options,
         )
     except FileError as error:
         fail(f"nothing was recorded: {log.name}: {error}")
     document = {"kind": "rotation-record", **recording.as_dict()}
+    stderr = [line for other in others for line in other.complaint]
     if recording.refusals:
-        lines = [*_refusal_lines(recording, environment), MODEL, "Nothing was recorded."]
-        return Result(failed_status(recording.report, EXIT_ALERTS), lines, lambda: document)
+        lines = [*_refusal_lines(recording), MODEL, "Nothing was recorded."]
+        return Result(failed_status(recording.report, EXIT_ALERTS), lines, lambda: document, stderr)
     the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
     lines = [*_record_lines(recording.records, options)]
-    stderr = [mark(warning, YELLOW) for warning in recording.warnings]
+    stderr += [mark(warning, YELLOW) for warning in recording.warnings]
     stderr += [
         f"{PROGRAM}: the rotation is recorded, but {the_list} was not changed: {why}"
         for _, why in recording.listed
@@ -329,9 +331,9 @@ def _record(
         if not why
     ]
     lines += [f"Did not record {name}: its key has not changed." for name in recording.unchanged]
-    if environment not in recording.compared:
+    if all(each in recording.records for each in log.records if each.environment == environment):
         lines.append(f"There was no earlier record of the environment {environment}.")
-    lines += [_comparison(recording, environment), MODEL]
+    lines.append(MODEL)
     status = EXIT_USAGE if any(why for _, why in recording.listed) else EXIT_CLEAN
     return Result(status, lines, lambda: document, stderr, events=document["records"])
 
@@ -350,26 +352,12 @@ def _known(number: int, file: str) -> OperationsLog:
     return log
 
 
-def _comparison(recording: Recording, environment: str) -> str:
-    """Return the line that says how many records of each environment the keys were compared with."""
-    each = ", ".join(f"{name} {number}" for name, number in recording.compared.items())
-    others = {*recording.compared} - {environment, NO_ENVIRONMENT}
-    logs = count(recording.damaged, "known log does", "known logs do")
-    return (
-        f"Compared with {count(sum(recording.compared.values()), 'record')}{f' ({each})' if each else ''}."
-        f"{'' if others else ' To compare with another environment, pass its log with --known FILE.'}"
-        f"{f' {logs} not verify; only the readable records were compared.' if recording.damaged else ''}"
-    )
-
-
-def _refusal_lines(recording: Recording, environment: str) -> Iterator[str]:
+def _refusal_lines(recording: Recording) -> Iterator[str]:
     """Yield why nothing was recorded."""
     yield from map(finding_text, recording.report.findings)
     for name, problem in recording.refusals.items():
         yield mark(f"REFUSED: {f'{name}: ' if name else ''}{problem.message}", RED)
         yield f"  fix: {problem.remedy}"
-    if None not in recording.refusals:
-        yield _comparison(recording, environment)
 
 
 def _record_lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:

@@ -10,7 +10,6 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Proof, Record
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.rotation import (
-    count_by_environment,
     draft_rotation,
     judge_drafts,
     other_key_replaced,
@@ -33,8 +32,6 @@ class Recording(NamedTuple):
     Attributes:
         report: the report of the check.
         refusals: why nothing was recorded, by secret; the secret is `None` where the check failed.
-        compared: with how many records of each environment the keys were compared.
-        damaged: how many logs of other environments do not verify.
         unchanged: the secrets that were not recorded, since their keys have not changed.
         records: the new records.
         warnings: what is unusual about the previous keys.
@@ -43,8 +40,6 @@ class Recording(NamedTuple):
 
     report: Report
     refusals: Mapping[str | None, Problem]
-    compared: Mapping[str, int]
-    damaged: int = 0
     unchanged: Sequence[str] = ()
     records: Sequence[Record] = ()
     warnings: Sequence[str] = ()
@@ -58,7 +53,6 @@ class Recording(NamedTuple):
                 for secret, problem in self.refusals.items()
             ],
             "unchanged": [*self.unchanged],
-            "compared": {**self.compared},
             "records": [record.as_dict() for record in self.records],
             "check": self.report.as_dict(),
         }
@@ -109,7 +103,7 @@ def record_rotation(
         raise UsageError(f"unknown step in attested (choose from {STARTUP}, {FUNCTIONS})")
     report = for_gate(check_keys())
     if not report.ok:
-        return Recording(report, {None: _CHECK_FAILED}, {})
+        return Recording(report, {None: _CHECK_FAILED})
     # Without a fingerprint, whether the value is a new one cannot be seen.
     statuses = [each for each in report.secrets if (each.secret in names if names else each.fingerprint)]
     if not statuses:
@@ -119,27 +113,26 @@ def record_rotation(
     drafts = _drafts(
         statuses, service_log, attested, environment=environment, operator=operator, ticket=ticket, note=note
     )
-    logs = [*others]
-    damaged = sum(bool(other.defects) for other in logs)
     with log.locked():
         # A key may have been revoked meanwhile.
         report = for_gate(check_keys())
         if not report.ok:
-            return Recording(report, {None: _CHECK_FAILED}, {})
-        known = sorted((record for each in (*logs, log) for record in each.records), key=lambda each: each.recorded_at)
+            return Recording(report, {None: _CHECK_FAILED})
+        known = sorted(
+            (record for each in (*others, log) for record in each.records), key=lambda each: each.recorded_at
+        )
         accepted, unchanged, refusals = judge_drafts(drafts, known, are_named=bool(names), options=options)
-        compared = count_by_environment(known)
         if refusals:
-            return Recording(report, refusals, compared, damaged)
+            return Recording(report, refusals)
         report = with_findings(report, [*recorded_findings(report, log.records, tuple(policies), options)])
         if not report.ok:
-            return Recording(report, {None: _CHECK_FAILED}, {})
+            return Recording(report, {None: _CHECK_FAILED})
         records = log.append(accepted)
     overlapping = {policy.name for policy in policies if policy.overlap}
     warnings = [other_key_replaced(record, known, has_overlap=record.secret in overlapping) for record in records]
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
     listed = [(entry_of(record), _why_unlisted(directory, record)) for record in records if record.replaced]
-    return Recording(report, {}, compared, damaged, unchanged, records, [*filter(None, warnings)], listed)
+    return Recording(report, {}, unchanged, records, [*filter(None, warnings)], listed)
 
 
 def _drafts(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,7 +16,6 @@ from robodj_secretguard.startup.report import SecretStatus
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.variables import iso_utc
 
-NO_ENVIRONMENT: Final = "no environment"  # for a record without one; no environment has this name
 ROTATIONS: Final = ("rotated", "rotation-incomplete", "rolled-back")
 Stage: TypeAlias = Literal["next", "promote", "retire"]
 """A stage of a rotation with an overlap: the next key is set, it becomes current, and the previous key is removed."""
@@ -67,13 +65,6 @@ def stage_due(slots: Slots, now: datetime) -> Stage | None:
     """Return the stage that is due; `None` where no rotation has begun, and until the deadline of a previous key."""
     stage, is_overlap = stage_of(slots), slots.previous and slots.previous_until and now < slots.previous_until
     return None if stage == "next" or is_overlap else stage
-
-
-def count_by_environment(records: Iterable[Record]) -> dict[str, int]:
-    """Return the number of records with a key for each environment."""
-    return dict(
-        sorted(Counter(record.environment or NO_ENVIRONMENT for record in records if record.fingerprint).items())
-    )
 
 
 def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who: Any) -> Record:
