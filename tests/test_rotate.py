@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import traceback
@@ -24,7 +23,7 @@ from command_line import (
 from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, posix_only, run
 from detector import leaks
 
-from robodj_secretguard import check, guard
+from robodj_secretguard import check
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.rotate import CI_VARIABLES
 from robodj_secretguard.lifecycle.records import hash_of
@@ -266,18 +265,6 @@ class TestRecord:
         assert any(line.endswith(" ".join((*DONE, *source))) for line in recorded(machine, NAME, *source))
         assert records(machine)[0]["fingerprint"] == expected
         assert record(machine, NAME, "--from", "directory:absent").status == 1
-
-    def test_service_log(self, machine: Machine) -> None:
-        """A start in the service's log is verified. A start on another key is only attested by the operator."""
-        log = io.StringIO()
-        pipeline = structlog.wrap_logger(structlog.PrintLogger(log), processors=[structlog.processors.JSONRenderer()])
-        machine.within(lambda: guard(logger=pipeline))
-        (machine.root / "service.log").write_text(log.getvalue(), encoding="utf-8")
-        machine.environ[V2] = good_keys()[V2]
-        recorded(machine, "--service-log", "service.log", *STARTUP)
-        recorded(machine, OTHER, "--service-log", "service.log", *FUNCTIONS)
-        proofs = [(each["validation"]["startup"], each["validation"]["functions"]) for each in records(machine)]
-        assert proofs == [("verified", "not-done"), ("attested", "not-done"), ("attested", "attested")]
 
     def test_json(self, machine: Machine) -> None:
         """The document has the records of the log with their hashes. A refusal has the reasons of each secret."""

@@ -23,9 +23,7 @@ from robodj_secretguard.lifecycle.rotation import (
     slots_of,
     stage_due,
     stage_of,
-    started_on,
 )
-from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.startup.rules import Problem
 
 if TYPE_CHECKING:
@@ -284,41 +282,3 @@ def test_completion() -> None:
     assert completion(open_one, ("--model", "m:C")) == f"{begin} 'dana o'\"'\"'neil' {DONE} --model m:C"
     described = replace(NEW, operator="-x", ticket="OPS-17", note="by Grace")
     assert completion(described, ()) == f"{begin}=-x --ticket OPS-17 --note 'by Grace'"
-
-
-class TestStartedOn:
-    """A service's own log is the evidence that it started on a key."""
-
-    @staticmethod
-    def lines(form: str) -> list[bytes]:
-        return [b"\xff\xfe\n", form.format(event=PASSED_EVENT, name=NAME, key=KEY).encode(), b"serving\n"]
-
-    @pytest.mark.parametrize(
-        "form",
-        [
-            "{event} secrets={{'{name}': {{'current': '{key}', 'next': None}}}}",
-            r'{event} secrets="{{\"{name}\": {{\"current\": \"{key}\", \"next\": null}}}}"',
-        ],
-        ids=["python", "escaped"],
-    )
-    def test_evidence(self, form: str) -> None:
-        """The event is found in any format of a pipeline, for the secret on whose key the service started."""
-        assert started_on(self.lines(form), {NAME: KEY, OTHER: OLD}) == {NAME}
-
-    @pytest.mark.parametrize(
-        "form",
-        [
-            "GET /?x={event} {key}",
-            "{event} {{{name}: {{next: {key}}}}}",
-            "{event} {{{name}: {{current: null, next: {key}}}}}",
-            "{event} {{secret_v2.key: {{current: {key}}}}}",
-            "{event} {{{name}s: {{current: {key}}}}}",
-            "{event} {{my-{name}: {{current: {key}}}}}",
-            "{event} {{{name}: {{current: {key}0}}}}",
-            "{{{name}: {{current: {key}}}}}",
-        ],
-        ids=range(8),
-    )
-    def test_no_evidence(self, form: str) -> None:
-        """A line counts only if it is the event of a start, with this key as the current one of this secret."""
-        assert started_on(self.lines(form), {NAME: KEY}) == set()

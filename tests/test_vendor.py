@@ -30,7 +30,6 @@ from robodj_secretguard.common.generator import ephemeral
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.redact import SecretRedactor
 from robodj_secretguard.scan.content import assignments
-from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.testing import KINDS, OF_GENERATED, bad_secret
 
 if TYPE_CHECKING:
@@ -311,13 +310,6 @@ class TestRotate:
         (command,) = (line.split()[1:] for line in out.splitlines() if line.startswith("     robodj"))
         assert machine.call(*command).status == 0
         assert machine.records[-1].open_steps == ()
-
-    def test_service_log_proves_no_start_without_a_fingerprint(self, machine: Machine) -> None:
-        """No log of a service proves a start on a vendor's secret: its event has no fingerprint."""
-        started = {"secret": "icecast.password", "state": "present", "fingerprint": None}
-        machine.put("service.log", json.dumps({"event": PASSED_EVENT, "secrets": [started]}))
-        call(machine, "rotate", "record", "icecast.password", *WHO, "--service-log", "service.log")
-        assert machine.records[-1].open_steps == ("startup", "functions")
 
     def test_age_counts_from_the_last_record(self, machine: Machine) -> None:
         """The age of a vendor's secret counts from its last record. Nobody is the backup."""

@@ -397,7 +397,7 @@ WITH_A_KEY: tuple[tuple[str, ...], ...] = (
     ("rotate", "record", "--environment", "{}", "--operator", "Jane"),
     ("rotate", "record", "--environment", "prod", "--operator", "{}"),
     (*RECORD, "{}"),
-    *((*RECORD, option, "{}") for option in ("--ticket", "--note", "--attest", "--known", "--service-log", "--from")),
+    *((*RECORD, option, "{}") for option in ("--ticket", "--note", "--attest", "--known", "--from")),
     (*RECORD, "--operations-log", "{}"),
     ("revoke", "{}", "--reason", "leaked"),
     ("revoke", "--reason", "leaked", "--fingerprint", "{}"),

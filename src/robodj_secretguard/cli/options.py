@@ -235,7 +235,6 @@ _GROUPS: Final = {
         "--config-dir",
         "--model",
         "--operations-log",
-        "--service-log",
         "--known",
         "--key-from",
         "--keys-from",

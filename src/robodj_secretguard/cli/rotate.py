@@ -22,7 +22,6 @@ from robodj_secretguard.cli.options import (
     given_sources,
     judged,
     model_of,
-    opened_input,
     policy_of,
     read_sources,
 )
@@ -207,10 +206,6 @@ def add(commands: Commands) -> None:
                 "help": "confirm a step of the validation. startup: services started, and their startup checks passed;"
                 " functions: authentication and encryption work",
             },
-            "--service-log": {
-                "metavar": "FILE",
-                "help": "the log of a service (- for stdin), where an event of guard() shows the start on the new key",
-            },
             "--known": {
                 "action": "append",
                 "metavar": "FILE",
@@ -287,7 +282,6 @@ def _record(
     note: str | None,
     names: Sequence[str],
     attest: Sequence[str],
-    service_log: str | None,
     known: Sequence[str],
 ) -> Result:
     model = model_of(request)
@@ -305,7 +299,6 @@ def _record(
             note=note,
             names={policy_of(model, name).name for name in names},
             attested=attest,
-            service_log=_read_lines(service_log),
             others=others,
             config_dir=request.config_dir,
             options=options,
@@ -336,13 +329,6 @@ def _record(
     lines.append(MODEL)
     status = EXIT_USAGE if any(why for _, why in recording.listed) else EXIT_CLEAN
     return Result(status, lines, lambda: document, stderr, events=document["records"])
-
-
-def _read_lines(service_log: str | None) -> Iterator[bytes]:
-    """Yield the lines of a service's log. It is opened when the first one is read."""
-    if service_log is not None:
-        with opened_input("--service-log", service_log) as lines:
-            yield from lines
 
 
 def _known(number: int, file: str) -> OperationsLog:

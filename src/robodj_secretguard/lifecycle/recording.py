@@ -13,11 +13,10 @@ from robodj_secretguard.lifecycle.rotation import (
     draft_rotation,
     judge_drafts,
     other_key_replaced,
-    started_on,
 )
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.startup.readings import Environment, config_directory
-from robodj_secretguard.startup.report import Report, SecretStatus, for_gate, with_findings
+from robodj_secretguard.startup.report import Report, for_gate, with_findings
 from robodj_secretguard.startup.rules import Problem, State
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
 
@@ -69,7 +68,6 @@ def record_rotation(
     note: str | None = None,
     names: Collection[str] = (),
     attested: Collection[str] = (),
-    service_log: Iterable[bytes] = (),
     others: Iterable[OperationsLog] = (),
     config_dir: str | None = None,
     options: Sequence[str] = (),
@@ -86,7 +84,6 @@ def record_rotation(
         note: what the record says besides, such as who reviewed the rotation.
         names: the rotated secrets; by default all with new keys, without those that have no fingerprint.
         attested: the steps of the validation that the operator has done: `startup`, `functions`.
-        service_log: lines of a service's log, whose start on the new key verifies the step `startup`.
         others: the logs of other environments, whose keys must differ.
         config_dir: the config directory; by default the model's.
         options: the options of the commands in instructions.
@@ -110,9 +107,9 @@ def record_rotation(
         raise UsageError("NAME is missing: no secret has a fingerprint, so name those that have a new value")
     if absent := [each.secret for each in statuses if each.state is State.MISSING]:
         raise UsageError(f"{absent[0]} is optional, and it is not set")
-    drafts = _drafts(
-        statuses, service_log, attested, environment=environment, operator=operator, ticket=ticket, note=note
-    )
+    proofs: dict[str, Proof] = {step: "attested" if step in attested else "not-done" for step in (STARTUP, FUNCTIONS)}
+    who = {"environment": environment, "operator": operator, "ticket": ticket, "note": note}
+    drafts = {each.secret: draft_rotation(each, proofs[STARTUP], proofs[FUNCTIONS], **who) for each in statuses}
     with log.locked():
         # A key may have been revoked meanwhile.
         report = for_gate(check_keys())
@@ -133,20 +130,6 @@ def record_rotation(
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
     listed = [(entry_of(record), _why_unlisted(directory, record)) for record in records if record.replaced]
     return Recording(report, {}, unchanged, records, [*filter(None, warnings)], listed)
-
-
-def _drafts(
-    statuses: Sequence[SecretStatus], service_log: Iterable[bytes], attested: Collection[str], **who: str | None
-) -> dict[str, Record]:
-    """Return the draft of each secret's record, by the steps of the validation that are proven or attested."""
-    started = started_on(service_log, {each.secret: each.fingerprint for each in statuses if each.fingerprint})
-    proofs: dict[str, Proof] = {step: "attested" if step in attested else "not-done" for step in (STARTUP, FUNCTIONS)}
-    return {
-        each.secret: draft_rotation(
-            each, "verified" if each.secret in started else proofs[STARTUP], proofs[FUNCTIONS], **who
-        )
-        for each in statuses
-    }
 
 
 def _why_unlisted(directory: str, record: Record) -> str:

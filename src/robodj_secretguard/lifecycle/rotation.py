@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,7 +10,6 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.records import Proof, Record, Validation, draft
 from robodj_secretguard.secret.texts import command, option
-from robodj_secretguard.startup.emit import PASSED_EVENT
 from robodj_secretguard.startup.report import SecretStatus
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.variables import iso_utc
@@ -209,17 +207,3 @@ def completion(record: Record, options: Iterable[str]) -> str:
         *(word for name in steps for word in ("--attest", name)),
         *options,
     )
-
-
-def started_on(lines: Iterable[bytes], keys: Mapping[str, str]) -> set[str]:
-    """Return the secrets whose keys a service started with, from the events of `guard()` in the service's log.
-
-    The log can have any format. It is evidence, not proof, as anybody may have written it.
-    """
-    # The fields of the event of a start, with any quotes, blanks and escapes.
-    patterns = {
-        secret: re.compile(rf"(?<![\w.-]){re.escape(secret)}\W+current\W+{re.escape(key)}(?![\w.-])".encode())
-        for secret, key in keys.items()
-    }
-    starts = [line for line in lines if PASSED_EVENT.encode() in line]
-    return {secret for secret, pattern in patterns.items() if any(map(pattern.search, starts))}

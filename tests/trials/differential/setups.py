@@ -785,9 +785,6 @@ class Maker:
         if self.often(0.15):
             self.set_log("known.jsonl", always=True)
             argv += ["--known", "known.jsonl"]
-        if self.often(0.15):
-            self.put("service.log", "".join(self.events()), 0o644)
-            argv += ["--service-log", "service.log"]
         return [*argv, *self.shared_options(strict=False)]
 
     def revoke(self) -> list[str]:
