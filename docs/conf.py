@@ -40,6 +40,10 @@ html_theme_options = {
     "source_directory": "docs/",
 }
 html_show_copyright = False
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+pygments_dark_style = "github-dark"  # the default of furo underlines the names of modules
+html_use_index = False  # it is wider than a phone
 
 linkcheck_anchors_ignore_for_url = [r"https://github\.com/robodj/.*"]  # tests/test_links.py checks them
 

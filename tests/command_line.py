@@ -170,7 +170,7 @@ def machine_at(root: Path) -> Machine:
     return Machine(root)
 
 
-def rotated(at: datetime, fingerprint: str, *, startup: Proof = "attested", **fields: Any) -> Record:
+def rotated(at: datetime, fingerprint: str | None, *, startup: Proof = "attested", **fields: Any) -> Record:
     """Return the record of a rotation, by default of `secret.key` in `prod`."""
     validation = Validation(gate="verified", startup=startup, functions="attested", log="verified")
     event = "rotation-incomplete" if "not-done" in vars(validation).values() else "rotated"

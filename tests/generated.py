@@ -37,7 +37,8 @@ KINDS: Final = kinds.KINDS
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _CODE: Final = re.compile(
     r"\bROBODJ_\w+(?:=true|=false)?|\bconfig/[\w.]+\w|\brobodj-secretguard (?:rotate )?[a-z]+(?: NAME)?|\bguard\(\)"
-    r"|(?:\bexec )?(?<![\w-])--[a-z][a-z-]+|\b(?:vault|aws|directory|json):(?:[A-Z_/-]+|(?= or))|'environment=\S+"
+    r"|\bNO_COLOR\b|\b[\w/]+\.(?:toml|jsonl)\b|(?:\bexec )?(?<![\w-])--[a-z][a-z-]+"
+    r"|\b(?:vault|aws|directory|json):(?:[A-Z_/-]+|(?= or))|'environment=\S+"
 )
 """The code in the texts of the program."""
 _CHECKS: Final = """\

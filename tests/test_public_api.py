@@ -29,7 +29,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "api.md").read_text(encoding="ut
 
 NAMED = {*re.findall(r"^\.\. auto\w+:: ([\w.]+)", PAGE, re.MULTILINE)}
 """What the page describes."""
-WHOLE = ("adapters.aesgcm", "adapters.django", "adapters.fastapi", "adapters.fernet", "adapters.flask")
+WHOLE: tuple[str, ...] = ("adapters.aesgcm", "adapters.django", "adapters.fastapi", "adapters.fernet", "adapters.flask")
 WHOLE += ("adapters.itsdangerous", "adapters.jwt", "adapters.prometheus", "adapters.starlette", "redact")
 """The modules in which everything without an underscore is public. Their names are those of the frameworks."""
 

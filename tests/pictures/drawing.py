@@ -14,54 +14,54 @@ import tempfile
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Final
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from command_line import OTHER, Machine, machine_at, rotated  # these modules are not in this directory
-from conftest import TIMEOUT, V1, V2, clean_environment, marker
+from command_line import Machine, rotated  # these modules are not in this directory
+from conftest import TIMEOUT, clean_environment, marker
 from detector import leaks
 from rich.console import Console
 from rich.text import Text
 
 PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
 COLUMNS: Final = 80
-REFUSAL: Final = "robodj-secretguard exec -- uvicorn app.main:app"
+REFUSAL: Final = "robodj-secretguard exec -- uvicorn main:app"
 STATUS: Final = "robodj-secretguard status"
+KEY: Final = "session.key"
+URL: Final = "database.url"
+"""The secrets of the service in the README."""
 
 _DAY: Final = timedelta(days=1)
 _FONTS: Final = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
-_MAIN: Final = """\
-from fastapi import FastAPI
-from robodj_secretguard import guard
-from service_secrets import ServiceSecrets
-
-secrets = guard(ServiceSecrets)
-app = FastAPI()
-"""
 
 
 def service_at(root: Path) -> Machine:
-    """Make a service as the README shows, with good keys."""
-    machine = machine_at(root)
-    assert machine.call("init", "--yes").status == 0
-    machine.put("app/main.py", _MAIN)
+    """Make a service as the README shows, with good secrets."""
+    machine = Machine(root)
+    declared = (f"{KEY}=SESSION_KEY", f"{URL}=DATABASE_URL:url")
+    assert machine.call("init", "--yes", *(f"--secret={each}" for each in declared)).status == 0
+    key, password = token_urlsafe(32), token_urlsafe(12)
+    machine.environ.clear()
+    machine.environ.update(SESSION_KEY=key, DATABASE_URL=f"postgresql://app:{password}@db/app")
     return machine
 
 
 def refusal(machine: Machine) -> str:
-    """Return the output of a refused start: one key is a placeholder, and the other one has expired."""
-    machine.environ[V1] = "changeme"
-    machine.environ[f"{V2}_EXPIRES_AT"] = marker(-3 * _DAY, now=_now())
+    """Return the output of a refused start: one secret has expired, and the other one is a placeholder."""
+    machine.environ["SESSION_KEY_EXPIRES_AT"] = marker(-3 * _DAY, now=_now())
+    machine.environ["DATABASE_URL"] = "postgresql://app:change-me@db/app"
     return shown(REFUSAL, machine)
 
 
 def status(machine: Machine) -> str:
-    """Return the status of two good keys: one is up to date, and the rotation of the other one is overdue."""
+    """Return the status of two good secrets: one is up to date, and the rotation of the other one is overdue."""
     now = _now()
-    machine.environ[f"{V1}_EXPIRES_AT"] = marker(74 * _DAY, now=now)
+    machine.environ["SESSION_KEY_EXPIRES_AT"] = marker(74 * _DAY, now=now)
     machine.record(
-        rotated(now - 33 * _DAY, machine.fingerprint(V2), secret=OTHER), rotated(now - 16 * _DAY, machine.fingerprint())
+        rotated(now - 93 * _DAY, None, secret=URL),
+        rotated(now - 16 * _DAY, machine.fingerprint("SESSION_KEY"), secret=KEY),
     )
     # A whole hash would look like a key.
     return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1...", shown(STATUS, machine))
@@ -91,7 +91,7 @@ def shown(command: str, machine: Machine) -> str:
         while chunk := screen.read(1 << 16):  # Linux raises EIO when the other end is closed
             output += chunk
     killer.cancel()
-    assert leaks(output.decode(), [machine.environ[V1], machine.environ[V2]]) == []
+    assert leaks(output.decode(), [machine.environ["SESSION_KEY"], machine.environ["DATABASE_URL"]]) == []
     return output.decode().replace("\r\n", "\n")
 
 
