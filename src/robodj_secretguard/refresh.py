@@ -13,26 +13,21 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from weakref import WeakSet, ref
 
-from robodj_secretguard.keyring import KeySet
+from robodj_secretguard.keyring import KeySet, LiveKeys
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.sealed import Sealed, contain, type_name
 from robodj_secretguard.startup.emit import emit, silence_broken_streams
-from robodj_secretguard.startup.report import REFUSED, Finding, finding
+from robodj_secretguard.startup.readings import Reading, RevocationStatus
+from robodj_secretguard.startup.report import REFUSED, Again, Finding, Judgement, Report, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity, how_to_renew, internal
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from robodj_secretguard.keyring import LiveKeys
-    from robodj_secretguard.startup.readings import Reading, RevocationStatus
-    from robodj_secretguard.startup.report import Again, Judgement, Report
 
 END_SECONDS: Final = 30.0
 """How long a process whose current key is revoked goes on without it, so that operators can read why."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import shown_place
 from robodj_secretguard.startup.file_reader import read_text_file, without_newline
@@ -19,7 +21,10 @@ from robodj_secretguard.startup.readings import (
     ABSENT,
     REVOKED_FILE,
     Environment,
+    ModelSetup,
     Offer,
+    Reading,
+    RevocationStatus,
     directory_fault,
     find_near_misses,
 )
@@ -35,12 +40,6 @@ from robodj_secretguard.startup.variables import (
     NearMiss,
     VariablesRead,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-
-    from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import ManagedSource, ModelSetup, Reading, RevocationStatus
 
 MAX_BYTES: Final = 1 << 20
 """The largest answer of a manager, and the largest file."""
@@ -287,7 +286,7 @@ def judge_directory(
     environment: Environment,
     model_setup: ModelSetup,
     policies: Sequence[SecretPolicy],
-    read: Callable[[Sequence[ManagedSource], RevocationStatus | None], Sequence[Reading]],
+    read: Callable[[Sequence[Delivery], RevocationStatus | None], Sequence[Reading]],
 ) -> Judgement:
     """Read the secrets directory, and judge the keys that it and the environment deliver (policy section 2).
 
