@@ -8,7 +8,7 @@ CLOCKS: Final = (
     "keyring",
     "startup.guard",
     "startup.settings",
-    "managers.delivery",
+    "managers.manager",
     "lifecycle.steps",
     "lifecycle.operations_log",
     "lifecycle.revocation",

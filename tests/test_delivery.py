@@ -14,7 +14,7 @@ from conftest import V1, V2, clean_environment, good_keys, process_environment, 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, EXIT_USAGE, PASSED
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.managers import delivery
+from robodj_secretguard.managers import manager as delivery
 from robodj_secretguard.startup import directory
 from robodj_secretguard.startup.report import REFUSED
 

@@ -32,7 +32,7 @@ from robodj_secretguard.common.generator import generate
 from robodj_secretguard.lifecycle import standing
 from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.lifecycle.standing import recorded_findings
-from robodj_secretguard.managers.delivery import load_sources
+from robodj_secretguard.managers.manager import load_sources
 from robodj_secretguard.startup import list_rules, rules, shared
 from robodj_secretguard.startup.report import with_findings
 from robodj_secretguard.startup.rules import Problem

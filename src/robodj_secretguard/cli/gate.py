@@ -47,7 +47,7 @@ from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERA
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from robodj_secretguard.managers.delivery import Sources
+    from robodj_secretguard.managers.manager import Sources
     from robodj_secretguard.startup.readings import ManagedSource
     from robodj_secretguard.startup.report import Report
     from robodj_secretguard.startup.settings import SecretSettings

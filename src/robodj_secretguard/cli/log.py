@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from robodj_secretguard.managers.delivery import Sources
+    from robodj_secretguard.managers.manager import Sources
 
 LIMITS: Final = (
     "This finds damage and careless edits. Somebody who can write to both the log and its head file can still change or"

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from robodj_secretguard.fleet.verdict import Verdict
-    from robodj_secretguard.managers.delivery import Sources
+    from robodj_secretguard.managers.manager import Sources
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import Report
 
@@ -392,7 +392,7 @@ def read_sources(request: Request, model: type[SecretSettings]) -> Sources | Non
     """Read the sources of `--from`; return `None` without the option."""
     if not request.sources:
         return None
-    from robodj_secretguard.managers.delivery import load_sources  # noqa: PLC0415 - few commands have sources
+    from robodj_secretguard.managers.manager import load_sources  # noqa: PLC0415 - few commands have sources
 
     return load_sources(
         request.sources,

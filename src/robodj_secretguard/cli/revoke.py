@@ -55,7 +55,7 @@ from robodj_secretguard.startup.settings import SecretSettings
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
-    from robodj_secretguard.managers.delivery import Sources
+    from robodj_secretguard.managers.manager import Sources
 
 
 def add(commands: Commands) -> None:

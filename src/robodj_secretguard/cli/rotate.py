@@ -53,7 +53,7 @@ from robodj_secretguard.lifecycle.steps import (
     step_in_words,
     with_steps,
 )
-from robodj_secretguard.managers.delivery import open_store
+from robodj_secretguard.managers.manager import open_store
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,

@@ -599,7 +599,7 @@ class Rotator:
 
     Args:
         model: the settings model that declares the secrets.
-        store: the secret manager, from `managers.delivery.open_store`.
+        store: the secret manager, from `managers.manager.open_store`.
         environment: where the keys are used, such as `prod`.
         operator: who takes the steps.
         ticket: the ticket for this work.
