@@ -43,7 +43,7 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, Recording, record_rotation
 from robodj_secretguard.lifecycle.records import Record, StepName
 from robodj_secretguard.lifecycle.rotation import completion
-from robodj_secretguard.lifecycle.runbook import LOADED, PLACEHOLDERS, plan_rotation
+from robodj_secretguard.lifecycle.runbook import LOADED, WORDS_TO_REPLACE, plan_rotation
 from robodj_secretguard.lifecycle.steps import (
     MIN_AGE,
     Rotator,
@@ -395,7 +395,7 @@ def _plan(
         refreshes=bool(setup.refresh) or variables.is_set(SECRET_REFRESH),
     )
     words = " ".join(commands for _, commands in steps if commands)
-    replaced = [word for word in PLACEHOLDERS if re.search(rf"(?<![\w-]){word}(?![\w-])", words)]
+    replaced = [word for word in WORDS_TO_REPLACE if re.search(rf"(?<![\w-]){word}(?![\w-])", words)]
     where = (*given_option("environment", environment), *who, *given_sources(request), *options)
     at_once = command("rotate", "plan", name, "--emergency", *where)
     days = count(policy.cadence.days, "day")

@@ -107,7 +107,7 @@ def record_rotation(
         raise UsageError("NAME is missing: no secret has a fingerprint, so name those that have a new value")
     if absent := [each.secret for each in statuses if each.state is State.MISSING]:
         raise UsageError(f"{absent[0]} is optional, and it is not set")
-    proofs: dict[str, Proof] = {step: "attested" if step in attested else "not-done" for step in (STARTUP, FUNCTIONS)}
+    proofs: dict[str, Proof] = {STARTUP: "not-done", FUNCTIONS: "not-done", **dict.fromkeys(attested, "attested")}
     who = {"environment": environment, "operator": operator, "ticket": ticket, "note": note}
     drafts = {each.secret: draft_rotation(each, proofs[STARTUP], proofs[FUNCTIONS], **who) for each in statuses}
     with log.locked():

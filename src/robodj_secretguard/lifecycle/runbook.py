@@ -28,7 +28,7 @@ from robodj_secretguard.startup.report import Report, SecretStatus, for_gate
 from robodj_secretguard.startup.rules import Check
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
-PLACEHOLDERS: Final = (
+WORDS_TO_REPLACE: Final = (
     "READ-COMMAND", "WRITE-COMMAND", "REMOVE-COMMAND", "ISSUE-COMMAND", "ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY",
 )  # fmt: skip
 """The words in the commands of a plan that the operator replaces."""
