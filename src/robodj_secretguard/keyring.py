@@ -155,14 +155,16 @@ class LiveKeys(Sealed):
         late_at: when the monotonic clock says that the keys were not read in time.
         refresh: reads the keys again; `None` where they cannot change.
         hooks: the functions to call after each switch, with the names of the changed secrets.
+        rings: the rings of the system's clock, by the names of their secrets.
     """
 
-    __slots__ = ("__weakref__", "hooks", "keys", "late_at", "refresh")
+    __slots__ = ("__weakref__", "hooks", "keys", "late_at", "refresh", "rings")
 
     def __init__(self, keys: KeySet) -> None:
         self.keys, self.late_at = keys, math.inf
         self.refresh: Any = None  # a Refresh, whose module imports this one
         self.hooks: list[Callable[[frozenset[str]], object]] = []
+        self.rings: dict[str, Keyring] = {}
 
 
 class Keyring(Sealed):

@@ -83,7 +83,7 @@ def use_keyring() -> object:
     outcomes += [ring.verify(os.environ.get(name)) for name in (V1, f"{V1}_NEXT", f"{V1}_PREVIOUS")]
     outcomes += [ring.verify(None), ring.verify(b"\xff"), ring.find("no such key")]
     for fail in (
-        lambda: secrets.keyring(os.environ[V1]),
+        lambda: secrets.keyring(os.environ[V1]),  # type: ignore[arg-type]
         lambda: ring.derive(os.environ[V1]),  # type: ignore[arg-type]
         lambda: json.dumps(ring.current),
         lambda: ring.current._replace(kid=os.environ[V1], unknown=1),

@@ -1,6 +1,6 @@
 """Pin the public types. `mypy --strict` reads this module; it is never run."""
 
-from typing import Annotated, Any, assert_type
+from typing import Annotated, Any, Literal, assert_type
 
 from pydantic import SecretStr
 
@@ -29,7 +29,25 @@ def takes_a_policy(policy: SecretPolicy) -> None:
     assert_type(check(Own), Report)
 
 
-assert_type(guard(), RuntimeSecrets)
+class Named(SecretSettings[Literal["a.key", "b.key"]]):
+    """The names in the brackets are those that `keyring` takes. Functions take such a model as any other."""
+
+    a_key: Annotated[SecretStr, SecretPolicy(name="a.key", variable="A_KEY")]
+    b_key: Annotated[SecretStr, SecretPolicy(name="b.key", variable="B_KEY")]
+
+
+def takes_any(secrets: SecretSettings) -> None:
+    """Take any model."""
+    secrets.keyring("a.key")
+
+
+takes_any(guard(Named))
+guard(Named).keyring("a.key")
+guard(Named).keyring("c.key")  # type: ignore[arg-type]
+guard().keyring("secret.key")
+guard().keyring("a.key")  # type: ignore[arg-type]
+Named()._judgement  # type: ignore[attr-defined]  # noqa: B018, SLF001
+assert_type(guard(), RuntimeSecrets[Literal["secret.key", "secret_v2.key"]])
 assert_type(Material.opaque(minimum=8), Kind)
 assert_type(guard(exit_status=78, require_env_only=True).secret_key, SecretStr)
 assert_type(guard(RuntimeSecrets, config_dir="config"), Declared)

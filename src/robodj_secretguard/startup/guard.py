@@ -7,7 +7,7 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 from pydantic import ValidationError
 
@@ -134,7 +134,9 @@ def examine(
         return report, None
     try:
         # Require it here too: the host's `__init__` may not have called that of `SecretSettings`.
-        return report, contain(lambda: require_values(model(_judgement=judgement), judgement))
+        return report, contain(
+            lambda: require_values(model(_judgement=judgement), judgement)  # type: ignore[call-arg]
+        )
     except Exception as failure:  # noqa: BLE001 - as above
         return _failed(report, model.secret_policies, failure)
 
@@ -157,7 +159,7 @@ def guard(
     require_env_only: bool = False,
     logger: Any = None,
     exit_status: int | None = None,
-) -> RuntimeSecrets: ...
+) -> RuntimeSecrets[Literal["secret.key", "secret_v2.key"]]: ...
 
 
 @overload

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import chain
-from types import MappingProxyType, NoneType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self, TypeVar
+from types import GenericAlias, MappingProxyType, NoneType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NoReturn, Self, get_args, get_origin
 
 from pydantic import SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing_extensions import TypeVar
 
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.secret.material import Generator, Length
@@ -46,12 +47,30 @@ if TYPE_CHECKING:
 
 _SCHEMA = "__get_pydantic_core_schema__"
 
+Name = TypeVar("Name", bound=str, default=Any)
+"""The names of a model's secrets, as `Literal["session.key", "database.url"]`; by default any text."""
 
-class SecretSettings(Sealed, BaseSettings, defer_build=True):
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+
+    class _Meta(ModelMetaclass):
+        """Without the `dataclass_transform` of pydantic's, which makes each field an argument."""
+
+    class _Base(BaseSettings, Generic[Name], metaclass=_Meta):
+        def __init__(self) -> None: ...
+
+else:
+    _Base = GenericAlias(BaseSettings, Name)
+
+
+class SecretSettings(Sealed, _Base[Name], defer_build=True):
     """A settings model in which every field is a declared secret. Subclass it, or `RuntimeSecrets`.
 
     An instance takes no arguments. It reads the environment and the fallback files, and applies the rules of `guard()`.
     It is frozen, shows no value, and refuses pickling.
+
+    `class ServiceSecrets(SecretSettings[Literal["session.key", "database.url"]])` also tells type checkers which names
+    `keyring()` takes: those of all its secrets. Without the brackets, it takes any text.
 
     `class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", require_revocation_list=True)` declares the set-up
     together with the secrets. The service, the gate, `exec` and the tests use it. A subclass can only tighten it.
@@ -79,6 +98,7 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             - An inherited secret is missing or has another policy.
             - A computed field, a cached property or a serializer could show a key.
             - The set-up is invalid, or looser than an inherited one.
+            - The names in the brackets are not those of the secrets.
 
             In the construction of an instance: a value was passed.
         pydantic.ValidationError: in the construction of an instance: a secret is refused. The error shows no value.
@@ -91,11 +111,23 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
     """The policies by field, in declared order."""
     _variables_read: ClassVar[VariablesRead]
     _setup: ClassVar[ModelSetup] = NO_SETUP
-    if TYPE_CHECKING:  # of each instance
-        _judgement: Judgement | None
-        _lives: dict[str, LiveKeys]
-        _rings: dict[str, Keyring]
-        _started: float
+    if not TYPE_CHECKING:  # pragma: no branch - a service's type checker and editor show nothing of this
+        __slots__ = ("_judgement", "_lives", "_started")
+
+        def __class_getitem__(cls, names: object) -> GenericAlias:
+            return GenericAlias(cls, names)
+
+        def __init__(self, **values: Any) -> None:
+            judgement = values.pop("_judgement", None)  # `guard()` passes it
+            if values or type(judgement) not in (Judgement, NoneType):
+                values.clear()
+                del judgement
+                _refuse_values(type(self))
+            try:
+                contain(lambda: _fill(self, judgement))
+            except BaseException:
+                vars(self).clear()  # a validator may have replaced a sealed value by text
+                raise
 
     def __init_subclass__(
         cls,
@@ -118,55 +150,17 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_kwargs: Any) -> None:
-        super().__pydantic_init_subclass__()
         cls.secret_policies = MappingProxyType(
             {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
         )
         _require_distinct(cls.__name__, cls.secret_policies.values())
+        _require_names(cls)
         cls._variables_read = variables_read(cls.secret_policies.values())
-        if cls.__private_attributes__:
-            _raise_type_error(
-                f"{cls.__name__} must declare only secrets: a name that begins with an underscore is not a field"
-            )
-        _refuse_serializers(cls)
+        _refuse_attributes(cls)
         for base in cls.__mro__[1:]:
             inherited = getattr(base, "secret_policies", {})
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
                 _raise_type_error(f"{cls.__name__} must keep every secret that it inherits, with its policy")
-
-    __slots__ = ("_judgement", "_lives", "_rings", "_started")
-
-    def __init__(self, *, _judgement: Judgement | None = None, **values: Any) -> None:
-        if values or type(_judgement) not in (Judgement, NoneType):
-            values.clear()
-            del _judgement
-            _refuse_values(type(self))
-
-        def build() -> None:
-            judgement = _judgement or judgement_of(type(self), Environment())
-            # One verdict: the report of `guard()` and of the gate refuses here too, and pydantic judges nothing again.
-            # So the validators of a host run only on values that passed every check.
-            # Each start refuses an expired key before. A refresh goes on with one.
-            is_start = _judgement is None
-            if alerts := [each for each in judgement.report().alerts if is_start or each.check is not Check.EXPIRED]:
-                raise _refusal(self, alerts)
-            values = dict(zip(self.secret_policies, [each.value for each in judgement.readings], strict=True))
-            try:
-                # Use one separate source: those of pydantic-settings copy the whole environment, unsealed.
-                super(SecretSettings, self).__init__(_build_sources=((lambda: values,), {}))  # type: ignore[arg-type]
-            except ValidationError as error:
-                raise _without_inputs(self, error) from None
-            if _judgement is None:  # otherwise `guard()` does that, after the host's `__init__`
-                require_values(self, judgement)
-            own = {"_judgement": judgement, "_lives": {}, "_rings": {}, "_started": time.monotonic()}
-            for name, value in own.items():
-                object.__setattr__(self, name, value)
-
-        try:
-            contain(build)
-        except BaseException:
-            vars(self).clear()  # a validator may have replaced a sealed value by text
-            raise
 
     @model_validator(mode="before")
     @classmethod
@@ -176,11 +170,11 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             _refuse_values(cls)
         return values
 
-    def keyring(self, name: str, *, clock: Callable[[], datetime] | None = None) -> "Keyring":
+    def keyring(self, name: Name, *, clock: Callable[[], datetime] | None = None) -> "Keyring":
         """Return the keys of a secret: the one that signs, and those that verify (policy section 3).
 
         Args:
-            name: the secret's name, such as `secret.key`.
+            name: the secret's name, such as `session.key`.
             clock: a function that returns the time, with a timezone; `None` for the system's clock. A deadline also
                 passes where that clock steps back.
 
@@ -197,7 +191,7 @@ class SecretSettings(Sealed, BaseSettings, defer_build=True):
             del name
             raise ValueError(f"unknown secret; choose from {', '.join(names)}")
         if clock is None:
-            return self._rings.setdefault(name, Keyring(live, name))
+            return live.rings.setdefault(name, Keyring(live, name))
         if clock().utcoffset() is None:
             raise ValueError("the clock must return a time with a timezone")
         return Keyring(live, name, clock=clock)
@@ -266,6 +260,26 @@ setattr(SecretSettings, "copy", SecretSettings.model_copy)  # noqa: B010 - an ol
 Model = TypeVar("Model", bound=SecretSettings)
 
 
+def _fill(secrets: SecretSettings, given: Judgement | None) -> None:
+    """Give an instance the values of readings that passed, or read and judge them now."""
+    judgement = given or judgement_of(type(secrets), Environment())
+    # One verdict: the report of `guard()` and of the gate refuses here too, and pydantic judges nothing again.
+    # So the validators of a host run only on values that passed every check.
+    # Each start refuses an expired key before. A refresh goes on with one.
+    if alerts := [each for each in judgement.report().alerts if not given or each.check is not Check.EXPIRED]:
+        raise _refusal(secrets, alerts)
+    values = dict(zip(secrets.secret_policies, [each.value for each in judgement.readings], strict=True))
+    try:
+        # Use one separate source: those of pydantic-settings copy the whole environment, unsealed.
+        super(SecretSettings, secrets).__init__(_build_sources=((lambda: values,), {}))  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise _without_inputs(secrets, error) from None
+    if not given:  # otherwise `guard()` does that, after the host's `__init__`
+        require_values(secrets, judgement)
+    for name, value in {"_judgement": judgement, "_lives": {}, "_started": time.monotonic()}.items():
+        object.__setattr__(secrets, name, value)
+
+
 def _raise_type_error(why: str) -> NoReturn:
     raise TypeError(why)
 
@@ -311,11 +325,12 @@ def judgement_of(
     return judgement
 
 
-def live_of(secrets: SecretSettings) -> "LiveKeys":
-    """Return the keys that an instance uses now."""
+def live_of(secrets: Any) -> "LiveKeys":
+    """Return the keys that an instance uses now. Type checkers do not know its slots."""
     from robodj_secretguard.keyring import KeySet, LiveKeys  # noqa: PLC0415 - a start may not need it
 
-    judgement, lives = secrets._judgement, secrets._lives  # noqa: SLF001 - of this module, as below
+    judgement: Judgement | None = secrets._judgement  # noqa: SLF001 - of this module, as below
+    lives: dict[str, LiveKeys] = secrets._lives  # noqa: SLF001
     if judgement and not lives:
         revocation = judgement.readings[0].setup.revocation
         live = LiveKeys(KeySet(judgement, secrets._started, revocation))  # noqa: SLF001
@@ -340,9 +355,9 @@ def begin_refresh(secrets: SecretSettings | None, send: Callable[[str, Report], 
         live_of(secrets).refresh.start(send, logger)
 
 
-def running_judgement(secrets: SecretSettings) -> Judgement:
+def running_judgement(secrets: Any) -> Judgement:
     """Return the readings of the keys in use, and the report on them."""
-    live = secrets._lives.get("")  # noqa: SLF001
+    live: LiveKeys | None = secrets._lives.get("")  # noqa: SLF001
     judgement = live.keys.judgement if live else secrets._judgement  # noqa: SLF001
     return judgement or live_of(secrets).keys.judgement  # another thread has just replaced it
 
@@ -358,7 +373,7 @@ def live_keys(secrets: SecretSettings) -> Iterator[tuple[SecretPolicy, SealedStr
         yield from ((reading.policy, key) for each in (reading, *reading.slots) if (key := each.key))
 
 
-def running_report(secrets: SecretSettings) -> Report:
+def running_report(secrets: Any) -> Report:
     """Return the report on the keys in use, of the time when they were read."""
     return contain(
         lambda: secrets._lives[""].keys.report if secrets._lives else running_judgement(secrets).report()  # noqa: SLF001
@@ -488,8 +503,12 @@ def _period_of(model: type[SecretSettings], refresh: timedelta | None) -> list[i
     return [refresh // timedelta(seconds=1)]
 
 
-def _refuse_serializers(model: type[SecretSettings]) -> None:
-    """Refuse everything that could show a key in a repr, a dump or `vars()`."""
+def _refuse_attributes(model: Any) -> None:
+    """Refuse private attributes, and everything that could show a key in a repr, a dump or `vars()`."""
+    if model.__private_attributes__:
+        _raise_type_error(
+            f"{model.__name__} must declare only secrets: a name that begins with an underscore is not a field"
+        )
     declared = model.__pydantic_decorators__
     own = [base for base in model.__mro__ if base not in SecretSettings.__mro__]
     if (
@@ -512,6 +531,17 @@ def _makes_a_schema(metadata: object) -> bool:
     return hasattr(metadata, _SCHEMA) and type(metadata).__module__ != "pydantic.functional_validators"
 
 
+def _require_names(model: type[SecretSettings]) -> None:
+    """Require that the names in the brackets of a model are those of its secrets."""
+    names = [policy.name for policy in model.secret_policies.values()]
+    for base in vars(model).get("__orig_bases__", ()):
+        named = [get_args(each) for each in get_args(base) if get_origin(each) is Literal]
+        if any({*each} != {*names} for each in named):
+            _raise_type_error(
+                f"{model.__name__} must name all its secrets in the brackets, and nothing else: {', '.join(names)}"
+            )
+
+
 def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
     declared = tuple(policies)
     if not declared:
@@ -527,7 +557,7 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
             _raise_type_error(f"{model} declares two secrets that share {what}, or one that this library uses")
 
 
-class RuntimeSecrets(SecretSettings):
+class RuntimeSecrets(SecretSettings[Name]):
     """The two runtime secrets of the policy (policy sections 1 to 3)."""
 
     secret_key: Annotated[
