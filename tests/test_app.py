@@ -119,8 +119,8 @@ def test_help(machine: Machine) -> None:
     listed = [*COMMANDS.removeprefix("(choose from ").removesuffix(")").split(", ")]
     assert re.findall(r"^  ([a-z]+)  ", ran.out, re.MULTILINE) == listed
     titles = [
-        "in a new project",
-        "before a release",
+        "set up a project",
+        "before a start or a release",
         "rotation",
         "incidents",
         "findings",

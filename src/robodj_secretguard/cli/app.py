@@ -47,8 +47,8 @@ COMMAND_MODULES: Final = {
 }
 # In the help, these titles come before these commands.
 TITLES: Final = {
-    "init": "in a new project",
-    "check": "before a release",
+    "init": "set up a project",
+    "check": "before a start or a release",
     "generate": "rotation",
     "incident": "incidents",
     "explain": "findings",

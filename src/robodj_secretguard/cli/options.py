@@ -129,7 +129,8 @@ class CommandParser(argparse.ArgumentParser):
         **settings: Any,
     ) -> None:
         self.width = int(width_of(getattr(sys, "stdout", None), WIDTH))
-        super().__init__(allow_abbrev=False, formatter_class=partial(_HelpFormatter, width=self.width), **settings)
+        formatter = partial(_HelpFormatter, width=self.width, max_help_position=26)
+        super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
         self.text, self.examples, self.statuses, self.kind = description, examples, statuses or {}, kind
         self.titles = titles or {}
         lines = [f"Run {self.prog} COMMAND --help for the options, examples and exit statuses of a command."]
@@ -181,7 +182,8 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--color": {
         "choices": ("auto", "always", "never"),
         "default": "auto",
-        "help": "colour in the text (default: auto, which is on a terminal, unless NO_COLOR is set)",
+        "metavar": "WHEN",
+        "help": "colour in the text: auto (default: on a terminal, unless NO_COLOR is set), always or never",
     },
     "--operations-log": {
         "metavar": "FILE",
@@ -244,7 +246,7 @@ _GROUPS: Final = {
     "output": ("--format", "--show", "--color"),
 }
 """The groups of a command's help, and the options that have a place in them wherever they are used."""
-_PLACEHOLDERS: Final = {None: "{}", "?": "[{}]", "*": "[{}\xa0...]"}
+_IN_USAGE: Final = {None: "{}", "?": "[{}]", "*": "[{}\xa0...]"}
 """How a usage line shows an argument, by its `nargs`."""
 
 
@@ -289,7 +291,7 @@ def add_command(
         title = titles.get(each, "options")
         if not each.startswith("-"):
             title = "arguments"
-            words[title].append(_PLACEHOLDERS[settings.get("nargs")].format(settings["metavar"]))
+            words[title].append(_IN_USAGE[settings.get("nargs")].format(settings["metavar"]))
         elif settings.get("required"):
             title = "required"
             words[title].append(f"{each}\xa0{settings['metavar']}")

@@ -28,7 +28,7 @@ from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.variables import SERVICE, iso_utc
 
-_HEADER: Final = ("ROTATED", "AGE", "FINGERPRINT")
+_FURTHER_COLUMNS: Final = ("ROTATED", "AGE", "FINGERPRINT")
 """What `status` adds to the table of `check`."""
 
 
@@ -65,7 +65,7 @@ def _status(request: Request) -> Result:
     # The time for a promotion is the operator's choice.
     is_late = any(why != PROMOTE for why in late.values())
     failed = bool(log.defects) or not passes(request, report) or (request.strict and is_late)
-    now, cells = iso_utc(report.checked_at), [_HEADER, *map(_cells, standings)]
+    now, cells = iso_utc(report.checked_at), [_FURTHER_COLUMNS, *map(_cells, standings)]
     lines = [line for each in standings for line in _details(each, now)]
     if lines:
         lines.append("")
