@@ -24,6 +24,7 @@ from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     MAX_LIST_BYTES,
     NOTHING,
+    SHOWN_DIRECTORIES,
     WORKING_DIRECTORY_DELETED,
     Environment,
     KeyFiles,
@@ -39,7 +40,6 @@ from robodj_secretguard.startup.readings import (
     invalid_lines,
     read,
     revocation_list,
-    shown_directory,
     shown_path,
     switches_of,
 )
@@ -554,7 +554,7 @@ class TestNames:
     )
     def test_places(self, named_by: NamedBy | None, directory: str, file: str) -> None:
         """A path is written for a shell if the environment or nothing names the directory. No named path is shown."""
-        assert (shown_directory(named_by), shown_path("config/a/b.key", named_by)) == (directory, file)
+        assert (SHOWN_DIRECTORIES[named_by], shown_path("config/a/b.key", named_by)) == (directory, file)
 
 
 class TestRevocationList:

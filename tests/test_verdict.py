@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, NONE_ON, Evidence, Service, Use, judge
+from robodj_secretguard.fleet.verdict import Evidence, Service, Use, judge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ WORKER: Final = Service("worker", 1)
 
 
 def objections(
-    *uses: Use, condition: ConditionName = MOVED, key: str = NEW, service: Service = API, **more: object
+    *uses: Use, condition: ConditionName = "moved", key: str = NEW, service: Service = API, **more: object
 ) -> dict[str, str]:
     """Return why a condition does not hold for a service."""
     (verdict,) = judge(condition, NAME, {service: key}, evidence_of(*uses, **more))  # type: ignore[arg-type]
@@ -31,7 +31,7 @@ def objections(
     return verdict.not_ready
 
 
-def verdicts(expected: Mapping[Service, str | None], *uses: Use, condition: ConditionName = MOVED) -> dict[str, bool]:
+def verdicts(expected: Mapping[Service, str | None], *uses: Use, condition: ConditionName = "moved") -> dict[str, bool]:
     """Return for which services a condition holds."""
     return {each.service: each.holds for each in judge(condition, NAME, expected, evidence_of(*uses))}
 
@@ -42,25 +42,35 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("condition", "key", "keys", "why"),
         [
-            (MOVED, NEW, Slots(NEW), ""),
-            (MOVED, NEW, Slots(NEW, COMING, OLD), ""),
-            (MOVED, NEW, Slots(OLD), f"signs with {OLD}"),
-            (MOVED, NEW, Slots(OLD, NEW), f"signs with {OLD}"),
-            (MOVED, NEW, Slots(OLD, NEW, NEW), f"signs with {OLD}"),
-            (MOVED, NEW, Slots(OLD, OLD), f"signs with {OLD}"),
-            (HAS_NEXT, COMING, Slots(NEW, COMING), ""),
-            (HAS_NEXT, COMING, Slots(COMING), ""),
-            (HAS_NEXT, COMING, Slots(NEW), f"does not have {COMING}"),
-            (HAS_NEXT, COMING, Slots(NEW, previous=COMING), f"does not have {COMING}"),
-            (HAS_NEXT, COMING, Slots(None, GONE), f"does not have {COMING}"),
-            (NONE_ON, GONE, Slots(NEW, COMING, OLD), ""),
-            (NONE_ON, GONE, Slots(GONE), f"uses {GONE} as the current key of secret.key"),
-            (NONE_ON, GONE, Slots(NEW, GONE), f"uses {GONE} as the next key of secret.key"),
-            (NONE_ON, GONE, Slots(NEW, None, GONE), f"uses {GONE} as the previous key of secret.key"),
-            (NONE_ON, GONE, Slots(NEW, None, GONE, NOW - 4 * SECOND), f"uses {GONE} as the previous key of secret.key"),
-            (NONE_ON, GONE, Slots(NEW, None, GONE, NOW - 5 * SECOND), ""),
-            (NONE_ON, GONE, Slots(NEW, GONE, GONE, NOW - 5 * SECOND), f"uses {GONE} as the next key of secret.key"),
-            (NONE_ON, GONE, Slots(GONE, None, GONE, NOW - 5 * SECOND), f"uses {GONE} as the current key of secret.key"),
+            ("moved", NEW, Slots(NEW), ""),
+            ("moved", NEW, Slots(NEW, COMING, OLD), ""),
+            ("moved", NEW, Slots(OLD), f"signs with {OLD}"),
+            ("moved", NEW, Slots(OLD, NEW), f"signs with {OLD}"),
+            ("moved", NEW, Slots(OLD, NEW, NEW), f"signs with {OLD}"),
+            ("moved", NEW, Slots(OLD, OLD), f"signs with {OLD}"),
+            ("has-next", COMING, Slots(NEW, COMING), ""),
+            ("has-next", COMING, Slots(COMING), ""),
+            ("has-next", COMING, Slots(NEW), f"does not have {COMING}"),
+            ("has-next", COMING, Slots(NEW, previous=COMING), f"does not have {COMING}"),
+            ("has-next", COMING, Slots(None, GONE), f"does not have {COMING}"),
+            ("none-on", GONE, Slots(NEW, COMING, OLD), ""),
+            ("none-on", GONE, Slots(GONE), f"uses {GONE} as the current key of secret.key"),
+            ("none-on", GONE, Slots(NEW, GONE), f"uses {GONE} as the next key of secret.key"),
+            ("none-on", GONE, Slots(NEW, None, GONE), f"uses {GONE} as the previous key of secret.key"),
+            (
+                "none-on",
+                GONE,
+                Slots(NEW, None, GONE, NOW - 4 * SECOND),
+                f"uses {GONE} as the previous key of secret.key",
+            ),
+            ("none-on", GONE, Slots(NEW, None, GONE, NOW - 5 * SECOND), ""),
+            ("none-on", GONE, Slots(NEW, GONE, GONE, NOW - 5 * SECOND), f"uses {GONE} as the next key of secret.key"),
+            (
+                "none-on",
+                GONE,
+                Slots(GONE, None, GONE, NOW - 5 * SECOND),
+                f"uses {GONE} as the current key of secret.key",
+            ),
         ],
     )
     @pytest.mark.parametrize("is_fresh", [True, False])
@@ -74,11 +84,11 @@ class TestKeys:
         seen = "seen" if is_fresh else "last seen at most"
         assert found == ({"api/web-1": f"{why}, {seen} 7 s ago"} if why else {})
 
-    @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT, NONE_ON])
+    @pytest.mark.parametrize("condition", ["moved", "has-next", "none-on"])
     @pytest.mark.parametrize("keys", [Slots(), Slots(None, COMING), Slots(None, None, OLD)])
     def test_no_current_key(self, condition: ConditionName, keys: Slots) -> None:
         """Evidence that does not say with which key an instance signs proves nothing."""
-        key = COMING if condition == HAS_NEXT else GONE
+        key = COMING if condition == "has-next" else GONE
         found = objections(used(keys, age=2), condition=condition, key=key)
         assert found == {"api/web-1": "unknown: no recent evidence of its key, seen 2 s ago"}
 
@@ -87,11 +97,11 @@ class TestKeys:
         other = used(Slots(GONE), secret=OTHER)
         assert objections(used(), other) == {}
         assert objections(other) == {"api/web-1": "unknown: no recent evidence of its key, seen 0 s ago"}
-        found = objections(used(), other, condition=NONE_ON, key=GONE)
+        found = objections(used(), other, condition="none-on", key=GONE)
         assert found == {"api/web-1": f"uses {GONE} as the current key of {OTHER}, seen 0 s ago"}
 
 
-COMING_IN: Final = {MOVED: Slots(NEW), HAS_NEXT: Slots(NEW, COMING), NONE_ON: Slots(NEW)}
+COMING_IN: Final = {"moved": Slots(NEW), "has-next": Slots(NEW, COMING), "none-on": Slots(NEW)}
 """Keys with which each of these conditions holds."""
 
 
@@ -159,7 +169,7 @@ class TestOthers:
             "api/web-9": f"signs with {OLD}, last seen at most 9 s ago"
         }
 
-    @pytest.mark.parametrize("condition", [MOVED, HAS_NEXT])
+    @pytest.mark.parametrize("condition", ["moved", "has-next"])
     def test_unlisted_service(self, condition: ConditionName) -> None:
         """It counts against every service, unless it agrees with one of them: services may have keys of their own."""
         expected = {API: NEW, WORKER: COMING}
@@ -177,7 +187,7 @@ class TestOthers:
         """A service without a key of the condition has no verdict. It concerns others if it signs with their key."""
         for keys, holds in ((Slots(GONE), True), (Slots(NEW), False)):
             uses = [used(Slots(NEW, COMING)), used(keys, ("worker", "w"))]
-            assert verdicts({API: COMING, WORKER: None}, *uses, condition=HAS_NEXT) == {"api": holds}
+            assert verdicts({API: COMING, WORKER: None}, *uses, condition="has-next") == {"api": holds}
 
     def test_service_that_shares_a_key(self) -> None:
         """A service that signs with a key of another one counts against both, although the roster keeps them apart."""
@@ -205,8 +215,8 @@ class TestOthers:
         """A key that nothing may use counts against every service, whoever uses it."""
         expected = {API: GONE, WORKER: GONE}
         both = [used(), used(who=("worker", "w"))]
-        assert verdicts(expected, *both, condition=NONE_ON) == {"api": True, "worker": True}
-        found = verdicts(expected, *both, used(Slots(NEW, GONE), who), condition=NONE_ON)
+        assert verdicts(expected, *both, condition="none-on") == {"api": True, "worker": True}
+        found = verdicts(expected, *both, used(Slots(NEW, GONE), who), condition="none-on")
         assert found == {"api": False, "worker": False}
 
     def test_service_whose_roster_lacks_the_secret(self) -> None:
@@ -221,7 +231,7 @@ class TestOthers:
         of_other_secret = used(who=("legacy", "x"), secret=OTHER)
         for more in ([], [of_other_secret]):
             assert objections(used(), *more, unknown={("legacy", "x"): "its target is down"}) == {}
-        found = objections(used(), condition=NONE_ON, key=GONE, unknown={("legacy", "x"): "its target is down"})
+        found = objections(used(), condition="none-on", key=GONE, unknown={("legacy", "x"): "its target is down"})
         assert found == {"legacy/x": "unknown: its target is down"}
 
 
@@ -236,7 +246,7 @@ USES: Final = st.lists(
     ),
     max_size=8,
 )
-CONDITIONS: Final = st.sampled_from((MOVED, HAS_NEXT, NONE_ON))
+CONDITIONS: Final = st.sampled_from(("moved", "has-next", "none-on"))
 
 
 def holding(condition: ConditionName, key: str, found: Evidence, instances: int = 2) -> set[str]:
@@ -277,8 +287,8 @@ class TestAnyEvidence:
 
 def agrees(condition: ConditionName, key: str, use: Use) -> bool:
     """Check whether a process that runs agrees with a condition, or has no key that matters to it."""
-    if condition == NONE_ON:
+    if condition == "none-on":
         return all(key not in {keys.current, keys.next, keys.previous} for keys in use.keys.values())
     keys = use.keys.get(NAME, Slots())
     signing, held = {keys.current} - {None}, {keys.current, keys.next} - {None}
-    return signing <= {key} if condition == MOVED else key in held or not held
+    return signing <= {key} if condition == "moved" else key in held or not held

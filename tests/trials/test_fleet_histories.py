@@ -20,7 +20,7 @@ from fleets import NAME
 from histories import MAX_AGE, SKEW, make_history, make_lines
 
 from robodj_secretguard.fleet import evidence as reader
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, Evidence, Service, judge
+from robodj_secretguard.fleet.verdict import Evidence, Service, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +38,7 @@ def evidence_of(lines: Sequence[Line], read: Callable[..., Evidence] = reader.re
 def proven(found: Evidence, history: History, condition: Condition) -> set[str]:
     """Return the services for which a condition is proven."""
     name, key = condition
-    slot = {MOVED: "current", HAS_NEXT: "next"}.get(name, "")
+    slot = {"moved": "current", "has-next": "next"}.get(name, "")
     services = {
         Service(service, names): key or getattr(history.expected[service], slot)
         for service, names in history.roster.items()

@@ -39,7 +39,7 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet import evidence as queries
 from robodj_secretguard.fleet.evidence import SKEW
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, UNPROVEN, Service, judge
+from robodj_secretguard.fleet.verdict import UNPROVEN, Service, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -231,7 +231,7 @@ def verdicts(
     if evidence is None:
         return []
     name, key = condition
-    slot = {MOVED: "current", HAS_NEXT: "next"}.get(name, "")
+    slot = {"moved": "current", "has-next": "next"}.get(name, "")
     expected = {}
     for service, names in history.roster.items():
         seen = {use.instance for use in evidence.uses if use.service == service}

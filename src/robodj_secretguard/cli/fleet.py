@@ -36,9 +36,6 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet.evidence import ask, is_address, is_selector, read_events, read_token
 from robodj_secretguard.fleet.verdict import (
-    HAS_NEXT,
-    MOVED,
-    NONE_ON,
     UNPROVEN,
     VERDICTS,
     Evidence,
@@ -64,9 +61,9 @@ _EVENTS_AGE: Final = 900
 """Both in seconds."""
 _MOST_SHOWN: Final = 20
 _CONDITIONS: Final = {
-    MOVED: ("current", "pass --from, or --environment with an operations log"),
-    HAS_NEXT: ("next", "stage one (rotate stage)"),
-    NONE_ON: ("", ""),
+    "moved": ("current", "pass --from, or --environment with an operations log"),
+    "has-next": ("next", "stage one (rotate stage)"),
+    "none-on": ("", ""),
 }
 """By condition: the slot of the expected key, unless the condition names the key, and how to make that key known."""
 
@@ -237,10 +234,10 @@ def _require_options(
         (select is None or is_selector(select), '--select: invalid labels; write them like environment="prod"'),
         (
             all(
-                name in _CONDITIONS and len(given) == (name == NONE_ON) and all(map(is_fingerprint, given))
+                name in _CONDITIONS and len(given) == (name == "none-on") and all(map(is_fingerprint, given))
                 for name, *given in require
             ),
-            f"--require: use {MOVED}, {HAS_NEXT}, or {NONE_ON} with one fingerprint",
+            "--require: use moved, has-next, or none-on with one fingerprint",
         ),
     ):
         if not is_valid:
@@ -256,7 +253,7 @@ def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) 
     found: dict[Service, str | None] = {service: getattr(keys, slot) for service, (keys, _) in having.items()}
     missing = [service.name for service, key in found.items() if not key]
     revoked = [service.name for service, key in found.items() if key and having[service][1](key) == "revoked"]
-    if missing and (condition == MOVED or len(missing) == len(found)):
+    if missing and (condition == "moved" or len(missing) == len(found)):
         fail(f"no {slot} key of {secret} is known for {missing[0]}; {fix}; to compare only one secret, pass --secret")
     if revoked:
         fail(f"the {slot} key of {secret} is revoked for {revoked[0]}; replace it: see rotate run --help")
@@ -325,7 +322,7 @@ def _verdict_lines(known: _Known, evidence: Evidence, verdicts: Sequence[Verdict
     failing = dict[str, dict[str, None]]()
     for each in verdicts:
         # A reason of none-on names the secret, and a fault is the reason of every service.
-        secret, key = ("", f" {each.fingerprint}") if each.condition == NONE_ON else (f"{each.secret}: ", "")
+        secret, key = ("", f" {each.fingerprint}") if each.condition == "none-on" else (f"{each.secret}: ", "")
         reasons += [
             f"{who}: {secret}{why}" for who, why in each.not_ready.items() if who != each.service or not evidence.faults
         ]
@@ -336,6 +333,6 @@ def _verdict_lines(known: _Known, evidence: Evidence, verdicts: Sequence[Verdict
         yield f"and {len(reasons) - _MOST_SHOWN} more; --format json has all of them"
     yield MODEL
     for condition, named in failing.items():
-        which = "every service that has a next key" if condition == HAS_NEXT else "every service"
+        which = "every service that has a next key" if condition == "has-next" else "every service"
         where = f"NOT PROVEN for {listed([*named], _MOST_SHOWN)}" if named else f"proven for {which}"
         yield mark(f"{condition}: {where}.", RED if named else GREEN)

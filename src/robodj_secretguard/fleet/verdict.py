@@ -33,9 +33,6 @@ from robodj_secretguard.secret.texts import count, is_instance_name
 
 ConditionName = Literal["moved", "has-next", "none-on"]
 
-MOVED: Final = "moved"
-HAS_NEXT: Final = "has-next"
-NONE_ON: Final = "none-on"
 UNPROVEN: Final = "unknown"
 _NO_KEYS: Final = Slots()
 
@@ -163,7 +160,7 @@ def judge(
     about = partial(_objection, condition, secret, evidence)
     strangers = others = [use for use in evidence.uses if use.service not in keys]
     doubtful = {(use.service, use.instance) for use in others if secret in use.keys}
-    if condition == NONE_ON:
+    if condition == "none-on":
         strangers, doubtful = [*evidence.uses], {*evidence.unknown}
     strangers = [use for use in strangers if all(about(use, key) for key in {*asked.values()})]
     for service, key in asked.items():
@@ -224,9 +221,9 @@ def _missing(
 def _objection(condition: str, secret: str, evidence: Evidence, use: Use, key: str) -> str:
     """Return what the keys of a process say against a condition, in words; empty for nothing."""
     slots = use.keys.get(secret, _NO_KEYS)
-    if condition == MOVED:
+    if condition == "moved":
         return "" if slots.current in {None, key} else f"signs with {slots.current}"
-    if condition == HAS_NEXT:
+    if condition == "has-next":
         has_none = slots.current is slots.next is None
         return "" if has_none or key in {slots.current, slots.next} else f"does not have {key}"
     for of, each in use.keys.items():

@@ -17,7 +17,7 @@ from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError, UsageError
-from robodj_secretguard.fleet.verdict import HAS_NEXT, MOVED, Verdict
+from robodj_secretguard.fleet.verdict import Verdict
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
     LastStep,
@@ -276,7 +276,7 @@ def _unproven_instances(
     step: StepName, name: str, keys: StoredKeys, fleet: Sequence[Verdict], now: datetime
 ) -> Iterator[Problem]:
     """Yield that no recent verdict is about this key, or that an instance is not ready."""
-    condition, slot = (HAS_NEXT, "next") if step == "promote" else (MOVED, "current")
+    condition, slot = ("has-next", "next") if step == "promote" else ("moved", "current")
     about = condition, name, getattr(keys.slots, slot)
     found = [each for each in fleet if (each.condition, each.secret, each.fingerprint) == about]
     failing = [f"{who} ({why})" for each in found for who, why in each.not_ready.items()]

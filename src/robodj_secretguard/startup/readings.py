@@ -464,7 +464,9 @@ def read(
         protected=protected,
         files_off=files_off,
         unknown_switches=tuple([name for name, value in switches.items() if value == _INVALID]),
-        event_faults=() if names.isdisjoint(EVENT_SETTINGS) else _event_faults(environment),
+        event_faults=tuple(
+            [each for each in EVENT_SETTINGS if environment.is_set(each) and not event_setting(environment, each)]
+        ),
         directory_named_by=named_by,
         directory_fault="" if fault == ABSENT and named_by is None else fault,
         model_directory_fault="" if model_fault == ABSENT else model_fault,
@@ -490,7 +492,8 @@ def _reading(
     policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source], names: frozenset[str]
 ) -> Reading:
     offers = tuple([source.offer(policy) for source in sources])
-    first = next(filter(_is_offered, offers), NOTHING)
+    answers = (offer for offer in offers if not offer.is_off and (offer.lines or offer.faults or offer.variables))
+    first = next(answers, NOTHING)
     used = first if first.lines or first.faults else NOTHING
     variables = first.variables or environment
     marker = variables.get(policy.expiry_variable) or None
@@ -502,11 +505,6 @@ def _reading(
     return Reading(
         policy, setup, policy.variable, marker, expires_at, offers, used, value, key, variables, "current", slots
     )
-
-
-def _is_offered(offer: Offer) -> bool:
-    """Check whether an offer delivers or refuses a value, or a manager has another variable of the secret."""
-    return not offer.is_off and bool(offer.lines or offer.faults or offer.variables)
 
 
 def _key_in(value: SealedStr | None, kind: Kind, variable: str) -> SealedStr | None:
@@ -613,10 +611,6 @@ def switches_of(environment: Environment) -> dict[str, bool | str | None]:
     }
 
 
-def _event_faults(environment: Environment) -> tuple[str, ...]:
-    return tuple([name for name in EVENT_SETTINGS if environment.is_set(name) and not event_setting(environment, name)])
-
-
 def event_setting(environment: Environment, name: str) -> str:
     """Return a setting of the events; empty where it is not set or invalid. Its text is never a key."""
     from robodj_secretguard.secret.texts import could_hold_key, is_instance_name  # noqa: PLC0415 - few starts have one
@@ -643,22 +637,18 @@ def config_directory(
     return (DEFAULT_CONFIG_DIR, None) if model_setup.config_dir is None else (model_setup.config_dir, "model")
 
 
-_DIRECTORIES: Final[dict[NamedBy | None, str]] = {
+SHOWN_DIRECTORIES: Final[dict[NamedBy | None, str]] = {
     None: DEFAULT_CONFIG_DIR,
     "environment": f"${CONFIG_DIR}",
     "argument": "config_dir",
     "model": "the model's config_dir",
 }
-
-
-def shown_directory(named_by: NamedBy | None) -> str:
-    """Return the config directory for messages."""
-    return _DIRECTORIES[named_by]
+"""By what named it: the config directory for messages."""
 
 
 def shown_path(file: str, named_by: NamedBy | None) -> str:
     """Return the path of a file that is declared below `config/`, for messages."""
-    directory, name = _DIRECTORIES[named_by], within_config_dir(file)
+    directory, name = SHOWN_DIRECTORIES[named_by], within_config_dir(file)
     return f"{directory}/{name}" if named_by in {None, "environment"} else f"{name} in {directory}"
 
 
@@ -675,7 +665,7 @@ def chmod(file: TextFile, where: str, named_by: NamedBy | None, mode: str = "go-
         absolute = {None: f"$PWD/{where}", "environment": where}.get(named_by, "the file")
         return f"run namei -l {in_command(absolute)}, then chmod o-w where the mode ends in rwx"
     if IN_WRITABLE in file.exposed:
-        return f"run chmod -R go-w {in_command(_DIRECTORIES[named_by])}"
+        return f"run chmod -R go-w {in_command(SHOWN_DIRECTORIES[named_by])}"
     return f"run chmod {mode} {in_command(where)}"
 
 

@@ -20,13 +20,13 @@ from robodj_secretguard.startup.readings import (
     NOTHING,
     PIPED,
     REVOKED_FILE,
+    SHOWN_DIRECTORIES,
     WORKING_DIRECTORY_DELETED,
     Reading,
     Setup,
     Slot,
     in_command,
     set_current,
-    shown_directory,
     shown_path,
     within_config_dir,
 )
@@ -263,9 +263,7 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
     """Return the remedy for a value that its kind refuses."""
     if fault.fix and reading.used.file is not None:
         return fault.fix.replace("set {}", "save {}").replace("{}", reading.used.location)
-    if fault.fix:
-        return _everywhere(fault.fix.replace("{}", reading.variable), reading.manager)
-    return how_to_set(reading)
+    return _everywhere(fault.fix.replace("{}", reading.variable), reading.manager) if fault.fix else how_to_set(reading)
 
 
 def _check_revoked(reading: Reading) -> Iterator[Problem]:
@@ -541,7 +539,7 @@ def unusable_directories(setup: Setup) -> Iterator[Problem]:
             shown = "" if named_by == "model" else "the config directory "
             path = f": {shown_place(directory)[-60:]}" if named_by else ""  # its end, as a line is short
             yield Problem(
-                f"{shown}{shown_directory(named_by)} {fault}{path}",
+                f"{shown}{SHOWN_DIRECTORIES[named_by]} {fault}{path}",
                 _REMEDIES.get(fault, _REMEDIES[named_by]),
                 "environment" if named_by == "environment" else "none",
             )
