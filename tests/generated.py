@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import documents
 import kinds
+from api_page import page_of_api
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -99,6 +100,7 @@ def pages() -> dict[str, str]:
         for name, command in commands.items()
     ]
     return {
+        "api.md": page_of_api(),
         "checks.md": page_of_checks(),
         "commands.md": _COMMANDS.format(
             commands="\n".join(["| command | what it does | JSON |", "|---|---|---|", *rows]),

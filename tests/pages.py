@@ -44,8 +44,8 @@ EXCLUSIVE: Final = {"file", "output", "illustration", "tested"}
 MARKERS: Final = EXCLUSIVE | {"status", "env", "before"}
 ADD: Final = ("file: PATH", "output", "illustration: WHY", "tested: tests/test_x.py")
 RUN: Final = {"sh", "python"}
-PICTURES: Final = {"mermaid", "{eval-rst}"}
-"""The languages of blocks that a viewer draws: diagrams, and directives of the site."""
+PICTURES: Final = {"mermaid"}
+"""The languages of blocks that a viewer draws."""
 WORDS: Final = {
     "FINGERPRINT": f"sgfp1:{'0' * 32}",
     "HASH": f"sha256:{'0' * 64}",

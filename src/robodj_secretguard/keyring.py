@@ -267,7 +267,7 @@ class Keyring(Sealed):
     def derive(self, purpose: bytes) -> Keyring:
         """Return a ring of keys derived for one purpose with HKDF-SHA256. It needs the extra `crypto`.
 
-        The input is the key's decoded bytes. The salt is `robodj-secretguard keyring v1`. The info is the secret's name
+        The input is the key's decoded bytes. The salt is "robodj-secretguard keyring v1". The info is the secret's name
         and the purpose, each after its length as 4 bytes, the most significant first. The result has 32 bytes.
 
         Args:

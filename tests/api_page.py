@@ -1,0 +1,254 @@
+"""docs/api.md: the signature and the docstring of each public name, as Markdown."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pkgutil
+import re
+import textwrap
+from enum import Enum
+from itertools import pairwise
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CONTENT: Final = """
+# Python API
+
+Every public name, from its docstring. Names without a module are those of `robodj_secretguard`. "Policy section" refers
+to [the policy](policy.md).
+
+## Start
+
+guard
+check
+
+## Declare secrets
+
+RuntimeSecrets
+SecretSettings: secret_policies
+SecretPolicy: *
+Material: opaque url pem json
+Kind: *
+Fault
+Length: *
+Generator: *
+
+## Use the keys
+
+[Use the keys](recipes.md) shows each adapter at work.
+
+SecretSettings.keyring
+SecretSettings.on_change
+SecretSettings.refresh
+keyring.Keyring: *
+keyring.Key
+adapters.django.secret_keys
+adapters.flask.sign_sessions
+adapters.itsdangerous.RingSerializer
+adapters.itsdangerous.RingSigner
+adapters.fernet.RingFernet: *
+adapters.aesgcm.RingAESGCM: *
+adapters.jwt.RingJWT: *
+adapters.starlette.RingSessionMiddleware
+adapters.fastapi.ApiKey
+
+## Read a report
+
+Report: *
+Finding: *
+SecretStatus: *
+RevocationStatus: *
+Check
+Severity
+State
+
+## Test a service
+
+The fixtures of the pytest plugin, and the function behind the second one. [Tests](testing.md) shows them at work.
+
+pytest_robodj_secretguard.robodj_secrets
+pytest_robodj_secretguard.bad_robodj_secret
+pytest_robodj_secretguard.BadSecret: __call__
+testing.bad_secret
+
+## Redact logs
+
+redact.SecretRedactor
+
+## Say which keys a process runs on
+
+[Start events](logs.md#start-events) has their fields.
+
+heartbeat.send_heartbeat
+heartbeat.send_end
+
+## Export metrics
+
+adapters.prometheus.SecretCollector
+adapters.prometheus.count_processes
+
+## Read a secret manager
+
+The commands with `--from` and `--to` call these functions.
+
+managers.manager.load_sources
+managers.manager.Sources: check
+managers.manager.open_store
+
+## Rotate
+
+`rotate plan`, `rotate record` and `status` call the functions. `Rotator` takes the steps in a secret manager, as
+[`rotate`](rotation.md) does.
+
+lifecycle.runbook.plan_rotation
+lifecycle.recording.record_rotation
+lifecycle.recording.Recording: as_dict
+lifecycle.standing.standing_of
+lifecycle.standing.late_steps
+lifecycle.steps.Rotator: take
+lifecycle.steps.StepResult: as_dict
+
+## Revoke
+
+lifecycle.revocation.draft_revocation
+lifecycle.revocation.revoke
+lifecycle.operations_log.OperationsLog: read read_if_any locked append verify
+
+## Scan
+
+scan.scanner.scan
+scan.result.Scan: as_dict
+
+## Ask the fleet
+
+fleet.verdict.parse_roster
+fleet.verdict.Service
+fleet.evidence.read_events
+fleet.evidence.ask
+fleet.verdict.Evidence
+fleet.verdict.Use
+common.shapes.Slots
+fleet.verdict.judge
+fleet.verdict.Verdict
+
+## Exceptions
+
+errors.SecretGuardError
+errors.SafeError
+errors.CheckFailedError
+errors.ManagerError
+errors.RevokedKeyError
+errors.UsageError
+errors.RedactedError
+errors.FileError
+errors.ChangedError
+errors.NoLogError
+errors.UnreadError
+
+## Version
+
+`robodj_secretguard.version.VERSION` is the version of the library, as text.
+"""
+NAME: Final = re.compile(r"^([a-z_]+\.)*\w+(?:\.\w+)?(?:: (?P<members>[\w *]+))?$")
+"""A line of the content that is replaced by the description of a name, and of some of its members (`*`: of all)."""
+
+
+def page_of_api() -> str:
+    """Return the page."""
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(_texts())).strip() + "\n"
+
+
+def _texts() -> Iterator[str]:
+    for line in CONTENT.splitlines():
+        match = NAME.match(line)
+        if not match:
+            yield line
+            continue
+        name, _, members = line.partition(": ")
+        owner = resolved(name)
+        yield from _described(name, owner)
+        own = _members_of(owner) if members else {}
+        for member in [each for each in own if each[0] != "_"] if members == "*" else members.split():
+            yield from _described(f"{name}.{member}", own[member], level=4)
+
+
+def resolved(name: str) -> Any:
+    """Return what a name of the page means."""
+    return pkgutil.resolve_name(name if name.startswith("pytest_") else f"robodj_secretguard.{name}")
+
+
+def _members_of(owner: Any) -> dict[str, Any]:
+    """Return the methods and properties of a class, and the text of each attribute that has one."""
+    kinds = (FunctionType, classmethod, staticmethod, property)
+    own: dict[str, Any] = {name: each for name, each in vars(owner).items() if isinstance(each, kinds) and each.__doc__}
+    for node, after in pairwise(_source(owner).body):
+        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            own[ast.unparse(node.target)] = str(after.value.value)
+    fields = {ast.unparse(node.target) for node in _source(owner).body if isinstance(node, ast.AnnAssign)}
+    return {name: member for name, member in own.items() if name not in fields or isinstance(member, str)}
+
+
+def _source(described: Any) -> Any:
+    return ast.parse(textwrap.dedent(inspect.getsource(described))).body[0]
+
+
+def _described(name: str, described: Any, level: int = 3) -> Iterator[str]:
+    """Yield the heading, the signature and the docstring of a name."""
+    yield from (f"{'#' * level} {name.replace('.__call__', '()')}", "")
+    if isinstance(described, str):
+        yield from (_as_markdown(described), "")
+        return
+    described = inspect.unwrap(getattr(described, "__func__", described))
+    signature = "" if isinstance(described, property) else _signature(name.rpartition(".")[2], described)
+    if signature:
+        yield from (f"`{signature}`", "")
+    yield from (_as_markdown(inspect.getdoc(described) or ""), "")
+    if inspect.isclass(described) and issubclass(described, Enum):
+        yield from (f"Values: {', '.join(f'`{each.value}`' for each in described)}.", "")
+
+
+def _signature(name: str, described: Any) -> str:
+    """Return how a function is called, or how an object of a class is made."""
+    if inspect.isclass(described) and "\nArgs:\n" not in (inspect.getdoc(described) or ""):
+        return ""
+    node, returns = _source(described), ""
+    if isinstance(node, ast.ClassDef):
+        parts = {each.name: each for each in node.body if isinstance(each, ast.FunctionDef)}
+        if hasattr(described, "_fields"):
+            fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+            star = ["*"] if node.keywords else []
+            return f"{name}({', '.join([*star, *(_spaced(ast.unparse(each)) for each in fields)])})"
+        if "__init__" not in parts or hasattr(described, "model_fields"):
+            return ""
+        node = parts["__init__"]
+    elif node.returns is not None:
+        returns = f" -> {ast.unparse(node.returns).strip(chr(39))}"
+    node.args.args = [each for each in node.args.args if each.arg not in {"self", "cls"}]
+    return f"{name}({_spaced(ast.unparse(node.args))}){returns}"
+
+
+def _spaced(text: str) -> str:
+    """Return parameters with blanks around each default. A private default is shown as dots."""
+    text = re.sub(r"(\w: [^=]+?) ?= ?(?!=)", r"\1 = ", text)
+    return re.sub(r"(?<= = )(_\w+|\w+\(_[\w.]+\))", "...", text)
+
+
+def _as_markdown(text: str) -> str:
+    """Return a docstring with lists in place of its sections."""
+    lines, section = list[str](), ""
+    for line in inspect.cleandoc(text).splitlines():
+        item = re.match(r"    (\*{0,2}[\w.]+): ", line)
+        if re.fullmatch("(Args|Attributes|Raises|Returns|Yields):", line):
+            section = {"Args": "Arguments"}.get(line[:-1], line[:-1])
+            lines += [f"{section}:", ""]
+        elif not section:
+            lines.append(line)
+        elif item and section not in {"Returns", "Yields"}:
+            lines.append(f"- `{item[1]}`: {line[item.end() :]}")
+        else:
+            lines.append(line[4:] if section in {"Returns", "Yields"} else line[6:] and f"  {line[8:]}")
+    return "\n".join(lines)
