@@ -26,6 +26,7 @@ SLOW: Final = (
     "tests/trials/test_fleet_queries.py",
     "tests/trials/test_fleet_volume.py",
     "tests/trials/plans",
+    "tests/trials/projects",
     "tests/test_generator.py",
     "tests/test_issued.py",
     "tests/test_refresh.py",

@@ -37,8 +37,8 @@ HOOKS = ".pre-commit-config.yaml"
 CREATED = [OWN, "config/secret.key.example", "config/secret_v2.key.example", GATE, LIST]
 FILES = [".gitignore", *CREATED, HOOKS, "pyproject.toml"]
 MODEL = "service_secrets:ServiceSecrets"
-TABLE = f'[tool.robodj-secretguard]\nmodel = "{MODEL}"\n'
-COMMENT = "# Every command that runs in this repository checks the service's own model.\n"
+TABLE = f'[tool.robodj-secretguard]\nmodel = "{MODEL}"\nephemeral-tests = true\n'
+COMMENT = "# Every command that runs in this repository, and its tests, use the service's own model.\n"
 IGNORED = (EXAMPLE / ".gitignore").read_text(encoding="utf-8").removesuffix("\n__pycache__/\n")
 PLACE = "a part of its path is a link, or no directory; rename that part"
 OTHERS_MAY_WRITE = 0o002
@@ -218,7 +218,7 @@ class TestWritten:
         machine.put("pyproject.toml", "[tool.a]\nb = 1\n")
         written(machine)
         tools = tomllib.loads((machine.root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
-        assert tools == {"a": {"b": 1}, "robodj-secretguard": {"model": MODEL}}
+        assert tools == {"a": {"b": 1}, "robodj-secretguard": {"model": MODEL, "ephemeral-tests": True}}
 
     @pytest.mark.parametrize(
         "text", ["[tool.robodj-secretguard]\nstrict = true\n", "tool.robodj-secretguard.strict = true\n"]

@@ -19,6 +19,7 @@ from robodj_secretguard.cli.layout import (
     discovery,
     has_build,
     module_of,
+    notes_of,
     package_of,
     runner_of,
     source_roots,
@@ -96,6 +97,13 @@ class ServiceSecrets(
 ):
     """{summary}"""
 {fields}'''
+_BASE: Final = """\
+SecretSettings[
+        Literal[
+{}        ]
+    ]"""
+_WIDEST: Final = 83
+"""The longest base that is on one line."""
 _LIST_SETUP: Final = """\
     config_dir=HERE / "config",
     require_revocation_list=True,
@@ -148,9 +156,10 @@ _IGNORED: Final = """\
 {0}config/*.new
 """
 _CONFIGURATION: Final = f"""\
-# Every command that runs in this repository checks the service's own model.
+# Every command that runs in this repository, and its tests, use the service's own model.
 {TABLE}
 model = "{{}}"
+ephemeral-tests = true
 """
 _HOOK: Final = f"""\
   - repo: local
@@ -179,16 +188,18 @@ The files are written. What is left:
      from robodj_secretguard import guard
      from {{module}} import {{name}}
      secrets = guard({{name}})
-  Sign sessions and tokens with secrets.keyring(), as this page shows:
+  Sign sessions and tokens with secrets.keyring(...), as this page shows:
   {_PAGES}/recipes.md
+  Read any other secret as secrets.FIELD.get_secret_value().
 - Try it without keys: {{run}}{PROGRAM} exec --ephemeral -- COMMAND
 - Gate a release: {{run}}{PROGRAM} check --require-env-only
-- Commit the files where this library is installed, as the hook runs it:
-     python -m pip install pre-commit
+{{notes}}\
+- Commit the files, where pre-commit and this library are installed:
      pre-commit install -t pre-commit
      git add {{files}}
      git commit -m "Set up the secret guard"
 """
+_ADOPT: Final = f"  About existing projects: {_PAGES}/adopting.md\n"
 
 
 def add(commands: Commands) -> None:
@@ -309,9 +320,7 @@ def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy]
     lines, stderr = [*_shown(plan, is_short=is_written)], list[str]()
     if is_written:
         write_changes(to_write)
-        module, _, name = model.partition(":")
-        files = " \\\n        ".join(change.file for change in plan if change.action != "keep")
-        lines += _LEFT.format(module=module, name=name, files=files, run=runner_of(project)).splitlines()
+        lines += _left(plan, model, project).splitlines()
     elif to_write:
         stderr = [f"{PROGRAM}: nothing was written; to write, add --yes"]
     elif all(change.action == "keep" for change in plan):
@@ -334,6 +343,21 @@ def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy]
         },
         stderr,
         model={"name": ascii_text(model), "source": PYPROJECT} if is_written else None,
+    )
+
+
+def _left(plan: Sequence[Change], model: str, project: dict[str, Any]) -> str:
+    """Return what a user does next."""
+    module, _, name = model.partition(":")
+    files = [change.file for change in plan if change.action != "keep"]
+    packed = [file for file in files if file.endswith((".py", REVOKED_FILE)) and file != GATE]
+    notes = [f"- {note}\n" for note in notes_of(project, module, packed)]
+    return _LEFT.format(
+        module=module,
+        name=name,
+        run=runner_of(project),
+        notes="".join([*notes, _ADOPT] if notes else []),
+        files=" \\\n        ".join(files),
     )
 
 
@@ -379,12 +403,10 @@ def plan_changes(
     """
     directory = os.path.dirname(settings or "")
     package, _, module = model.partition(":")[0].rpartition(".")
-    tables, is_gate_safe = discovery(project, directory, module)
-    new = [
-        change._replace(action="paste") if change.file == GATE and not is_gate_safe else change
-        for change in _new_files(settings, fields, is_named=is_named)
-    ]
+    new = _new_files(settings, fields, is_named=is_named)
     has_gate, has_list = (any(change.file.endswith(file) for change in new) for file in (GATE, REVOKED_FILE))
+    tables, is_safe = discovery(project, directory, module) if has_gate or not directory else ("", True)
+    new = [change._replace(action="paste") if change.file == GATE and not is_safe else change for change in new]
     packed = data_file(project, package, directory, REVOKED_FILE) if has_list else None
     # Key files are ignored before there can be any. And from the configuration on, every command uses the model.
     plan = [
@@ -497,13 +519,17 @@ def new_files(settings: str | None, fields: Mapping[str, SecretPolicy], before: 
 def _own_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> str:
     """Return the text of a settings module with a project's own secrets, formatted as ruff does."""
     is_issued = any(each.is_issued for each in fields.values())
-    names = ["Material"] * is_issued + ["SecretPolicy", "SecretSettings"]
+    classes = ["Material"] * is_issued + ["SecretPolicy", "SecretSettings"]
+    names = [f'"{policy.name}"' for policy in fields.values()]
+    base = f"SecretSettings[Literal[{', '.join(names)}]]"
+    if len(base) > _WIDEST:
+        base = _BASE.format("".join(f"            {name},\n" for name in names))
     imports = [
         *["from datetime import timedelta", "from pathlib import Path"] * has_list,
-        "from typing import Annotated",
+        "from typing import Annotated, Literal",
         "",
         "from pydantic import SecretStr",
-        f"from robodj_secretguard import {', '.join(names)}",
+        f"from robodj_secretguard import {', '.join(classes)}",
         "",
         *["HERE = Path(__file__).resolve().parent", ""] * has_list,
     ]
@@ -511,7 +537,7 @@ def _own_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> str:
     own = f"overlap=timedelta(days={_OVERLAP.days})"
     return _OWN_MODULE.format(
         imports="\n".join(imports),
-        base="SecretSettings",
+        base=base,
         setup=_LIST_SETUP if has_list else "",
         summary="The secrets of this service.",
         fields="".join(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import keyword
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from fnmatch import fnmatch
 from typing import Any, Final
 
 from robodj_secretguard.cli.output import fail
@@ -41,6 +44,8 @@ _NO_PACKAGES: Final = frozenset(
     static tasks templates test testing tests tool tools util utils venv
     """.split()  # noqa: SIM905 - a list would have 40 lines
 )
+_KNOWN_BACKENDS: Final = frozenset({"hatchling", "setuptools", "flit_core", "poetry", "uv_build", "pdm"})
+"""The backends that `init` takes care of: all but setuptools take every file of a package that git does not ignore."""
 _DEEPEST: Final = 2
 """How many namespace packages a package may be in."""
 _FIND: Final = """\
@@ -165,13 +170,37 @@ def data_file(project: dict[str, Any], package: str, directory: str, file: str) 
     if backend_of(project) != "setuptools" or not package:
         return None
     flags = at(project, "tool.setuptools.include-package-data") or ["project" in project]
-    if True in flags or re.search(r"include_package_data\s*=\s*True", "".join(map(read_other, _SETUP_FILES))):
+    if True in flags or re.search(r"include_package_data\s*=\s*[Tt]rue", "".join(map(read_other, _SETUP_FILES))):
         return "MANIFEST.in", f"include {directory}/{file}\n"
     if "project" in project:
         return "pyproject.toml", f'[tool.setuptools.package-data]\n"{package}" = ["{file}"]\n'
     if "package_data" in read_other("setup.py"):
         return "setup.py", f'package_data={{"{package}": ["{file}"]}},\n'
     return "setup.cfg", f"[options.package_data]\n{package} = {file}\n"
+
+
+def notes_of(project: dict[str, Any], module: str, files: Sequence[str]) -> Iterator[str]:
+    """Yield what the project has that the new files replace, or that may not take them along."""
+    package, backend = os.path.dirname(files[0]) if files else "", backend_of(project)
+    pattern = os.path.join(glob.escape(package), "**" if package else "", "*.py")
+    if classes := [path for path in sorted(glob.glob(pattern, recursive=True)) if "BaseSettings" in read_other(path)]:
+        yield f"{classes[0]} has a class of pydantic-settings: take these secrets out of it."
+    if os.path.exists(".env"):
+        yield ".env is not read: load it into the environment, also for the commands."
+    copied = " ".join(re.findall(r"(?im)^\s*(?:COPY|ADD)\s+(.*)\s\S+$", read_other("Dockerfile"))).split()
+    if not_copied := [file for file in files if not any(fnmatch(file, f"{word.strip('./')}*") for word in copied)]:
+        yield from [
+            f"Dockerfile does not copy {file}: add it, unless it installs a wheel." for file in not_copied if copied
+        ]
+    with suppress(OSError):
+        command = ["git", "check-ignore", "--no-index", "--", *files]
+        found = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - files of this project
+        for file in os.fsdecode(found.stdout).splitlines():
+            yield f"Git ignores {file}: remove that pattern."
+    if backend and "." not in module:
+        yield "A wheel has no place for the revocation list: make a package before you build one."
+    elif backend and backend not in _KNOWN_BACKENDS:
+        yield f"Does the wheel have {files[-1]}? Look with python -m zipfile -l WHEEL"
 
 
 def read_other(file: str) -> str:
