@@ -22,7 +22,6 @@ from robodj_secretguard import Material, RuntimeSecrets
 from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.scan.search import (
-    KEYS_FROM,
     UTF_16_FORM,
     KeySearch,
     known_keys,
@@ -139,8 +138,8 @@ class TestKnownKeys:
             rotated(NOW, two, environment="dev"),
             rotated(NOW, one, environment="dev"),
         ]
-        assert known_keys([KnownKey(one, known_by=(KEYS_FROM,))] * 2, records, [three, one]) == {
-            one: KnownKey(one, "secret.key", "prod", (KEYS_FROM, LOG_SOURCE, LIST_SOURCE)),
+        assert known_keys([KnownKey(one, known_by=("keys-from",))] * 2, records, [three, one]) == {
+            one: KnownKey(one, "secret.key", "prod", ("keys-from", LOG_SOURCE, LIST_SOURCE)),
             two: KnownKey(two, "secret.key", "dev", (LOG_SOURCE,)),
             three: KnownKey(three, None, None, (LIST_SOURCE,)),
         }

@@ -44,8 +44,6 @@ _WRITE_WAIT: Final = 2.0
 _STRIKES: Final = 2
 """How many reads in a row must find the current key revoked, and no set that passes."""
 _KEPT: Final = "kept the keys in use"
-_JITTER: Final = random.SystemRandom()
-"""Not the generator of the module: forks would share its state, and tests of a service may seed it."""
 
 
 class Refresh(Sealed):
@@ -400,7 +398,8 @@ def _aside(action: Callable[[], object]) -> bool:
 
 def _read_repeatedly(refresh_of: ref[Refresh], end: _thread.LockType, seconds: float) -> None:
     """Read the keys in each period, as long as somebody uses them. Many processes do not read at once."""
-    while not end.acquire(timeout=seconds * (1.0 - _JITTER.random() / 10)):
+    # Not the generator of the module random: forks would share its state, and tests of a service may seed it.
+    while not end.acquire(timeout=seconds * (1.0 - random.SystemRandom().random() / 10)):
         refresh = refresh_of()
         if refresh is None:
             return

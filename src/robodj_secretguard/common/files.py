@@ -21,7 +21,6 @@ LOCK_SECONDS: Final = 10.0
 SHARED_MODE: Final = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP
 """Without the bits of the umask. A group of operators may write the log: it contains no key."""
 
-_BUSY: Final = "another process holds the lock; try again"
 _OPTIONAL_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
 
 
@@ -180,7 +179,7 @@ def locked(descriptor: int, *, is_required: bool = True) -> Iterator[None]:
     while not (is_held := _lock(descriptor, take=True)) and time.monotonic() <= end:
         time.sleep(0.02)
     if is_required and not is_held:
-        raise_file_error(_BUSY)
+        raise_file_error("another process holds the lock; try again")
     try:
         yield
     finally:

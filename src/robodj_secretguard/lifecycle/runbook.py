@@ -216,8 +216,6 @@ _IN_STORES: Final = {
 }
 """By runbook: what `rotate --to` does instead."""
 _OF_VENDORS: Final = {"generate": "issue", "replace": "issue at once", "disable": "disable issued"}
-_RECENT: Final = timedelta(days=1)
-"""How long a plan in an emergency goes on with the same leaked key."""
 _UNFIT: Final = {Check.MISSING, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK, Check.SHARED, Check.REVOKED}
 """The checks that refuse a key in every slot. A current key with such an alert cannot become the previous one."""
 
@@ -428,9 +426,10 @@ def _replaced_at_once(
     So a plan that is printed again in an emergency does not replace and revoke the new key.
     """
     ended = [each for each in records if (each.event, each.secret) == ("revoked", policy.name)]
-    done = [each.fingerprint for each in recorded if each.event == "rotated"]
-    is_new = slots.current not in {None, *done, *(each.fingerprint for each in ended)}
-    return next((each.fingerprint for each in reversed(ended) if is_new and now - each.recorded_at <= _RECENT), None)
+    done = [each.fingerprint for each in (*ended, *recorded) if each.event in {"rotated", "revoked"}]
+    is_new = slots.current not in {None, *done}
+    recent = [each.fingerprint for each in ended if is_new and now - each.recorded_at <= timedelta(days=1)]
+    return recent[-1] if recent else None
 
 
 def _names(

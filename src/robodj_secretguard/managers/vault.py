@@ -30,8 +30,6 @@ from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.variables import parse_marker
 
-_POD_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105 - a path
-_USER_TOKEN: Final = "~/.vault-token"  # noqa: S105 - a path
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
 _REACH_SERVER: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"
 _PATH: Final = (
@@ -40,7 +38,11 @@ _PATH: Final = (
 _USE_V2: Final = "copy its fields to a secret of a KV engine, version 2, and use the MOUNT/PATH of that secret"
 _CA_CERT: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
 _TOKEN_LOGINS: Final = {
-    "KUBERNETES_ROLE": ("kubernetes", "KUBERNETES_TOKEN_FILE", _POD_TOKEN),
+    "KUBERNETES_ROLE": (
+        "kubernetes",
+        "KUBERNETES_TOKEN_FILE",
+        "/var/run/secrets/kubernetes.io/serviceaccount/token",
+    ),
     "JWT_ROLE": ("jwt", "JWT_FILE", ""),
 }
 """By the setting of a role: the usual mount of its login, and the setting and the usual path of the token's file."""
@@ -251,7 +253,7 @@ def _log_in(client: hvac.Client) -> None:
                 )
             client.auth.jwt.jwt_login(_client_setting(method), token, path=mount or usual_mount)
         else:
-            client.token = _client_setting("TOKEN") or _line_of(_USER_TOKEN)
+            client.token = _client_setting("TOKEN") or _line_of("~/.vault-token")
     except (exceptions.InvalidRequest, exceptions.Forbidden, exceptions.Unauthorized, exceptions.InvalidPath):
         raise ManagerError("was not read: the server refused the login", _new_login()) from None
     if not client.token:

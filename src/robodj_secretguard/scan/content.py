@@ -70,8 +70,6 @@ _UNQUOTED: Final = re.compile(_ASSIGNMENT + rb"""(?!=) (?P<value> [!#%&*+./0-9:=
 _NOT_A_PATH: Final = re.compile(
     rb"[\w-]+=*|(?!/)(?:[A-Za-z0-9+/]{4})+|[A-Za-z0-9+/]+(?:=|==|(?<=\A.{43})|(?<=\A.{86}))"
 )
-_IS_NO_WORD: Final = re.compile(rb"[0-9]|://[^/]*@")
-_IN_CAPITALS: Final = re.compile(rb"\$?[A-Z0-9]*_[A-Z0-9_]*")
 _ENDED: Final = re.compile(rb"""["'`]?(?:[\s,;)\]}\#&<>|\\\x00]|/>|\Z)""")
 
 
@@ -175,8 +173,8 @@ def _could_be_value(match: re.Match[bytes]) -> bool:
     if match.re is _OF_KEY:
         return _NOT_A_PATH.fullmatch(value) is not None
     has_cases = match.re is _IN_QUOTES and b" " not in value and value.lower() != value != value.upper()
-    is_value = has_cases or _IS_NO_WORD.search(value) is not None
-    return is_value and not _IN_CAPITALS.fullmatch(value)
+    is_value = has_cases or re.search(rb"[0-9]|://[^/]*@", value) is not None
+    return is_value and not re.fullmatch(rb"\$?[A-Z0-9]*_[A-Z0-9_]*", value)
 
 
 def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:

@@ -26,7 +26,7 @@ from robodj_secretguard.scan.result import (
     Unread,
     Where,
 )
-from robodj_secretguard.scan.search import KEYS_FROM, LEAST_ISSUED, KeySearch, known_keys, live_values, valid_key
+from robodj_secretguard.scan.search import LEAST_ISSUED, KeySearch, known_keys, live_values, valid_key
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
@@ -54,7 +54,6 @@ MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 
 _Part = TypeVar("_Part")
 _MISSING_OBJECTS: Final = "git does not have every object; {}"
-_KEY_FILE: Final = re.compile(r"(?:.*/)?config/[^/]+\.key", re.DOTALL)
 
 
 def scan(
@@ -92,7 +91,7 @@ def scan(
     policies = tuple(model.secret_policies.values())
     readings = judgement_of(model, Environment(), now=now, config_dir=config_dir, managers=managers).readings
     setup = readings[0].setup
-    further = ((key, KnownKey(fingerprint(key), known_by=(KEYS_FROM,)), True) for key in keys)
+    further = ((key, KnownKey(fingerprint(key), known_by=("keys-from",)), True) for key in keys)
     at_hand = contain(lambda: [*live_values(readings), *further])
     searched = [] if by_fingerprint else at_hand
     live = [(value, key) for value, key, is_valid in searched if is_valid and key]
@@ -372,7 +371,7 @@ class Scanner:
 
     def _is_key_file(self, path: str) -> bool:
         """Return whether a path in a repository is a key file: `config/*.key`, or that of a declared secret."""
-        return _KEY_FILE.fullmatch(path) is not None or self._policy(path) is not None
+        return bool(re.fullmatch(r"(?:.*/)?config/[^/]+\.key", path, re.DOTALL) or self._policy(path))
 
     def _key_files(
         self,

@@ -32,7 +32,6 @@ from robodj_secretguard.startup.readings import Reading
 Forms: TypeAlias = tuple[str, ...]  # encodings, the outermost first; empty for a plain key
 Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or of the text that encodes it
 
-KEYS_FROM: Final = "keys-from"
 MOST_LAYERS: Final = 2  # nested encodings to decode: Kubernetes has base64 in base64
 UTF_16_FORM: Final = "utf-16"
 LEAST_ISSUED: Final = 20  # a shorter part of an issued value could occur by chance
@@ -58,19 +57,16 @@ _KEY_LINE: Final = re.compile(rb"(?:%b)?([A-Za-z0-9+/_-]+)" % _LINE_END.pattern)
 _FURTHER_LINES: Final = re.compile(rb"(?:(?:%b)[A-Za-z0-9+/_-]+)++" % _LINE_END.pattern)
 """The line ends within wrapped base64: indented in YAML, after = or a backslash, or escaped."""
 _MOST_LINES: Final = 8  # of a wrapped key; text that encodes a key can have any number
-_SEPARATOR: Final = re.compile(rb"[_-]")
 _BASE64URL_RUN: Final = re.compile(rb"[A-Za-z0-9_-]{%d,}+" % _SHORTEST)
 _HEXADECIMAL_KEY: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
 _IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * LEAST_ISSUED))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
-_UNITS: Final = {"hex": (2, 1), "base64": (4, 3)}  # characters, and the bytes that they encode
 _LAST_CHARACTERS: Final = [
     {byte: canonical("-" * (3 + rest) + chr(byte))[-1:].encode() for byte in _ALPHABET} for rest in range(4)
 ]
 """The last byte of base64url text in canonical form, by the length of the text modulo 4."""
-_SAFE_IN_URLS: Final = ("", "/", "!'()*")  # as quote() may leave them, and as JavaScript does
 
 
 def live_values(readings: Iterable[Reading]) -> Iterator[tuple[SealedStr, KnownKey | None, bool]]:
@@ -235,7 +231,7 @@ class KeySearch:
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
         for data, form, start in _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST):
-            characters, size = _UNITS[form]
+            characters, size = (2, 1) if form == "hex" else (4, 3)  # and the bytes that they encode
             for text, begin, step, encoding in views(data):
                 for offset, key, key_forms in self.find(text, (*forms, form, *encoding)):
                     yield start + (begin + offset * step) * characters // size, key, key_forms
@@ -272,7 +268,7 @@ class KeySearch:
             for length in self._base64url:
                 if length < len(part):
                     # The letter of an escape such as \n may come first.
-                    starts = {0, 1, len(part) - length, *(match.end() for match in _SEPARATOR.finditer(part))}
+                    starts = {0, 1, len(part) - length, *(match.end() for match in re.finditer(rb"[_-]", part))}
                     candidates += [
                         (start, _in_canonical_form(part[start : start + length]))
                         for start in starts
@@ -292,7 +288,9 @@ def _spellings(value: SealedStr) -> Iterator[SealedStr]:
     text = value.get_secret_value()
     data, escaped = text.encode(errors="surrogateescape"), json.dumps(text)[1:-1]
     in_json = {escaped, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(escaped)[1:-1]}
-    for spelling in {text, quote_plus(data), *(quote(data, safe) for safe in _SAFE_IN_URLS)} | in_json:
+    # As quote() may leave them, and as JavaScript does.
+    in_urls = {quote_plus(data), *(quote(data, safe) for safe in ("", "/", "!'()*"))}
+    for spelling in {text} | in_urls | in_json:
         yield SealedStr(spelling.encode(errors="surrogateescape").decode("latin-1"))
 
 

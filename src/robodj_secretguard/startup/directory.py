@@ -48,8 +48,6 @@ READ_SECONDS: Final = 5.0
 _MOUNTS: Final = "/proc/self/mountinfo"
 SETTLED_SECONDS: Final = 1.0
 """How long the files must be unchanged, as an agent writes one after the other."""
-_KUBERNETES: Final = "..data"
-"""In a Kubernetes volume, the link to the directory of all files. Replacing it replaces all of them at once."""
 _PAUSE: Final = 0.01
 _CHANGING: Final = ("does not stay the same", "stop what changes its files again and again")
 _NO_DIRECTORY: Final = ("does not exist", "correct the path, or start what writes the directory")
@@ -194,8 +192,11 @@ def _read_version(
 
 
 def _version_of(place: str) -> str:
-    """Return the link to the present version of a directory, if there is one; otherwise the directory."""
-    link = os.path.join(place, _KUBERNETES)
+    """Return the link to the present version of a directory, if there is one; otherwise the directory.
+
+    In a Kubernetes volume, replacing that link replaces all files at once.
+    """
+    link = os.path.join(place, "..data")
     return link if os.path.lexists(link) else place
 
 
