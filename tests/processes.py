@@ -233,8 +233,8 @@ def assert_refused(ran: Ran) -> None:
 
 
 def checks(ran: Ran) -> list[str]:
-    """Return the check of each finding on stdout, in order."""
-    return re.findall(r"^(?:ALERT|WARNING): (?:\S+\.key: )?([a-z-]+): ", ran.out, re.MULTILINE)
+    """Return the check of each finding: the warnings on stderr, then the alerts on stdout."""
+    return re.findall(r"^(?:ALERT|WARNING): (?:\S+\.key: )?([a-z-]+): ", ran.err + ran.out, re.MULTILINE)
 
 
 def redirected(how: str, command: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from conftest import NOW
 from detector import leaks
 from processes import BAD, SECRET, SETS, WARNED, assert_alert_lines
 
-from robodj_secretguard import check
+from robodj_secretguard import Severity, check
 from robodj_secretguard.startup.emit import configured_pipeline, emit, emit_info, silence_broken_streams, write_line
 
 if TYPE_CHECKING:
@@ -254,12 +254,14 @@ class TestWithoutAPipeline:
     @pytest.mark.parametrize("keys", ["good", "warned", "bad"])
     @pytest.mark.parametrize("absent", [*ABSENT, "not-imported"])
     def test_lines(self, send: Callable[..., Sent], absent: str, keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The plain lines go only to stdout if structlog is unconfigured, not imported or unusable."""
+        """Alerts go only to stdout, and warnings to stderr, if structlog is unconfigured, not imported or unusable."""
         monkeypatch.setitem(sys.modules, "structlog", ABSENT.get(absent))
         if absent not in ABSENT:
             del sys.modules["structlog"]
         sent = send(keys)
-        assert (sent.taken, sent.out.splitlines(), sent.err) == (True, sent.lines, "")
+        lines = {each: [line for f in sent.findings if f.severity is each for line in f.lines] for each in Severity}
+        assert (sent.taken, sent.out.splitlines()) == (True, lines[Severity.ALERT])
+        assert sent.err.splitlines() == lines[Severity.WARNING]
 
     @pytest.mark.parametrize(("keys", "calls"), [("good", 0), ("warned", 1), ("bad", 1)])
     def test_they_go_through_structlog(

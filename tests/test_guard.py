@@ -109,10 +109,10 @@ class TestStarts:
         assert (ended.out, ended.err) == ("", "")
 
     def test_a_warning(self, call: Callable[..., Ended]) -> None:
-        """A warning is written to stdout, and the guard returns."""
+        """A warning is written to stderr, as stdout may be the output of a tool, and the guard returns."""
         ended = call("warned")
-        assert (ended.status, ended.err, ended.out.count("\n")) == (None, "", 2)
-        assert ended.out.startswith(WARNING_START)
+        assert (ended.status, ended.out, ended.err.count("\n")) == (None, "", 2)
+        assert ended.err.startswith(WARNING_START)
 
     def test_a_logger(self, call: Callable[..., Ended]) -> None:
         """The `logger` argument gets the findings."""
@@ -130,8 +130,8 @@ class TestStarts:
     def test_temporary_keys_that_were_announced(self, call: Callable[..., Ended], value: str, fired: list[str]) -> None:
         """If `exec` has already reported temporary keys, only the other findings are reported."""
         ended = call("warned", more={EPHEMERAL: value})
-        assert [name for name in ("ephemeral", "near-miss") if f" {name}: " in ended.out] == fired
-        assert ended.out.count("\n") == 2 * len(fired)
+        assert [name for name in ("ephemeral", "near-miss") if f" {name}: " in ended.err] == fired
+        assert ended.err.count("\n") == 2 * len(fired)
 
     @pytest.mark.parametrize(
         ("arguments", "directory", "fired"),
@@ -149,7 +149,7 @@ class TestStarts:
         (tmp_path / directory / "secret.key").write_text(GOOD[V1], encoding="utf-8")
         (tmp_path / directory / "secret.key").chmod(0o600)
         ended = call("good", more={V1: ""}, **arguments)
-        assert ended.out.split(": ")[2] == fired
+        assert (ended.err or ended.out).split(": ")[2] == fired
         assert (ended.secrets is None) is (fired == "missing")
 
 

@@ -308,7 +308,7 @@ class TestFile:
             out, err = capsys.readouterr()
             fix = f"correct {FILE}, or let the service's user write there (its directory must exist)"
             what = f"WARNING: setting: {FILE} cannot be written ({error})"
-            assert (out, err) == (f"{what}\n  fix: {fix}. Owner: Security Operations\n", "")
+            assert (out, err) == ("", f"{what}\n  fix: {fix}. Owner: Security Operations\n")
 
     @pytest.mark.parametrize(("target", "other"), [("stdout", "stderr"), ("stderr", "stdout")])
     def test_a_broken_stream(

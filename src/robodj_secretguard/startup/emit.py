@@ -59,19 +59,23 @@ def _event(finding: Finding) -> LogEvent:
 class _PlainStream:
     """Write each event to a standard stream, or to the other one when the first one fails."""
 
-    def __init__(self, first: StreamName, second: StreamName) -> None:
-        self._streams = (first, second)
+    def __init__(self, *of_alerts: StreamName) -> None:
+        self._of_alerts = of_alerts
 
     def critical(self, line: str) -> None:
+        self._write(line, self._of_alerts)
+
+    def warning(self, line: str) -> None:  # never first to stdout, which may be the output of a tool
+        self._write(line, ("stderr", "stdout"))
+
+    def _write(self, line: str, streams: Iterable[StreamName]) -> None:
         # By name, each time: a host may have replaced, closed or deleted a stream.
-        if not any(write_line(getattr(sys, name, None), line) for name in self._streams):
+        if not any(write_line(getattr(sys, name, None), line) for name in streams):
             raise OSError
 
-    warning = info = critical
 
-
-def _write_plainly(events: Sequence[LogEvent], first: StreamName, second: StreamName) -> bool:
-    plain = _PlainStream(first, second)
+def _write_plainly(events: Sequence[LogEvent], *of_alerts: StreamName) -> bool:
+    plain = _PlainStream(*of_alerts)
     return not events or _send(_wrapped_by_structlog(plain), events) or _send(plain, events)
 
 

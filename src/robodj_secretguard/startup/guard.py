@@ -196,7 +196,7 @@ def guard(
             directory, otherwise `config`.
         require_env_only: ignore fallback files, also where the switches in the environment allow them.
         logger: the structlog logger that gets the findings; `None` for the host's configured one. Without either, they
-            are plain lines on stdout. A refusal is always written to stderr or stdout as well.
+            are plain lines: warnings on stderr, and alerts on stdout. A refusal is always written as plain lines.
         exit_status: the status of a refusal, 1 to 255; `None` for 3, or 4 under an autoreloader.
 
     Returns:
