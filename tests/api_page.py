@@ -243,12 +243,14 @@ def _as_markdown(text: str) -> str:
     for line in inspect.cleandoc(text).splitlines():
         item = re.match(r"    (\*{0,2}[\w.]+): ", line)
         if re.fullmatch("(Args|Attributes|Raises|Returns|Yields):", line):
-            section = {"Args": "Arguments"}.get(line[:-1], line[:-1])
-            lines += [f"{section}:", ""]
+            section = {"Args:": "Arguments:"}.get(line, line)
+            lines += [section] if section in {"Returns:", "Yields:"} else [section, ""]
         elif not section:
             lines.append(line)
-        elif item and section not in {"Returns", "Yields"}:
+        elif section in {"Returns:", "Yields:"}:
+            lines.append(line[4:])
+        elif item:
             lines.append(f"- `{item[1]}`: {line[item.end() :]}")
         else:
-            lines.append(line[4:] if section in {"Returns", "Yields"} else line[6:] and f"  {line[8:]}")
+            lines.append(line and f"  {line[8:]}")
     return "\n".join(lines)

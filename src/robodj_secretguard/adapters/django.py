@@ -17,8 +17,8 @@ def secret_keys(ring: Keyring) -> tuple[str, list[str]]:
     set again, if it still has this key. The fallbacks have the current key, too, so that no valid signature is refused
     during a switch. The repr of both is masked: `diffsettings` and the debug page show no key. Neither is pickled.
 
-    `manage.py check --deploy` warns about keys of fewer than 50 characters (`security.W009`, `security.W025`). A derived
-    key has 44, for 32 random bytes. Silence both checks: the guard judges the keys.
+    `manage.py check --deploy` warns about keys of fewer than 50 characters (`security.W009`, `security.W025`). A
+    derived key has 44, for 32 random bytes. Silence both checks: the guard judges the keys.
 
     Args:
         ring: the keys. A derived ring keeps the secret itself out of Django's settings.
