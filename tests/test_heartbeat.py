@@ -67,6 +67,7 @@ MODEL = "robodj_secretguard:RuntimeSecrets"
 KIND = "secret_event"
 KINDS = get_args(EventKind)
 PAGE = (Path(__file__).parent.parent / "docs" / "logs.md").read_text(encoding="utf-8")
+PAGE = PAGE.replace("from app.service_secrets import", "from robodj_secretguard import RuntimeSecrets as")
 FULL = Path("/dev/full")
 needs_full = pytest.mark.skipif(not FULL.exists(), reason="this platform has no /dev/full")
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 DAY = timedelta(days=1)
 declared = partial(SecretPolicy, owner="Tests", cadence=90 * DAY, warn_before=14 * DAY, issuer="https://x.example")
 PAGE = (Path(__file__).parent.parent / "docs" / "logs.md").read_text(encoding="utf-8")
+PAGE = PAGE.replace("from app.service_secrets import", "from robodj_secretguard import RuntimeSecrets as")
 EXAMPLES = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NAME1, NAME2 = "[redacted secret.key]", "[redacted secret_v2.key]"
 KEYS = next(keys for keys in iter(good_keys, None) if keys[V1][-1] in "MYo8")
