@@ -14,8 +14,20 @@ import pytest
 from conftest import NOW, V1, V2
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.scan.render import CLEAN, sarif, scan_as_text, scan_lines
-from robodj_secretguard.scan.result import Carrier, Found, KnownKey, Rule, Scan, Scope, Unread, Where
+from robodj_secretguard.scan.result import (
+    CLEAN,
+    Carrier,
+    Found,
+    KnownKey,
+    Rule,
+    Scan,
+    Scope,
+    Unread,
+    Where,
+    sarif,
+    scan_as_text,
+    scan_lines,
+)
 from robodj_secretguard.secret.texts import unpaint
 from robodj_secretguard.startup.variables import iso_utc
 

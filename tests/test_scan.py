@@ -22,8 +22,7 @@ from pydantic import SecretStr
 from repositories import NO_CONFIGURATION, commit, git, made
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
-from robodj_secretguard.scan.render import CLEAN
-from robodj_secretguard.scan.result import KnownKey, parse
+from robodj_secretguard.scan.result import CLEAN, KnownKey, parse
 from robodj_secretguard.startup.textfile import NOT_UTF_8
 
 if TYPE_CHECKING:

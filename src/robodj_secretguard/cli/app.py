@@ -41,7 +41,7 @@ COMMAND_MODULES: Final = {
     "revoke": "revoke",
     "log": "log",
     "fleet": "fleet",
-    "incident": "incident",
+    "incident": "scan",
     "scan": "scan",
     "explain": "explain",
 }

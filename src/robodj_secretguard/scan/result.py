@@ -1,15 +1,31 @@
-"""The result of a scan. No field here can hold a key."""
+"""The result of a scan: data, text for operators, and SARIF 2.1.0, which code hosts show. No field can hold a key."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from robodj_secretguard.common.shapes import SHAPE, EnvironmentName, Fingerprint, FreeText, Instant, SecretName, must
-from robodj_secretguard.secret.texts import is_free_text
+from robodj_secretguard.secret.policy import SecretPolicy
+from robodj_secretguard.secret.texts import (
+    COMMAND_INDENT,
+    PROGRAM,
+    RED,
+    YELLOW,
+    command,
+    count,
+    is_free_text,
+    mark,
+    paint,
+)
+from robodj_secretguard.startup.variables import iso_utc
 
 REDACTED: Final = "[redacted]"  # shown instead of a name that holds a key
 LOG_SOURCE: Final = "operations log"
@@ -30,6 +46,19 @@ _Secret = Annotated[SecretName, must(is_free_text)]
 _Count = Annotated[int, Field(ge=0)]
 _Number = Annotated[int, Field(ge=1)]
 _ObjectName = Annotated[str, Field(pattern="^(?:[0-9a-f]{40}|[0-9a-f]{64})$")]
+# The last line of a scan that is complete and found nothing.
+CLEAN: Final = "No key was found where it must not be (key material redacted)."
+
+_WHAT: Final = {
+    "known-key": "contains the key",
+    "assigned-key": "sets the variable to a valid key",
+    "tracked-key-file": "git tracks this key file, which is more than a template",
+}
+_SCOPES: Final = {
+    "files": "files only; history: --git-history",
+    "staged": "staged changes",
+    "git-history": "files and git's history",
+}
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -148,3 +177,171 @@ def parse(text: bytes) -> Scan | None:
 def _redacted(path: str) -> str:
     """Return a path with names that could be keys redacted: anybody may have written the document."""
     return "/".join(part if is_free_text(part or "-") else REDACTED for part in path.split("/"))
+
+
+def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
+    """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
+    found = count(len(scan.findings), "finding")
+    fix = "Fix each line above that begins with INCOMPLETE, then scan again."
+    incomplete = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}. {fix}"
+    verdict = mark(f"Scan FAILED: {found}.", RED) if scan.complete else incomplete
+    colours = [RED] * len(scan.findings) + [YELLOW if item.matters else None for item in scan.unread]
+    marked = [mark(line, colour) if colour else line for line, colour in zip_longest(scan_lines(scan), colours)]
+    return "\n".join([*marked, *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
+
+
+def scan_lines(scan: Scan) -> list[str]:
+    """Return the findings, what was not read, and the extent of the search, as lines of ASCII."""
+    live = [key for key in scan.looked_for if not {LOG_SOURCE, LIST_SOURCE}.issuperset(key.known_by)]
+    others = len(scan.looked_for) - len(live)
+    looked_for = [
+        *dict.fromkeys(key.secret or "the keys from --keys-from" for key in live),
+        *([f"{count(others, 'key')} by fingerprint"] if others else []),
+        f"assignments of {', '.join(scan.variables)}",
+    ]
+    places = count(scan.files + scan.objects, "file or object", "files and objects")
+    return [
+        *map(_alert, scan.findings),
+        *(f"{'INCOMPLETE' if item.matters else 'note'}: {item.place}: {item.why}" for item in scan.unread),
+        f"Searched for: {', '.join(looked_for)}",
+        f"Scanned: {places}, {scan.size / (1 << 20):,.1f} MiB ({_SCOPES[scan.scope]})",
+    ]
+
+
+def _alert(found: Found) -> str:
+    details = [
+        *([f"form: {found.form}"] if found.rule != "tracked-key-file" else []),
+        *([f"known by: {', '.join(found.known_by)}"] if found.known_by else []),
+        *([found.fingerprint] if found.fingerprint else []),
+    ]
+    more = f" ({'; '.join(details)})" if details else ""
+    subject = f"{found.secret or 'a key'}{f' ({found.environment})' if found.environment else ''}"
+    return f"ALERT: {subject}: {found.rule}: {_place(found)}: {_WHAT[found.rule]}{more}"
+
+
+def _place(found: Found) -> str:
+    at = f":{found.line}:{found.column}" if found.line else ""
+    places = {
+        "file": f"{found.path}{at}",
+        "name": f"{found.path}, in its name",
+        "link": f"{found.path}, in the target of the link",
+        "index": f"{found.path}{at} in the index",
+    }
+    if found.where in places:
+        return places[found.where]
+    if not found.carriers:
+        why = {"tree": ", in a name in it", "blob": ", in no reachable commit"}
+        return f"{found.object_type} {found.object}{at}{why.get(found.object_type or '', '')}"
+    carrying = dict.fromkeys(carrier.commit for carrier in found.carriers)
+    commits = [commit for commit in carrying if commit]
+    parts = [
+        *(f"commit {commit}" for commit in commits[:1]),
+        *([count(len(commits) - 1, "more commit")] if len(commits) > 1 else []),
+        *(["the index"] if None in carrying else []),
+    ]
+    return f"{found.carriers[0].path}{at} in {' and '.join(parts)}"
+
+
+def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> list[str]:
+    if not scan.findings:
+        return []
+    where = (
+        "Nothing is committed yet. If the key was in any other place too, others may have it."
+        if scan.scope == "staged"
+        else "Everybody who could read these places may have the key (policy section 4)."
+    )
+    lines = ["", where, "What to do:"]
+    for number, (step, *commands) in enumerate(_steps(scan, policies, options), start=1):
+        lines += [f"{number}. {step}", *(f"{COMMAND_INDENT}{words}" for words in commands)]
+    return [*lines, ""]
+
+
+def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield what to do about the findings, each step with its commands."""
+    is_staged = scan.scope == "staged"
+    if is_staged:
+        yield (
+            "Remove it from the next commit (before the first commit: git rm --cached -- PATH):",
+            "git restore --staged -- PATH",
+        )
+    # A revoked key that nothing delivers was replaced already.
+    replaced = {
+        key.fingerprint for key in scan.looked_for if {LIST_SOURCE} <= {*key.known_by} <= {LOG_SOURCE, LIST_SOURCE}
+    }
+    names = {finding.secret for finding in scan.findings if finding.fingerprint not in replaced}
+    found = [policy for policy in policies if policy.name in names]
+    old = [policy for policy in found if _is_old_key(scan, policy)]
+    yield from (
+        (f"Unset {each.slot_variables[1]} and its deadline: that ends what this old key has signed.",) for each in old
+    )
+    yield from (
+        (f"For {each.name}, {each.replacement}, and disable the old one there.",) for each in found if each.is_issued
+    )
+    urgency = () if is_staged else ("--emergency",)
+    plans = [command("rotate", "plan", policy.name, *urgency, *options) for policy in found if policy not in old]
+    if plans:
+        yield ("Replace the key. This prints the steps:", *plans)
+    yield from _revoke_steps(scan, options)
+    if any(finding.rule == "tracked-key-file" for finding in scan.findings):
+        yield ("Stop tracking the key file, and add it to .gitignore:", "git rm --cached -- PATH")
+    if not is_staged:
+        yield ("Delete the key from the places above. Copies of a git history keep it.",)
+
+
+def _revoke_steps(scan: Scan, options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    listed = {key.fingerprint for key in scan.looked_for if LIST_SOURCE in key.known_by}
+    keys = dict.fromkeys(filter(None, (finding.fingerprint for finding in scan.findings)))
+    revoke = [
+        command("revoke", "--fingerprint", key, "--reason", "found by a scan", *options)
+        for key in keys
+        if key not in listed
+    ]
+    if revoke:
+        yield ("Revoke each key that is not revoked by then (without --yes, these only print the key):", *revoke)
+    yield from ((f"{key} is already revoked. Make sure that nothing uses it.",) for key in keys if key in listed)
+
+
+def _is_old_key(scan: Scan, policy: SecretPolicy) -> bool:
+    """Check whether only a previous key of before the adoption was found: a rotation would replace the current one."""
+    found = [(finding.rule, finding.fingerprint) for finding in scan.findings if finding.secret == policy.name]
+    return {*found} == {("known-key", None)} and not policy.is_issued
+
+
+def sarif(scan: Scan) -> dict[str, Any]:
+    """Return a scan as a SARIF document."""
+    rules = [{"id": str(rule), "shortDescription": {"text": f"A place {what}."}} for rule, what in _WHAT.items()]
+    run = {
+        "tool": {"driver": {"name": PROGRAM, "rules": rules}},
+        "columnKind": "unicodeCodePoints",
+        "invocations": [
+            {
+                "executionSuccessful": scan.complete,
+                "startTimeUtc": iso_utc(scan.scanned_at),
+                "toolExecutionNotifications": [
+                    {
+                        "level": "error" if item.matters else "note",
+                        "message": {"text": f"{item.place}: {item.why}"},
+                    }
+                    for item in scan.unread
+                ],
+            }
+        ],
+        "results": [*map(_result, scan.findings, scan.as_dict()["findings"])],
+    }
+    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+
+
+def _result(found: Found, fields: dict[str, Any]) -> dict[str, Any]:
+    # Code hosts refuse a result without a path.
+    carrying = [carrier.path for carrier in found.carriers]
+    paths = dict.fromkeys(carrying if found.path is None else [found.path]) or [".git"]
+    uris = [quote(os.fsencode(path.encode("ascii").decode("unicode_escape"))) for path in paths]
+    region = {"region": {"startLine": found.line, "startColumn": found.column}} if found.line else {}
+    return {
+        "ruleId": str(found.rule),
+        "level": "error",
+        "message": {"text": _alert(found)},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri}, **region}} for uri in uris],
+        "properties": {name: value for name, value in fields.items() if value},
+        **({"partialFingerprints": {"key/v1": found.fingerprint}} if found.fingerprint else {}),
+    }
