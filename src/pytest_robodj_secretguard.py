@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from robodj_secretguard import SecretSettings
 
 KEY: Final = "ephemeral-tests"
-TABLE: Final = "[tool.robodj-secretguard] of pyproject.toml"
+WHERE: Final = "[tool.robodj-secretguard] of pyproject.toml"
 DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 
 _sessions: Final[list[int]] = []
@@ -61,7 +61,7 @@ class _Run:
     Report a refusal during an import in one line, as an error of the project and not of pytest.
     """
 
-    hint = f"For temporary keys in tests, set {KEY} = true in {TABLE}, at or above the rootdir of pytest."
+    hint = f"For temporary keys in tests, set {KEY} = true in {WHERE}, at or above the rootdir of pytest."
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None]:
@@ -115,9 +115,9 @@ def _make_ephemeral(config: pytest.Config) -> str:
     if alerts := [alert for alert in check(model).alerts if alert.secret in {None, *names}]:
         raise pytest.UsageError("\n".join([f"{KEY}: the keys are refused", *(alert.text for alert in alerts)]))
     if chosen is True:
-        return f"The temporary keys are for {project.get('model', DEFAULT_MODEL)}. Set model to your model in {TABLE}."
+        return f"The temporary keys are for {project.get('model', DEFAULT_MODEL)}. Set model to your model in {WHERE}."
     which = f"Temporary keys are set for {', '.join(names)} only."
-    return f"{which} Set the variables of the other secrets, or add them to {KEY} in {TABLE}."
+    return f"{which} Set the variables of the other secrets, or add them to {KEY} in {WHERE}."
 
 
 def _may_want_keys(directory: Path) -> bool:
@@ -190,7 +190,7 @@ def _set_ephemeral(
     from robodj_secretguard.common.generator import ephemeral
 
     policies = [*model.secret_policies.values()]
-    with _usage_errors(f"{KEY} in {TABLE}"):
+    with _usage_errors(f"{KEY} in {WHERE}"):
         if chosen is not True:
             policies = [policy_of(model, str(name))._replace(required=True) for name in chosen]
         _set(patch, dict.fromkeys(variable for policy in policies for variable in policy.variables))
@@ -209,7 +209,7 @@ def _project(config: pytest.Config) -> dict[str, Any]:
 def _model(config: pytest.Config, project: Mapping[str, Any]) -> type[SecretSettings]:
     from robodj_secretguard.common.loading import load_model
 
-    with _usage_errors(f"model in {TABLE}"), pytest.MonkeyPatch.context() as patch:  # pytest may set pythonpath later
+    with _usage_errors(f"model in {WHERE}"), pytest.MonkeyPatch.context() as patch:  # pytest may set pythonpath later
         patch.setattr(sys, "path", [*map(str, config.getini("pythonpath")), *sys.path])
         return load_model(project.get("model", DEFAULT_MODEL), project.get("directory", ""))
 

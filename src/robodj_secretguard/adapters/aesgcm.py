@@ -41,16 +41,23 @@ class RingAESGCM:
 
     @staticmethod
     def kid_of(stored: bytes) -> str:
-        """Return the id of the key that encrypted data needs. Nobody has verified it: `decrypt` does."""
+        """Return the id of the key that encrypted data needs. Nobody has verified it: `decrypt` does.
+
+        Args:
+            stored: what `encrypt` returned.
+        """
         return stored[:16].hex()
 
     def encrypt(self, data: bytes, associated_data: bytes | None = None) -> bytes:
         """Encrypt data with the current key.
 
         Args:
-            data: what to encrypt. The result is 44 bytes longer.
+            data: what to encrypt.
             associated_data: what the data belongs to, such as its name. It is authenticated and not stored. `decrypt`
                 needs the same.
+
+        Returns:
+            What to store: 44 bytes longer than the data.
 
         Raises:
             RevokedKeyError: the current key was revoked, and there is no other one.
@@ -67,6 +74,9 @@ class RingAESGCM:
             associated_data: the same as for `encrypt`.
             revoked: whether a revoked key may decrypt, to encrypt again what it encrypted. Whoever has that key could
                 have written the data: compare it with its origin.
+
+        Returns:
+            The data.
 
         Raises:
             cryptography.exceptions.InvalidTag: the data was changed, belongs to something else, or is not of

@@ -32,6 +32,12 @@ class RingFernet:
     def encrypt(self, data: bytes) -> bytes:
         """Encrypt data with the current key.
 
+        Args:
+            data: what to encrypt.
+
+        Returns:
+            The token, which has the time of its encryption.
+
         Raises:
             RevokedKeyError: the current key was revoked, and there is no other one.
         """
@@ -43,6 +49,9 @@ class RingFernet:
         Args:
             token: what `encrypt` returned.
             ttl: the largest age of the token, in seconds; `None` for any.
+
+        Returns:
+            The data.
 
         Raises:
             cryptography.fernet.InvalidToken: the token was changed, is older than `ttl`, or was made with none of the

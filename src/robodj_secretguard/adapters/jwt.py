@@ -43,6 +43,9 @@ class RingJWT:
             payload: the claims. Without `exp`, a token is valid until its key is not accepted any more.
             headers: more headers. `alg` and `kid` are replaced.
 
+        Returns:
+            The token.
+
         Raises:
             ValueError: since a switch, the current key is too short for the algorithm.
             RevokedKeyError: the current key was revoked, and there is no other one.
@@ -57,7 +60,7 @@ class RingJWT:
         raise failure
 
     def decode(self, token: str | bytes, **options: Any) -> dict[str, Any]:
-        """Verify a token, and return its claims.
+        """Verify a token.
 
         A token with a `kid` of the ring is verified with the accepted key that has this id, a token without one with
         each accepted key. The previous key also verifies a token with another `kid`: it may have signed before the
@@ -67,6 +70,9 @@ class RingJWT:
             token: the token: text or bytes of any content.
             options: arguments of `jwt.decode`, by name: `audience`, `issuer`, `leeway`, `options`. The signature is
                 always verified.
+
+        Returns:
+            The claims.
 
         Raises:
             jwt.InvalidTokenError: the token is not valid, or no accepted key has its `kid`.

@@ -123,23 +123,34 @@ class Kind(Frozen):
         Args:
             text: the value.
             variable: the name of its variable, which is a template as a value; empty where it is unknown.
+
+        Raises:
+            NotImplementedError: the subclass does not define it.
         """
         raise NotImplementedError
 
     def temporary(self) -> str:
-        """Return a random value that has no fault, for tests and image builds. A generator makes that of `Material`."""
+        """Return a random value that has no fault, for tests and image builds. A generator makes that of `Material`.
+
+        Raises:
+            NotImplementedError: the subclass does not define it. Then tests and image builds need a real value.
+        """
         raise NotImplementedError
 
     def searched(self, text: str) -> tuple[str, ...]:
-        """Return the parts of a valid value that are secret. `scan` searches those of 20 characters or more."""
+        """Return the parts of a valid value that are secret. `scan` searches those of 20 characters or more.
+
+        Args:
+            text: a value without a fault.
+        """
         return (text,)
 
     def accepts(self, text: str, variable: str = "") -> bool:
-        """Check whether a value may be used."""
+        """Check whether a value may be used. `fault` describes the arguments."""
         return self.fault(text, variable) is None
 
     def is_template(self, text: str, variable: str = "") -> bool:
-        """Check whether a value is a placeholder, and so no secret at all."""
+        """Check whether a value is a placeholder, and so no secret at all. `fault` describes the arguments."""
         fault = self.fault(text, variable)
         return fault is not None and fault.check == "placeholder"
 

@@ -37,8 +37,13 @@ class Material(Kind):
     hexadecimal: Length
     has_fingerprint = True
 
-    def fault(self, text: str, variable: str = "") -> Fault | None:  # noqa: ARG002 - no key is the name of a variable
-        """Return what is wrong with a key; `None` for one that may be used."""
+    def fault(self, text: str, variable: str = "") -> Fault | None:  # noqa: ARG002 - as documented
+        """Return what is wrong with a key; `None` for one that may be used.
+
+        Args:
+            text: the key.
+            variable: ignored: no key is the name of a variable.
+        """
         if kind := placeholder(text):
             return Fault("placeholder", f"is {kind}")
         if defects := format_defects(text, self.base64url, self.hexadecimal):

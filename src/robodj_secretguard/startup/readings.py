@@ -273,7 +273,11 @@ class RevocationStatus(Frozen):
         return RevocationStatus(self.sources, _earliest((*self.begins, *(other.begins if other else ()))))
 
     def begin(self, fingerprint: str) -> datetime | None:
-        """Return the instant from which a key is revoked; `None` for a key that is not on the list."""
+        """Return the instant from which a key is revoked; `None` for a key that is not on the list.
+
+        Args:
+            fingerprint: `sgfp1:` and 32 hexadecimal digits.
+        """
         return dict(self.begins).get(fingerprint)
 
 

@@ -188,7 +188,12 @@ class Report(Frozen):
         return f"Details: robodj-secretguard explain {' '.join(list(checks)[:4])}"
 
     def refusal(self, what: str, exit_status: int | None = None) -> str:
-        """Return the last line of a refusal: what this library did, and the command that explains why."""
+        """Return the last line of a refusal: what this library did, and the command that explains why.
+
+        Args:
+            what: what it did, such as `refused to start`.
+            exit_status: the exit status of the process; `None` where it does not end.
+        """
         number, kind = len(self.alerts or self.warnings), "alert" if self.alerts else "warning"
         end = "" if exit_status is None else f" (exit status {exit_status})"
         return f"ALERT: robodj-secretguard {what}: {number} {kind}{'' if number == 1 else 's'}{end}. {self.details}"

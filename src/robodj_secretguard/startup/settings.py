@@ -558,7 +558,12 @@ def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
 
 
 class RuntimeSecrets(SecretSettings[Name]):
-    """The two runtime secrets of the policy (policy sections 1 to 3)."""
+    """The two runtime secrets of the policy (policy sections 1 to 3): the default of `guard()` and of the commands.
+
+    Attributes:
+        secret_key: `ROBODJ_SECRET_KEY`, 32 bytes, replaced every 90 days.
+        secret_v2_key: `ROBODJ_SECRET_V2_KEY`, 64 bytes, replaced every 30 days.
+    """
 
     secret_key: Annotated[
         SecretStr,
