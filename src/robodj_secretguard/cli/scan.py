@@ -115,6 +115,24 @@ def add(commands: Commands) -> None:
     """Add both commands."""
     add_command(
         commands,
+        "incident",
+        _report,
+        required=("--since",),
+        options=("--until", "--from", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
+        own={
+            "--scan": {
+                "metavar": "FILE",
+                "help": "the output of scan --format json, for the blast radius (- for stdin)",
+            }
+        },
+        kind="incident",
+        description="Print an incident report in Markdown. It has the five steps of the incident response, filled from"
+        " the operations log and a check.",
+        examples=("incident --since 2026-11-01", "incident --since 2026-11-01 --from directory:/run/secrets"),
+        statuses={"0": "printed", "2": "usage error"},
+    )
+    add_command(
+        commands,
         "scan",
         _scan_places,
         options=("--from", "--operations-log", "--config-dir"),
@@ -143,24 +161,6 @@ def add(commands: Commands) -> None:
             "2": "usage error, or the search is incomplete",
             "75": "the secret manager of --from did not answer in time, so the search is incomplete",
         },
-    )
-    add_command(
-        commands,
-        "incident",
-        _report,
-        required=("--since",),
-        options=("--until", "--from", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
-        own={
-            "--scan": {
-                "metavar": "FILE",
-                "help": "the output of scan --format json, for the blast radius (- for stdin)",
-            }
-        },
-        kind="incident",
-        description="Print an incident report in Markdown. It has the five steps of the incident response, filled from"
-        " the operations log and a check.",
-        examples=("incident --since 2026-11-01", "incident --since 2026-11-01 --from directory:/run/secrets"),
-        statuses={"0": "printed", "2": "usage error"},
     )
 
 
