@@ -21,7 +21,7 @@ from robodj_secretguard.common import files
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
-from robodj_secretguard.lifecycle.records import Record, draft
+from robodj_secretguard.lifecycle.records import Record, draft, slots_of
 from robodj_secretguard.lifecycle.revocation import (
     HEADER,
     add_to_list,
@@ -30,7 +30,6 @@ from robodj_secretguard.lifecycle.revocation import (
     revocable_key,
     steps_after,
 )
-from robodj_secretguard.lifecycle.rotation import slots_of
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
 from robodj_secretguard.startup.textfile import WRITABLE
 

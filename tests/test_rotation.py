@@ -11,9 +11,12 @@ from command_line import OTHER, rotated
 from conftest import NOW, V1, Checker, good_keys, marker
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle.records import Event, Proof, Validation, draft
-from robodj_secretguard.lifecycle.rotation import (
+from robodj_secretguard.lifecycle.records import (
+    Event,
+    Proof,
+    Validation,
     completion,
+    draft,
     draft_rotation,
     judge_drafts,
     other_key_replaced,

@@ -20,8 +20,7 @@ from robodj_secretguard.startup.rules import Check
 
 if TYPE_CHECKING:
     from robodj_secretguard import Report
-    from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.lifecycle.rotation import Stage
+    from robodj_secretguard.lifecycle.records import Record, Stage
 
     Steps = list[tuple[str, str | None]]
 

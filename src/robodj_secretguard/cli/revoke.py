@@ -34,7 +34,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Record
+from robodj_secretguard.lifecycle.records import Record, recorded_keys
 from robodj_secretguard.lifecycle.revocation import (
     draft_revocation,
     known_of,
@@ -42,7 +42,6 @@ from robodj_secretguard.lifecycle.revocation import (
     revoke,
     steps_after,
 )
-from robodj_secretguard.lifecycle.rotation import recorded_keys
 from robodj_secretguard.lifecycle.standing import expected_keys
 from robodj_secretguard.secret.material import FORM, Kind, canonical, fingerprint, is_fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy

@@ -7,13 +7,14 @@ from typing import Any, Final, NamedTuple
 
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Proof, Record
-from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
-from robodj_secretguard.lifecycle.rotation import (
+from robodj_secretguard.lifecycle.records import (
+    Proof,
+    Record,
     draft_rotation,
     judge_drafts,
     other_key_replaced,
 )
+from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.report import Report, for_gate, with_findings

@@ -23,9 +23,10 @@ from robodj_secretguard.common.files import (
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ChangedError, FileError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Record, draft
-from robodj_secretguard.lifecycle.rotation import (
+from robodj_secretguard.lifecycle.records import (
     ROTATIONS,
+    Record,
+    draft,
     recorded_keys,
     revoked,
     slots_of,

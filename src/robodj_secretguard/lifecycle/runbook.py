@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle.records import Record
-from robodj_secretguard.lifecycle.rotation import (
+from robodj_secretguard.lifecycle.records import (
+    Record,
     Stage,
     recorded_environments,
     revoked,

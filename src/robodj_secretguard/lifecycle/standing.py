@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle.records import Record
+from robodj_secretguard.lifecycle.records import Record, revoked, rotations, slots_of, stage_due
 from robodj_secretguard.lifecycle.revocation import entry_of, is_listed
-from robodj_secretguard.lifecycle.rotation import revoked, rotations, slots_of, stage_due
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.readings import REVOKED_FILE, RevocationStatus

@@ -20,17 +20,15 @@ from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import Verdict
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
+    ROTATIONS,
     LastStep,
     Record,
     StepName,
+    conflict,
     draft,
+    draft_rotation,
     dump_last_steps,
     parse_last_steps,
-)
-from robodj_secretguard.lifecycle.rotation import (
-    ROTATIONS,
-    conflict,
-    draft_rotation,
     recorded_environments,
     revoked,
     rotations,
