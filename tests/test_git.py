@@ -14,7 +14,7 @@ from repositories import GIT, SETTINGS, commit, git, made, object_file, program,
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
-from robodj_secretguard.scan.git import MISSING, TOO_EARLY, Repository, work_tree_of
+from robodj_secretguard.scan.git import MISSING, REPAIR, TOO_EARLY, Repository, work_tree_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -454,8 +454,8 @@ class TestObjects:
         ("script", "why"),
         [
             ("", None),
-            ("exit 3", r"git cat-file failed \(exit status 3\); run git fsck"),
-            ("kill -9 $$", r"git cat-file failed \(exit status -9\); run git fsck"),
+            ("exit 3", rf"git cat-file failed \(exit status 3\); {REPAIR}"),
+            ("kill -9 $$", rf"git cat-file failed \(exit status -9\); {REPAIR}"),
             ("read name", None),
             ("read name; exec 0<&-; echo abc missing; exec sleep 600", None),
             (r"printf 'abc blob 10\n12345'", TOO_EARLY),

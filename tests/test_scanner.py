@@ -18,7 +18,7 @@ from repositories import SETTINGS, commit, git, made, object_file, program, put,
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import scanner as scanner_module
 from robodj_secretguard.scan.content import BLOCK_BYTES, read_place
-from robodj_secretguard.scan.git import DOT_GIT
+from robodj_secretguard.scan.git import DOT_GIT, REPAIR
 from robodj_secretguard.scan.result import KnownKey, Scope, Unread, Where, parse
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
 from robodj_secretguard.scan.search import KeySearch
@@ -41,7 +41,7 @@ KNOWN = {
 }
 KEY_FILE = "config/secret.key"
 UNUSUAL = ("two\nlines", "\x1b[2J", "\udcff", "   ", "back\\slash", "a\ttab", "é", "a:b", "%41", "\u202e")
-NOT_THERE = [("git", "git does not have every object; run git fsck")]
+NOT_THERE = [("git", f"git does not have every object; {REPAIR}")]
 KNOWN_KEY, ASSIGNED, TRACKED = "known-key", "assigned-key", "tracked-key-file"
 FILES: Final = "files"
 STAGED: Final = "staged"
@@ -463,8 +463,7 @@ class TestWhatGitLacks:
         script = program(root / "script", f"echo ran >> {root}/ran")
         git(root / "partial", "config", "remote.origin.uploadpack", str(script))
         ((place, why),) = unread(scanned(HISTORY, "partial"))
-        fix = "this is a partial clone, so run git fetch --refetch --no-filter"
-        assert (place, why.endswith(fix), (root / "ran").exists()) == ("git", True, False)
+        assert (place, why.endswith(REPAIR), (root / "ran").exists()) == ("git", True, False)
         git(root / "partial", "config", "--unset", "remote.origin.uploadpack")
         git(root / "partial", "fetch", "-q", "--refetch", "--no-filter", "origin")
         assert scanned(HISTORY, "partial").complete

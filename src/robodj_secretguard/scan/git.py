@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from glob import escape, glob
 from io import BufferedReader, BufferedWriter
 from pathlib import Path
 from typing import Final, TypeAlias, cast
@@ -21,6 +20,7 @@ Object: TypeAlias = "tuple[str, str, Iterator[bytes]]"
 """The name of an object, its kind, and its content in blocks. Read these before the next object."""
 
 DOT_GIT: Final = ".git"
+REPAIR: Final = "run git fsck, and in a partial clone git fetch --refetch --no-filter"
 TOO_EARLY: Final = "git exited before everything was read; run git fsck"
 MISSING: Final = "missing"  # the kind of an object that git does not have
 
@@ -73,8 +73,7 @@ class Repository:
     """The git repository that a directory is in. Every method can raise `UnreadError`, also while it yields.
 
     `directories` are git's own, first that of a linked work tree. `top` is the work tree; without one, git's own
-    directory. `fix` says what to do where objects are missing. Git does not get RoboDJ's variables or the `withheld`
-    ones, as it needs no key.
+    directory. Git does not get RoboDJ's variables or the `withheld` ones, as it needs no key.
     """
 
     def __init__(self, directory: str, withheld: Collection[str]) -> None:
@@ -89,8 +88,6 @@ class Repository:
         self.directories = tuple(dict.fromkeys(paths))
         if any(map(_keeps_waiting, self.directories)):
             raise UnreadError("git's directory has a pipe or a device; remove it")
-        is_partial = any(glob(os.path.join(escape(path), "objects", "pack", "*.promisor")) for path in self.directories)
-        self.fix = "this is a partial clone, so run git fetch --refetch --no-filter" if is_partial else "run git fsck"
         work_tree = work_tree_of(directory, os.path.realpath(paths[0]))
         self.has_work_tree = work_tree is not None
         self.top = work_tree or self.directories[0]
@@ -201,7 +198,7 @@ class Repository:
                 with suppress(OSError):
                     stdin.close()
         if process.returncode:
-            raise UnreadError(f"git {arguments[0]} failed (exit status {process.returncode}); {self.fix}")
+            raise UnreadError(f"git {arguments[0]} failed (exit status {process.returncode}); {REPAIR}")
 
     def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
         with suppress(OSError):

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.scan.content import ContentSearch, Hit, read_place, walk
-from robodj_secretguard.scan.git import DOT_GIT, MISSING, Object, Repository, work_tree_of
+from robodj_secretguard.scan.git import DOT_GIT, MISSING, REPAIR, Object, Repository, work_tree_of
 from robodj_secretguard.scan.result import (
     LIST_SOURCE,
     LOG_SOURCE,
@@ -53,7 +53,7 @@ _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` 
 MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 
 _Part = TypeVar("_Part")
-_MISSING_OBJECTS: Final = "git does not have every object; {}"
+_MISSING_OBJECTS: Final = f"git does not have every object; {REPAIR}"
 
 
 def scan(
@@ -328,7 +328,7 @@ class Scanner:
             if name in hits or name in key_files:
                 carriers.setdefault(name, {})[commit, path] = None
             if bytes.fromhex(name) not in kept:
-                self._miss("git", _MISSING_OBJECTS.format(repository.fix))
+                self._miss("git", _MISSING_OBJECTS)
         for name, (kind, found) in sorted(hits.items()):  # git's own order changes when it packs
             self._add(found, "history", None, _commits_first(carriers.get(name, ())), object=name, object_type=kind)
         self._key_files(repository, [*key_files.items()], carriers)
@@ -358,7 +358,7 @@ class Scanner:
     def _objects_of(self, repository: Repository, names: Iterable[str] | None = None) -> Iterator[Object]:
         for name, kind, blocks in self._each(repository.objects(names)):
             if kind == MISSING:
-                self._miss("git", _MISSING_OBJECTS.format(repository.fix))
+                self._miss("git", _MISSING_OBJECTS)
             yield name, kind, blocks
 
     def _put(self, repository: Repository, put: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], Object]]:

@@ -349,10 +349,10 @@ def owners_of(secrets: Iterable[SecretPolicy | SecretStatus]) -> str:
 
 def for_gate(report: Report) -> Report:
     """Return a report in which a revoked next or previous key is an alert too, although a service starts without it."""
-    findings = [
-        each._replace(severity=Severity.ALERT) if each.check is Check.REVOKED else each for each in report.findings
-    ]
-    return with_findings(report._replace(findings=()), findings)
+    return with_findings(
+        report._replace(findings=()),
+        [each._replace(severity=Severity.ALERT) if each.check is Check.REVOKED else each for each in report.findings],
+    )
 
 
 def with_findings(report: Report, further: Iterable[Finding]) -> Report:
