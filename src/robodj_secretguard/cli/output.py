@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, YELLOW, count, mark, paint, unpaint
+from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, YELLOW, count, mark, paint, unpaint
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.readings import RevocationStatus, named_list
 from robodj_secretguard.startup.report import JSON_SCHEMA, REFUSED, Finding, Report, SecretStatus
@@ -102,7 +102,8 @@ def finding_text(finding: Finding) -> str:
 
 
 def _model_line(model: Mapping[str, str]) -> str:
-    return f"model: {model['name']}" + (f" ({model['source']})" if model["source"] != "option" else "")
+    named_by = {"option": "", "default": " (default: RoboDJ's two secrets)"}
+    return f"model: {model['name']}{named_by.get(model['source'], f' ({PYPROJECT})')}"
 
 
 def write_result(result: Result, stdout: TextIO | None) -> int:
