@@ -105,8 +105,8 @@ managers.manager.open_store
 [`rotate`](rotation.md) does.
 
 lifecycle.runbook.plan_rotation
-lifecycle.recording.record_rotation
-lifecycle.recording.Recording: as_dict
+lifecycle.standing.record_rotation
+lifecycle.standing.Recording: as_dict
 lifecycle.standing.standing_of
 lifecycle.standing.late_steps
 lifecycle.steps.Rotator: take

@@ -17,14 +17,14 @@ from races import just_before
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.recording import record_rotation
 from robodj_secretguard.lifecycle.records import draft
+from robodj_secretguard.lifecycle.standing import record_rotation
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from robodj_secretguard.lifecycle.recording import Recording
+    from robodj_secretguard.lifecycle.standing import Recording
 
 
 class Issued(SecretSettings):

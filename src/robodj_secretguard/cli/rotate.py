@@ -40,9 +40,9 @@ from robodj_secretguard.cli.output import (
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.recording import FUNCTIONS, STARTUP, Recording, record_rotation
 from robodj_secretguard.lifecycle.records import Record, StepName, completion
 from robodj_secretguard.lifecycle.runbook import LOADED, WORDS_TO_REPLACE, plan_rotation
+from robodj_secretguard.lifecycle.standing import FUNCTIONS, STARTUP, Recording, record_rotation
 from robodj_secretguard.lifecycle.steps import (
     MIN_AGE,
     Rotator,
