@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shlex
 import sys
 import threading
 from importlib.metadata import version
 from typing import TYPE_CHECKING
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
-from command_line import EVERY_COMMAND, Machine, machine_at, rotated
-from conftest import NOW, V1, Ran
+from command_line import EVERY_COMMAND, Machine, Terminal, machine_at, rotated
+from conftest import NOW, V1, Ran, posix_only
 from repositories import commit, made
 
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, main
@@ -131,14 +132,25 @@ def test_help(machine: Machine) -> None:
     assert re.findall(r"^(.*):$", ran.out, re.MULTILINE) == titles
 
 
-@pytest.mark.parametrize("columns", ["20", "200"])
 @pytest.mark.parametrize("command", [(), ("rotate",), *EVERY_COMMAND], ids=" ".join)
-def test_width_of_help(machine: Machine, command: tuple[str, ...], columns: str) -> None:
-    """The help is ASCII within 80 columns, whatever the terminal's width and the arguments after `-h`."""
-    machine.environ["COLUMNS"] = columns
+def test_width_of_help(machine: Machine, command: tuple[str, ...]) -> None:
+    """The help is ASCII, within 80 columns, whatever `COLUMNS` and the arguments after `-h`."""
+    machine.environ["COLUMNS"] = "200"
     ran = machine.call(*command, "-h", "--unknown")
     assert (ran.status, ran.err, ran.out.isascii()) == (EXIT_CLEAN, "", True)
     assert max(map(len, ran.out.splitlines())) <= 80
+
+
+@posix_only
+@pytest.mark.parametrize("columns", [60, 120])
+def test_help_has_the_width_of_the_terminal(machine: Machine, columns: int) -> None:
+    """On a terminal, the help is as wide as the terminal. The examples are not wrapped: they can be pasted."""
+    size = os.terminal_size((columns, 24))
+    with patch("os.get_terminal_size", return_value=size), patch.object(Terminal, "fileno", return_value=1):
+        shown = machine.call("rotate", "stage", "--help", stdout=Terminal()).out
+    before, examples = shown.split("\nexamples:\n")
+    assert columns - 15 < max(map(len, before.splitlines())) <= columns
+    assert "\n      --environment prod --operator 'Ada Lovelace'\n" in examples
 
 
 @pytest.mark.parametrize("command", EVERY_COMMAND, ids=" ".join)
