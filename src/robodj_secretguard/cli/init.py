@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import SecretStr, create_model
 
 from robodj_secretguard.cli.layout import (
+    TEXTS,
     data_file,
     discovery,
     has_build,
@@ -25,7 +26,7 @@ from robodj_secretguard.cli.layout import (
     source_roots,
 )
 from robodj_secretguard.cli.options import Commands, Request, add_command, directories_of_project
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail, wrapped
 from robodj_secretguard.common.files import (
     make_directory,
     raise_file_error,
@@ -57,149 +58,9 @@ ISSUED_KINDS: Final = {
 """The kinds of `--secret` that somebody else issues. Without a kind, the service has a key of its own."""
 
 _OVERLAP: Final = timedelta(days=14)
-_HOOK_ID: Final = f"id: {PROGRAM}-scan"
-_CODING: Final = ("utf-8", "surrogateescape")  # keeps every byte
-
-_ROBODJ_MODULE: Final = '''\
-"""The service's secrets and their set-up.
-
-Commands and tests import this module: do not call `guard()` in it.
-"""
-
-from __future__ import annotations
-
-from pathlib import Path
-
-from robodj_secretguard import RuntimeSecrets
-
-HERE = Path(__file__).resolve().parent
-
-
-class ServiceSecrets(
-    RuntimeSecrets,
-    config_dir=HERE / "config",
-    file_fallback=False,
-    require_revocation_list=True,
-):
-    """The two runtime secrets, and where their revocation list is."""
-'''
-_OWN_MODULE: Final = '''\
-"""The service's secrets and their set-up.
-
-Commands and tests import this module: do not call `guard()` in it.
-"""
-
-{imports}
-
-class ServiceSecrets(
-    {base},
-{setup}    file_fallback=False,
-):
-    """{summary}"""
-{fields}'''
-_BASE: Final = """\
-SecretSettings[
-        Literal[
-{}        ]
-    ]"""
 _WIDEST: Final = 83
-"""The longest base that is on one line."""
-_LIST_SETUP: Final = """\
-    config_dir=HERE / "config",
-    require_revocation_list=True,
-"""
-_FIELD: Final = """
-    {field}: Annotated[
-        SecretStr,
-        SecretPolicy(
-            name="{policy.name}",
-            variable="{policy.variable}",
-            {kind},
-        ),
-    ]
-"""
-_GATE: Final = '''\
-"""The gate before a release (policy section 7): `python config/check_runtime_secrets.py --require-env-only`."""
-
-import os
-import sys
-
-here = os.path.dirname(os.path.abspath(__file__))
-# A secrets.py or logging.py in this folder must not replace the standard library's module.
-own = {os.path.realpath(here), os.path.dirname(os.path.realpath(__file__))}
-sys.path[:] = [entry for entry in sys.path if os.path.realpath(entry) not in own]
-os.chdir(os.path.dirname(here))  # its pyproject.toml names the model
-
-from robodj_secretguard.cli import main  # noqa: E402 - only after the folder is off the path
-
-sys.exit(main(["check", *sys.argv[1:]]))
-'''
-_KEY_FILE_TEMPLATE: Final = """\
-# Template of {file}: break-glass use on a local machine only.
-# Deployments deliver {variable} from the secret manager and have no such file.
-#
-# Copy it to {file}, run chmod 600 on the copy, and replace its last line with a key made by:
-#   {generator}
-# The model turns fallback files off: to use the copy, set ROBODJ_ALLOW_FILE_SECRET_FALLBACK=true.
-REPLACE_WITH_A_GENERATED_{name}
-"""
-_IGNORED_KEYS: Final = """\
-# Live keys, and every editor and backup copy of them. The templates are versioned.
-{0}config/*.key*
-{0}config/.*.key*
-!{0}config/*.key.example
-
-"""
-_IGNORED: Final = """\
-# Files that the lifecycle commands write on a machine. {0}config/revoked.fingerprints is versioned.
-{0}config/logs/
-{0}config/*.new
-"""
-_CONFIGURATION: Final = f"""\
-# Every command that runs in this repository, and its tests, use the service's own model.
-{TABLE}
-model = "{{}}"
-ephemeral-tests = true
-"""
-_HOOK: Final = f"""\
-  - repo: local
-    hooks:
-      - {_HOOK_ID}
-        name: keys in what is committed
-        entry: {{}}
-        language: system
-        always_run: true
-        pass_filenames: false
-        stages: [pre-commit]
-        verbose: true  # says when it had no key to search for
-"""
-_REPLACE_GATE: Final = f"{GATE} may pass a weak key. Replace its content with these lines:"
-_WITHHELD_GATE: Final = f"The build takes config/ for a package. Exclude it there, then write {GATE}:"
-_NO_LIST: Final = (
-    "This project has a model, so no revocation list is made: an empty one could replace a lost one.",
-    "The model's config directory needs its list, and git must ignore the key files there.",
-)
-_PAGES: Final = "https://github.com/robodj/robodj-secretguard/blob/main/docs"
-_LEFT: Final = f"""\
-The files are written. What is left:
-- Add {PROGRAM} to the dependencies, as this page shows:
-  {_PAGES}/install.md
-- Begin the service main with these lines (not a package's __init__.py):
-     from robodj_secretguard import guard
-     from {{module}} import {{name}}
-     secrets = guard({{name}})
-  Sign sessions and tokens with secrets.keyring(...), as this page shows:
-  {_PAGES}/recipes.md
-  Read any other secret as secrets.FIELD.get_secret_value().
-- Try it without keys: {{run}}{PROGRAM} exec --ephemeral -- COMMAND
-- Gate a release: {{run}}{PROGRAM} check --require-env-only
-{{notes}}\
-- Commit the files, where pre-commit and this library are installed:
-     pre-commit install -t pre-commit
-     git add {{files}}
-     git commit -m "Set up the secret guard"
-"""
-_ADOPT: Final = f"  About existing projects: {_PAGES}/adopting.md\n"
+"""The longest base of a class that is on one line."""
+_CODING: Final = ("utf-8", "surrogateescape")  # keeps every byte
 
 
 def add(commands: Commands) -> None:
@@ -269,30 +130,25 @@ class Change(NamedTuple):
 
 def _secret(text: str) -> SecretPolicy:
     """Return the policy of a secret that `--secret` declares."""
-    name, equals, delivered = text.partition("=")
-    variable, colon, kind = delivered.partition(":")
-    if not equals or (colon and kind not in ISSUED_KINDS):
-        fail(
-            "--secret: invalid; use NAME=VARIABLE, such as session.key=SESSION_KEY, or NAME=VARIABLE:KIND with the KIND"
-            f" {', '.join(ISSUED_KINDS)}"
-        )
+    found = re.fullmatch(f"([^=]*)=([^:]*)(?::({'|'.join(ISSUED_KINDS)}))?", text) or fail(
+        "--secret: invalid; use NAME=VARIABLE, such as session.key=SESSION_KEY, or NAME=VARIABLE:KIND with the KIND"
+        f" {', '.join(ISSUED_KINDS)}"
+    )
+    name, variable, kind = found.groups()
+    more: dict[str, Any] = {"material": ISSUED_KINDS[kind]} if kind else {"overlap": _OVERLAP}
     try:
-        if kind:
-            return SecretPolicy(name=name, variable=variable, material=ISSUED_KINDS[kind])
-        return SecretPolicy(name=name, variable=variable, overlap=_OVERLAP)
+        return SecretPolicy(name=name, variable=variable, **more)
     except ValueError as error:
         fail(f"--secret: invalid {str(error).removeprefix('SecretPolicy ')}")
 
 
 def _fields_of(secrets: Sequence[SecretPolicy]) -> dict[str, SecretPolicy]:
     """Return the secrets by the names of their fields, if one model can declare all of them."""
-    fields = dict[str, SecretPolicy]()
-    for policy in secrets:
-        field = re.sub("[.-]", "_", policy.name).lower()
-        is_free = field.isidentifier() and not keyword.iskeyword(field) and not hasattr(SecretSettings, field)
-        fields[field if is_free else f"secret_{field}"] = policy
+    names = {policy: policy.variable.lower() for policy in secrets}
+    taken = [name for name in names.values() if keyword.iskeyword(name) or hasattr(SecretSettings, name)]
+    fields = {f"{name}_secret" if name in taken else name: policy for policy, name in names.items()}
     if len(fields) < len(secrets):
-        fail("--secret: two secrets have the same name; use names that differ in letters or digits")
+        fail("--secret: two secrets have the same variable; use another one")
     types: dict[str, Any] = {field: Annotated[SecretStr, policy] for field, policy in fields.items()}
     try:
         create_model(CLASS, __base__=SecretSettings if fields else RuntimeSecrets, **types)
@@ -311,7 +167,7 @@ def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy]
             )
         project = tomllib.loads(_read_file(PYPROJECT))
         file = _settings_file(settings, request.project_model, project)
-        model = request.project_model or f"{module_of(file or SETTINGS_FILE, source_roots(project))}:{CLASS}"
+        model = request.project_model or f"{module_of(file, source_roots(project))}:{CLASS}"
         plan = plan_changes(file, model, project, fields, is_named=request.project_model is not None)
     except OSError as error:
         fail(f"nothing was written: {reason(error)}")
@@ -351,57 +207,55 @@ def _left(plan: Sequence[Change], model: str, project: dict[str, Any]) -> str:
     module, _, name = model.partition(":")
     files = [change.file for change in plan if change.action != "keep"]
     packed = [file for file in files if file.endswith((".py", REVOKED_FILE)) and file != GATE]
-    notes = [f"- {note}\n" for note in notes_of(project, module, packed)]
-    return _LEFT.format(
+    notes = [f"{wrapped(f'- {note}', '  ')}\n" for note in notes_of(project, module, packed)]
+    return TEXTS["left"].format(
         module=module,
         name=name,
         run=runner_of(project),
-        notes="".join([*notes, _ADOPT] if notes else []),
+        notes="".join([*notes, TEXTS["adopting"]] if notes else []),
         files=" \\\n        ".join(files),
     )
 
 
-def _settings_file(option: str | None, model: str | None, project: dict[str, Any]) -> str | None:
-    """Return the file of the settings module; `None` where the project has a model in another module."""
+def _settings_file(option: str | None, model: str | None, project: dict[str, Any]) -> str:
+    """Return the file of the settings module; empty where the project has a model in another module."""
     roots = source_roots(project)
     if option is not None:
         file = os.path.normpath(option).replace(os.sep, "/")
         module = None if file == GATE else module_of(file, roots)
         if module is None:
             fail("--settings: invalid file; use a path such as app/service_secrets.py, of names that Python can import")
-        if model is not None and model.partition(":")[0] != module:
+        if model and model.partition(":")[0] != module:
             fail(f"--settings: {TABLE} in {PYPROJECT} names a model in another module; leave out --settings")
         return file
-    if model is not None:
+    if model:
         module, _, name = model.partition(":")
         files = ["/".join([*filter(None, [root]), *module.split(".")]) + ".py" for root in roots]
-        places = sorted(
-            files, key=lambda file: (not os.path.exists(file), not os.path.isdir(os.path.dirname(file) or "."))
-        )
-        return places[0] if name == CLASS else None
+        places = [(not os.path.exists(file), not os.path.isdir(os.path.dirname(file) or "."), file) for file in files]
+        return min(places)[2] if name == CLASS else ""
     package = package_of(project, roots)
-    file = f"{package}/{SETTINGS_FILE}" if package and not package.endswith(".py") else SETTINGS_FILE
+    file = f"{package}/{SETTINGS_FILE}" if package else SETTINGS_FILE
     if has_build(project) and "." not in (module_of(file, roots) or ""):
         fail(
-            f"this project builds no package, so a wheel has no place for the revocation list; make"
-            f" {package or 'its module'} a package, or add --settings {SETTINGS_FILE} if nobody installs a wheel"
+            "this project builds no package, so a wheel has no place for the revocation list; make the module a"
+            f" package (NAME/__init__.py), or add --settings {SETTINGS_FILE} if nobody installs a wheel"
         )
     return file
 
 
 def plan_changes(
-    settings: str | None, model: str, project: dict[str, Any], fields: Mapping[str, SecretPolicy], *, is_named: bool
+    settings: str, model: str, project: dict[str, Any], fields: Mapping[str, SecretPolicy], *, is_named: bool
 ) -> list[Change]:
     """Return every file that a service needs, in the order in which they are written.
 
     Args:
-        settings: the file of the settings module; `None` for no file.
+        settings: the file of the settings module; empty for no file.
         model: the name of the model.
         project: the document in pyproject.toml.
         fields: the project's own secrets, by their fields; empty for RoboDJ's.
         is_named: whether pyproject.toml names the model already.
     """
-    directory = os.path.dirname(settings or "")
+    directory = os.path.dirname(settings)
     package, _, module = model.partition(":")[0].rpartition(".")
     new = _new_files(settings, fields, is_named=is_named)
     has_gate, has_list = (any(change.file.endswith(file) for change in new) for file in (GATE, REVOKED_FILE))
@@ -412,7 +266,7 @@ def plan_changes(
     plan = [
         *([_ignored(directory and f"{directory}/", has_keys=has_gate)] if has_gate or has_list else []),
         *new,
-        *([_packed(*packed)] if packed else []),
+        *([_packed(*packed[:2], is_safe=packed[2])] if packed else []),
         _hook(model, runner_of(project)),
         _configuration(tables, model, is_named=is_named),
     ]
@@ -422,17 +276,17 @@ def plan_changes(
     return plan
 
 
-def _new_files(settings: str | None, fields: Mapping[str, SecretPolicy], *, is_named: bool) -> list[Change]:
+def _new_files(settings: str, fields: Mapping[str, SecretPolicy], *, is_named: bool) -> list[Change]:
     """Return the files that no other tool has."""
-    before = _read_file(settings) if settings else ""
+    before = _read_file(settings)
     is_there, texts = bool(before.strip()), new_files(settings, fields, before)
-    if fields and (is_there or not settings) and before.replace("\r\n", "\n") != texts.get(settings or ""):
+    if fields and (is_there or not settings) and before.replace("\r\n", "\n") != texts.get(settings):
         fail(f"--secret: this project has a model; declare the secrets in {settings or 'its module'}")
     if is_there and not is_named and f"class {CLASS}" not in before:
         raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
     new = [_unless_kept(Change(file, _read_file(file), text)) for file, text in texts.items()]
     # An empty list would not have the entries of a lost one, and the model may use another directory.
-    lost = () if not is_named or (settings and not is_there) else {*texts} - {settings, GATE}
+    lost = {*texts} - {settings, GATE} if is_named and (is_there or not settings) else set()
     return [change for change in new if change.file not in lost or change.action == "keep"]
 
 
@@ -442,18 +296,15 @@ def _unless_kept(change: Change) -> Change:
     return change if change.is_new else change._replace(action="paste" if is_other_gate else "keep")
 
 
-def _packed(file: str, text: str) -> Change:
-    """Return the lines that take the list into a wheel. Only these two files can be appended to."""
-    change = Change(file, _read_file(file), text)
-    if REVOKED_FILE in change.before:
-        return change._replace(action="keep")
-    can_append = file == "MANIFEST.in" or (file == "setup.cfg" and "package_data" not in change.before)
-    return change if can_append else change._replace(action="paste")
+def _packed(file: str, text: str, *, is_safe: bool) -> Change:
+    """Return the lines that take the list into a wheel."""
+    before = _read_file(file)
+    return Change(file, before, text, "keep" if REVOKED_FILE in before else "write" if is_safe else "paste")
 
 
 def _ignored(prefix: str, *, has_keys: bool) -> Change:
     """Return the lines of .gitignore. They are the last ones with a pattern to include, since the last match wins."""
-    text = f"{_IGNORED_KEYS if has_keys else ''}{_IGNORED}".format(prefix)
+    text = (TEXTS["ignored_keys"] * has_keys + TEXTS["ignored"]).format(prefix)
     change = Change(IGNORE, _read_file(IGNORE), text)
     _, is_there, later = change.before.replace("\r\n", "\n").rpartition(text)
     if is_there and "\n!" not in f"\n{later}":
@@ -471,15 +322,17 @@ def _hook(model: str, run: str) -> Change:
         place = below if re.fullmatch(r"[A-Za-z0-9_./-]+", below) else "DIRECTORY"
         entry = f"sh -c 'cd ./{place} && exec {entry}'"
     before = _read_file(file)
-    change = Change(file, before, ("  # Below repos:\n" if before.strip() else "repos:\n") + _HOOK.format(entry))
-    if _HOOK_ID in before:
+    change = Change(
+        file, before, ("  # Below repos:\n" if before.strip() else "repos:\n") + TEXTS["hook"].format(entry)
+    )
+    if f"id: {PROGRAM}-scan" in before:
         return change._replace(action="keep")
     return change if change.is_new and file == HOOKS else change._replace(action="paste")
 
 
 def _configuration(tables: str, model: str, *, is_named: bool) -> Change:
     """Return the tables of pyproject.toml. TOML may not allow another table."""
-    change = Change(PYPROJECT, _read_file(PYPROJECT), tables + _CONFIGURATION.format(model))
+    change = Change(PYPROJECT, _read_file(PYPROJECT), tables + TEXTS["configuration"].format(model))
     if is_named:
         return change._replace(action="keep")
     is_valid = False
@@ -488,60 +341,53 @@ def _configuration(tables: str, model: str, *, is_named: bool) -> Change:
     return change if is_valid and not os.path.islink(PYPROJECT) else change._replace(action="paste")
 
 
-def new_files(settings: str | None, fields: Mapping[str, SecretPolicy], before: str) -> dict[str, str]:
+def new_files(settings: str, fields: Mapping[str, SecretPolicy], before: str) -> dict[str, str]:
     """Return the text of each new file, by its path.
 
     Args:
-        settings: the file of the settings module; `None` for no file.
+        settings: the file of the settings module; empty for no file.
         fields: the project's own secrets, by their fields; empty for RoboDJ's.
         before: the text of a settings module that exists.
     """
     is_own = bool(fields) or (bool(before.strip()) and RuntimeSecrets.__name__ not in before)
     has_list = any(not each.is_issued for each in fields.values()) if fields else not is_own or "config_dir" in before
-    directory, texts = os.path.dirname(settings or ""), dict[str, str]()
+    directory = os.path.dirname(settings)
     prefix = directory and f"{directory}/"
-    if settings is not None:
-        texts[settings] = _own_module(fields, has_list=has_list) if fields else _ROBODJ_MODULE
+    texts = {settings: _settings_module(fields, has_list=has_list)} if settings else {}
     for policy in () if is_own else RuntimeSecrets.secret_policies.values():
-        texts[f"{prefix}{policy.file}.example"] = _KEY_FILE_TEMPLATE.format(
+        texts[f"{prefix}{policy.file}.example"] = TEXTS["key_file"].format(
             file=f"{prefix}{policy.file}",
             variable=policy.variable,
             generator=policy.replacement,
             name=re.sub(r"\W", "_", policy.name).upper(),
         )
-    return {
-        **texts,
-        **({} if is_own else {GATE: _GATE}),
-        **({f"{prefix}{REVOKED_FILE}": HEADER} if has_list else {}),
-    }
+    return texts | ({} if is_own else {GATE: TEXTS["gate"]}) | ({f"{prefix}{REVOKED_FILE}": HEADER} if has_list else {})
 
 
-def _own_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> str:
-    """Return the text of a settings module with a project's own secrets, formatted as ruff does."""
-    is_issued = any(each.is_issued for each in fields.values())
-    classes = ["Material"] * is_issued + ["SecretPolicy", "SecretSettings"]
+def _settings_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> str:
+    """Return the text of a settings module with a project's own secrets, or RoboDJ's, as ruff formats it."""
+    issued, own = {each for each in fields.values() if each.is_issued}, len(fields) > 0
     names = [f'"{policy.name}"' for policy in fields.values()]
-    base = f"SecretSettings[Literal[{', '.join(names)}]]"
-    if len(base) > _WIDEST:
-        base = _BASE.format("".join(f"            {name},\n" for name in names))
+    base = f"SecretSettings[Literal[{', '.join(names)}]]" if own else RuntimeSecrets.__name__
+    classes = ["Material"] * bool(issued) + ["SecretPolicy", "SecretSettings"] if own else [base]
     imports = [
-        *["from datetime import timedelta", "from pathlib import Path"] * has_list,
-        "from typing import Annotated, Literal",
+        *["from datetime import timedelta"] * (len(issued) < len(fields)),
+        *["from pathlib import Path"] * has_list,
+        *["from typing import Annotated, Literal"] * own,
         "",
-        "from pydantic import SecretStr",
+        *["from pydantic import SecretStr"] * own,
         f"from robodj_secretguard import {', '.join(classes)}",
         "",
         *["HERE = Path(__file__).resolve().parent", ""] * has_list,
     ]
     kinds = {material: f"material=Material.{kind}()" for kind, material in ISSUED_KINDS.items()}
-    own = f"overlap=timedelta(days={_OVERLAP.days})"
-    return _OWN_MODULE.format(
+    generated = f"overlap=timedelta(days={_OVERLAP.days})"
+    return TEXTS["settings"].format(
         imports="\n".join(imports),
-        base=base,
-        setup=_LIST_SETUP if has_list else "",
-        summary="The secrets of this service.",
+        base=base if len(base) <= _WIDEST else TEXTS["base"].format(",\n            ".join(names)),
+        setup=TEXTS["setup"] * has_list,
         fields="".join(
-            _FIELD.format(field=field, policy=policy, kind=kinds.get(policy.material, own))
+            TEXTS["field"].format(field=field, policy=policy, kind=kinds.get(policy.material, generated))
             for field, policy in fields.items()
         ),
     )
@@ -596,10 +442,10 @@ def _shown(plan: Sequence[Change], *, is_short: bool) -> Iterator[str]:
         yield from ("These files exist and stay as they are:", *kept, "")
     files = [change.file for change in plan]
     if GATE in files and not any(file.endswith(REVOKED_FILE) for file in files):
-        yield from (*_NO_LIST, "")
+        yield TEXTS["no_list"]
     for change in plan:
         if change.action == "paste":
-            gate = _WITHHELD_GATE if change.is_new else _REPLACE_GATE
+            gate = TEXTS["withheld_gate"] if change.is_new else TEXTS["replace_gate"]
             yield from (
                 gate if change.file == GATE else f"Add these lines to {change.file} by hand:",
                 *change.text.splitlines(),

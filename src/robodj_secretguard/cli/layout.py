@@ -8,9 +8,11 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
+from importlib import resources
 from typing import Any, Final
 
 from robodj_secretguard.cli.output import fail
@@ -48,18 +50,10 @@ _KNOWN_BACKENDS: Final = frozenset({"hatchling", "setuptools", "flit_core", "poe
 """The backends that `init` takes care of: all but setuptools take every file of a package that git does not ignore."""
 _DEEPEST: Final = 2
 """How many namespace packages a package may be in."""
-_FIND: Final = """\
-# config/ is no package.
-[tool.setuptools.packages.find]
-include = ["{0}", "{0}.*"]
-
-"""
-_MODULES: Final = """\
-# Without a [build-system], pip builds with setuptools, which takes a second module only by its name.
-[tool.setuptools]
-py-modules = [{}]
-
-"""
+TEXTS: Final[dict[str, str]] = tomllib.loads(
+    resources.files(__package__).joinpath("init.toml").read_text(encoding="utf-8")
+)
+"""What `init` writes and prints."""
 
 
 def at(table: Any, path: str) -> list[Any]:
@@ -91,7 +85,7 @@ def module_of(settings: str, roots: Sequence[str]) -> str | None:
 
 
 def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
-    """Return the package of the service, or its only module; empty where the project has none."""
+    """Return the package of the service; empty where it has none, or is a module."""
     for name in _declared_names(project):
         for root in roots:
             parts = name.split(".")
@@ -100,7 +94,7 @@ def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
                 if _has_modules(path):
                     return path
             if os.path.isfile(f"{path}.py"):
-                return f"{path}.py"
+                return ""
     found = next(filter(None, ([*_packages_in(root)] for root in roots)), [])
     regular = [path for path in found if os.path.exists(f"{path}/__init__.py")] or found
     if len(regular) > 1:
@@ -153,54 +147,55 @@ def discovery(project: dict[str, Any], directory: str, module: str) -> tuple[str
         return "", True
     if not directory:
         names = sorted({f'"{name[:-3]}"' for name in os.listdir() if name.endswith(".py")} | {f'"{module}"'})
-        return ("", True) if tables or has_build(project) else (_MODULES.format(", ".join(names)), True)
+        has_only_modules = "project" in project and not tables and not any(_packages_in(""))
+        return TEXTS["modules"].format(", ".join(names)) * has_only_modules, True
     if "packages" in legacy:
         return "", "find_namespace" not in legacy
     if any("packages" in table or "py-modules" in table for table in tables):
         found = at(project, "tool.setuptools.packages.find")
         return "", all("include" in each or each.get("namespaces") is False for each in found)
-    return (_FIND.format(directory.partition("/")[0]), True) if "project" in project else ("", False)
+    return (TEXTS["packages"].format(directory.partition("/")[0]), True) if "project" in project else ("", False)
 
 
-def data_file(project: dict[str, Any], package: str, directory: str, file: str) -> tuple[str, str] | None:
-    """Return the file of setuptools, and its lines, that take a data file of a package into a wheel.
+def data_file(project: dict[str, Any], package: str, directory: str, file: str) -> tuple[str, str, bool] | None:
+    """Return the file of setuptools and its lines that take a data file into a wheel, and whether they can be appended.
 
     `None` where the build takes every file of a package, or where there is no package.
     """
     if backend_of(project) != "setuptools" or not package:
         return None
+    cfg, py = map(read_other, _SETUP_FILES)
     flags = at(project, "tool.setuptools.include-package-data") or ["project" in project]
-    if True in flags or re.search(r"include_package_data\s*=\s*[Tt]rue", "".join(map(read_other, _SETUP_FILES))):
-        return "MANIFEST.in", f"include {directory}/{file}\n"
+    if True in flags or re.search(r"include_package_data\s*=\s*[Tt]rue", cfg + py):
+        return "MANIFEST.in", f"include {directory}/{file}\n", True
     if "project" in project:
-        return "pyproject.toml", f'[tool.setuptools.package-data]\n"{package}" = ["{file}"]\n'
-    if "package_data" in read_other("setup.py"):
-        return "setup.py", f'package_data={{"{package}": ["{file}"]}},\n'
-    return "setup.cfg", f"[options.package_data]\n{package} = {file}\n"
+        return "pyproject.toml", f'[tool.setuptools.package-data]\n"{package}" = ["{file}"]\n', False
+    if "package_data" in py:
+        return "setup.py", f'package_data={{"{package}": ["{file}"]}},\n', False
+    return "setup.cfg", f"[options.package_data]\n{package} = {file}\n", "package_data" not in cfg
 
 
-def notes_of(project: dict[str, Any], module: str, files: Sequence[str]) -> Iterator[str]:
+def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> Iterator[str]:
     """Yield what the project has that the new files replace, or that may not take them along."""
-    package, backend = os.path.dirname(files[0]) if files else "", backend_of(project)
-    pattern = os.path.join(glob.escape(package), "**" if package else "", "*.py")
-    if classes := [path for path in sorted(glob.glob(pattern, recursive=True)) if "BaseSettings" in read_other(path)]:
-        yield f"{classes[0]} has a class of pydantic-settings: take these secrets out of it."
+    package = os.path.dirname(written[0]) if written else ""
+    modules = glob.glob(os.path.join(glob.escape(package), "**" if package else "", "*.py"), recursive=True)
+    if found := [path for path in sorted(modules) if "BaseSettings" in read_other(path)]:
+        yield f"{found[0]} has a class of pydantic-settings: take these secrets out of it."
     if os.path.exists(".env"):
         yield ".env is not read: load it into the environment, also for the commands."
     copied = " ".join(re.findall(r"(?im)^\s*(?:COPY|ADD)\s+(.*)\s\S+$", read_other("Dockerfile"))).split()
-    if not_copied := [file for file in files if not any(fnmatch(file, f"{word.strip('./')}*") for word in copied)]:
-        yield from [
-            f"Dockerfile does not copy {file}: add it, unless it installs a wheel." for file in not_copied if copied
-        ]
+    for file in written if copied else ():
+        if not any(fnmatch(file, f"{word.strip('./')}*") for word in copied):
+            yield f"Dockerfile does not copy {file}: add it, unless it installs a wheel."
     with suppress(OSError):
-        command = ["git", "check-ignore", "--no-index", "--", *files]
-        found = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - files of this project
-        for file in os.fsdecode(found.stdout).splitlines():
-            yield f"Git ignores {file}: remove that pattern."
+        command = ["git", "check-ignore", "--no-index", "--", *written]
+        ignored = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - files of this project
+        yield from (f"Git ignores {file}: remove that pattern." for file in os.fsdecode(ignored.stdout).splitlines())
+    backend = backend_of(project)
     if backend and "." not in module:
         yield "A wheel has no place for the revocation list: make a package before you build one."
     elif backend and backend not in _KNOWN_BACKENDS:
-        yield f"Does the wheel have {files[-1]}? Look with python -m zipfile -l WHEEL"
+        yield f"Look whether the wheel has {written[-1]}: python -m zipfile -l WHEEL"
 
 
 def read_other(file: str) -> str:

@@ -80,6 +80,19 @@ def start(shape: Shape, path: Path, cwd: Path, keys: Mapping[str, str]) -> tuple
     return ran.status, ran.out + ran.err
 
 
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_place(tmp_path: Path, shape: Shape) -> None:
+    """The settings module and the list are in the package, and the model has its name."""
+    machine = Machine(made(tmp_path / "project"))
+    for file, text in shape.all_files().items():
+        machine.put(file, text)
+    document = machine.call("init", "--format", "json", *OWN).document
+    files = {each["file"] for each in document["changes"]}
+    assert {f"{shape.prefix}service_secrets.py", f"{shape.prefix}config/revoked.fingerprints"} <= files
+    (table,) = (each["added"] for each in document["changes"] if each["file"] == "pyproject.toml")
+    assert f'model = "{shape.name and f"{shape.name}."}service_secrets:ServiceSecrets"' in table
+
+
 @pytest.mark.parametrize(("shape", "kind"), CASES)
 def test_project(tmp_path: Path, shape: Shape, kind: str) -> None:
     """After `init --yes`, the tests pass, and the service from the wheel needs good keys that are not revoked."""
@@ -127,5 +140,5 @@ def test_single_module(tmp_path: Path, files: dict[str, str]) -> None:
     before = build(machine.root)
     ran = machine.call("init", "--yes")
     assert ran.status == 2
-    assert "make shop.py a package" in ran.err
+    assert "make the module a package" in ran.err
     assert build(machine.root) == before
