@@ -38,8 +38,8 @@ KINDS: Final = kinds.KINDS
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _CODE: Final = re.compile(
     r"\bROBODJ_\w+(?:=true|=false)?|\bconfig/[\w.]+\w|\brobodj-secretguard (?:rotate )?[a-z]+(?: NAME)?|\bguard\(\)"
-    r"|\bNO_COLOR\b|\b[\w/]+\.(?:toml|jsonl)\b|(?:\bexec )?(?<![\w-])--[a-z][a-z-]+"
-    r"|\b(?:vault|aws|directory|json):(?:[A-Z_/-]+|(?= or))|'environment=\S+"
+    r"|\b(?:scan|fleet --require [\w-]+) --format json|\bNO_COLOR\b|\b[\w/]+\.(?:toml|jsonl)\b"
+    r"|(?:\bexec )?(?<![\w-])--[a-z][a-z-]+|\b(?:vault|aws|directory|json):(?:[A-Z_/-]+|(?= or))|'environment=\S+"
 )
 """The code in the texts of the program."""
 _CHECKS: Final = """\
@@ -78,6 +78,23 @@ known word: `unknown command; did you mean check?`. It never repeats what was ty
 Every command says which model it used, and what named it: `model: service_secrets:ServiceSecrets (pyproject.toml)`.
 `(default: RoboDJ's two secrets)` means that it did not use yours.
 """
+
+
+_GUIDES: Final = {
+    "init": "start",
+    "check": "deployment",
+    "exec": "deployment",
+    "status": "rotation",
+    "generate": "rotation",
+    "rotate": "rotation",
+    "revoke": "incident",
+    "log": "operations-log",
+    "fleet": "monitoring",
+    "incident": "incident",
+    "scan": "scan",
+    "explain": "incident",
+}
+"""The page that shows each command at work."""
 
 
 def page_of_checks() -> str:
@@ -126,6 +143,8 @@ def _file_of(command: str) -> str:
 def _page_of(name: str, parser: CommandParser) -> str:
     """Return the page of a command."""
     parts = [f"# {name}", wrapped(_code(parser.text), "", 120), f"```text\n{' '.join(str(parser.usage).split())}\n```"]
+    guide = f"{_GUIDES[name.partition(' ')[0]]}.md"
+    parts.append(f"[How to use it](../{guide}).")
     for group in parser._action_groups:  # noqa: SLF001 - argparse has no other way to list them
         options = {_shown(action): str(action.help) for action in group._group_actions}  # noqa: SLF001
         if options:

@@ -138,7 +138,7 @@ def add(commands: Commands) -> None:
             },
         },
         kind="log",
-        description="Show the records of the operations log.",
+        description="Show the records of the operations log. They are the rotations and the revocations.",
         examples=("log show", "log show --since 2026-11-01 --event rotated"),
         statuses={"0": "shown", "1": "shown, but the log does not verify", "2": "usage error, or there is no log"},
     )
@@ -151,7 +151,7 @@ def add(commands: Commands) -> None:
             "--expect": {"metavar": "HASH", "help": "fail if the record with this hash, or one before it, is missing"}
         },
         kind="log-verification",
-        description="Verify the hash chain of the operations log.",
+        description="Verify the hash chain of the operations log. It finds a record that was changed or removed.",
         examples=("log verify", "log verify --format json"),
         statuses={"0": "it verifies", "1": "it does not verify", "2": "usage error, or there is nothing to verify"},
     )
