@@ -98,7 +98,7 @@ class TestCommand:
         assert (ran.status, ran.err) == (1, "robodj-secretguard: nothing was written; to write, add --yes\n")
         shown = "".join(f"+ {line}\n" for line in (COMMENT + TABLE).splitlines())
         stays = f"These files exist and stay as they are:\n  {LIST}\n"
-        assert ran.out.endswith(f"pyproject.toml:\n{shown}\n{stays}\n\n")
+        assert ran.out.endswith(f"pyproject.toml:\n{shown}\n{stays}\n")
         assert 'service_secrets.py (new file):\n+ """The service\'s secrets' in ran.out
         assert contents(machine) == before
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from pydantic import SecretStr, create_model
 
 from robodj_secretguard.cli.layout import (
-    TEXTS,
+    INIT_TEXTS,
     data_file,
     discovery,
     has_build,
@@ -183,7 +183,7 @@ def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy]
         lines.append("Nothing to do: this project is set up.")
     return Result(
         EXIT_ALERTS if to_write and not is_written else EXIT_CLEAN,
-        [*map(ascii_text, lines), "", MODEL],
+        [*map(ascii_text, lines), *(["", MODEL] if is_written or request.project_model else [])],
         lambda: {
             "kind": "init",
             "written": is_written,
@@ -208,11 +208,11 @@ def _left(plan: Sequence[Change], model: str, project: dict[str, Any]) -> str:
     files = [change.file for change in plan if change.action != "keep"]
     packed = [file for file in files if file.endswith((".py", REVOKED_FILE)) and file != GATE]
     notes = [f"{wrapped(f'- {note}', '  ')}\n" for note in notes_of(project, module, packed)]
-    return TEXTS["left"].format(
+    return INIT_TEXTS["left"].format(
         module=module,
         name=name,
         run=runner_of(project),
-        notes="".join([*notes, TEXTS["adopting"]] if notes else []),
+        notes="".join([*notes, INIT_TEXTS["adopting"]] if notes else []),
         files=" \\\n        ".join(files),
     )
 
@@ -304,7 +304,7 @@ def _packed(file: str, text: str, *, is_safe: bool) -> Change:
 
 def _ignored(prefix: str, *, has_keys: bool) -> Change:
     """Return the lines of .gitignore. They are the last ones with a pattern to include, since the last match wins."""
-    text = (TEXTS["ignored_keys"] * has_keys + TEXTS["ignored"]).format(prefix)
+    text = (INIT_TEXTS["ignored_keys"] * has_keys + INIT_TEXTS["ignored"]).format(prefix)
     change = Change(IGNORE, _read_file(IGNORE), text)
     _, is_there, later = change.before.replace("\r\n", "\n").rpartition(text)
     if is_there and "\n!" not in f"\n{later}":
@@ -323,7 +323,7 @@ def _hook(model: str, run: str) -> Change:
         entry = f"sh -c 'cd ./{place} && exec {entry}'"
     before = _read_file(file)
     change = Change(
-        file, before, ("  # Below repos:\n" if before.strip() else "repos:\n") + TEXTS["hook"].format(entry)
+        file, before, ("  # Below repos:\n" if before.strip() else "repos:\n") + INIT_TEXTS["hook"].format(entry)
     )
     if f"id: {PROGRAM}-scan" in before:
         return change._replace(action="keep")
@@ -332,7 +332,7 @@ def _hook(model: str, run: str) -> Change:
 
 def _configuration(tables: str, model: str, *, is_named: bool) -> Change:
     """Return the tables of pyproject.toml. TOML may not allow another table."""
-    change = Change(PYPROJECT, _read_file(PYPROJECT), tables + TEXTS["configuration"].format(model))
+    change = Change(PYPROJECT, _read_file(PYPROJECT), tables + INIT_TEXTS["configuration"].format(model))
     if is_named:
         return change._replace(action="keep")
     is_valid = False
@@ -355,13 +355,17 @@ def new_files(settings: str, fields: Mapping[str, SecretPolicy], before: str) ->
     prefix = directory and f"{directory}/"
     texts = {settings: _settings_module(fields, has_list=has_list)} if settings else {}
     for policy in () if is_own else RuntimeSecrets.secret_policies.values():
-        texts[f"{prefix}{policy.file}.example"] = TEXTS["key_file"].format(
+        texts[f"{prefix}{policy.file}.example"] = INIT_TEXTS["key_file"].format(
             file=f"{prefix}{policy.file}",
             variable=policy.variable,
             generator=policy.replacement,
             name=re.sub(r"\W", "_", policy.name).upper(),
         )
-    return texts | ({} if is_own else {GATE: TEXTS["gate"]}) | ({f"{prefix}{REVOKED_FILE}": HEADER} if has_list else {})
+    return (
+        texts
+        | ({} if is_own else {GATE: INIT_TEXTS["gate"]})
+        | ({f"{prefix}{REVOKED_FILE}": HEADER} if has_list else {})
+    )
 
 
 def _settings_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> str:
@@ -382,12 +386,12 @@ def _settings_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> s
     ]
     kinds = {material: f"material=Material.{kind}()" for kind, material in ISSUED_KINDS.items()}
     generated = f"overlap=timedelta(days={_OVERLAP.days})"
-    return TEXTS["settings"].format(
+    return INIT_TEXTS["settings"].format(
         imports="\n".join(imports),
-        base=base if len(base) <= _WIDEST else TEXTS["base"].format(",\n            ".join(names)),
-        setup=TEXTS["setup"] * has_list,
+        base=base if len(base) <= _WIDEST else INIT_TEXTS["base"].format(",\n            ".join(names)),
+        setup=INIT_TEXTS["setup"] * has_list,
         fields="".join(
-            TEXTS["field"].format(field=field, policy=policy, kind=kinds.get(policy.material, generated))
+            INIT_TEXTS["field"].format(field=field, policy=policy, kind=kinds.get(policy.material, generated))
             for field, policy in fields.items()
         ),
     )
@@ -442,10 +446,10 @@ def _shown(plan: Sequence[Change], *, is_short: bool) -> Iterator[str]:
         yield from ("These files exist and stay as they are:", *kept, "")
     files = [change.file for change in plan]
     if GATE in files and not any(file.endswith(REVOKED_FILE) for file in files):
-        yield TEXTS["no_list"]
+        yield INIT_TEXTS["no_list"]
     for change in plan:
         if change.action == "paste":
-            gate = TEXTS["withheld_gate"] if change.is_new else TEXTS["replace_gate"]
+            gate = INIT_TEXTS["withheld_gate"] if change.is_new else INIT_TEXTS["replace_gate"]
             yield from (
                 gate if change.file == GATE else f"Add these lines to {change.file} by hand:",
                 *change.text.splitlines(),

@@ -50,7 +50,7 @@ _KNOWN_BACKENDS: Final = frozenset({"hatchling", "setuptools", "flit_core", "poe
 """The backends that `init` takes care of: all but setuptools take every file of a package that git does not ignore."""
 _DEEPEST: Final = 2
 """How many namespace packages a package may be in."""
-TEXTS: Final[dict[str, str]] = tomllib.loads(
+INIT_TEXTS: Final[dict[str, str]] = tomllib.loads(
     resources.files(__package__).joinpath("init.toml").read_text(encoding="utf-8")
 )
 """What `init` writes and prints."""
@@ -148,13 +148,13 @@ def discovery(project: dict[str, Any], directory: str, module: str) -> tuple[str
     if not directory:
         names = sorted({f'"{name[:-3]}"' for name in os.listdir() if name.endswith(".py")} | {f'"{module}"'})
         has_only_modules = "project" in project and not tables and not any(_packages_in(""))
-        return TEXTS["modules"].format(", ".join(names)) * has_only_modules, True
+        return INIT_TEXTS["modules"].format(", ".join(names)) * has_only_modules, True
     if "packages" in legacy:
         return "", "find_namespace" not in legacy
     if any("packages" in table or "py-modules" in table for table in tables):
         found = at(project, "tool.setuptools.packages.find")
         return "", all("include" in each or each.get("namespaces") is False for each in found)
-    return (TEXTS["packages"].format(directory.partition("/")[0]), True) if "project" in project else ("", False)
+    return (INIT_TEXTS["packages"].format(directory.partition("/")[0]), True) if "project" in project else ("", False)
 
 
 def data_file(project: dict[str, Any], package: str, directory: str, file: str) -> tuple[str, str, bool] | None:

@@ -39,12 +39,12 @@ def keys_of(kind: str) -> dict[str, str]:
 
 
 def build(root: Path) -> set[str]:
-    """Build the wheel, without a warning of an error to come. Return its files."""
+    """Build the wheel from a source distribution, and return its files."""
     for name in ("build", "dist"):
         shutil.rmtree(root / name, ignore_errors=True)
     env = clean_environment()
     env["PATH"] = os.pathsep.join([os.path.dirname(sys.executable), env["PATH"]])  # for uv_build
-    ran = run(["-m", "build", "--wheel", "--no-isolation", str(root)], env=env, cwd=root)
+    ran = run(["-m", "build", "--no-isolation", str(root)], env=env, cwd=root)
     assert ran.status == 0, ran.out + ran.err
     (wheel,) = root.glob("dist/*.whl")
     with zipfile.ZipFile(wheel) as archive:
