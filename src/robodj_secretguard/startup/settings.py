@@ -13,7 +13,7 @@ from pydantic import SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from typing_extensions import TypeVar
+from typing_extensions import TypeIs, TypeVar  # pydantic depends on it
 
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.secret.material import Generator, Length
@@ -35,13 +35,10 @@ from robodj_secretguard.startup.rules import Check, internal
 from robodj_secretguard.startup.variables import (
     MOST_REFRESH_SECONDS,
     SETTINGS,
-    VariablesRead,
     variables_read,
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs
-
     from robodj_secretguard.keyring import Keyring, LiveKeys
     from robodj_secretguard.startup.readings import ManagedSource, RevocationStatus
 
@@ -109,10 +106,9 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
 
     secret_policies: ClassVar[Mapping[str, SecretPolicy]] = MappingProxyType({})
     """The policies by field, in declared order."""
-    _variables_read: ClassVar[VariablesRead]
-    _setup: ClassVar[ModelSetup] = NO_SETUP
     if not TYPE_CHECKING:  # pragma: no branch - a service's type checker and editor show nothing of this
         __slots__ = ("_judgement", "_lives", "_started")
+        _setup: ClassVar[ModelSetup] = NO_SETUP
 
         def __class_getitem__(cls, names: object) -> GenericAlias:
             return GenericAlias(cls, names)
@@ -129,6 +125,14 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
                 vars(self).clear()  # a validator may have replaced a sealed value by text
                 raise
 
+        @model_validator(mode="before")
+        @classmethod
+        def _refuse_other_input(cls, values: Any) -> Any:
+            if not isinstance(values, dict):  # only `__init__` passes a dict
+                del values
+                _refuse_values(cls)
+            return values
+
     def __init_subclass__(
         cls,
         *,
@@ -141,11 +145,15 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
     ) -> None:
         super().__init_subclass__(**kwargs)
         directory: Any = secrets_dir or cls.model_config.get("secrets_dir")  # pydantic-settings takes the argument
-        cls._setup = _declared_setup(
+        setattr(  # noqa: B010 - type checkers do not know it
             cls,
-            {"config_dir": config_dir, "secrets_dir": directory},
-            {"file_fallback": file_fallback, "require_revocation_list": require_revocation_list},
-            refresh,
+            "_setup",
+            _declared_setup(
+                cls,
+                {"config_dir": config_dir, "secrets_dir": directory},
+                {"file_fallback": file_fallback, "require_revocation_list": require_revocation_list},
+                refresh,
+            ),
         )
 
     @classmethod
@@ -155,20 +163,11 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
         )
         _require_distinct(cls.__name__, cls.secret_policies.values())
         _require_names(cls)
-        cls._variables_read = variables_read(cls.secret_policies.values())
         _refuse_attributes(cls)
         for base in cls.__mro__[1:]:
             inherited = getattr(base, "secret_policies", {})
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
                 _raise_type_error(f"{cls.__name__} must keep every secret that it inherits, with its policy")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_other_input(cls, values: Any) -> Any:
-        if not isinstance(values, dict):  # only `__init__` passes a dict
-            del values
-            _refuse_values(cls)
-        return values
 
     def keyring(self, name: Name, *, clock: Callable[[], datetime] | None = None) -> "Keyring":
         """Return the keys of a secret: the one that signs, and those that verify (policy section 3).
@@ -298,12 +297,12 @@ def judgement_of(
     managers: "Sequence[ManagedSource]" = (),
 ) -> Judgement:
     """Read and judge every secret that a model declares. Without `managers`, ask its secrets directory first."""
-    setup = model._setup  # noqa: SLF001 - of this module, as below
+    setup, policies = setup_of(model), tuple(model.secret_policies.values())
 
     def read_from(managers: "Sequence[ManagedSource]", known: "RevocationStatus | None" = None) -> tuple[Reading, ...]:
         return read(
-            tuple(model.secret_policies.values()),
-            model._variables_read,  # noqa: SLF001
+            policies,
+            variables_read(policies),
             environment=environment,
             model_setup=setup,
             config_dir=config_dir,
@@ -320,7 +319,7 @@ def judgement_of(
     named, _ = config_directory(environment, config_dir, setup)
     if os.path.isdir(named):  # for the reads that follow: the working directory may change
         config_dir = config_dir if os.path.isabs(named) else os.path.abspath(named)
-    judgement = judge_directory(environment, setup, tuple(model.secret_policies.values()), read_from)
+    judgement = judge_directory(environment, setup, policies, read_from)
     now = None  # for the reads that follow
     return judgement
 
@@ -382,10 +381,10 @@ def running_report(secrets: Any) -> Report:
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:
     """Return the set-up that a model declares."""
-    return model._setup  # noqa: SLF001 - private: a host's field may have any public name
+    return vars(model)["_setup"]  # type: ignore[no-any-return]  # private: a host's field may have any public name
 
 
-def declares_secrets(model: object) -> "TypeIs[type[SecretSettings]]":
+def declares_secrets(model: object) -> TypeIs[type[SecretSettings]]:
     """Check whether `model` is a settings model that declares a secret: `SecretSettings` itself declares none."""
     return isinstance(model, type) and issubclass(model, SecretSettings) and bool(model.secret_policies)
 
