@@ -83,7 +83,7 @@ def add(commands: Commands) -> None:
             "--roster": {
                 "required": True,
                 "metavar": "FILE",
-                "help": "your services, as TOML: a table for each, with the number or names of its instances (- for stdin)",
+                "help": "the services: a TOML table for each, with the number or names of its instances (- for stdin)",
             },
             "--prometheus": {**once, "metavar": "URL", "help": "the Prometheus that scrapes the services"},
             "--events": {

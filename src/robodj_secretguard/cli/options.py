@@ -288,9 +288,8 @@ def add_command(
         **{each: _OPTIONS[each] for name in (*options, "--color") for each in _TOGETHER.get(name, (name,))},
         **(own or {}),
     }.items():
-        title = titles.get(each, "options")
-        if not each.startswith("-"):
-            title = "arguments"
+        title = titles.get(each, "options" if each.startswith("-") else "arguments")
+        if title == "arguments":
             words[title].append(_IN_USAGE[settings.get("nargs")].format(settings["metavar"]))
         elif settings.get("required"):
             title = "required"
