@@ -594,6 +594,11 @@ class TestLayout:
             ("Dockerfile", "FROM a\nCOPY main.py ./\n", f"Dockerfile does not copy shop/{OWN}: add it, unless it"),
             (".gitignore", "*secrets*\n", f"Git ignores shop/{OWN}: remove that pattern."),
             ("pyproject.toml", "[build-system]\nbuild-backend = 'other'\n", f"Look whether the wheel has shop/{LIST}:"),
+            (
+                "pyproject.toml",
+                "[build-system]\nbuild-backend = 'hatchling.build'\n[tool.hatch.build]\nexclude = ['*.txt']\n",
+                f"Look whether the wheel has shop/{LIST}:",
+            ),
             ("Dockerfile", "FROM a\nCOPY . /app\n", ""),
             ("Dockerfile", "FROM a\nADD --chown=a ./shop/ /app/shop/\n", ""),
             ("Dockerfile", "FROM a\nRUN pip install shop\n", ""),

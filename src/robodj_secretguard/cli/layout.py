@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fnmatch import fnmatch
 from importlib import resources
+from itertools import product
 from typing import Any, Final
 
 from robodj_secretguard.cli.output import fail
@@ -48,6 +49,19 @@ _NO_PACKAGES: Final = frozenset(
 )
 _KNOWN_BACKENDS: Final = frozenset({"hatchling", "setuptools", "flit_core", "poetry", "uv_build", "pdm"})
 """The backends that `init` takes care of: all but setuptools take every file of a package that git does not ignore."""
+_SELECTIONS: Final = (
+    "tool.hatch.build.include",
+    "tool.hatch.build.exclude",
+    "tool.hatch.build.targets.wheel.include",
+    "tool.hatch.build.targets.wheel.exclude",
+    "tool.hatch.build.targets.wheel.only-include",
+    "tool.poetry.exclude",
+    "tool.uv.build-backend.wheel-exclude",
+    "tool.pdm.build.includes",
+    "tool.pdm.build.excludes",
+    "tool.setuptools.exclude-package-data",
+)
+"""Where a build's configuration selects files."""
 _DEEPEST: Final = 2
 """How many namespace packages a package may be in."""
 INIT_TEXTS: Final[dict[str, str]] = tomllib.loads(
@@ -66,8 +80,8 @@ def at(table: Any, path: str) -> list[Any]:
 def source_roots(project: dict[str, Any]) -> list[str]:
     """Return the directories that may have packages, the project's own ones first; empty is the project's root."""
     found = [each for path in _SOURCE_ROOTS for each in at(project, path)]
-    found += [each.get("from") for each in at(project, "tool.poetry.packages") if isinstance(each, dict)]
-    found += [each.get("") for each in at(project, "tool.setuptools.package-dir") if isinstance(each, dict)]
+    tables = at(project, "tool.poetry.packages") + at(project, "tool.setuptools.package-dir")
+    found += [each.get("from", each.get("")) for each in tables if isinstance(each, dict)]
     found += [os.path.dirname(each) for each in at(project, "tool.hatch.build.targets.wheel.packages")]
     roots = [os.path.normpath(each or ".").replace(os.sep, "/") for each in found if isinstance(each, str)]
     roots = [root.removeprefix(".") for root in (*roots, _SRC, ".")]
@@ -86,15 +100,13 @@ def module_of(settings: str, roots: Sequence[str]) -> str | None:
 
 def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
     """Return the package of the service; empty where it has none, or is a module."""
-    for name in _declared_names(project):
-        for root in roots:
-            parts = name.split(".")
-            for end in range(1, len(parts) + 1):
-                path = "/".join([*filter(None, [root]), *parts[:end]])
-                if _has_modules(path):
-                    return path
-            if os.path.isfile(f"{path}.py"):
-                return ""
+    for name, root in product(_declared_names(project), roots):
+        parts = [*filter(None, [root]), *name.split(".")]
+        paths = ["/".join(parts[: end + 1]) for end in range(bool(root), len(parts))]
+        if packages := [path for path in paths if _has_modules(path)]:
+            return packages[0]
+        if os.path.isfile(f"{paths[-1]}.py"):
+            return ""
     found = next(filter(None, ([*_packages_in(root)] for root in roots)), [])
     regular = [path for path in found if os.path.exists(f"{path}/__init__.py")] or found
     if len(regular) > 1:
@@ -125,10 +137,13 @@ def has_build(project: dict[str, Any]) -> bool:
 def runner_of(project: dict[str, Any]) -> str:
     """Return what begins a command that runs in the project's environment, such as `uv run `."""
     backend, tools = backend_of(project), project.get("tool", {})
-    for name in ("uv", "poetry", "pdm"):
-        if name in tools or os.path.exists(f"{name}.lock") or backend.startswith(name):
-            return f"{name} run "
-    return "hatch run " if at(project, "tool.hatch.envs") else ""
+    found = [
+        name
+        for name in ("uv", "poetry", "pdm")
+        if name in tools or os.path.exists(f"{name}.lock") or backend.startswith(name)
+    ]
+    found += ["hatch"] * bool(at(project, "tool.hatch.envs"))
+    return f"{found[0]} run " if found else ""
 
 
 def discovery(project: dict[str, Any], directory: str, module: str) -> tuple[str, bool]:
@@ -194,7 +209,7 @@ def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> It
     backend = backend_of(project)
     if backend and "." not in module:
         yield "A wheel has no place for the revocation list: make a package before you build one."
-    elif backend and backend not in _KNOWN_BACKENDS:
+    elif backend and (backend not in _KNOWN_BACKENDS or any(at(project, path) for path in _SELECTIONS)):
         yield f"Look whether the wheel has {written[-1]}: python -m zipfile -l WHEEL"
 
 
