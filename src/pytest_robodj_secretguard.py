@@ -102,7 +102,8 @@ class _Run:
 
 def _make_ephemeral(config: pytest.Config) -> str:
     """Set temporary keys, if the project wants them, and return what to do where a secret is refused nevertheless."""
-    if not any(map(_may_want_keys, (config.rootpath, *config.rootpath.parents))):
+    start = _start_of_search(config)
+    if not any(map(_may_want_keys, (start, *start.parents))):
         return ""
     project = _project(config)
     if not (chosen := project.get(KEY)):
@@ -199,11 +200,17 @@ def _set_ephemeral(
 
 
 def _project(config: pytest.Config) -> dict[str, Any]:
-    """Return the project's configuration: the nearest one at or above the rootdir of pytest."""
+    """Return the project's configuration: the nearest one at or above where the search starts."""
     from robodj_secretguard.cli.options import find_project
 
     with _usage_errors(KEY):
-        return find_project(str(config.rootpath), must_trust=False)
+        return find_project(str(_start_of_search(config)), must_trust=False)
+
+
+def _start_of_search(config: pytest.Config) -> Path:
+    """Return the working directory if it is below the rootdir of pytest, as in a repository of several services."""
+    here = config.invocation_params.dir
+    return here if config.rootpath in here.parents else config.rootpath
 
 
 def _model(config: pytest.Config, project: Mapping[str, Any]) -> type[SecretSettings]:

@@ -176,6 +176,14 @@ class TestEphemeralRun:
         ran = run(["-m", "pytest", "tests"], env=clean_environment() | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
         assert (ran.status, "1 passed" in ran.out) == (0, True), ran.out + ran.err
 
+    def test_a_repository_of_services(self, tmp_path: Path) -> None:
+        """The nearest table above the working directory is read where that is below the rootdir."""
+        project(tmp_path, {"shop/test_it.py": "import service\n" + PASSES})
+        (tmp_path / "shop/pyproject.toml").write_text(f"[tool.robodj-secretguard]\n{EPHEMERAL}\n", encoding="utf-8")
+        environment = clean_environment() | {"PYTHONPATH": str(tmp_path)}
+        ran = run(["-m", "pytest"], env=environment, cwd=tmp_path / "shop")
+        assert (ran.status, f"rootdir: {tmp_path}\n" in ran.out) == (0, True)
+
     def test_switched_off(self, pytest_on: Runner) -> None:
         """`false` imports no model, and changes nothing."""
         ran = pytest_on({"test_it.py": PASSES}, table=["ephemeral-tests = false", "model = 'nothing:Here'"])
