@@ -76,7 +76,7 @@ known word: `unknown command; did you mean check?`. It never repeats what was ty
 | `off` | it is optional (`required=False`), and nothing of it is set |
 
 Every command says which model it used, and what named it: `model: service_secrets:ServiceSecrets (pyproject.toml)`.
-`(default: RoboDJ's two secrets)` means that it did not use yours.
+`(default: ...)` means that it did not use yours.
 """
 
 
