@@ -806,7 +806,7 @@ class TestProjects:
     def test_the_printed_lines(self, machine: Machine) -> None:
         """The lines for the service main work as they are printed: it starts with keys, and is refused without."""
         left = machine.call("init", "--yes").out.partition("Begin the service main with these lines")[2]
-        lines = [line[5:] for line in left.splitlines()[1:4]]
+        lines = [line[5:] for line in left.splitlines()[2:5]]
         machine.put("main.py", "\n".join(lines))
         command = ["-m", "robodj_secretguard", "exec", "--ephemeral", "--", sys.executable, "main.py"]
         ran = run(command, env=clean_environment(), cwd=machine.root)

@@ -55,7 +55,7 @@ ISSUED_KINDS: Final = {
     "json": Material.json(),
     "opaque": Material.opaque(),
 }
-"""The kinds of `--secret` that somebody else issues. Without a kind, the service has a key of its own."""
+"""The kinds of `--secret` that somebody else issues. A secret without a kind is a generated key."""
 
 _OVERLAP: Final = timedelta(days=14)
 _WIDEST: Final = 83
@@ -88,8 +88,8 @@ def add(commands: Commands) -> None:
         },
         kind="init",
         description="Set up this project. In the working directory, this writes the settings module, an empty"
-        " revocation list, the hook for pre-commit, and for RoboDJ's secrets the gate script and the templates of the"
-        " key files. It appends lines to .gitignore, pyproject.toml and what setuptools reads, and prints those that it"
+        " revocation list and the hook for pre-commit. For RoboDJ's secrets, it writes the gate script and the"
+        " templates of the key files too. It appends lines to .gitignore, pyproject.toml and what setuptools reads, and prints those that it"
         " cannot append. Nothing that exists is overwritten.",
         examples=(
             "init",

@@ -68,7 +68,7 @@ def installed(root: Path, target: Path) -> Path:
 
 def begin(root: Path, shape: Shape, printed: str) -> None:
     """Begin the service main with the printed lines."""
-    lines = printed.partition("Begin the service main with these lines")[2].splitlines()[1:4]
+    lines = printed.partition("Begin the service main with these lines")[2].splitlines()[2:5]
     main = root / f"{shape.prefix}main.py"
     main.write_text("\n".join([*(line.strip() for line in lines), "", main.read_text(encoding="utf-8")]), "utf-8")
 
