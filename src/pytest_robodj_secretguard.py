@@ -115,10 +115,8 @@ def _make_ephemeral(config: pytest.Config) -> str:
     names = _set_ephemeral(patch, model, chosen)
     if alerts := [alert for alert in check(model).alerts if alert.secret in {None, *names}]:
         raise pytest.UsageError("\n".join([f"{KEY}: the keys are refused", *(alert.text for alert in alerts)]))
-    if chosen is True:
-        return f"The temporary keys are for {project.get('model', DEFAULT_MODEL)}. Set model to your model in {WHERE}."
-    which = f"Temporary keys are set for {', '.join(names)} only."
-    return f"{which} Set the variables of the other secrets, or add them to {KEY} in {WHERE}."
+    what = f"{', '.join(names)} of {project.get('model', DEFAULT_MODEL)}"
+    return f"Only {what} got temporary keys: correct model or {KEY} in {WHERE}, or set the other variables."
 
 
 def _may_want_keys(directory: Path) -> bool:

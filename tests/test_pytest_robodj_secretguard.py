@@ -143,8 +143,8 @@ class TestEphemeralRun:
         ran = pytest_on({"test_it.py": test}, table=table, BEFORE=keys[V2], **{V2: keys[V2]})
         assert (ran.status, "2 passed" in ran.out) == (0, True)
         ran = pytest_on({"test_it.py": test}, table=table)
-        hint = f"Set the variables of the other secrets, or add them to ephemeral-tests in {TABLE}."
-        why = "guard() refused: secret_v2.key: missing. Temporary keys are set for secret.key only."
+        hint = f"correct model or ephemeral-tests in {TABLE}, or set the other variables."
+        why = f"guard() refused: secret_v2.key: missing. Only secret.key of {DEFAULT_MODEL} got temporary keys:"
         assert (ran.status, f"\n{why} {hint}\n" in ran.out) == (2, True)
 
     @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ class TestRefusedImport:
         }
         ini = ["pythonpath = . lib"]
         ran = pytest_on(files, "--continue-on-collection-errors", *options, table=[EPHEMERAL], ini=ini)
-        another = f"The temporary keys are for {DEFAULT_MODEL}. Set model to your model in {TABLE}."
-        assert f"\nguard() refused: ephemeral.key: missing. {another}\n" in ran.out
+        another = f"Only secret.key, secret_v2.key of {DEFAULT_MODEL} got temporary keys:"
+        assert f"\nguard() refused: ephemeral.key: missing. {another} " in ran.out
         protected = "The environment is protected, where temporary keys are refused."
         assert f"\nguard() refused: set-up: ephemeral. {protected}\n" in ran.out
         assert "\nALERT: ephemeral.key: missing: " in ran.out

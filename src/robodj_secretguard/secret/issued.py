@@ -33,6 +33,8 @@ _EDGES: Final = " \t\r\n\"'"
 _SCHEME: Final = "[a-z][a-z0-9+.-]*"
 _MAY_BE_FILLED: Final = re.compile(r"(?i)[<>\[\]{}$%]|^your|^x+$|change.?me|replace|placeholder|dummy")
 """Text in a user or in a member that may be a template. Others may be any words, such as admin."""
+_SECRET_NAME: Final = r"(?i)(pass(word|wd|phrase)?|pwd|secret|key|token|credentials?)[0-9]*\Z"  # noqa: S105 - names
+"""How the name of a member ends that is secret, where no member is declared."""
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _ALPHABETS: Final = (
     f"{_LETTERS}{_LETTERS.upper()}0123456789",
@@ -309,24 +311,21 @@ class Json(_Issued):
         for message in self._faults_of(members or [], "format"):
             yield message, message, ""
 
-    def _faults_of(self, members: Iterable[tuple[str, object]], check: str) -> Iterable[str]:
-        faults = [(part, _member_fault(value)) for part, value in self._judged(members)]
-        return [_of(part, fault.message) for part, fault in faults if fault and fault.check == check]
+    def _faults_of(self, members: Iterable[tuple[str, Any]], check: str) -> Iterable[str]:
+        filled = [text for _, text in _texts_in(members) if not self.members and _MAY_BE_FILLED.search(text)]
+        judged = [*self._secret(members), *[("member", text) for text in filled]]
+        faults = [(part, fault) for part, value in judged if (fault := _member_fault(value))]
+        return [_of(part, fault.message) for part, fault in faults if fault.check == check]
 
-    def _judged(self, members: Iterable[tuple[str, object]]) -> Iterable[tuple[str, object]]:
-        """Return each judged member, with its name if that is declared: other names are parts of the value."""
+    def _secret(self, members: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        """Return each secret member, with its name if that is declared: other names are parts of the value."""
         if self.members:
             return [(f"member {name}", value) for name, value in members if name in self.members]
-        judged = [text for name, text in _texts_in(members) if _is_secret(name) or _MAY_BE_FILLED.search(text)]
-        return [("member", text) for text in judged]
+        return [("member", text) for name, text in _texts_in(members) if re.search(_SECRET_NAME, name)]
 
     def searched(self, text: str) -> tuple[str, ...]:
         """Return the secret members that are no e-mail addresses. A private key is searched by its lines."""
-        members = _json_members(text) or []
-        if self.members:
-            named = [value for name, value in members if name in self.members]
-        else:
-            named = [value for name, value in _texts_in(members) if _is_secret(name)]
+        named = [value for _, value in self._secret(_json_members(text) or [])]
         values = [value for value in named if not re.fullmatch(r"[^@\s]+@[^@\s]+", value)]
         return tuple(part for value in values for part in (Pem().searched(value) if _is_key(value) else (value,)))
 
@@ -343,11 +342,6 @@ def _texts_in(members: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, str]]:
             yield name, value
         elif isinstance(value, (tuple, list)):  # an object is a tuple of members
             found += value if isinstance(value, tuple) else [(name, each) for each in value]
-
-
-def _is_secret(name: str) -> bool:
-    """Check whether a member that nobody declared is secret."""
-    return re.search(r"(?i)(pass(word|wd|phrase)?|pwd|secret|key|token|credentials?)[0-9]*\Z", name) is not None
 
 
 def _json_members(text: str) -> list[tuple[str, Any]] | None:
