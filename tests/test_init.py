@@ -37,7 +37,8 @@ HOOKS = ".pre-commit-config.yaml"
 CREATED = [OWN, "config/secret.key.example", "config/secret_v2.key.example", GATE, LIST]
 FILES = [".gitignore", *CREATED, HOOKS, "pyproject.toml"]
 MODEL = "service_secrets:ServiceSecrets"
-TABLE = f'[tool.robodj-secretguard]\nmodel = "{MODEL}"\nephemeral-tests = true\n'
+HINT = "  # or a list of secrets: the others come from the environment"
+TABLE = f'[tool.robodj-secretguard]\nmodel = "{MODEL}"\nephemeral-tests = true{HINT}\n'
 COMMENT = "# Every command that runs in this repository, and its tests, use the service's own model.\n"
 IGNORED = (EXAMPLE / ".gitignore").read_text(encoding="utf-8").removesuffix("\n__pycache__/\n")
 PLACE = "a part of its path is a link, or no directory; rename that part"
@@ -669,6 +670,20 @@ class TestSecrets:
         """An option that no model can declare is a usage error, which does not repeat it."""
         assert refused(machine, *(f"--secret={each}" for each in options)).startswith(f"--secret: {refusal}")
         assert contents(machine) == {}
+
+    def test_schemes(self, machine: Machine) -> None:
+        """A URL has the schemes that its variable says, so a client accepts its temporary values."""
+        options = [f"--secret={name}={name}_URL:url" for name in ("REDIS", "MONGO", "OTHER")]
+        assert machine.call("init", *options, "--yes").status == 0
+        text = contents(machine)[OWN].decode()
+        assert re.findall(r"material=Material\.(.*),$", text, re.MULTILINE) == [
+            'url("redis", "rediss")',
+            'url("mongodb", "mongodb+srv")',
+            "url()",
+        ]
+        program = "import os; print(os.environ['REDIS_URL'].partition('://')[0])"
+        command = ["-m", "robodj_secretguard", "exec", "--ephemeral", "--", sys.executable, "-c", program]
+        assert run(command, env=clean_environment(), cwd=machine.root).out == "redis\n"
 
     def test_names_of_fields(self, machine: Machine) -> None:
         """A field has a name that Python and the model allow."""

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple
@@ -35,6 +35,7 @@ from robodj_secretguard.common.files import (
     write_file,
 )
 from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.secret.material import Kind
 from robodj_secretguard.secret.policy import Material, SecretPolicy
 from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT, TABLE, ascii_text
 from robodj_secretguard.startup.readings import REVOKED_FILE
@@ -49,14 +50,21 @@ HOOKS: Final = ".pre-commit-config.yaml"
 LARGEST_FILE: Final = 1 << 20
 """The largest file that `init` extends."""
 
-ISSUED_KINDS: Final = {
-    "url": Material.url(),
-    "pem": Material.pem(),
-    "json": Material.json(),
-    "opaque": Material.opaque(),
+ISSUED_KINDS: Final[dict[str, Callable[..., Kind]]] = {
+    "url": Material.url,
+    "pem": Material.pem,
+    "json": Material.json,
+    "opaque": Material.opaque,
 }
 """The kinds of `--secret` that somebody else issues. A secret without a kind is a generated key."""
 
+_SCHEMES: Final = {
+    "REDIS": ("redis", "rediss"),
+    "MONGO": ("mongodb", "mongodb+srv"),
+    "AMQP": ("amqp", "amqps"),
+    "SENTRY": ("https",),
+}
+"""The schemes of a URL by a word in its variable, so its temporary values are of these schemes too."""
 _OVERLAP: Final = timedelta(days=14)
 _WIDEST: Final = 83
 """The longest base of a class that is on one line."""
@@ -89,8 +97,8 @@ def add(commands: Commands) -> None:
         kind="init",
         description="Set up this project. In the working directory, this writes the settings module, an empty"
         " revocation list and the hook for pre-commit. For RoboDJ's secrets, it writes the gate script and the"
-        " templates of the key files too. It appends lines to .gitignore, pyproject.toml and what setuptools reads, and prints those that it"
-        " cannot append. Nothing that exists is overwritten.",
+        " templates of the key files too. It appends lines to .gitignore, pyproject.toml and what setuptools reads."
+        " Lines that it cannot append are printed. Nothing that exists is overwritten.",
         examples=(
             "init",
             "init --secret session.key=SESSION_KEY",
@@ -135,7 +143,8 @@ def _secret(text: str) -> SecretPolicy:
         f" {', '.join(ISSUED_KINDS)}"
     )
     name, variable, kind = found.groups()
-    more: dict[str, Any] = {"material": ISSUED_KINDS[kind]} if kind else {"overlap": _OVERLAP}
+    schemes = [each for word in _SCHEMES if word in variable and kind == "url" for each in _SCHEMES[word]]
+    more: dict[str, Any] = {"material": ISSUED_KINDS[kind](*schemes)} if kind else {"overlap": _OVERLAP}
     try:
         return SecretPolicy(name=name, variable=variable, **more)
     except ValueError as error:
@@ -384,17 +393,23 @@ def _settings_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> s
         "",
         *["HERE = Path(__file__).resolve().parent", ""] * has_list,
     ]
-    kinds = {material: f"material=Material.{kind}()" for kind, material in ISSUED_KINDS.items()}
-    generated = f"overlap=timedelta(days={_OVERLAP.days})"
     return INIT_TEXTS["settings"].format(
         imports="\n".join(imports),
         base=base if len(base) <= _WIDEST else INIT_TEXTS["base"].format(",\n            ".join(names)),
         setup=INIT_TEXTS["setup"] * has_list,
         fields="".join(
-            INIT_TEXTS["field"].format(field=field, policy=policy, kind=kinds.get(policy.material, generated))
+            INIT_TEXTS["field"].format(field=field, policy=policy, kind=_kind_of(policy))
             for field, policy in fields.items()
         ),
     )
+
+
+def _kind_of(policy: SecretPolicy) -> str:
+    """Return the argument that declares the kind of a secret."""
+    if not policy.is_issued:
+        return f"overlap=timedelta(days={_OVERLAP.days})"
+    schemes = ", ".join(f'"{scheme}"' for scheme in getattr(policy.material, "schemes", ()))
+    return f"material=Material.{type(policy.material).__name__.lower()}({schemes})"
 
 
 def _read_file(file: str) -> str:
