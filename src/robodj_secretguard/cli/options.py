@@ -100,18 +100,6 @@ def seconds(name: str, text: str, *, least: float = 0, most: float = 9999) -> fl
     return float(text)
 
 
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Wrap each line of a text below the second column of a list. Commands stay as they are, and can be pasted."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:  # noqa: ARG002 - no text is indented
-        return "\n".join(
-            line
-            if line.startswith((f"  {PROGRAM}", "      "))
-            else wrapped(line, " " * len("".join(re.findall(r"^  \S+ +", line))), width)
-            for line in text.splitlines()
-        )
-
-
 class CommandParser(argparse.ArgumentParser):
     """A parser that also has the examples, the exit statuses and the kind of JSON document of a command.
 
@@ -129,24 +117,25 @@ class CommandParser(argparse.ArgumentParser):
         **settings: Any,
     ) -> None:
         self.width = int(width_of(getattr(sys, "stdout", None), WIDTH))
-        formatter = partial(_HelpFormatter, width=self.width, max_help_position=26)
+        formatter = partial(argparse.RawDescriptionHelpFormatter, width=self.width, max_help_position=26)
         super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
         self.text, self.examples, self.statuses, self.kind = description, examples, statuses or {}, kind
         self.titles = titles or {}
-        lines = [f"Run {self.prog} COMMAND --help for the options, examples and exit statuses of a command."]
-        if statuses:
+        more = f"Run {self.prog} COMMAND --help for the options, examples and exit statuses of a command."
+        lines = [wrapped(more, "", self.width)]
+        if statuses:  # the examples can be pasted, so they are not wrapped
             lines = ["examples:", *(f"  {PROGRAM} {each}" for each in examples), "", "exit status:"]
-            lines += [f"  {each:<3}  {text}" for each, text in statuses.items()]
+            lines += [wrapped(f"  {each:<3}  {text}", " " * 7, self.width) for each, text in statuses.items()]
         if kind:
             lines += ["", "with --format json:", f"  a document of the kind {kind}"]
         self.epilog = "\n".join(lines)
 
     def format_help(self) -> str:
         """Return the help text, as wide as the terminal."""
-        lines = [self.text]
+        lines = [wrapped(self.text, "", self.width)]
         for each in [each for action in self._actions for each in getattr(action, "_choices_actions", ())]:
             lines += ["", f"{self.titles[each.dest]}:"] if each.dest in self.titles else []
-            lines.append(f"  {each.dest:<10}{each.help}")
+            lines.append(wrapped(f"  {each.dest:<10}{each.help}", " " * 12, self.width))
         self.description = "\n".join(lines)
         return super().format_help()
 
