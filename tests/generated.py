@@ -234,9 +234,8 @@ def text_of(schema: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    texts = pages() | {f"schemas/{name}.json": text_of(schema_of(name)) for name in KINDS}
     for path in (*SCHEMAS.glob("*.json"), *DOCS.glob("commands/*.md")):
         path.unlink()
-    for name in KINDS:
-        (SCHEMAS / f"{name}.json").write_text(text_of(schema_of(name)), encoding="utf-8")
-    for name, page in pages().items():
-        (DOCS / name).write_text(page, encoding="utf-8")
+    for name, text in texts.items():
+        (DOCS / name).write_text(text, encoding="utf-8")
