@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import secrets
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +96,18 @@ def test_the_setting_is_renewed(tmp_path: Path) -> None:
     gc.collect()
     assert kept() is None
     assert service.publish(Rotation().values["current"], previous=service.current)
+
+
+def test_a_configuration_that_replaces_the_key_is_refused() -> None:
+    """A key that replaces that of the ring signs nothing: each request fails. The old key of an adoption may sign."""
+    rotation, app, old = Rotation(), app_of(), secrets.token_hex(8)
+    app.testing = True  # errors of a page are raised here
+    sign_sessions(app, rotation.ring, old)
+    assert accepts(app_of(old), cookie := sign(app))
+    app.config.from_mapping(SECRET_KEY=old)
+    with pytest.raises(RuntimeError, match="remove SECRET_KEY") as raised:
+        accepts(app, cookie)
+    assert leaks(traceback_of(raised.value), [*rotation.delivered, old]) == []
 
 
 def test_the_configuration_shows_no_key() -> None:

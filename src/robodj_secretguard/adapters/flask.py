@@ -6,31 +6,46 @@ from types import SimpleNamespace
 from typing import Any
 from weakref import ref
 
-from flask import Flask
+from flask import Flask, current_app
 from flask.sessions import SecureCookieSessionInterface
 
-from robodj_secretguard.adapters.live import FallbackKeys, kept_text
+from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, MaskedStr, kept_text
 from robodj_secretguard.keyring import Keyring
 
 
-def sign_sessions(app: Flask, ring: Keyring) -> None:
+def sign_sessions(app: Flask, ring: Keyring, old_key: str | None = None) -> None:
     """Sign the sessions of an app with the current key, and accept those of each accepted key.
 
     It sets `app.secret_key` and `app.config["SECRET_KEY_FALLBACKS"]`. Flask reads both in each request, and both follow
     the ring. So the previous key verifies nothing after its deadline, also in a process that is running. At each switch
-    of keys, `app.secret_key` is set again, if it still has this key.
+    of keys, `app.secret_key` is set again. Call it after the app is configured: if a configuration replaces the key
+    later, each request raises a `RuntimeError`.
 
     Args:
         app: the app. Its other settings stay as they are.
         ring: the keys. A derived ring keeps the secret itself out of `app.config`, which every extension can read.
+        old_key: the key that signs in place of the current one, in the second deployment of an adoption.
 
     Raises:
         RuntimeError: this version of Flask signs with a fallback key, or does not read them: it is before 3.1.1.
     """
     if not _signs_with_current():
         raise RuntimeError("Flask before 3.1.1 signs sessions with a fallback key; install Flask 3.1.1 or later")
-    app.secret_key = kept_text(ring, ref(app), "secret_key")
+    app.secret_key = kept_text(ring, ref(app), "secret_key") if old_key is None else _OldKey(old_key)
     app.config["SECRET_KEY_FALLBACKS"] = FallbackKeys(ring)
+    app.before_request_funcs[None] = [_refuse_other_key, *app.before_request_funcs.get(None, ())]
+
+
+class _OldKey(MaskedStr):
+    """A key that may sign in place of the ring's."""
+
+
+def _refuse_other_key() -> None:
+    if not isinstance(current_app.secret_key, LiveStr | _OldKey):
+        raise RuntimeError(
+            "the configuration has replaced the key of sign_sessions(): remove SECRET_KEY from it, and call"
+            " sign_sessions() after app.config is set"
+        )
 
 
 def _signs_with_current() -> bool:

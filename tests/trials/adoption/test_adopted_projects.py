@@ -141,6 +141,7 @@ def code_of(project: Project, release: int) -> str:
     if release == 2:
         return project.code + page
     page = page.replace("app.add_middleware(BothKeys,", "app.add_middleware(RingSessionMiddleware,")
+    page = page.replace("sign_sessions(app, ring, old_key)", "sign_sessions(app, ring)")
     page = re.sub(r"(class BothKeys|def decode).*?\n\n(?! )|[^\n]* # only in deployment 2\n", "", page, flags=re.DOTALL)
     return project.code + page + project.last
 
