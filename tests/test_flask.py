@@ -103,7 +103,8 @@ def test_a_configuration_that_replaces_the_key_is_refused() -> None:
     rotation, app, old = Rotation(), app_of(), secrets.token_hex(8)
     app.testing = True  # errors of a page are raised here
     sign_sessions(app, rotation.ring, old)
-    assert accepts(app_of(old), cookie := sign(app))
+    cookie = sign(app)
+    assert accepts(app_of(old), cookie)
     app.config.from_mapping(SECRET_KEY=old)
     with pytest.raises(RuntimeError, match="remove SECRET_KEY") as raised:
         accepts(app, cookie)

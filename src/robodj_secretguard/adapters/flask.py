@@ -42,7 +42,7 @@ class _OldKey(MaskedStr):
 
 def _refuse_other_key() -> None:
     if not isinstance(current_app.secret_key, LiveStr | _OldKey):
-        raise RuntimeError(
+        raise RuntimeError(  # noqa: TRY004 - the caller passed nothing
             "the configuration has replaced the key of sign_sessions(): remove SECRET_KEY from it, and call"
             " sign_sessions() after app.config is set"
         )
