@@ -7,6 +7,8 @@ text. In the end nothing is found, every variable has the secret manager's value
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import json
 import os
 import re
@@ -202,6 +204,14 @@ class Operator:
             self.rotate(secret)
         else:
             self.set_current(name)
+
+    def set_or_generate(self, name: str, secret: str) -> None:
+        """Set the manager's value. If it has none, store a new key."""
+        if name not in self.manager:
+            with process_environment(self.service.shell), contextlib.redirect_stdout(io.StringIO()) as printed:
+                assert main(["generate", secret]) == 0
+            self.service.right = self.manager[name] = printed.getvalue().strip()
+        self.set_current(name)
 
     def set_every(self, secret: str) -> None:
         """Set every variable if the manager has the newest key. Otherwise, rotate."""
@@ -423,6 +433,9 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     ),
     r"set (\w+) to its current value from the secret manager; if (?:it has no other value|there is none), run \S+"
     r" rotate plan (\S+)": Operator.set_other,
+    r"set (\w+) to its current value from the secret manager; if it has none, run \S+ generate (\S+) and store it": (
+        Operator.set_or_generate
+    ),
     r"restore the value from the last right version; if there is none, run \S+ rotate plan (\S+)": (
         lambda operator, secret: operator.set_other(BY_NAME[secret].variable, secret)
     ),
@@ -505,7 +518,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
 PLAN: Final = "run robodj-secretguard rotate plan secret_v2.key"
 FOLLOW: Final = f"{PLAN} and follow its steps"
 SET: Final = f"set {V2} to its current value from the secret manager"
-SET_OR: Final = f"{SET}; if there is none, {PLAN}"
+SET_OR: Final = f"{SET}; if it has none, run robodj-secretguard generate secret_v2.key and store it"
 SET_OTHER: Final = f"{SET}; if it has no other value, {PLAN}"
 RENEW: Final = f"set every variable of secret_v2.key from the secret manager if it has a newer key; otherwise {PLAN}"
 FIX_FILE: Final = FILE.replace(f"${DIRECTORY}", f"${{{DIRECTORY}:?}}")

@@ -138,7 +138,7 @@ class TestLines:
         """Where the config directory cannot be used, a missing key refers to that alert, unless files are off."""
         environ = {V2: good_keys()[V2]}
         report = check(environ=environ, config_dir=tmp_path / "x", require_env_only=require_env_only, now=NOW)
-        plan = "if there is none, run robodj-secretguard rotate plan secret.key"
+        plan = "if it has none, run robodj-secretguard generate secret.key and store it"
         what, fix = "fallback files are not read)", f"set {V1} to its current value from the secret manager; {plan}"
         if not require_env_only:
             what, fix = (

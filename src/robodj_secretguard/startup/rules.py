@@ -141,18 +141,20 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
         return
     policy, message = reading.policy, "".join([offer.absent for offer in reading.offers])
     unset = [offer for offer in reading.offers if offer.manager and not offer.lines]
-    start = set_current(policy)
+    fix = f"{set_current(policy)}; if it has none, run robodj-secretguard generate {policy.name} and store it"
+    if policy.is_issued or not policy.required:
+        fix = f"{set_current(policy)}; if there is none, {_fill_or_remove(policy)}"
     if unset:
         what = "an empty" if any(offer.is_empty for offer in unset) else "no"
         have = "has" if len(unset) == 1 else "have"
         message = f"{' and '.join([offer.manager for offer in unset])} {have} {what} {policy.variable}"
-        start = _FROM_EARLIER
-    replace = _how_to_fill(policy, reading.manager) if policy.required else f"{_REMOVE} {policy.name}"
+        fix = f"{_FROM_EARLIER}; if there is none, {_fill_or_remove(policy, reading.manager)}"
     first = _comes_first(reading)
-    yield Problem(
-        message,
-        f"first do what the {first} says, then start again" if first else f"{start}; if there is none, {replace}",
-    )
+    yield Problem(message, f"first do what the {first} says, then start again" if first else fix)
+
+
+def _fill_or_remove(policy: SecretPolicy, manager: str = "") -> str:
+    return _how_to_fill(policy, manager) if policy.required else f"{_REMOVE} {policy.name}"
 
 
 _FROM_EARLIER: Final = "restore the value from the last right version"
