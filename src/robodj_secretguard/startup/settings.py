@@ -163,6 +163,7 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
         )
         _require_distinct(cls.__name__, cls.secret_policies.values())
         _require_names(cls)
+        setattr(cls, "_variables_read", variables_read(cls.secret_policies.values()))  # noqa: B010 - as above
         _refuse_attributes(cls)
         for base in cls.__mro__[1:]:
             inherited = getattr(base, "secret_policies", {})
@@ -302,7 +303,7 @@ def judgement_of(
     def read_from(managers: "Sequence[ManagedSource]", known: "RevocationStatus | None" = None) -> tuple[Reading, ...]:
         return read(
             policies,
-            variables_read(policies),
+            vars(model)["_variables_read"],
             environment=environment,
             model_setup=setup,
             config_dir=config_dir,
