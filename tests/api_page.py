@@ -8,7 +8,6 @@ import pkgutil
 import re
 import textwrap
 from enum import Enum
-from itertools import pairwise
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,8 +27,10 @@ check
 
 ## Declare secrets
 
+`SecretSettings.secret_policies` has the policies of a model by field, in declared order.
+
 RuntimeSecrets
-SecretSettings: secret_policies
+SecretSettings
 SecretPolicy: *
 Material: opaque url pem json
 Kind: *
@@ -155,6 +156,7 @@ errors.UnreadError
 """
 NAME: Final = re.compile(r"^([a-z_]+\.)*\w+(?:\.\w+)?(?:: (?P<members>[\w *]+))?$")
 """A line of the content that is replaced by the description of a name, and of some of its members (`*`: of all)."""
+_MEMBERS: Final = (FunctionType, classmethod, staticmethod, property)
 
 
 def page_of_api() -> str:
@@ -164,32 +166,18 @@ def page_of_api() -> str:
 
 def _texts() -> Iterator[str]:
     for line in CONTENT.splitlines():
-        match = NAME.match(line)
-        if not match:
+        if not NAME.match(line):
             yield line
             continue
         name, _, members = line.partition(": ")
-        owner = resolved(name)
+        owner = pkgutil.resolve_name(name if name.startswith("pytest_") else f"robodj_secretguard.{name}")
         yield from _described(name, owner)
-        own = _members_of(owner) if members else {}
-        for member in [each for each in own if each[0] != "_"] if members == "*" else members.split():
+        own = {each: member for each, member in vars(owner).items() if isinstance(member, _MEMBERS) and member.__doc__}
+        fields = getattr(owner, "_fields", ())  # the docstring of a record describes its fields
+        for member in (
+            [each for each in own if each[0] != "_" and each not in fields] if members == "*" else members.split()
+        ):
             yield from _described(f"{name}.{member}", own[member], level=4)
-
-
-def resolved(name: str) -> Any:
-    """Return what a name of the page means."""
-    return pkgutil.resolve_name(name if name.startswith("pytest_") else f"robodj_secretguard.{name}")
-
-
-def _members_of(owner: Any) -> dict[str, Any]:
-    """Return the methods and properties of a class, and the text of each attribute that has one."""
-    kinds = (FunctionType, classmethod, staticmethod, property)
-    own: dict[str, Any] = {name: each for name, each in vars(owner).items() if isinstance(each, kinds) and each.__doc__}
-    for node, after in pairwise(_source(owner).body):
-        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            own[ast.unparse(node.target)] = str(after.value.value)
-    fields = {ast.unparse(node.target) for node in _source(owner).body if isinstance(node, ast.AnnAssign)}
-    return {name: member for name, member in own.items() if name not in fields or isinstance(member, str)}
 
 
 def _source(described: Any) -> Any:
@@ -199,9 +187,6 @@ def _source(described: Any) -> Any:
 def _described(name: str, described: Any, level: int = 3) -> Iterator[str]:
     """Yield the heading, the signature and the docstring of a name."""
     yield from (f"{'#' * level} {name.replace('.__call__', '()')}", "")
-    if isinstance(described, str):
-        yield from (_as_markdown(described), "")
-        return
     described = inspect.unwrap(getattr(described, "__func__", described))
     signature = "" if isinstance(described, property) else _signature(name.rpartition(".")[2], described)
     if signature:
