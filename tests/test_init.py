@@ -236,6 +236,17 @@ class TestWritten:
         assert "Nothing to do" not in ran.out
 
     @pytest.mark.skipif(not GIT, reason="needs git")
+    @pytest.mark.parametrize(("ignored", "is_added"), [("", True), ("*.env\n", False)])
+    def test_env_is_ignored(self, machine: Machine, ignored: str, is_added: bool) -> None:  # noqa: FBT001 - a parameter
+        """If there is a .env that git does not ignore, it is added to .gitignore, also where nothing else is."""
+        made(machine.root)
+        machine.put(".gitignore", ignored)
+        machine.put(".env", "")
+        assert machine.call("init", "--secret=a.url=THE_URL:url", "--yes").status == 0
+        assert contents(machine)[".gitignore"].endswith(b"\n.env\n") is is_added
+        assert "Nothing to do" in machine.call("init").out
+
+    @pytest.mark.skipif(not GIT, reason="needs git")
     @pytest.mark.parametrize(
         "text", ["!config/*.key.example\nconfig/*.key*\n", f"{IGNORED}!config/*\n", f"{IGNORED}# ours\nx\n"]
     )
@@ -463,6 +474,14 @@ class TestLayout:
         assert f"{root}/shop/{OWN}" in contents(machine)
         assert written(machine)["changes"] == []
 
+    @pytest.mark.parametrize(("build", "settings"), [("", OWN), (NAMED, f"shop/{OWN}")])
+    def test_package_that_makes_the_app(self, machine: Machine, build: str, settings: str) -> None:
+        """If the import of a package makes the app, the settings module is beside it, unless it is built."""
+        self.put(machine, {"shop/__init__.py": "app = Flask(__name__)\n", "pyproject.toml": build})
+        out = machine.call("init", "--yes").out
+        assert settings in contents(machine)
+        assert ("- shop/__init__.py makes the app: call guard() in a function there" in out) is bool(build)
+
     def test_several_packages(self, machine: Machine) -> None:
         """If there are several packages and the project names none of them, the user selects one."""
         self.put(machine, {"api/__init__.py": ""})
@@ -574,8 +593,7 @@ class TestLayout:
         ("file", "text", "run"),
         [
             ("uv.lock", "", "uv run "),
-            ("pyproject.toml", "[tool.poetry]\n", "poetry run "),
-            ("pyproject.toml", "[build-system]\nbuild-backend = 'pdm.backend'\n", "pdm run "),
+            ("pyproject.toml", "[tool.uv]\n", ""),
             ("pyproject.toml", "[tool.hatch.envs.default]\n", "hatch run "),
         ],
     )
@@ -637,12 +655,29 @@ class TestSecrets:
         assert machine.call("check").status == 0
 
     def test_again(self, machine: Machine) -> None:
-        """The same options and none change nothing afterwards, and other ones are refused."""
+        """The same options and none change nothing afterwards. For more secrets, the declarations are printed."""
         machine.call("init", *self.OPTIONS, "--yes")
         for options in (self.OPTIONS, ()):
             assert "Nothing to do" in machine.call("init", *options, "--yes").out
-        why = "--secret: this project has a model; declare the secrets in service_secrets.py\n"
-        assert refused(machine, *self.OPTIONS[:2]) == why
+        more = ("init", *self.OPTIONS, "--secret", "mail.password=MAIL_PASSWORD:opaque", "--yes", "--format", "json")
+        (by_hand,) = machine.call(*more).document["by_hand"]
+        assert by_hand["file"] == OWN
+        assert by_hand["lines"][0] == '# In the brackets of SecretSettings[Literal[...]]: "mail.password"'
+        field = "\n".join(by_hand["lines"][2:])
+        module = machine.root / OWN
+        text = module.read_text(encoding="utf-8").replace('"database.url"]', '"database.url", "mail.password"]')
+        module.write_text(f"{text}{field}\n", encoding="utf-8")
+        assert "Nothing to do" in machine.call(*more[:-2]).out
+        assert [each["secret"] for each in machine.call("check", "--format", "json").document["secrets"]] == [
+            "session.key",
+            "database.url",
+            "mail.password",
+        ]
+
+    def test_another_model(self, machine: Machine) -> None:
+        """If the model is in a module that `init` did not write, the secrets are declared there by hand."""
+        machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "app.own:Own"\n')
+        assert refused(machine, *self.OPTIONS).startswith("--secret: [tool.robodj-secretguard] in pyproject.toml names")
 
     def test_no_list(self, machine: Machine) -> None:
         """Secrets that somebody else issues cannot be revoked, so they need no list."""

@@ -16,9 +16,12 @@ from pydantic import SecretStr, create_model
 
 from robodj_secretguard.cli.layout import (
     INIT_TEXTS,
+    backend_of,
     data_file,
     discovery,
     has_build,
+    ignored_by_git,
+    makes_app,
     module_of,
     notes_of,
     package_of,
@@ -243,7 +246,8 @@ def _settings_file(option: str | None, model: str | None, project: dict[str, Any
         places = [(not os.path.exists(file), not os.path.isdir(os.path.dirname(file) or "."), file) for file in files]
         return min(places)[2] if name == CLASS else ""
     package = package_of(project, roots)
-    file = f"{package}/{SETTINGS_FILE}" if package else SETTINGS_FILE
+    is_in_root = not package or (makes_app(package) and not backend_of(project))
+    file = SETTINGS_FILE if is_in_root else f"{package}/{SETTINGS_FILE}"
     if has_build(project) and "." not in (module_of(file, roots) or ""):
         fail(
             "this project builds no package, so a wheel has no place for the revocation list; make the module a"
@@ -273,7 +277,7 @@ def plan_changes(
     packed = data_file(project, package, directory, REVOKED_FILE) if has_list else None
     # Key files are ignored before there can be any. And from the configuration on, every command uses the model.
     plan = [
-        *([_ignored(directory and f"{directory}/", has_keys=has_gate)] if has_gate or has_list else []),
+        *_ignored(directory and f"{directory}/", has_keys=has_gate, has_list=has_gate or has_list),
         *new,
         *([_packed(*packed[:2], is_safe=packed[2])] if packed else []),
         _hook(model, runner_of(project)),
@@ -289,11 +293,13 @@ def _new_files(settings: str, fields: Mapping[str, SecretPolicy], *, is_named: b
     """Return the files that no other tool has."""
     before = _read_file(settings)
     is_there, texts = bool(before.strip()), new_files(settings, fields, before)
-    if fields and (is_there or not settings) and before.replace("\r\n", "\n") != texts.get(settings):
-        fail(f"--secret: this project has a model; declare the secrets in {settings or 'its module'}")
+    if fields and not settings:
+        fail(f"--secret: {TABLE} in {PYPROJECT} names a model; declare the secrets in its module")
     if is_there and not is_named and f"class {CLASS}" not in before:
         raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
     new = [_unless_kept(Change(file, _read_file(file), text)) for file, text in texts.items()]
+    if is_there and (missing := {field: each for field, each in fields.items() if f'"{each.variable}"' not in before}):
+        new[0] = Change(settings, before, _declarations(missing), "paste")
     # An empty list would not have the entries of a lost one, and the model may use another directory.
     lost = {*texts} - {settings, GATE} if is_named and (is_there or not settings) else set()
     return [change for change in new if change.file not in lost or change.action == "keep"]
@@ -311,14 +317,15 @@ def _packed(file: str, text: str, *, is_safe: bool) -> Change:
     return Change(file, before, text, "keep" if REVOKED_FILE in before else "write" if is_safe else "paste")
 
 
-def _ignored(prefix: str, *, has_keys: bool) -> Change:
-    """Return the lines of .gitignore. They are the last ones with a pattern to include, since the last match wins."""
-    text = (INIT_TEXTS["ignored_keys"] * has_keys + INIT_TEXTS["ignored"]).format(prefix)
-    change = Change(IGNORE, _read_file(IGNORE), text)
-    _, is_there, later = change.before.replace("\r\n", "\n").rpartition(text)
-    if is_there and "\n!" not in f"\n{later}":
-        return change._replace(action="keep")
-    return change._replace(action="paste") if os.path.islink(IGNORE) else change
+def _ignored(prefix: str, *, has_keys: bool, has_list: bool) -> Iterator[Change]:
+    """Yield the lines of .gitignore. They are the last ones with a pattern to include, since the last match wins."""
+    has_env = os.path.exists(".env") and not ignored_by_git([".env"])
+    blocks = {"ignored_env": has_env, "ignored_keys": has_keys, "ignored": has_list}
+    if text := "\n".join(INIT_TEXTS[name].format(prefix) for name, is_needed in blocks.items() if is_needed):
+        change = Change(IGNORE, _read_file(IGNORE), text)
+        _, is_there, later = change.before.replace("\r\n", "\n").rpartition(text)
+        is_kept = is_there and "\n!" not in f"\n{later}"
+        yield change._replace(action="keep" if is_kept else "paste" if os.path.islink(IGNORE) else "write")
 
 
 def _hook(model: str, run: str) -> Change:
@@ -397,10 +404,20 @@ def _settings_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> s
         imports="\n".join(imports),
         base=base if len(base) <= _WIDEST else INIT_TEXTS["base"].format(",\n            ".join(names)),
         setup=INIT_TEXTS["setup"] * has_list,
-        fields="".join(
-            INIT_TEXTS["field"].format(field=field, policy=policy, kind=_kind_of(policy))
-            for field, policy in fields.items()
-        ),
+        fields=_fields_text(fields),
+    )
+
+
+def _declarations(fields: Mapping[str, SecretPolicy]) -> str:
+    """Return what a settings module that exists needs for more secrets, apart from its imports."""
+    names = ", ".join(f'"{policy.name}"' for policy in fields.values())
+    return INIT_TEXTS["more"].format(names=names, fields=_fields_text(fields))
+
+
+def _fields_text(fields: Mapping[str, SecretPolicy]) -> str:
+    return "".join(
+        INIT_TEXTS["field"].format(field=field, policy=policy, kind=_kind_of(policy))
+        for field, policy in fields.items()
     )
 
 

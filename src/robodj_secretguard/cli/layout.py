@@ -136,14 +136,23 @@ def has_build(project: dict[str, Any]) -> bool:
 
 def runner_of(project: dict[str, Any]) -> str:
     """Return what begins a command that runs in the project's environment, such as `uv run `."""
-    backend, tools = backend_of(project), project.get("tool", {})
-    found = [
-        name
-        for name in ("uv", "poetry", "pdm")
-        if name in tools or os.path.exists(f"{name}.lock") or backend.startswith(name)
-    ]
+    found = [name for name in ("uv", "poetry", "pdm") if os.path.exists(f"{name}.lock")]
     found += ["hatch"] * bool(at(project, "tool.hatch.envs"))
     return f"{found[0]} run " if found else ""
+
+
+def makes_app(package: str) -> bool:
+    """Return whether the import of a package makes the application: its modules cannot be imported without that."""
+    return bool(re.search(r"Flask\(|FastAPI\(|def (create|make)_app", read_other(f"{package}/__init__.py")))
+
+
+def ignored_by_git(paths: Sequence[str]) -> list[str]:
+    """Return the paths that git ignores."""
+    with suppress(OSError):
+        command = ["git", "check-ignore", "--no-index", "--", *paths]
+        found = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - paths of this project
+        return os.fsdecode(found.stdout).splitlines()
+    return []
 
 
 def discovery(project: dict[str, Any], directory: str, module: str) -> tuple[str, bool]:
@@ -202,10 +211,9 @@ def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> It
     for file in written if copied else ():
         if not any(fnmatch(file, f"{word.strip('./')}*") for word in copied):
             yield f"Dockerfile does not copy {file}: add it, unless it installs a wheel."
-    with suppress(OSError):
-        command = ["git", "check-ignore", "--no-index", "--", *written]
-        ignored = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 - files of this project
-        yield from (f"Git ignores {file}: remove that pattern." for file in os.fsdecode(ignored.stdout).splitlines())
+    yield from (f"Git ignores {file}: remove that pattern." for file in ignored_by_git(written))
+    if makes_app(package):
+        yield f"{package}/__init__.py makes the app: call guard() in a function there, as every command imports it."
     backend = backend_of(project)
     if backend and "." not in module:
         yield "A wheel has no place for the revocation list: make a package before you build one."
