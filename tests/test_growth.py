@@ -171,7 +171,7 @@ print(json.dumps(counted))
     return counted
 
 
-@pytest.mark.parametrize(("options", "managers"), [((), []), (("--from", "directory:."), ["delivery", "manager"])])
+@pytest.mark.parametrize(("options", "managers"), [((), []), (("--from", "directory:."), ["manager"])])
 def test_command_imports_only_the_managers_of_its_sources(
     tmp_path: Path, options: tuple[str, ...], managers: list[str]
 ) -> None:

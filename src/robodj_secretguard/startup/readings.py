@@ -468,9 +468,7 @@ def read(
         protected=protected,
         files_off=files_off,
         unknown_switches=tuple([name for name, value in switches.items() if value == _INVALID]),
-        event_faults=tuple(
-            [each for each in EVENT_SETTINGS if environment.is_set(each) and not event_setting(environment, each)]
-        ),
+        event_faults=() if names.isdisjoint(EVENT_SETTINGS) else _event_faults(environment),
         directory_named_by=named_by,
         directory_fault="" if fault == ABSENT and named_by is None else fault,
         model_directory_fault="" if model_fault == ABSENT else model_fault,
@@ -496,8 +494,7 @@ def _reading(
     policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source], names: frozenset[str]
 ) -> Reading:
     offers = tuple([source.offer(policy) for source in sources])
-    answers = (offer for offer in offers if not offer.is_off and (offer.lines or offer.faults or offer.variables))
-    first = next(answers, NOTHING)
+    first = next(filter(_is_offered, offers), NOTHING)
     used = first if first.lines or first.faults else NOTHING
     variables = first.variables or environment
     marker = variables.get(policy.expiry_variable) or None
@@ -509,6 +506,11 @@ def _reading(
     return Reading(
         policy, setup, policy.variable, marker, expires_at, offers, used, value, key, variables, "current", slots
     )
+
+
+def _is_offered(offer: Offer) -> bool:
+    """Check whether an offer delivers or refuses a value, or a manager has another variable of the secret."""
+    return not offer.is_off and bool(offer.lines or offer.faults or offer.variables)
 
 
 def _key_in(value: SealedStr | None, kind: Kind, variable: str) -> SealedStr | None:
@@ -613,6 +615,10 @@ def switches_of(environment: Environment) -> dict[str, bool | str | None]:
         name: _SWITCHES.get(value.get_secret_value().lower(), _INVALID) if (value := environment.get(name)) else None
         for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK)
     }
+
+
+def _event_faults(environment: Environment) -> tuple[str, ...]:
+    return tuple([name for name in EVENT_SETTINGS if environment.is_set(name) and not event_setting(environment, name)])
 
 
 def event_setting(environment: Environment, name: str) -> str:
