@@ -120,17 +120,16 @@ def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, pas
     delivered = (status.source for status in report.secrets if status.source.startswith("directory:"))
     mode = ", then ".join([*([each.name for each in managers] or dict.fromkeys(delivered)), mode])
     failed = f"Secret integrity check FAILED: {tally(report)}. Do not release."
-    lines = [
-        *map(finding_text, report.findings),
-        *([""] if report.findings else []),
-        MODEL,
-        f"mode: {mode}",
-        revocation_line(report.revocation_list),
-        *([paint(PASSED, GREEN)] if passed else [report.details, mark(failed, RED)]),
-    ]
     return Result(
         EXIT_CLEAN if passed else failed_status(report, EXIT_ALERTS),
-        lines,
+        [
+            *map(finding_text, report.findings),
+            *([""] if report.findings else []),
+            MODEL,
+            f"mode: {mode}",
+            revocation_line(report.revocation_list),
+            *([paint(PASSED, GREEN)] if passed else [report.details, mark(failed, RED)]),
+        ],
         report.as_dict,
         table=status_rows(report),
     )

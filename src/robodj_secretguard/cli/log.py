@@ -190,7 +190,7 @@ def _show(
         [] if records else ["No records match."],
         lambda: {"kind": "log", "records": [record.as_dict() for record in records]},
         [*stderr, *log.complaint],
-        table=_record_rows(records),
+        table=_record_rows(records) if records else (),
     )
 
 
@@ -205,8 +205,6 @@ def _record_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
         until = f" until {iso_utc(record.replaced_until)}" if record.replaced_until else ""
         replaced = f"{record.replaced}{until}" if record.replaced else "-"
         rows.append((str(record.sequence), iso_utc(record.recorded_at), record.event, *cells, replaced))
-    if not records:
-        return []
     return rows if any(record.replaced for record in records) else [row[:-1] for row in rows]
 
 

@@ -58,8 +58,7 @@ def add(commands: Commands) -> None:
 
 
 def _status(request: Request) -> Result:
-    model = model_of(request)
-    report, log = checked(request, model)
+    report, log = checked(request, model_of(request))
     standings = [standing_of(status, report, log.records) for status in report.secrets]
     late = {each["secret"]: " and ".join(why) for each in standings if (why := late_steps(each))}
     # The time for a promotion is the operator's choice.

@@ -163,8 +163,7 @@ def _give_away(descriptor: int, directory: str, replaced: str | None = None) -> 
     if os.name == "posix":
         with contextlib.suppress(PermissionError):  # only root may
             owner = os.stat(directory or os.curdir)
-            others = stat.S_IWGRP | stat.S_IWOTH
-            if replaced is not None and not owner.st_mode & others and os.path.lexists(replaced):
+            if replaced is not None and not owner.st_mode & 0o022 and os.path.lexists(replaced):
                 owner = os.lstat(replaced)
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
 

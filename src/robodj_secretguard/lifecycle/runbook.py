@@ -216,8 +216,6 @@ _IN_STORES: Final = {
 }
 """By runbook: what `rotate --to` does instead."""
 _OF_VENDORS: Final = {"generate": "issue", "replace": "issue at once", "disable": "disable issued"}
-_UNFIT: Final = {Check.MISSING, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK, Check.SHARED, Check.REVOKED}
-"""The checks that refuse a key in every slot. A current key with such an alert cannot become the previous one."""
 
 
 def plan_rotation(
@@ -333,8 +331,9 @@ def _alerts_about(
 
 
 def _is_unfit(slot: str, alerts: Collection[object]) -> bool:
-    """Return whether no slot accepts the key of a slot."""
-    return any((slot, check) in alerts for check in _UNFIT)
+    """Return whether no slot accepts the key of a slot. Such a current key cannot become the previous one."""
+    every_slot = (Check.MISSING, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK, Check.SHARED, Check.REVOKED)
+    return any((slot, check) in alerts for check in every_slot)
 
 
 def _choose_runbook(
