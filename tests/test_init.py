@@ -16,7 +16,7 @@ from unittest.mock import patch
 
 import pytest
 from command_line import Machine, key_as_argument
-from conftest import V1, V2, clean_environment, good_keys, posix_only, root_only, run, umask
+from conftest import V1, V2, Ran, clean_environment, good_keys, posix_only, root_only, run, umask
 from repositories import GIT, SETTINGS, git, made
 
 from robodj_secretguard.cli import init as module
@@ -482,6 +482,19 @@ class TestLayout:
         assert settings in contents(machine)
         assert ("- shop/__init__.py makes the app: call guard() in a function there" in out) is bool(build)
 
+    @pytest.mark.parametrize(
+        ("files", "where"),
+        [
+            ({"backend/app/__init__.py": ""}, "backend"),
+            ({"pyproject.toml": "[tool.uv.workspace]\n", "packages/api/pyproject.toml": ""}, "backend, packages/api"),
+        ],
+    )
+    def test_project_below(self, machine: Machine, files: dict[str, str], where: str) -> None:
+        """If the service is in another project below this one, the error says where to run the command."""
+        for file, text in {"backend/pyproject.toml": "", **files}.items():
+            machine.put(file, text)
+        assert refused(machine).endswith(f"run the command there: {where}\n")
+
     def test_several_packages(self, machine: Machine) -> None:
         """If there are several packages and the project names none of them, the user selects one."""
         self.put(machine, {"api/__init__.py": ""})
@@ -638,6 +651,12 @@ class TestSecrets:
 
     OPTIONS = ("--secret", "session.key=SESSION_KEY", "--secret", "database.url=DATABASE_URL:url")
 
+    @staticmethod
+    def check(machine: Machine) -> Ran:
+        """Run the gate in a process, which imports the module that was written."""
+        command = ["-m", "robodj_secretguard", "check", "--format", "json"]
+        return run(command, env=clean_environment() | machine.environ, cwd=machine.root)
+
     def test_model(self, machine: Machine) -> None:
         """The model declares these secrets alone. The project gets a list, and nothing of RoboDJ's."""
         machine.put("shop/__init__.py", "")
@@ -646,13 +665,13 @@ class TestSecrets:
         assert {*contents(machine)} == files
         text = b"".join(contents(machine).values()).lower()
         assert not re.search(rb"robodj(?![_-]secretguard)", text)
-        report = machine.call("check", "--format", "json").document
+        report = self.check(machine).document
         assert [(each["secret"], each["check"]) for each in report["findings"]] == [
             ("session.key", "missing"),
             ("database.url", "missing"),
         ]
         machine.environ.update(SESSION_KEY=key_as_argument(), DATABASE_URL=f"postgresql://a:{key_as_argument()}@db/a")
-        assert machine.call("check").status == 0
+        assert self.check(machine).status == 0
 
     def test_again(self, machine: Machine) -> None:
         """The same options and none change nothing afterwards. For more secrets, the declarations are printed."""
@@ -668,7 +687,7 @@ class TestSecrets:
         text = module.read_text(encoding="utf-8").replace('"database.url"]', '"database.url", "mail.password"]')
         module.write_text(f"{text}{field}\n", encoding="utf-8")
         assert "Nothing to do" in machine.call(*more[:-2]).out
-        assert [each["secret"] for each in machine.call("check", "--format", "json").document["secrets"]] == [
+        assert [each["secret"] for each in self.check(machine).document["secrets"]] == [
             "session.key",
             "database.url",
             "mail.password",
@@ -684,7 +703,7 @@ class TestSecrets:
         kinds = [f"--secret={kind}=THE_{kind.upper()}:{kind}" for kind in ("url", "pem", "json", "opaque")]
         assert machine.call("init", *kinds, "--yes").status == 0
         assert {*contents(machine)} == {HOOKS, "pyproject.toml", OWN}
-        assert machine.call("check").status == 1
+        assert self.check(machine).status == 1
         assert "Nothing to do" in machine.call("init", "--yes").out
 
     @pytest.mark.parametrize(
@@ -706,6 +725,13 @@ class TestSecrets:
         assert refused(machine, *(f"--secret={each}" for each in options)).startswith(f"--secret: {refusal}")
         assert contents(machine) == {}
 
+    def test_optional(self, machine: Machine) -> None:
+        """A secret with a question mark may be missing."""
+        options = ("--secret=mail.password=MAIL_PASSWORD:opaque?", "--secret=second.key=SECOND_KEY?")
+        assert machine.call("init", *options, "--yes").status == 0
+        assert self.check(machine).status == 0
+        assert contents(machine)[OWN].count(b"        SecretStr | None,\n") == len(options)
+
     def test_schemes(self, machine: Machine) -> None:
         """A URL has the schemes that its variable says, so a client accepts its temporary values."""
         options = [f"--secret={name}={name}_URL:url" for name in ("REDIS", "MONGO", "OTHER")]
@@ -726,7 +752,7 @@ class TestSecrets:
         assert machine.call("init", *options, "--yes").status == 0
         fields = re.findall(r"^    (\w+): Annotated\[$", contents(machine)[OWN].decode(), re.MULTILINE)
         assert fields == ["refresh_secret", "raise_secret", "signing_key"]
-        assert machine.call("check").status == 1
+        assert self.check(machine).status == 1
 
 
 class TestRefused:

@@ -87,9 +87,9 @@ def add(commands: Commands) -> None:
                 "default": [],
                 "dest": "secrets",
                 "type": _secret,
-                "metavar": "NAME=VARIABLE[:KIND]",
+                "metavar": "NAME=VARIABLE[:KIND][?]",
                 "help": "declare this secret instead of RoboDJ's two, as a key that the service generates; or with the"
-                " KIND url, pem, json or opaque, as one that somebody else issues; repeatable",
+                " KIND url, pem, json or opaque, as one that somebody else issues; ? makes it optional; repeatable",
             },
             "--settings": {
                 "metavar": "FILE",
@@ -141,15 +141,15 @@ class Change(NamedTuple):
 
 def _secret(text: str) -> SecretPolicy:
     """Return the policy of a secret that `--secret` declares."""
-    found = re.fullmatch(f"([^=]*)=([^:]*)(?::({'|'.join(ISSUED_KINDS)}))?", text) or fail(
+    found = re.fullmatch(f"([^=]*)=([^:?]*)(?::({'|'.join(ISSUED_KINDS)}))?(\\??)", text) or fail(
         "--secret: invalid; use NAME=VARIABLE, such as session.key=SESSION_KEY, or NAME=VARIABLE:KIND with the KIND"
         f" {', '.join(ISSUED_KINDS)}"
     )
-    name, variable, kind = found.groups()
+    name, variable, kind, optional = found.groups()
     schemes = [each for word in _SCHEMES if word in variable and kind == "url" for each in _SCHEMES[word]]
     more: dict[str, Any] = {"material": ISSUED_KINDS[kind](*schemes)} if kind else {"overlap": _OVERLAP}
     try:
-        return SecretPolicy(name=name, variable=variable, **more)
+        return SecretPolicy(name=name, variable=variable, required=not optional, **more)
     except ValueError as error:
         fail(f"--secret: invalid {str(error).removeprefix('SecretPolicy ')}")
 
@@ -161,7 +161,9 @@ def _fields_of(secrets: Sequence[SecretPolicy]) -> dict[str, SecretPolicy]:
     fields = {f"{name}_secret" if name in taken else name: policy for policy, name in names.items()}
     if len(fields) < len(secrets):
         fail("--secret: two secrets have the same variable; use another one")
-    types: dict[str, Any] = {field: Annotated[SecretStr, policy] for field, policy in fields.items()}
+    types: dict[str, Any] = {
+        field: Annotated[SecretStr if policy.required else SecretStr | None, policy] for field, policy in fields.items()
+    }
     try:
         create_model(CLASS, __base__=SecretSettings if fields else RuntimeSecrets, **types)
     except TypeError as error:
@@ -416,7 +418,7 @@ def _declarations(fields: Mapping[str, SecretPolicy]) -> str:
 
 def _fields_text(fields: Mapping[str, SecretPolicy]) -> str:
     return "".join(
-        INIT_TEXTS["field"].format(field=field, policy=policy, kind=_kind_of(policy))
+        INIT_TEXTS["field" if policy.required else "optional"].format(field=field, policy=policy, kind=_kind_of(policy))
         for field, policy in fields.items()
     )
 

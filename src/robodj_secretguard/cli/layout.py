@@ -100,6 +100,16 @@ def module_of(settings: str, roots: Sequence[str]) -> str | None:
 
 def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
     """Return the package of the service; empty where it has none, or is a module."""
+    package = _package_in_roots(project, roots)
+    others = [os.path.dirname(path) for path in sorted(glob.glob("*/pyproject.toml") + glob.glob("*/*/pyproject.toml"))]
+    owners = [other for other in others if package.startswith(f"{other}/")]
+    if owners or (not package and at(project, "tool.uv.workspace")):
+        fail(f"the service is in another project below this one; run the command there: {listed(owners or others, 4)}")
+    return package
+
+
+def _package_in_roots(project: dict[str, Any], roots: Sequence[str]) -> str:
+    """Return the package that the project names, otherwise the only one."""
     for name, root in product(_declared_names(project), roots):
         parts = [*filter(None, [root]), *name.split(".")]
         paths = ["/".join(parts[: end + 1]) for end in range(bool(root), len(parts))]
