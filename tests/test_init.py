@@ -726,8 +726,8 @@ class TestSecrets:
         assert contents(machine) == {}
 
     def test_optional(self, machine: Machine) -> None:
-        """A secret with a question mark may be missing."""
-        options = ("--secret=mail.password=MAIL_PASSWORD:opaque?", "--secret=second.key=SECOND_KEY?")
+        """A secret that is declared as optional may be missing."""
+        options = ("--secret=mail.password=MAIL_PASSWORD:opaque:optional", "--secret=second.key=SECOND_KEY:optional")
         assert machine.call("init", *options, "--yes").status == 0
         assert self.check(machine).status == 0
         assert contents(machine)[OWN].count(b"        SecretStr | None,\n") == len(options)

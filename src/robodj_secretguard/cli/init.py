@@ -16,12 +16,10 @@ from pydantic import SecretStr, create_model
 
 from robodj_secretguard.cli.layout import (
     INIT_TEXTS,
-    backend_of,
     data_file,
     discovery,
     has_build,
     ignored_by_git,
-    makes_app,
     module_of,
     notes_of,
     package_of,
@@ -87,9 +85,9 @@ def add(commands: Commands) -> None:
                 "default": [],
                 "dest": "secrets",
                 "type": _secret,
-                "metavar": "NAME=VARIABLE[:KIND][?]",
+                "metavar": "NAME=VARIABLE[:KIND][:optional]",
                 "help": "declare this secret instead of RoboDJ's two, as a key that the service generates; or with the"
-                " KIND url, pem, json or opaque, as one that somebody else issues; ? makes it optional; repeatable",
+                " KIND url, pem, json or opaque, as one that somebody else issues; repeatable",
             },
             "--settings": {
                 "metavar": "FILE",
@@ -141,7 +139,7 @@ class Change(NamedTuple):
 
 def _secret(text: str) -> SecretPolicy:
     """Return the policy of a secret that `--secret` declares."""
-    found = re.fullmatch(f"([^=]*)=([^:?]*)(?::({'|'.join(ISSUED_KINDS)}))?(\\??)", text) or fail(
+    found = re.fullmatch(f"([^=]*)=([^:]*)(?::({'|'.join(ISSUED_KINDS)}))?(:optional)?", text) or fail(
         "--secret: invalid; use NAME=VARIABLE, such as session.key=SESSION_KEY, or NAME=VARIABLE:KIND with the KIND"
         f" {', '.join(ISSUED_KINDS)}"
     )
@@ -248,8 +246,7 @@ def _settings_file(option: str | None, model: str | None, project: dict[str, Any
         places = [(not os.path.exists(file), not os.path.isdir(os.path.dirname(file) or "."), file) for file in files]
         return min(places)[2] if name == CLASS else ""
     package = package_of(project, roots)
-    is_in_root = not package or (makes_app(package) and not backend_of(project))
-    file = SETTINGS_FILE if is_in_root else f"{package}/{SETTINGS_FILE}"
+    file = f"{package}/{SETTINGS_FILE}" if package else SETTINGS_FILE
     if has_build(project) and "." not in (module_of(file, roots) or ""):
         fail(
             "this project builds no package, so a wheel has no place for the revocation list; make the module a"

@@ -47,7 +47,7 @@ _NO_PACKAGES: Final = frozenset(
     static tasks templates test testing tests tool tools util utils venv
     """.split()  # noqa: SIM905 - a list would have 40 lines
 )
-_KNOWN_BACKENDS: Final = frozenset({"hatchling", "setuptools", "flit_core", "poetry", "uv_build", "pdm"})
+_KNOWN_BACKENDS: Final = frozenset({"", "hatchling", "setuptools", "flit_core", "poetry", "uv_build", "pdm"})
 """The backends that `init` takes care of: all but setuptools take every file of a package that git does not ignore."""
 _SELECTIONS: Final = (
     "tool.hatch.build.include",
@@ -99,13 +99,13 @@ def module_of(settings: str, roots: Sequence[str]) -> str | None:
 
 
 def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
-    """Return the package of the service; empty where it has none, or is a module."""
+    """Return the package for the settings module; empty for the root."""
     package = _package_in_roots(project, roots)
     others = [os.path.dirname(path) for path in sorted(glob.glob("*/pyproject.toml") + glob.glob("*/*/pyproject.toml"))]
     owners = [other for other in others if package.startswith(f"{other}/")]
     if owners or (not package and at(project, "tool.uv.workspace")):
         fail(f"the service is in another project below this one; run the command there: {listed(owners or others, 4)}")
-    return package
+    return package if backend_of(project) or not makes_app(package) else ""
 
 
 def _package_in_roots(project: dict[str, Any], roots: Sequence[str]) -> str:
@@ -227,7 +227,7 @@ def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> It
     backend = backend_of(project)
     if backend and "." not in module:
         yield "A wheel has no place for the revocation list: make a package before you build one."
-    elif backend and (backend not in _KNOWN_BACKENDS or any(at(project, path) for path in _SELECTIONS)):
+    elif backend not in _KNOWN_BACKENDS or any(at(project, path) for path in _SELECTIONS):
         yield f"Look whether the wheel has {written[-1]}: python -m zipfile -l WHEEL"
 
 

@@ -47,7 +47,7 @@ from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 HEADER: Final = """\
-# The revocation list (policy section 4). The service does not start with a key whose fingerprint is here.
+# The revocation list. The service does not start with a key whose fingerprint is here.
 # A fingerprint does not reveal its key, so commit this file, and deploy it with the service.
 """
 
