@@ -61,13 +61,16 @@ class _Run:
     Report a refusal during an import in one line, as an error of the project and not of pytest.
     """
 
+    temporary = ""
     hint = f"For temporary keys in tests, set {KEY} = true in {WHERE}, at or above the rootdir of pytest."
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None]:
         _sessions.append(process := os.getpid())
         early_config.add_cleanup(lambda: _sessions.remove(process))
-        self.hint = _make_ephemeral(early_config) or self.hint
+        self.temporary = _make_ephemeral(early_config)
+        if self.temporary:
+            self.hint = f"Only {self.temporary}: correct model or {KEY} in {WHERE}, or set the other variables."
         return (yield from self.pytest_sessionstart())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -77,6 +80,9 @@ class _Run:
         except SystemExit as refusal:
             why = self._why(refusal)
         raise pytest.UsageError(why)
+
+    def pytest_report_header(self) -> str | None:
+        return f"robodj-secretguard: {self.temporary}" if self.temporary else None
 
     pytest_collection = pytest_sessionstart  # a refusal is the same error there
 
@@ -101,7 +107,7 @@ class _Run:
 
 
 def _make_ephemeral(config: pytest.Config) -> str:
-    """Set temporary keys, if the project wants them, and return what to do where a secret is refused nevertheless."""
+    """Set temporary keys, if the project wants them, and return which; empty for none."""
     start = _start_of_search(config)
     if not any(map(_may_want_keys, (start, *start.parents))):
         return ""
@@ -115,8 +121,7 @@ def _make_ephemeral(config: pytest.Config) -> str:
     names = _set_ephemeral(patch, model, chosen)
     if alerts := [alert for alert in check(model).alerts if alert.secret in {None, *names}]:
         raise pytest.UsageError("\n".join([f"{KEY}: the keys are refused", *(alert.text for alert in alerts)]))
-    what = f"{', '.join(names)} of {project.get('model', DEFAULT_MODEL)}"
-    return f"Only {what} got temporary keys: correct model or {KEY} in {WHERE}, or set the other variables."
+    return f"{', '.join(names)} of {project.get('model', DEFAULT_MODEL)} got temporary keys"
 
 
 def _may_want_keys(directory: Path) -> bool:
@@ -187,13 +192,14 @@ def _set_ephemeral(
     """Set temporary keys for every secret, or for those of a list, and return their names."""
     from robodj_secretguard.cli.options import policy_of
     from robodj_secretguard.common.generator import ephemeral
+    from robodj_secretguard.startup.variables import ANNOUNCED, EPHEMERAL
 
     policies = [*model.secret_policies.values()]
     with _usage_errors(f"{KEY} in {WHERE}"):
         if chosen is not True:
             policies = [policy_of(model, str(name))._replace(required=True) for name in chosen]
         _set(patch, dict.fromkeys(variable for policy in policies for variable in policy.variables))
-        _set(patch, ephemeral(policies, with_slots=with_slots))
+        _set(patch, ephemeral(policies, with_slots=with_slots) | {EPHEMERAL: ANNOUNCED})  # guard() does not warn
     return [policy.name for policy in policies]
 
 

@@ -50,6 +50,7 @@ keyring.Key
 adapters.django.secret_keys
 adapters.flask.sign_sessions
 adapters.itsdangerous.RingSerializer
+adapters.itsdangerous.RingURLSafeSerializer
 adapters.itsdangerous.RingSigner
 adapters.fernet.RingFernet: *
 adapters.aesgcm.RingAESGCM: *

@@ -630,7 +630,7 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "padding": (
         given("{}==".format),
         f"{K2}format: {V2} has = padding at the end",
-        f"set {V2} without the = padding{TOO}",
+        f"set {V2} without the = padding (not if it already signs: see docs/adopting.md){TOO}",
     ),
     "truncated": (
         given(lambda key: key[:100]),
@@ -1284,7 +1284,7 @@ IN_MANAGER: Final = {
     "newline": f"{WITHIN}set {V2} without the newline (printf %s writes none; echo does)",
     "blank": f"{WITHIN}set {V2} without the blank",
     "quotes": f"{WITHIN}set {V2} without the quotes (docker --env-file keeps them)",
-    "padding": f"{WITHIN}set {V2} without the = padding",
+    "padding": f"{WITHIN}set {V2} without the = padding (not if it already signs: see docs/adopting.md)",
     "truncated": RESTORE,
     "very short": RESTORE,
     "several defects": RESTORE,

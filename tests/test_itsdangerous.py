@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from detector import leaks
-from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import BadSignature, SignatureExpired, TimestampSigner, URLSafeSerializer, URLSafeTimedSerializer
 from rings import Published, Rotation, assert_follows, assert_switches, traceback_of
 
-from robodj_secretguard.adapters.itsdangerous import RingSerializer, RingSigner
+from robodj_secretguard.adapters.itsdangerous import RingSerializer, RingSigner, RingURLSafeSerializer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,14 +69,22 @@ def test_a_serializer_follows_a_switch(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("options", [{}, {"signer_kwargs": STRONGER}], ids=["default", "stronger"])
-def test_a_serializer(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "of_library", "options"),
+    [
+        (RingSerializer, URLSafeTimedSerializer, {}),
+        (RingSerializer, URLSafeTimedSerializer, {"signer_kwargs": STRONGER}),
+        (RingURLSafeSerializer, URLSafeSerializer, {}),
+    ],
+    ids=["default", "stronger", "untimed"],
+)
+def test_a_serializer(kind: Any, of_library: Any, options: dict[str, Any]) -> None:
     """A serializer signs with the current key. It reads tokens of each key, of the previous one until its deadline."""
     rotation = Rotation()
-    serializer = RingSerializer(rotation.ring, salt=SALT, **options)
+    serializer = kind(rotation.ring, salt=SALT, **options)
 
-    def only(key: str) -> URLSafeTimedSerializer:
-        return URLSafeTimedSerializer(key, SALT, **options)
+    def only(key: str) -> Any:
+        return of_library(key, SALT, **options)
 
     assert_follows(
         rotation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from itsdangerous import Signer, TimestampSigner, URLSafeTimedSerializer
+from itsdangerous import Signer, TimestampSigner, URLSafeSerializer, URLSafeTimedSerializer
 
 from robodj_secretguard.adapters.live import MaskedBytes, signing
 from robodj_secretguard.errors import RevokedKeyError
@@ -54,7 +54,15 @@ class RingSigner(_RingKeys, TimestampSigner):
     """
 
 
-class RingSerializer(_RingKeys, URLSafeTimedSerializer):
+class _RingSerializer(_RingKeys):
+    def make_signer(self, salt: str | bytes | None = None) -> Signer:
+        """Return a signer for one operation: it keeps the keys."""
+        signer: Signer = super().make_signer(salt)  # type: ignore[misc]  # of the class that it is mixed into
+        signer.secret_keys = _Keys(signer.secret_keys)
+        return signer
+
+
+class RingSerializer(_RingSerializer, URLSafeTimedSerializer):
     """A `URLSafeTimedSerializer` that signs with the current key of a ring, and verifies with each accepted one.
 
     It reads the ring in each operation, as `RingSigner` does. The token has the time of its signature: pass `max_age`,
@@ -66,8 +74,15 @@ class RingSerializer(_RingKeys, URLSafeTimedSerializer):
         options: the other arguments of `URLSafeTimedSerializer`, by name.
     """
 
-    def make_signer(self, salt: str | bytes | None = None) -> Signer:
-        """Return a signer for one operation: it keeps the keys."""
-        signer = super().make_signer(salt)
-        signer.secret_keys = _Keys(signer.secret_keys)
-        return signer
+
+class RingURLSafeSerializer(_RingSerializer, URLSafeSerializer):
+    """A `URLSafeSerializer`, as `RingSerializer`, for a project whose tokens have no time.
+
+    A token of `URLSafeSerializer` is no token of `URLSafeTimedSerializer`, and the reverse: use the one that the
+    project uses. Its tokens are valid until their key is not accepted any more.
+
+    Args:
+        ring: the keys.
+        salt: the name of the purpose, such as `b"invitation v1"`. Another purpose has other signatures.
+        options: the other arguments of `URLSafeSerializer`, by name.
+    """
