@@ -61,7 +61,9 @@ class Own(RuntimeSecrets):
 """
 TABLE = "[tool.robodj-secretguard]\n"
 OWN = 'model = "own_settings:Own"\n'
-DEFAULT = "model: robodj_secretguard:RuntimeSecrets (default: RoboDJ's two secrets; init --secret declares others)"
+DEFAULT = (
+    "model: robodj_secretguard:RuntimeSecrets (default: RoboDJ's two secrets; init --secret or --model names others)"
+)
 STDERR = "robodj-secretguard: "
 EVERY_KEY = (
     'model = "a:B"\noperations-log = "log"\nstrict = true\nrequire-env-only = true\nephemeral-tests = ["a.key"]\n'

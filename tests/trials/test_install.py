@@ -26,7 +26,7 @@ PROJECT: Final = """\
 name = "shop"
 version = "1"
 requires-python = ">=3.11,<4"
-dependencies = ["robodj-secretguard"]
+dependencies = []
 
 [build-system]
 requires = ["hatchling"]
@@ -84,7 +84,6 @@ def test_uv(project: Path) -> None:
     """It is added to a project by uv."""
     pytest.importorskip("uv")
     (add,) = BLOCKS["uv"]
-    (project / "pyproject.toml").write_text(PROJECT.replace('"robodj-secretguard"', ""), encoding="utf-8")
     sh(f"{add}uv run robodj-secretguard --version", project)
 
 
@@ -96,5 +95,6 @@ def test_table(project: Path, tool: str, command: str) -> None:
     if not find_spec(tool.lower()):
         pytest.skip(f"{tool} is not installed")
     (table,) = BLOCKS[tool]
-    (project / "pyproject.toml").write_text(PROJECT + table, encoding="utf-8")
+    text = PROJECT.replace("[]", '["robodj-secretguard"]') if tool == "Poetry" else PROJECT
+    (project / "pyproject.toml").write_text(text + table, encoding="utf-8")
     sh(command, project, HATCH_DATA_DIR=str(project / "hatch"))

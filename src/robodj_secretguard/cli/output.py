@@ -102,7 +102,7 @@ def finding_text(finding: Finding) -> str:
 
 
 def _model_line(model: Mapping[str, str]) -> str:
-    named_by = {"option": "", "default": " (default: RoboDJ's two secrets; init --secret declares others)"}
+    named_by = {"option": "", "default": " (default: RoboDJ's two secrets; init --secret or --model names others)"}
     return f"model: {model['name']}{named_by.get(model['source'], f' ({PYPROJECT})')}"
 
 
