@@ -343,13 +343,13 @@ BLANK: Final = "a blank at the beginning or end"
 QUOTES: Final = "quotes around it"
 PADDING: Final = "= padding at the end"
 NOT_URL_SAFE: Final = "the alphabet of standard base64"
-_NOT_OF_SIGNATURES: Final = "(not if it already signs: see docs/adopting.md)"
 REMOVABLE: Final = {
     NEWLINE: "set {} without the newline (printf %s writes none; echo does)",
     BLANK: "set {} without the blank",
     QUOTES: "set {} without the quotes (docker --env-file keeps them)",
-    PADDING: f"set {{}} without the = padding {_NOT_OF_SIGNATURES}",
-    NOT_URL_SAFE: f"set {{}} without =, and with - in place of + and _ in place of / {_NOT_OF_SIGNATURES}",
+    PADDING: "set {} without the = padding (not if it already signs: see docs/adopting.md)",
+    NOT_URL_SAFE: "set {} without =, and with - in place of + and _ in place of / (not if it already signs: see"
+    " docs/adopting.md)",
 }
 """The fix where this is the only fault of a value, and where it usually comes from."""
 

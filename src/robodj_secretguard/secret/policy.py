@@ -223,11 +223,10 @@ class SecretPolicy(Frozen, kw_only=True):
             )
         if not all(isinstance(each, timedelta) for each in (self.cadence, self.warn_before, self.overlap)):
             raise TypeError("SecretPolicy: cadence, warn_before and overlap are timedeltas")
-        variable = "a letter, then four or more of A-Z, 0-9 and underscore"
         rules = (
             (is_secret_name(self.name), "name: letters, digits, dot, hyphen and underscore only"),
-            (_is_variable(self.variable), f"variable: {variable}"),
-            (_is_variable(self.expiry_variable), f"expiry_variable: {variable}"),
+            (_is_variable(self.variable), "variable: a letter, then four or more of A-Z, 0-9 and underscore"),
+            (_is_variable(self.expiry_variable), "expiry_variable: as variable"),
             (_is_file(self.file), "file: a path below config/, of letters, digits, dot, hyphen and underscore"),
             (
                 all(not each or is_plain_text(each) for each in texts[-3:]),

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import chain
@@ -516,7 +516,10 @@ def _refuse_attributes(model: Any) -> None:
         or declared.field_serializers
         or declared.model_serializers
         or model.model_config.get("json_encoders")
-        or any(map(_makes_a_schema, chain.from_iterable(field.metadata for field in model.model_fields.values())))
+        or any(
+            hasattr(each, _SCHEMA) and type(each).__module__ != "pydantic.functional_validators"
+            for each in chain.from_iterable(field.metadata for field in model.model_fields.values())
+        )
         or any(_SCHEMA in vars(base) for base in own)
         or any(isinstance(each, cached_property) for base in own for each in vars(base).values())
     ):
@@ -524,11 +527,6 @@ def _refuse_attributes(model: Any) -> None:
             f"{model.__name__} has a computed field, a cached property or a serializer, which could show a key:"
             " use a function of the service instead"
         )
-
-
-def _makes_a_schema(metadata: object) -> bool:
-    """Check whether metadata can serialize a value: pydantic's validators cannot."""
-    return hasattr(metadata, _SCHEMA) and type(metadata).__module__ != "pydantic.functional_validators"
 
 
 def _require_names(model: type[SecretSettings]) -> None:
@@ -542,12 +540,10 @@ def _require_names(model: type[SecretSettings]) -> None:
             )
 
 
-def _require_distinct(model: str, policies: Iterable[SecretPolicy]) -> None:
-    declared = tuple(policies)
+def _require_distinct(model: str, declared: Collection[SecretPolicy]) -> None:
     if not declared:
         _raise_type_error(f"{model} declares no secret")
-    variables = [variable for policy in declared for variable in policy.variables]
-    variables += SETTINGS
+    variables = [*SETTINGS, *[variable for policy in declared for variable in policy.variables]]
     for what, names in (
         ("a name", [policy.name for policy in declared]),
         ("a variable", variables),
