@@ -474,6 +474,13 @@ class TestLayout:
         assert f"{root}/shop/{OWN}" in contents(machine)
         assert written(machine)["changes"] == []
 
+    def test_without_git(self, machine: Machine) -> None:
+        """Without git, nothing is ignored, so a .env is added to .gitignore."""
+        machine.environ["PATH"] = str(machine.root)
+        machine.put(".gitignore", ".env\n")
+        machine.put(".env", "")
+        assert any(".env" in each["added"] for each in written(machine)["changes"])
+
     @pytest.mark.parametrize(("build", "settings"), [("", OWN), (NAMED, f"shop/{OWN}")])
     def test_package_that_makes_the_app(self, machine: Machine, build: str, settings: str) -> None:
         """If the import of a package makes the app, the settings module is beside it, unless it is built."""
