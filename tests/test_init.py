@@ -493,6 +493,7 @@ class TestLayout:
         ("files", "where"),
         [
             ({"backend/app/__init__.py": ""}, "backend"),
+            ({"backend/pyproject.toml": "", "api/shop/__init__.py": "", "api/requirements.txt": ""}, "api"),
             ({"pyproject.toml": "[tool.uv.workspace]\n", "packages/api/pyproject.toml": ""}, "backend, packages/api"),
         ],
     )

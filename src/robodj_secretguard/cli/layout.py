@@ -20,6 +20,7 @@ from robodj_secretguard.cli.output import fail
 from robodj_secretguard.secret.texts import is_free_text, listed
 
 _SRC: Final = "src"
+_PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "requirements.txt", "manage.py")
 _SETUP_FILES: Final = ("setup.cfg", "setup.py")
 # What a build's configuration says of the directories with packages, and of the packages.
 _SOURCE_ROOTS: Final = (
@@ -101,7 +102,8 @@ def module_of(settings: str, roots: Sequence[str]) -> str | None:
 def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
     """Return the package for the settings module; empty for the root."""
     package = _package_in_roots(project, roots)
-    others = [os.path.dirname(path) for path in sorted(glob.glob("*/pyproject.toml") + glob.glob("*/*/pyproject.toml"))]
+    found = [path for name in _PROJECT_FILES for path in glob.glob(f"*/{name}") + glob.glob(f"*/*/{name}")]
+    others = sorted({os.path.dirname(path) for path in found} - {*roots})
     owners = [other for other in others if package.startswith(f"{other}/")]
     if owners or (not package and at(project, "tool.uv.workspace")):
         fail(f"the service is in another project below this one; run the command there: {listed(owners or others, 4)}")
@@ -153,7 +155,7 @@ def runner_of(project: dict[str, Any]) -> str:
 
 def makes_app(package: str) -> bool:
     """Return whether the import of a package makes the application: its modules cannot be imported without that."""
-    return bool(re.search(r"Flask\(|FastAPI\(|def (create|make)_app", read_other(f"{package}/__init__.py")))
+    return bool(re.search(r"Flask\(|FastAPI\(|def (create|make)_app", read_other(os.path.join(package, "__init__.py"))))
 
 
 def ignored_by_git(paths: Sequence[str]) -> list[str]:
