@@ -123,7 +123,7 @@ warn  secret.key     present         env   2026-12-04  3d    Security Operations
 FAIL  secret_v2.key  invalid-format  env   no marker   -     Security Operations
 {alert.text}
 {warning.text}
-revocation list: config/revoked.fingerprints, 1 entry
+revocation list: revoked.fingerprints in the config directory, 1 entry
 ```
 """
     )

@@ -258,7 +258,7 @@ class TestRender:
             (RevocationStatus(("environment",), (("a", ALWAYS),)), "ROBODJ_REVOKED_FINGERPRINTS, 1 entry"),
             (
                 RevocationStatus(("environment", "file:config/revoked.fingerprints"), (("a", ALWAYS), ("b", ALWAYS))),
-                "ROBODJ_REVOKED_FINGERPRINTS and config/revoked.fingerprints, 2 entries",
+                "ROBODJ_REVOKED_FINGERPRINTS and revoked.fingerprints in the config directory, 2 entries",
             ),
         ],
     )

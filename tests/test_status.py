@@ -77,7 +77,7 @@ class TestText:
             *warning.lines,
             "",
             f"operations log: verifies, last record {last.hash}",
-            "revocation list: config/revoked.fingerprints, 1 entry",
+            "revocation list: revoked.fingerprints in the config directory, 1 entry",
             "Secret status: 1 warning; to do: secret.key (rotation overdue).",
         ]
 

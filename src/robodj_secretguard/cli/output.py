@@ -15,7 +15,7 @@ from typing import Any, Final, NoReturn, TextIO
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, YELLOW, count, mark, paint, unpaint
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
-from robodj_secretguard.startup.readings import RevocationStatus, named_list
+from robodj_secretguard.startup.readings import REVOKED_FILE, RevocationStatus, named_list
 from robodj_secretguard.startup.report import JSON_SCHEMA, REFUSED, Finding, Report, SecretStatus
 from robodj_secretguard.startup.rules import Check, Severity, State
 from robodj_secretguard.startup.variables import iso_utc
@@ -185,7 +185,8 @@ def revocation_line(status: RevocationStatus | None) -> str:
         return "revocation list: not read"
     if not status.sources:
         return "revocation list: none"
-    where = " and ".join(map(named_list, status.sources))
+    names = " and ".join(map(named_list, status.sources))
+    where = names.replace(REVOKED_FILE, "revoked.fingerprints in the config directory")  # which may be a package's
     return f"revocation list: {where}, {count(status.entries, 'entry', 'entries')}"
 
 
