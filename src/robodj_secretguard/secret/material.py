@@ -49,7 +49,7 @@ MIN_ASCII_BYTES: Final = MIN_KEY_BYTES
 """Shorter text of this many bytes or more is one if it is printable ASCII. It is too short for an encoded key."""
 
 # Only values with one of these characters are searched: a generated key has none.
-_TEMPLATE: Final = r"<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[^%]+%"
+_TEMPLATE: Final = r"<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[A-Z_][A-Z0-9_]*%"
 _TEMPLATE_CHARACTERS: Final = frozenset("<{%")
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 LOOKALIKES: Final = str.maketrans("013457@$", "oieastas")
