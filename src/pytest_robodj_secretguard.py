@@ -136,7 +136,7 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
     """Set separate temporary keys in the environment of a test, and return them as the validated settings.
 
     A secret with an overlap also has a next and a previous key: see `robodj_secrets.keyring(NAME)`. Optional secrets
-    are unset. If `ephemeral-tests` is a list, the other secrets are those of the environment.
+    are empty, and off. If `ephemeral-tests` is a list, the other secrets are those of the environment.
     """
     project = _project(pytestconfig)
     model = _model(pytestconfig, project)

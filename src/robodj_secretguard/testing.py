@@ -72,7 +72,7 @@ def _write_config_file(directory: str, name: str, text: str, mode: int) -> None:
 
 
 _KINDS: Final[Mapping[str, Callable[[_Case], BadVariables]]] = {
-    "missing": lambda case: {case.variable: None if case.policy.required else ""},
+    "missing": lambda case: {case.variable: ""},  # load_dotenv() would fill an unset one
     "placeholder": lambda case: {case.variable: "<replace_with_a_key>"},
     "format": lambda case: {case.variable: f"{case.key()}\x7f" if case.policy.is_issued else case.key()[:-20]},
     "weak": lambda case: {case.variable: "Zz" * len(case.key())},

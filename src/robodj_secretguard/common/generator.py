@@ -38,13 +38,15 @@ def generate(policy: SecretPolicy) -> SealedStr:
 def ephemeral(policies: Iterable[SecretPolicy], *, with_slots: bool = False) -> dict[str, str]:
     """Return variables with a temporary value for every required secret, for an image build or a test.
 
-    Optional secrets stay unset, so what they switch on is off, as it may be where the service runs.
+    Optional secrets are empty, so what they switch on is off, as it may be where the service runs. If they were unset,
+    `load_dotenv()` would set the developer's real values.
 
     `with_slots` adds next and previous keys. Every check of these keys reports `ephemeral`. After an hour it reports
     `expired` too.
     """
     expires_at = iso_utc(datetime.now(UTC) + EPHEMERAL_LIFE)
-    variables = {EPHEMERAL: "1"}
+    policies = [*policies]
+    variables = {EPHEMERAL: "1"} | {policy.variable: "" for policy in policies if not policy.required}
     for policy in [each for each in policies if each.required]:
         names = policy.key_variables if with_slots else (policy.variable,)
         variables |= {name: generate(policy).get_secret_value() for name in names}

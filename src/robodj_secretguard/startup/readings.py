@@ -409,11 +409,11 @@ class Reading(Frozen):
 
     @property
     def is_off(self) -> bool:
-        """Whether an optional secret is not used: nothing of it is set, also not empty or misspelled."""
+        """Whether an optional secret is not used: nothing of it is set, also not misspelled or (in service) empty."""
         if self.policy.required or self.used is not NOTHING or self.marker is not None or self.slots:
             return False
         is_misspelled = any(miss.meant.policy is self.policy for miss in self.setup.near_misses)
-        return not is_misspelled and not any(offer.is_trace for offer in self.offers)
+        return not is_misspelled and (self.setup.ephemeral or not any(offer.is_trace for offer in self.offers))
 
     @property
     def found(self) -> bool:
