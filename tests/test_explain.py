@@ -50,7 +50,7 @@ ONE = SecretPolicy(
     warn_before=timedelta(days=1),
 )
 
-class Own(SecretSettings):
+class Own(SecretSettings, file_fallback=False):
     webhook: Annotated[SecretStr, ONE]
 """
 
@@ -179,7 +179,7 @@ class TestCommand:
             "  - If the last rotation is longer ago than the cadence: rotate the secret now.\n"
             "\n"
             "Policy\n"
-            "  Section 3: Rotation\n"
+            "  Section 3 of RoboDJ's policy: Rotation\n"
             "\n"
             "Commands\n"
             "  Show when each key was recorded:\n"
@@ -259,7 +259,7 @@ class TestCommand:
             'python -c "import secrets; print(secrets.token_urlsafe(32))"  # webhook.key',
         ]
         assert re.findall("^    ((?:robodj|python).*)$", out, re.MULTILINE) == commands
-        assert "  webhook.key, owner Integrations, backup Release Manager\n    file config/webhook.key\n" in out
+        assert "  webhook.key, owner Integrations, backup Release Manager\n    variable WEBHOOK_KEY\n" in out
         assert "secret.key" not in out
 
     def test_explain_reads_no_secret(self, machine: Machine) -> None:

@@ -13,6 +13,7 @@ from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, wrapped
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import PROGRAM, count
 from robodj_secretguard.startup.rules import Check, Severity
+from robodj_secretguard.startup.settings import setup_of
 
 SECTIONS: Final = {
     1: "Generation",
@@ -67,10 +68,14 @@ def explanations(policies: Sequence[SecretPolicy] = (), options: str = "") -> di
 
 
 def _explain(request: Request, *, checks: Sequence[str]) -> Result:
-    policies = tuple(model_of(request).secret_policies.values())
+    model = model_of(request)
+    policies = tuple(model.secret_policies.values())
     texts = explanations(policies, "".join(f" {shlex.quote(word)}" for word in given(request, "model")))
     explained = [texts[name] for name in dict.fromkeys(checks or texts)]
-    lines, table = [*_explained(explained), *_declared(policies)], list[tuple[str, ...]]()
+    lines, table = (
+        [*_explained(explained), *_declared(policies, has_files=setup_of(model).file_fallback)],
+        list[tuple[str, ...]](),
+    )
     if not checks:
         table = [(str(each["check"]), str(each["severity"]), each["title"]) for each in explained]
         lines = [f"Run {PROGRAM} explain CHECK for its causes and fixes."]
@@ -100,7 +105,7 @@ def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
             (f"Why it {verb}", "  ", [texts["why"]]),
             ("How it happens", "  - ", texts["causes"]),
             ("How to fix it", "  - ", texts["fixes"]),
-            ("Policy", "  ", [f"Section {section}: {SECTIONS[section]}"]),
+            ("Policy", "  ", [f"Section {section} of RoboDJ's policy: {SECTIONS[section]}"]),
         ):
             yield from ("", heading, *(wrapped(f"{bullet}{text}", " " * len(bullet)) for text in paragraphs))
         if texts["commands"]:
@@ -110,13 +115,13 @@ def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield ""
 
 
-def _declared(policies: Iterable[SecretPolicy]) -> Iterator[str]:
+def _declared(policies: Iterable[SecretPolicy], *, has_files: bool) -> Iterator[str]:
     yield "Declared secrets"
     for policy in policies:
         people = {"owner": policy.owner, "backup": policy.backup_owner}
         yield from (
             ", ".join([f"  {policy.name}", *(f"{role} {name}" for role, name in people.items() if name)]),
-            f"    file {policy.file}",
+            *([f"    file {policy.file}"] if has_files else ()),
             *(f"    variable {name}" for name in policy.variables),
             f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before",
             *([wrapped(f"    accepts {policy.material!r}", " " * 6)] if policy.is_issued else ()),
