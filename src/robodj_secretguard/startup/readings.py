@@ -176,8 +176,12 @@ class Environment:
         value = self.get(policy.variable)
         if value:
             return Offer("environment", policy.variable, (value,))
-        absent = f"{policy.variable} is {'not set' if value is None else 'empty'}"
-        return Offer("environment", policy.variable, absent=absent, is_empty=value is not None)
+        return Offer(
+            "environment",
+            policy.variable,
+            absent=f"{policy.variable} is {'not set' if value is None else 'empty'}",
+            is_empty=value is not None,
+        )
 
 
 class KeyFiles(Frozen):
@@ -494,7 +498,9 @@ def _reading(
     policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source], names: frozenset[str]
 ) -> Reading:
     offers = tuple([source.offer(policy) for source in sources])
-    first = next(filter(_is_offered, offers), NOTHING)
+    first = next(
+        (each for each in offers if not each.is_off and (each.lines or each.faults or each.variables)), NOTHING
+    )
     used = first if first.lines or first.faults else NOTHING
     variables = first.variables or environment
     marker = variables.get(policy.expiry_variable) or None
@@ -506,11 +512,6 @@ def _reading(
     return Reading(
         policy, setup, policy.variable, marker, expires_at, offers, used, value, key, variables, "current", slots
     )
-
-
-def _is_offered(offer: Offer) -> bool:
-    """Check whether an offer delivers or refuses a value, or a manager has another variable of the secret."""
-    return not offer.is_off and bool(offer.lines or offer.faults or offer.variables)
 
 
 def _key_in(value: SealedStr | None, kind: Kind, variable: str) -> SealedStr | None:
@@ -686,8 +687,9 @@ def within_config_dir(file: str) -> str:
 
 def named_list(source: str) -> str:
     """Return the name of the revocation list of a source."""
-    names = {f"file:{REVOKED_FILE}": REVOKED_FILE, "environment": REVOKED_FINGERPRINTS}
-    return names.get(source, f"{REVOKED_FINGERPRINTS} in {source}")
+    return {f"file:{REVOKED_FILE}": REVOKED_FILE, "environment": REVOKED_FINGERPRINTS}.get(
+        source, f"{REVOKED_FINGERPRINTS} in {source}"
+    )
 
 
 def revocation_list(files: Sequence[TextFile], added: Sequence[tuple[str, SealedStr]] = ()) -> RevocationStatus:

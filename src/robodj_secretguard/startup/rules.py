@@ -221,8 +221,10 @@ def how_to_renew(policy: SecretPolicy, manager: str, key: str = "") -> str:
         return f"restore {policy.name} from the version with {key}; if there is none, {rotate}"
     if manager:
         return f"{rotate}{FOLLOW}"
-    key = key or "a newer key"
-    return f"set every variable of {policy.name} from the secret manager if it has {key}; otherwise {rotate}"
+    return (
+        f"set every variable of {policy.name} from the secret manager if it has {key or 'a newer key'};"
+        f" otherwise {rotate}"
+    )
 
 
 def _everywhere(instruction: str, manager: str) -> str:
@@ -422,10 +424,10 @@ def _check_legacy(reading: Reading) -> Iterator[Problem]:
 def _check_file_fallback(reading: Reading) -> Iterator[Problem]:
     if reading.used.file is not None and reading.found:
         where = reading.used.location
-        replace = f"set {reading.policy.variable} to the current value there; delete {where}"
         yield Problem(
             f"{reading.policy.variable} comes from the fallback file {where}",
-            f"make sure the secret manager has its value; {replace}"
+            f"make sure the secret manager has its value; set {reading.policy.variable} to the current value there;"
+            f" delete {where}"
             if reading.key
             else "first do what the alert about its value says, then start again",
         )
@@ -471,9 +473,9 @@ def _check_misnamed_file(reading: Reading) -> Iterator[Problem]:
 
 
 def _check_near_miss(setup: Setup) -> Iterator[Problem]:
-    if setup.near_misses:
-        from robodj_secretguard.startup.near_miss import how_to_rename  # noqa: PLC0415 - few starts have one
     for miss in setup.near_misses:
+        from robodj_secretguard.startup.near_miss import how_to_rename  # noqa: PLC0415 - few starts have one
+
         name, meant = miss.name, miss.meant
         yield Problem(
             f"{name} is not read; did you mean {meant.name}?"
