@@ -72,7 +72,9 @@ class TestPlaceholder:
         key = good_keys()[V1]
         assert is_placeholder(key[:20] + part + key[20:])
 
-    @pytest.mark.parametrize("near", ["xxxxxxx", "replacewit", "exampl", "change-m", "<>", "%%", "%ab+c%", "${}", "{{}}"])
+    @pytest.mark.parametrize(
+        "near", ["xxxxxxx", "replacewit", "exampl", "change-m", "<>", "%%", "%ab+c%", "${}", "{{}}"]
+    )
     def test_one_character_less(self, near: str) -> None:
         """A phrase without one character, and empty brackets, are not placeholders."""
         assert not is_placeholder(f"{good_keys()[V1]}-{near}")

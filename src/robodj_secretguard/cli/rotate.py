@@ -242,7 +242,7 @@ def _chosen(model: type[SecretSettings], name: str | None) -> tuple[list[SecretP
         )
     left_out = {
         f"optional secrets ({', '.join(optional)}); pass NAME for one of them": optional,
-        f"the secrets that vendors issue ({issued})": vendors,
+        f"the secrets that somebody else issues ({', '.join(each.name for each in vendors)})": vendors,
     }
     return policies, [MODEL, *(f"{PROGRAM}: left out {what}" for what, found in left_out.items() if found)]
 
