@@ -189,7 +189,7 @@ def _set(patch: pytest.MonkeyPatch, variables: Mapping[str, str | None]) -> None
 def _set_ephemeral(
     patch: pytest.MonkeyPatch, model: type[SecretSettings], chosen: Any, *, with_slots: bool = False
 ) -> list[str]:
-    """Set temporary keys for every secret, or for those of a list, and return their names."""
+    """Set temporary keys for every required secret, or for those of a list, and return their names."""
     from robodj_secretguard.cli.options import policy_of
     from robodj_secretguard.common.generator import ephemeral
     from robodj_secretguard.startup.variables import ANNOUNCED, EPHEMERAL
@@ -200,7 +200,7 @@ def _set_ephemeral(
             policies = [policy_of(model, str(name))._replace(required=True) for name in chosen]
         _set(patch, dict.fromkeys(variable for policy in policies for variable in policy.variables))
         _set(patch, ephemeral(policies, with_slots=with_slots) | {EPHEMERAL: ANNOUNCED})  # guard() does not warn
-    return [policy.name for policy in policies]
+    return [policy.name for policy in policies if policy.required]
 
 
 def _project(config: pytest.Config) -> dict[str, Any]:
