@@ -44,7 +44,7 @@ COMMITS = [digit * 40 for digit in "abc"]
 MORE = "2 more commits and the index"
 KNOWN = (KnownKey(ONE, "secret.key", "prod", ("environment", "operations log")), KnownKey(TWO, known_by=("keys-from",)))
 SEARCHED = f"Searched for: secret.key, the keys from --keys-from, assignments of {V1}, {V2}"
-EXPOSED = "Everybody who could read these places may have the key (policy section 4)."
+EXPOSED = "Everybody who could read these places may have the key."
 STAGED = "Nothing is committed yet. If the key was in any other place too, others may have it."
 TO_DO = "What to do:"
 REVOKE = "2. Revoke each key that is not revoked by then (without --yes, these only print the key):"

@@ -248,7 +248,7 @@ def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
     where = (
         "Nothing is committed yet. If the key was in any other place too, others may have it."
         if scan.scope == "staged"
-        else "Everybody who could read these places may have the key (policy section 4)."
+        else "Everybody who could read these places may have the key."
     )
     lines = ["", where, "What to do:"]
     for number, (step, *commands) in enumerate(_steps(scan, policies, options), start=1):
