@@ -78,8 +78,8 @@ class RingSerializer(_RingSerializer, URLSafeTimedSerializer):
 class RingURLSafeSerializer(_RingSerializer, URLSafeSerializer):
     """A `URLSafeSerializer`, as `RingSerializer`, for a project whose tokens have no time.
 
-    A token of `URLSafeSerializer` is no token of `URLSafeTimedSerializer`, and the reverse: use the one that the
-    project uses. Its tokens are valid until their key is not accepted any more.
+    `URLSafeSerializer` and `URLSafeTimedSerializer` do not read each other's tokens: use the adapter of the one that
+    the project has. These tokens are valid until their key is not accepted any more.
 
     Args:
         ring: the keys.
