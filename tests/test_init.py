@@ -282,16 +282,15 @@ class TestWritten:
         Machine(tmp_path).put(HOOKS, "\n".join(by_hand["lines"]))
         assert "Nothing to do: this project is set up." in machine.call("init").out
 
-    @pytest.mark.parametrize(("model", "is_new"), [(MODEL, True), ("app.own:Own", False)])
-    def test_named_model(self, machine: Machine, model: str, is_new: bool) -> None:  # noqa: FBT001 - a parameter
-        """If pyproject.toml names a model, the settings module is written only if it is that model and is missing."""
-        machine.put("pyproject.toml", f'[tool.robodj-secretguard]\nmodel = "{model}"\n')
+    def test_named_model(self, machine: Machine) -> None:
+        """If pyproject.toml names a model, no settings module is written, and no list."""
+        machine.put("pyproject.toml", '[tool.robodj-secretguard]\nmodel = "app.own:Own"\n')
         document = written(machine)
-        assert document["model"] == {"name": model, "source": "pyproject.toml"}
+        assert document["model"] == {"name": "app.own:Own", "source": "pyproject.toml"}
         assert "pyproject.toml" in document["kept"]
-        assert ((machine.root / OWN).exists(), (machine.root / LIST).exists()) == (is_new, is_new)
-        assert ("no revocation list is made" in machine.call("init").out) != is_new
-        assert f"--model {model}\n".encode() in contents(machine)[HOOKS]
+        assert {*contents(machine)} == {".gitignore", GATE, HOOKS, "pyproject.toml"}
+        assert "no revocation list is made" in machine.call("init").out
+        assert b"--model app.own:Own\n" in contents(machine)[HOOKS]
 
     def test_lost_list_is_not_replaced(self, machine: Machine) -> None:
         """In a project that is set up, a lost revocation list is not replaced by an empty one."""
@@ -633,12 +632,6 @@ class TestLayout:
             (".env", "", ".env is not read: load it into the environment, also for the commands."),
             ("Dockerfile", "FROM a\nCOPY main.py ./\n", f"Dockerfile does not copy shop/{OWN}: add it, unless it"),
             (".gitignore", "*secrets*\n", f"Git ignores shop/{OWN}: remove that pattern."),
-            ("pyproject.toml", "[build-system]\nbuild-backend = 'other'\n", f"Look whether the wheel has shop/{LIST}:"),
-            (
-                "pyproject.toml",
-                "[build-system]\nbuild-backend = 'hatchling.build'\n[tool.hatch.build]\nexclude = ['*.txt']\n",
-                f"Look whether the wheel has shop/{LIST}:",
-            ),
             ("Dockerfile", "FROM a\nCOPY . /app\n", ""),
             ("Dockerfile", "FROM a\nADD --chown=a ./shop/ /app/shop/\n", ""),
             ("Dockerfile", "FROM a\nRUN pip install shop\n", ""),

@@ -155,8 +155,10 @@ def _secret(text: str) -> SecretPolicy:
 def _fields_of(secrets: Sequence[SecretPolicy]) -> dict[str, SecretPolicy]:
     """Return the secrets by the names of their fields, if one model can declare all of them."""
     names = {policy: policy.variable.lower() for policy in secrets}
-    taken = [name for name in names.values() if keyword.iskeyword(name) or hasattr(SecretSettings, name)]
-    fields = {f"{name}_secret" if name in taken else name: policy for policy, name in names.items()}
+    fields = {
+        f"{name}_secret" if keyword.iskeyword(name) or hasattr(SecretSettings, name) else name: policy
+        for policy, name in names.items()
+    }
     if len(fields) < len(secrets):
         fail("--secret: two secrets have the same variable; use another one")
     types: dict[str, Any] = {
@@ -218,13 +220,13 @@ def _left(plan: Sequence[Change], model: str, project: dict[str, Any]) -> str:
     """Return what a user does next."""
     module, _, name = model.partition(":")
     files = [change.file for change in plan if change.action != "keep"]
-    packed = [file for file in files if file.endswith((".py", REVOKED_FILE)) and file != GATE]
-    notes = [f"{wrapped(f'- {note}', '  ')}\n" for note in notes_of(project, module, packed)]
+    notes = notes_of(project, module, [file for file in files if file.endswith((".py", REVOKED_FILE)) and file != GATE])
+    lines = [f"{wrapped(f'- {note}', '  ')}\n" for note in notes]
     return INIT_TEXTS["left"].format(
         module=module,
         name=name,
         run=runner_of(project),
-        notes="".join([*notes, INIT_TEXTS["adopting"]] if notes else []),
+        notes="".join([*lines, INIT_TEXTS["adopting"]] if lines else []),
         files=" \\\n        ".join(files),
     )
 
@@ -241,10 +243,8 @@ def _settings_file(option: str | None, model: str | None, project: dict[str, Any
             fail(f"--settings: {TABLE} in {PYPROJECT} names a model in another module; leave out --settings")
         return file
     if model:
-        module, _, name = model.partition(":")
-        files = ["/".join([*filter(None, [root]), *module.split(".")]) + ".py" for root in roots]
-        places = [(not os.path.exists(file), not os.path.isdir(os.path.dirname(file) or "."), file) for file in files]
-        return min(places)[2] if name == CLASS else ""
+        module = model.partition(":")[0].replace(".", "/")
+        return next(filter(os.path.exists, (f"{root}/{module}.py".lstrip("/") for root in roots)), "")
     package = package_of(project, roots)
     file = f"{package}/{SETTINGS_FILE}" if package else SETTINGS_FILE
     if has_build(project) and "." not in (module_of(file, roots) or ""):
@@ -273,12 +273,15 @@ def plan_changes(
     has_gate, has_list = (any(change.file.endswith(file) for change in new) for file in (GATE, REVOKED_FILE))
     tables, is_safe = discovery(project, directory, module) if has_gate or not directory else ("", True)
     new = [change._replace(action="paste") if change.file == GATE and not is_safe else change for change in new]
-    packed = data_file(project, package, directory, REVOKED_FILE) if has_list else None
     # Key files are ignored before there can be any. And from the configuration on, every command uses the model.
     plan = [
         *_ignored(directory and f"{directory}/", has_keys=has_gate, has_list=has_gate or has_list),
         *new,
-        *([_packed(*packed[:2], is_safe=packed[2])] if packed else []),
+        *(
+            Change(file, _read_file(file), text, action)
+            for file, text, action in data_file(project, package, directory, REVOKED_FILE)
+            if has_list
+        ),
         _hook(model, runner_of(project)),
         _configuration(tables, model, is_named=is_named),
     ]
@@ -298,7 +301,9 @@ def _new_files(settings: str, fields: Mapping[str, SecretPolicy], *, is_named: b
         raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
     new = [_unless_kept(Change(file, _read_file(file), text)) for file, text in texts.items()]
     if is_there and (missing := {field: each for field, each in fields.items() if f'"{each.variable}"' not in before}):
-        new[0] = Change(settings, before, _declarations(missing), "paste")
+        names = ", ".join(f'"{policy.name}"' for policy in missing.values())
+        text = INIT_TEXTS["more"].format(names=names, fields=_fields_text(missing))
+        new[0] = Change(settings, before, text, "paste")
     # An empty list would not have the entries of a lost one, and the model may use another directory.
     lost = {*texts} - {settings, GATE} if is_named and (is_there or not settings) else set()
     return [change for change in new if change.file not in lost or change.action == "keep"]
@@ -308,12 +313,6 @@ def _unless_kept(change: Change) -> Change:
     """Return the change of a new file: none where it exists. Another gate may pass a weak key, so it is named."""
     is_other_gate = change.file == GATE and change.before.replace("\r\n", "\n") != change.text
     return change if change.is_new else change._replace(action="paste" if is_other_gate else "keep")
-
-
-def _packed(file: str, text: str, *, is_safe: bool) -> Change:
-    """Return the lines that take the list into a wheel."""
-    before = _read_file(file)
-    return Change(file, before, text, "keep" if REVOKED_FILE in before else "write" if is_safe else "paste")
 
 
 def _ignored(prefix: str, *, has_keys: bool, has_list: bool) -> Iterator[Change]:
@@ -405,12 +404,6 @@ def _settings_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> s
         setup=INIT_TEXTS["setup"] * has_list,
         fields=_fields_text(fields),
     )
-
-
-def _declarations(fields: Mapping[str, SecretPolicy]) -> str:
-    """Return what a settings module that exists needs for more secrets, apart from its imports."""
-    names = ", ".join(f'"{policy.name}"' for policy in fields.values())
-    return INIT_TEXTS["more"].format(names=names, fields=_fields_text(fields))
 
 
 def _fields_text(fields: Mapping[str, SecretPolicy]) -> str:

@@ -14,13 +14,11 @@ from contextlib import suppress
 from fnmatch import fnmatch
 from importlib import resources
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from robodj_secretguard.cli.output import fail
 from robodj_secretguard.secret.texts import is_free_text, listed
 
-_SRC: Final = "src"
-_PROJECT_FILES: Final = ("pyproject.toml", "setup.py", "requirements.txt", "manage.py")
 _SETUP_FILES: Final = ("setup.cfg", "setup.py")
 # What a build's configuration says of the directories with packages, and of the packages.
 _SOURCE_ROOTS: Final = (
@@ -38,8 +36,6 @@ _PACKAGE_NAMES: Final = (
     "project.name",
     "tool.poetry.name",
 )
-_DJANGO: Final = r"""DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)"""
-_PROJECT_NAME: Final = r"""(?<!\w)name\s*=\s*["']?([\w.-]+)"""
 # Directories that have modules, and are no part of a service unless the project says so.
 _NO_PACKAGES: Final = frozenset(
     """
@@ -48,21 +44,6 @@ _NO_PACKAGES: Final = frozenset(
     static tasks templates test testing tests tool tools util utils venv
     """.split()  # noqa: SIM905 - a list would have 40 lines
 )
-_KNOWN_BACKENDS: Final = frozenset({"", "hatchling", "setuptools", "flit_core", "poetry", "uv_build", "pdm"})
-"""The backends that `init` takes care of: all but setuptools take every file of a package that git does not ignore."""
-_SELECTIONS: Final = (
-    "tool.hatch.build.include",
-    "tool.hatch.build.exclude",
-    "tool.hatch.build.targets.wheel.include",
-    "tool.hatch.build.targets.wheel.exclude",
-    "tool.hatch.build.targets.wheel.only-include",
-    "tool.poetry.exclude",
-    "tool.uv.build-backend.wheel-exclude",
-    "tool.pdm.build.includes",
-    "tool.pdm.build.excludes",
-    "tool.setuptools.exclude-package-data",
-)
-"""Where a build's configuration selects files."""
 _DEEPEST: Final = 2
 """How many namespace packages a package may be in."""
 INIT_TEXTS: Final[dict[str, str]] = tomllib.loads(
@@ -80,13 +61,15 @@ def at(table: Any, path: str) -> list[Any]:
 
 def source_roots(project: dict[str, Any]) -> list[str]:
     """Return the directories that may have packages, the project's own ones first; empty is the project's root."""
-    found = [each for path in _SOURCE_ROOTS for each in at(project, path)]
     tables = at(project, "tool.poetry.packages") + at(project, "tool.setuptools.package-dir")
-    found += [each.get("from", each.get("")) for each in tables if isinstance(each, dict)]
-    found += [os.path.dirname(each) for each in at(project, "tool.hatch.build.targets.wheel.packages")]
+    found = [
+        *(each for path in _SOURCE_ROOTS for each in at(project, path)),
+        *(each.get("from", each.get("")) for each in tables if isinstance(each, dict)),
+        *(os.path.dirname(each) for each in at(project, "tool.hatch.build.targets.wheel.packages")),
+    ]
     roots = [os.path.normpath(each or ".").replace(os.sep, "/") for each in found if isinstance(each, str)]
-    roots = [root.removeprefix(".") for root in (*roots, _SRC, ".")]
-    return [root for root in dict.fromkeys(roots) if not root or not os.path.exists(f"{root}/__init__.py")]
+    unique = dict.fromkeys(root.removeprefix(".") for root in (*roots, "src", "."))
+    return [root for root in unique if not root or not os.path.exists(f"{root}/__init__.py")]
 
 
 def module_of(settings: str, roots: Sequence[str]) -> str | None:
@@ -102,7 +85,8 @@ def module_of(settings: str, roots: Sequence[str]) -> str | None:
 def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
     """Return the package for the settings module; empty for the root."""
     package = _package_in_roots(project, roots)
-    found = [path for name in _PROJECT_FILES for path in glob.glob(f"*/{name}") + glob.glob(f"*/*/{name}")]
+    files = ("pyproject.toml", "setup.py", "requirements.txt", "manage.py")
+    found = [path for name in files for path in (*glob.glob(f"*/{name}"), *glob.glob(f"*/*/{name}"))]
     others = sorted({os.path.dirname(path) for path in found} - {*roots})
     owners = [other for other in others if package.startswith(f"{other}/")]
     if owners or (not package and at(project, "tool.uv.workspace")):
@@ -148,8 +132,10 @@ def has_build(project: dict[str, Any]) -> bool:
 
 def runner_of(project: dict[str, Any]) -> str:
     """Return what begins a command that runs in the project's environment, such as `uv run `."""
-    found = [name for name in ("uv", "poetry", "pdm") if os.path.exists(f"{name}.lock")]
-    found += ["hatch"] * bool(at(project, "tool.hatch.envs"))
+    found = [
+        *(name for name in ("uv", "poetry", "pdm") if os.path.exists(f"{name}.lock")),
+        *["hatch"] * bool(at(project, "tool.hatch.envs")),
+    ]
     return f"{found[0]} run " if found else ""
 
 
@@ -185,30 +171,31 @@ def discovery(project: dict[str, Any], directory: str, module: str) -> tuple[str
         names = sorted({f'"{name[:-3]}"' for name in os.listdir() if name.endswith(".py")} | {f'"{module}"'})
         has_only_modules = "project" in project and not tables and not any(_packages_in(""))
         return INIT_TEXTS["modules"].format(", ".join(names)) * has_only_modules, True
-    if "packages" in legacy:
-        return "", "find_namespace" not in legacy
-    if any("packages" in table or "py-modules" in table for table in tables):
+    is_declared = "packages" in legacy or any("packages" in each or "py-modules" in each for each in tables)
+    if is_declared or "project" not in project:
         found = at(project, "tool.setuptools.packages.find")
-        return "", all("include" in each or each.get("namespaces") is False for each in found)
-    return (INIT_TEXTS["packages"].format(directory.partition("/")[0]), True) if "project" in project else ("", False)
+        is_safe = all("include" in each or each.get("namespaces") is False for each in found)
+        return "", is_declared and is_safe and "find_namespace" not in legacy
+    return INIT_TEXTS["packages"].format(directory.partition("/")[0]), True
 
 
-def data_file(project: dict[str, Any], package: str, directory: str, file: str) -> tuple[str, str, bool] | None:
-    """Return the file of setuptools and its lines that take a data file into a wheel, and whether they can be appended.
+def data_file(
+    project: dict[str, Any], package: str, directory: str, file: str
+) -> Iterator[tuple[str, str, Literal["write", "keep", "paste"]]]:
+    """Yield the file of setuptools and the lines that take a data file into a wheel, and what to do with them.
 
-    `None` where the build takes every file of a package, or where there is no package.
+    Nothing, where the build takes every file of a package, or where there is no package.
     """
     if backend_of(project) != "setuptools" or not package:
-        return None
+        return
     cfg, py = map(read_other, _SETUP_FILES)
     flags = at(project, "tool.setuptools.include-package-data") or ["project" in project]
-    if True in flags or re.search(r"include_package_data\s*=\s*[Tt]rue", cfg + py):
-        return "MANIFEST.in", f"include {directory}/{file}\n", True
-    if "project" in project:
-        return "pyproject.toml", f'[tool.setuptools.package-data]\n"{package}" = ["{file}"]\n', False
-    if "package_data" in py:
-        return "setup.py", f'package_data={{"{package}": ["{file}"]}},\n', False
-    return "setup.cfg", f"[options.package_data]\n{package} = {file}\n", "package_data" not in cfg
+    is_included = True in flags or bool(re.search(r"include_package_data\s*=\s*[Tt]rue", cfg + py))
+    names = {"MANIFEST.in": is_included, "pyproject.toml": "project" in project, "setup.py": "package_data" in py}
+    name = next((name for name, is_used in names.items() if is_used), "setup.cfg")
+    can_append = is_included or (name == "setup.cfg" and "package_data" not in cfg)
+    text = INIT_TEXTS[name].format(package=package, directory=directory, file=file)
+    yield name, text, "keep" if file in read_other(name) else "write" if can_append else "paste"
 
 
 def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> Iterator[str]:
@@ -226,11 +213,8 @@ def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> It
     yield from (f"Git ignores {file}: remove that pattern." for file in ignored_by_git(written))
     if makes_app(package):
         yield f"{package}/__init__.py makes the app: call guard() in a function there, as every command imports it."
-    backend = backend_of(project)
-    if backend and "." not in module:
+    if backend_of(project) and "." not in module:
         yield "A wheel has no place for the revocation list: make a package before you build one."
-    elif backend not in _KNOWN_BACKENDS or any(at(project, path) for path in _SELECTIONS):
-        yield f"Look whether the wheel has {written[-1]}: python -m zipfile -l WHEEL"
 
 
 def read_other(file: str) -> str:
@@ -242,11 +226,17 @@ def read_other(file: str) -> str:
 
 def _declared_names(project: dict[str, Any]) -> Iterator[str]:
     """Yield the names of packages and modules that the project itself says, the clearest first."""
-    names = [each.get("include") for each in at(project, "tool.poetry.packages") if isinstance(each, dict)]
-    names += [os.path.basename(each) for each in at(project, "tool.hatch.build.targets.wheel.packages")]
-    names += [each for path in _PACKAGE_NAMES for each in at(project, path)]
-    names += [each for file in _SETUP_FILES for each in re.findall(_PROJECT_NAME, read_other(file))]
-    names += re.findall(_DJANGO, read_other("manage.py"))
+    names = [
+        *(each.get("include") for each in at(project, "tool.poetry.packages") if isinstance(each, dict)),
+        *(os.path.basename(each) for each in at(project, "tool.hatch.build.targets.wheel.packages")),
+        *(each for path in _PACKAGE_NAMES for each in at(project, path)),
+        *(
+            each
+            for file in _SETUP_FILES
+            for each in re.findall(r"""(?<!\w)name\s*=\s*["']?([\w.-]+)""", read_other(file))
+        ),
+        *re.findall(r"""DJANGO_SETTINGS_MODULE["'],\s*["']([\w.]+)""", read_other("manage.py")),
+    ]
     for name in [each for each in names if isinstance(each, str)]:
         yield name.partition("*")[0].strip("/").removesuffix(".py").replace("/", ".").replace("-", "_")
         yield re.sub("[-.]+", "_", name).lower()
