@@ -154,6 +154,6 @@ def test_no_descriptor_left_is_a_refusal(tmp_path: Path, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["full", "broken"])
 def test_a_start_goes_on_after_a_broken_stream(tmp_path: Path, fault: str) -> None:
     """Output of the service after a warning that could not be written is lost, and does not end the service."""
-    script = f"{SERVICE}print('served')\nopen('served', 'x').close()\n"
-    ran = run_forked(with_faults(fault, ("stdout",), script), WARNED, tmp_path)
+    script = f"{SERVICE}print('served', file=sys.stderr)\nopen('served', 'x').close()\n"
+    ran = run_forked(with_faults(fault, ("stderr",), script), WARNED, tmp_path)
     assert (ran.status, (tmp_path / "served").exists()) == (0, True)
