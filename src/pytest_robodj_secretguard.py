@@ -101,9 +101,8 @@ class _Run:
         refused = next((note for note in getattr(refusal, "__notes__", ()) if note.startswith("refused: ")), None)
         if refused is None:
             raise refusal
-        is_protected = "set-up: ephemeral" in refused
-        hint = "The environment is protected, where temporary keys are refused." if is_protected else self.hint
-        return f"guard() {refused}. {hint}"
+        protected = "The environment is protected, where temporary keys are refused."
+        return f"guard() {refused}. {protected if 'set-up: ephemeral' in refused else self.hint}"
 
 
 def _make_ephemeral(config: pytest.Config) -> str:

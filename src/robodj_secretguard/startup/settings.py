@@ -421,8 +421,9 @@ def _without_inputs(secrets: SecretSettings, error: ValidationError) -> Validati
     """Return an error without inputs and without the texts of the host's validators, which may contain a key."""
     policies = secrets.secret_policies
     failed = finding(policies.values(), Check.INTERNAL, internal(type_name(error)))
-    places = [tuple(name for name in policies if name in each["loc"])[:1] for each in error.errors()]
-    return _validation_error(secrets, [(place, failed) for place in places])
+    return _validation_error(
+        secrets, [(tuple(name for name in policies if name in each["loc"])[:1], failed) for each in error.errors()]
+    )
 
 
 def _validation_error(secrets: SecretSettings, found: Iterable[tuple[tuple[str, ...], Finding]]) -> ValidationError:
