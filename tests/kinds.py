@@ -246,8 +246,6 @@ class Incident(TypedDict):
     """The records from `since` to before `until`."""
     check: documents.Report
     """The report of a check at this time. Its `ok` is true where the service may start."""
-    blast_radius: Scan | None
-    """The result of the scan in the file of `--scan`."""
 
 
 class ServiceKeys(TypedDict):

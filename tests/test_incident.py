@@ -1,9 +1,8 @@
-"""`incident`: the five steps of the incident response, filled in from the log, the check and a scan."""
+"""`incident`: the five steps of the incident response, filled in from the log and the check."""
 
 from __future__ import annotations
 
 import html
-import json
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, machine_at, rotated
-from conftest import KEY_VARIABLES, NOW, V1, V2, document_of, good_keys, marker
-from detector import leaks
+from conftest import NOW, V1, V2, document_of, good_keys, marker
 from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
@@ -100,7 +98,7 @@ From 2026-12-01T00:00:00Z to 2026-12-01T12:00:00Z. This report has no key materi
 ## 5. Post-incident
 
 - Timeline completed: ...
-- Blast radius: ...
+- Blast radius, with the output of scan: ...
 - Corrective actions: ...
 
 ## Timeline
@@ -143,7 +141,6 @@ def test_json(machine: Machine) -> None:
         "since": "2026-12-01T00:00:00Z",
         "until": "2026-12-01T12:00:00Z",
         "timeline": [last.as_dict()],
-        "blast_radius": None,
     }
 
 
@@ -248,72 +245,3 @@ def test_markdown(machine: Machine, text: str, shown: str) -> None:
     cells = [re.findall(r"<td>(.*)</td>", row) for row in read.split("<tr>")[2:]]
     cell = html.escape(shown, quote=False).replace('"', "&quot;")
     assert [row[5:] for row in cells] == [[cell, cell, cell], ["Ada", "", cell]]
-
-
-class TestBlastRadius:
-    """`--scan` adds the result of a scan. tests/test_result.py tests which documents are a scan."""
-
-    @staticmethod
-    def scanned(machine: Machine, *paths: str, content: str = "", **edit: Any) -> dict[str, Any]:
-        """Scan a file, store the result as `scan.json` with a time one hour ago, and return it."""
-        machine.put("work/a.txt", content or machine.environ[V1])
-        ran = machine.call("scan", "--format", "json", "work", *paths)
-        document = ran.document | {"scanned_at": "2026-12-01T11:00:00Z"} | edit
-        (machine.root / "scan.json").write_text(json.dumps(document), encoding="utf-8")
-        return document
-
-    @staticmethod
-    def shown(machine: Machine, *options: str) -> tuple[str, list[str]]:
-        """Return the item and the section of the blast radius."""
-        document = report(machine, "--scan", "scan.json", *options)
-        assert leaks(document, [machine.environ[V1]]) == []
-        (item,) = [item for item in items(document, "Post-incident") if "Blast radius" in item]
-        section = document.partition("\n## Blast radius\n\n```text\n")[2].partition("\n```\n\n## ")[0]
-        return item, section.splitlines()
-
-    def test_found(self, machine: Machine) -> None:
-        """The lines of a scan are a section. The JSON document contains the whole scan."""
-        scan = self.scanned(machine)
-        known_by = f"known by: environment; {machine.fingerprint()}"
-        assert self.shown(machine) == (
-            "Blast radius: 1 finding (scan of files at 2026-12-01T11:00:00Z); ...",
-            [
-                f"ALERT: secret.key: known-key: work/a.txt:1:1: contains the key (form: raw; {known_by})",
-                f"Searched for: secret.key, secret_v2.key, assignments of {', '.join(KEY_VARIABLES)}",
-                "Scanned: 1 file or object, 0.0 MiB (files only; history: --git-history)",
-            ],
-        )
-        document = document_of(report(machine, "--scan", "scan.json", "--format", "json"))
-        assert document["blast_radius"] == scan
-
-    def test_incomplete(self, machine: Machine) -> None:
-        """An incomplete scan is reported as such. The report lists what was not read."""
-        self.scanned(machine, "nowhere")
-        item, lines = self.shown(machine)
-        text = "Blast radius: 1 finding (scan of files at 2026-12-01T11:00:00Z, INCOMPLETE); ..."
-        assert (item, lines[1]) == (text, "INCOMPLETE: PATH 2: it does not exist")
-
-    def test_path(self, machine: Machine) -> None:
-        """A path cannot end the code block that contains it."""
-        scan = self.scanned(machine)
-        scan["findings"][0]["path"] = "``` ~~~ ## 1. Detect <script> | "
-        self.scanned(machine, findings=scan["findings"])
-        _, lines = self.shown(machine)
-        assert lines[0].startswith(
-            "ALERT: secret.key: known-key: ``` ~~~ ## 1. Detect <script> | :1:1: contains the key (form: raw; "
-        )
-        tokens = MarkdownIt("commonmark").parse(report(machine, "--scan", "scan.json"))
-        blocks = [token.content.splitlines() for token in tokens if token.type == "fence"]
-        assert (len(blocks), blocks[0]) == (2, lines)
-
-    def test_invalid(self, machine: Machine) -> None:
-        """A file that is not a scan is a usage error. test_options.py tests one that cannot be read."""
-        self.scanned(machine)
-        machine.put("scan.json", machine.call("scan", "--format", "sarif", "work").out)
-        refused(
-            machine,
-            *SINCE,
-            "--scan",
-            "scan.json",
-            why="--scan: the file is not a scan; use the output of scan --format json",
-        )

@@ -76,7 +76,7 @@ OTHERS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format
 RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Ada")
 KEYS = "model, operations-log, strict, require-env-only, ephemeral-tests"
 NO_PYPROJECT = "pyproject.toml cannot be read; make it a regular file in UTF-8, of at most 1048576 bytes"
-UNREADABLE = "--scan: the file is missing, unreadable or not a regular file; check its name, or use - for a pipe"
+UNREADABLE = "--fleet: the file is missing, unreadable or not a regular file; check its name, or use - for a pipe"
 
 
 IRREGULAR: list[Callable[[Path], None]] = [
@@ -439,30 +439,30 @@ class TestInput:
     def test_size(self, tmp_path: Path) -> None:
         """A file, or stdin for `-`, is read up to the limit."""
         (tmp_path / "file").write_bytes(b"content")
-        assert read_input("--scan", str(tmp_path / "file"), most=7) == b"content"
+        assert read_input("--fleet", str(tmp_path / "file"), most=7) == b"content"
         with patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"content"))):
-            assert read_input("--scan", "-", most=7) == b"content"
-        why = "--scan: the input is larger than the limit of 6 bytes"
-        assert error(read_input, "--scan", str(tmp_path / "file"), most=6) == why
+            assert read_input("--fleet", "-", most=7) == b"content"
+        why = "--fleet: the input is larger than the limit of 6 bytes"
+        assert error(read_input, "--fleet", str(tmp_path / "file"), most=6) == why
 
     def test_stdin(self) -> None:
         """A terminal is refused, since it would show the input. A closed or missing stdin is refused too."""
         closed = io.TextIOWrapper(io.BytesIO())
         closed.close()
-        terminal = "--scan -: stdin is a terminal; pipe the content in, or name a file"
+        terminal = "--fleet -: stdin is a terminal; pipe the content in, or name a file"
         for stdin, why in ((Terminal(), terminal), (closed, UNREADABLE), (None, UNREADABLE)):
             with patch.object(sys, "stdin", stdin):
-                assert error(read_input, "--scan", "-", most=7) == why
+                assert error(read_input, "--fleet", "-", most=7) == why
 
     @pytest.mark.parametrize("name", ["nowhere", "", "\0", "{key}"], ids=range(4))
     def test_missing(self, name: str) -> None:
         """A file that does not exist is a usage error. Its name may be a key, and is not shown."""
         path = name.format(key=key_as_argument())
-        assert error(read_input, "--scan", path, most=7) == UNREADABLE
+        assert error(read_input, "--fleet", path, most=7) == UNREADABLE
 
     @posix_only
     @pytest.mark.parametrize("make", IRREGULAR, ids=range(3))
     def test_no_regular_file(self, tmp_path: Path, make: Callable[[Path], None]) -> None:
         """A FIFO, a directory or a device is refused at once, without waiting."""
         make(tmp_path / "file")
-        assert error(read_input, "--scan", str(tmp_path / "file"), most=7) == UNREADABLE
+        assert error(read_input, "--fleet", str(tmp_path / "file"), most=7) == UNREADABLE

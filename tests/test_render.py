@@ -26,7 +26,6 @@ from robodj_secretguard.scan.result import (
     Where,
     sarif,
     scan_as_text,
-    scan_lines,
 )
 from robodj_secretguard.secret.texts import unpaint
 from robodj_secretguard.startup.variables import iso_utc
@@ -53,6 +52,11 @@ UNTRACK = ["1. Stop tracking the key file, and add it to .gitignore:", "     git
 DELETE = "Delete the key from the places above. Copies of a git history keep it."
 MISSING = Unread("PATH 1", "it does not exist")
 NOTE = Unread("config/secret.key", "a fallback file", matters=False)
+
+
+def lines_of(scan: Scan) -> list[str]:
+    """Return the lines of a scan, without the commands of a model's secrets."""
+    return unpaint(scan_as_text(scan, (), ())).splitlines()
 
 
 def finding(where: Where = "file", **fields: Any) -> Found:
@@ -177,7 +181,7 @@ class TestText:
     )
     def test_alerts(self, found: Found, subject: str, what: str) -> None:
         """An alert names the secret, the rule, the place, the encoding and the known facts of the key."""
-        assert scan_lines(scan(found))[0] == f"ALERT: {subject}: a.txt:2:7: {what}"
+        assert lines_of(scan(found))[0] == f"ALERT: {subject}: a.txt:2:7: {what}"
 
     @pytest.mark.parametrize(
         ("found", "place"),
@@ -199,7 +203,7 @@ class TestText:
     )
     def test_places(self, found: Found, place: str) -> None:
         """Each kind of place has its own description."""
-        assert scan_lines(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: contains the key ")
+        assert lines_of(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: contains the key ")
 
     @pytest.mark.parametrize(
         ("looked_for", "words"),
@@ -314,7 +318,7 @@ class TestSarif:
         assert result == {
             "ruleId": "known-key",
             "level": "error",
-            "message": {"text": scan_lines(scan(finding()))[0]},
+            "message": {"text": lines_of(scan(finding()))[0]},
             "locations": [{"physicalLocation": located("a.txt", startLine=2, startColumn=7)}],
             "properties": {
                 "rule": "known-key",

@@ -18,11 +18,11 @@ import pytest
 from command_line import OTHER, Machine, fingerprint_of, machine_at, rotated
 from conftest import KEY_VARIABLES, NOW, V1, V2, Ran, good_keys, put
 from detector import leaks
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter
 from repositories import NO_CONFIGURATION, commit, git, made
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
-from robodj_secretguard.scan.result import CLEAN, KnownKey, parse
+from robodj_secretguard.scan.result import CLEAN, KnownKey, Scan
 from robodj_secretguard.startup.textfile import NOT_UTF_8
 
 if TYPE_CHECKING:
@@ -164,8 +164,7 @@ class TestResult:
         """The JSON document is the scan, with its start time and the known facts of each key."""
         machine.put("a.txt", machine.environ[V1])
         machine.record(rotated(NOW, machine.fingerprint()))
-        scan_ = parse(scan(machine, "--format", "json").out.encode())
-        assert scan_ is not None
+        scan_ = TypeAdapter(Scan).validate_json(scan(machine, "--format", "json").out)
         assert (scan_.scanned_at, scan_.scope, scan_.variables, scan_.files) == (NOW, "files", KEY_VARIABLES, 2)
         one = KnownKey(machine.fingerprint(), "secret.key", "prod", ("environment", "operations log"))
         assert scan_.looked_for == (one, KnownKey(machine.fingerprint(V2), OTHER, None, ("environment",)))

@@ -13,13 +13,14 @@ import pytest
 from command_line import fingerprint_of
 from conftest import KEY_VARIABLES, NOW, V1, V2
 from detector import leaks
+from pydantic import TypeAdapter
 from repositories import SETTINGS, commit, git, made, object_file, program, put, replace_git
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import scanner as scanner_module
 from robodj_secretguard.scan.content import BLOCK_BYTES, read_place
 from robodj_secretguard.scan.git import DOT_GIT, REPAIR
-from robodj_secretguard.scan.result import KnownKey, Scope, Unread, Where, parse
+from robodj_secretguard.scan.result import KnownKey, Scan, Scope, Unread, Where
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
 from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.secret.sealed import SealedStr
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from robodj_secretguard.scan.result import Scan
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs FIFOs, links and such names")
 
@@ -85,7 +85,7 @@ def result(scanner: Scanner, scope: Scope = FILES, keys: Sequence[str] = ()) -> 
     scan = scanner.result(scope, KNOWN.values(), NOW, [Unread("keys", "known before", matters=False)])
     text = json.dumps(scan.as_dict())
     assert leaks(text, [KEY, OTHER, *keys]) == []
-    assert parse(text.encode()) is not None
+    assert TypeAdapter(Scan).validate_json(text) == scan
     return scan
 
 

@@ -256,17 +256,6 @@ def run_commands_on_a_terminal() -> object:
     return run_commands()
 
 
-def report_scans() -> object:
-    """Report an incident with scans, with the arguments that the scenario wrote."""
-    outcomes = []
-    for number in range(len(json.loads(argument()))):
-        with open("scan.json", "w", encoding="utf-8") as written, contextlib.redirect_stdout(written):
-            outcomes.append(main(json.loads(argument())[number]))
-        report = ["incident", "--since", "2026-11-01", "--scan", "scan.json"]
-        outcomes += [main(report), main([*report, "--format", "json"])]
-    return outcomes
-
-
 def guard_a_named_directory() -> object:
     """Call `guard()` with the config directory that the scenario named."""
     return guard(config_dir=argument())

@@ -665,7 +665,6 @@ PASTED: tuple[tuple[str, ...], ...] = (
     ("scan", "--fingerprints={}", "seen"),
     *(("scan", "--keys-from", f"given-{shape}", "seen") for shape in ("quoted", "wide", "large", "other")),
     ("scan", "--keys-from", "given", "seen/{}", "seen"),
-    *((*INCIDENT, "--scan", shape) for shape in ("{}", "seen/{}", "given")),
 )
 """Scans with a pasted key in each argument, and in each file that an argument names."""
 
@@ -685,52 +684,6 @@ def pasted() -> Planted:
         "given-other": f"{value}\n{value}\xff".encode("latin-1"),
     }
     return arguments(planted, [[word.format(value, value) for word in command] for command in PASTED])
-
-
-def document(**more: object) -> dict[str, object]:
-    """Return the output of `scan --format json`."""
-    return {
-        "schema": 1,
-        "kind": "scan",
-        "ok": False,
-        "complete": False,
-        "scanned_at": "2026-11-01T00:00:00Z",
-        "scope": "git-history",
-        "looked_for": [],
-        "variables": [V1],
-        "files": 1,
-        "objects": 1,
-        "size": 1,
-        "findings": [],
-        "unread": [{"place": "here", "why": "it cannot be read", "matters": True}],
-        **more,
-    }
-
-
-def edited() -> Planted:
-    """Write edited reports of scans: each has a key in another of its texts."""
-    planted, value = good(), text(43)
-    planted.secret.append(value)
-    key = {"fingerprint": f"sgfp1:{'0' * 32}", "secret": "secret.key", "environment": "prod", "known_by": ["a"]}
-    found = {**key, "rule": "known-key", "where": "history", "form": "raw", "path": "a", "line": 1, "column": 1}
-    found |= {"offset": 0, "object": "0" * 40, "object_type": "blob"}
-    carrier = {"commit": "0" * 40, "path": "a"}
-    documents: list[dict[str, object]] = []
-    for held in planted.secret:
-        for text_of in ("fingerprint", "secret", "environment", "known_by"):
-            changed = [held] if text_of == "known_by" else held
-            documents += [document(looked_for=[{**key, text_of: changed}])]
-        for text_of in [name for name, each in found.items() if isinstance(each, str)] + ["known_by", "line"]:
-            changed = [held] if text_of == "known_by" else held
-            documents += [document(findings=[{**found, "where": "file", text_of: changed}])]
-        documents += [document(findings=[{**found, "carriers": [{**carrier, name: held}]}]) for name in carrier]
-        documents += [document(unread=[{"place": held, "why": "w"}]), document(unread=[{"place": "p", "why": held}])]
-        documents += [document(**{name: held}) for name in ("scope", "scanned_at", "schema", "kind", "files")]
-        documents += [document(variables=[held]), document(**{held: 1})]
-    for at, each in enumerate(documents):
-        planted.files[f"scan-{at}"] = json.dumps(each).encode()
-    commands = [[*INCIDENT, "--scan", f"scan-{at}"] for at in range(len(documents))]
-    return arguments(planted, [*commands, *([*each, "--format", "json"] for each in commands[::2])])
 
 
 FROM: tuple[tuple[str, ...], ...] = (
@@ -1126,8 +1079,6 @@ SCENARIOS: dict[str, Scenario] = {
     "scan-argument-is-a-key": Scenario(pasted, "run_commands"),
     "scan-interrupted": Scenario(in_history, "run_commands_that_fail"),
     "scan-on-a-terminal": Scenario(of_scan(), "run_commands_on_a_terminal"),
-    "scan-reported": Scenario(of_scan(), "report_scans"),
-    "scan-reported-edited": Scenario(edited, "run_commands"),
     **{
         f"from-json-{name}": Scenario(partial(from_json, make), "run_commands_with_input")
         for name, make in AS_JSON.items()

@@ -130,7 +130,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
 
     leaked = root / "NOTES.md"
     leaked.write_text(f"# Setup\n\nThe key is {operator.environ[V1]}.\n", encoding="utf-8")
-    (root / "scan.json").write_text(operator.call("scan", "scan", "--format", "json").out, encoding="utf-8")
+    operator.call("scan", "scan", "--format", "json")
     operator.call("scan by fingerprint", "scan", "--fingerprints")
     leaked.unlink()
     operator.call("scan again", "scan")
@@ -146,7 +146,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     operator.call("record the new", "rotate", "record", "secret.key", *WHO, *done)
     operator.call("revoke again", "revoke", "--fingerprint", operator.old, *WHY, "--yes")
 
-    operator.call("incident", "incident", "--since", "2026-11-01", "--scan", "scan.json")
+    operator.call("incident", "incident", "--since", "2026-11-01")
     operator.call("show", "log", "show")
     (first, *_), (last,) = (recorded(operator.steps[step]) for step in ("record", "record the new"))
     operator.call("verify first", "log", "verify", "--expect", first[1])

@@ -12,7 +12,6 @@ from typing import Final
 from robodj_secretguard.cli.log import checked, find_log
 from robodj_secretguard.cli.options import (
     LIBRARY_MODEL,
-    MAX_DOCUMENT_BYTES,
     Commands,
     Request,
     add_command,
@@ -38,12 +37,12 @@ from robodj_secretguard.cli.output import (
     tally,
 )
 from robodj_secretguard.lifecycle.records import Record
-from robodj_secretguard.scan.result import Scope, Unread, parse, sarif, scan_as_text, scan_lines
+from robodj_secretguard.scan.result import Scope, Unread, sarif, scan_as_text
 from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.scan.search import valid_key
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.secret.texts import PYPROJECT, ascii_text, count, is_free_text
+from robodj_secretguard.secret.texts import PYPROJECT, ascii_text, is_free_text
 from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.variables import iso_utc
@@ -93,7 +92,7 @@ From {since} to {until}. This report has no key material.
 ## 5. Post-incident
 
 - Timeline completed: ...
-- Blast radius: {blast_radius}
+- Blast radius, with the output of scan: ...
 - Corrective actions: ...
 
 ## Timeline
@@ -101,7 +100,7 @@ From {since} to {until}. This report has no key material.
 Operations log: {log}.
 
 {timeline}
-{evidence}
+
 ## Validation state
 
 As checked at {checked_at}:
@@ -119,12 +118,6 @@ def add(commands: Commands) -> None:
         _report,
         required=("--since",),
         options=("--until", "--from", "--operations-log", "--require-env-only", "--config-dir", "--model", "--format"),
-        own={
-            "--scan": {
-                "metavar": "FILE",
-                "help": "the output of scan --format json, for the blast radius (- for stdin)",
-            }
-        },
         kind="incident",
         description="Print an incident report in Markdown. It has the five steps of the incident response, filled from"
         " the operations log and a check.",
@@ -223,30 +216,19 @@ def _keys_in(name: str) -> Sequence[SealedStr]:
     return [*filter(None, keys)]
 
 
-def _report(request: Request, *, since: datetime | None, until: datetime | None, scan: str | None) -> Result:
+def _report(request: Request, *, since: datetime | None, until: datetime | None) -> Result:
     since, until = span_of(since, until)
     report, recorded = checked(request, model_of(request))
     if since > report.checked_at:
         fail("--since is in the future; use the time when the incident began")
     within = [record for record in recorded.records if since <= record.recorded_at < until]
-    found = None if scan is None else parse(read_input("--scan", scan, most=MAX_DOCUMENT_BYTES))
-    if scan is not None and found is None:
-        fail("--scan: the file is not a scan; use the output of scan --format json")
     until = min(until, report.checked_at)
-    evidence = ["", "## Blast radius", "", "```text", *scan_lines(found), "```"] if found else []
     text = _REPORT.format(
         since=iso_utc(since),
         until=iso_utc(until),
         tally=tally(report),
-        blast_radius=(
-            f"{count(len(found.findings), 'finding')} (scan of {found.scope} at {iso_utc(found.scanned_at)}"
-            f"{'' if found.complete else ', INCOMPLETE'}); ..."
-            if found
-            else "..."
-        ),
         log=recorded.verdict,
         timeline="\n".join(_timeline(within)),
-        evidence="\n".join([*evidence, ""]),
         checked_at=iso_utc(report.checked_at),
         state="\n".join(
             [
@@ -266,7 +248,6 @@ def _report(request: Request, *, since: datetime | None, until: datetime | None,
             "until": iso_utc(until),
             "timeline": [record.as_dict() for record in within],
             "check": report.as_dict(),
-            "blast_radius": found.as_dict() if found else None,
         },
         [MODEL, *recorded.complaint],
     )

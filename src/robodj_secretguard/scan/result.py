@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from itertools import zip_longest
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import quote
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
 
 from robodj_secretguard.common.shapes import SHAPE, EnvironmentName, Fingerprint, FreeText, Instant, SecretName, must
@@ -141,11 +139,6 @@ class Scan:
     findings: tuple[Found, ...]
     unread: tuple[Unread, ...]
 
-    def __post_init__(self) -> None:
-        complete = not any(item.matters for item in self.unread)
-        if (self.complete, self.ok) != (complete, complete and not self.findings):
-            raise ValueError
-
     def as_dict(self) -> dict[str, Any]:
         """Return it in the plain types of JSON."""
         return dict(_SCAN.dump_python(self, mode="json"))
@@ -154,44 +147,15 @@ class Scan:
 _SCAN: Final = TypeAdapter(Scan)
 
 
-def parse(text: bytes) -> Scan | None:
-    """Return the scan in a JSON document, with names that could be keys redacted; `None` if it is not a scan."""
-    try:
-        scan = _SCAN.validate_json(text)
-    except ValidationError:
-        return None
-    return replace(
-        scan,
-        findings=tuple(
-            replace(
-                found,
-                path=None if found.path is None else _redacted(found.path),
-                carriers=tuple(replace(carrier, path=_redacted(carrier.path)) for carrier in found.carriers),
-            )
-            for found in scan.findings
-        ),
-        unread=tuple(replace(item, place=_redacted(item.place)) for item in scan.unread),
-    )
-
-
-def _redacted(path: str) -> str:
-    """Return a path with names that could be keys redacted: anybody may have written the document."""
-    return "/".join(part if is_free_text(part or "-") else REDACTED for part in path.split("/"))
-
-
 def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
-    """Return a scan as text: the findings, the fixes and the verdict. `options` are for the commands."""
+    """Return a scan as text: the findings, what was not read, the extent of the search, the fixes and the verdict.
+
+    `options` are for the commands.
+    """
     found = count(len(scan.findings), "finding")
     fix = "Fix each line above that begins with INCOMPLETE, then scan again."
     incomplete = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}. {fix}"
     verdict = mark(f"Scan FAILED: {found}.", RED) if scan.complete else incomplete
-    colours = [RED] * len(scan.findings) + [YELLOW if item.matters else None for item in scan.unread]
-    marked = [mark(line, colour) if colour else line for line, colour in zip_longest(scan_lines(scan), colours)]
-    return "\n".join([*marked, *_fixes(scan, policies, options), CLEAN if scan.ok else verdict])
-
-
-def scan_lines(scan: Scan) -> list[str]:
-    """Return the findings, what was not read, and the extent of the search, as lines of ASCII."""
     live = [key for key in scan.looked_for if not {LOG_SOURCE, LIST_SOURCE}.issuperset(key.known_by)]
     others = len(scan.looked_for) - len(live)
     looked_for = [
@@ -200,12 +164,18 @@ def scan_lines(scan: Scan) -> list[str]:
         f"assignments of {', '.join(scan.variables)}",
     ]
     places = count(scan.files + scan.objects, "file or object", "files and objects")
-    return [
-        *map(_alert, scan.findings),
-        *(f"{'INCOMPLETE' if item.matters else 'note'}: {item.place}: {item.why}" for item in scan.unread),
+    lines = [
+        *(mark(_alert(each), RED) for each in scan.findings),
+        *(
+            mark(f"INCOMPLETE: {item.place}: {item.why}", YELLOW) if item.matters else f"note: {item.place}: {item.why}"
+            for item in scan.unread
+        ),
         f"Searched for: {', '.join(looked_for)}",
         f"Scanned: {places}, {scan.size / (1 << 20):,.1f} MiB ({_SCOPES[scan.scope]})",
+        *_fixes(scan, policies, options),
+        CLEAN if scan.ok else verdict,
     ]
+    return "\n".join(lines)
 
 
 def _alert(found: Found) -> str:

@@ -321,8 +321,6 @@ class Runner:
         results = list[dict[str, str]]()
         for step in setup.steps:
             status, out, err = side.run(step, self._directory, is_process=setup.is_process)
-            if step.save_as:
-                (self._directory / step.save_as).write_text(out, encoding="utf-8", errors="surrogateescape")
             parts = {"out": out, "err": err, "files": tree_of(self._directory)}
             results.append({"status": status} | {
                 part: masked(text, setup) for part, text in parts.items()

@@ -76,8 +76,6 @@ class Step:
     environ: dict[str, str] = field(default_factory=dict)
     stdin: bytes = b""
     now: datetime = NOW
-    save_as: str = ""
-    """The file that gets a copy of stdout."""
 
 
 @dataclass(frozen=True)
@@ -828,9 +826,6 @@ class Maker:
 
     def incident(self) -> list[str]:
         argv = ["incident", *self.period(0.97), *(["--require-env-only"] if self.often(0.1) else [])]
-        if self.often(0.08):
-            self.put("scan.json", self.one("{}", "[]", "x", ""), 0o644)
-            argv += ["--scan", self.one("scan.json", "absent.json")]
         return [*argv, *self.shared_options(strict=False)]
 
     def events(self) -> list[str]:
@@ -1124,4 +1119,4 @@ class Maker:
 
     def scan_and_report(self) -> list[Step]:
         argv = [*self.scan(), "--format", "json"]
-        return [self.step(argv, save_as="scan.json"), self.step([*self.incident(), "--scan", "scan.json"])]
+        return [self.step(argv), self.step(self.incident())]
