@@ -422,7 +422,7 @@ class Operator:
 INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"run \S+ revoke --fingerprint (\S+) --reason '[^']+' --yes": lambda operator, entry: operator.add_line(entry),
     r"add the line (\S+) to the revocation list, and deploy it": lambda operator, entry: operator.add_line(entry),
-    r"set (STRIPE_KEY) to its current value .*; if .*, issue a new one at \S+ and set both to it": (
+    r"set (STRIPE_KEY) to its current value .*; if .*, issue a new one at \S+ and store it there": (
         Operator.set_or_issue
     ),
     r"issue a new one at \S+, store it in the secret manager": Operator.issue,
@@ -1245,17 +1245,17 @@ VENDORS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     "a vendor's secret is unset": (
         vendor(**{STRIPE: None}),
         f"ALERT: stripe.key: missing: {STRIPE} is not set, and there is no ${DIRECTORY}/stripe.key",
-        f"{SET_STRIPE}; if there is none, {ISSUE} and set both to it",
+        f"{SET_STRIPE}; if there is none, {ISSUE} and store it there",
     ),
     "a vendor's secret is a template": (
         vendor(**{STRIPE: "sk_your_key_here"}),
         f"ALERT: stripe.key: placeholder: {STRIPE} is a placeholder",
-        f"{SET_STRIPE}; if it has no other value, {ISSUE} and set both to it",
+        f"{SET_STRIPE}; if it has no other value, {ISSUE} and store it there",
     ),
     "a vendor's secret is another one": (
         vendor(**{STRIPE: "pk_1Hq8zWv3Lm"}),
         f"ALERT: stripe.key: format: {STRIPE} does not begin with sk_",
-        f"{SET_STRIPE}; if it has no other value, {ISSUE} and set both to it",
+        f"{SET_STRIPE}; if it has no other value, {ISSUE} and store it there",
     ),
     "a vendor's secret has expired": (
         vendor(**{f"{STRIPE}_EXPIRES_AT": marker(-DAY)}),

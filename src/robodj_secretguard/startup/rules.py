@@ -187,7 +187,7 @@ def how_to_set(reading: Reading) -> str:
 def _how_to_fill(policy: SecretPolicy, manager: str = "") -> str:
     """Return the remedy where the secret manager has no value. It follows the one that sets the manager's value."""
     is_there = policy.is_issued and not manager
-    return f"{policy.replacement} and set both to it" if is_there else how_to_rotate(policy, manager)
+    return f"{policy.replacement} and store it there" if is_there else how_to_rotate(policy, manager)
 
 
 def how_to_remove(reading: Reading) -> str:
