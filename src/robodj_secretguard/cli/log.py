@@ -184,12 +184,11 @@ def _show(
         if since <= record.recorded_at < until
         and all(value is None or getattr(record, name) == value for name, value in wanted.items())
     ]
-    stderr = [MODEL] if request.format == "text" else []  # the JSON document has it
     return Result(
         EXIT_ALERTS if log.defects else EXIT_CLEAN,
         [] if records else ["No records match."],
         lambda: {"kind": "log", "records": [record.as_dict() for record in records]},
-        [*stderr, *log.complaint],
+        [*_on_stderr(request), *log.complaint],
         table=_record_rows(records) if records else (),
     )
 
@@ -220,17 +219,24 @@ def _verify(request: Request, *, expect: str | None) -> Result:
     document = {"kind": "log-verification", **log.verify(expect)}
     defects, number, earlier = document["defects"], document["expected_sequence"], log.continues
     lines = [mark(f"ALERT: {defect}.", RED) for defect in defects]
-    stderr = [MODEL] if request.format == "text" else []
     if log.last:
         lines.append(f"{count(len(log.records), 'record')}. The hash of the last record is {log.last.hash}.")
     if earlier:
-        lines.append(f"This log continues an earlier file, after record {earlier.sequence} ({earlier.hash}).")
-        lines += [f"{_PROOF}:", f"{COMMAND_INDENT}{_proof(earlier)}"]
+        lines += [
+            f"This log continues an earlier file, after record {earlier.sequence} ({earlier.hash}).",
+            f"{_PROOF}:",
+            f"{COMMAND_INDENT}{_proof(earlier)}",
+        ]
     if number:
         here = " in this file" if earlier else ""
         lines.append(f"Found the expected record: number {number}. The records before it{here} are unchanged.")
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
-    return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, stderr)
+    return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, _on_stderr(request))
+
+
+def _on_stderr(request: Request) -> list[str]:
+    """Return the model's line, so that stdout has only the table or the verdict. A JSON document has it."""
+    return [MODEL] if request.format == "text" else []
 
 
 def _proof(head: Head) -> str:

@@ -305,29 +305,31 @@ def _record(
     except FileError as error:
         fail(f"nothing was recorded: {log.name}: {error}")
     document = {"kind": "rotation-record", **recording.as_dict()}
-    stderr = [line for other in others for line in other.complaint]
+    complaints = [line for other in others for line in other.complaint]
     if recording.refusals:
         lines = [*_refusal_lines(recording), MODEL, "Nothing was recorded."]
-        return Result(failed_status(recording.report, EXIT_ALERTS), lines, lambda: document, stderr)
+        return Result(failed_status(recording.report, EXIT_ALERTS), lines, lambda: document, complaints)
     the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
-    lines = [*_record_lines(recording.records, options)]
-    stderr += [mark(warning, YELLOW) for warning in recording.warnings]
-    stderr += [
-        f"{PROGRAM}: the rotation is recorded, but {the_list} was not changed: {why}"
-        for _, why in recording.listed
-        if why
-    ]
-    lines += [
-        f"{entry} is on {the_list}. Commit the list, and deploy it with every service."
-        for entry, why in recording.listed
-        if not why
-    ]
-    lines += [f"Did not record {name}: its key has not changed." for name in recording.unchanged]
-    if all(each in recording.records for each in log.records if each.environment == environment):
-        lines.append(f"There was no earlier record of the environment {environment}.")
-    lines.append(MODEL)
-    status = EXIT_USAGE if any(why for _, why in recording.listed) else EXIT_CLEAN
-    return Result(status, lines, lambda: document, stderr, events=document["records"])
+    listed = [entry for entry, why in recording.listed if not why]
+    failures = [why for _, why in recording.listed if why]
+    is_first = all(each in recording.records for each in log.records if each.environment == environment)
+    return Result(
+        EXIT_USAGE if failures else EXIT_CLEAN,
+        [
+            *_record_lines(recording.records, options),
+            *(f"{entry} is on {the_list}. Commit the list, and deploy it with every service." for entry in listed),
+            *(f"Did not record {name}: its key has not changed." for name in recording.unchanged),
+            *([f"There was no earlier record of the environment {environment}."] if is_first else []),
+            MODEL,
+        ],
+        lambda: document,
+        [
+            *complaints,
+            *(mark(warning, YELLOW) for warning in recording.warnings),
+            *(f"{PROGRAM}: the rotation is recorded, but {the_list} was not changed: {why}" for why in failures),
+        ],
+        events=document["records"],
+    )
 
 
 def _known(number: int, file: str) -> OperationsLog:

@@ -65,16 +65,18 @@ def _status(request: Request) -> Result:
     is_late = any(why != PROMOTE for why in late.values())
     failed = bool(log.defects) or not passes(request, report) or (request.strict and is_late)
     now, cells = iso_utc(report.checked_at), [_FURTHER_COLUMNS, *map(_cells, standings)]
-    lines = [line for each in standings for line in _details(each, now)]
-    if lines:
-        lines.append("")
-    lines += map(finding_text, report.findings)
-    if report.findings:
-        lines.append("")
-    lines += [MODEL, f"operations log: {log.verdict}", revocation_line(report.revocation_list)]
-    if failed and (report.alerts or report.warnings):
-        lines.append(report.details)
-    lines.append(_last_line(report, log, late, failed=failed))
+    details = [line for each in standings for line in _details(each, now)]
+    lines = [
+        *details,
+        *([""] if details else []),
+        *map(finding_text, report.findings),
+        *([""] if report.findings else []),
+        MODEL,
+        f"operations log: {log.verdict}",
+        revocation_line(report.revocation_list),
+        *([report.details] if failed and (report.alerts or report.warnings) else []),
+        _last_line(report, log, late, failed=failed),
+    ]
     status = failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN
     # A file of metrics without the times of rotations would look whole.
     if log.unreadable or (log.defects and request.format == "openmetrics"):

@@ -114,14 +114,14 @@ class OperationsLog:
         """Every defect: why it cannot be read, or why it does not verify."""
         if self.unreadable:
             return (self.unreadable,)
-        defects = list(self.damage)
-        if self.torn:
-            defects.append("the last line is incomplete: a write was interrupted; the next record replaces the line")
-        if self.last and self.last.recorded_at > datetime.now(UTC):
-            defects.append(
-                f"record {self.last.sequence} is later than this machine's clock; set the clock before you add a record"
-            )
-        return tuple(defects)
+        torn = "the last line is incomplete: a write was interrupted; the next record replaces the line"
+        late = "is later than this machine's clock; set the clock before you add a record"
+        is_late = self.last and self.last.recorded_at > datetime.now(UTC)
+        return (
+            *self.damage,
+            *([torn] if self.torn else []),
+            *([f"record {self.last.sequence} {late}"] if self.last and is_late else []),
+        )
 
     @property
     def verdict(self) -> str:

@@ -151,23 +151,27 @@ def _is_one_edit_away(name: str, target: str) -> bool:
 def how_to_rename(miss: NearMiss) -> str:
     """Return the remedy for a misspelled variable."""
     meant, name, unset = miss.meant.name, miss.name or "that variable", "delete" if miss.manager else "unset"
-    if meant in PROTECTIVE:  # whatever either of them says
-        remedy = f"unset {name} and {PROTECTIVE[meant][0]}"
-    elif meant == REVOKED_FINGERPRINTS:
-        which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
-        remedy = f"add {which} to {meant}, then {unset} {name}"
-    elif miss.is_meant_set:
-        earlier = f"set {meant} to the earlier of both, then {unset} {name}"
-        remedy = earlier if miss.meant.is_marker else f"{unset} {name}; {meant} is set"
-    elif meant == EPHEMERAL:
-        remedy = f"unset {name} (exec --ephemeral makes temporary keys)"
-    elif name == f"{meant}_FILE":
-        remedy = (
-            f"{unset} {name}, and set {meant} to the content of the file that it named"
-            " (or ROBODJ_SECRETS_DIR to its directory)"
-        )
-    else:
-        remedy = f"rename {name} to {meant}"
+    which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
+    protect, _ = PROTECTIVE.get(meant, ("", ""))
+    remedies = (
+        (bool(protect), f"unset {name} and {protect}"),  # whatever either of them says
+        (meant == REVOKED_FINGERPRINTS, f"add {which} to {meant}, then {unset} {name}"),
+        (
+            miss.is_meant_set and miss.meant.is_marker,
+            f"set {meant} to the earlier of both, then {unset} {name}",
+        ),
+        (miss.is_meant_set, f"{unset} {name}; {meant} is set"),
+        (meant == EPHEMERAL, f"unset {name} (exec --ephemeral makes temporary keys)"),
+        (
+            name == f"{meant}_FILE",
+            (
+                f"{unset} {name}, and set {meant} to the content of the file that it named"
+                " (or ROBODJ_SECRETS_DIR to its directory)"
+            ),
+        ),
+        (True, f"rename {name} to {meant}"),
+    )
+    remedy = next(text for is_so, text in remedies if is_so)
     if miss.manager:
         return f"in {miss.manager}, {remedy}"
     return remedy if miss.name else f'{remedy} (list names: python -c "import os; print(*os.environ)")'
