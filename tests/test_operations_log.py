@@ -220,7 +220,7 @@ class TestRead:
     )
     def test_find(self, content: bytes, expected: str, number: int | None) -> None:
         """A record is found by its hash only where all records before it follow each other."""
-        assert read(content).number_of(expected) == number
+        assert read(content).verify(expected)["expected_sequence"] == number
 
     @pytest.mark.parametrize("number", [1, 4])
     def test_continued(self, number: int) -> None:
@@ -705,7 +705,7 @@ class TestCopytruncate:
                 log.append(some(1))
         assert path.read_bytes() == b""
         self.continues(path, last)
-        assert read(copy.read_bytes()).number_of(last.hash) == 2
+        assert read(copy.read_bytes()).verify(last.hash)["expected_sequence"] == 2
 
     @pytest.mark.parametrize("call", ["write", "fsync"])
     def test_around_the_write(self, path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
@@ -727,7 +727,7 @@ class TestCopytruncate:
         os.truncate(path, 0)
         assert load(str(path)).continues == Head(sequence=3, hash=lost.hash)
         self.continues(path, lost)
-        assert read(earlier).number_of(lost.hash) is None
+        assert read(earlier).verify(lost.hash)["expected_sequence"] is None
 
     def test_reader_meanwhile(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """A reader that sees damage waits for the writer and reads again: a record may be about to be taken back."""

@@ -149,13 +149,20 @@ def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: boo
     if not command:
         fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
     model = model_of(request)
-    if ephemeral and request.sources:
-        fail("exec takes --from or --ephemeral, not both")
-    if keep_login and not any(source.startswith(("vault:", "aws:")) for source in request.sources):
-        fail("exec takes --keep-login only with --from vault:MOUNT/PATH or aws:SECRET_ID")
-    environment = Environment()
-    if request.sources and _reads_directory(environment, model):
-        fail("exec: the service reads its secrets directory, and not --from; leave one of them out")
+    environment, has_login = Environment(), any(each.startswith(("vault:", "aws:")) for each in request.sources)
+    for is_wrong, why in (
+        (ephemeral and request.sources, "exec takes --from or --ephemeral, not both"),
+        (
+            keep_login and not has_login,
+            "exec takes --keep-login only with --from vault:MOUNT/PATH or aws:SECRET_ID",
+        ),
+        (
+            request.sources and _reads_directory(environment, model),
+            "exec: the service reads its secrets directory, and not --from; leave one of them out",
+        ),
+    ):
+        if is_wrong:
+            fail(why)
     if ephemeral:
         policies = model.secret_policies.values()
         names = [SECRETS_DIR, *[name for policy in policies for name in policy.variables]]

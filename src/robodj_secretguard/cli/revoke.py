@@ -253,18 +253,21 @@ def _key_meant(
     kinds: Sequence[Kind], name: str | None, key_from: str | None, listed_as: str | None, *, unknown: bool
 ) -> str | None:
     """Return the fingerprint of a key that NAME alone does not select. Refuse options that select no key, or two."""
-    if {name, key_from, listed_as} == {None} or None not in {key_from, listed_as}:
-        fail("revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1")
-    if listed_as is not None and not is_fingerprint(listed_as):
-        fail(f"--fingerprint: invalid fingerprint; use {FORM}")
-    if unknown and key_from is None and listed_as is None:
-        fail("--unknown works only with --fingerprint or --key-from; leave it out")
+    selected = [each for each in (key_from, listed_as) if each is not None]
+    for is_wrong, why in (
+        (
+            len(selected) > 1 or not (selected or name is not None),
+            "revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1",
+        ),
+        (
+            listed_as is not None and not is_fingerprint(listed_as),
+            f"--fingerprint: invalid fingerprint; use {FORM}",
+        ),
+        (unknown and not selected, "--unknown works only with --fingerprint or --key-from; leave it out"),
+    ):
+        if is_wrong:
+            fail(why)
     return listed_as if key_from is None else _fingerprint_in(key_from, kinds)
-
-
-def _words_of(text: str) -> list[str]:
-    """Return the words of a text that may be keys. In a URL, a slash is between two words."""
-    return [*map(_found_in, re.findall("[A-Za-z0-9+_-]+" if "://" in text else "[A-Za-z0-9+/_-]+", text))]
 
 
 def _found_in(word: str) -> str:
@@ -279,10 +282,12 @@ def _found_in(word: str) -> str:
 def _fingerprint_in(path: str, kinds: Sequence[Kind]) -> str:
     """Return the fingerprint of the one key in a file, whatever is around it."""
     text = SealedStr(read_input("--key-from", path, most=1 << 16).replace(b"\0", b"").decode("ascii", "replace"))
+    # In a URL, a slash is between two words.
+    words = "[A-Za-z0-9+_-]+" if "://" in text.get_secret_value() else "[A-Za-z0-9+/_-]+"
     found = contain(
         lambda: {
             fingerprint(SealedStr(part))
-            for part in _words_of(text.get_secret_value())
+            for part in map(_found_in, re.findall(words, text.get_secret_value()))
             if any(kind.accepts(canonical(part)) for kind in kinds)
             and not (part.isupper() and "_" in part)  # a variable's name
         }

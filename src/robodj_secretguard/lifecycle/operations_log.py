@@ -153,17 +153,13 @@ class OperationsLog:
         """Return its state in the plain types of JSON."""
         return {"found": self.found, "last_hash": self.last.hash if self.last else None, "defects": [*self.defects]}
 
-    def number_of(self, expected: str) -> int | None:
-        """Return the number of the record with a hash; `None` if that record or one before it is missing."""
-        unbroken = takewhile(lambda pair: _follows(*pair), zip(self.records, (None, *self.records), strict=False))
-        return next((record.sequence for record, _ in unbroken if record.hash == expected), None)
-
     def verify(self, expected: str | None = None) -> dict[str, Any]:
         """Return whether what was read verifies, in the plain types of JSON: it does where `defects` is empty.
 
         `expected` is the hash of a record that must be there.
         """
-        number = None if expected is None else self.number_of(expected)
+        unbroken = takewhile(lambda pair: _follows(*pair), zip(self.records, (None, *self.records), strict=False))
+        number = next((record.sequence for record, _ in unbroken if expected and record.hash == expected), None)
         defects = [*self.defects]
         if expected is not None and number is None:
             defects.append("the expected record was not found: it, or a record before it, was changed or removed")

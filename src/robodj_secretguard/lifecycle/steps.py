@@ -525,12 +525,16 @@ def require_consistent(
     step: StepName | None, *, is_now: bool, fleet: object, name: str | None, reason: str | None
 ) -> None:
     """Raise `UsageError` for options that exclude each other, and for an emergency without a secret or a reason."""
-    if fleet is not None and is_now:
-        raise UsageError("pass --fleet or --now: --now does not wait for evidence")
-    if step == "replace" and (name is None or reason is None):
-        raise UsageError("--emergency needs NAME and --reason")
-    if is_now and step is None:
-        raise UsageError("rotate run takes --now only with --emergency; the single steps have their own --now")
+    for is_wrong, why in (
+        (fleet is not None and is_now, "pass --fleet or --now: --now does not wait for evidence"),
+        (step == "replace" and None in {name, reason}, "--emergency needs NAME and --reason"),
+        (
+            is_now and step is None,
+            "rotate run takes --now only with --emergency; the single steps have their own --now",
+        ),
+    ):
+        if is_wrong:
+            raise UsageError(why)
 
 
 def with_steps(policies: Sequence[SecretPolicy], *, needs_overlap: bool, options: Sequence[str]) -> list[SecretPolicy]:

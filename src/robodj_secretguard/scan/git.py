@@ -95,18 +95,10 @@ class Repository:
 
     def limits(self) -> Iterator[str]:
         """Yield why the history may be incomplete."""
-        for is_limited, why in (
-            (
-                self._asked("rev-parse", "--is-shallow-repository") == b"true",
-                "this is a shallow clone, without the older history; run git fetch --unshallow",
-            ),
-            (
-                any(os.path.isdir(os.path.join(path, "reftable")) for path in self.directories),
-                "its reflogs are in reftables, which are compressed and were not searched",
-            ),
-        ):
-            if is_limited:
-                yield why
+        if self._asked("rev-parse", "--is-shallow-repository") == b"true":
+            yield "this is a shallow clone, without the older history; run git fetch --unshallow"
+        if any(os.path.isdir(os.path.join(path, "reftable")) for path in self.directories):
+            yield "its reflogs are in reftables, which are compressed and were not searched"
 
     def index(self) -> Iterator[tuple[str, str]]:
         """Yield the object name and the path of every file in the index."""

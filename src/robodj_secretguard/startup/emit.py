@@ -27,9 +27,10 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
     `logger` is the host's structlog logger; `None` for the pipeline that the host configured, if there is one.
     `refusal` is the last line of a refusal. Its event has the fields of the findings, and the exit status.
     """
-    plain: list[LogEvent] = [(each.severity, each.text, {}) for each in report.findings]
-    if refusal:
-        plain.append((Severity.ALERT, refusal, {}))
+    plain: list[LogEvent] = [
+        *[(each.severity, each.text, {}) for each in report.findings],
+        *([(Severity.ALERT, refusal, {})] if refusal else []),
+    ]
     if not plain:
         return True
     if getattr(_this_thread, "is_emitting", False):  # the pipeline calls guard(): no endless recursion

@@ -163,11 +163,13 @@ _REMOVE: Final = "remove every variable and file of"
 
 def _comes_first(reading: Reading) -> str:
     """Return the finding that says what to do about a missing value, if there is one."""
-    if not reading.manager and reading.setup.directory_fault and not reading.setup.files_off:
-        return "setting alert"
-    if reading.policy.variable in [miss.meant.name for miss in reading.setup.near_misses]:
-        return "near-miss warning"
-    return "file-present alert" if any(_check_unused_files(reading, is_off=True)) else ""
+    setup = reading.setup
+    findings = (
+        (not reading.manager and setup.directory_fault and not setup.files_off, "setting alert"),
+        (reading.policy.variable in [miss.meant.name for miss in setup.near_misses], "near-miss warning"),
+        (any(_check_unused_files(reading, is_off=True)), "file-present alert"),
+    )
+    return next((name for is_there, name in findings if is_there), "")
 
 
 def how_to_set(reading: Reading) -> str:
