@@ -98,15 +98,16 @@ def test_the_setting_is_renewed(tmp_path: Path) -> None:
     assert service.publish(Rotation().values["current"], previous=service.current)
 
 
-def test_a_configuration_that_replaces_the_key_is_refused() -> None:
-    """A key that replaces that of the ring signs nothing: each request fails. The old key of an adoption may sign."""
+@pytest.mark.parametrize("setting", ["SECRET_KEY", "SECRET_KEY_FALLBACKS"])
+def test_a_configuration_that_replaces_a_key_is_refused(setting: str) -> None:
+    """Keys that replace those of the ring are not used: each request fails. The old key of an adoption may sign."""
     rotation, app, old = Rotation(), app_of(), secrets.token_hex(8)
     app.testing = True  # errors of a page are raised here
     sign_sessions(app, rotation.ring, old)
     cookie = sign(app)
     assert accepts(app_of(old), cookie)
-    app.config.from_mapping(SECRET_KEY=old)
-    with pytest.raises(RuntimeError, match="remove SECRET_KEY") as raised:
+    app.config.from_mapping({setting: [old] if setting.endswith("S") else old})
+    with pytest.raises(RuntimeError, match=f"remove .*{setting}") as raised:
         accepts(app, cookie)
     assert leaks(traceback_of(raised.value), [*rotation.delivered, old]) == []
 

@@ -18,7 +18,7 @@ def sign_sessions(app: Flask, ring: Keyring, old_key: str | None = None) -> None
 
     It sets `app.secret_key` and `app.config["SECRET_KEY_FALLBACKS"]`. Flask reads both in each request, and both follow
     the ring. So the previous key verifies nothing after its deadline, also in a process that is running. At each switch
-    of keys, `app.secret_key` is set again. Call it after the app is configured: if a configuration replaces the key
+    of keys, `app.secret_key` is set again. Call it after the app is configured: if a configuration replaces a key
     later, each request raises a `RuntimeError`.
 
     Args:
@@ -41,10 +41,12 @@ class _OldKey(MaskedStr):
 
 
 def _refuse_other_key() -> None:
-    if not isinstance(current_app.secret_key, LiveStr | _OldKey):
+    fallbacks = current_app.config.get("SECRET_KEY_FALLBACKS")
+    if not (isinstance(current_app.secret_key, LiveStr | _OldKey) and isinstance(fallbacks, FallbackKeys)):
+        del fallbacks  # a traceback with locals would show them
         raise RuntimeError(  # noqa: TRY004 - the caller passed nothing
-            "the configuration has replaced the key of sign_sessions(): remove SECRET_KEY from it, and call"
-            " sign_sessions() after app.config is set"
+            "the configuration has replaced a key of sign_sessions(): remove SECRET_KEY and SECRET_KEY_FALLBACKS from"
+            " it, and call sign_sessions() after app.config is set"
         )
 
 
