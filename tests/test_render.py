@@ -54,11 +54,6 @@ MISSING = Unread("PATH 1", "it does not exist")
 NOTE = Unread("config/secret.key", "a fallback file", matters=False)
 
 
-def lines_of(scan: Scan) -> list[str]:
-    """Return the lines of a scan, without the commands of a model's secrets."""
-    return unpaint(scan_as_text(scan, (), ())).splitlines()
-
-
 def finding(where: Where = "file", **fields: Any) -> Found:
     """Return a finding of a known key by default."""
     place = {"path": "a.txt"} if where != "history" else {"object_type": "blob", "object": "d" * 40}
@@ -181,7 +176,7 @@ class TestText:
     )
     def test_alerts(self, found: Found, subject: str, what: str) -> None:
         """An alert names the secret, the rule, the place, the encoding and the known facts of the key."""
-        assert lines_of(scan(found))[0] == f"ALERT: {subject}: a.txt:2:7: {what}"
+        assert written(scan(found))[0] == f"ALERT: {subject}: a.txt:2:7: {what}"
 
     @pytest.mark.parametrize(
         ("found", "place"),
@@ -203,7 +198,7 @@ class TestText:
     )
     def test_places(self, found: Found, place: str) -> None:
         """Each kind of place has its own description."""
-        assert lines_of(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: contains the key ")
+        assert written(scan(found))[0].startswith(f"ALERT: secret.key: known-key: {place}: contains the key ")
 
     @pytest.mark.parametrize(
         ("looked_for", "words"),
@@ -318,7 +313,7 @@ class TestSarif:
         assert result == {
             "ruleId": "known-key",
             "level": "error",
-            "message": {"text": lines_of(scan(finding()))[0]},
+            "message": {"text": written(scan(finding()))[0]},
             "locations": [{"physicalLocation": located("a.txt", startLine=2, startColumn=7)}],
             "properties": {
                 "rule": "known-key",

@@ -11,15 +11,6 @@ from pydantic import TypeAdapter, ValidationError
 from robodj_secretguard.common.shapes import EnvironmentName, Fingerprint, Instant, SecretName
 
 
-def is_accepted(kind: Any, value: object) -> bool:
-    """Check whether a type accepts a JSON value."""
-    try:
-        TypeAdapter(kind).validate_python(value, strict=True)
-    except ValidationError:
-        return False
-    return True
-
-
 def test_instant_is_converted_to_utc() -> None:
     """An instant with another offset is converted to UTC, and written with a Z."""
     adapter = TypeAdapter(Instant)
@@ -46,5 +37,7 @@ def test_instant_without_a_time_in_utc_is_invalid(text: str) -> None:
 )
 def test_text_is_compared_with_its_rule(kind: Any, valid: str, invalid: str) -> None:
     """A text is accepted only if the function of its type accepts it."""
-    assert is_accepted(kind, valid)
-    assert not is_accepted(kind, invalid)
+    adapter = TypeAdapter[Any](kind)
+    assert adapter.validate_python(valid, strict=True) == valid
+    with pytest.raises(ValidationError):
+        adapter.validate_python(invalid, strict=True)

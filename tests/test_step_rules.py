@@ -474,11 +474,6 @@ class TestDue:
         """A promotion that was undone is not done again by a job."""
         assert self.due(rotation("stage", "promote", "back"), NOW + DAY) is None
 
-    def test_nothing_is_due_without_an_overlap(self) -> None:
-        """A secret without an overlap has no such steps."""
-        policy = POLICY._replace(overlap=timedelta(0))
-        assert steps.due(policy, stored_keys(POLICY, first()), None, NOW) is None
-
     def test_a_rotation_is_due_when_the_expiry_is_near(self) -> None:
         """A rotation begins when the expiry is near enough for its warning."""
         for ahead, due in ((POLICY.warn_before + MINUTE, None), (POLICY.warn_before, "stage"), (-DAY, "stage")):

@@ -384,18 +384,20 @@ class TestUsage:
         assert desk.take("stage", recorded=False, known=ahead, dry_run=True).outcome == "would-be-done"
         assert desk.take("replace", recorded=False, known=ahead).outcome == "done"
 
-    def test_evidence_and_haste_exclude_each_other(self, desk: Desk) -> None:
-        """With `is_now`, the evidence would be ignored, although it may show that an instance is not ready."""
+    @pytest.mark.parametrize(
+        ("step", "fleet", "why"),
+        [
+            ("promote", [], "pass --fleet or --now: --now does not wait for evidence"),
+            (None, None, "rotate run takes --now only with --emergency; the single steps have their own --now"),
+        ],
+    )
+    def test_haste_excludes_evidence_and_needs_a_step(
+        self, desk: Desk, step: StepName | None, fleet: list[Any] | None, why: str
+    ) -> None:
+        """Evidence would be ignored, and a step that is due could be a promotion within the hour of its next key."""
         desk.take("stage")
-        with pytest.raises(UsageError, match=r"\Apass --fleet or --now: --now does not wait for evidence\Z"):
-            desk.take("promote", is_now=True, fleet=[])
-        assert desk.store.writes == 1
-
-    def test_the_step_that_is_due_is_not_hurried(self, desk: Desk) -> None:
-        """`is_now` needs the name of the step: otherwise, a next key would be promoted within its hour."""
-        desk.take("stage")
-        with pytest.raises(UsageError, match=r"\Arotate run takes --now only with --emergency"):
-            desk.take(None, is_now=True)
+        with pytest.raises(UsageError, match=rf"\A{why}\Z"):
+            desk.take(step, is_now=True, fleet=fleet)
         assert desk.store.writes == 1
 
     def test_a_text_that_cannot_be_recorded(self, desk: Desk) -> None:

@@ -6,12 +6,8 @@ from robodj_secretguard.startup.textfile import NO_TEXT, NOT_UTF_8, WRITABLE, Te
 
 
 def test_a_file_may_not_be_used_for_what_is_unreadable_and_for_what_others_could_write() -> None:
-    """Both kinds of faults count, and the unreadable text comes first."""
+    """The unreadable text comes first. A file that others can read, or that another user owns, is used."""
     assert TextFile(unreadable=(NOT_UTF_8,), exposed=(WRITABLE,)).unsafe == (NOT_UTF_8, WRITABLE)
-
-
-def test_permissions_that_are_too_wide_are_a_warning_only() -> None:
-    """A file that others can read, or that another user owns, is used."""
     assert TextFile(exists=True, lax=("is lax",), lax_paths=("is in",), foreign=("is owned",)).unsafe == ()
     assert NO_TEXT.unsafe == ()
 
