@@ -75,6 +75,9 @@ def test_pip(project: Path) -> None:
     requirements, together = BLOCKS["pip"]
     (project / "requirements.txt").write_text(requirements, encoding="utf-8")
     sh("python -m pip install -r requirements.txt; robodj-secretguard --version", project)
+    # setuptools takes a directory whose name can be imported for a second package, and builds nothing.
+    text = PROJECT.replace("hatchling.build", "setuptools.build_meta").replace("hatchling", "setuptools")
+    (project / "pyproject.toml").write_text(text, encoding="utf-8")
     sh(f"{together}python -c 'import shop'", project)
     (extra,) = BLOCKS["Extras"]
     sh(f"{extra}python -c 'import hvac'", project)
