@@ -229,7 +229,6 @@ _GROUPS: Final = {
         "--known",
         "--key-from",
         "--keys-from",
-        "--scan",
         "--fleet",
     ),
     "output": ("--format", "--show", "--color"),
