@@ -221,6 +221,13 @@ class Operator:
         else:
             self.rotate(secret)
 
+    def exchange(self, one: str, other: str) -> None:
+        """Exchange two values, and do so in the manager if it has the same."""
+        before = self.environ[one]
+        for each in (self.environ, self.manager):
+            if each.get(one) == before:
+                each[one], each[other] = each[other], each[one]
+
     def set_without(self, name: str, what: str) -> None:
         for each in (self.environ, self.manager):
             value = each.get(name, self.environ[name])
@@ -437,6 +444,9 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     ),
     r"set every variable of (\S+) from the secret manager if it has (?:a newer|the latest) key; otherwise run \S+"
     r" rotate plan \S+": Operator.set_every,
+    r"exchange the values of (\w+) and (\w+)(?:; if they are swapped in the secret manager, there too)?": (
+        Operator.exchange
+    ),
     r"set (\w+) to the right (?:next|previous) key; if there is none, delete it( and its deadline)?": (
         lambda operator, name, deadline: operator.set_slot(name, UNTIL if deadline else None)
     ),
@@ -636,6 +646,11 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         given(lambda key: f"'{key[:60]}+ \n"),
         f"{K2}format: {V2} has a newline at the end, a blank at the beginning or end, and 3 more",
         SET_OTHER,
+    ),
+    "swapped": (
+        lambda service: service.environ.update({V1: service.manager[V2], V2: service.manager[V1]}),
+        f"{K2}format: {V2} looks like secret.key, and {V1} like secret_v2.key",
+        f"exchange the values of {V2} and {V1}; if they are swapped in the secret manager, there too",
     ),
     "not random": (
         sets(**{V2: NOT_RANDOM}),
@@ -935,6 +950,14 @@ SLOTS: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         ),
         f"{K2}shared: {NEXT} and {V1}_NEXT are equal, or one contains the other",
         NEW,
+    ),
+    "next looks like another secret": (
+        both(
+            everywhere(**{f"{V1}_NEXT": good_keys()[V1]}),
+            lambda each: sets(**{NEXT: each.manager[f"{V1}_NEXT"], f"{V1}_NEXT": each.manager[NEXT]})(each),
+        ),
+        f"{K2}format: {NEXT} looks like secret.key, and {V1}_NEXT like secret_v2.key",
+        f"exchange the values of {NEXT} and {V1}_NEXT; if they are swapped in the secret manager, there too",
     ),
     "typo of next": (
         lambda service: (rotated()(service), service.environ.update({f"{V2}_NEXTT": service.environ.pop(NEXT)})),
@@ -1265,6 +1288,7 @@ IN_MANAGER: Final = {
     "truncated": RESTORE,
     "very short": RESTORE,
     "several defects": RESTORE,
+    "swapped": f"{WITHIN}exchange the values of {V2} and {V1}",
     "not random": RESTORE,
     "not random in the secret manager either": RESTORE,
     "shared": OWN,
@@ -1303,6 +1327,7 @@ IN_MANAGER: Final = {
     "next is current": f"delete {NEXT} from {STORED} ({V2} has the key already)",
     "previous is current": RIGHT_PREVIOUS,
     "next is another secret": f"{WITHIN}set {NEXT} to the right next key; if there is none, delete it",
+    "next looks like another secret": (f"{WITHIN}exchange the values of {NEXT} and {V1}_NEXT"),
     "typo of next": f"{WITHIN}rename {V2}_NEXTT to {NEXT}",
     "words of previous in another order": f"{WITHIN}rename ROBODJ_PREVIOUS_SECRET_V2_KEY to {PREVIOUS}",
     "another name of previous": f"{WITHIN}rename {V2}_OLD to {PREVIOUS}",

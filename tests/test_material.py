@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from spellings import respelled
 
-from robodj_secretguard import Kind, RuntimeSecrets
+from robodj_secretguard import Generator, Kind, RuntimeSecrets
 from robodj_secretguard.secret.material import (
     BLANK,
     NEWLINE,
@@ -25,6 +25,7 @@ from robodj_secretguard.secret.material import (
     canonical,
     default_digest,
     format_defects,
+    has_shape,
     is_fingerprint,
     is_hexadecimal,
     last_characters,
@@ -302,6 +303,34 @@ class TestFormat:
     def test_hexadecimal(self) -> None:
         """Text is hexadecimal if it is not empty and every character is a digit of either case."""
         assert [is_hexadecimal(text) for text in ("0aF", "0aG", "")] == [True, False, False]
+
+
+class TestShape:
+    """Whether text looks like the key of another secret."""
+
+    @pytest.mark.parametrize(
+        ("generator", "alphabet", "length"),
+        [
+            (Generator("token_urlsafe", 32), BASE64URL, 43),
+            (Generator("token_urlsafe", 64), BASE64URL, 86),
+            (Generator("token_hex", 64), HEX, 128),
+            (Generator("token_hex", 32), HEX, 64),
+        ],
+    )
+    def test_of_a_generator(self, generator: Generator, alphabet: str, length: int) -> None:
+        """Text has the shape of a generator's keys if it has their length and alphabet."""
+        text = random_text(alphabet, length)
+        assert has_shape(text, generator)
+        others = (text[:-1], f"{text}a", f"{text[:-1]}+", f"{text[:-1]}\n", f"{text[:-1]}=", "")
+        assert [has_shape(other, generator) for other in others] == [False] * 6
+
+    def test_of_two_alphabets(self) -> None:
+        """Hexadecimal text in either case has a base64url shape, but not the reverse."""
+        digits = secrets.token_hex(32)
+        for text in (digits, digits.upper()):
+            assert has_shape(text, Generator("token_hex", 32))
+            assert has_shape(text, Generator("token_urlsafe", 48))
+        assert not has_shape(secrets.token_urlsafe(48)[:-1] + "z", Generator("token_hex", 32))
 
 
 class TestWeak:

@@ -31,6 +31,7 @@ from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, Revoc
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity, State, how_to_renew
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
+from robodj_secretguard.startup.shared import how_to_exchange
 from robodj_secretguard.startup.variables import iso_utc
 
 Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]
@@ -128,9 +129,7 @@ def _how_to_return(policy: SecretPolicy, status: SecretStatus, latest: str, unti
     if manager and now <= until:
         return f"deliver the latest key to {manager} before {iso_utc(until)}; after that, this is a warning"
     if latest == status.previous_fingerprint and now > until:
-        exchange = f"exchange the values of {policy.variable} and {policy.slot_variables[1]}"
-        end = "; if they are swapped in the secret manager, there too"
-        return f"in {manager}, {exchange}" if manager else f"{exchange}{end}"
+        return how_to_exchange(policy.variable, policy.slot_variables[1], manager)
     return how_to_renew(policy, manager, "the latest key")
 
 

@@ -394,6 +394,12 @@ def _wrong_length(length: int, needed: Length, kind: str) -> str:
     return f"fewer than {min(EXACT_LENGTH_FROM, needed.minimum)} characters"
 
 
+def has_shape(text: str, generator: Generator) -> bool:
+    """Check whether text has the length and the alphabet of a generator's keys."""
+    is_of_alphabet = is_hexadecimal(text) if generator.function == "token_hex" else _BASE64URL_DIGITS.issuperset(text)
+    return len(text) == generator.characters and is_of_alphabet
+
+
 def fewest_distinct(length: int, *, hexadecimal: bool) -> int:
     """Return how many distinct characters a key of this length must have: 16, of hexadecimal digits 10.
 

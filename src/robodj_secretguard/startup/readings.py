@@ -368,6 +368,7 @@ class Reading(Frozen):
         key: the value if it may be a key: well-formed, and neither a placeholder nor weak. No rule about the value
             finds anything then.
         slot: the role of the key.
+        variables: the variables of the source that delivers the secret.
         slots: of a current key: the next and the previous key, where they or the deadline are set.
         is_legacy: whether the key is a previous one that the policy would not accept: what signed before the adoption.
     """
@@ -381,6 +382,7 @@ class Reading(Frozen):
     used: Offer
     value: SealedStr | None
     key: SealedStr | None
+    variables: Variables
     slot: Slot = "current"
     slots: tuple[Reading, ...] = ()
     is_legacy: bool = False
@@ -505,7 +507,9 @@ def _reading(
     slots = tuple(_slots(policy, setup, variables, first.manager)) if has_slots else ()
     value = used.lines[0] if len(used.lines) == 1 and not used.faults else None
     key, expires_at = _key_in(value, policy.material, policy.variable), parse_marker(marker)
-    return Reading(policy, setup, policy.variable, marker, expires_at, offers, used, value, key, "current", slots)
+    return Reading(
+        policy, setup, policy.variable, marker, expires_at, offers, used, value, key, variables, "current", slots
+    )
 
 
 def _key_in(value: SealedStr | None, kind: Kind, variable: str) -> SealedStr | None:
@@ -531,7 +535,9 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
                 is_wrapped = policy.material.accepts(value.get_secret_value().strip(" \t\"'"), variable)
                 key = None if is_wrapped else _key_in(value, LEGACY, variable)
                 is_legacy = key is not None
-            yield Reading(policy, setup, variable, deadline, instant, (offer,), used, value, key, slot, (), is_legacy)
+            yield Reading(
+                policy, setup, variable, deadline, instant, (offer,), used, value, key, variables, slot, (), is_legacy
+            )
 
 
 def find_near_misses(

@@ -6,6 +6,7 @@ For JSON use `as_dict`: `json.dumps` writes the records as lists, without names.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final, TypeAlias
@@ -311,6 +312,11 @@ def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
         of_value = VALUE_RULES if reading.key is None else SOUND_RULES
     first = islice(((check, problem) for check, rule in of_value for problem in rule(reading)), 1)
     found = [*first, *[(check, problem) for check, rule in others for problem in rule(reading)]]
+    if found and found[0][0] is Check.FORMAT:
+        with suppress(OSError, ImportError):  # no module can be opened any more, and the finding is right without it
+            from robodj_secretguard.startup.shared import swapped  # noqa: PLC0415 - few starts have a bad value
+
+            found[0] = Check.FORMAT, swapped(reading) or found[0][1]
     return [_finding_of(reading, check, problem) for check, problem in found]
 
 

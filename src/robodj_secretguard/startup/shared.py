@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from robodj_secretguard.secret.material import canonical
+from robodj_secretguard.secret.material import canonical, has_shape
+from robodj_secretguard.secret.policy import SecretPolicy
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Reading
 from robodj_secretguard.startup.rules import (
     Problem,
@@ -74,3 +76,31 @@ def check_slots(reading: Reading) -> Iterator[Problem]:
                 later.used.source,
                 slot=later.slot,
             )
+
+
+def swapped(reading: Reading) -> Problem | None:
+    """Return the problem of two secrets that each have a value like the other's keys."""
+    for other in reading.setup.policies:
+        variable = other.variable + reading.variable.removeprefix(reading.policy.variable)
+        if (
+            other is not reading.policy
+            and _is_like(reading.value, other)
+            and _is_like(reading.variables.get(variable), reading.policy)
+        ):
+            return Problem(
+                f"{reading.used.location} looks like {other.name}, and {variable} like {reading.policy.name}",
+                how_to_exchange(reading.variable, variable, reading.manager),
+            )
+    return None
+
+
+def how_to_exchange(one: str, other: str, manager: str) -> str:
+    """Return the remedy for two variables of which each has the other's value."""
+    if manager:
+        return f"in {manager}, exchange the values of {one} and {other}"
+    return f"exchange the values of {one} and {other}; if they are swapped in the secret manager, there too"
+
+
+def _is_like(value: SealedStr | None, policy: SecretPolicy) -> bool:
+    """Check whether a value is like what the generator of a secret makes."""
+    return bool(value and policy.generator and has_shape(value.get_secret_value(), policy.generator))
