@@ -153,7 +153,7 @@ def hosts(session: nox.Session) -> None:
         "tests/trials/issued/test_issued_services.py",
         "tests/trials/test_deploy.py",
         "tests/trials/test_pre_commit.py",
-        "tests/test_render.py",
+        "tests/test_result.py",
     )
     session.run("python", "-m", "pytest", "-q", "-m", "full or not full", PROCESSES, *which)
 
