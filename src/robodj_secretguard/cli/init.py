@@ -65,7 +65,7 @@ _SCHEMES: Final = {
     "AMQP": ("amqp", "amqps"),
     "SENTRY": ("https",),
 }
-"""The schemes of a URL by a word in its variable, so its temporary values are of these schemes too."""
+"""The schemes of a URL by the server in its variable, so its temporary values are of these schemes too."""
 _OVERLAP: Final = timedelta(days=14)
 _WIDEST: Final = 83
 """The longest base of a class that is on one line."""
@@ -144,7 +144,8 @@ def _secret(text: str) -> SecretPolicy:
         f" {', '.join(ISSUED_KINDS)}"
     )
     name, variable, kind, optional = found.groups()
-    schemes = [each for word in _SCHEMES if word in variable and kind == "url" for each in _SCHEMES[word]]
+    word = re.fullmatch(r"(?:\w+_)?([A-Z]+?)(?:DB)?_(?:URL|URI|DSN)", variable)
+    schemes = _SCHEMES.get(word[1], ()) if word and kind == "url" else ()
     more: dict[str, Any] = {"material": ISSUED_KINDS[kind](*schemes)} if kind else {"overlap": _OVERLAP}
     try:
         return SecretPolicy(name=name, variable=variable, required=not optional, **more)
@@ -174,15 +175,19 @@ def _fields_of(secrets: Sequence[SecretPolicy]) -> dict[str, SecretPolicy]:
 def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy], yes: bool) -> Result:
     fields = _fields_of(secrets)
     try:
+        project, named = tomllib.loads(_read_file(PYPROJECT)), request.project_model
         if request.project_directory not in {"", here := os.getcwd()}:
-            fail(
-                f"this project is set up already: run the command in the directory of its {PYPROJECT},"
-                f" {ascii_text(os.path.relpath(request.project_directory, here))}"
-            )
-        project = tomllib.loads(_read_file(PYPROJECT))
-        file = _settings_file(settings, request.project_model, project)
-        model = request.project_model or f"{module_of(file, source_roots(project))}:{CLASS}"
-        plan = plan_changes(file, model, project, fields, is_named=request.project_model is not None)
+            if not project:
+                fail(
+                    f"this project is set up already: run the command in the directory of its {PYPROJECT},"
+                    f" {ascii_text(os.path.relpath(request.project_directory, here))}"
+                )
+            named = None  # that of the repository
+        if named and not re.fullmatch(r"[\w.]+:\w+", named):
+            fail(f"{TABLE} in {PYPROJECT}: invalid model; write it as package.module:Class")
+        file = _settings_file(settings, named, project)
+        model = named or f"{module_of(file, source_roots(project))}:{CLASS}"
+        plan = plan_changes(file, model, project, fields, is_named=named is not None)
     except OSError as error:
         fail(f"nothing was written: {reason(error)}")
     to_write = [change for change in plan if change.action == "write"]
@@ -197,7 +202,7 @@ def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy]
         lines.append("Nothing to do: this project is set up.")
     return Result(
         EXIT_ALERTS if to_write and not is_written else EXIT_CLEAN,
-        [*map(ascii_text, lines), *(["", MODEL] if is_written or request.project_model else [])],
+        [*map(ascii_text, lines), *(["", MODEL] if is_written or named else [])],
         lambda: {
             "kind": "init",
             "written": is_written,
@@ -247,7 +252,9 @@ def _settings_file(option: str | None, model: str | None, project: dict[str, Any
         return next(filter(os.path.exists, (f"{root}/{module}.py".lstrip("/") for root in roots)), "")
     package = package_of(project, roots)
     file = f"{package}/{SETTINGS_FILE}" if package else SETTINGS_FILE
-    if has_build(project) and "." not in (module_of(file, roots) or ""):
+    if not (module := module_of(file, roots)):
+        fail("the package has the name of a module of Python; pass --settings FILE with another place")
+    if has_build(project) and "." not in module:
         fail(
             "this project builds no package, so a wheel has no place for the revocation list; make the module a"
             f" package (NAME/__init__.py), or add --settings {SETTINGS_FILE} if nobody installs a wheel"
@@ -301,6 +308,8 @@ def _new_files(settings: str, fields: Mapping[str, SecretPolicy], *, is_named: b
         raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
     new = [_unless_kept(Change(file, _read_file(file), text)) for file, text in texts.items()]
     if is_there and (missing := {field: each for field, each in fields.items() if f'"{each.variable}"' not in before}):
+        if any(f'"{each.name}"' in before for each in missing.values()):
+            fail("--secret: the settings module has that name with another variable; use another name")
         names = ", ".join(f'"{policy.name}"' for policy in missing.values())
         text = INIT_TEXTS["more"].format(names=names, fields=_fields_text(missing))
         new[0] = Change(settings, before, text, "paste")
@@ -364,10 +373,10 @@ def new_files(settings: str, fields: Mapping[str, SecretPolicy], before: str) ->
         before: the text of a settings module that exists.
     """
     is_own = bool(fields) or (bool(before.strip()) and RuntimeSecrets.__name__ not in before)
-    has_list = any(not each.is_issued for each in fields.values()) if fields else not is_own or "config_dir" in before
+    has_list = not before.strip() or not is_own or "config_dir" in before
     directory = os.path.dirname(settings)
     prefix = directory and f"{directory}/"
-    texts = {settings: _settings_module(fields, has_list=has_list)} if settings else {}
+    texts = {settings: _settings_module(fields)} if settings else {}
     for policy in () if is_own else RuntimeSecrets.secret_policies.values():
         texts[f"{prefix}{policy.file}.example"] = INIT_TEXTS["key_file"].format(
             file=f"{prefix}{policy.file}",
@@ -382,7 +391,7 @@ def new_files(settings: str, fields: Mapping[str, SecretPolicy], before: str) ->
     )
 
 
-def _settings_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> str:
+def _settings_module(fields: Mapping[str, SecretPolicy]) -> str:
     """Return the text of a settings module with a project's own secrets, or RoboDJ's, as ruff formats it."""
     issued, own = {each for each in fields.values() if each.is_issued}, len(fields) > 0
     names = [f'"{policy.name}"' for policy in fields.values()]
@@ -390,18 +399,18 @@ def _settings_module(fields: Mapping[str, SecretPolicy], *, has_list: bool) -> s
     classes = ["Material"] * bool(issued) + ["SecretPolicy", "SecretSettings"] if own else [base]
     imports = [
         *["from datetime import timedelta"] * (len(issued) < len(fields)),
-        *["from pathlib import Path"] * has_list,
+        "from pathlib import Path",
         *["from typing import Annotated, Literal"] * own,
         "",
         *["from pydantic import SecretStr"] * own,
         f"from robodj_secretguard import {', '.join(classes)}",
         "",
-        *["HERE = Path(__file__).resolve().parent", ""] * has_list,
+        "HERE = Path(__file__).resolve().parent",
+        "",
     ]
     return INIT_TEXTS["settings"].format(
         imports="\n".join(imports),
         base=base if len(base) <= _WIDEST else INIT_TEXTS["base"].format(",\n            ".join(names)),
-        setup=INIT_TEXTS["setup"] * has_list,
         fields=_fields_text(fields),
     )
 

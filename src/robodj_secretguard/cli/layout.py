@@ -44,6 +44,12 @@ _NO_PACKAGES: Final = frozenset(
     static tasks templates test testing tests tool tools util utils venv
     """.split()  # noqa: SIM905 - a list would have 40 lines
 )
+_SELECTIONS: Final = (
+    "tool.hatch.build.targets.wheel.sources",
+    "tool.hatch.build.targets.wheel.only-include",
+    "tool.hatch.build.targets.wheel.include",
+)
+"""Where a build's configuration selects files, or moves them."""
 _DEEPEST: Final = 2
 """How many namespace packages a package may be in."""
 INIT_TEXTS: Final[dict[str, str]] = tomllib.loads(
@@ -206,15 +212,20 @@ def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> It
         yield f"{found[0]} has a class of pydantic-settings: take these secrets out of it."
     if os.path.exists(".env"):
         yield ".env is not read: load it into the environment, also for the commands."
-    copied = " ".join(re.findall(r"(?im)^\s*(?:COPY|ADD)\s+(.*)\s\S+$", read_other("Dockerfile"))).split()
+    dockerfile = re.sub(r"""[\[\]",]|\\\n""", " ", read_other("Dockerfile"))
+    copied = " ".join(re.findall(r"(?im)^\s*(?:COPY|ADD)\s+(.*)\s\S+\s*$", dockerfile)).split()
     for file in written if copied else ():
-        if not any(fnmatch(file, f"{word.strip('./')}*") for word in copied):
+        if not any("$" in word or fnmatch(file, f"{word.strip('./')}*") for word in copied):
             yield f"Dockerfile does not copy {file}: add it, unless it installs a wheel."
     yield from (f"Git ignores {file}: remove that pattern." for file in ignored_by_git(written))
     if makes_app(package):
         yield f"{package}/__init__.py makes the app: call guard() in a function there, as every command imports it."
+    includes = [each.get("include") for each in at(project, "tool.poetry.packages") if isinstance(each, dict)]
+    renamed = [name for table in at(project, "tool.setuptools.package-dir") for name in table if name]
     if backend_of(project) and "." not in module:
         yield "A wheel has no place for the revocation list: make a package before you build one."
+    elif written and (renamed or "*" in str(includes) or any(at(project, path) for path in _SELECTIONS)):
+        yield f"Look whether the wheel has {written[-1]}, and as which module: python -m zipfile -l WHEEL"
 
 
 def read_other(file: str) -> str:
