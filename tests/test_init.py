@@ -546,7 +546,7 @@ class TestRefused:
             (
                 "pyproject.toml",
                 TABLE.replace(":", ":\\n"),
-                f"{TABLE[:25]} in pyproject.toml: invalid model; write it as",
+                "in pyproject.toml: invalid model; write it as package.module:Class",
             ),
             ("platform/__init__.py", "", "the package has the name of a module of Python; pass --settings FILE"),
             (".gitignore/a", "", ".gitignore: it is not a regular file"),

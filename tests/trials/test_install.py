@@ -98,6 +98,5 @@ def test_table(project: Path, tool: str, command: str) -> None:
     if not find_spec(tool.lower()):
         pytest.skip(f"{tool} is not installed")
     (table,) = BLOCKS[tool]
-    text = PROJECT
-    (project / "pyproject.toml").write_text(text + table, encoding="utf-8")
+    (project / "pyproject.toml").write_text(PROJECT + table, encoding="utf-8")
     sh(command, project, HATCH_DATA_DIR=str(project / "hatch"))

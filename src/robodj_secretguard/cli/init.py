@@ -175,16 +175,8 @@ def _fields_of(secrets: Sequence[SecretPolicy]) -> dict[str, SecretPolicy]:
 def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy], yes: bool) -> Result:
     fields = _fields_of(secrets)
     try:
-        project, named = tomllib.loads(_read_file(PYPROJECT)), request.project_model
-        if request.project_directory not in {"", here := os.getcwd()}:
-            if not project:
-                fail(
-                    f"this project is set up already: run the command in the directory of its {PYPROJECT},"
-                    f" {ascii_text(os.path.relpath(request.project_directory, here))}"
-                )
-            named = None  # that of the repository
-        if named and not re.fullmatch(r"[\w.]+:\w+", named):
-            fail(f"{TABLE} in {PYPROJECT}: invalid model; write it as package.module:Class")
+        project = tomllib.loads(_read_file(PYPROJECT))
+        named = _named_model(request, project)
         file = _settings_file(settings, named, project)
         model = named or f"{module_of(file, source_roots(project))}:{CLASS}"
         plan = plan_changes(file, model, project, fields, is_named=named is not None)
@@ -219,6 +211,20 @@ def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy]
         stderr,
         model={"name": ascii_text(model), "source": PYPROJECT} if is_written else None,
     )
+
+
+def _named_model(request: Request, project: dict[str, Any]) -> str | None:
+    """Return the model that this project names. One below a project that is set up may be another project."""
+    if request.project_directory not in {"", here := os.getcwd()}:
+        if project:
+            return None
+        fail(
+            f"this project is set up already: run the command in the directory of its {PYPROJECT},"
+            f" {ascii_text(os.path.relpath(request.project_directory, here))}"
+        )
+    if request.project_model and not re.fullmatch(r"[\w.]+:\w+", request.project_model):
+        fail(f"{TABLE} in {PYPROJECT}: invalid model; write it as package.module:Class")
+    return request.project_model
 
 
 def _left(plan: Sequence[Change], model: str, project: dict[str, Any]) -> str:
@@ -308,14 +314,18 @@ def _new_files(settings: str, fields: Mapping[str, SecretPolicy], *, is_named: b
         raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
     new = [_unless_kept(Change(file, _read_file(file), text)) for file, text in texts.items()]
     if is_there and (missing := {field: each for field, each in fields.items() if f'"{each.variable}"' not in before}):
-        if any(f'"{each.name}"' in before for each in missing.values()):
-            fail("--secret: the settings module has that name with another variable; use another name")
-        names = ", ".join(f'"{policy.name}"' for policy in missing.values())
-        text = INIT_TEXTS["more"].format(names=names, fields=_fields_text(missing))
-        new[0] = Change(settings, before, text, "paste")
+        new[0] = Change(settings, before, _declarations(missing, before), "paste")
     # An empty list would not have the entries of a lost one, and the model may use another directory.
     lost = {*texts} - {settings, GATE} if is_named and (is_there or not settings) else set()
     return [change for change in new if change.file not in lost or change.action == "keep"]
+
+
+def _declarations(fields: Mapping[str, SecretPolicy], before: str) -> str:
+    """Return the lines that declare more secrets in a settings module."""
+    names = [f'"{policy.name}"' for policy in fields.values()]
+    if any(name in before for name in names):
+        fail("--secret: the settings module has that name with another variable; use another name")
+    return INIT_TEXTS["more"].format(names=", ".join(names), fields=_fields_text(fields))
 
 
 def _unless_kept(change: Change) -> Change:

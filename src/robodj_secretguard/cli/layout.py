@@ -212,20 +212,29 @@ def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> It
         yield f"{found[0]} has a class of pydantic-settings: take these secrets out of it."
     if os.path.exists(".env"):
         yield ".env is not read: load it into the environment, also for the commands."
-    dockerfile = re.sub(r"""[\[\]",]|\\\n""", " ", read_other("Dockerfile"))
-    copied = " ".join(re.findall(r"(?im)^\s*(?:COPY|ADD)\s+(.*)\s\S+\s*$", dockerfile)).split()
-    for file in written if copied else ():
-        if not any("$" in word or fnmatch(file, f"{word.strip('./')}*") for word in copied):
-            yield f"Dockerfile does not copy {file}: add it, unless it installs a wheel."
+    yield from (f"Dockerfile does not copy {file}: add it, unless it installs a wheel." for file in not_copied(written))
     yield from (f"Git ignores {file}: remove that pattern." for file in ignored_by_git(written))
     if makes_app(package):
         yield f"{package}/__init__.py makes the app: call guard() in a function there, as every command imports it."
-    includes = [each.get("include") for each in at(project, "tool.poetry.packages") if isinstance(each, dict)]
-    renamed = [name for table in at(project, "tool.setuptools.package-dir") for name in table if name]
     if backend_of(project) and "." not in module:
         yield "A wheel has no place for the revocation list: make a package before you build one."
-    elif written and (renamed or "*" in str(includes) or any(at(project, path) for path in _SELECTIONS)):
+    elif written and _selects_files(project):
         yield f"Look whether the wheel has {written[-1]}, and as which module: python -m zipfile -l WHEEL"
+
+
+def not_copied(files: Sequence[str]) -> list[str]:
+    """Return the files that a Dockerfile does not copy; none where it copies nothing."""
+    text = re.sub(r"""[\[\]",]|\\\n""", " ", read_other("Dockerfile"))
+    words = " ".join(re.findall(r"(?im)^\s*(?:COPY|ADD)\s+(.*)\s\S+\s*$", text)).split()
+    patterns = ["*" if "$" in word else f"{word.strip('./')}*" for word in words]
+    return [file for file in files if patterns and not any(fnmatch(file, pattern) for pattern in patterns)]
+
+
+def _selects_files(project: dict[str, Any]) -> bool:
+    """Return whether the build selects files of a package, or renames it."""
+    includes = [each.get("include") for each in at(project, "tool.poetry.packages") if isinstance(each, dict)]
+    renamed = [name for table in at(project, "tool.setuptools.package-dir") for name in table if name]
+    return bool(renamed) or "*" in str(includes) or any(at(project, path) for path in _SELECTIONS)
 
 
 def read_other(file: str) -> str:
