@@ -30,9 +30,13 @@ def blocks(language: str, page: str = README) -> list[str]:
 QUICKSTART, TESTS, *_ = blocks("sh")
 
 
-def test_readme_is_short() -> None:
-    """The README has at most 900 words."""
+def test_readme_and_documentation_are_short() -> None:
+    """The README has at most 900 words, and the pages that are written by hand have at most 22,000."""
+    docs = ROOT / "docs"
+    texts = {path.relative_to(docs).as_posix(): path.read_text(encoding="utf-8") for path in docs.rglob("*.md")}
+    by_hand = texts.keys() - pages().keys()
     assert len(README.split()) <= 900
+    assert sum(len(texts[name].split()) for name in by_hand) <= 22_000
 
 
 def test_commands_install_run_and_test_the_project(tmp_path: Path, clean_env: dict[str, str]) -> None:
