@@ -29,8 +29,8 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 8558,
-    "statements of a start": 1831,
+    "statements": 8565,
+    "statements of a start": 1838,
     "modules of a start": 14,
     "record shapes": 42,
     "names with two meanings": 1,

@@ -207,14 +207,16 @@ class KeyFiles(Frozen):
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret as an offer."""
         file, where = self.read(policy), shown_path(policy.file, self.named_by)
-        reasons = (
-            (bool(self.off), f" ({self.off})"),
-            (self.directory is None and self.named_by is not None, ", and the config directory cannot be used"),
-            (file.dangling, f", and {where} is a broken link"),
-            (file.exists, f", and {where} has no value"),
-            (True, f", and there is no {where}{'' if self.named_by else ' in the working directory'}"),
-        )
-        absent = next(text for is_so, text in reasons if is_so)
+        if self.off:
+            absent = f" ({self.off})"
+        elif self.directory is None and self.named_by:
+            absent = ", and the config directory cannot be used"
+        elif file.dangling:
+            absent = f", and {where} is a broken link"
+        elif file.exists:
+            absent = f", and {where} has no value"
+        else:
+            absent = f", and there is no {where}{'' if self.named_by else ' in the working directory'}"
         # A file that others could write and that has no key refuses nothing.
         faults = file.unsafe if file.lines or file.unreadable else ()
         remedy = _file_remedy(file, where, self.named_by, policy) if faults else ""
