@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -95,7 +94,7 @@ def test_uv(project: Path) -> None:
 )
 def test_table(project: Path, tool: str, command: str) -> None:
     """The table for Poetry is valid, and hatch makes an environment with it."""
-    if not find_spec(tool.lower()):
+    if not shutil.which(tool.lower()):
         pytest.skip(f"{tool} is not installed")
     (table,) = BLOCKS[tool]
     (project / "pyproject.toml").write_text(PROJECT + table, encoding="utf-8")
