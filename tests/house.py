@@ -30,7 +30,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
     "statements": 8565,
-    "statements of a start": 1838,
+    "statements of a start": 1840,
     "modules of a start": 14,
     "record shapes": 42,
     "names with two meanings": 1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -113,6 +114,8 @@ def test_every_form_is_found_and_not_shown(machine: Machine) -> None:
         found.get(finding["where"], set()).update(paths)
     missing = [(where, planted[name]) for where, paths in found.items() for name in planted if name not in paths]
     assert missing == []
-    assert leaks(ran.out + ran.err + text.out + text.err, hidden) == []
+    # By chance, an id of git may have six characters of a hexadecimal key.
+    shown = re.sub(r"\b[0-9a-f]{40}\b", "", ran.out + ran.err + text.out + text.err)
+    assert leaks(shown, hidden) == []
     assert "For smtp_password, issue a new one at https://vendor.example" in text.out
     assert "revoke" not in text.out

@@ -27,7 +27,7 @@ from robodj_secretguard.cli.layout import (
     source_roots,
 )
 from robodj_secretguard.cli.options import Commands, Request, add_command, directories_of_project
-from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail, wrapped
+from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, WIDTH, Result, fail, wrapped
 from robodj_secretguard.common.files import (
     make_directory,
     raise_file_error,
@@ -67,8 +67,6 @@ _SCHEMES: Final = {
 }
 """The schemes of a URL by the server in its variable, so its temporary values are of these schemes too."""
 _OVERLAP: Final = timedelta(days=14)
-_WIDEST: Final = 83
-"""The longest base of a class that is on one line."""
 _CODING: Final = ("utf-8", "surrogateescape")  # keeps every byte
 
 
@@ -139,11 +137,13 @@ class Change(NamedTuple):
 
 def _secret(text: str) -> SecretPolicy:
     """Return the policy of a secret that `--secret` declares."""
-    found = re.fullmatch(f"([^=]*)=([^:]*)(?::({'|'.join(ISSUED_KINDS)}))?(:optional)?", text) or fail(
-        "--secret: invalid; use NAME=VARIABLE, such as session.key=SESSION_KEY, or NAME=VARIABLE:KIND with the KIND"
-        f" {', '.join(ISSUED_KINDS)}"
-    )
-    name, variable, kind, optional = found.groups()
+    name, variable, kind, optional = (
+        re.fullmatch(f"([^=]*)=([^:]*)(?::({'|'.join(ISSUED_KINDS)}))?(:optional)?", text)
+        or fail(
+            "--secret: invalid; use NAME=VARIABLE, such as session.key=SESSION_KEY, or NAME=VARIABLE:KIND with the KIND"
+            f" {', '.join(ISSUED_KINDS)}"
+        )
+    ).groups()
     word = re.fullmatch(r"(?:\w+_)?([A-Z]+?)(?:DB)?_(?:URL|URI|DSN)", variable)
     schemes = _SCHEMES.get(word[1], ()) if word and kind == "url" else ()
     more: dict[str, Any] = {"material": ISSUED_KINDS[kind](*schemes)} if kind else {"overlap": _OVERLAP}
@@ -231,8 +231,8 @@ def _left(plan: Sequence[Change], model: str, project: dict[str, Any]) -> str:
     """Return what a user does next."""
     module, _, name = model.partition(":")
     files = [change.file for change in plan if change.action != "keep"]
-    notes = notes_of(project, module, [file for file in files if file.endswith((".py", REVOKED_FILE)) and file != GATE])
-    lines = [f"{wrapped(f'- {note}', '  ')}\n" for note in notes]
+    written = [file for file in files if file.endswith((".py", REVOKED_FILE)) and file != GATE]
+    lines = [f"{wrapped(f'- {note}', '  ')}\n" for note in notes_of(project, module, written)]
     return INIT_TEXTS["left"].format(
         module=module,
         name=name,
@@ -420,7 +420,7 @@ def _settings_module(fields: Mapping[str, SecretPolicy]) -> str:
     ]
     return INIT_TEXTS["settings"].format(
         imports="\n".join(imports),
-        base=base if len(base) <= _WIDEST else INIT_TEXTS["base"].format(",\n            ".join(names)),
+        base=base if len(base) <= WIDTH else INIT_TEXTS["base"].format(",\n            ".join(names)),
         fields=_fields_text(fields),
     )
 

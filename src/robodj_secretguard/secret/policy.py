@@ -44,6 +44,8 @@ class Material(Kind):
             text: the key.
             variable: ignored: no key is the name of a variable.
         """
+        if "://" in text:
+            return Fault("format", "is a URL, not a generated key")
         if kind := placeholder(text):
             return Fault("placeholder", f"is {kind}")
         if defects := format_defects(text, self.base64url, self.hexadecimal):
