@@ -206,8 +206,8 @@ class Operator:
             self.set_current(name)
 
     def set_or_generate(self, name: str, secret: str) -> None:
-        """Set the manager's value. If it has none, store a new key."""
-        if name not in self.manager:
+        """Set the manager's value. If it has none, or the same one, store a new key."""
+        if self.manager.get(name) in {None, self.environ.get(name)}:
             with process_environment(self.service.shell), contextlib.redirect_stdout(io.StringIO()) as printed:
                 assert main(["generate", secret]) == 0
             self.service.right = self.manager[name] = printed.getvalue().strip()
@@ -452,6 +452,10 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     ),
     r"rotate each": Operator.rotate_each,
     r"set (\w+) to its current value from the secret manager": Operator.set_current,
+    r"if the URL is right, declare it with Material\.url\(\)": Operator.nothing,
+    r"otherwise put the right or a new key into (\w+)(?:, in the manager too)?": (
+        lambda operator, name: operator.set_or_generate(name, "secret_v2.key")
+    ),
     r"set (\w+) without the (newline|blank|quotes|= padding)(?:, in the manager too)?": (Operator.set_without),
     r"save (\S+) without the quotes": Operator.remove_from,
     r"keep it until its deadline if it signed until now": Operator.nothing,
@@ -631,6 +635,11 @@ VARIABLES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
         given("{}==".format),
         f"{K2}format: {V2} has = padding at the end",
         f"set {V2} without the = padding (not if it already signs: see docs/adopting.md){TOO}",
+    ),
+    "url": (
+        given("https://user:{}@example.com".format),
+        f"{K2}format: {V2} is a URL, not a generated key",
+        f"if the URL is right, declare it with Material.url(); otherwise put the right or a new key into {V2}{TOO}",
     ),
     "truncated": (
         given(lambda key: key[:100]),

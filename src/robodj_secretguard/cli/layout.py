@@ -212,7 +212,9 @@ def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> It
         yield f"{found[0]} has a class of pydantic-settings: take these secrets out of it."
     if os.path.exists(".env"):
         yield ".env is not read: load it into the environment, also for the commands."
-    yield from (f"Dockerfile does not copy {file}: add it, unless it installs a wheel." for file in not_copied(written))
+    yield from (
+        f"Dockerfile does not copy {file}: add it, unless it installs a wheel." for file in _not_copied(written)
+    )
     yield from (f"Git ignores {file}: remove that pattern." for file in ignored_by_git(written))
     if makes_app(package):
         yield f"{package}/__init__.py makes the app: call guard() in a function there, as every command imports it."
@@ -222,7 +224,7 @@ def notes_of(project: dict[str, Any], module: str, written: Sequence[str]) -> It
         yield f"Look whether the wheel has {written[-1]}, and as which module: python -m zipfile -l WHEEL"
 
 
-def not_copied(files: Sequence[str]) -> list[str]:
+def _not_copied(files: Sequence[str]) -> list[str]:
     """Return the files that a Dockerfile does not copy; none where it copies nothing."""
     text = re.sub(r"""[\[\]",]|\\\n""", " ", read_other("Dockerfile"))
     words = " ".join(re.findall(r"(?im)^\s*(?:COPY|ADD)\s+(.*)\s\S+\s*$", text)).split()

@@ -45,7 +45,11 @@ class Material(Kind):
             variable: ignored: no key is the name of a variable.
         """
         if "://" in text:
-            return Fault("format", "is a URL, not a generated key")
+            return Fault(
+                "format",
+                "is a URL, not a generated key",
+                "if the URL is right, declare it with Material.url(); otherwise put the right or a new key into {}",
+            )
         if kind := placeholder(text):
             return Fault("placeholder", f"is {kind}")
         if defects := format_defects(text, self.base64url, self.hexadecimal):
