@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a program, not a package
-"""Mutation testing: `python .ci/mutation.py MODULE... [--tests PATH...]` with Cosmic Ray's operators (POSIX).
+"""Mutation testing: `.ci/mutation.py MODULE... [--tests PATH...] [--every N]` with Cosmic Ray's operators (POSIX).
 
 Each mutant of a module runs the module's own tests, in a forked process that already has the imports of the tests.
 The source files do not change: only that process loads the mutant. A mutant that passes all tests is printed as a diff.
@@ -20,7 +20,7 @@ import signal
 import sys
 import time
 import warnings
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -143,8 +143,8 @@ def end() -> tuple[int, bool]:
     return process, status != 0
 
 
-def examine(path: Path, tests: Sequence[str], workers: int) -> tuple[int, int]:
-    """Run every mutant of a module, print the survivors, and return the number of killed mutants and of all."""
+def examine(path: Path, tests: Sequence[str], workers: int, every: int) -> tuple[int, int]:
+    """Run the mutants of a module, print the survivors, and return the number of killed mutants and of all."""
     name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
     source, running, killed, survivors = path.read_text(encoding="utf-8"), dict[int, str](), 0, list[str]()
     begun = time.monotonic()
@@ -152,7 +152,7 @@ def examine(path: Path, tests: Sequence[str], workers: int) -> tuple[int, int]:
     if end()[1]:
         sys.exit(f"{name}: its tests fail without a mutant")
     seconds = int(10 + 10 * (time.monotonic() - begun))
-    for mutant in (*mutants(source), *[None] * workers):
+    for mutant in (*islice(mutants(source), 0, None, every), *[None] * workers):
         while len(running) >= workers or (running and mutant is None):
             process, failed = end()
             text = running.pop(process)
@@ -172,6 +172,7 @@ def main() -> int:
     parser.add_argument("modules", nargs="+", metavar="MODULE", help="for instance checks, or scan.git")
     parser.add_argument("--tests", nargs="+", metavar="PATH", help="tests to run instead of the module's own")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes at once (%(default)s)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="run every Nth mutant (%(default)s)")
     given = parser.parse_args()
     os.chdir(ROOT)
     warnings.simplefilter("ignore", SyntaxWarning)  # a mutant's
@@ -180,7 +181,7 @@ def main() -> int:
     scores = []
     for module in given.modules:
         path = ROOT / "src" / PACKAGE / f"{module.replace('.', '/')}.py"
-        scores.append(examine(path, given.tests or [f"tests/test_{path.stem}.py"], given.workers))
+        scores.append(examine(path, given.tests or [f"tests/test_{path.stem}.py"], given.workers, given.every))
     killed, total = map(sum, zip(*scores, strict=True))
     print(f"killed {killed} of {total}: {killed / max(total, 1):.1%}")
     return 0
