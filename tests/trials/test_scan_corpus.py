@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from scanning.plants import Place, Plant
 
-TESTS = Path(__file__).parents[1]
+TRIALS = Path(__file__).parent
 FULL = pytest.mark.full
 LIVE, BY_FINGERPRINT = "live", "by fingerprint"
 MODES = pytest.mark.parametrize("mode", [LIVE, BY_FINGERPRINT])
@@ -146,9 +146,9 @@ def test_nothing_is_found_in_real_files(tmp_path: Path, mode: str, least: int) -
 @FULL
 @pytest.mark.parametrize("part", ["speed", "memory", "history"])
 def test_each_measurement_has_a_row_of_the_scan(part: str) -> None:
-    """Each part of `python tests/scanning`, which compares scanners, has a row of the scan."""
-    program = [str(TESTS / "scanning"), "--smoke", "--part", part]
-    ran = run(program, env=clean_environment(), cwd=TESTS)
+    """Each part of `python tests/trials/scanning`, which compares scanners, has a row of the scan."""
+    program = [str(TRIALS / "scanning"), "--smoke", "--part", part]
+    ran = run(program, env=clean_environment(), cwd=TRIALS)
     assert (ran.status, ran.err) == (0, "")
     assert re.search(r"^\| .*`scan`.* \|", ran.out, re.MULTILINE)
     assert "A smoke run: these figures are not measurements." in ran.out

@@ -1,4 +1,4 @@
-"""Compare the cost of a guarded start with other ways to read two secrets: `python tests/benchmarks` prints tables."""
+"""Compare a guarded start with other ways to read two secrets: `python tests/trials/benchmarks` prints tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEAST_ROUNDS = 20
 
 def main() -> int:
     """Measure, and print the tables."""
-    parser = argparse.ArgumentParser(prog="python tests/benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tests/trials/benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help=f"of whole processes, at least {LEAST_ROUNDS}")
     parser.add_argument("--json", metavar="FILE", help="write the raw figures to a file as well")
     parser.add_argument("--smoke", action="store_true", help="do everything once: a test, not a measurement")

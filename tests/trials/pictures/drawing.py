@@ -1,4 +1,4 @@
-"""Pictures of a terminal, drawn from the real output. `python tests/pictures/drawing.py` writes them."""
+"""Pictures of a terminal, drawn from the real output. `python tests/trials/pictures/drawing.py` writes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 from typing import Final
 
-sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.append(str(Path(__file__).parents[2]))
 
 from command_line import Machine, rotated  # these modules are not in this directory
 from conftest import TIMEOUT, clean_environment, marker
@@ -25,7 +25,7 @@ from detector import leaks
 from rich.console import Console
 from rich.text import Text
 
-PICTURES: Final = Path(__file__).parents[2] / "docs" / "pictures"
+PICTURES: Final = Path(__file__).parents[3] / "docs" / "pictures"
 COLUMNS: Final = 80
 REFUSAL: Final = "robodj-secretguard exec -- uvicorn main:app"
 STATUS: Final = "robodj-secretguard status"

@@ -1,6 +1,6 @@
-"""Count the instructions of a start: `python tests/benchmarks/instructions.py PYTHON`. They are the same in every run.
+"""Count the instructions of a start: `python tests/trials/benchmarks/instructions.py PYTHON`.
 
-Valgrind counts them. PYTHON is the interpreter of a virtual environment with the library and FastAPI. Ratios are only
+They are the same in every run. Valgrind counts them. PYTHON is the interpreter of a virtual environment with the library and FastAPI. Ratios are only
 comparable between environments that have the same packages.
 """
 

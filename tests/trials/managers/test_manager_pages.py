@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = posix_only
 
-HERE = "tests/managers/test_manager_pages.py"
+HERE = "tests/trials/managers/test_manager_pages.py"
 SOURCES = ROOT / "src" / "robodj_secretguard"
 SERVER = "bao server -dev"
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import SecretSettings
 
-TEMPLATES = Path(__file__).parents[2] / "examples" / "robodj_service" / "config"
+TEMPLATES = Path(__file__).parents[3] / "examples" / "robodj_service" / "config"
 PASSES = 4
 """All cases are measured this often in turn, so a slow moment of the machine does not affect only one case."""
 OPTIONS = ("--processes=2", "--values=5", "--warmups=1", "--min-time=0.02")

@@ -1,4 +1,4 @@
-"""Write the table of docs/hosts.md from the results of a run: `python tests/hosts/table.py RESULTS`."""
+"""Write the table of docs/hosts.md from the results of a run: `python tests/trials/hosts/table.py RESULTS`."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matrix import Host
     from running import Seen
 
-PAGE = Path(__file__).parents[2] / "docs" / "hosts.md"
-BEGIN = "<!-- tests/hosts/table.py writes this table from the results of a run. -->\n"
+PAGE = Path(__file__).parents[3] / "docs" / "hosts.md"
+BEGIN = "<!-- tests/trials/hosts/table.py writes this table from the results of a run. -->\n"
 END = "<!-- End of the table. -->\n"
 HEAD = """\
 | the host, with the guard alone | hosts, and where the guard is if not at import |

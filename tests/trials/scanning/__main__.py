@@ -1,4 +1,4 @@
-"""Compare how many planted keys scanners find, how fast, and in how much memory: `python tests/scanning`."""
+"""Compare how many planted keys scanners find, how fast, and in how much memory: `python tests/trials/scanning`."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ def history(work: Path, objects: int, rounds: int) -> None:
 
 def main() -> int:
     """Compare and measure, and print the tables."""
-    parser = argparse.ArgumentParser(prog="python tests/scanning", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python tests/trials/scanning", description=__doc__)
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; may be repeated")
     parser.add_argument("--rounds", type=int, default=3, help="how often each run is timed")
     parser.add_argument("--smoke", action="store_true", help="test each part with little data")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.full
 
 BENCHMARKS = os.path.dirname(os.path.abspath(__file__))
-PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+PAGE = Path(__file__).parents[3] / "docs" / "performance.md"
 REQUIRED = "SECRETGUARD_BENCH_REQUIRED"
 """If this variable is set, a library that is not installed is a failure."""
 RIVALS_PACKAGES = {rival: {"starlette.config": "starlette"}.get(rival, rival) for rival in RIVALS}
@@ -209,7 +209,7 @@ class TestTargets:
 
 
 class TestCommand:
-    """`python tests/benchmarks`."""
+    """`python tests/trials/benchmarks`."""
 
     def test_a_smoke_run_prints_every_table(self, clean_env: dict[str, str], tmp_path: Path) -> None:
         """The output begins with a note that it measures nothing, and has no host name or path."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 REQUIRED: Final = "SECRETGUARD_MONITORING_REQUIRED"
 """If this variable is set, a missing program is a failure."""
-EXAMPLES: Final = Path(__file__).parent.parent.parent / "examples" / "monitoring"
+EXAMPLES: Final = Path(__file__).parents[3] / "examples" / "monitoring"
 NAME: Final = "secret.key"
 TEXTFILES: Final = ("textfiles", "textfiles-shared")
 """The directory of each node_exporter."""

@@ -1,1 +1,0 @@
-"""Planted keys, and a comparison of scanners that search for them: `python tests/scanning`."""
