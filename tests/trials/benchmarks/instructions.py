@@ -1,7 +1,7 @@
 """Count the instructions of a start: `python tests/trials/benchmarks/instructions.py PYTHON`.
 
-They are the same in every run. Valgrind counts them. PYTHON is the interpreter of a virtual environment with the library and FastAPI. Ratios are only
-comparable between environments that have the same packages.
+They are the same in every run. Valgrind counts them. PYTHON is the interpreter of a virtual environment with the
+library and FastAPI. Ratios are only comparable between environments that have the same packages.
 """
 
 from __future__ import annotations
