@@ -127,20 +127,17 @@ class Service:
 
 @pytest.fixture(autouse=True)
 def _no_other_refresh() -> Iterator[None]:
-    """Let no thread and no fork of another test see the keys of this one."""
+    """End the threads of the test, before its patches are undone. No fork of another test sees its keys."""
     yield
-    for refresh in _process.begun:
-        vars(Refresh)["_judge"].__set__(refresh, lambda *_: threading.Event().wait())  # it reads nothing any more
+    for refresh in [*_process.begun]:
+        refresh.live.refresh = None  # nothing else has it: its thread ends
     _process.begun.clear()
 
 
 @pytest.fixture
-def service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Service]:
-    """A process with a current and a next key. Its threads end with the test, before patches of the test are undone."""
-    made = Service(tmp_path / "keys", capsys)
-    yield made
-    del made.secrets, made.ring
-    gc.collect()
+def service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Service:
+    """A process with a current and a next key."""
+    return Service(tmp_path / "keys", capsys)
 
 
 def slots(ring: Keyring) -> dict[str, str]:
@@ -347,11 +344,12 @@ class TestContinuity:
         assert service.read(other).ok is is_next
         assert service.changed == [{"secret.key"}] * is_next
 
-    def test_a_snapshot_from_before_the_deadline(self, service: Service) -> None:
+    def test_a_snapshot_from_before_the_deadline(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """A key whose time as previous key has passed does not sign again, also where the key that signs is next."""
-        before = service.files
-        service.use({**promoted(before, seconds=2), REVOKED: ""})
-        until(lambda: "previous" not in slots(service.ring))
+        before, now = service.files, time.monotonic()
+        service.use({**promoted(before, days=1), REVOKED: ""})
+        monkeypatch.setattr(time, "monotonic", lambda: now + timedelta(days=2).total_seconds())
+        assert "previous" not in slots(service.ring)
         service.read(before)
         assert service.said()[-1] == "discontinuous"
         assert slots(service.ring)["current"] == fingerprint_of(text_of(before, NEXT))
@@ -573,7 +571,7 @@ class TestThread:
 
     def test_lines_that_nobody_reads(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where nobody reads its lines, a revoked key is refused all the same. The lines follow."""
-        monkeypatch.setattr(module, "END_SECONDS", 1e6)
+        monkeypatch.setattr(Refresh, "_end_process", lambda _: None)
         for name in ("_LOCK_WAIT", "_WRITE_WAIT"):
             monkeypatch.setattr(module, name, 0.01)
         lines = begin(service)
@@ -596,7 +594,7 @@ class TestThread:
     def test_it_ends_with_the_keys(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """It ends as soon as nobody has the keys, whatever its period is."""
         before = thread_count()
-        for _ in range(20):
+        for _ in range(3):
             begin(Service(tmp_path / "keys", capsys), 900)
         gc.collect()
         until(lambda: thread_count() <= before)
@@ -655,7 +653,7 @@ class TestAtTheSameTime:
             except Exception as error:  # noqa: BLE001 - whatever it is
                 wrong.append(error)
 
-        threads = [threading.Thread(target=use) for _ in range(16)]
+        threads = [threading.Thread(target=use) for _ in range(4)]
         for each in threads:
             each.start()
         interval = sys.getswitchinterval()
