@@ -280,7 +280,7 @@ class TestRefusalInATest:
     def test_in_a_thread(self, bad_robodj_secret: BadSecret) -> None:
         """A refusal in a thread does not end the run."""
         bad_robodj_secret("missing")
-        with ThreadPoolExecutor() as pool, pytest.raises(SystemExit, match="^3\n"):
+        with ThreadPoolExecutor() as pool, pytest.raises(SystemExit, match=r"^3\n"):
             pool.submit(guard).result()
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
