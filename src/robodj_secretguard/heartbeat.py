@@ -232,4 +232,4 @@ def send_end() -> None:
 
 
 atexit.register(send_end)
-getattr(os, "register_at_fork", dict)(after_in_child=partial(_begin, FORK_SECONDS))  # not on Windows
+getattr(os, "register_at_fork", dict)(after_in_child=lambda: _begin(FORK_SECONDS))  # not on Windows
