@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import os
+import pickle
 import secrets
 import tempfile
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from traceback import TracebackException
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import V1, good_keys, process_environment
@@ -26,11 +29,14 @@ from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from robodj_secretguard.keyring import Keyring
 
-Token = TypeVar("Token")
+Operation = tuple[Callable[[], Any], Callable[[Any], bool]]
+"""What signs, and what accepts what was signed."""
+Adapter = Callable[["Keyring"], Operation]
+Plain = Callable[[str], Operation]
 NEXT, PREVIOUS, UNTIL = f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"
 LIBRARY, TESTS = (str(Path(each).parent) for each in (robodj_secretguard.__file__, __file__))
 SLOTS = {"current": V1, "next": NEXT, "previous": PREVIOUS}
@@ -154,71 +160,50 @@ class Published:
         os.replace(link, self._directory / "..data")
 
 
-def assert_follows(
-    rotation: Rotation,
-    *,
-    sign: Callable[[], Token],
-    accepts: Callable[[Token], bool],
-    sign_with: Callable[[str], Token],
-    accepts_with: Callable[[str, Token], bool],
-) -> None:
+def follows_deadline(adapter: Adapter, plain: Plain, _directory: Path, purpose: bytes = b"", *, old: str = "") -> None:
     """Assert that an adapter signs with the current key, and accepts each key, the previous one until its deadline.
 
     Args:
-        rotation: the rotation, before the deadline.
-        sign: sign with the adapter.
-        accepts: verify with the adapter.
-        sign_with: sign with the framework itself and one key.
-        accepts_with: verify with the framework itself and one key.
+        adapter: makes what signs with a ring, and what accepts with it.
+        plain: makes the same of the framework itself and one key.
+        purpose: derive the ring for this purpose.
+        old: what signed before the adoption, as the previous key.
     """
+    rotation = Rotation(old)
+    sign, accepts = adapter(rotation.derive(purpose).ring if purpose else rotation.ring)
     values = rotation.values
-    tokens = {role: sign_with(value) for role, value in values.items()}
-    stranger = sign_with(Rotation().derive(b"stranger").values["current"])
+    tokens = {role: plain(value)[0]() for role, value in values.items()}
+    tokens["stranger"] = plain(Rotation().derive(b"stranger").values["current"])[0]()
 
-    def accepted() -> dict[str, bool]:
-        return {role: accepts(token) for role, token in tokens.items()} | {"stranger": accepts(stranger)}
+    def refused() -> list[str]:
+        made = sign()
+        assert accepts(made)
+        assert [role for role, value in values.items() if plain(value)[1](made)] == ["current"]
+        return [role for role, token in tokens.items() if not accepts(token)]
 
-    def signs_with() -> list[str]:
-        token = sign()
-        assert accepts(token)
-        return [role for role, value in values.items() if accepts_with(value, token)]
-
-    everyone = {"current": True, "next": True, "previous": True, "stranger": False}
-    assert (accepted(), signs_with()) == (everyone, ["current"])
+    assert refused() == ["stranger"]
     rotation.now = rotation.deadline - timedelta(microseconds=1)
-    assert accepted() == everyone
+    assert refused() == ["stranger"]
     rotation.now = rotation.deadline
-    assert (accepted(), signs_with()) == (everyone | {"previous": False}, ["current"])
+    assert refused() == ["previous", "stranger"]
     rotation.now -= timedelta(days=1)
-    assert accepted() == everyone | {"previous": False}
+    assert refused() == ["previous", "stranger"]
 
 
-def assert_switches(
-    service: Published,
-    *,
-    sign: Callable[[], Token],
-    accepts: Callable[[Token], bool],
-    sign_with: Callable[[str], Token],
-    accepts_with: Callable[[str, Token], bool],
-) -> None:
+def follows_switch(adapter: Adapter, plain: Plain, directory: Path, purpose: bytes = b"") -> None:
     """Assert that an adapter follows each switch: it signs with the current key alone, and accepts each accepted key.
 
     Once the current key is revoked and there is no other one, it accepts nothing, and signing raises an error.
-
-    Args:
-        service: publishes the keys.
-        sign: sign with the adapter.
-        accepts: verify with the adapter.
-        sign_with: sign with the framework itself and one key.
-        accepts_with: verify with the framework itself and one key.
     """
+    service = Published(directory, purpose)
+    sign, accepts = adapter(service.ring)
     first, second, third = service.current, *(secrets.token_urlsafe(32) for _ in range(2))
-    texts = {key: service.text(key) for key in (first, second, third)}
-    tokens = {key: sign_with(text) for key, text in texts.items()}
+    operations = {key: plain(service.text(key)) for key in (first, second, third)}
+    tokens = {key: sign_with() for key, (sign_with, _) in operations.items()}
 
     def follows(*accepted: str) -> bool:
         made = sign()
-        signed_with = [key for key, text in texts.items() if accepts_with(text, made)]
+        signed_with = [key for key, (_, accepts_with) in operations.items() if accepts_with(made)]
         verified = {key for key, token in tokens.items() if accepts(token)}
         return accepts(made) and signed_with == [*accepted[:1]] and verified == {*accepted}
 
@@ -236,8 +221,39 @@ def assert_switches(
         with pytest.raises(RevokedKeyError) as raised:
             sign()
         assert leaks(traceback_of(raised.value), [service.current, service.text(service.current)]) == []
-    tokens[service.current] = sign_with(texts.setdefault(service.current, service.text(service.current)))
+    operations[service.current] = plain(service.text(service.current))
+    tokens[service.current] = operations[service.current][0]()
     assert follows(service.current)
+
+
+CHANGES = {
+    "deadline": follows_deadline,
+    "switch": follows_switch,
+    "old hexadecimal key": partial(follows_deadline, old=secrets.token_hex(8)),
+    "old passphrase": partial(follows_deadline, old=" ".join(f"größe{secrets.token_hex(2)}" for _ in range(4))),
+}
+"""What each adapter that verifies must follow, also with a key of before the adoption."""
+every_change = pytest.mark.parametrize("follows", CHANGES.values(), ids=CHANGES)
+
+
+def accepts_unless_revoked(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return what accepts, for a framework that takes the key that signs to verify, too."""
+
+    def accepts_if_possible(token: Any) -> bool:
+        try:
+            return accepts(token)
+        except RevokedKeyError:
+            return False
+
+    return accepts_if_possible
+
+
+def assert_no_key(made: object, rotation: Rotation) -> None:
+    """Assert that no attribute of an object shows a key, and that it is not pickled."""
+    shown = f"{made!r} {vars(made)}"
+    assert leaks(shown, [*rotation.delivered, *rotation.values.values()]) == []
+    with pytest.raises(TypeError, match="secrets are not pickled"):
+        pickle.dumps(made)
 
 
 def traceback_of(error: BaseException, *, own: bool = False) -> str:

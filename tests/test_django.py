@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -21,58 +20,51 @@ from django.http import HttpRequest, HttpResponse
 from django.test.utils import override_settings
 from django.utils.functional import empty
 from django.views.debug import ExceptionReporter
-from rings import Published, Rotation, assert_follows, assert_switches
+from rings import Published, Rotation, accepts_unless_revoked, every_change
 
 from robodj_secretguard.adapters.django import secret_keys
-from robodj_secretguard.errors import RevokedKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from robodj_secretguard.keyring import Keyring
+    from rings import Operation
 
-    Operation = tuple[Callable[[], Any], Callable[[Any], bool]]
+    from robodj_secretguard.keyring import Keyring
 
 
 BACKEND = f"{__name__}.Backend"
 
 
-@contextmanager
-def wrapped(holder: object) -> Iterator[None]:
-    """Replace Django's settings."""
+@pytest.fixture(autouse=True)
+def _same_settings() -> Iterator[None]:
+    """Let Django have the same settings after the test."""
     before = settings._wrapped  # noqa: SLF001 - as in Django's own tests
-    settings._wrapped = holder  # noqa: SLF001
-    try:
-        yield
-    finally:
-        settings._wrapped = before  # noqa: SLF001
+    yield
+    settings._wrapped = before  # noqa: SLF001
 
 
-@contextmanager
-def settings_of(ring: Keyring) -> Iterator[None]:
+def settings_of(ring: Keyring) -> None:
     """Take Django's settings from a ring."""
-    holder = UserSettingsHolder(global_settings)
+    settings._wrapped = holder = UserSettingsHolder(global_settings)  # noqa: SLF001
     holder.AUTHENTICATION_BACKENDS = [BACKEND]
     holder.SECRET_KEY, holder.SECRET_KEY_FALLBACKS = secret_keys(ring)
-    with wrapped(holder):
-        yield
 
 
 @pytest.fixture
-def rotation() -> Iterator[Rotation]:
+def rotation() -> Rotation:
     """A rotation, with Django's settings from its ring."""
     made = Rotation().derive(b"django")
-    with settings_of(made.ring):
-        yield made
+    settings_of(made.ring)
+    return made
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Published]:
+def service(tmp_path: Path) -> Published:
     """Keys that a test switches, with Django's settings from their ring."""
     made = Published(tmp_path, b"django")
-    with settings_of(made.ring):
-        yield made
+    settings_of(made.ring)
+    return made
 
 
 def reads(read: Callable[..., Any], *arguments: Any, **options: Any) -> bool:
@@ -183,42 +175,17 @@ def of_key(make: Callable[[], Operation], key: str) -> Operation:
     return alone(sign), alone(accepts)
 
 
-every_operation = pytest.mark.parametrize(
-    "make", [a_signer, objects, cookies, sessions, messages, password_resets, signed_in_users]
-)
+@every_change
+@pytest.mark.parametrize("make", [a_signer, objects, cookies, sessions, messages, password_resets, signed_in_users])
+def test_an_operation(follows: Callable[..., None], make: Callable[[], Operation], tmp_path: Path) -> None:
+    """Django signs with the current key, and accepts each accepted key, also after a switch."""
 
+    def adapter(ring: Keyring) -> Operation:
+        settings_of(ring)
+        sign, accepts = make()
+        return sign, accepts_unless_revoked(accepts)
 
-@every_operation
-def test_an_operation_follows_the_deadline(rotation: Rotation, make: Callable[[], Operation]) -> None:
-    """Django signs with the current key, and accepts each key, the previous one until its deadline."""
-    sign, accepts = make()
-    assert_follows(
-        rotation,
-        sign=sign,
-        accepts=accepts,
-        sign_with=lambda key: of_key(make, key)[0](),
-        accepts_with=lambda key, token: of_key(make, key)[1](token),
-    )
-
-
-@every_operation
-def test_an_operation_follows_a_switch(service: Published, make: Callable[[], Operation]) -> None:
-    """Django signs with the current key after each switch, and accepts the accepted keys alone."""
-    sign, accepts = make()
-
-    def accepts_if_possible(token: Any) -> bool:
-        try:
-            return accepts(token)
-        except RevokedKeyError:  # Django computes a signature to verify one
-            return False
-
-    assert_switches(
-        service,
-        sign=sign,
-        accepts=accepts_if_possible,
-        sign_with=lambda key: of_key(make, key)[0](),
-        accepts_with=lambda key, token: of_key(make, key)[1](token),
-    )
+    follows(adapter, lambda key: of_key(make, key), tmp_path, b"django")
 
 
 def test_a_switch_during_an_operation(service: Published) -> None:
@@ -244,9 +211,9 @@ def test_the_setting_is_renewed(service: Published) -> None:
     kept, new = settings.SECRET_KEY, Rotation().values["current"]
     assert service.publish(new, previous=service.current)
     assert settings.SECRET_KEY == service.text(new) != kept
-    with wrapped(empty):
-        assert service.publish(Rotation().values["current"], previous=new)
-        assert not settings.configured
+    settings._wrapped = empty  # noqa: SLF001
+    assert service.publish(Rotation().values["current"], previous=new)
+    assert not settings.configured
 
 
 def test_the_settings_show_no_key(rotation: Rotation) -> None:

@@ -12,13 +12,17 @@ from detector import leaks
 from flask import Flask, session
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
-from rings import Published, Rotation, assert_follows, assert_switches, traceback_of
+from rings import Published, Rotation, accepts_unless_revoked, every_change, traceback_of
 
 from robodj_secretguard.adapters.flask import sign_sessions
-from robodj_secretguard.errors import RevokedKeyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from rings import Operation
+
+    from robodj_secretguard.keyring import Keyring
 
 
 def app_of(key: str = "") -> Flask:
@@ -51,38 +55,19 @@ def accepts(app: Flask, cookie: str) -> bool:
     return client.get("/").text == "jazz"
 
 
-def test_sessions() -> None:
-    """An app signs with the current key. It reads cookies of each key, of the previous one until its deadline."""
-    rotation, app = Rotation(), app_of()
-    sign_sessions(app, rotation.ring)
-    assert_follows(
-        rotation,
-        sign=lambda: sign(app),
-        accepts=lambda cookie: accepts(app, cookie),
-        sign_with=lambda key: sign(app_of(key)),
-        accepts_with=lambda key, cookie: accepts(app_of(key), cookie),
-    )
+@every_change
+def test_sessions(follows: Callable[..., None], tmp_path: Path) -> None:
+    """An app signs with the current key, and reads cookies of each accepted key, also after a switch."""
 
+    def operation(app: Flask) -> Operation:
+        app.testing = True  # errors of a page are raised here
+        return lambda: sign(app), accepts_unless_revoked(lambda cookie: accepts(app, cookie))
 
-def test_sessions_follow_a_switch(tmp_path: Path) -> None:
-    """An app signs with the current key after each switch, and reads cookies of the accepted keys alone."""
-    service, app = Published(tmp_path), app_of()
-    sign_sessions(app, service.ring)
-    app.testing = True  # errors of a page are raised here
+    def adapter(ring: Keyring) -> Operation:
+        sign_sessions(app := app_of(), ring)
+        return operation(app)
 
-    def accepts_if_possible(cookie: str) -> bool:
-        try:
-            return accepts(app, cookie)
-        except RevokedKeyError:  # Flask takes the key that signs to verify, too
-            return False
-
-    assert_switches(
-        service,
-        sign=lambda: sign(app),
-        accepts=accepts_if_possible,
-        sign_with=lambda key: sign(app_of(key)),
-        accepts_with=lambda key, cookie: accepts(app_of(key), cookie),
-    )
+    follows(adapter, lambda key: operation(app_of(key)), tmp_path)
 
 
 def test_the_setting_is_renewed(tmp_path: Path) -> None:

@@ -11,24 +11,29 @@ import random
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+from command_line import fingerprint_of
 from conftest import NOW, V1, V2, good_keys, process_environment
 from detector import leaks
-from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Rotation, rotation_keys, traceback_of
+from django.core.management.utils import get_random_secret_key
+from pydantic import SecretStr
+from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Published, Rotation, rotation_keys, traceback_of
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.keyring import Keyring, KeySet, LiveKeys
-from robodj_secretguard.secret.material import fingerprint, last_characters
+from robodj_secretguard.secret.material import last_characters
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.settings import judgement_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
 DERIVED = b"config v1"
 
@@ -50,7 +55,7 @@ def roles(ring: Keyring) -> list[str]:
 
 def kid_of(text: str) -> str:
     """Return the key id of a key."""
-    return fingerprint(SealedStr(text)).removeprefix("sgfp1:")
+    return fingerprint_of(text).removeprefix("sgfp1:")
 
 
 class TestAccepted:
@@ -118,7 +123,7 @@ class TestAccepted:
     def test_a_past_key(self) -> None:
         """A previous key that is past at startup is found for data at rest, unless it is invalid or plainly revoked."""
         past = rotation_keys(NOW - timedelta(days=1))
-        its_fingerprint = fingerprint(SealedStr(past[PREVIOUS]))
+        its_fingerprint = fingerprint_of(past[PREVIOUS])
         revoked = "ROBODJ_REVOKED_FINGERPRINTS"
         for more, is_found in (
             ({}, True),
@@ -386,3 +391,92 @@ def test_an_interrupt_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt) as raised:
         model.keyring("secret.key").accepted()
     assert leaks(traceback_of(raised.value), rotation.delivered) == []
+
+
+OLD: dict[str, Callable[[], str]] = {
+    "Django": get_random_secret_key,
+    "openssl rand -base64 32": lambda: base64.b64encode(secrets.token_bytes(32)).decode(),
+    "16 characters": partial(secrets.token_hex, 8),
+    "passphrase": lambda: " ".join(f"größe{secrets.token_hex(2)}" for _ in range(4)),
+}
+"""Keys of before the adoption."""
+
+
+@pytest.mark.parametrize("old", OLD.values(), ids=OLD)
+def test_ring_takes_an_old_key_as_it_is(old: Callable[[], str]) -> None:
+    """An old key verifies until its deadline, without an id. It is not derived, and only `stored` has it after that."""
+    rotation = Rotation(text := old())
+    for ring in (rotation.ring, rotation.ring.derive(DERIVED)):
+        assert [bool(key.kid) for key in ring.accepted()] == [True, True, False]
+        match = ring.verify(text)
+        assert match is not None
+        assert (match.role, match.kid, ring.find("")) == ("previous", "", None)
+    rotation.now = rotation.deadline
+    assert ring.verify(text) is None
+    assert [key.role for key in ring.stored()] == ["next", "current", "previous"]
+
+
+def test_old_keys_of_two_secrets_have_a_deadline_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two old keys without an id, of two secrets, end at their own deadlines, in a process that is running."""
+    now, day = datetime.now(UTC), timedelta(days=1)
+    old = secrets.token_hex(8), secrets.token_hex(8)
+    variables = rotation_keys(now + day)
+    for name, text, ahead in zip((V1, V2), old, (day, 2 * day), strict=True):
+        variables |= {f"{name}_PREVIOUS": text, f"{name}_PREVIOUS_UNTIL": (now + ahead).isoformat()}
+    with process_environment(variables):
+        service = RuntimeSecrets()
+    rings = [service.keyring(name) for name in ("secret.key", "secret_v2.key")]
+
+    def verified() -> list[bool]:
+        return [ring.verify(text) is not None for ring, text in zip(rings, old, strict=True)]
+
+    assert verified() == [True, True]
+    started = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: started + day.total_seconds())
+    assert verified() == [False, True]
+
+
+@pytest.mark.parametrize("begin", ["", "@2026-01-31T08:00:00Z"])
+def test_old_key_with_padding_is_revoked_like_the_key_without(begin: str) -> None:
+    """A key in standard base64 is on the list by the fingerprint of the same key in base64url."""
+    old = OLD["openssl rand -base64 32"]()
+    variables = rotation_keys(datetime.now(UTC) + timedelta(days=1)) | {PREVIOUS: old}
+    with process_environment(variables | {"ROBODJ_REVOKED_FINGERPRINTS": f"{fingerprint_of(old)}{begin}"}):
+        service, report = RuntimeSecrets(), check()
+    assert service.keyring("secret.key").verify(old) is None
+    assert ("revoked", "previous") in [(each.check, each.slot) for each in report.findings]
+
+
+def test_old_key_comes_and_goes_while_the_service_runs(tmp_path: Path) -> None:
+    """A running service takes an old key from a directory, also one that begins like a comment, until it is unset."""
+    service, old = Published(tmp_path, DERIVED), f"#{get_random_secret_key()} "
+    current = service.current
+    for slots, is_accepted in (({}, False), ({"previous": old}, True), ({}, False)):
+        assert service.publish(current, **slots)
+        assert (service.ring.verify(old) is not None) is is_accepted
+
+
+class Optional(SecretSettings):
+    """A service with one key, which is optional."""
+
+    key: Annotated[
+        SecretStr | None,
+        SecretPolicy(
+            name="beta.key",
+            variable="BETA_KEY",
+            owner="Tests",
+            cadence=timedelta(days=90),
+            warn_before=timedelta(days=14),
+            required=False,
+        ),
+    ]
+
+
+def test_ring_of_an_optional_secret() -> None:
+    """The ring of an optional secret that is absent accepts nothing, and says so where a key is needed."""
+    with process_environment({}):
+        ring = Optional().keyring("beta.key")
+    assert (ring.accepted(), ring.stored(), ring.verify(""), ring.find("0" * 32)) == ((), (), None, None)
+    for use in (lambda: ring.current, lambda: ring.derive(DERIVED)):
+        with pytest.raises(LookupError, match=r"^beta.key is optional, and it is not set$"):
+            use()

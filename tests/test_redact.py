@@ -12,7 +12,7 @@ import re
 import secrets
 import sys
 import traceback
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ import pytest
 import structlog
 from conftest import NOW, V1, V2, good_keys, process_environment, run
 from detector import leaks
+from django.core.management.utils import get_random_secret_key
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
@@ -182,6 +183,9 @@ class TestAnEvent:
         assert redact(None, "", " ".join(slots.values())) == f"{NAME1} {NAME1}"
         monkeypatch.setenv(f"{V1}_PREVIOUS", "x")  # past and no key: only a warning
         assert SecretRedactor(RuntimeSecrets())(None, "", "xyz") == "xyz"
+        monkeypatch.setenv(f"{V1}_PREVIOUS", old := get_random_secret_key())  # of before the adoption
+        monkeypatch.setenv(f"{V1}_PREVIOUS_UNTIL", (datetime.now(UTC) + DAY).isoformat())
+        assert SecretRedactor(RuntimeSecrets())(None, "", f"old={old}") == f"old={NAME1}"
 
     @pytest.mark.parametrize("encode", [str.encode, base64.b64encode, base64.urlsafe_b64encode, bytes.hex])
     def test_respelled_key_is_found_whole(self, redact: SecretRedactor, encode: Callable[[Any], bytes | str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 from detector import leaks
-from rings import Published, Rotation, assert_follows, assert_switches
+from rings import Rotation, every_change
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -17,9 +17,13 @@ from starlette.routing import Route
 from robodj_secretguard.adapters.starlette import RingSessionMiddleware
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from rings import Operation
     from starlette.requests import Request
+
+    from robodj_secretguard.keyring import Keyring
 
 
 def app_of(*middleware: Middleware) -> Starlette:
@@ -31,11 +35,6 @@ def app_of(*middleware: Middleware) -> Starlette:
         return PlainTextResponse(str(request.session.get("station")))
 
     return Starlette(routes=[Route("/", station, methods=["GET", "PUT"])], middleware=middleware)
-
-
-def plain(key: str) -> Starlette:
-    """Make an app with Starlette's middleware and one key."""
-    return app_of(Middleware(SessionMiddleware, secret_key=key))
 
 
 def ask(app: Starlette, method: str, cookies: dict[str, str]) -> httpx.Response:
@@ -59,30 +58,17 @@ def accepts(app: Starlette, cookie: str) -> bool:
     return ask(app, "GET", {"session": cookie}).text == "jazz"
 
 
-def test_sessions() -> None:
-    """It signs with the current key. It reads cookies of each key, of the previous one until its deadline."""
-    rotation = Rotation()
-    app = app_of(Middleware(RingSessionMiddleware, ring=rotation.ring))
-    assert_follows(
-        rotation,
-        sign=lambda: sign(app),
-        accepts=lambda cookie: accepts(app, cookie),
-        sign_with=lambda key: sign(plain(key)),
-        accepts_with=lambda key, cookie: accepts(plain(key), cookie),
-    )
+@every_change
+def test_sessions(follows: Callable[..., None], tmp_path: Path) -> None:
+    """It signs with the current key, and reads cookies of each accepted key, also after a switch."""
 
+    def operation(app: Starlette) -> Operation:
+        return lambda: sign(app), lambda cookie: accepts(app, cookie)
 
-def test_sessions_follow_a_switch(tmp_path: Path) -> None:
-    """It signs with the current key after each switch, and reads cookies of the accepted keys alone."""
-    service = Published(tmp_path)
-    app = app_of(Middleware(RingSessionMiddleware, ring=service.ring))
-    assert_switches(
-        service,
-        sign=lambda: sign(app),
-        accepts=lambda cookie: accepts(app, cookie),
-        sign_with=lambda key: sign(plain(key)),
-        accepts_with=lambda key, cookie: accepts(plain(key), cookie),
-    )
+    def adapter(ring: Keyring) -> Operation:
+        return operation(app_of(Middleware(RingSessionMiddleware, ring=ring)))
+
+    follows(adapter, lambda key: operation(app_of(Middleware(SessionMiddleware, secret_key=key))), tmp_path)
 
 
 def test_the_options() -> None:
@@ -97,6 +83,6 @@ def test_the_options() -> None:
 def test_it_keeps_and_shows_no_key() -> None:
     """Neither the middleware nor its declaration shows a key."""
     rotation = Rotation()
-    made = RingSessionMiddleware(plain(""), rotation.ring)
+    made = RingSessionMiddleware(app_of(), rotation.ring)
     shown = f"{made!r} {vars(made)} {vars(made.signer)} {Middleware(RingSessionMiddleware, ring=rotation.ring)!r}"
     assert leaks(shown, rotation.delivered) == []
