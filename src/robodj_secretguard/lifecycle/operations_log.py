@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -85,8 +84,9 @@ class OperationsLog:
             damage += _breaks(number, record, last_line, last)
             last, last_line = record, number
             records.append(record)
-        # Only text after the last line end can be the rest of a cut write, which leaves valid lines before it.
-        is_torn = bool(end) and last_line == len(lines) - 1 and _may_be_cut(end, last or head)
+        # Only text after the last line end can be the rest of a cut write. Without a record before it, it may be the
+        # record that the head names.
+        is_torn = bool(end) and last_line == len(lines) - 1 and (last is not None or head is None)
         self.torn = len(end) if is_torn else 0
         if last_line < len(lines) and not is_torn:
             damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
@@ -315,19 +315,6 @@ def _follows(record: Record, last: Record | None) -> bool:
     if last is None and record.event == "continued":
         return record.sequence > 1 and record.previous is not None
     return (record.sequence, record.previous) == _next(last)
-
-
-def _may_be_cut(end: bytes, last: Record | Head | None) -> bool:
-    """Return whether text without a line end can come from a write that a crash cut, after the last known record."""
-    written = end.rstrip(b"\0 \t\r")
-    begins = b'{"schema":1,"sequence":%d,' % _next(last)[0]
-    if not (written.startswith(begins) or begins.startswith(written)):
-        return False
-    try:
-        json.loads(written)
-    except (ValueError, RecursionError):
-        return True
-    return False  # a part of a record is not JSON, so a line of JSON was changed
 
 
 def _read_head(path: str) -> Head | None:

@@ -118,10 +118,7 @@ def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | Non
     if texts.get("next") == texts.get("current") or (current and keys.get("next") == current):
         texts.pop("next", None)
         keys.pop("next", None)
-    steps = last_steps(fields)
-    step = steps.get(policy.name)
-    # The server's time is better. It is that of this version, which another secret's step may have made.
-    is_older = any(step and step.last.recorded_at < other.last.recorded_at for other in steps.values())
+    step = last_steps(fields).get(policy.name)
     is_staged = step is not None and step.step == "stage" and step.last.fingerprint == keys.get("next")
     slots = Slots(**keys, previous_until=parse_marker(SealedStr(_field_text(fields, until))))
     return StoredKeys(
@@ -130,7 +127,7 @@ def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | Non
         parse_marker(SealedStr(_field_text(fields, policy.expiry_variable))),
         _revocations(slots, revocation_list([], [("", SealedStr(_field_text(fields, REVOKED_FINGERPRINTS)))])),
         step,
-        step.last.recorded_at if step and is_staged and (is_older or not written_at) else written_at,
+        step.last.recorded_at if step and is_staged else written_at,
     )
 
 
@@ -386,10 +383,10 @@ def later(keys: StoredKeys, logged: Sequence[Record]) -> Record | None:
     if keys.step is None:
         return None
     last = keys.step.last
-    own = [record for record in logged if (record.secret, record.environment) == (last.secret, last.environment)]
-    known = [index for index, record in enumerate(own) if _is_same(last, record)]
-    after = [record for record in own[known[-1] + 1 :] if record.event in _SLOTS] if known else []
-    return after[-1] if after else None
+    subject = (last.secret, last.environment)
+    own = [each for each in logged if each.event in _SLOTS and (each.secret, each.environment) == subject]
+    is_known = any(_is_same(last, each) for each in own)
+    return own[-1] if is_known and not _is_same(last, own[-1]) else None
 
 
 def is_state_after(record: Record, keys: StoredKeys) -> bool:
@@ -414,57 +411,33 @@ def drift(
     """
     done = keys.step
     here = rotations(logged, policy.name, done.last.environment if done else None)
-    is_recorded = not here or keys.slots.current in [each.fingerprint for each in (here[-1:] if done else here)]
-    if done is None:
-        what = f"{policy.variable} is not a recorded key"
-        return (
-            None
-            if is_recorded
-            else _not_recorded(what, policy, keys, logged, here[-1], manager=manager, options=options)
-        )
-    who = (policy.name, "--to", manager, "--environment", done.last.environment or "ENVIRONMENT")
-    again = ("rotate", {"replace": "run"}.get(done.step, done.step), *who, "--operator", "YOUR-NAME", *options)
-    if unrecorded(done, logged):
+    operator = ("--operator", "YOUR-NAME", *options)
+    if done and unrecorded(done, logged):
+        who = ("--to", manager, "--environment", done.last.environment or "ENVIRONMENT", *operator)
+        step = {"replace": "run"}.get(done.step, done.step)
         return Problem(
             f"{manager} has a step that the operations log does not have: {step_in_words(done)}",
-            f"run {command(*again)}: it records the step",
+            f"run {command('rotate', step, policy.name, *who)}: it records the step",
             manager,
         )
-    newest = later(keys, logged) or done.last
-    is_newest = is_state_after(newest, keys)
-    if newest is not done.last and not is_newest:
+    if not here:
+        return None
+    newest, expected = later(keys, logged), here[-1]
+    if done and newest and not is_state_after(newest, keys):
         what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})"
         is_on_its_way = now <= newest.recorded_at + max(policy.overlap, CADENCE_GRACE)
-        return (
-            None
-            if is_on_its_way
-            else _not_recorded(what, policy, keys, logged, newest, manager=manager, options=options)
-        )
-    what = f"was changed after the last step ({step_in_words(done)})"
-    if not is_recorded:
-        return _not_recorded(
-            f"{policy.variable} {what}", policy, keys, logged, here[-1], manager=manager, options=options
-        )
-    variable = policy.slot_variables[_SLOTS[done.last.event] == "previous"]
-    return None if is_newest else Problem(f"{variable} {what}", f"run {command(*again, '--now')}", manager)
-
-
-def _not_recorded(
-    what: str,
-    policy: SecretPolicy,
-    keys: StoredKeys,
-    logged: Sequence[Record],
-    expected: Record,
-    *,
-    manager: str,
-    options: Sequence[str],
-) -> Problem | None:
-    """Return the problem of a current key that is not the recorded one. No remedy restores a key: it may be revoked."""
+    else:
+        since = f"was changed after the last step ({step_in_words(done)})" if done else "is not a recorded key"
+        what = f"{policy.variable} {since}"
+        is_on_its_way = keys.slots.current in [each.fingerprint for each in (here[-1:] if done else here)]
+    if is_on_its_way:
+        return None
+    # No remedy restores a key: it may be revoked.
     if any(keys.slots.current in {each.fingerprint, each.replaced} for each in rotations(logged, policy.name)):
         return Problem(what, f"{how_to_rotate(policy, manager)}{FOLLOW}", manager)
     if expected.fingerprint in {keys.slots.previous, *revoked(logged)}:  # what replaces it is on its way
         return None
-    where = ("--environment", expected.environment or "ENVIRONMENT", "--operator", "YOUR-NAME", *options)
+    where = ("--environment", expected.environment or "ENVIRONMENT", *operator)
     record = command("rotate", "record", policy.name, "--from", manager, *where)
     return Problem(what, f"run {record} if this was meant; otherwise rotate the key", manager)
 
