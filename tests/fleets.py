@@ -73,7 +73,7 @@ def _made(kind: str, keys: Slots) -> dict[str, Any]:
         previous_fingerprint=keys.previous,
         previous_until=keys.previous_until,
     )
-    return event_of(kind, _REPORT._replace(secrets=(first, second)), "ours:Ours")
+    return event_of(kind, _REPORT._replace(secrets=(first, second)), "ours:Ours", 0)
 
 
 def line(*given: Any, **named: Any) -> bytes:

@@ -199,14 +199,14 @@ class TestFields:
 
     def test_each_start_is_another_process(self) -> None:
         """Containers have the same process id, and may start in the same second: none of them hides another one."""
-        assert len({event_of("started", report(), MODEL)["process"] for _ in range(9)}) == 9
+        assert len({event_of("started", report(), MODEL, 1)["process"] for _ in range(9)}) == 9
 
     def test_slots(self) -> None:
         """The fingerprints of the next and the previous key are fields of their secret, and the deadline too."""
         until = marker(timedelta(days=5))
         slots = {f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1], f"{V1}_PREVIOUS_UNTIL": until}
         started = check(environ=GOOD | slots, now=NOW)
-        one, other = event_of("running", started, MODEL)["secrets"].values()
+        one, other = event_of("running", started, MODEL, 1)["secrets"].values()
         assert len({one["current"], one["next"], one["previous"]}) == 3
         assert (one["next"], one["previous_until"]) == (started.secrets[0].next_fingerprint, until)
         assert (other["next"], other["previous_until"]) == (None, None)
@@ -214,23 +214,23 @@ class TestFields:
     def test_the_page(self) -> None:
         """The example in docs/logs.md has the same fields in the same order, and its table has a row for each."""
         (example,) = (json.loads(each) for each in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL))
-        event = event_of("started", report(), MODEL)
+        event = event_of("started", report(), MODEL, 1)
         assert [*example] == [*event]
         assert [*example["secrets"]["secret.key"]] == [*event["secrets"]["secret.key"]]
         assert {name for name in event if f"`{name}`" not in PAGE and name != "event"} == set()
 
     def test_a_refusal(self) -> None:
         """A refusal has its checks, and no fingerprint of a key that is not sound."""
-        event = event_of("refused", check(environ=BAD | {"ROBODJ_PROTECTED_ENV": "?"}, now=NOW), MODEL)
+        event = event_of("refused", check(environ=BAD | {"ROBODJ_PROTECTED_ENV": "?"}, now=NOW), MODEL, 1)
         assert event["checks"] == ["set-up: setting", "secret.key: format", "secret_v2.key: format"]
         assert {each["current"] for each in event["secrets"].values()} == {None}
 
     def test_a_changed_set_that_is_refused(self) -> None:
         """The event has the keys that stay in use, and the checks of the refused set."""
         refused = check(environ=BAD, now=NOW).findings
-        event = event_of("kept", report()._replace(findings=refused), MODEL)
+        event = event_of("kept", report()._replace(findings=refused), MODEL, 1)
         assert event["checks"] == ["secret.key: format", "secret_v2.key: format"]
-        assert event["secrets"] == event_of("running", report(), MODEL)["secrets"]
+        assert event["secrets"] == event_of("running", report(), MODEL, 1)["secrets"]
 
 
 @posix_only
@@ -346,7 +346,7 @@ class TestPipeline:
         event = json.loads(log.getvalue())
         assert (event["event"], event["level"], event[KIND]) == ("secret integrity check passed", "info", "started")
         assert event["model"] == MODEL
-        assert {*event_of("started", report(), MODEL)} <= {*event}
+        assert {*event_of("started", report(), MODEL, 1)} <= {*event}
 
     def test_a_refusal(self, file: Path) -> None:
         """The pipeline gets the findings of a refusal, and the file gets its event. None of both gets it twice."""

@@ -7,11 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import NO_FAILURE, V1, Failure, failure_of
+from conftest import NO_FAILURE, NOW, V1, Failure, failure_of
 
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers import manager as module
-from robodj_secretguard.managers.manager import Manager
+from robodj_secretguard.managers.manager import Manager, Stored, sealed, time_of
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.directory import Delivery, delivery_of
 from robodj_secretguard.startup.textfile import MAX_CHARACTERS
@@ -19,6 +19,7 @@ from robodj_secretguard.startup.variables import ROTATION_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from datetime import datetime
 
 AWAY = Failure("is away", "wait", is_temporary=True)
 DENIED = Failure("denies it", "log in")
@@ -163,3 +164,34 @@ def test_an_invalid_record_of_a_rotation_is_ignored(record: object) -> None:
     manager = Scripted({"A": "x", ROTATION_RECORD: record})
     delivery = manager.load(["A", ROTATION_RECORD], time.monotonic(), pytest.fail)
     assert (delivery.get("A"), delivery.get(ROTATION_RECORD)) == (SealedStr("x"), None)
+
+
+@pytest.mark.parametrize("number", ["1.0000000000000000001", "1e400", "1e-400", "1.50", "NaN"])
+def test_a_number_that_is_rounded_is_not_written(number: str) -> None:
+    """A number that would have another form is read, but never written back."""
+    kept, fields = '{"A": [1.5, -0.0, 123456789012345678901234567890]}', f'{{"A": {{"B": [{number}]}}}}'
+    assert sealed(Stored(SealedStr(kept), "1").opened(), is_new=True).get_secret_value() == kept
+    what = "has a number that would be rounded, so nothing was written"
+    assert failure_of(lambda: sealed(Stored(SealedStr(fields), "1").opened(), is_new=True)).what == what
+
+
+def test_a_field_that_is_nested_too_deeply_is_an_error() -> None:
+    """Fields that are nested too deeply are not kept."""
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert failure_of(lambda: sealed({"A": "x", "DEEP": deep})).what == "has a field that is nested too deeply"
+
+
+@pytest.mark.parametrize(
+    ("text", "time"),
+    [
+        ("Tue, 01 Dec 2026 12:00:00 GMT", NOW),
+        ("Tue, 01 Dec 2026 12:00:00 -0000", None),
+        ("yesterday", None),
+        (None, None),
+    ],
+)
+def test_the_time_of_a_manager_is_that_of_its_answer(text: str | None, time: datetime | None) -> None:
+    """The time is that of the header `Date`, if it is valid and has a timezone."""
+    assert time_of(text) == time

@@ -163,7 +163,7 @@ class TestStart:
     def test_the_event_names_what_is_not_set(self, machine: Machine) -> None:
         """The event of a start has the names of the secrets that are not set."""
         report = machine.within(lambda: check(Service))
-        assert event_of("started", report, "test_optional:Service")["off"] == OFF
+        assert event_of("started", report, "test_optional:Service", 0)["off"] == OFF
 
     def test_metrics_have_no_alert(self, machine: Machine) -> None:
         """A secret that is off has no key and no alert in the metrics of a service, and in those of `status`."""

@@ -74,7 +74,7 @@ def identify_process() -> tuple[str, str]:
     return event_setting(Environment(), SERVICE) or "unnamed", instance
 
 
-def event_of(kind: str, report: Report, model: str, number: int = 0) -> dict[str, Any]:
+def event_of(kind: str, report: Report, model: str, number: int) -> dict[str, Any]:
     """Return an event with its fields, in the plain types of JSON.
 
     Args:
@@ -148,10 +148,7 @@ def _begin(first: int = MOST_HEARTBEAT_SECONDS) -> None:
     for lock in locks:
         lock.acquire()
     if seconds and _beats and _threads.setdefault(os.getpid(), locks) is locks:  # threads may start at once
-        try:
-            _thread.start_new_thread(_repeat, (seconds, min(first, seconds), end, ended))
-        except RuntimeError:
-            ended.release()
+        _thread.start_new_thread(_repeat, (seconds, min(first, seconds), end, ended))
 
 
 def _repeat(seconds: int, first: int, end: _thread.LockType, ended: _thread.LockType) -> None:

@@ -10,7 +10,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
 from importlib import import_module
 from typing import Any, Final, TypeAlias, TypeVar, cast
@@ -243,12 +242,9 @@ def time_of(text: object) -> datetime | None:
 
 
 def number_of(text: str) -> float:
-    """Return a number of JSON; NaN for one that a float would change, so that it is never written back."""
+    """Return a number of JSON; NaN for one that has another form when it is written back."""
     number = float(text)
-    try:
-        return number if Decimal(text) == Decimal(repr(number)) else float("nan")
-    except InvalidOperation:  # its exponent is too large
-        return float("nan")
+    return number if repr(number) == text else float("nan")
 
 
 def sealed(fields: Mapping[str, Any], *, is_new: bool = False) -> SealedStr:
@@ -263,16 +259,6 @@ def sealed(fields: Mapping[str, Any], *, is_new: bool = False) -> SealedStr:
         raise ManagerError(
             "has a field that is nested too deeply", "store that field elsewhere, or as one text"
         ) from None
-
-
-def limited(parts: Iterable[bytes], too_long: Exception) -> bytes:
-    """Return the parts of an answer, or raise `too_long`: a client would read an answer without a limit."""
-    content = b""
-    for part in parts:
-        content += part
-        if len(content) > MAX_BYTES:
-            raise too_long
-    return content
 
 
 def is_insecure(address: str) -> bool:

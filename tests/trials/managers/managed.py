@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from command_line import fingerprint_of
-from conftest import V1, Ran, good_keys, marker, run
-from processes import GOOD, SECRET
+from conftest import V1, Ran, good_keys, marker, process_environment
+from processes import GOOD, SECRET, run_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 PROGRAM = ("-m", "robodj_secretguard")
-COMMAND = (sys.executable, "-c", "import json, os; json.dump(dict(os.environ), open('started.json', 'w'))")
+COMMAND = ("sh", "-c", "env -0 >started")
+"""It writes the environment that it gets to a file."""
 LAST_LINE = (
     "ALERT: robodj-secretguard did not start the command: 1 alert (exit status {}). "
     "Details: robodj-secretguard explain {}"
@@ -70,17 +69,20 @@ class Service:
         command: str = "exec",
         options: tuple[str, ...] = (),
     ) -> Ran:
-        """Run a command with a login, and assert that its output has no part of a key or of the login."""
-        arguments = [*PROGRAM, command, "--from", source or self.source, "--wait", str(wait), *options]
+        """Run a command with a login, in a fork. Assert that its output has no part of a key or of the login."""
+        arguments = [command, "--from", source or self.source, "--wait", str(wait), *options]
         arguments += ["--", *COMMAND] if command == "exec" else []
-        return run(arguments, env=self.environ(variables), cwd=self.cwd, keys=(*SECRET, *self.logins))
+        script = f"import sys\nfrom robodj_secretguard.cli import main\nsys.exit(main({arguments}))"
+        (self.cwd / "started").unlink(missing_ok=True)
+        with process_environment(self.environ(variables)):
+            return run_copy(script, {}, self.cwd, secret=(*SECRET, *self.logins))
 
     @property
     def started(self) -> dict[str, str]:
-        """The environment of the command; empty where it was not started."""
-        path = self.cwd / "started.json"
-        environment: dict[str, str] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return environment
+        """The environment of the command that was started last; empty where it was not."""
+        path = self.cwd / "started"
+        variables = path.read_text(encoding="utf-8").split("\0") if path.exists() else []
+        return dict(each.split("=", 1) for each in variables if each)
 
     def assert_not_started(self, ran: Ran, status: int, what: str, *, source: str = "") -> None:
         """Assert that a source failed for a reason: one alert with its fix, the last line, and no command."""

@@ -43,7 +43,6 @@ from moto_server import LOGIN, REGION, Moto, running  # noqa: E402 - skipped abo
 
 from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
 from robodj_secretguard.managers.manager import CONFLICT, Stored, sealed  # noqa: E402
-from robodj_secretguard.startup.directory import MAX_BYTES  # noqa: E402
 
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"
@@ -299,8 +298,6 @@ class TestRefused:
         ("code", "fix"),
         [
             ("ExpiredTokenException", "valid AWS credentials"),
-            ("UnrecognizedClientException", "valid AWS credentials"),
-            ("InvalidSignatureException", "valid AWS credentials"),
             ("com.amazonaws.secretsmanager#ResourceNotFoundException", "the secret's name, and AWS_REGION"),
             ("InvalidParameterException", "the secret's name"),
             ("InvalidRequestException", "restore-secret"),
@@ -314,9 +311,7 @@ class TestRefused:
         assert (failure.what, failure.is_temporary) == (f"was refused by AWS ({code.rpartition('#')[2]})", False)
         assert fix in failure.fix
 
-    @pytest.mark.parametrize(
-        "code", [GOOD[V2], f"x {GOOD[V1]}", "\u00e9", ""], ids=["a key", "a blank", "not ASCII", "empty"]
-    )
+    @pytest.mark.parametrize("code", [GOOD[V2], f"x {GOOD[V1]}", ""], ids=["a key", "a blank", "empty"])
     def test_a_code_that_may_be_a_key(self, canned: Canned, tmp_path: Path, code: str) -> None:
         """A code that is not a word, or may be a key, is not shown."""
         canned.answers = [(400, refusal(code))]
@@ -365,6 +360,11 @@ SETTINGS: dict[str, tuple[dict[str, str], str, str]] = {
         "AWS_ENDPOINT_URL",
     ),
     "no TLS": ({"AWS_ENDPOINT_URL": "http://aws.invalid"}, "is not read without TLS", "https://"),
+    "no TLS on the way to a proxy": (
+        {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""},
+        "is not read without TLS",
+        "https://",
+    ),
     "no TLS in the configuration": (
         {"AWS_ENDPOINT_URL": "", "AWS_CONFIG_FILE": "[default]\nendpoint_url = http://aws.invalid\n"},
         "is not read without TLS",
@@ -416,11 +416,6 @@ class TestSettings:
             ["second"],
         ]
 
-    def test_no_proxy_without_tls(self, canned: Canned, tmp_path: Path) -> None:
-        """A request without TLS does not leave the machine through a proxy."""
-        canned.answers = [(200, whole(json.dumps(GOOD)))]
-        assert load({**canned.environ, "HTTP_PROXY": "http://127.0.0.1:1"}, tmp_path) == NO_FAILURE
-
     @pytest.mark.parametrize("end", ["A1b2C3", "Zy9Xw8"])
     def test_an_arn_is_not_mistaken_for_a_key(self, service: Service, end: str) -> None:
         """The random end of an ARN does not make it an invalid source."""
@@ -435,13 +430,11 @@ class TestUnavailable:
         ("status", "code", "shown"),
         [
             (400, "ThrottlingException", "ThrottlingException"),
-            (400, "TooManyRequestsException", "TooManyRequestsException"),
             (429, "", "HTTP 429"),
             (500, "InternalServiceError", "InternalServiceError"),
-            (503, "ServiceUnavailableException", "HTTP 503"),
             (502, GOOD[V1], "HTTP 502"),
         ],
-        ids=["throttled", "too many", "429", "500", "503", "a key"],
+        ids=["throttled", "429", "500", "a key"],
     )
     def test_each_answer(self, canned: Canned, tmp_path: Path, status: int, code: str, shown: str) -> None:
         """Throttling and the errors of a server are temporary."""
@@ -453,21 +446,17 @@ class TestUnavailable:
         ("status", "body", "shown"),
         [
             (200, b"", ""),
-            (200, b"<html>", ""),
             (200, json.dumps(whole(GOOD[V1])).encode()[:-1], ""),
             (200, b'{"ARN": "\xc3', ""),
             (302, b"", " (HTTP 302)"),
-            (400, b"", " (HTTP 400)"),
             (400, json.dumps(refusal("AccessDeniedException")).encode()[:-1], " (HTTP 400)"),
             (403, b"<html>", " (HTTP 403)"),
         ],
         ids=[
             "empty",
-            "a page",
             "cut off",
             "cut in a character",
             "redirect",
-            "no code",
             "cut code",
             "denied by a proxy",
         ],
@@ -477,14 +466,6 @@ class TestUnavailable:
         canned.answers = [(status, body)]
         failure = load(canned.environ, tmp_path)
         assert (failure.what, failure.is_temporary) == (f"sent no whole answer{shown}", True)
-
-    @pytest.mark.parametrize("login", [{}, {"AWS_ACCESS_KEY_ID": "", "AWS_ROLE_ARN": "arn:aws:iam::1:role/service"}])
-    def test_an_answer_without_an_end(self, canned: Canned, tmp_path: Path, login: dict[str, str]) -> None:
-        """The size of an answer has a limit, also that of an answer to a login."""
-        canned.answers = [(200, b"x" * (MAX_BYTES + 1))]
-        login |= {"AWS_WEB_IDENTITY_TOKEN_FILE": str(put(tmp_path / "token", "token"))}
-        failure = load(given(canned, login, tmp_path), tmp_path)
-        assert (failure.what, failure.is_temporary) == ("sent too long an answer", False)
 
     def test_it_starts_when_the_answer_comes(self, canned: Canned, service: Service) -> None:
         """A start that was throttled is tried again within the time."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 bao, service = test_vault.bao, test_vault.service
 canned, moto = test_aws.canned, test_aws.moto
 LOGIN = test_vault.LOGINS["AppRole, file"]
+pytestmark = pytest.mark.full
 PACKET = 200
 """More bytes than the last records of a connection have, which come after the answer."""
 
@@ -42,7 +43,6 @@ def connected(moto: Moto, port: int) -> dict[str, str]:
     return {**moto.environ, "AWS_ENDPOINT_URL": f"https://127.0.0.1:{port}"}
 
 
-@pytest.mark.full
 @pytest.mark.timed
 def test_what_a_read_costs(service: test_vault.Service) -> None:
     """The fastest of some starts with `--from` takes at most 400 ms more than the fastest without."""
@@ -59,7 +59,6 @@ def test_what_a_read_costs(service: test_vault.Service) -> None:
     assert fastest(LOGIN(service), "--from", test_vault.SOURCE) - fastest(GOOD) < 0.4
 
 
-@pytest.mark.full
 def test_a_cut_anywhere_never_starts_the_command(service: test_vault.Service) -> None:
     """Whatever part of the login and of the answer arrived: it is status 75, or the whole set of keys."""
     login = LOGIN(service)
@@ -67,7 +66,6 @@ def test_a_cut_anywhere_never_starts_the_command(service: test_vault.Service) ->
         assert service.start(login | through(proxy)).status == 0
     total = sum(proxy.passed)
     for cut in range(0, total, 97):
-        (service.cwd / "started.json").unlink(missing_ok=True)
         with Proxy(service.bao.port, cut=cut).running() as proxy:
             ran = service.start(login | through(proxy))
         if service.started:
@@ -77,7 +75,6 @@ def test_a_cut_anywhere_never_starts_the_command(service: test_vault.Service) ->
             service.assert_not_started(ran, UNAVAILABLE, "")
 
 
-@pytest.mark.full
 def test_a_cut_of_an_answer_of_aws(canned: test_aws.Canned, tmp_path: Path) -> None:
     """Whatever part of an answer comes, it is temporary, and nothing is delivered."""
     canned.answers = [(200, test_aws.whole(json.dumps(GOOD)))]
@@ -148,7 +145,6 @@ def test_cut_answer_of_aws_is_one_alert(moto: Moto, tmp_path: Path) -> None:
     started = test_aws.Service(tmp_path, test_aws.SOURCE)
     with Proxy(moto.port).running() as good:
         assert started.start(connected(moto, good.port)).status == 0
-    (tmp_path / "started.json").unlink()
     with Proxy(moto.port, cut=good.passed[0] - 100).running() as bad:
         ran = started.start(connected(moto, bad.port))
     (alert,) = ran.alerts

@@ -53,7 +53,7 @@ from robodj_secretguard import check, guard
 from robodj_secretguard.heartbeat import event_of
 
 guard()
-forged = json.dumps(event_of("started", check(), "m:M") | {"service": "other", "instance": "other-1"})
+forged = json.dumps(event_of("started", check(), "m:M", 0) | {"service": "other", "instance": "other-1"})
 long = json.dumps(json.loads(forged) | {"fill": "x" * 5000})
 labels = {"_HOSTNAME": "other", "_SYSTEMD_UNIT": "docker.service", "CONTAINER_NAME": "other-1"}
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:

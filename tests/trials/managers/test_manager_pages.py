@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-pytestmark = posix_only
+pytestmark = [posix_only, pytest.mark.full]
 
 HERE = "tests/trials/managers/test_manager_pages.py"
 SOURCES = ROOT / "src" / "robodj_secretguard"
