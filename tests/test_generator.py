@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 import pytest
 from conftest import found
+from pydantic import SecretStr
 
-from robodj_secretguard import RuntimeSecrets, check
+from robodj_secretguard import Kind, Material, RuntimeSecrets, SecretSettings, check
 from robodj_secretguard.common.generator import ephemeral, generate
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.material import format_defects, placeholder, weakness
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.startup.variables import EPHEMERAL
-
-if TYPE_CHECKING:
-    from robodj_secretguard import Material
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
@@ -39,6 +38,30 @@ def test_ephemeral_keys_pass_every_check() -> None:
     (ends,) = {status.expires_at for status in report.secrets}
     assert ends is not None
     assert timedelta(minutes=59) < ends - report.checked_at <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize("kind", [Kind(), Material.opaque(pattern="AC[0-9a-f]{3}-Z{2}-[0-9]+")], ids=["own", "pattern"])
+def test_kind_without_a_temporary_value(kind: Kind) -> None:
+    """A kind that makes no temporary value is a usage error, which says what to write."""
+    policy = POLICIES[0]._replace(material=kind, generator=None)
+    with pytest.raises(UsageError, match=r"secret.key has no temporary value; give its kind a method temporary"):
+        ephemeral([policy])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [None, Material.opaque(4), Material.opaque(100, "sk_live_"), Material.url(), Material.pem(), Material.json()],
+)
+def test_each_slot_has_a_temporary_value_that_passes(kind: Kind | None) -> None:
+    """A secret of each kind has temporary values in its slots. An optional one is empty, and so is off."""
+    issued = POLICIES[0]._replace(material=kind, generator=None) if kind else POLICIES[0]
+    optional = POLICIES[1]._replace(required=False)
+    fields = {"one": Annotated[SecretStr, issued], "other": Annotated[SecretStr | None, optional]}
+    variables = ephemeral([issued, optional], with_slots=True)
+    assert found(check(type("Own", (SecretSettings,), {"__annotations__": fields}), environ=variables)) == [
+        ("ephemeral", None)
+    ]
+    assert [name for name, value in variables.items() if not value] == [optional.variable]
 
 
 @pytest.mark.parametrize("count", [1_000, pytest.param(1_000_000, marks=pytest.mark.full, id="a million")])

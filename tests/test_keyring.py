@@ -23,6 +23,7 @@ from detector import leaks
 from django.core.management.utils import get_random_secret_key
 from pydantic import SecretStr
 from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Published, Rotation, rotation_keys, traceback_of
+from test_vendor import PASSWORD, Rotating
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import CheckFailedError
@@ -480,3 +481,17 @@ def test_ring_of_an_optional_secret() -> None:
     for use in (lambda: ring.current, lambda: ring.derive(DERIVED)):
         with pytest.raises(LookupError, match=r"^beta.key is optional, and it is not set$"):
             use()
+
+
+def test_ring_of_an_issued_secret() -> None:
+    """The keys of a secret that others issue verify. They have no id, and no key is derived from them."""
+    current, previous = f"{secrets.token_hex(5)} \\'%", secrets.token_hex(5)
+    until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    slots = {f"{PASSWORD}_PREVIOUS": previous, f"{PASSWORD}_PREVIOUS_UNTIL": until}
+    with process_environment({PASSWORD: current} | slots):
+        ring = Rotating().keyring("icecast.password")
+    assert [(key.role, key.kid) for key in ring.accepted()] == [("current", ""), ("previous", "")]
+    assert ring.verify(previous) == ring.accepted()[1]
+    assert ring.find("") is None
+    with pytest.raises(ValueError, match="no key is derived"):
+        ring.derive(DERIVED)

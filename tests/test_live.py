@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import operator
 import pickle
+from secrets import token_urlsafe
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from detector import leaks
 from rich.pretty import pretty_repr
 from rings import Published, Rotation, traceback_of
 from sentry_sdk.serializer import serialize
+from test_vendor import Radio
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, MaskedStr, kept_text, masked
@@ -216,3 +218,12 @@ def test_it_is_not_pickled(pickler: ModuleType) -> None:
         assert copy.copy(each) is copy.deepcopy(each) is each
     assert live.copy() is live
     assert isinstance(live[0], MaskedStr)
+
+
+@pytest.mark.parametrize("make", [FallbackKeys, lambda ring: kept_text(ring, lambda: None, "key")])
+def test_issued_secret_signs_nothing(make: Callable[[Any], object]) -> None:
+    """A secret that others issue may be short: a signature would tell whether a guess is right."""
+    with process_environment({"RADIO_KEY": token_urlsafe(16), "ICECAST_PASSWORD": token_urlsafe(9)}):
+        ring = Radio().keyring("icecast.password")
+    with pytest.raises(ValueError, match="does not sign"):
+        make(ring)

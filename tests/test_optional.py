@@ -20,10 +20,8 @@ from pydantic import SecretStr
 
 from robodj_secretguard import Generator, Material, SecretPolicy, SecretSettings, check
 from robodj_secretguard.adapters.prometheus import SecretCollector
-from robodj_secretguard.common.generator import ephemeral
 from robodj_secretguard.heartbeat import event_of
 from robodj_secretguard.startup import directory
-from robodj_secretguard.testing import KINDS, bad_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -241,22 +239,3 @@ class Extras(SecretSettings):
     """A service with nothing but an optional key."""
 
     data: Annotated[SecretStr | None, POLICIES[1]]
-
-
-class TestTemporary:
-    """Temporary keys, and bad ones for tests."""
-
-    def test_temporary_keys_leave_it_off(self) -> None:
-        """A build or a test has what is required. The others are empty, so load_dotenv() switches nothing on."""
-        variables = ephemeral(POLICIES, with_slots=True)
-        assert {name: variables[name] for name in variables if name.startswith((DATA, DSN))} == {DATA: "", DSN: ""}
-        assert found(check(Service, environ=variables)) == [("ephemeral", None)]
-
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_each_kind_of_bad_secret_is_found(self, tmp_path: Path, kind: str) -> None:
-        """An optional secret that is bad is set, or set and empty, and no other optional secret is."""
-        variables = bad_secret(kind, POLICIES[1], POLICIES, str(tmp_path))
-        environ = {name: value for name, value in variables.items() if value is not None}
-        findings = dict(found(check(Service, environ=environ)))
-        assert findings.pop(kind) in {None, "data.key"}
-        assert (findings.keys() <= {"file-fallback"}, DSN in environ) == (True, False)

@@ -633,6 +633,12 @@ class Issued(SecretSettings):
     beta: Annotated[SecretStr | None, BETA]
 
 
+class Beta(SecretSettings):
+    """A service with one issued secret."""
+
+    beta: Annotated[SecretStr | None, BETA]
+
+
 @pytest.mark.parametrize("length", [MIN_PART - 1, MIN_PART])
 def test_parts_of_issued_values_are_redacted(length: int) -> None:
     """The password of a URL, as it is written and decoded, and each line of a PEM are redacted, unless too short."""
@@ -643,3 +649,23 @@ def test_parts_of_issued_values_are_redacted(length: int) -> None:
     assert redact(None, "info", f"cannot connect to {url}") == "cannot connect to [redacted db.url]"
     assert redact(None, "info", password) == ("[redacted db.url]" if length == MIN_PART else password)
     assert redact(None, "info", pem.partition("\n")[2]).startswith("[redacted tls.key]\n")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        str,
+        json.dumps,
+        repr,
+        quote,
+        lambda text: text.encode().hex(),
+        lambda text: base64.b64encode(f"user:{text}".encode()).decode(),
+    ],
+    ids=["text", "json", "repr", "url", "hexadecimal", "base64"],
+)
+def test_issued_value_is_redacted_in_every_form(form: Callable[[str], str]) -> None:
+    """A short secret with any character is redacted as text, escaped, in hexadecimal and in base64."""
+    with process_environment({"BETA_KEY": (secret := "zq9'\"\\/<&%=")}):
+        redact = SecretRedactor(Beta())
+    written = redact(None, "info", form(secret))
+    assert ("[redacted beta.key]" in written, secret in written) == (True, False)

@@ -5,20 +5,49 @@ from __future__ import annotations
 import os
 import stat
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import product
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from conftest import V1, found, listed
+from pydantic import SecretStr
 
-from robodj_secretguard import Report, RuntimeSecrets, check
+from robodj_secretguard import Material, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.startup.textfile import MAX_CHARACTERS
-from robodj_secretguard.testing import KINDS, bad_secret
+from robodj_secretguard.testing import KINDS, OF_GENERATED, bad_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 POLICIES = {policy.name: policy for policy in RuntimeSecrets.secret_policies.values()}
 K1, K2 = POLICIES
+DAY = timedelta(days=1)
+declared = partial(SecretPolicy, owner="A", cadence=90 * DAY, warn_before=14 * DAY, overlap=7 * DAY)
+KEY = declared(name="a.key", variable="A_KEY")
+MATERIALS = {
+    "opaque": Material.opaque(),
+    "short": Material.opaque(4),
+    "long": Material.opaque(100),
+    "prefix": Material.opaque(prefix="sk_live_"),
+    "url": Material.url("postgresql"),
+    "pem": Material.pem(),
+    "json": Material.json("private_key", "client_id"),
+}
+
+
+def others(**fields: Any) -> list[SecretPolicy]:
+    """Declare a key, and two more secrets with these fields."""
+    return [KEY, *(declared(name=f"{letter}.key", variable=f"{letter.upper()}_KEY", **fields) for letter in "bc")]
+
+
+CASES = {
+    K1: (0, [*POLICIES.values()]),
+    K2: (1, [*POLICIES.values()]),
+    "optional": (1, others(required=False)),
+    **{name: (1, others(material=material)) for name, material in MATERIALS.items()},
+}
+"""All secrets of a model, and the number of the one that becomes bad: shipped, optional, and of each issued kind."""
 
 
 def make_bad(environ: dict[str, str], directory: Path, kind: str, secret: str) -> Report:
@@ -30,15 +59,31 @@ def make_bad(environ: dict[str, str], directory: Path, kind: str, secret: str) -
     return check(environ=environ)
 
 
-@pytest.mark.parametrize("secret", POLICIES)
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_bad_secret_is_found(tmp_path: Path, kind: str, secret: str) -> None:
-    """The check has a finding, about that secret if possible. At most a fallback file is found as well."""
-    if kind == "file-permissions" and os.name != "posix":
-        pytest.skip("modes are not judged on this system")
-    findings = dict(found(make_bad({}, tmp_path, kind, secret)))
-    assert findings.pop(kind) in {None, K2 if kind == "shared" else secret}
+@pytest.mark.parametrize(
+    ("case", "kind"),
+    [
+        (case, kind)
+        for case, kind in product(CASES, KINDS)
+        if (case not in MATERIALS or kind not in OF_GENERATED) and (kind != "file-permissions" or os.name == "posix")
+    ],
+)
+def test_each_kind_of_bad_secret_is_found(tmp_path: Path, kind: str, case: str) -> None:
+    """The check has a finding, about that secret if possible. At most a fallback file is found as well.
+
+    A few checks find only a generated key. No optional secret is set, except for the bad one.
+    """
+    number, policies = CASES[case]
+    policy = policies[number]
+    fields = {each.variable: Annotated[SecretStr if each.required else SecretStr | None, each] for each in policies}
+    model = type("Own", (SecretSettings,), {"__annotations__": fields})
+    variables = bad_secret(kind, policy, policies, str(tmp_path))
+    environ = {name: value for name, value in variables.items() if value is not None}
+    findings = dict(found(check(model, environ=environ)))
+    assert findings.pop(kind) in {None, policy.name, policies[-1].name if kind == "shared" else policy.name}
     assert findings.keys() <= {"file-fallback"}
+    assert [
+        each.name for each in policies if not each.required and each is not policy and each.variable in environ
+    ] == []
 
 
 def test_bad_values_are_far_from_their_limits(tmp_path: Path) -> None:
