@@ -29,8 +29,8 @@ SLOW: Final = (
     "tests/trials/projects",
     "tests/test_generator.py",
     "tests/test_issued.py",
-    "tests/test_refresh.py",
     "tests/trials/test_properties.py",
+    "tests/trials/test_refresh_races.py",
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
 REFRESH: Final = ("tests/trials/refresh", "tests/trials/publications")
