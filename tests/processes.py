@@ -66,6 +66,9 @@ SERVICE = f"{GUARD}SECRETS = guard()\n"
 SERVED = "print('served')\n"
 START = f"{SERVICE}{SERVED}"
 
+ENVIRONMENT = ("sh", "-c", "env -0 >started")
+"""A command that writes the environment that it gets to a file."""
+
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 
 
@@ -170,6 +173,13 @@ def run_copy(script: str, keys: Mapping[str, str], cwd: Path, *, secret: Sequenc
         ran = Ran(status, *(each.read().decode("utf-8", "surrogateescape") for each in (out, err)))
     assert leaks(ran.out + ran.err, secret) == []
     return Ran(ran.status, ran.out, without_model(ran.err))
+
+
+def started_with(cwd: Path) -> dict[str, str]:
+    """Return the environment that `ENVIRONMENT` got; empty where it was not started."""
+    path = cwd / "started"
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return dict(each.split("=", 1) for each in text.split("\0") if each)
 
 
 def ended(child: int) -> int:

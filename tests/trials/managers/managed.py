@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 from command_line import fingerprint_of
 from conftest import V1, Ran, good_keys, marker, process_environment
-from processes import GOOD, SECRET, run_copy
+from processes import ENVIRONMENT, GOOD, SECRET, run_copy, started_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 PROGRAM = ("-m", "robodj_secretguard")
-COMMAND = ("sh", "-c", "env -0 >started")
-"""It writes the environment that it gets to a file."""
+COMMAND = ENVIRONMENT
 LAST_LINE = (
     "ALERT: robodj-secretguard did not start the command: 1 alert (exit status {}). "
     "Details: robodj-secretguard explain {}"
@@ -80,9 +79,7 @@ class Service:
     @property
     def started(self) -> dict[str, str]:
         """The environment of the command that was started last; empty where it was not."""
-        path = self.cwd / "started"
-        variables = path.read_text(encoding="utf-8").split("\0") if path.exists() else []
-        return dict(each.split("=", 1) for each in variables if each)
+        return started_with(self.cwd)
 
     def assert_not_started(self, ran: Ran, status: int, what: str, *, source: str = "") -> None:
         """Assert that a source failed for a reason: one alert with its fix, the last line, and no command."""
