@@ -1,8 +1,8 @@
 # ruff: noqa: INP001, T201 - a program, not a package
 """Mutation testing: `.ci/mutation.py MODULE... [--tests PATH...] [--every N]` with Cosmic Ray's operators (POSIX).
 
-Each mutant of a module runs the module's own tests, in a forked process that already has the imports of the tests.
-The source files do not change: only that process loads the mutant. A mutant that passes all tests is printed as a diff.
+Each mutant of a module runs the module's own tests, then those of its neighbours, until one fails. It runs in a forked
+process that already has the imports of the tests. The source files do not change: only that process loads the mutant. A mutant that passes all tests is printed as a diff.
 """
 
 from __future__ import annotations
@@ -49,6 +49,14 @@ WARM: Final = (
     "xdist.plugin",
     "cryptography.fernet",
 )
+
+
+# Tests of what the modules of a folder do together.
+TOGETHER: Final = {
+    "lifecycle": ("revoke", "rotate", "step_rules"),
+    "managers": ("delivery", "json_object"),
+    "startup": ("adoption", "fixes", "optional", "vendor"),
+}
 
 
 class TypeCheckingRemover(ast.NodeTransformer):
@@ -143,6 +151,13 @@ def end() -> tuple[int, bool]:
     return process, status != 0
 
 
+def tests_of(path: Path) -> list[str]:
+    """Return the tests of a module, then those of its neighbours."""
+    names = [path.stem, *sorted(each.stem for each in path.parent.glob("*.py")), *TOGETHER.get(path.parent.name, ())]
+    found = [test for name in names for test in Path("tests").rglob(f"test_{name}.py")]
+    return [*map(str, dict.fromkeys(found))]
+
+
 def examine(path: Path, tests: Sequence[str], workers: int, every: int) -> tuple[int, int]:
     """Run the mutants of a module, print the survivors, and return the number of killed mutants and of all."""
     name = ".".join(path.relative_to(ROOT / "src").with_suffix("").parts)
@@ -170,7 +185,7 @@ def main() -> int:
     """Run the mutants of modules, and print the score."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition(":")[0])
     parser.add_argument("modules", nargs="+", metavar="MODULE", help="for instance checks, or scan.git")
-    parser.add_argument("--tests", nargs="+", metavar="PATH", help="tests to run instead of the module's own")
+    parser.add_argument("--tests", nargs="+", metavar="PATH", help="tests to run instead")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes at once (%(default)s)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="run every Nth mutant (%(default)s)")
     given = parser.parse_args()
@@ -181,7 +196,7 @@ def main() -> int:
     scores = []
     for module in given.modules:
         path = ROOT / "src" / PACKAGE / f"{module.replace('.', '/')}.py"
-        scores.append(examine(path, given.tests or [f"tests/test_{path.stem}.py"], given.workers, given.every))
+        scores.append(examine(path, given.tests or tests_of(path), given.workers, given.every))
     killed, total = map(sum, zip(*scores, strict=True))
     print(f"killed {killed} of {total}: {killed / max(total, 1):.1%}")
     return 0
