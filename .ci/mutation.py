@@ -2,7 +2,8 @@
 """Mutation testing: `.ci/mutation.py MODULE... [--tests PATH...] [--every N]` with Cosmic Ray's operators (POSIX).
 
 Each mutant of a module runs the module's own tests, then those of its neighbours, until one fails. It runs in a forked
-process that already has the imports of the tests. The source files do not change: only that process loads the mutant. A mutant that passes all tests is printed as a diff.
+process that already has the imports of the tests. The source files do not change: only that process loads the mutant.
+A mutant that passes all tests is printed as a diff.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ WARM: Final = (
 
 # Tests of what the modules of a folder do together.
 TOGETHER: Final = {
-    "lifecycle": ("revoke", "rotate", "step_rules"),
+    "lifecycle": ("revoke", "rotate"),
     "managers": ("delivery", "json_object"),
     "startup": ("adoption", "fixes", "optional", "vendor"),
 }
