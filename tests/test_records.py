@@ -1,27 +1,47 @@
-"""The records in the operations log and its head file: their JSON, and invalid values."""
+"""The records of the operations log: their JSON, and what they say of a rotation and its validation."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import FrozenInstanceError, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from conftest import V1, V2, good_keys
+from command_line import OTHER, rotated
+from conftest import NOW, V1, V2, Checker, good_keys, marker
 from detector import leaks
 
+from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import (
+    Event,
     Head,
     Proof,
     Validation,
+    completion,
     draft,
+    draft_rotation,
     hash_of,
     is_hash,
+    judge_drafts,
     parse_head,
     parse_record,
+    recorded_keys,
+    revoked,
+    rotations,
+    slots_of,
+    stage_due,
+    stage_of,
+    unkept_key,
 )
+from robodj_secretguard.startup.rules import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from robodj_secretguard.lifecycle.records import Record
 
 VALIDATION: dict[str, Proof] = {"gate": "verified", "startup": "attested", "functions": "attested", "log": "verified"}
 FIELDS = {
@@ -44,8 +64,6 @@ FIELDS = {
     "previous": f"sha256:{'0c' * 32}",
 }
 LINE = json.dumps(FIELDS, ensure_ascii=False, separators=(",", ":")).encode()
-FULL = parse_record(LINE) or draft("continued")
-HEAD = Head(sequence=1, hash=hash_of(b"line"))
 KEYS = good_keys()
 REFUSED: tuple[tuple[str, object], ...] = (
     ("schema", 2),
@@ -85,47 +103,72 @@ REFUSED: tuple[tuple[str, object], ...] = (
     ("hash", f"sha256:{'0d' * 32}"),
     ("more", None),
 )
+NO_RECORD: dict[str, bytes] = {
+    **{
+        f"refused field {number}: {field}": json.dumps(FIELDS | {field: value}).encode()
+        for number, (field, value) in enumerate(REFUSED)
+    },
+    **{
+        f"no {field}": json.dumps({name: FIELDS[name] for name in FIELDS if name != field}).encode()
+        for field in ("sequence", "recorded_at", "event")
+    },
+    **{
+        f"no object {number}": line
+        for number, line in enumerate(
+            (b"", b" ", b"null", b"[]", b"{}", b"\0\0", b"\xff", b"[" * 10_000, LINE[:-1], LINE + b"}")
+        )
+    },
+}
+NAME = "secret.key"
+KEY, OLD, OLDER = (f"sgfp1:{digit * 32}" for digit in "cba")
+DAY = timedelta(days=1)
+NEW = rotated(NOW, KEY)
+DONE = "--attest startup --attest functions"
+PROGRAM = "robodj-secretguard"
+VERIFIED: Final = "verified"
+ATTESTED: Final = "attested"
+NOT_DONE: Final = "not-done"
 
 
-class TestRecord:
-    """A line of the log."""
+def recorded(days: int, key: str = OLD, **fields: Any) -> Record:
+    """Return the record of a rotation some days ago."""
+    return rotated(NOW - days * DAY, key, **fields)
 
-    def test_line(self) -> None:
-        """A line is compact JSON with every field in a fixed order and times in UTC, and is read back unchanged."""
-        assert FULL.line() == LINE
-        assert FULL.as_dict() == FIELDS | {"hash": hash_of(LINE)}
-        assert replace(FULL).as_dict() == FIELDS
-        assert FULL.recorded_at == datetime(2026, 11, 2, 8, 30, tzinfo=UTC)
-        assert FULL.validation == Validation(**VALIDATION)
 
-    def test_fields_that_do_not_apply(self) -> None:
-        """An absent field is null, and a draft has the number 1."""
-        least = replace(draft("revoked"), recorded_at=FULL.recorded_at).as_dict()
-        known = {"schema": 1, "sequence": 1, "recorded_at": "2026-11-02T08:30:00Z", "event": "revoked"}
-        assert least == dict.fromkeys(FIELDS) | known
+def revocation(days: int, key: str = OLD) -> Record:
+    """Return the record of a revocation some days ago."""
+    return replace(draft("revoked", reason="leaked", fingerprint=key), recorded_at=NOW - days * DAY)
 
-    def test_other_offset(self) -> None:
-        """A time with another offset is converted to UTC."""
-        line = json.dumps(FIELDS | {"recorded_at": "2026-11-02T09:30:00+01:00"}).encode()
-        assert getattr(parse_record(line), "recorded_at", None) == FULL.recorded_at
 
-    @pytest.mark.parametrize(("field", "value"), REFUSED, ids=range(len(REFUSED)))
-    def test_refused_field(self, field: str, value: object) -> None:
-        """A line with an invalid or unknown field is not a record."""
-        assert parse_record(json.dumps(FIELDS | {field: value}).encode()) is None
+def validated(record: Record, startup: Proof, functions: Proof) -> Record:
+    """Return the record of a rotation with these steps of its validation."""
+    validation = Validation(gate=VERIFIED, startup=startup, functions=functions, log=VERIFIED)
+    event: Event = "rotation-incomplete" if NOT_DONE in {startup, functions} else "rotated"
+    return replace(record, event=event, validation=validation)
 
-    @pytest.mark.parametrize("field", ["sequence", "recorded_at", "event"])
-    def test_missing_field(self, field: str) -> None:
-        """A line without a required field is not a record."""
-        assert parse_record(json.dumps({name: FIELDS[name] for name in FIELDS if name != field}).encode()) is None
 
-    @pytest.mark.parametrize(
-        "line",
-        [b"", b" ", b"null", b"[]", b"{}", b"\0\0", b"\xff", b"[" * 10_000, LINE[:-1], LINE + b"}"],
-        ids=range(10),
-    )
-    def test_not_an_object(self, line: bytes) -> None:
-        """A line that is not a JSON object is not a record."""
+class TestLine:
+    """A line of the log, and that of its head file."""
+
+    def test_a_line_is_read_back_unchanged(self) -> None:
+        """A line is compact JSON with every field in a fixed order. Its hash is the SHA-256 of its bytes."""
+        record = parse_record(LINE)
+        assert record is not None
+        assert (record.line(), record.recorded_at) == (LINE, datetime(2026, 11, 2, 8, 30, tzinfo=UTC))
+        assert record.as_dict() == FIELDS | {"hash": f"sha256:{sha256(LINE).hexdigest()}"}
+        assert replace(record).as_dict() == FIELDS
+        assert parse_record(LINE.replace(b"08:30:00Z", b"09:30:00+01:00", 1)).recorded_at == record.recorded_at  # type: ignore[union-attr]
+
+    def test_an_absent_field_is_null(self) -> None:
+        """A draft has the number 1, and the subject of a record without a secret is unknown."""
+        least = replace(draft("revoked"), recorded_at=NOW)
+        known = {"schema": 1, "sequence": 1, "recorded_at": "2026-12-01T12:00:00Z", "event": "revoked"}
+        assert least.as_dict() == dict.fromkeys(FIELDS) | known
+        assert (least.subject, NEW.subject, least.open_steps) == ("an unknown secret", NAME, ())
+
+    @pytest.mark.parametrize("line", NO_RECORD.values(), ids=NO_RECORD)
+    def test_a_line_that_is_no_record(self, line: bytes) -> None:
+        """A line with an invalid, missing or unknown field, or without a JSON object, is not a record."""
         assert parse_record(line) is None
 
     @pytest.mark.parametrize("field", ["operator", "ticket", "reason"])
@@ -136,66 +179,208 @@ class TestRecord:
                 draft("rotated", **{field: key})
             assert leaks(f"{caught.value} {caught.value!r}", [key]) == []
 
-    def test_frozen(self) -> None:
-        """A record, its validation and a head cannot be changed."""
-        for record in (FULL, FULL.validation, HEAD):
+    def test_a_hash_has_one_spelling(self) -> None:
+        """A hash is in lower case and whole."""
+        others = ("", "0a" * 32, f"sha256:{'0A' * 32}", f"sha256:{'0a' * 31}", f"sha256:{'0a' * 32}\n", "md5:0a0a0a")
+        assert [*map(is_hash, (hash_of(b""), *others))] == [True, *[False] * len(others)]
+
+    def test_a_head_is_read_back_unchanged(self) -> None:
+        """A head is one line of JSON. One with another schema, number, hash or field is not a head. Nothing changes."""
+        head, fields = Head(sequence=1, hash=hash_of(b"line")), {"sequence": 1, "hash": hash_of(b"line")}
+        line = head.line()
+        assert (head.as_dict(), line) == (fields, json.dumps({"schema": 1} | fields, separators=(",", ":")).encode())
+        assert parse_head(line + b"\n") == head
+        others = [*({name: value} for name, value in (("schema", 2), ("sequence", 0), ("sequence", "1"), ("more", 1)))]
+        wrong = [json.dumps({"schema": 1} | fields | each).encode() for each in others]
+        for other in (*wrong, line.replace(b"sha256", b"sha1"), line[:-1], b"", b"null", b"\xff"):
+            assert parse_head(other) is None
+        for frozen in (head, NEW, NEW.validation):
             with pytest.raises(FrozenInstanceError):
-                record.schema = 1  # type: ignore[misc, union-attr]
-
-    def test_subject(self) -> None:
-        """The subject is the name of the secret, or says that the secret is unknown."""
-        assert FULL.subject == "secret.key"
-        assert draft("revoked").subject == "an unknown secret"
-
-    @pytest.mark.parametrize("step", ["gate", "startup", "functions", "log"])
-    def test_open_steps(self, step: str) -> None:
-        """The open steps are those that are not done. A record without a validation has none."""
-        assert FULL.open_steps == draft("revoked").open_steps == ()
-        assert replace(FULL, validation=Validation(**VALIDATION | {step: "not-done"})).open_steps == (step,)
+                frozen.schema = 1  # type: ignore[misc, union-attr]
 
 
-class TestHash:
-    """The hash of a line, which the next record contains."""
+class TestRecords:
+    """The keys of a secret in the records of a log."""
 
-    def test_hash_of_a_line(self) -> None:
-        """The hash is the SHA-256 of the bytes of the line."""
-        assert hash_of(b"line") == f"sha256:{sha256(b'line').hexdigest()}"
-        assert is_hash(hash_of(b""))
+    def test_rotations_of_one_secret(self) -> None:
+        """They are returned in order, also incomplete ones, in all environments or in one. Each key is listed once."""
+        dev, open_one, prod = recorded(4, environment="dev"), recorded(3, startup=NOT_DONE), recorded(1, KEY)
+        records = [dev, open_one, recorded(2, OLDER, secret=OTHER), revocation(2), prod]
+        assert rotations(records, NAME) == [dev, open_one, prod]
+        assert rotations(records, NAME, "prod") == [open_one, prod]
+        assert recorded_keys(records, NAME) == f"{OLD} prod 2026-11-28T12:00:00Z; {KEY} prod 2026-11-30T12:00:00Z"
+        assert recorded_keys(records[2:4], NAME) == "none is recorded"
+
+    def test_each_revoked_key_is_returned_once(self) -> None:
+        """They are returned in order."""
+        assert revoked([revocation(4), recorded(3, OLDER), revocation(2, KEY), revocation(1)]) == [OLD, KEY]
 
     @pytest.mark.parametrize(
-        "text",
-        ["", "0a" * 32, f"sha256:{'0A' * 32}", f"sha256:{'0a' * 31}", f"sha256:{'0a' * 32}\n", f"md5:{'0a' * 16}"],
-    )
-    def test_not_a_hash(self, text: str) -> None:
-        """A hash has only one spelling."""
-        assert not is_hash(text)
-
-
-class TestHead:
-    """The content of the head file."""
-
-    def test_line(self) -> None:
-        """A head is one line of JSON, and is read back unchanged."""
-        fields = {"sequence": 1, "hash": hash_of(b"line")}
-        assert HEAD.as_dict() == fields
-        assert HEAD.line() == json.dumps({"schema": 1} | fields, separators=(",", ":")).encode()
-        assert parse_head(HEAD.line() + b"\n") == HEAD
-
-    @pytest.mark.parametrize(
-        ("old", "new"),
+        ("keys", "until", "stage", "due"),
         [
-            (b"}", b""),
-            (b'"schema":1', b'"schema":2'),
-            (b'"sequence":1', b'"sequence":0'),
-            (b'"sequence":1', b'"sequence":"1"'),
-            (b"sha256", b"sha1"),
-            (b"{", b'{"more":1,'),
-            (HEAD.line(), b""),
-            (HEAD.line(), b"null"),
-            (HEAD.line(), b"\xff"),
+            ((None, None), None, "next", None),
+            ((KEY, None), None, "promote", "promote"),
+            ((OLD, None), None, "next", None),
+            ((None, OLDER), DAY, "retire", None),
+            ((None, OLDER), timedelta(0), "retire", "retire"),
+            ((None, OLD), DAY, "next", None),
+            ((KEY, OLDER), DAY, "promote", None),
+            ((KEY, OLDER), timedelta(0), "promote", "promote"),
+            ((KEY, None), DAY, "promote", "promote"),
+            ((KEY, OLDER), None, "promote", "promote"),
         ],
-        ids=range(9),
+        ids=[
+            *("none", "next", "next is current", "overlap", "past", "previous is current", "both", "both, past"),
+            *("a deadline alone", "no deadline"),
+        ],
     )
-    def test_malformed(self, old: bytes, new: bytes) -> None:
-        """A line with another schema, number, hash or field is not a head."""
-        assert parse_head(HEAD.line().replace(old, new)) is None
+    def test_stage(
+        self, keys: tuple[str | None, str | None], until: timedelta | None, stage: str, due: str | None
+    ) -> None:
+        """A next key is to be promoted, but not before the previous one has ended. A past one is to be removed."""
+        slots = Slots(OLD, *keys, None if until is None else NOW + until)
+        assert (stage_of(slots), stage_due(slots, NOW)) == (stage, due)
+
+    @pytest.mark.parametrize(
+        ("records", "replaced", "is_unkept"),
+        [
+            ([recorded(2)], None, True),
+            ([recorded(2)], OLD, False),
+            ([], None, False),
+            ([recorded(2), NEW], None, False),
+            ([recorded(2), revocation(1, OLD)], None, False),
+            ([recorded(2, environment="dev"), recorded(1, secret=OTHER)], None, False),
+        ],
+        ids=["no previous key", "a previous key", "no record", "completed", "revoked", "others"],
+    )
+    def test_a_key_that_is_not_kept(self, records: Sequence[Record], replaced: str | None, *, is_unkept: bool) -> None:
+        """Without a previous key, what the old key signed is refused. That is a warning."""
+        warning = unkept_key(replace(NEW, replaced=replaced), records)
+        begin = f"WARNING: no previous key of {NAME} is set here, so what {OLD} signed is refused."
+        assert (warning is not None and warning.startswith(begin)) is is_unkept
+
+
+class TestDraft:
+    """The draft of a rotation, from the report of a check."""
+
+    @pytest.mark.parametrize(("startup", "event"), [(NOT_DONE, "rotation-incomplete"), (VERIFIED, "rotated")])
+    def test_a_draft(self, checker: Checker, startup: Proof, event: Event) -> None:
+        """A rotation is recorded with the result of the gate, and as incomplete while a step is open."""
+        status = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(9 * DAY)}).secrets[0]
+        new = draft_rotation(status, startup, ATTESTED, environment="prod", operator="Ada", ticket="OPS-1")
+        assert new == draft(
+            event,
+            secret=NAME,
+            environment="prod",
+            owner="Security Operations",
+            operator="Ada",
+            ticket="OPS-1",
+            fingerprint=status.fingerprint,
+            expires_at=NOW + 9 * DAY,
+            validation=Validation(gate=VERIFIED, startup=startup, functions=ATTESTED, log=VERIFIED),
+        )
+        assert new.open_steps == (("startup",) if startup == NOT_DONE else ())
+
+    def test_a_draft_of_a_promotion(self, checker: Checker) -> None:
+        """A promotion has the previous key and its deadline. A previous key that equals the current one is none."""
+        status = checker(good_keys()).secrets[0]._replace(next_fingerprint=KEY, previous_until=NOW + DAY)
+        for previous, expected in ((OLD, (OLD, NOW + DAY)), (status.fingerprint, (None, None)), (None, (None, None))):
+            promoted = status._replace(previous_fingerprint=previous)
+            new = draft_rotation(promoted, ATTESTED, ATTESTED)
+            assert (new.replaced, new.replaced_until) == expected
+            assert slots_of(promoted) == Slots(status.fingerprint, KEY, previous, NOW + DAY)
+
+
+def deliver(why: str, name: str = NAME) -> Problem:
+    """Return the problem of a key that is not new."""
+    plan = f"{PROGRAM} rotate plan {name} --environment prod --log x --model m:C"
+    return Problem(why, f"deliver the newer key of {name} from the secret manager; if there is none, run {plan}")
+
+
+class TestJudge:
+    """The decision whether a rotation may be recorded."""
+
+    UNCHANGED = "this key is already recorded"
+
+    @staticmethod
+    def judged(
+        *records: Record, new: Sequence[Record] = (NEW,), named: bool = False
+    ) -> tuple[list[Record], list[str], dict[str | None, Problem]]:
+        drafts = {each.secret or "": each for each in new}
+        return judge_drafts(drafts, records, are_named=named, options=("--log", "x", "--model", "m:C"))
+
+    @pytest.mark.parametrize(
+        ("records", "why"),
+        [
+            (
+                [recorded(3, KEY, environment="dev"), revocation(1, KEY)],
+                "this key was revoked at 2026-11-30T12:00:00Z",
+            ),
+            (
+                [recorded(3, KEY), recorded(2, KEY, environment="dev", startup=NOT_DONE)],
+                "the environment dev has this key, and each environment needs its own",
+            ),
+            (
+                [recorded(3, KEY), recorded(2, KEY, secret=OTHER)],
+                f"{OTHER} has this key, and each secret needs its own",
+            ),
+            (
+                [recorded(3, KEY), recorded(2, KEY), recorded(1)],
+                "this is an old key, recorded at 2026-11-28T12:00:00Z",
+            ),
+        ],
+        ids=["revoked", "environment", "secret", "used before"],
+    )
+    def test_a_key_that_has_records(self, records: Sequence[Record], why: str) -> None:
+        """A key that was revoked, is used elsewhere or was used before is refused. One without a record is accepted."""
+        assert self.judged(*records) == ([], [], {NAME: deliver(why)})
+        assert self.judged(recorded(2), revocation(1), recorded(1, secret=OTHER)) == ([NEW], [], {})
+
+    def test_an_unchanged_key(self) -> None:
+        """A key that is already recorded is ignored if another key is new and its secret was not named."""
+        other, refused = rotated(NOW, OLD, secret=OTHER), {NAME: deliver(self.UNCHANGED)}
+        assert self.judged(recorded(1, KEY, startup=NOT_DONE), NEW) == ([], [NAME], refused)
+        assert self.judged(NEW, new=(NEW, other)) == ([other], [NAME], {})
+        assert self.judged(NEW, new=(NEW, other), named=True) == ([other], [NAME], refused)
+        assert self.judged(NEW, other, new=(NEW, other))[2] == refused | {OTHER: deliver(self.UNCHANGED, OTHER)}
+
+    @pytest.mark.parametrize(
+        ("before", "now", "after"),
+        [
+            ((NOT_DONE, NOT_DONE), (NOT_DONE, ATTESTED), (NOT_DONE, ATTESTED)),
+            ((NOT_DONE, ATTESTED), (ATTESTED, NOT_DONE), (ATTESTED, ATTESTED)),
+            ((ATTESTED, NOT_DONE), (VERIFIED, NOT_DONE), (VERIFIED, NOT_DONE)),
+            ((VERIFIED, NOT_DONE), (ATTESTED, ATTESTED), (VERIFIED, ATTESTED)),
+        ],
+        ids=["one step is done", "the other step is done", "a better evidence", "a worse evidence"],
+    )
+    def test_completed(self, before: tuple[Proof, Proof], now: tuple[Proof, Proof], after: tuple[Proof, Proof]) -> None:
+        """An incomplete rotation is completed by later steps. The better evidence of each step is kept."""
+        earlier = validated(recorded(1, KEY), *before)
+        assert self.judged(earlier, new=(validated(NEW, *now),)) == ([validated(NEW, *after)], [], {})
+
+    def test_completed_promotion(self) -> None:
+        """A completion keeps the texts and the replaced key of the incomplete record, unless there are others now."""
+        kept: dict[str, Any] = {"replaced": OLD, "replaced_until": NOW, "note": "by Grace", "ticket": "OPS-1"}
+        earlier = replace(validated(recorded(1, KEY), NOT_DONE, NOT_DONE), **kept)
+        others: dict[str, Any] = dict(zip(kept, (OLDER, NOW - DAY, "by Ada", "OPS-2"), strict=True))
+        for new, expected in ((NEW, kept), (replace(NEW, **others), others)):
+            ((completed,), *_) = self.judged(earlier, new=(new,))
+            assert {name: getattr(completed, name) for name in kept} == expected
+
+    def test_no_further_step(self) -> None:
+        """An incomplete rotation without a further step is refused, with the command that completes it."""
+        earlier = validated(recorded(1, KEY), ATTESTED, NOT_DONE)
+        why = "this rotation was recorded as incomplete at 2026-11-30T12:00:00Z, and no other step is confirmed"
+        again = f"rotate record {NAME} --environment prod --operator Ada --attest functions --log x --model m:C"
+        problem = Problem(why, f"do the open steps, then run {PROGRAM} {again}")
+        assert self.judged(earlier, new=(validated(NEW, NOT_DONE, NOT_DONE),)) == ([], [], {NAME: problem})
+
+
+def test_completion() -> None:
+    """The command names each open step, quotes the operator, and leaves out unknown values."""
+    open_one = validated(rotated(NOW, KEY, operator="dana o'neil"), NOT_DONE, NOT_DONE)
+    begin = f"{PROGRAM} rotate record {NAME} --environment prod --operator"
+    assert completion(open_one, ("--model", "m:C")) == f"{begin} 'dana o'\"'\"'neil' {DONE} --model m:C"
+    described = replace(NEW, operator="-x", ticket="OPS-17", note="by Grace")
+    assert completion(described, ()) == f"{begin}=-x --ticket OPS-17 --note 'by Grace'"

@@ -1,34 +1,60 @@
-"""What the operations log shows: a revocation that is not listed, an old key that came back, the role of each key."""
+"""What the operations log shows of the keys, and the record of a rotation from Python."""
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from command_line import OTHER, rotated
-from conftest import NOW, Checker, good_keys
+from command_line import OTHER, Machine, fingerprint_of, machine_at, rotated
+from conftest import NOW, V1, Checker, good_keys
+from pydantic import SecretStr
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import draft
-from robodj_secretguard.lifecycle.standing import expected_keys, recorded_findings, roles_of
+from robodj_secretguard.lifecycle.standing import expected_keys, record_rotation, recorded_findings, roles_of
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from robodj_secretguard import Report
     from robodj_secretguard.lifecycle.records import Record
+    from robodj_secretguard.lifecycle.standing import Recording
     from robodj_secretguard.startup.report import Finding
+
+
+class Issued(SecretSettings):
+    """A service whose only secret is a vendor's."""
+
+    password: Annotated[
+        SecretStr,
+        SecretPolicy(
+            name="password",
+            variable="PASSWORD",
+            material=Material.opaque(),
+            issuer="https://vendor.example",
+            owner="A",
+            cadence=timedelta(days=90),
+            warn_before=timedelta(days=7),
+        ),
+    ]
+
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 PLAN = "run robodj-secretguard rotate plan secret.key"
 EXCHANGE = "exchange the values of ROBODJ_SECRET_KEY and ROBODJ_SECRET_KEY_PREVIOUS"
 RENEW = f"set every variable of secret.key from the secret manager if it has {{}} key; otherwise {PLAN}"
+RESTORE = "restore secret.key from the version with the latest key; if there is none,"
 KEY, KEY_OF_OTHER, LATER, GONE = (f"sgfp1:{digit * 32}" for digit in "abcd")
 
 
@@ -40,9 +66,20 @@ def report(checker: Checker) -> Report:
     return report._replace(secrets=(first._replace(fingerprint=KEY), second._replace(fingerprint=KEY_OF_OTHER)))
 
 
-def recorded(age: timedelta, key: str = KEY, **fields: Any) -> Record:
+def with_first(report: Report, **fields: Any) -> Report:
+    """Return a report with these fields of the first secret."""
+    first, second = report.secrets
+    return report._replace(secrets=(first._replace(**fields), second))
+
+
+def recorded(age: timedelta, key: str | None = KEY, **fields: Any) -> Record:
     """Return the record of a rotation of this age."""
     return rotated(NOW - age, key, **fields)
+
+
+def replacing(key: str = GONE, until: datetime = NOW) -> Record:
+    """Return the record of a rotation to the current key, and from another one."""
+    return recorded(DAY, replaced=key, replaced_until=until)
 
 
 def revocation(key: str) -> Record:
@@ -60,279 +97,269 @@ def findings(report: Report, *records: Record) -> list[Finding]:
     return [*recorded_findings(report, records, POLICIES, ("--config-dir", "x"))]
 
 
-class TestRevocations:
-    """A recorded revocation must be on the revocation list."""
-
-    def test_one_that_is_not_listed(self, report: Report) -> None:
-        """An unlisted revocation is an alert for the owners of all secrets, with the command that lists it."""
-        (found,) = findings(report, revocation(GONE))
-        assert found._asdict() == {
-            "check": "revocation-list",
-            "severity": "alert",
-            "secret": None,
-            "slot": None,
-            "source": "file:config/revoked.fingerprints",
-            "message": f"{GONE} is recorded as revoked, but is not on the revocation list",
-            "remedy": f"run robodj-secretguard revoke --fingerprint {GONE} --reason 'recorded as revoked' --yes"
-            " --config-dir x",
-            "owner": "Security Operations",
-        }
-
-    def test_several(self, report: Report) -> None:
-        """The first unlisted key is named, also in the command. The others are counted, each once."""
-        (found,) = findings(report, revocation(GONE), revocation(KEY), revocation(GONE))
-        assert found.message == f"{GONE} is recorded as revoked, but is not on the revocation list (and 1 more)"
-        assert f" revoke --fingerprint {GONE} " in found.remedy
-
-    def test_a_listed_one(self, report: Report) -> None:
-        """A listed revocation is in order. If no list was read, nothing is known."""
-        listed = listing(report, (GONE, ALWAYS))
-        assert findings(listed, revocation(GONE)) == []
-        assert len(findings(listed, revocation(GONE), revocation(KEY))) == 1
-        assert findings(report._replace(revocation_list=None), revocation(GONE)) == []
+UNLISTED = ("alert", f"{GONE} is recorded as revoked, but is not on the revocation list")
+MISSING = ("warning", f"{GONE} was replaced, but is not on the revocation list")
+ROLLED_BACK = replace(recorded(SECOND, GONE), event="rolled-back")
+Begins = tuple[tuple[str, "datetime"], ...]
+LISTED: dict[str, tuple[Begins, list[Record], list[tuple[str, str]]]] = {
+    "a revocation that is not listed": ((), [revocation(GONE)], [UNLISTED]),
+    "several, each counted once": (
+        (),
+        [revocation(GONE), revocation(KEY), revocation(GONE)],
+        [("alert", f"{UNLISTED[1]} (and 1 more)")],
+    ),
+    "a revocation that is listed": (((GONE, ALWAYS),), [revocation(GONE)], []),
+    "one of two that is not listed": (((KEY, ALWAYS),), [revocation(GONE), revocation(KEY)], [UNLISTED]),
+    "a revocation that is listed with an instant": (((GONE, NOW),), [revocation(GONE)], [UNLISTED]),
+    "a replaced key without an entry": ((), [recorded(2 * DAY, GONE), replacing()], [MISSING]),
+    "a replaced key with its entry": (((GONE, NOW),), [replacing()], []),
+    "a replaced key with an earlier entry": (((GONE, NOW - SECOND),), [replacing()], []),
+    "a replaced key with a later entry": (((GONE, NOW + SECOND),), [replacing()], [MISSING]),
+    "a replaced key with a plain entry": (((GONE, ALWAYS),), [replacing()], []),
+    "a replaced key before its deadline": ((), [replacing(until=NOW + SECOND)], []),
+    "a replaced key that is current again": ((), [replacing(), ROLLED_BACK], []),
+    "several replaced keys": (
+        (),
+        [replacing(), replacing(), replacing(LATER)],
+        [("warning", f"{MISSING[1]} (and 1 more)")],
+    ),
+    "both": ((), [revocation(GONE), replacing(LATER)], [UNLISTED, ("warning", MISSING[1].replace(GONE, LATER))]),
+}
 
 
-class TestReplaced:
-    """A key that a promotion has replaced must be on the list from its deadline on."""
+class TestListed:
+    """A recorded revocation must be on the revocation list, and a replaced key from its deadline on."""
 
-    UNTIL = NOW
-    ENTRY = f"{GONE}@2026-12-01T12:00:00Z"
+    @pytest.mark.parametrize(("begins", "records", "expected"), LISTED.values(), ids=LISTED)
+    def test_keys_that_are_not_listed(
+        self, report: Report, begins: Begins, records: list[Record], expected: list[tuple[str, str]]
+    ) -> None:
+        """The first missing entry is named. The others are counted. If no list was read, nothing is known."""
+        found = [each for each in findings(listing(report, *begins), *records) if each.check == "revocation-list"]
+        assert [(each.severity, each.message) for each in found] == expected
+        assert findings(report._replace(revocation_list=None), *records) == []
 
-    @pytest.mark.parametrize(
-        ("begins", "is_listed"),
-        [
-            ((), False),
-            (((GONE, UNTIL),), True),
-            (((GONE, UNTIL - SECOND),), True),
-            (((GONE, UNTIL + SECOND),), False),
-            (((GONE, ALWAYS),), True),
-        ],
-        ids=["missing", "listed", "earlier", "later", "plain"],
-    )
-    def test_entry(self, report: Report, begins: tuple[tuple[str, datetime], ...], *, is_listed: bool) -> None:
-        """A missing entry is a warning with the line to add. An earlier instant is enough."""
-        records = [recorded(2 * DAY, GONE), recorded(DAY, replaced=GONE, replaced_until=self.UNTIL)]
-        found = [each._asdict() for each in findings(listing(report, *begins), *records)]
-        warning = {
-            "check": "revocation-list",
-            "severity": "warning",
-            "secret": None,
-            "slot": None,
-            "source": "file:config/revoked.fingerprints",
-            "message": f"{GONE} was replaced, but is not on the revocation list",
-            "remedy": f"add the line {self.ENTRY} to the revocation list, and deploy it",
-            "owner": "Security Operations",
-        }
-        assert found == ([] if is_listed else [warning])
+    def test_their_fixes(self, report: Report) -> None:
+        """The owners of all secrets read the command that lists a key, or the line to add."""
+        alert, warning = (each._asdict() for each in findings(report, revocation(GONE), replacing()))
+        common = {"check": "revocation-list", "secret": None, "slot": None, "owner": "Security Operations"}
+        common["source"] = "file:config/revoked.fingerprints"
+        run = f"run robodj-secretguard revoke --fingerprint {GONE} --reason 'recorded as revoked' --yes --config-dir x"
+        add = f"add the line {GONE}@2026-12-01T12:00:00Z to the revocation list, and deploy it"
+        assert alert == common | {"severity": "alert", "message": UNLISTED[1], "remedy": run}
+        assert warning == common | {"severity": "warning", "message": MISSING[1], "remedy": add}
 
-    def test_before_its_deadline_a_key_needs_no_entry(self, report: Report) -> None:
-        """While a rotation is rolled out, nothing is missing."""
-        assert findings(report, recorded(DAY, replaced=GONE, replaced_until=NOW + SECOND)) == []
 
-    def test_key_that_is_current_again_needs_no_entry(self, report: Report) -> None:
-        """A replaced key that a rollback made current again need not be on the list."""
-        replaced = recorded(DAY, replaced=GONE, replaced_until=self.UNTIL)
-        back = replace(recorded(SECOND, GONE), event="rolled-back")
-        unlisted = f"{GONE} was replaced, but is not on the revocation list"
-        assert [each.message for each in findings(report, replaced)] == [unlisted]
-        assert unlisted not in [each.message for each in findings(report, replaced, back)]
-
-    def test_several(self, report: Report) -> None:
-        """The first missing entry is named. The others are counted, each once."""
-        records = [recorded(DAY, replaced=key, replaced_until=self.UNTIL) for key in (GONE, GONE, LATER)]
-        (found,) = findings(report, *records)
-        assert found.message == f"{GONE} was replaced, but is not on the revocation list (and 1 more)"
-
-    def test_revoked_as_well(self, report: Report) -> None:
-        """A recorded revocation needs a plain entry: one with an instant is not enough."""
-        listed = listing(report, (GONE, self.UNTIL))
-        (found,) = findings(listed, revocation(GONE))
-        assert (found.severity, found.message.split()[0]) == ("alert", GONE)
-        replaced = recorded(DAY, replaced=LATER, replaced_until=self.UNTIL)
-        severities = [each.severity for each in findings(listed, revocation(GONE), replaced)]
-        assert severities == ["alert", "warning"]
+OLD: dict[str, tuple[list[Record], list[tuple[str, str]]]] = {
+    **{
+        f"{severity} in the overlap or after it": (
+            [recorded(40 * DAY), recorded(age, LATER), recorded(DAY, GONE)],
+            [("secret.key", severity)],
+        )
+        for age, severity in ((14 * DAY, "note"), (14 * DAY + SECOND, "warning"))
+    },
+    **{
+        f"{severity} before the recorded deadline or after it": (
+            [recorded(2 * DAY), recorded(DAY, LATER, replaced=KEY, replaced_until=NOW + until)],
+            [("secret.key", severity)],
+        )
+        for until, severity in ((SECOND, "note"), (-SECOND, "warning"))
+    },
+    "a record without the deadline": (
+        [recorded(2 * DAY), recorded(DAY, LATER, replaced=KEY)],
+        [("secret.key", "note")],
+    ),
+    "a record with the deadline of another key": (
+        [recorded(2 * DAY), recorded(DAY, LATER, replaced=GONE, replaced_until=NOW - SECOND)],
+        [("secret.key", "note")],
+    ),
+    "another secret": (
+        [recorded(2 * DAY, key, secret=OTHER) for key in (KEY_OF_OTHER, LATER)],
+        [(OTHER, "note")],
+    ),
+    "later in another environment": ([recorded(2 * DAY), recorded(DAY, LATER, environment="dev")], []),
+    "a later key of another secret": ([recorded(2 * DAY), recorded(DAY, LATER, secret=OTHER)], []),
+    "a key that is not recorded": ([recorded(2 * DAY, GONE), recorded(DAY, LATER)], []),
+    "a key that is recorded again": ([recorded(3 * DAY), recorded(2 * DAY, LATER), recorded(DAY)], []),
+    "a key that is in another environment by now": (
+        [recorded(3 * DAY), recorded(2 * DAY, environment="dev"), recorded(DAY, LATER)],
+        [],
+    ),
+}
 
 
 class TestSuperseded:
     """A delivered key is old if a later key is recorded in its environment."""
 
-    @pytest.mark.parametrize(("age", "severity"), [(14 * DAY, "note"), (14 * DAY + SECOND, "warning")])
-    def test_an_old_key(self, report: Report, age: timedelta, severity: str) -> None:
+    @pytest.mark.parametrize(("records", "expected"), OLD.values(), ids=OLD)
+    def test_a_key_that_is_old(self, report: Report, records: list[Record], expected: list[tuple[str, str]]) -> None:
         """Within the overlap it is a note, and a warning after it."""
-        (found,) = findings(report, recorded(40 * DAY), recorded(age, LATER), recorded(DAY, GONE))
-        assert found._asdict() == {
-            "check": "superseded",
-            "severity": severity,
-            "secret": "secret.key",
-            "slot": "current",
-            "source": "environment",
-            "message": f"ROBODJ_SECRET_KEY is an old key; the latest one is {GONE}",
-            "remedy": RENEW.format("the latest"),
-            "owner": "Security Operations",
-        }
+        found = [each for each in findings(report, *records) if each.check == "superseded"]
+        assert [(each.secret, each.severity) for each in found] == expected
 
-    @pytest.mark.parametrize(("until", "severity"), [(SECOND, "note"), (-SECOND, "warning")])
-    def test_a_recorded_deadline(self, report: Report, until: timedelta, severity: str) -> None:
-        """Where the record has the deadline of the old key, that is the end of the overlap."""
-        later = recorded(DAY, LATER, replaced=KEY, replaced_until=NOW + until)
-        *_, found = findings(report, recorded(2 * DAY), later)
-        assert (found.check, found.severity) == ("superseded", severity)
-
-    @pytest.mark.parametrize("fields", [{"replaced": KEY}, {"replaced": GONE, "replaced_until": NOW - SECOND}])
-    def test_a_record_without_its_deadline(self, report: Report, fields: dict[str, Any]) -> None:
-        """A record without the deadline of the old key, or with that of another one, does not change the overlap."""
-        *_, found = findings(report, recorded(2 * DAY), recorded(DAY, LATER, **fields))
-        assert found.severity == "note"
+    def test_its_message(self, report: Report) -> None:
+        """If the next key is the latest one, the message says so. Without a key, nothing is reported as old."""
+        records = (recorded(2 * DAY), recorded(DAY, LATER))
+        for slots, where in (({}, LATER), ({"next_fingerprint": LATER}, "in ROBODJ_SECRET_KEY_NEXT")):
+            (found,) = findings(with_first(report, **slots), *records)
+            assert found.message == f"ROBODJ_SECRET_KEY is an old key; the latest one is {where}"
+            assert (found.slot, found.source, found.owner) == ("current", "environment", "Security Operations")
+        assert findings(with_first(report, fingerprint=None), recorded(DAY, None), recorded(SECOND, LATER)) == []
 
     @pytest.mark.parametrize(
-        ("source", "renew", "restore", "exchange"),
+        ("source", "remedies"),
         [
             (
                 "environment",
-                RENEW.format("a newer"),
-                RENEW.format("the latest"),
-                f"{EXCHANGE}; if they are swapped in the secret manager, there too",
+                [
+                    RENEW.format("the latest"),
+                    f"{EXCHANGE}; if they are swapped in the secret manager, there too",
+                    RENEW.format("the latest"),
+                    RENEW.format("a newer"),
+                    RENEW.format("a newer"),
+                ],
             ),
             (
                 "vault:a/b",
-                f"{PLAN} --from vault:a/b and follow its steps",
-                f"restore secret.key from the version with the latest key; if there is none, {PLAN} --from vault:a/b",
-                f"in vault:a/b, {EXCHANGE}",
+                [
+                    f"{RESTORE} {PLAN} --from vault:a/b",
+                    f"in vault:a/b, {EXCHANGE}",
+                    "deliver the latest key to vault:a/b before 2026-12-14T12:00:00Z; after that, this is a warning",
+                    f"{PLAN} --from vault:a/b and follow its steps",
+                    f"{PLAN} --from vault:a/b and follow its steps",
+                ],
             ),
         ],
         ids=["environment", "manager"],
     )
-    def test_its_fix(self, report: Report, source: str, renew: str, restore: str, exchange: str) -> None:
+    def test_its_fix(self, report: Report, source: str, remedies: list[str]) -> None:
         """The latest key is set again, unless it is revoked. If it is in the slot of the previous key, it is there."""
-        first, second = report.secrets
-        first, records = first._replace(source=source), (recorded(40 * DAY), recorded(15 * DAY, LATER))
-        found = report._replace(secrets=(first, second))
-        swapped = report._replace(secrets=(first._replace(previous_fingerprint=LATER), second))
-        assert [each.remedy for each in findings(found, *records)] == [restore]
-        assert [each.remedy for each in findings(swapped, *records)] == [exchange]
-        soon = [each.remedy for each in findings(swapped, recorded(40 * DAY), recorded(DAY, LATER))]
-        wait = "deliver the latest key to vault:a/b before 2026-12-14T12:00:00Z; after that, this is a warning"
-        assert soon == [restore if source == "environment" else wait]
-        listed = listing(swapped, (LATER, NOW))
-        assert [each.remedy for each in findings(listed, *records)] == [renew]
-        assert [each.remedy for each in findings(listing(found, (LATER, ALWAYS)), *records, revocation(LATER))] == [
-            renew
-        ]
+        records, recent = (recorded(40 * DAY), recorded(15 * DAY, LATER)), (recorded(40 * DAY), recorded(DAY, LATER))
+        found = with_first(report, source=source)
+        swapped = with_first(found, previous_fingerprint=LATER)
+        revoked = listing(found, (LATER, ALWAYS))
+        cases = ((found, records), (swapped, records), (swapped, recent), (listing(swapped, (LATER, NOW)), records))
+        given = [findings(report, *known) for report, known in (*cases, (revoked, (*records, revocation(LATER))))]
+        assert [each.remedy for (each,) in given] == remedies
 
-    def test_not_promoted(self, report: Report) -> None:
-        """If the next key is the latest one, the message says so."""
-        first, second = report.secrets
-        waiting = report._replace(secrets=(first._replace(next_fingerprint=LATER), second))
-        (found,) = findings(waiting, recorded(2 * DAY), recorded(DAY, LATER))
-        message = "ROBODJ_SECRET_KEY is an old key; the latest one is in ROBODJ_SECRET_KEY_NEXT"
-        assert (found.severity, found.message) == ("note", message)
 
-    @pytest.mark.parametrize(
-        "records",
-        [
-            [recorded(2 * DAY), recorded(DAY, LATER, environment="dev")],
-            [recorded(2 * DAY), recorded(DAY, LATER, secret=OTHER)],
-            [recorded(2 * DAY, GONE), recorded(DAY, LATER)],
-            [recorded(3 * DAY), recorded(2 * DAY, LATER), recorded(DAY)],
-            [recorded(3 * DAY), recorded(2 * DAY, environment="dev"), recorded(DAY, LATER)],
-        ],
-        ids=["another environment", "another secret", "not recorded", "recorded again", "delivered elsewhere since"],
-    )
-    def test_no_old_key(self, report: Report, records: Sequence[Record]) -> None:
-        """A key is old only if another key is recorded after its own last record, in the same environment."""
-        assert findings(report, *records) == []
+def staged(key: str = GONE, **fields: Any) -> Record:
+    """Return the record of a next key."""
+    return recorded(SECOND, key, event="staged", **fields)
 
-    def test_no_key_is_delivered(self, report: Report) -> None:
-        """Without a key, nothing is reported as old."""
-        first, second = report.secrets
-        missing = report._replace(secrets=(first._replace(fingerprint=None), second))
-        assert findings(missing, recorded(DAY, None), recorded(SECOND, LATER)) == []  # type: ignore[arg-type]
 
-    def test_each_secret(self, report: Report) -> None:
-        """Each secret is compared with its own records."""
-        records = [recorded(2 * DAY, key, secret=OTHER) for key in (KEY_OF_OTHER, LATER)]
-        assert [each.secret for each in findings(report, *records)] == [OTHER]
+CHECKED = Slots(KEY, LATER, GONE, NOW)
+LAST = recorded(DAY, LATER, replaced=KEY, replaced_until=NOW)
+PROD = recorded(DAY, LATER)
+OTHERS_STAGED = [staged(environment="dev"), staged(secret=OTHER), staged(LATER)]
+IN_TWO = [recorded(3 * DAY, GONE, environment="dev"), recorded(2 * DAY), recorded(DAY, LATER)]
+EXPECTED: dict[str, tuple[str | None, list[Record], str | None, Slots]] = {
+    "the checked keys, without a record": (KEY, [], None, CHECKED),
+    "the checked keys, with their record": (KEY, [recorded(DAY)], None, CHECKED),
+    "the checked keys, if they are not recorded yet": (KEY, [recorded(DAY, GONE)], None, CHECKED),
+    "the checked keys, after another one": (KEY, [recorded(DAY, GONE), recorded(SECOND)], None, CHECKED),
+    "the checked keys, if they are recorded again": (KEY, [recorded(2 * DAY), PROD, recorded(SECOND)], None, CHECKED),
+    **{
+        f"{what}, {'with an old key' if key else 'without a key'}": (key, [recorded(2 * DAY), *records], None, slots)
+        for key in (KEY, None)
+        for what, records, slots in (
+            ("the last recorded keys", [LAST], Slots(LATER, None, KEY, NOW)),
+            ("the last recorded keys with the next one", [LAST, staged()], Slots(LATER, GONE, KEY, NOW)),
+            ("the last recorded keys without an earlier next one", [staged(), LAST], Slots(LATER, None, KEY, NOW)),
+        )
+    },
+    "a key that was replaced is old": (KEY, [LAST], None, Slots(LATER, None, KEY, NOW)),
+    "no other secret's next key": (None, [PROD, *OTHERS_STAGED], "prod", Slots(LATER)),
+    "the last next key": (None, [PROD, staged(KEY), staged(), *OTHERS_STAGED], "prod", Slots(LATER, GONE)),
+    "the environment of the checked key": (KEY, IN_TWO, None, Slots(LATER)),
+    "no environment": (None, IN_TWO, None, Slots()),
+    "the named environment, without a key": (None, IN_TWO, "dev", Slots(GONE)),
+    "the named environment, with a key": (KEY, IN_TWO, "dev", Slots(GONE)),
+    "an environment without a record": (KEY, IN_TWO, "test", Slots()),
+    "nothing is known": (None, [], None, Slots()),
+}
 
 
 class TestFleet:
     """The expected keys of each secret, and the role of each key in use."""
 
-    def expected(self, report: Report, *records: Record, environment: str | None = None) -> Slots:
-        """Return the expected keys of `secret.key`, from records in their order."""
+    @pytest.mark.parametrize(("key", "records", "environment", "expected"), EXPECTED.values(), ids=EXPECTED)
+    def test_expected_keys(
+        self, report: Report, key: str | None, records: Sequence[Record], environment: str | None, expected: Slots
+    ) -> None:
+        """The keys that were checked are expected, if the log has no later one. An environment must be known."""
+        report = with_first(
+            report, fingerprint=key, next_fingerprint=LATER, previous_fingerprint=GONE, previous_until=NOW
+        )
         numbered = [replace(each, sequence=number) for number, each in enumerate(records, start=1)]
-        return expected_keys(report, numbered, environment)["secret.key"]
-
-    def without_a_key(self, report: Report) -> Report:
-        """Return a report without a key of `secret.key`."""
-        first, second = report.secrets
-        return report._replace(secrets=(first._replace(fingerprint=None, next_fingerprint=GONE), second))
-
-    def test_the_keys_that_were_checked(self, report: Report) -> None:
-        """The keys that were checked are expected, if the log has no later one."""
-        first, second = report.secrets
-        first = first._replace(next_fingerprint=LATER, previous_fingerprint=GONE, previous_until=NOW)
-        slots = report._replace(secrets=(first, second))
-        for records in ([], [recorded(DAY)], [recorded(DAY, GONE)], [recorded(DAY, GONE), recorded(SECOND)]):
-            assert self.expected(slots, *records) == Slots(KEY, LATER, GONE, NOW)
-        assert expected_keys(slots, [], None)[OTHER] == Slots(KEY_OF_OTHER)
-
-    def test_the_log(self, report: Report) -> None:
-        """Without a key, or with an old one, the last recorded keys are expected."""
-        last = recorded(DAY, LATER, replaced=KEY, replaced_until=NOW)
-        staged = recorded(SECOND, GONE, event="staged")
-        for each in (report, self.without_a_key(report)):
-            assert self.expected(each, recorded(2 * DAY), last) == Slots(LATER, None, KEY, NOW)
-            assert self.expected(each, recorded(2 * DAY), last, staged) == Slots(LATER, GONE, KEY, NOW)
-            assert self.expected(each, recorded(2 * DAY), staged, last).next is None
-        assert self.expected(report, recorded(2 * DAY), recorded(DAY, LATER), recorded(SECOND)) == Slots(KEY)
-
-    def test_what_is_staged(self, report: Report) -> None:
-        """Only the last next key counts, of the same secret and environment, and not one that is current."""
-        last = recorded(DAY, LATER)
-        others = [
-            recorded(SECOND, GONE, event="staged", environment="dev"),
-            recorded(SECOND, GONE, event="staged", secret=OTHER),
-            recorded(SECOND, LATER, event="staged"),
-        ]
-        none = self.without_a_key(report)
-        assert self.expected(none, last, *others, environment="prod").next is None
-        staged = [recorded(SECOND, each, event="staged") for each in (KEY, GONE)]
-        assert self.expected(none, last, *staged, *others, environment="prod").next == GONE
-
-    def test_environments(self, report: Report) -> None:
-        """An environment is selected by name, or by the key that was checked. Otherwise nothing is known."""
-        records = [recorded(3 * DAY, GONE, environment="dev"), recorded(2 * DAY), recorded(DAY, LATER)]
-        none = self.without_a_key(report)
-        assert self.expected(report, *records) == Slots(LATER)
-        assert self.expected(none, *records) == Slots()
-        assert self.expected(none, *records, environment="dev") == Slots(GONE)
-        assert self.expected(report, *records, environment="dev") == Slots(GONE)
-        assert self.expected(report, *records, environment="test") == Slots()
-        assert self.expected(none) == Slots()
-
-    def test_a_replaced_key(self, report: Report) -> None:
-        """A key without a record of its own is an old one where a rotation has replaced it."""
-        first = replace(recorded(DAY, LATER), replaced=KEY, replaced_until=NOW)
-        assert self.expected(report, first) == Slots(LATER, None, KEY, NOW)
-        assert roles_of(report, [first], {})("secret.key", KEY) == "superseded"
+        assert expected_keys(report, numbered, environment)["secret.key"] == expected
+        assert expected_keys(report, [], None)[OTHER] == Slots(KEY_OF_OTHER)
 
     def test_roles(self, report: Report) -> None:
         """A key has the role of its slot, unless it is revoked; other recorded ones are superseded."""
-        dated = (("sgfp1:" + "1" * 32, NOW), ("sgfp1:" + "2" * 32, NOW + SECOND))
-        expected = {"secret.key": Slots(KEY, LATER, dated[1][0])}
-        records = [recorded(DAY, KEY_OF_OTHER), recorded(DAY, "sgfp1:" + "3" * 32), revocation("sgfp1:" + "3" * 32)]
-        role = roles_of(listing(report, (GONE, ALWAYS), *dated), records, expected)
-        roles = {
+        ended, begins, revoked, unknown, replaced = (f"sgfp1:{digit * 32}" for digit in "12345")
+        expected = {"secret.key": Slots(KEY, LATER, begins)}
+        records = [recorded(DAY, KEY_OF_OTHER, replaced=replaced), recorded(DAY, revoked), revocation(revoked)]
+        role = roles_of(listing(report, (GONE, ALWAYS), (ended, NOW), (begins, NOW + SECOND)), records, expected)
+        roles: dict[str | None, str] = {
             KEY: "current",
             LATER: "next",
-            dated[1][0]: "previous",
-            dated[0][0]: "revoked",
-            GONE: "revoked",
-            "sgfp1:" + "3" * 32: "revoked",
-            KEY_OF_OTHER: "superseded",
-            "sgfp1:" + "4" * 32: "unrecorded",
-            None: "unrecorded",
+            begins: "previous",
+            **dict.fromkeys((ended, GONE, revoked), "revoked"),
+            **dict.fromkeys((KEY_OF_OTHER, replaced), "superseded"),
+            **dict.fromkeys((unknown, None), "unrecorded"),
         }
         assert {key: role("secret.key", key) for key in roles} == roles
         assert role(OTHER, KEY) == "unrecorded"
         assert roles_of(report._replace(revocation_list=None), records, expected)("secret.key", KEY) == "current"
+
+
+class TestRecording:
+    """Nothing is recorded, and the result says why. test_rotate.py has what is recorded."""
+
+    @pytest.fixture
+    def machine(self, tmp_path: Path) -> Machine:
+        """A machine with good keys, and a directory for its log."""
+        return machine_at(tmp_path)
+
+    def record(self, machine: Machine, model: type[SecretSettings] = RuntimeSecrets, **options: Any) -> Recording:
+        """Record a rotation in `prod`."""
+        options = {"environment": "prod", "operator": "dana"} | options
+        log, gate = OperationsLog(str(machine.log)), partial(check, model, require_env_only=True)
+        return machine.within(lambda: record_rotation(model, log, gate, **options))
+
+    def test_previous_key_that_is_revoked(self, machine: Machine) -> None:
+        """A start has only a warning of a revoked previous key, and its record fails the gate."""
+        slots = {f"{V1}_PREVIOUS": (key := good_keys()[V1]), f"{V1}_PREVIOUS_UNTIL": "2026-12-15T12:00:00Z"}
+        machine.environ.update(slots)
+        machine.write("revoked.fingerprints", f"{fingerprint_of(key)}\n")
+        recording = self.record(machine)
+        assert (recording.report.alerts[0].check, [*recording.refusals], recording.records) == ("revoked", [None], ())
+
+    def test_revocation_that_is_not_listed(self, machine: Machine) -> None:
+        """A recorded revocation that is not on the list is an alert, so nothing is recorded."""
+        before = machine.record(revocation(GONE))
+        recording = self.record(machine)
+        assert [problem.message for problem in recording.refusals.values()] == ["the check failed"]
+        assert (recording.records, machine.records) == ((), before)
+
+    @pytest.mark.parametrize(
+        ("options", "why"),
+        [
+            ({"model": Issued}, "NAME is missing: no secret has a fingerprint, so name those that have a new value"),
+            *(
+                ({"names": names}, "unknown secret (choose from secret.key, secret_v2.key)")
+                for names in (["own.key"], ["secret.key", "secret.kye"], "secret.key")
+            ),
+            *(
+                ({"attested": steps}, "unknown step in attested (choose from startup, functions)")
+                for steps in (["start"], ["startup", "log"], "startup")
+            ),
+        ],
+    )
+    def test_a_name_that_is_missing_or_misspelled(self, machine: Machine, options: dict[str, Any], why: str) -> None:
+        """No secret and no step of the validation is left out. The name is not shown, as it could be a key."""
+        machine.environ["PASSWORD"] = secrets.token_hex(16)
+        with pytest.raises(UsageError) as caught:
+            self.record(machine, **options)
+        assert (str(caught.value), machine.log.exists()) == (why, False)

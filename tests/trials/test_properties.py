@@ -18,6 +18,8 @@ from detector import without_fingerprints
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, create_model
+from test_operations_log import LINES as RECORDS
+from test_operations_log import append, head_of, joined, load, read, refused, some
 
 from robodj_secretguard import Check, RuntimeSecrets, SecretPolicy, SecretSettings, check, guard
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, main
@@ -250,3 +252,40 @@ def everything_written(report: Report, config_dir: str | None) -> str:
         outcome, text = written(action)
         texts += [repr(outcome), text]
     return without_fingerprints("\n".join(texts))
+
+
+PIECES = st.one_of(
+    st.sampled_from([*RECORDS, b"", b"null", b"\0", b"\r"]),
+    st.builds(lambda line, size: line[:size], st.sampled_from(RECORDS), st.integers(0, len(RECORDS[1]))),
+    st.binary(max_size=20),
+)
+TAILS = st.lists(st.tuples(PIECES, st.sampled_from([b"\n", b"", b"\r\n"])), max_size=5).map(
+    lambda pieces: b"".join(piece + end for piece, end in pieces)
+)
+LOGS = st.builds(
+    bytes.__add__,
+    st.sampled_from([b"", *(joined(RECORDS[:count]) for count in range(1, 5))]),
+    TAILS | st.binary(max_size=300),
+)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a log that every example writes."""
+    return tmp_path_factory.mktemp("log") / "log.jsonl"
+
+
+@given(content=LOGS)
+def test_any_operations_log(log: Path, content: bytes) -> None:
+    """Reading never fails. An append leaves a damaged log unchanged, and keeps every record of any other log."""
+    before = read(content)
+    log.write_bytes(content)
+    head_of(log).unlink(missing_ok=True)
+    if before.damage:
+        refused(log)
+        assert log.read_bytes() == content
+        return
+    appended = append(log, *some(1))
+    after = load(str(log))
+    assert log.read_bytes().startswith(content[: len(content) - before.torn])
+    assert (after.damage, after.torn, after.records) == ((), 0, (*before.records, *appended))

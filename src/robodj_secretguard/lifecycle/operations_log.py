@@ -84,9 +84,9 @@ class OperationsLog:
             damage += _breaks(number, record, last_line, last)
             last, last_line = record, number
             records.append(record)
-        # Only text after the last line end can be the rest of a cut write. Without a record before it, it may be the
-        # record that the head names.
-        is_torn = bool(end) and last_line == len(lines) - 1 and (last is not None or head is None)
+        # Only text after the last line end can be the rest of a cut write, unless it is the record that the head names.
+        is_acknowledged = last is None and head is not None and head.sequence == 1
+        is_torn = bool(end) and last_line == len(lines) - 1 and not is_acknowledged
         self.torn = len(end) if is_torn else 0
         if last_line < len(lines) and not is_torn:
             damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")

@@ -367,23 +367,16 @@ def _completed(new: Record, earlier: Record) -> Record:
     )
 
 
-def other_key_replaced(new: Record, records: Sequence[Record], *, has_overlap: bool) -> str | None:
-    """Return the warning about a rotation whose previous key is not the last other key of the environment, if so."""
+def unkept_key(new: Record, records: Iterable[Record]) -> str | None:
+    """Return the warning about a new rotation without a previous key, if another key was recorded before."""
     here = rotations(records, new.secret, new.environment)
-    last = next((each for each in reversed(here) if each.fingerprint != new.fingerprint), None)
-    if last is None or new.replaced == last.fingerprint:
+    others = [record.fingerprint for record in here if record.fingerprint != new.fingerprint]
+    is_completion = len(others) < len(here)
+    if new.replaced or is_completion or not others or others[-1] in revoked(records):
         return None
-    if new.replaced is None:
-        is_completion = any(each.fingerprint == new.fingerprint for each in here)
-        if is_completion or not has_overlap or last.fingerprint in revoked(records):
-            return None
-        return (
-            f"WARNING: no previous key of {new.secret} is set here, so what {last.fingerprint} signed is refused. Set"
-            " the previous key and its deadline, or revoke the old key if others may know it."
-        )
     return (
-        f"WARNING: the previous key of {new.secret} is {new.replaced}, but the last other key that is recorded in"
-        f" {new.environment} is {last.fingerprint}. Compare it with the secret manager."
+        f"WARNING: no previous key of {new.secret} is set here, so what {others[-1]} signed is refused. Set the"
+        " previous key and its deadline, or revoke the old key if others may know it."
     )
 
 

@@ -18,11 +18,11 @@ from robodj_secretguard.lifecycle.records import (
     Record,
     draft_rotation,
     judge_drafts,
-    other_key_replaced,
     revoked,
     rotations,
     slots_of,
     stage_due,
+    unkept_key,
 )
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of, is_listed
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -229,7 +229,7 @@ class Recording(NamedTuple):
         refusals: why nothing was recorded, by secret; the secret is `None` where the check failed.
         unchanged: the secrets that were not recorded, since their keys have not changed.
         records: the new records.
-        warnings: what is unusual about the previous keys.
+        warnings: the old keys that are not kept as previous ones.
         listed: the entries of the revocation list, each with the reason why it could not be added; empty if it was.
     """
 
@@ -272,7 +272,7 @@ def record_rotation(
 
     Args:
         model: the settings model.
-        log: the operations log. Nobody else writes it from the second check to the record.
+        log: the operations log.
         check_keys: checks the keys without fallback files: `check`, or `Sources.check` for those of a secret manager.
         environment: where the keys are, such as `prod`.
         operator: who rotated them.
@@ -307,10 +307,6 @@ def record_rotation(
     who = {"environment": environment, "operator": operator, "ticket": ticket, "note": note}
     drafts = {each.secret: draft_rotation(each, proofs[STARTUP], proofs[FUNCTIONS], **who) for each in statuses}
     with log.locked():
-        # A key may have been revoked meanwhile.
-        report = for_gate(check_keys())
-        if not report.ok:
-            return Recording(report, {None: _CHECK_FAILED})
         known = sorted(
             (record for each in (*others, log) for record in each.records), key=lambda each: each.recorded_at
         )
@@ -322,7 +318,7 @@ def record_rotation(
             return Recording(report, {None: _CHECK_FAILED})
         records = log.append(accepted)
     overlapping = {policy.name for policy in policies if policy.overlap}
-    warnings = [other_key_replaced(record, known, has_overlap=record.secret in overlapping) for record in records]
+    warnings = [unkept_key(record, known) for record in records if record.secret in overlapping]
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
     listed = [(entry_of(record), _why_unlisted(directory, record)) for record in records if record.replaced]
     return Recording(report, {}, unchanged, records, [*filter(None, warnings)], listed)
