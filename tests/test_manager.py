@@ -36,10 +36,9 @@ from robodj_secretguard.managers.manager import (
 )
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup import directory
-from robodj_secretguard.startup.directory import MAX_BYTES, Delivery, delivery_of
+from robodj_secretguard.startup.directory import MAX_BYTES, Delivery
 from robodj_secretguard.startup.report import REFUSED
-from robodj_secretguard.startup.textfile import MAX_CHARACTERS
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
+from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -150,49 +149,6 @@ class TestLoad:
         late.set()
         done.wait()
         assert manager.delivery.get("A") == SealedStr("new")
-
-
-class TestAnswer:
-    """What is kept of an answer."""
-
-    def test_only_wanted_variables_are_kept(self) -> None:
-        """Only wanted variables are kept. An empty one is unset, and so is null."""
-        manager = Scripted({"A": "x", "B": "", "C": "secret", "D": None})
-        assert manager.read() == NO_FAILURE
-        assert [manager.delivery.get(name) for name in "ABCD"] == [SealedStr("x"), None, None, None]
-        assert sorted(manager.delivery.names()) == ["A", "B", "C", "D"]
-
-    @pytest.mark.parametrize("value", [1, True, ["x"], {"x": "y"}, 0, False, []])
-    def test_a_wanted_variable_must_be_a_string(self, value: object) -> None:
-        """A wanted variable is a string. Another value is not converted: nobody knows how it was stored."""
-        failure = Failure("has B, but it is not a string", "store B as a JSON string, in quotes")
-        assert Scripted({"A": "x", "B": value}).read() == failure
-
-    def test_a_value_has_a_limit(self) -> None:
-        """The systems limit the length of a variable."""
-        assert Scripted({"A": "x" * MAX_CHARACTERS}).read() == NO_FAILURE
-        failure = Scripted({"A": "x" * (MAX_CHARACTERS + 1)}).read()
-        assert failure.what == "has A of more than 65536 characters"
-
-    @pytest.mark.parametrize(("name", "lost"), [("A", "\n"), ("A", "\r\n"), ("B", "")])
-    def test_a_value_that_is_taken_whole_loses_one_newline(self, name: str, lost: str) -> None:
-        """The value of an issued secret loses one newline at its end. A generated key with one is a format error."""
-        value, rest = "x" * MAX_CHARACTERS + lost, f"\n# y \n{lost}"
-        found = [delivery_of("x:y", {name: each}, ["A", "B"], ["A"]).get(name) for each in (value, rest)]
-        assert found == [SealedStr(value.removesuffix(lost)), SealedStr(rest.removesuffix(lost))]
-
-    def test_a_value_has_no_zero_byte(self) -> None:
-        """No variable of a command can have a zero byte."""
-        failure = Failure("has B, but it has a zero byte", "store B again, without that byte")
-        assert Scripted({"A": "x", "B": "x\0"}).read() == failure
-
-
-@pytest.mark.parametrize("record", [5, {"secret.key": []}, "x\0", None])
-def test_an_invalid_record_of_a_rotation_is_ignored(record: object) -> None:
-    """No start depends on the record of a rotation, so an invalid one is none."""
-    manager = Scripted({"A": "x", ROTATION_RECORD: record})
-    delivery = manager.load(["A", ROTATION_RECORD], time.monotonic(), pytest.fail)
-    assert (delivery.get("A"), delivery.get(ROTATION_RECORD)) == (SealedStr("x"), None)
 
 
 class TestMembers:
