@@ -303,10 +303,10 @@ class TestRespelled:
             assert search.shows_part(b"~" + standard[:PART] + b"~") == (keys is LIVE)
 
     def test_the_spelling_that_is_kept(self, keys: KeySearch) -> None:
-        """A found key is kept in the form in which keys are compared."""
+        """A key that is found by its fingerprint is kept in the form in which keys are compared. A live one is known."""
         search = searching(KEY1, live=keys is LIVE)
         assert found(search, respelled(KEY1.decode())[0].encode())
-        assert search.seen == {SealedStr(KEY1.decode()): known(KEY1)}
+        assert search.seen == ({} if keys is LIVE else {SealedStr(KEY1.decode()): known(KEY1)})
 
 
 class TestWithinLongerText:
@@ -514,16 +514,16 @@ HOSTILE: dict[str, tuple[bytes, float]] = {
     "base64 of separators": (in_base64(b"-a-b_c-d-e_f-g-h-i-j-k--"), 8),
     "base64 in base64": (in_base64(in_base64(in_base64(bytes(range(81))))), 0.6),
     "base64 in lines": (base64.encodebytes(bytes(range(200)) * 9) + b" ", 3),
-    "hexadecimal in hexadecimal": (bytes(range(64)).hex().encode().hex().encode(), 0.07),
-    "short lines": (b"abc\n", 0.01),
+    "hexadecimal in hexadecimal": (bytes(range(64)).hex().encode().hex().encode(), 0.09),
+    "short lines": (b"abc\n", 0.02),
     "long indents": (b"x" * 43 + b"\n" + b" " * 500, 0.25),
-    "ends of lines": (b"\\\n=\r\n", 0.01),
+    "ends of lines": (b"\\\n=\r\n", 0.02),
     "parts of paths": (b"abcdefghijklmnop/", 0.4),
     "words": (string.ascii_letters[:22].encode() + b" ", 6),
-    "almost long enough": (b"x" * 21 + b" ", 0.01),
-    "UTF-16": (in_utf_16(b"abc-defghijk "), 0.01),
-    "UTF-16 cut short": (in_utf_16(b"x" * 21) + b"\xff", 0.01),
-    "zeros": (b"\0", 0.01),
+    "almost long enough": (b"x" * 21 + b" ", 0.02),
+    "UTF-16": (in_utf_16(b"abc-defghijk "), 0.03),
+    "UTF-16 cut short": (in_utf_16(b"x" * 21) + b"\xff", 0.02),
+    "zeros": (b"\0", 0.02),
     "keys in lines": (KEY1 + b"\n", 10),
     "keys without an end": (KEY1, 10),
     "keys as words": (KEY1 + b" ", 10),

@@ -23,6 +23,7 @@ from robodj_secretguard.secret.material import (
     fewest_distinct,
     fingerprint,
     is_hexadecimal,
+    is_plain_text,
     last_characters,
 )
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
@@ -31,6 +32,9 @@ from robodj_secretguard.startup.readings import Reading
 
 Forms: TypeAlias = tuple[str, ...]  # encodings, the outermost first; empty for a plain key
 Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or of the text that encodes it
+
+_LiveKey: TypeAlias = "tuple[SealedStr, SealedStr, bool, KnownKey]"
+"""A key without its last character, its possible last characters, whether it is hexadecimal, what is known about it."""
 
 MOST_LAYERS: Final = 2  # nested encodings to decode: Kubernetes has base64 in base64
 UTF_16_FORM: Final = "utf-16"
@@ -48,11 +52,12 @@ _OF_A_KEY: Final = bytes(_CHARACTER if byte in _ALPHABET else _OTHER for byte in
 _PRINTABLE: Final = {*b"\t\r\n", *range(ord(" "), ord("~") + 1)}
 _OF_UTF_16: Final = bytes([_ZERO, *(_CHARACTER if byte in _PRINTABLE else _OTHER for byte in range(1, 256))])
 _RUN: Final = bytes([_CHARACTER]) * _SHORTEST
+_NOT_OF_A_KEY: Final = bytes([_OTHER])
 _RUN_IN_UTF_16: Final = (bytes([_CHARACTER, _ZERO]) * _SHORTEST)[:-1]
-_WHOLE_RUN: Final = re.compile(rb"\x01+")
 _WHOLE_RUN_IN_UTF_16: Final = re.compile(rb"(?:\x01\x00)++\x01?")
 
 _LINE_END: Final = re.compile(rb"[=\\]?\r?\n[ \t]*|(?:\\r)?\\n")
+_IN_LINE_END: Final = b"=\\\r\n"  # the first characters of these
 _KEY_LINE: Final = re.compile(rb"(?:%b)?([A-Za-z0-9+/_-]+)" % _LINE_END.pattern)
 _FURTHER_LINES: Final = re.compile(rb"(?:(?:%b)[A-Za-z0-9+/_-]+)++" % _LINE_END.pattern)
 """The line ends within wrapped base64: indented in YAML, after = or a backslash, or escaped."""
@@ -61,6 +66,11 @@ _BASE64URL_RUN: Final = re.compile(rb"[A-Za-z0-9_-]{%d,}+" % _SHORTEST)
 _HEXADECIMAL_KEY: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % _SHORTEST_HEXADECIMAL)
 _IN_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]{%d,}" % (2 * LEAST_ISSUED))
 _ALL_HEXADECIMAL: Final = re.compile(rb"[0-9A-Fa-f]+")
+# What 20 printable characters are encoded to, as ASCII or UTF-16. Few other runs have it, so few are decoded.
+_ENCODED_TEXTS: Final = (
+    re.compile(rb"[AI-Za-f][AC-HQS-Xgi-nwyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]" * 6),
+    re.compile(rb"[02-7][0-9A-Fa-f]" * 20),
+)
 _STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _LAST_CHARACTERS: Final = [
@@ -174,7 +184,6 @@ class KeySearch:
         generators: Iterable[Generator],
         hidden: Iterable[SealedStr] = (),
     ) -> None:
-        self._known = {bytes.fromhex(key.fingerprint.removeprefix(PREFIX)): key for key in known if key.fingerprint}
         self._hidden = [*hidden]
         self.seen: dict[SealedStr, KnownKey] = {}
         """The values that were found in an assignment or by fingerprint."""
@@ -183,9 +192,16 @@ class KeySearch:
         self._hexadecimal = [length for function, length in made if function == "token_hex"]
         # The lengths of a key in hexadecimal and in base64.
         self._encoded = {size for _, length in made for size in (2 * length, -(-length * 4 // 3))}
-        self._live: list[tuple[SealedStr, SealedStr, bool, KnownKey]] = []
+        self._live: list[_LiveKey] = []
         self._issued: list[tuple[SealedStr, KnownKey]] = []
+        self._is_any_text = False  # whether a part of an issued value is more than printable ASCII
         self._add(live)
+        at_hand = {key.fingerprint for *_, key in self._live}
+        self._by_digest = {
+            bytes.fromhex(key.fingerprint.removeprefix(PREFIX)): key
+            for key in known
+            if key.fingerprint and key.fingerprint not in at_hand
+        }
 
     def find(self, text: bytes, forms: Forms = ()) -> Iterator[Occurrence]:
         """Yield every known key in text: plain, in hexadecimal, and in base64 at every alignment.
@@ -194,10 +210,17 @@ class KeySearch:
         """
         for written, key in self._issued:
             yield from ((offset, key, forms) for offset in _occurrences(written, text))
-        has_layers = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS
-        for piece, begins, starts, is_whole in _pieces(text):
-            found = [(offset, key, forms) for offset, key in self._in(piece, is_short=len(starts) <= _MOST_LINES)]
-            if has_layers and (is_whole or len(piece) in self._encoded):
+        pieces = [*_pieces(text)]
+        joined = b"\n".join([piece for piece, *_ in pieces])  # most text needs no look at each piece
+        live = [key for key in self._live if next(_live_in(joined, key), None) is not None]
+        may_decode = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS and self._may_decode(joined)
+        if not (live or may_decode or self._by_digest):
+            return
+        for piece, begins, starts, is_whole in pieces:
+            found = [(offset, key[-1], forms) for key in live for offset in _live_in(piece, key)]
+            if self._by_digest and len(starts) <= _MOST_LINES:
+                found += [(offset, key, forms) for offset, key in self._with_digests(piece)]
+            if may_decode and (is_whole or len(piece) in self._encoded) and self._may_decode(piece):
                 found += self._encoded_in(piece, forms)
             for offset, key, key_forms in found:
                 line = bisect_right(begins, offset) - 1
@@ -228,6 +251,10 @@ class KeySearch:
                 size = len(value.get_secret_value().encode(errors="surrogateescape"))
                 self._encoded |= {2 * size, -(-size * 4 // 3)}
                 self._issued += [(written, known) for written in _spellings(value)]
+                self._is_any_text |= not is_plain_text(value.get_secret_value())
+
+    def _may_decode(self, text: bytes) -> bool:
+        return self._is_any_text or any(encoded.search(text) for encoded in _ENCODED_TEXTS)
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
         for data, form, start in _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST):
@@ -236,22 +263,17 @@ class KeySearch:
                 for offset, key, key_forms in self.find(text, (*forms, form, *encoding)):
                     yield start + (begin + offset * step) * characters // size, key, key_forms
 
-    def _in(self, piece: bytes, *, is_short: bool) -> Iterator[tuple[int, KnownKey]]:
+    def _with_digests(self, piece: bytes) -> Iterator[tuple[int, KnownKey]]:
+        """Yield every key in a piece that is known by its fingerprint alone."""
         url_safe = piece.translate(_URL_SAFE)  # a key in standard base64 is the same key
-        for stem, last, hexadecimal, known in self._live:
-            searched = url_safe.lower() if hexadecimal else url_safe
-            for offset in _occurrences(stem, searched):
-                if searched.startswith(tuple(end.encode() for end in last.get_secret_value()), offset + len(stem)):
-                    yield offset, known
-        if is_short:
-            candidates = [] if url_safe == piece or piece.islower() else [(0, _in_canonical_form(url_safe))]  # no path
-            for run in _BASE64URL_RUN.finditer(piece):
-                if len(set(run.group())) >= _FEWEST_DISTINCT:
-                    candidates += [(run.start() + offset, key) for offset, key in self._candidates(run.group())]
-            for offset, candidate in candidates:
-                if known_key := self._known.get(digest(candidate)):
-                    self.seen[SealedStr(candidate.decode())] = KnownKey(known_key.fingerprint)
-                    yield offset, known_key
+        candidates = [] if url_safe == piece or piece.islower() else [(0, _in_canonical_form(url_safe))]  # no path
+        for run in _BASE64URL_RUN.finditer(piece):
+            if len(set(run.group())) >= _FEWEST_DISTINCT:
+                candidates += [(run.start() + offset, key) for offset, key in self._candidates(run.group())]
+        for offset, candidate in candidates:
+            if known_key := self._by_digest.get(digest(candidate)):
+                self.seen[SealedStr(candidate.decode())] = KnownKey(known_key.fingerprint)
+                yield offset, known_key
 
     def _candidates(self, part: bytes) -> list[tuple[int, bytes]]:
         """Return possible keys in canonical form, with their offsets."""
@@ -275,6 +297,16 @@ class KeySearch:
                         if start + length <= len(part)
                     ]
         return candidates
+
+
+def _live_in(text: bytes, key: _LiveKey) -> Iterator[int]:
+    """Yield every offset of a live key in text."""
+    stem, last, hexadecimal, _ = key
+    searched = text.translate(_URL_SAFE)  # a key in standard base64 is the same key
+    searched = searched.lower() if hexadecimal else searched
+    for offset in _occurrences(stem, searched):
+        if searched.startswith(tuple(end.encode() for end in last.get_secret_value()), offset + len(stem)):
+            yield offset
 
 
 def _sealed_parts(key: SealedStr) -> tuple[SealedStr, SealedStr, bool]:
@@ -320,11 +352,11 @@ def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
 
     Each comes with the offsets of its lines in the piece and in the text, and whether it is a whole piece.
     """
-    kinds = text.translate(_OF_A_KEY)
+    kinds = text.translate(_OF_A_KEY) + _NOT_OF_A_KEY
     start = kinds.find(_RUN)
     while start >= 0:
-        end = next(_WHOLE_RUN.finditer(kinds, start)).end()
-        further = _FURTHER_LINES.match(text, end)
+        end = kinds.find(_NOT_OF_A_KEY, start)
+        further = _FURTHER_LINES.match(text, end) if text[end : end + 1] in _IN_LINE_END else None
         if further is None:
             yield text[start:end], [0], [start], True
         else:
