@@ -1,26 +1,43 @@
-"""The reader of events: which lines are events, and what they prove together."""
+"""What events and the answer of Prometheus prove together. tests/trials/test_fleet_queries.py has the query itself."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import ssl
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, get_args
+from urllib.parse import parse_qs
 
 import pytest
-from conftest import NOW
-from fleets import MINUTE, NAME, NEW, OLD, OTHER, SECOND, WEB, event, line
+from conftest import NOW, V1, good_keys, put
+from detector import leaks
+from fleets import COMING, GONE, MINUTE, NAME, NEW, OLD, OTHER, SECOND, SEEN, WEB, Prometheus, event, line, row
 from hypothesis import given
 from hypothesis import strategies as st
+from openbao import LOOPBACK, Authority
+from rings import traceback_of
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet import evidence
-from robodj_secretguard.fleet.evidence import MOST_LINE_BYTES, read_events
+from robodj_secretguard.errors import ManagerError, UsageError
+from robodj_secretguard.fleet import evidence as module
+from robodj_secretguard.fleet.evidence import (
+    MOST_LINE_BYTES,
+    ask,
+    evidence_in,
+    is_address,
+    is_selector,
+    read_events,
+    read_token,
+)
 from robodj_secretguard.fleet.verdict import Evidence, Use
 from robodj_secretguard.heartbeat import EventKind
+from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 MAX_AGE = 900
 AGE, SKEW = timedelta(seconds=MAX_AGE), timedelta(seconds=MAX_AGE // 3)
@@ -54,10 +71,14 @@ class TestLines:
     """Which lines are events."""
 
     def test_an_event(self) -> None:
-        """An event says which keys a process of an instance uses. A line of blanks says nothing."""
+        """An event says which keys a process of an instance uses. A line of blanks says nothing.
+
+        The verdict has its time and the difference between clocks: deadlines must have passed on every clock.
+        """
         keys = Slots(NEW, None, OLD, NOW)
-        (use,) = uses(b"\n \r\n", line(keys=keys)[:-1])
-        assert use == Use(*WEB, {NAME: keys, OTHER: use.keys[OTHER]}, is_fresh=True, seen=AT)
+        found = read(b"\n \r\n", line(keys=keys)[:-1])
+        use = Use(*WEB, {NAME: keys, OTHER: found.uses[0].keys[OTHER]}, is_fresh=True, seen=AT)
+        assert found == Evidence(AT, (use,), {}, (), 300)
 
     def test_a_namespace(self) -> None:
         """A service is named with its namespace: two of one name are two services."""
@@ -154,11 +175,6 @@ class TestLines:
         for garbage in (content, line()[:at] + content + line()[at:], line()[:at] + content):
             read(garbage)
 
-    @given(st.sampled_from([*event(), "namespace"]), JSON)
-    def test_any_field(self, name: str, value: object) -> None:
-        """A field of any type is never an exception."""
-        read(json.dumps(event() | {name: value}).encode())
-
 
 class TestAges:
     """For how long an event counts. Clocks may differ by a third of the greatest age."""
@@ -195,11 +211,6 @@ class TestAges:
         found = read(line(heartbeat_seconds=0), line(("api", "web-2")))
         assert ([*found.unknown], len(found.uses)) == ([WEB], 2)
 
-    def test_the_time_of_the_verdict(self) -> None:
-        """The verdict has the time and the difference between clocks: deadlines must have passed on every clock."""
-        found = read()
-        assert (found.at, found.skew, found.uses, found.faults) == (AT, 300, (), ())
-
 
 class TestProcesses:
     """Of a process, only the last event counts."""
@@ -224,10 +235,284 @@ class TestProcesses:
 
     def test_too_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """More processes than are kept make everything unknown. Those that are kept are still updated."""
-        monkeypatch.setattr(evidence, "MOST_PROCESSES", 2)
+        monkeypatch.setattr(module, "MOST_PROCESSES", 2)
         lines = [line(process=f"{number}", number=1) for number in range(4)]
         last = [line(keys=Slots(NEW), process="0", number=2), line(kind="ended", process="1", number=2)]
         assert [use.keys[NAME].current for use in uses(*lines[:2], *last)] == [NEW]
         found = read(*lines, *last)
         assert found.faults == ("there are more than 2 processes",)
         assert [use.keys[NAME].current for use in found.uses] == [NEW, OLD]
+
+
+@pytest.fixture
+def prometheus() -> Iterator[Prometheus]:
+    """A server with an answer that a test sets."""
+    with Prometheus() as server:
+        yield server
+
+
+def answer(*rows: dict[str, Any], **more: Any) -> bytes:
+    """Return an answer with rows."""
+    document = {"status": "success", "data": {"resultType": "vector", "result": [*rows]}} | more
+    return json.dumps(document).encode()
+
+
+def scraped(*rows: dict[str, Any]) -> Evidence:
+    """Return the evidence in an answer, of the last 120 seconds."""
+    return evidence_in(answer(*rows), AT, 120)
+
+
+class TestRows:
+    """What the rows of an answer prove."""
+
+    def test_keys(self) -> None:
+        """The keys of the last scrape are one proof for each secret."""
+        found = scraped(
+            row("current", NEW), row("next", COMING), row("previous", OLD), row("current", GONE, secret=OTHER)
+        )
+        assert found.uses == (
+            Use(*WEB, {NAME: Slots(NEW, COMING, OLD)}, is_fresh=True, seen=SEEN),
+            Use(*WEB, {OTHER: Slots(GONE)}, is_fresh=True, seen=SEEN),
+        )
+        assert (found.at, found.unknown, found.faults) == (AT, {}, ())
+
+    def test_earlier_keys(self) -> None:
+        """A key that the last scrape did not have counts against, in its slot."""
+        found = scraped(row("current", NEW), row("previous", OLD), row("current", OLD, 0), row("next", NEW, 0))
+        assert found.uses[1:] == (
+            Use(*WEB, {NAME: Slots(OLD)}, is_fresh=False, seen=AT - 120),
+            Use(*WEB, {NAME: Slots(None, NEW)}, is_fresh=False, seen=AT - 120),
+        )
+
+    def test_only_earlier_keys(self) -> None:
+        """An instance that the last scrape did not reach proves nothing, and each of its keys counts."""
+        found = scraped(row("current", NEW, 0), row("current", OLD, "NaN"), row("next", COMING, -1))
+        expected = [Slots(NEW), Slots(OLD), Slots(None, COMING)]
+        assert [(each.is_fresh, each.keys[NAME]) for each in found.uses] == [(False, keys) for keys in expected]
+
+    @pytest.mark.parametrize(
+        ("slot", "why"),
+        [("several", "several processes"), ("shared", "another target reaches"), ("lost", "target is down")],
+    )
+    def test_unknown(self, slot: str, why: str) -> None:
+        """The server says of which instances nothing is certain."""
+        ((who, reason),) = scraped(row("current", NEW, 0), row(slot, secret="")).unknown.items()
+        assert (who, why in reason) == (WEB, True)
+
+    @pytest.mark.parametrize(
+        ("namespace", "job", "service"),
+        [
+            ("", "api", "api"),
+            ("prod", "api", "prod/api"),
+            ("prod", "prod/api", "prod/api"),
+            ("p", "prod/a", "p/prod/a"),
+        ],
+    )
+    def test_a_namespace(self, namespace: str, job: str, service: str) -> None:
+        """A service is the job with its namespace, which a job of a PodMonitor has already."""
+        (use,) = scraped(row("current", NEW, job=job, namespace=namespace)).uses
+        assert use.service == service
+
+
+class TestIncompleteAnswers:
+    """An answer of which something may be missing proves nothing."""
+
+    @pytest.mark.parametrize(
+        "more", [{"status": "error"}, {"warnings": ["a store is down"]}, {"infos": ["partial"]}, {"isPartial": True}]
+    )
+    def test_warnings(self, more: dict[str, object]) -> None:
+        """An answer with an error, a warning or an information is not complete."""
+        with pytest.raises(ManagerError, match=r"^sent an incomplete or an old answer$"):
+            evidence_in(answer(row("current", NEW), **more), AT, 120)
+
+    @pytest.mark.parametrize("labels", [{}, {"job": "b", "namespace": "a"}])
+    def test_two_targets(self, labels: dict[str, str]) -> None:
+        """Two rows of one name are of two targets, as `b` in `a` and `a/b`: none of them is certain."""
+        with pytest.raises(ManagerError, match="sent an incomplete or an old answer"):
+            scraped(row("current", NEW, job="a/b" if labels else WEB[0]), row("current", NEW, **labels))
+
+    @pytest.mark.parametrize(
+        "labels", [{"job": good_keys()[V1]}, {"job": ""}, {"instance": "a\x1b[31m"}, {"namespace": "a b"}], ids=range(4)
+    )
+    def test_invalid_names(self, labels: dict[str, str]) -> None:
+        """A target that a roster cannot name may use any key. The error does not show its name."""
+        with pytest.raises(ManagerError, match=r"^has a target whose job or instance has an invalid name$"):
+            scraped(row("current", NEW), row("current", NEW, **labels))
+
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            (b"", "JSONDecodeError"),
+            (b"\xff", "UnicodeDecodeError"),
+            (b"{}", "KeyError"),
+            (answer({"metric": {}, "values": []}), "KeyError"),
+            (answer({"metric": [], "value": [1, "1"]}), "AttributeError"),
+            (answer(row("current", NEW, "one")), "ValueError"),
+            (answer(row("current", NEW) | {"value": [float("nan"), "1"]}), "ValueError"),
+            (answer(row("current", "a key")), "ValidationError"),
+            (answer(row("strange", NEW)), "ValidationError"),
+            (b"[" * 100_000, "RecursionError"),
+        ],
+        ids=range(10),
+    )
+    def test_another_shape(self, prometheus: Prometheus, content: bytes, why: str) -> None:
+        """An answer of another shape is no answer. The error has the name of a type only."""
+        prometheus.content = content
+        with pytest.raises(ManagerError, match=rf"^cannot be read \({why}\)$"):
+            ask(prometheus.url, NOW, selector="", max_age=120)
+
+
+class TestServer:
+    """One request to the server."""
+
+    def test_the_query(self, prometheus: Prometheus) -> None:
+        """The query is one for the whole fleet. Each of its series has the labels of the selector."""
+        prometheus.result = [row("current", NEW)]
+        assert len(ask(f"{prometheus.url}/sub/", NOW, selector='stage="STAGE"', max_age=90).uses) == 1
+        ((path, body, headers),) = prometheus.asked
+        (query,) = parse_qs(body)["query"]
+        assert path == "/sub/api/v1/query"
+        assert query.count("{") == query.count('stage="STAGE"}')
+        assert "[90s]" in query
+        assert "> time() - 90" in query
+        assert "Authorization" not in headers
+
+    def test_a_token(self, prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The token goes to the server: to no proxy, and to no other server where it redirects."""
+        key = good_keys()[V1]
+        with Prometheus() as other:
+            for name in ("http_proxy", "all_proxy", "HTTP_PROXY"):
+                monkeypatch.setenv(name, other.url)
+            prometheus.status, prometheus.location = 302, f"{other.url}/api/v1/query"
+            with pytest.raises(ManagerError, match="answered with HTTP status 302") as raised:
+                ask(prometheus.url, NOW, selector="", max_age=120, token=SealedStr(key))
+            assert other.asked == []
+        assert prometheus.asked[0][2]["Authorization"] == f"Bearer {key}"
+        assert leaks(traceback_of(raised.value), [key]) == []
+
+    @pytest.mark.parametrize("url", ["http://prometheus:9090", "http://127.0.0.1.example", "http://10.0.0.1"])
+    def test_a_token_without_encryption(self, url: str) -> None:
+        """A token is only sent with TLS, or to this machine."""
+        with pytest.raises(UsageError, match="without encryption; use an address with https://"):
+            ask(url, NOW, selector="", max_age=120, token=SealedStr(good_keys()[V1]))
+
+    def test_tls(self, tmp_path: Path) -> None:
+        """A server is trusted if an authority of the file certifies it, and not otherwise."""
+        authority, context = Authority(tmp_path), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue(tmp_path / "server.pem", LOOPBACK)
+        context.load_cert_chain(tmp_path / "server.pem", tmp_path / "server.key")
+        with Prometheus(context) as server:
+            server.result = [row("current", NEW)]
+            for url, ca_file, why in (
+                (server.url, str(authority.path), ""),
+                (server.url, None, "SSLCertVerificationError"),
+                (server.url.replace("127.0.0.1", "localhost"), str(authority.path), "SSLCertVerificationError"),
+            ):
+                with pytest.raises(ManagerError, match=why) if why else contextlib.nullcontext():
+                    assert ask(
+                        url, NOW, selector="", max_age=120, token=SealedStr(good_keys()[V1]), ca_file=ca_file
+                    ).uses
+            assert len(server.asked) == 1
+
+    def test_a_wrong_ca_file(self, tmp_path: Path) -> None:
+        """A file of authorities that is missing, or has none, is a usage error."""
+        for path in (tmp_path / "missing", put(tmp_path / "empty", "")):
+            with pytest.raises(UsageError, match="--ca-file: the file cannot be read, or has no certificate"):
+                ask("https://127.0.0.1", NOW, selector="", max_age=120, ca_file=str(path))
+
+    def test_too_much(self, prometheus: Prometheus, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An answer that is larger than the limit is not read whole."""
+        monkeypatch.setattr(module, "MOST_BYTES", 10)
+        prometheus.content = b" " * 11
+        with pytest.raises(ManagerError, match="sent an answer that is too large"):
+            ask(prometheus.url, NOW, selector="", max_age=120)
+
+    @pytest.mark.parametrize("status", [204, 301, 401, 503])
+    def test_a_status(self, prometheus: Prometheus, status: int) -> None:
+        """Any other status than 200 is no answer, whatever the content."""
+        prometheus.result, prometheus.status = [row("current", NEW)], status
+        with pytest.raises(ManagerError, match=rf"^answered with HTTP status {status}$"):
+            ask(prometheus.url, NOW, selector="", max_age=120)
+
+    @pytest.mark.parametrize("raw", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{}"])
+    def test_another_protocol(self, prometheus: Prometheus, raw: bytes) -> None:
+        """A server that does not speak HTTP, or ends in the middle, is no answer."""
+        prometheus.raw = raw
+        with pytest.raises(ManagerError, match=r"BadStatusLine|IncompleteRead"):
+            ask(prometheus.url, NOW, selector="", max_age=120)
+
+
+@pytest.mark.parametrize("content", ["{}", "{}\n", "# of prod\n{}\r\n"])
+def test_a_token_file(tmp_path: Path, content: str) -> None:
+    """The token is the only line of its file."""
+    key = good_keys()[V1]
+    assert read_token(str(put(tmp_path / "token", content.format(key)))).get_secret_value() == key
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "\n",
+        "{0}\n{0}\n",
+        "Bearer {0}",
+        "{0}\x0b",
+        "{{{{ token }}}}",
+        "${{TOKEN}}",
+        "<token>",
+        "{0}" * 2000,
+        "ké{0}",
+    ],
+    ids=range(10),
+)
+def test_a_wrong_token_file(tmp_path: Path, content: str) -> None:
+    """A file without one token, with a template or that is too large is a usage error, which does not show it."""
+    key = good_keys()[V1]
+    with pytest.raises(UsageError, match="write one token into it") as raised:
+        read_token(str(put(tmp_path / "token", content.format(key))))
+    assert leaks(traceback_of(raised.value), [key]) == []
+    with pytest.raises(UsageError):
+        read_token(str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(
+    ("text", "is_valid"),
+    [
+        ("http://127.0.0.1:9090", True),
+        ("https://[::1]:9090/prometheus/", True),
+        ("http://user:password@prometheus", False),
+        ("http://prometheus?x=1", False),
+        ("ftp://prometheus", False),
+        ("file:///etc/passwd", False),
+        ("http://prometheus\n", False),
+        ("", False),
+    ],
+)
+def test_address(text: str, is_valid: bool) -> None:  # noqa: FBT001 - pytest passes it
+    """An address has a scheme, a host and a path; no password and no query."""
+    assert is_address(text) is is_valid
+
+
+@pytest.mark.parametrize(
+    ("text", "is_valid"),
+    [
+        ('environment="prod"', True),
+        ('environment="prod",zone!~"a|b"', True),
+        ('environment="prod"}[1s] or {x="', False),
+        ('environment="\\""', False),
+        ("environment=prod", False),
+        ('environment="prod",', False),
+        ('environment="prod"\n', False),
+        ('slot="current"', False),
+        ('zone="a",slot!="previous"', False),
+        ('fingerprint!="x"', False),
+        ('secret="secret.key"', False),
+        ('process="1-a"', False),
+        ('__name__="x"', False),
+        ('slots="x",secret_zone="y"', True),
+        ("", False),
+    ],
+)
+def test_selector(text: str, is_valid: bool) -> None:  # noqa: FBT001
+    """Labels are selected by matchers. Those of keys and processes are not allowed: they would hide keys in use."""
+    assert is_selector(text) is is_valid

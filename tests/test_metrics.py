@@ -103,6 +103,7 @@ class TestFamilies:
     def test_findings(self, checker: Checker) -> None:
         """What may begin without a restart has a series, also of the value 0. Others have one while they are found."""
         environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(-DAY), "ROBODJ_PROTECTED_ENV": "yess"}
+        environ |= {f"{V1}_NEXT": "short", f"{V1}_PREVIOUS": "short", f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
         report = checker(environ)
         zero = {
             *((check_id, "alert", name, OWNER) for check_id in ("expired", "revoked") for name in (NAME, OTHER)),
@@ -110,18 +111,11 @@ class TestFamilies:
             ("internal", "alert", "", OWNER),
         }
         found = {("expired", "alert", NAME, OWNER): 1, ("setting", "alert", "", OWNER): 1}
+        found["format", "alert", NAME, OWNER] = 2
         assert of_findings(report.secrets, report.findings) == {
             "robodj_secret_findings": dict.fromkeys(zero, 0) | found
         }
         assert {str(each) for each in Check} > {check_id for check_id, *_ in zero}
-
-    def test_several_findings(self, checker: Checker) -> None:
-        """Findings of one check about one secret are counted."""
-        environ = good_keys() | {f"{V1}_NEXT": "short", f"{V1}_PREVIOUS": "short", f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
-        report = checker(environ)
-        assert (
-            of_findings(report.secrets, report.findings)["robodj_secret_findings"]["format", "alert", NAME, OWNER] == 2
-        )
 
 
 class TestText:

@@ -1,7 +1,8 @@
-"""What evidence proves of the services of a fleet."""
+"""The roster of a fleet, and what evidence proves of its services."""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import Evidence, Service, Use, judge
+from robodj_secretguard.errors import UsageError
+from robodj_secretguard.fleet.verdict import Evidence, Service, Use, judge, parse_roster
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -292,3 +294,64 @@ def agrees(condition: ConditionName, key: str, use: Use) -> bool:
     keys = use.keys.get(NAME, Slots())
     signing, held = {keys.current} - {None}, {keys.current, keys.next} - {None}
     return signing <= {key} if condition == "moved" else key in held or not held
+
+
+def test_services_of_a_roster() -> None:
+    """A table has the instances of a service, as a number or as names, and what differs from the command."""
+    text = """
+        [api]
+        instances = 40
+        ["prod/worker"]
+        instances = ["w-1", "w-2:8000"]
+        secrets = ["secret.key"]
+        from = ["vault:secret/worker", "directory:/run/worker"]
+        environment = "prod-eu"
+    """
+    sources = ("vault:secret/worker", "directory:/run/worker")
+    assert parse_roster(text) == (
+        Service("api", 40),
+        Service("prod/worker", ("w-1", "w-2:8000"), ("secret.key",), sources, "prod-eu"),
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "",
+        "instances = 0",
+        "instances = true",
+        "instances = 1.0",
+        "instances = '1'",
+        "instances = []",
+        "instances = ['a', 'b', 'a']",
+        "instances = ['a', 'b c']",
+        "instances = 1\nname = 'worker'",
+        "instances = 1\nsources = ['json:-']",
+        "instances = 1\nsecrets = []",
+        "instances = 1\nsecrets = 'secret.key'",
+        "instances = 1\nfrom = []",
+        "instances = 1\nenvironment = 'Prod'",
+        "instances = 1\n[api.more]\ninstances = 1",
+    ],
+)
+def test_invalid_service_in_a_roster(fields: str) -> None:
+    """What is missing, unknown or twice in a table is refused with the number of the service."""
+    with pytest.raises(UsageError, match=r"\A--roster: service 2 is invalid; "):
+        parse_roster(f"[first]\ninstances = 1\n[api]\n{fields}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# [api]", "api web-1", "api = 3", "[[api]]\ninstances = 1", "[api]\ninstances = 1\n[api]\ninstances = 2"],
+)
+def test_roster_without_a_service(text: str) -> None:
+    """A file without a service is refused. A service that is there twice may be a typo of another one."""
+    with pytest.raises(UsageError, match=r"\A--roster: the file is invalid; "):
+        parse_roster(text)
+
+
+@given(st.text() | st.text(alphabet="[]\"'=\n 1aei{}.").map(lambda text: f"[api]\ninstances = {text}"))
+def test_any_text_as_a_roster(text: str) -> None:
+    """Any text is a roster or a usage error."""
+    with contextlib.suppress(UsageError):
+        assert parse_roster(text)
