@@ -241,7 +241,7 @@ def free_port() -> int:
 
 @pytest.fixture(autouse=True)
 def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let coverage see the threads that are no `Thread`, and wait for those that read keys and write lines."""
+    """Let coverage see the threads that are no `Thread`. End those that read keys, and wait for the rest."""
     started: list[threading.Thread] = []
 
     def start(function: Callable[..., object], arguments: tuple[object, ...]) -> None:
@@ -252,6 +252,10 @@ def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr("_thread.start_new_thread", start)
     yield
+    if module := sys.modules.get("robodj_secretguard.refresh"):
+        for live in [refresh.live for refresh in module._process.begun]:  # noqa: SLF001 - of this library
+            live.refresh = None  # nothing else has it: its thread ends, and no fork sees its keys
+        module._process.begun.clear()  # noqa: SLF001
     for thread in started:  # a reader may still start a writer
         thread.join(2)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from queue import Queue
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -55,7 +56,7 @@ from robodj_secretguard.startup.report import REFUSED as REFUSED_STATUS
 from robodj_secretguard.startup.settings import live_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from publications import Files, Set
@@ -123,15 +124,6 @@ class Service:
     def kinds(self) -> list[str]:
         """The kinds of the events."""
         return [kind for kind, _ in self.events]
-
-
-@pytest.fixture(autouse=True)
-def _no_other_refresh() -> Iterator[None]:
-    """End the threads of the test, before its patches are undone. No fork of another test sees its keys."""
-    yield
-    for refresh in [*_process.begun]:
-        refresh.live.refresh = None  # nothing else has it: its thread ends
-    _process.begun.clear()
 
 
 @pytest.fixture
@@ -471,24 +463,26 @@ def until(holds: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def begin(service: Service, seconds: float = 0.02) -> Lines:
-    """Begin the thread of a service, with a short period, and return what it writes."""
-    lines = Lines()
+def begin(service: Service, seconds: float = 0.02, lines: Lines | None = None) -> None:
+    """Begin the thread of a service, with a short period and a logger."""
     vars(Refresh)["_seconds"].__set__(service.refresh, seconds)
     service.refresh.start(lambda kind, report: service.events.append((kind, report)), lines)
-    return lines
 
 
 class TestLate:
     """Keys that were not read for three periods."""
 
-    def test_a_ring_says_it(self, service: Service) -> None:
-        """The next operation of a ring says it once. A read ends that."""
-        live_of(service.secrets).late_at = time.monotonic()
-        for _ in range(2):
+    def test_a_ring_says_it(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The first operation of a ring after three periods says it once. A read ends that."""
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        begin(service, 900)
+        for seconds, said in ((2699, []), (2700, ["unavailable"]), (2701, [])):
+            monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: now + seconds)
             assert slots(service.ring) == slots_of(service.files)
+            assert service.said() == said
         service.refresh.say_late()  # by another thread, which has read the clock before
-        assert (service.said(), service.kinds, service.refresh.is_ok) == (["unavailable"], ["late"], False)
+        assert (service.said(), service.kinds, service.refresh.is_ok) == ([], ["late"], False)
         service.read()
         assert (service.said(), service.refresh.is_ok) == ([], True)
 
@@ -508,7 +502,8 @@ class TestThread:
 
     def test_it_follows_the_directory(self, service: Service) -> None:
         """It switches to a set that passes, says what does not, and switches to the set that follows."""
-        lines, changed = begin(service), threading.Event()
+        begin(service, lines=(lines := Lines()))
+        changed = threading.Event()
         service.secrets.on_change(lambda _: changed.set())
         for step in (promoted, retired):
             volume(service.directory, {**service.files, V1: "changeme"})
@@ -527,7 +522,7 @@ class TestThread:
 
         with monkeypatch.context() as patch:
             patch.setattr(directory, "read_directory", fail)
-            lines = begin(service)
+            begin(service, lines=(lines := Lines()))
             assert "internal: the check itself failed (LookupError)" in lines.texts.get(timeout=TIMEOUT)
         until(lambda: service.refresh.is_ok)
 
@@ -536,8 +531,9 @@ class TestThread:
         monkeypatch.setattr(Refresh, "_end_process", lambda _: None)
         for name in ("_LOCK_WAIT", "_WRITE_WAIT"):
             monkeypatch.setattr(module, name, 0.01)
-        lines = begin(service)
+        lines = Lines()
         lines.may_go.clear()
+        begin(service, lines=lines)
         volume(service.directory, revoking(service.files, V1))
         until(lambda: service.ring.accepted() == ())
         lines.may_go.set()
@@ -560,8 +556,15 @@ class TestThread:
             begin(Service(tmp_path / "keys", capsys), 900)
         gc.collect()
         until(lambda: thread_count() <= before)
+
+    def test_its_period(self) -> None:
+        """Many processes do not read at once: chance makes a period shorter by up to a tenth, and never longer."""
+        waits: list[float] = []
+        end: Any = SimpleNamespace(acquire=lambda timeout: waits.append(timeout))  # noqa: PLW0108 - by its name
         gone: Any = lambda: None  # noqa: E731 - as the reference, just after its keys are gone
-        module._read_repeatedly(gone, threading.Semaphore(0), 0)  # type: ignore[arg-type]  # noqa: SLF001
+        for _ in range(100):
+            module._read_repeatedly(gone, end, 10)  # noqa: SLF001
+        assert (9 <= min(waits) < 9.5 < max(waits) <= 10, len({*waits}) > 1) == (True, True)
 
 
 class TestAtTheSameTime:

@@ -15,16 +15,13 @@ from publications import promoted
 from test_refresh import DERIVED, Service, begin, slots, slots_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
 @pytest.fixture
-def service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Service]:
+def service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Service:
     """A process with a current and a next key."""
-    made = Service(tmp_path / "keys", capsys)
-    yield made
-    made.refresh.live.refresh = None  # its thread ends
+    return Service(tmp_path / "keys", capsys)
 
 
 @pytest.mark.parametrize("switches", [20, pytest.param(1000, marks=pytest.mark.full)])
