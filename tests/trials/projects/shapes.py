@@ -164,7 +164,6 @@ MODULES: Final = {
     "flit": {
         "pyproject.toml": built("flit_core.buildapi") + NAMED + 'description = "A shop"\n',
         "shop.py": MAIN,
-        "other/__init__.py": "",
     },
     "hatchling": {"pyproject.toml": built("hatchling.build") + NAMED, "shop.py": MAIN},
 }
