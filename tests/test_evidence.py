@@ -268,7 +268,7 @@ class TestRows:
     def test_keys(self) -> None:
         """The keys of the last scrape are one proof for each secret."""
         found = scraped(
-            row("current", NEW), row("next", COMING), row("previous", OLD), row("current", GONE, secret=OTHER)
+            row("current", NEW), row("next", COMING), row("previous", OLD, AT - 120), row("current", GONE, secret=OTHER)
         )
         assert found.uses == (
             Use(*WEB, {NAME: Slots(NEW, COMING, OLD)}, is_fresh=True, seen=SEEN),
@@ -286,7 +286,7 @@ class TestRows:
 
     def test_only_earlier_keys(self) -> None:
         """An instance that the last scrape did not reach proves nothing, and each of its keys counts."""
-        found = scraped(row("current", NEW, 0), row("current", OLD, "NaN"), row("next", COMING, -1))
+        found = scraped(row("current", NEW, 0), row("current", OLD, "NaN"), row("next", COMING, AT - 121))
         expected = [Slots(NEW), Slots(OLD), Slots(None, COMING)]
         assert [(each.is_fresh, each.keys[NAME]) for each in found.uses] == [(False, keys) for keys in expected]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import ssl
 import sys
 import threading
 import time
@@ -170,7 +169,6 @@ class TestMembers:
             (b'{"A": "x"} and more', NO_OBJECT),
             (b'{"A": "\xff"}', NO_OBJECT),
             (b'{"A": ' * 100_000, NO_OBJECT),
-            (b'{"A": {"B": 1, "B": 2}}', Failure("has a member twice", "fix")),
             (b"{" + b" " * MAX_BYTES, Failure(f"is larger than {MAX_BYTES} bytes", "fix")),
         ],
     )
@@ -228,17 +226,17 @@ class TestClient:
     @pytest.mark.parametrize(
         ("reason", "what"),
         [
-            ("CERTIFICATE_VERIFY_FAILED", "has a certificate that cannot be verified"),
-            ("WRONG_VERSION_NUMBER", "has no TLS at its address"),
-            ("UNEXPECTED_EOF_WHILE_READING", "cannot be reached (OSError)"),
+            ("[SSL: CERTIFICATE_VERIFY_FAILED] failed", "has a certificate that cannot be verified"),
+            ("[X509: NO_CERTIFICATE_OR_CRL_FOUND] failed", "has a certificate that cannot be verified"),
+            ("hostname 'a' doesn't match 'b'", "has a certificate that cannot be verified"),
+            ("[SSL: WRONG_VERSION_NUMBER] failed", "has no TLS at its address"),
+            ("[SSL: UNEXPECTED_EOF_WHILE_READING] failed", "cannot be reached (OSError)"),
         ],
     )
     def test_a_fault_of_tls_is_searched_for_behind_the_error(self, reason: str, what: str) -> None:
-        """The reason of the TLS library is behind errors of several libraries."""
-        behind = ssl.SSLError(1, "failed")
-        behind.reason = reason
+        """The reason of the TLS library is in the text of an error, behind those of other libraries."""
         failures = [(LookupError, "x", "", False), (OSError, "cannot be reached ({})", "wait", True)]
-        error = manager_error(OSError(ConnectionError(behind)), failures, "set the CA")
+        error = manager_error(OSError(ConnectionError(reason)), failures, "set the CA")
         assert (error.message, error.is_temporary) == (what, "reached" in what)
 
     @pytest.mark.parametrize(

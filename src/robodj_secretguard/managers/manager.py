@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from importlib import import_module
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
-from robodj_secretguard.errors import ManagerError, UnreadError, UsageError
+from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
@@ -276,27 +276,13 @@ def manager_error(error: Exception, failures: Iterable[Failure], certificate: st
         failures: the failures that its errors can mean.
         certificate: how to fix a certificate that cannot be verified.
     """
-    reasons = _reasons_of_tls(error)
-    if any("CERTIFICATE" in each.upper() for each in reasons):
+    text = str(error)  # it has the texts of the errors that caused it
+    if any(each in text for each in ("CERTIFICATE_VERIFY_FAILED", "NO_CERTIFICATE", "doesn't match")):
         return ManagerError("has a certificate that cannot be verified", certificate)
-    if "WRONG_VERSION_NUMBER" in reasons:
+    if "WRONG_VERSION_NUMBER" in text:
         return ManagerError("has no TLS at its address", "correct the address, or turn on TLS in the server")
     _, message, remedy, is_temporary = next(failure for failure in failures if isinstance(error, failure[0]))
     return ManagerError(message.format(type_name(error)), remedy, is_temporary=is_temporary)
-
-
-def _reasons_of_tls(error: BaseException) -> set[str]:
-    """Return the reasons of the TLS errors behind an error, and all types: urllib3 has one for a wrong host name."""
-    import ssl  # noqa: PLC0415 - only after an error
-
-    found: list[BaseException] = [error]
-    for each in found:
-        further = (each.__cause__, each.__context__, getattr(each, "reason", None), *each.args)
-        found += [one for one in further if isinstance(one, BaseException) and one not in found]
-    return {
-        *(str(getattr(each, "reason", "")) for each in found if isinstance(each, ssl.SSLError)),
-        *(type(each).__name__ for each in found),
-    }
 
 
 def members(text: bytes | str, remedy: str, *, is_whole: bool = False) -> Mapping[str, object]:
@@ -310,9 +296,7 @@ def members(text: bytes | str, remedy: str, *, is_whole: bool = False) -> Mappin
     if not text.strip():
         raise ManagerError("is empty", remedy, is_temporary=not is_whole)
     try:
-        found = json.loads(text, object_pairs_hook=_unique_members)
-    except UnreadError:
-        raise ManagerError("has a member twice", remedy) from None
+        found = json.loads(text)
     except json.JSONDecodeError as error:
         document = error.doc.strip()
         is_at_end = not document.endswith("}") or error.pos >= len(error.doc.rstrip())
@@ -323,13 +307,6 @@ def members(text: bytes | str, remedy: str, *, is_whole: bool = False) -> Mappin
         found = None
     if not isinstance(found, dict):
         raise ManagerError("is not a JSON object", remedy)
-    return found
-
-
-def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise UnreadError
     return found
 
 

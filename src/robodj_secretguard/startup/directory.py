@@ -301,12 +301,12 @@ def judge_directory(
     place = os.path.abspath(named.get_secret_value() if named else model_setup.secrets_dir or "")
     name = shown_source("directory", place)
     if directory_fault(place) == ABSENT:
-        problem = Problem(
-            f"{SECRETS_DIR} names no directory",
-            f"start what writes the directory first; if it runs, correct the path in {SECRETS_DIR}",
-            "environment",
-        )
         if named:
+            problem = Problem(
+                f"{SECRETS_DIR} names no directory",
+                f"start what writes the directory first; if it runs, correct the path in {SECRETS_DIR}",
+                "environment",
+            )
             return Judgement(read((), None), finding(policies, Check.SETTING, problem))
         problem = Problem(
             f"the model's secrets_dir {name.partition(':')[2]} does not exist, so the environment delivers the keys",
