@@ -308,6 +308,7 @@ def test_services_of_a_roster() -> None:
         environment = "prod-eu"
     """
     sources = ("vault:secret/worker", "directory:/run/worker")
+    assert parse_roster("[api]\ninstances = 40") == (Service("api", 40),)
     assert parse_roster(text) == (
         Service("api", 40),
         Service("prod/worker", ("w-1", "w-2:8000"), ("secret.key",), sources, "prod-eu"),
