@@ -69,8 +69,6 @@ class SecretRedactor(logging.Filter):
         return True
 
     def _record(self, record: logging.LogRecord) -> None:
-        if not isinstance(record.msg, dict):  # structlog's formatter renders a dict
-            self._message(record)
         fields = vars(record)
         redacted = self._mapping(fields)
         if redacted["exc_info"] is not fields["exc_info"]:
@@ -78,17 +76,6 @@ class SecretRedactor(logging.Filter):
         if redacted is not fields:
             fields.clear()
             fields |= redacted
-
-    def _message(self, record: logging.LogRecord) -> None:
-        record.msg = self._value(record.msg)
-        if isinstance(record.args, (tuple, dict)):
-            record.args = self._value(record.args)
-        message = record.getMessage()
-        redacted = self._text(message)
-        # The arguments stay if their texts cannot change: formatters of access logs need them.
-        arguments = record.args if isinstance(record.args, tuple) else (record.args or None,)
-        if redacted != message or not all(type(value) in {*_PLAIN, str, bytes} for value in (record.msg, *arguments)):
-            record.msg, record.args = redacted, ()
 
     def _value(self, value: Any) -> Any:
         """Return a value redacted. Return the same object if it shows no key."""
