@@ -6,12 +6,13 @@ import os
 import secrets
 import sys
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
-from conftest import NOW, V1, Checker, clean_environment, found, good_keys, marker, posix_only
+from conftest import NOW, V1, clean_environment, good_keys, marker, posix_only, umask
 from mounts import run_with_mounts
 from races import just_before
 from rule_cases import model_of
@@ -31,7 +32,6 @@ from robodj_secretguard.lifecycle.revocation import (
     steps_after,
 )
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
-from robodj_secretguard.startup.textfile import WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,20 +48,6 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 def another() -> str:
     """Return the fingerprint of a new key."""
     return fingerprint_of(secrets.token_urlsafe(32))
-
-
-class TestReport:
-    """The revocation list in the report of a check."""
-
-    @posix_only
-    def test_unsafe(self, checker: Checker) -> None:
-        """A list that others can write is an alert, and its entries still revoke keys, also without fallback files."""
-        keys = good_keys()
-        checker.write(NAME, f"wrong\n{fingerprint_of(keys[V1])}\n", 0o666)
-        report = checker(keys, require_env_only=True)
-        assert found(report) == [("revocation-list", None), ("revocation-list", None), ("revoked", "secret.key")]
-        assert report.findings[0].message.endswith(WRITABLE)
-        assert report.findings[1].message.startswith("line 1 of ")
 
 
 @pytest.fixture
@@ -103,6 +89,17 @@ def content(config: Path) -> str:
     return (config / NAME).read_bytes().decode()
 
 
+PLAIN = {
+    "a comment at the end": ("# ours\n\n{other} # leaked\nno fingerprint\n# end", True),
+    "a line end": ("# ours\n\n{other} # leaked\nno fingerprint\n", True),
+    "a mark at the beginning, and CRLF": ("\ufeff{other}\r\n# café\r\n", True),
+    "a dated entry": ("{key}@2026-12-01T11:00:00Z\n", True),
+    "an entry": ("{key}\n", False),
+    "an entry with a comment": ("{key} # by hand", False),
+    "an entry after a mark": ("\ufeff{key}", False),
+}
+
+
 class TestAdd:
     """An entry is added to the list, and no other content is lost."""
 
@@ -114,14 +111,14 @@ class TestAdd:
         assert entry(second).startswith("# 2026-12-01T12:00:00Z an unknown secret: leaked\n")
         assert os.listdir(config) == [NAME]
 
-    @pytest.mark.parametrize("before", ["# ours\n\n{} # leaked\nno fingerprint\n# end", "\ufeff{}\r\n# café\r\n"])
-    @pytest.mark.parametrize("end", ["\n", ""])
-    def test_content_is_kept(self, config: Path, before: str, end: str) -> None:
-        """Comments, invalid entries and line ends stay. A last line without an end gets one."""
-        before, key = before.format(another()).removesuffix("\n"), key_of()
-        (config / NAME).write_bytes((before + end).encode())
-        assert add(config, key)
-        assert content(config) == f"{before}\n{entry(key)}"
+    @pytest.mark.parametrize(("before", "is_added"), PLAIN.values(), ids=PLAIN)
+    def test_revoked_key(self, config: Path, before: str, *, is_added: bool) -> None:
+        """Comments, invalid entries and line ends stay. A dated entry is not enough."""
+        key = key_of()
+        (config / NAME).write_bytes((before := before.format(key=key.fingerprint, other=another())).encode())
+        assert add(config, key) is is_added
+        end = "" if before.endswith("\n") else "\n"
+        assert content(config) == (f"{before}{end}{entry(key)}" if is_added else before)
 
     @pytest.mark.parametrize(
         ("listed", "is_new"),
@@ -143,21 +140,6 @@ class TestAdd:
         line = f"# 2026-12-01T12:00:00Z secret.key: replaced by {new}\n{old}@2026-12-01T13:00:00Z\n"
         assert content(config) == before + (line if is_new else "")
 
-    def test_revoked_after_it_was_replaced(self, config: Path) -> None:
-        """A revocation adds the plain entry, also where the key has one with an instant."""
-        key = key_of()
-        (config / NAME).write_text(before := f"{key.fingerprint}@2026-12-01T11:00:00Z\n")
-        assert add(config, key)
-        assert content(config) == before + entry(key)
-
-    @pytest.mark.parametrize("line", ["{}\n", "{} # by hand", "\ufeff{}"])
-    def test_listed(self, config: Path, line: str) -> None:
-        """An entry that another program has added is kept."""
-        key = key_of()
-        (config / NAME).write_text(line.format(key.fingerprint), encoding="utf-8")
-        assert not add(config, key)
-        assert content(config) == line.format(key.fingerprint)
-
     def test_empty(self, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """An empty list may be a checkout in progress. After half a second, it is begun like a new one."""
         slept: list[float] = []
@@ -175,21 +157,9 @@ class TestAdd:
         if before is not None:
             (config / NAME).write_text("# ours\n")
             (config / NAME).chmod(before)
-        umask = os.umask(0o377)
-        try:
+        with umask(0o377):
             add(config, key_of())
-        finally:
-            os.umask(umask)
         assert (config / NAME).stat().st_mode == 0o100000 | after
-
-    def test_in_place(self, config: Path) -> None:
-        """The file is changed in place, so a reader that has opened it sees the entry."""
-        (config / NAME).write_text("# ours\n")
-        key = key_of()
-        with (config / NAME).open(encoding="utf-8") as file:
-            add(config, key)
-            assert file.read() == "# ours\n" + entry(key)
-        assert os.listdir(config) == [NAME]
 
 
 ADDS = """
@@ -256,14 +226,6 @@ class TestRefused:
         assert added_with_mounts(config, f"mount --bind {place} {place}", f"mount -o remount,bind,ro {place}") == (
             "its file system is read-only; add the entry in the repository that it comes from, then deploy it"
         )
-
-    @pytest.mark.full
-    def test_mount_point(self, config: Path) -> None:
-        """A list that is a mount point is appended to. Only the full run mounts one, since it takes a second."""
-        for name, text in ((NAME, "# ours\n"), ("mounted", "# theirs\n")):
-            (config / name).write_text(text)
-        assert added_with_mounts(config, f"mount --bind config/mounted config/{NAME}") == ""
-        assert (content(config), len((config / "mounted").read_text().splitlines())) == ("# ours\n", 3)
 
     def test_not_permitted(self, config: Path) -> None:
         """A user without write permission reads which mode to change."""
@@ -371,36 +333,45 @@ NOT_CURRENT = (
 )
 
 
+HERE, ELSEWHERE = (f"sgfp1:{digit * 32}" for digit in "ab")
+AT = "2026-12-01T10:00:00Z"
+ROTATED = rotated(NOW - 2 * HOUR, HERE)
+IN_DEV = rotated(NOW, HERE, secret=OTHER, environment="dev")
+
+
 class TestKey:
     """The known facts about a key, and the steps after its revocation."""
 
-    def test_owner_of_the_key(self) -> None:
+    @pytest.mark.parametrize(
+        ("key", "name", "records", "expected"),
+        [
+            (HERE, "secret.key", [ROTATED, IN_DEV], (OTHER, "dev", AT, True)),
+            (HERE, OTHER, [ROTATED], ("secret.key", "prod", AT, True)),
+            (HERE, OTHER, [replace(ROTATED, event="revoked", secret=None)], ("secret.key", None, None, True)),
+            (HERE, None, [replace(IN_DEV, event="staged")], (OTHER, "dev", None, True)),
+            (ELSEWHERE, OTHER, [], (OTHER, None, None, False)),
+            (ELSEWHERE, None, [ROTATED, IN_DEV], (None, None, None, False)),
+        ],
+        ids=["the last record", "the record", "delivered", "staged", "the name", "unknown"],
+    )
+    def test_owner_of_the_key(
+        self,
+        key: str,
+        name: str | None,
+        records: list[Record],
+        expected: tuple[Any, ...],
+    ) -> None:
         """The secret is the last recorded one, otherwise that of the delivered key, otherwise the named one."""
-        keys = good_keys()
-        report = check(environ=keys, now=NOW)
-        one = fingerprint_of(keys[V1])
-        records = [rotated(NOW - 2 * HOUR, one), rotated(NOW, one, secret=OTHER, environment="dev")]
-
-        def known(fingerprint: str, name: str | None, records: list[Record]) -> tuple[object, ...]:
-            key = draft_revocation(fingerprint, name, report, records, POLICIES, operator="Ada", reason="leaked")
-            assert (key.event, key.operator, key.reason, key.ticket) == ("revoked", "Ada", "leaked", None)
-            assert (key.fingerprint, key.owner) == (fingerprint, "Security Operations" if key.secret else None)
-            described = known_of(key, report, records, Slots())
-            assert [described[name] for name in ("fingerprint", "secret", "environment")] == [
-                *(fingerprint, key.secret, key.environment)
-            ]
-            return key.secret, key.environment, described["recorded_at"], described["delivered_as"]
-
-        here = [{"secret": "secret.key", "slot": "current"}]
-
-        revoked = key_of(one, secret=None)
-        assert known(one, "secret.key", records) == (OTHER, "dev", "2026-12-01T10:00:00Z", here)
-        assert known(one, OTHER, records[:1]) == ("secret.key", "prod", "2026-12-01T10:00:00Z", here)
-        assert known(one, OTHER, [revoked]) == ("secret.key", None, None, here)
-        assert known(another(), OTHER, []) == (OTHER, None, None, [])
-        staged = draft("staged", secret=OTHER, environment="dev", fingerprint=one)
-        assert known(one, None, [staged]) == (OTHER, "dev", None, here)
-        assert known(another(), None, records) == (None, None, None, [])
+        report = check(environ=good_keys(), now=NOW)
+        first, second = report.secrets
+        report = report._replace(secrets=(first._replace(fingerprint=HERE), second))
+        new = draft_revocation(key, name, report, records, POLICIES, operator="Ada", reason="leaked")
+        owner = "Security Operations" if new.secret else None
+        assert new == key_of(key, secret=new.secret, environment=new.environment, operator="Ada", owner=owner)
+        known = known_of(new, report, records, Slots())
+        delivered_as = [{"secret": "secret.key", "slot": "current"}] if expected[3] else []
+        facts = ("fingerprint", "secret", "environment", "recorded_at", "delivered_as")
+        assert [known[fact] for fact in facts] == [key, *expected[:3], delivered_as]
 
     @pytest.mark.parametrize(
         ("is_current", "has_replacement", "has_plan"),
@@ -417,16 +388,14 @@ class TestKey:
     @pytest.mark.parametrize(("slot", "step"), [("next", "rotate stage --now"), ("previous", "rotate retire")])
     def test_slots(self, slot: str, step: str) -> None:
         """A next or a previous key is removed. No service needs a replacement of it."""
-        keys, other = good_keys(), secrets.token_urlsafe(32)
+        other = secrets.token_urlsafe(32)
         slots = {f"{V1}_{slot.upper()}": other, f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
-        report = check(environ=keys | slots, now=NOW)
+        report = check(environ=good_keys() | slots, now=NOW)
         key = draft_revocation(fingerprint_of(other), None, report, [], POLICIES, reason="leaked")
         known = known_of(key, report, [], slots_of(report.secrets[0]))
-        assert known["delivered_as"] == [{"secret": "secret.key", "slot": slot}]
-        assert not known["is_current"]
-        texts = [item["text"] for item in steps_after(known, [])]
-        assert texts[0] == NOT_CURRENT.format(slot, step)
-        assert len(texts) == 2
+        assert (known["delivered_as"], known["is_current"]) == ([{"secret": "secret.key", "slot": slot}], False)
+        first, _ = steps_after(known, [])
+        assert first["text"] == NOT_CURRENT.format(slot, step)
 
     def test_known(self) -> None:
         """Without keys, the log tells whether a key is known, revoked or current, and whether another one follows."""
