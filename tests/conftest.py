@@ -38,10 +38,12 @@ settings.load_profile("ours")
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 V1, V2 = "ROBODJ_SECRET_KEY", "ROBODJ_SECRET_V2_KEY"
 KEY_VARIABLES = tuple(f"{name}{slot}" for name in (V1, V2) for slot in ("", "_NEXT", "_PREVIOUS"))
-TIMEOUT = 60
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners, links, FIFOs and terminals are POSIX's")
 root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+TIMEOUT = 60
 CHANGES_STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE"}
+NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE"}
+"""With it, each process compiles the library."""
 CHANGES_PYTEST = {"PYTEST_ADDOPTS"}
 CHANGES_GENERATE = {*CI_VARIABLES}
 
@@ -118,7 +120,7 @@ def checker(tmp_path: Path) -> Checker:
 
 def clean_environment() -> dict[str, str]:
     """Return the environment without variables that the guard reads, or that change Python, pytest or `generate`."""
-    changes = CHANGES_STREAMS | CHANGES_PYTEST | CHANGES_GENERATE
+    changes = CHANGES_STREAMS | CHANGES_PYTEST | CHANGES_GENERATE | NO_BYTECODE
     return {
         name: value
         for name, value in os.environ.items()
@@ -214,6 +216,7 @@ def run(
     cwd: Path,
     keys: Sequence[str] = (),
     python: bool = True,
+    fresh: bool = False,
     timeout: float = TIMEOUT,
 ) -> Ran:
     """Run a process to its end, and assert that its output has no part of a key.
@@ -224,8 +227,16 @@ def run(
         cwd: its working directory.
         keys: the keys that its output must not have.
         python: whether `command` is run by this Python.
+        fresh: whether it needs an interpreter of its own. Otherwise it is a fork of one that has done the imports.
         timeout: the time limit, in seconds.
     """
+    from forks import HUNG, can_fork, run_python  # noqa: PLC0415 - it imports `Ran`
+
+    if python and not fresh and can_fork(command, env):
+        ended = run_python(command, env, cwd, timeout)
+        assert ended.status != HUNG
+        assert leaks(ended.out + ended.err, keys) == []
+        return Ran(ended.status, ended.out, without_model(ended.err))
     argv = [sys.executable, *command] if python else list(command)
     done = subprocess.run(argv, env=dict(env), cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
     assert leaks(done.stdout + done.stderr, keys) == []

@@ -6,8 +6,6 @@ ends like every interpreter. `run_copy` forks this process, which is fastest and
 
 from __future__ import annotations
 
-import atexit
-import functools
 import logging
 import os
 import re
@@ -18,19 +16,18 @@ import tempfile
 import threading
 import traceback
 import warnings
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import pytest
 from command_line import report_json
 from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, run, without_model
 from detector import leaks
-from forks import Forks
 
 from robodj_secretguard import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
 
 def _cut_short(keys: Mapping[str, str]) -> dict[str, str]:
@@ -97,24 +94,13 @@ def run_script(script: str, keys: Mapping[str, str], cwd: Path, *, options: Sequ
         more: further variables.
     """
     (cwd / "app.py").write_text(script, encoding="utf-8")
-    return run([*options, "app.py"], env=host_env(keys, **more), cwd=cwd, keys=SECRET)
-
-
-@functools.cache
-def _forks() -> Forks:
-    started = Forks(Path(__file__).with_name("script.py"), host_env({}))
-    atexit.register(started.stop)
-    return started
+    return run([*options, "app.py"], env=host_env(keys, **more), cwd=cwd, keys=SECRET, fresh=True)
 
 
 def run_forked(script: str, keys: Mapping[str, str], cwd: Path, **more: str) -> Ran:
     """Run a script like `run_script`, but in a fork of a process that has imported the library."""
     (cwd / "app.py").write_text(script, encoding="utf-8")
-    for name in ("out", "err"):
-        (cwd / name).unlink(missing_ok=True)
-    ran = _forks().run(cwd, host_env(keys, **more))
-    assert leaks(ran.out + ran.err, SECRET) == []
-    return Ran(ran.status, ran.out, without_model(ran.err))
+    return run(["app.py"], env=host_env(keys, **more), cwd=cwd, keys=SECRET)
 
 
 def fork() -> int:

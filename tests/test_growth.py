@@ -84,7 +84,7 @@ SENDING = {"json", "json.decoder", "json.encoder", "json.scanner", "platform", "
 
 def imported(program: str, cwd: Path) -> dict[str, set[str]]:
     """Return the modules that each step of a program has imported."""
-    ran = run(["-c", program], env=clean_environment() | good_keys(), cwd=cwd)
+    ran = run(["-c", program], env=clean_environment() | good_keys(), cwd=cwd, fresh=True)
     assert (ran.status, ran.err) == (0, "")
     return {name: {*modules} for name, modules in json.loads(ran.out.splitlines()[-1]).items()}
 
@@ -100,7 +100,7 @@ def test_start_and_gate_import_only_their_modules(tmp_path: Path) -> None:
 def test_only_a_start_with_events_imports_heartbeat(tmp_path: Path) -> None:
     """Only a start that sends an event imports `heartbeat`, and what it needs."""
     program = START.replace("guard()\nstep", 'os.environ["ROBODJ_SECRET_EVENTS"] = "stderr"\nguard()\nstep')
-    ran = run(["-c", program], env=clean_environment() | good_keys(), cwd=tmp_path)
+    ran = run(["-c", program], env=clean_environment() | good_keys(), cwd=tmp_path, fresh=True)
     modules = {*json.loads(ran.out.splitlines()[-1])["start"]} - HASHING - OF_A_START
     assert modules - SENDING == {f"robodj_secretguard.{each}" for each in ("heartbeat", "secret.texts", "version")}
     assert '"secret_event": "started"' in ran.err
@@ -165,7 +165,7 @@ for size in {SECRETS}:
     counted[size] = lines_of(model_of(size))
 print(json.dumps(counted))
 """
-    ran = run(["-c", program], env=env, cwd=tmp_path_factory.mktemp("lines"))
+    ran = run(["-c", program], env=env, cwd=tmp_path_factory.mktemp("lines"), fresh=True)
     assert (ran.status, ran.err) == (0, "")
     counted: dict[str, Any] = json.loads(ran.out)
     return counted
@@ -180,7 +180,7 @@ def test_command_imports_only_the_managers_of_its_sources(
         put(tmp_path / name, key)
     command = ("exec", *options, "--", "./nowhere")
     program = f"import sys\nfrom robodj_secretguard.cli import main\nprint(main({command}))\nprint(*sys.modules)"
-    ran = run(["-c", program], env=clean_environment() | ({} if options else good_keys()), cwd=tmp_path)
+    ran = run(["-c", program], env=clean_environment() | ({} if options else good_keys()), cwd=tmp_path, fresh=True)
     status, *imported = ran.out.split()
     assert status == "127"
     prefix = "robodj_secretguard.managers."

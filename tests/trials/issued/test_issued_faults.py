@@ -41,8 +41,6 @@ def sets() -> tuple[Made, Made]:
 
 def start(forks: Forks, values: Mapping[str, str], cwd: Path, what: object = None) -> Ran:
     """Start the guard in a new process."""
-    for name in ("out", "err"):
-        (cwd / name).unlink(missing_ok=True)
     return forks.run(cwd, {"PATH": os.defpath, "SENTRY_RELEASE": "1", "COLUMNS": "200", **values}, what)
 
 
