@@ -25,6 +25,8 @@ HUNG: Final = -1000
 LIBRARIES: Final = ("pydantic", "pydantic_settings", "structlog")
 MODULES: Final = (*LIBRARIES, "robodj_secretguard.cli", "fastapi", "uvicorn", "flask", "httpx")
 """What the programs of tests import. pytest warns if what it rewrites was imported before."""
+CLIENT: Final = (sys.executable, "-ISE", str(Path(__file__).with_name("fork_server.py")))
+"""A program that does what `python` does, in a fork of the interpreter whose address is its first argument."""
 COMPATIBLE: Final = {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"}
 """Variables of Python that mean the same to a fork, or nothing."""
 

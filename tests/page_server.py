@@ -1,4 +1,4 @@
-"""A server in a page, in place of its program: start it on a free port, stop it when it answers, and return 0.
+"""uvicorn in a page: start it on a free port, stop it when it answers, and return 0.
 
 A server that ends before it answers passes its status on.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import runpy
+import signal
 import socket
-import subprocess
 import sys
+import time
 
 TIMEOUT = 60
 
@@ -25,21 +27,26 @@ def answers(port: int) -> bool:
             return False
 
 
-def main(program: str, *arguments: str) -> int:
-    """Run the server until it answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    real = os.path.join(os.path.dirname(sys.executable), program)
-    with subprocess.Popen([real, *arguments, "--port", str(port)]) as process:  # the last --port counts
-        for _ in range(20 * TIMEOUT):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(0.05)
-            if answers(port):
-                process.terminate()
-                return 0
-        process.kill()
-    return 1
+def wait_for(server: int, port: int) -> int:
+    """Wait for the end of a server, or stop it when it answers."""
+    for _ in range(20 * TIMEOUT):
+        ended, status = os.waitpid(server, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if answers(port):
+            break
+        time.sleep(0.05)  # nothing says when it listens
+    os.kill(server, signal.SIGTERM)
+    os.waitpid(server, 0)
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number: int = free.getsockname()[1]
+    child = os.fork()
+    if child:
+        sys.exit(wait_for(child, number))
+    sys.argv = ["uvicorn", *sys.argv[1:], "--port", str(number)]  # the last --port counts
+    sys.path[0] = ""
+    runpy.run_module("uvicorn", run_name="__main__")

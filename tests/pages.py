@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from command_line import EVERY_COMMAND
 from conftest import TIMEOUT, V1, V2, clean_environment, good_keys
 from detector import leaks
+from forks import CLIENT, interpreter
 from markdown_it import MarkdownIt
 from repositories import SETTINGS, commit, git, made, program
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 ROOT: Final = Path(__file__).parent.parent
 SERVICE: Final = ROOT / "examples" / "robodj_service"
 SERVER: Final = str(Path(__file__).with_name("page_server.py"))
+REAL: Final = {"README.md", "docs/secret-managers.md"}
+"""Pages that start real interpreters. In the others, `python` and the program are forks of one: see `forks`."""
 EXCLUSIVE: Final = {"file", "output", "illustration", "tested"}
 MARKERS: Final = EXCLUSIVE | {"status", "env", "before"}
 ADD: Final = ("file: PATH", "output", "illustration: WHY", "tested: tests/test_x.py")
@@ -71,8 +74,9 @@ STAND_INS: Final = {
         for key in $keys; do [ ${{#key}} = 128 ] && name={V2} || name={V1}; echo "$key" >"$MANAGER/$name"; done
     """,
     **dict.fromkeys(("journalctl", "pip"), ":"),
-    "python": f'[ "$1 $2" = "-m pip" ] || exec {shlex.quote(sys.executable)} "$@"',  # what pages install is here
-    "uvicorn": f'exec {shlex.join([sys.executable, SERVER, "uvicorn"])} "$@"',
+    "python": '[ "$1 $2" = "-m pip" ] || exec $PYTHON "$@"',  # what pages install is here
+    "robodj-secretguard": 'exec $PYTHON -m robodj_secretguard "$@"',
+    "uvicorn": f'exec $PYTHON {shlex.quote(SERVER)} "$@"',
 }
 """The shell scripts of programs that are not here, or that would not end."""
 SAVE: Final = "import json, os, sys; json.dump([os.getcwd(), dict(os.environ)], open(sys.argv[1], 'w'))"
@@ -230,9 +234,10 @@ class Workspace:
 
     Args:
         directory: an empty directory.
+        is_real: whether each `python` is an interpreter of its own.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, is_real: bool = False) -> None:
         self.root, self._manager, self._state = directory / "service", directory / "manager", directory / "state"
         shutil.copytree(SERVICE, self.root, ignore=shutil.ignore_patterns("__pycache__", ".*_cache", "*.key"))
         git(made(self.root), "add", ".")
@@ -241,10 +246,12 @@ class Workspace:
         keys = good_keys()
         for name, key in keys.items():
             (self._manager / name).write_text(f"{key}\n", encoding="utf-8")
+        self._python = sys.executable if is_real else shlex.join([*CLIENT, interpreter().address])
         for name, script in STAND_INS.items():
-            program(directory / "bin" / name, script)
+            if not (is_real and name == "robodj-secretguard"):
+                program(directory / "bin" / name, script.replace("$PYTHON", self._python))
         path = os.pathsep.join([str(directory / "bin"), os.path.dirname(sys.executable), SETTINGS["PATH"]])
-        fixed = {"PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        fixed = {"PATH": path, "PYTHONUNBUFFERED": "1"}
         fixed |= {"MANAGER": str(self._manager), "SOURCE": f"directory:{self._manager}"}
         self._cwd, self._environ = str(self.root), clean_environment() | SETTINGS | keys | fixed
 
@@ -264,7 +271,7 @@ class Workspace:
         own = dict(each.split("=", 1) for each in block.markers.get("env", "").split())
         if block.language == "python":
             script.write_text(block.text, encoding="utf-8")
-            argv = [sys.executable, str(script)]
+            argv = [*shlex.split(self._python), str(script)]
         else:
             save = shlex.join([sys.executable, "-ISc", SAVE, str(self._state)])
             argv = ["sh", "-euc", f"trap {shlex.quote(save)} EXIT\n{block.text}"]
@@ -332,4 +339,4 @@ def faults(name: str, text: str, directory: Path) -> list[str]:
         directory: an empty directory for the workspace.
     """
     page = parsed(text)
-    return [*faults_of_text(name, page)] or [*faults_of_blocks(page.blocks, Workspace(directory))]
+    return [*faults_of_text(name, page)] or [*faults_of_blocks(page.blocks, Workspace(directory, is_real=name in REAL))]
