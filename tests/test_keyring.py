@@ -7,7 +7,6 @@ import copy
 import hmac
 import os
 import pickle
-import random
 import secrets
 import sys
 import time
@@ -26,7 +25,7 @@ from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Published, Rotation, rotation_ke
 from test_vendor import PASSWORD, Rotating
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
-from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.errors import CheckFailedError, RevokedKeyError
 from robodj_secretguard.keyring import Keyring, KeySet, LiveKeys
 from robodj_secretguard.secret.material import last_characters
 from robodj_secretguard.secret.sealed import SealedStr
@@ -71,24 +70,13 @@ class TestAccepted:
         assert rotation.values == {role: rotation.variables[variable] for role, variable in SLOTS.items()}
         assert ring.current == ring.accepted()[0]
 
-    def test_a_secret_without_slots(self) -> None:
-        """A secret without a next and a previous key has one key."""
-        ring = ring_of(good_keys())
-        assert roles(ring) == ["current"]
-
-    def test_the_deadline(self) -> None:
-        """The previous key verifies until its deadline, and no longer at that instant."""
-        rotation = Rotation()
-        rotation.now = rotation.deadline - timedelta(microseconds=1)
-        assert roles(rotation.ring) == ["current", "next", "previous"]
-        rotation.now = rotation.deadline
-        assert roles(rotation.ring) == ["current", "next"]
-
     @pytest.mark.parametrize("passed_in", ["the ring", "its derived ring"])
-    def test_a_clock_that_steps_back(self, passed_in: str) -> None:
-        """A deadline that has passed stays passed when the clock steps back, also in a derived ring."""
+    def test_the_deadline(self, passed_in: str) -> None:
+        """The previous key verifies until its deadline. That stays passed when the clock steps back, in each ring."""
         rotation = Rotation()
         rings = [rotation.ring, rotation.ring.derive(DERIVED)]
+        rotation.now = rotation.deadline - timedelta(microseconds=1)
+        assert [roles(ring) for ring in rings] == [["current", "next", "previous"]] * 2
         rotation.now = rotation.deadline
         rings[passed_in != "the ring"].verify("any")
         rotation.now -= timedelta(days=1)
@@ -136,62 +124,44 @@ class TestAccepted:
             assert roles(ring) == ["current", "next"]
             assert (ring.find(kid_of((past | more)[PREVIOUS])) is not None) is is_found
 
+    def test_a_current_key_that_is_revoked(self) -> None:
+        """Where the current key is revoked and there is no other one, nothing signs, verifies or is found."""
+        judgement = judgement_of(RuntimeSecrets, Environment(keys := good_keys()), now=NOW)
+        revocation = judgement.readings[0].setup.revocation
+        ring = Keyring(LiveKeys(KeySet(judgement, 0, revocation, frozenset({"secret.key"}))), "secret.key")
+        with pytest.raises(RevokedKeyError):
+            ring.current  # noqa: B018
+        assert (ring.accepted(), ring.stored(), ring.verify(keys[V1]), ring.find(kid_of(keys[V1]))) == (
+            (),
+            (),
+            None,
+            None,
+        )
+        assert ring.find(kid_of(keys[V1]), revoked=True)
+
 
 class TestVerify:
     """`Keyring.verify` on what a request presents."""
 
-    def test_each_key(self) -> None:
-        """Text or bytes of an accepted key give that key. The previous one gives nothing after its deadline."""
+    @pytest.mark.parametrize(
+        "form", [str, str.encode, lambda text: bytearray(text.encode())], ids=["str", "bytes", "bytearray"]
+    )
+    def test_each_key(self, form: Callable[[str], Any]) -> None:
+        """Text or bytes of an accepted key give that key."""
         rotation = Rotation()
-        ring, values = rotation.ring, rotation.values
-        for role, text in values.items():
-            presentations: list[Any] = [text, text.encode(), bytearray(text.encode())]
-            for presented in presentations:
-                match = ring.verify(presented)
-                assert match is not None
-                assert (match.role, match.kid) == (role, kid_of(text))
-        rotation.now = rotation.deadline
-        assert [ring.verify(text) is not None for text in values.values()] == [True, True, False]
+        matches = [rotation.ring.verify(form(text)) for text in rotation.values.values()]
+        assert matches == [*rotation.ring.accepted()]
 
-    def test_almost_a_key(self) -> None:
-        """A key with another end, another case or one character more is no key."""
+    def test_anything_else(self) -> None:
+        """A key that is almost right, and whatever else is presented, is no key, and never an exception."""
         rotation = Rotation()
         text = rotation.values["current"]
-        almost = [text[:-1], text.swapcase(), text[::-1], text * 2, f" {text}"]
-        almost += [f"{text}{end}" for end in ("\n", " ", "\0", "\ud800")]
-        assert [rotation.ring.verify(each) for each in almost] == [None] * len(almost)
-
-    @pytest.mark.parametrize(
-        "presented",
-        [
-            *(
-                None,
-                "",
-                b"",
-                "\ud800",
-                "\udcff" * 43,
-                "\0",
-                "\xe4" * 43,
-                b"\xff" * 43,
-                "a" * (1 << 20),
-                b"a" * (1 << 20),
-            ),
-            *(0, 1.5, True, [], {}, (), object(), memoryview(b"a"), SealedStr("a")),
-        ],
-        ids=range(19),
-    )
-    def test_anything(self, presented: Any) -> None:
-        """Whatever is presented, the answer is that it is no key, and never an exception."""
-        assert Rotation().ring.verify(presented) is None
-
-    def test_five_megabytes(self) -> None:
-        """Five megabytes of random values, as bytes and as text, cause no exception."""
-        ring, chance, left = Rotation().ring, random.Random(17), 5_000_000  # noqa: S311 - lengths
-        while left > 0:
-            data = os.urandom(chance.choice((chance.randrange(100), 43, 64, 128, chance.randrange(20_000))))
-            left -= len(data) or 1
-            for presented in (data, data.decode("utf-8", "surrogateescape"), data.decode("latin-1"), data.hex()):
-                assert ring.verify(presented) is None
+        others: list[Any] = [text[:-1], text.swapcase(), text[::-1], text * 2, f" {text}"]
+        others += [f"{text}{end}" for end in ("\n", " ", "\0", "\ud800")]
+        others += ["", b"", "\ud800", "\udcff" * 43, "\0", "\xe4" * 43, b"\xff" * 43, "a" * (1 << 20), b"a" * (1 << 20)]
+        others += [None, 0, 1.5, True, [], {}, (), object(), memoryview(b"a"), SealedStr("a")]
+        others += [os.urandom(43).decode(form, "surrogateescape") for form in ("utf-8", "latin-1") for _ in range(100)]
+        assert [rotation.ring.verify(each) for each in others] == [None] * len(others)
 
     @pytest.mark.parametrize("role", [*SLOTS, "none"])
     def test_the_comparison(self, role: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,12 +178,6 @@ class TestVerify:
         match = rotation.ring.verify(texts.get(role, "another"))
         assert (match.role if match else "none") == role
         assert compared == [text.encode() for text in texts.values()]
-
-    def test_the_comparison_is_no_other(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Nothing but that comparison decides."""
-        monkeypatch.setattr(hmac, "compare_digest", lambda _one, _other: False)
-        rotation = Rotation()
-        assert [rotation.ring.verify(text) for text in rotation.values.values()] == [None] * 3
 
     def test_equal_slots(self) -> None:
         """A key in two slots has the role of the first one."""
@@ -233,14 +197,13 @@ class TestFind:
         rotation = Rotation()
         kids = {role: kid_of(text) for role, text in rotation.values.items()}
         rotation.now = rotation.deadline
-        assert roles(rotation.ring) == ["current", "next"]
         found = {role: rotation.ring.find(kid) for role, kid in kids.items()}
         assert {role: key.role if key else None for role, key in found.items()} == {role: role for role in SLOTS}
 
-    @pytest.mark.parametrize("kid", [None, "", "0" * 32, 0, b"0", [], {}], ids=range(7))
-    def test_another_id(self, kid: Any) -> None:
+    def test_another_id(self) -> None:
         """An unknown id, or something that is no id, finds nothing."""
-        assert Rotation().ring.find(kid) is None
+        others: list[Any] = [None, "", "0" * 32, 0, b"0", [], {}]
+        assert [Rotation().ring.find(kid) for kid in others] == [None] * len(others)
 
 
 def hkdf(key: bytes, name: bytes, purpose: bytes) -> str:
@@ -299,8 +262,6 @@ class TestDerive:
         in_bytes = [base64.urlsafe_b64decode(f"{text}=") for text in rotation.values.values()]
         assert texts == [hkdf(each, b"secret.key", DERIVED) for each in in_bytes]
         assert [match.role for text in texts if (match := ring.verify(text))] == [*SLOTS]
-        rotation.now = rotation.deadline
-        assert roles(ring) == ["current", "next"]
 
     @pytest.mark.parametrize(
         ("purpose", "error", "text"),
@@ -348,16 +309,14 @@ def test_it_shows_no_key() -> None:
     """A ring and its keys show no key, and are not pickled. A copy of a ring is the ring."""
     rotation = Rotation()
     ring = rotation.ring
-    kids = [key.kid for key in ring.accepted()]
-    shown = f"{ring} {ring!r} {ring.current} {ring.accepted()} {ring.derive(DERIVED).accepted()}"
-    for kid in kids:
-        shown = shown.replace(kid, "")
-    assert (
-        leaks(shown, [*rotation.delivered, *(key.value.get_secret_value() for key in ring.derive(DERIVED).accepted())])
-        == []
-    )
-    assert repr(ring) == repr(ring.derive(DERIVED)) == "Keyring('secret.key')"
-    for each in (ring, ring.current, ring.derive(DERIVED)):
+    derived = ring.derive(DERIVED)
+    texts = [key.value.get_secret_value() for key in derived.accepted()]
+    shown = f"{ring} {ring!r} {ring.current} {ring.accepted()} {derived.accepted()}"
+    for key in ring.accepted():
+        shown = shown.replace(key.kid, "")
+    assert leaks(shown, [*rotation.delivered, *texts]) == []
+    assert repr(ring) == repr(derived) == "Keyring('secret.key')"
+    for each in (ring, ring.current, derived):
         with pytest.raises(TypeError, match="secrets are not pickled"):
             pickle.dumps(each)
     assert copy.copy(ring) is copy.deepcopy(ring) is ring

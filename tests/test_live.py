@@ -20,13 +20,15 @@ from sentry_sdk.serializer import serialize
 from test_vendor import Radio
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, MaskedStr, kept_text, masked
+from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, kept_text, masked
 from robodj_secretguard.errors import RevokedKeyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import ModuleType
+
+    from robodj_secretguard.keyring import Keyring
 
 COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
 USES: dict[str, Callable[[Any], Any]] = {
@@ -58,7 +60,6 @@ def extended(keys: list[str]) -> list[str]:
     extended = ["key"]
     extended.extend(keys)
     extended += keys
-    extended[1:1] = keys
     return extended
 
 
@@ -68,10 +69,7 @@ def test_it_is_like_a_list(use: Callable[[list[str]], Any], tmp_path: Path) -> N
     service, rotation = Published(tmp_path), Rotation()
     first, second = service.current, rotation.values["next"]
     live = FallbackKeys(service.ring)
-    assert isinstance(live, list)
     assert use(live) == use([first])
-    assert service.publish(first, next=second)
-    assert use(live) == use([first, second])
     assert service.publish(second, next=second, previous=first)
     assert use(live) == use([second, second, first])
     live = FallbackKeys(rotation.ring)
@@ -108,10 +106,9 @@ def test_the_text_follows_a_switch(tmp_path: Path) -> None:
     service = Published(tmp_path)
     text, live, first = LiveStr(service.ring), FallbackKeys(service.ring), service.current
     reads: list[Callable[[], object]] = [text.__str__, lambda: f"{text}", text.encode, lambda: jwt.encode({}, text)]
-    for key in (first, Rotation().values["current"]):
-        assert key == first or service.publish(key, previous=first)
-        assert str(text) == f"{text}" == text.encode("ascii").decode() == key
-        assert jwt.decode(jwt.encode({}, text), key, ["HS256"]) == {}
+    assert service.publish(key := Rotation().values["current"], previous=first)
+    assert str(text) == f"{text}" == text.encode("ascii").decode() == key
+    assert jwt.decode(jwt.encode({}, text), key, ["HS256"]) == {}
     with service.refused():
         for read in reads:
             with pytest.raises(RevokedKeyError):
@@ -190,8 +187,6 @@ def test_an_error_shows_no_key(use: Callable[[Any, str], Any], error: type[Excep
     with pytest.raises(error) as raised:
         use(FallbackKeys(rotation.ring), rotation.values["current"])
     assert leaks(traceback_of(raised.value), rotation.delivered) == []
-    with pytest.raises(TypeError):  # raised by Python itself
-        rotation.values["current"] + FallbackKeys(rotation.ring)  # type: ignore[operator]
 
 
 def test_what_is_shown() -> None:
@@ -208,16 +203,16 @@ def test_what_is_shown() -> None:
     assert leaks("\n".join(shown), rotation.delivered) == []
 
 
+@pytest.mark.parametrize(
+    "make", [FallbackKeys, LiveStr, lambda ring: FallbackKeys(ring)[0]], ids=["list", "text", "item"]
+)
 @pytest.mark.parametrize("pickler", [pickle, cloudpickle], ids=lambda module: module.__name__)
-def test_it_is_not_pickled(pickler: ModuleType) -> None:
+def test_it_is_not_pickled(pickler: ModuleType, make: Callable[[Keyring], Any]) -> None:
     """Neither the list nor a key is pickled. A copy is the same object, which follows the deadline."""
-    live = FallbackKeys(Rotation().ring)
-    for each in (live, live[0], LiveStr(live._ring)):  # noqa: SLF001
-        with pytest.raises(TypeError, match="secrets are not pickled"):
-            pickler.dumps(each)
-        assert copy.copy(each) is copy.deepcopy(each) is each
-    assert live.copy() is live
-    assert isinstance(live[0], MaskedStr)
+    made = make(Rotation().ring)
+    with pytest.raises(TypeError, match="secrets are not pickled"):
+        pickler.dumps(made)
+    assert copy.copy(made) is copy.deepcopy(made) is getattr(made, "copy", lambda: made)() is made
 
 
 @pytest.mark.parametrize("make", [FallbackKeys, lambda ring: kept_text(ring, lambda: None, "key")])
