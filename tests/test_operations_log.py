@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import clock
-from conftest import NOW, V1, good_keys, posix_only, umask
+from conftest import NOW, V1, good_keys, posix_only, put, umask
 from races import just_before
 
 from robodj_secretguard.common import files
@@ -253,13 +253,11 @@ class TestAppend:
         """Records follow each other, in one call, in two, and in a log that is opened again."""
         path.write_bytes(WHOLE)
         with OperationsLog(str(path)).locked() as log:
-            appended = log.append(some(2)) + log.append(some(1))
-            assert log.append(()) == ()
+            appended = log.append(some(2)) + log.append(some(1)) + log.append(())
         appended += append(path, *some(1))
         after = load(str(path))
-        assert after.records == (*read(WHOLE).records, *appended)
-        assert [record.operator for record in appended] == [f"operator {number}" for number in (0, 1, 0, 0)]
-        assert (after.damage, after.torn) == ((), 0)
+        assert [each.operator for each in appended] == [f"operator {number}" for number in (0, 1, 0, 0)]
+        assert (after.records, after.damage, after.torn) == ((*read(WHOLE).records, *appended), (), 0)
         assert path.read_bytes().startswith(WHOLE)
 
     def test_one_write_that_is_synced(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -559,6 +557,16 @@ class TestFile:
         assert (path.read_bytes() if path.exists() else None) == new
 
 
+HEADS: dict[str, tuple[Callable[[Path], Any], int]] = {
+    "empty": (lambda head: head.touch(), 1),
+    "as long as is read": (lambda head: put(head, LAST.line().rjust(1024)), 6),
+    "too long": (lambda head: put(head, LAST.line().rjust(1025)), 1),
+    "more after what is read": (lambda head: put(head, LAST.line().ljust(1024) + b"x"), 6),
+    "writable by others": (lambda head: put(head, LAST.line(), 0o602), 1),
+    "a link": (lambda head: head.symlink_to(put(head.with_name("target"), LAST.line())), 1),
+}
+
+
 class TestHead:
     """The head file next to the log: it names the last record that was acknowledged."""
 
@@ -572,33 +580,15 @@ class TestHead:
         assert stat.S_IMODE(head_of(path).stat().st_mode) == 0o640
         assert sorted(os.listdir(path.parent)) == ["log.jsonl", "log.jsonl.head"]
 
-    @pytest.mark.parametrize(
-        ("content", "sequence"),
-        [(b"", 1), (LAST.line().rjust(1024), 6), (LAST.line().rjust(1025), 1), (LAST.line().ljust(1024) + b"x", 6)],
-        ids=["empty", "just read", "too long", "longer than is read"],
-    )
-    def test_malformed(self, path: Path, content: bytes, sequence: int) -> None:
-        """A head file whose first 1,024 bytes are not a head is ignored, and replaced by the next append."""
-        head_of(path).write_bytes(content)
+    @posix_only
+    @pytest.mark.parametrize(("make", "sequence"), HEADS.values(), ids=HEADS)
+    def test_untrusted(self, path: Path, make: Callable[[Path], Any], sequence: int) -> None:
+        """A head file that is not this user's head is ignored, and replaced by the next append."""
+        make(head_of(path))
         *_, last = append(path, *some(1))
         assert json.loads(head_of(path).read_bytes()) == {"schema": 1, "sequence": sequence, "hash": last.hash}
-
-    @posix_only
-    def test_writable_by_others(self, path: Path) -> None:
-        """A head file that others may write is ignored."""
-        head_of(path).write_bytes(LAST.line())
-        head_of(path).chmod(0o602)
-        assert append(path, *some(1))[0].sequence == 1
+        assert not head_of(path).is_symlink()
         assert stat.S_IMODE(head_of(path).stat().st_mode) == stat.S_IMODE(path.stat().st_mode)
-
-    @posix_only
-    def test_link(self, path: Path) -> None:
-        """A link in place of the head file is neither read nor written through: the next append replaces it."""
-        target = path.with_name("target")
-        target.write_bytes(LAST.line())
-        head_of(path).symlink_to(target)
-        assert append(path, *some(1))[0].sequence == 1
-        assert (head_of(path).is_symlink(), target.read_bytes()) == (False, LAST.line())
 
     def test_cannot_be_written(self, path: Path) -> None:
         """A record is acknowledged although the head file cannot be written."""

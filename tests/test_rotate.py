@@ -6,10 +6,9 @@ import json
 import re
 import traceback
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from command_line import (
     DEFAULT_MODEL,
     OTHER,
@@ -20,13 +19,13 @@ from command_line import (
     on_terminal,
     rotated,
 )
-from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, posix_only, run
+from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, posix_only
 from detector import leaks
+from test_operations_log import head_of
 
 from robodj_secretguard import check
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.rotate import CI_VARIABLES
-from robodj_secretguard.lifecycle.records import hash_of
 from robodj_secretguard.lifecycle.revocation import HEADER
 
 if TYPE_CHECKING:
@@ -47,25 +46,9 @@ UNKNOWN = "unknown secret (choose from secret.key, secret_v2.key)"
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Machine:
-    """A machine that has no key yet."""
-    machine = machine_at(tmp_path)
-    machine.environ.clear()
-    return machine
-
-
-@pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """The production machine, with good keys and nothing recorded."""
-    (tmp_path / "prod").mkdir()
-    return machine_at(tmp_path / "prod")
-
-
-@pytest.fixture
-def staging(tmp_path: Path) -> Machine:
-    """The machine of another environment, with separate keys."""
-    (tmp_path / "staging").mkdir()
-    return machine_at(tmp_path / "staging")
+    """A machine with good keys and nothing recorded."""
+    return machine_at(tmp_path)
 
 
 def usage(ran: Ran) -> str:
@@ -77,11 +60,6 @@ def usage(ran: Ran) -> str:
 def content(machine: Machine) -> bytes:
     """Return the content of the operations log."""
     return machine.log.read_bytes() if machine.log.exists() else b""
-
-
-def records(machine: Machine) -> list[dict[str, Any]]:
-    """Return the records of the log, each with its hash."""
-    return [json.loads(line) | {"hash": hash_of(line)} for line in content(machine).splitlines()]
 
 
 def record(machine: Machine, *options: str, environment: str = "prod", now: datetime = NOW) -> Ran:
@@ -115,46 +93,33 @@ class TestGenerate:
     """`generate` into a pipe."""
 
     @pytest.mark.parametrize(("name", "variable"), [(NAME, V1), (V2, V2)])
-    def test_a_bare_key(self, bare: Machine, name: str, variable: str) -> None:
+    def test_a_bare_key(self, machine: Machine, name: str, variable: str) -> None:
         """A new key of one secret, selected by its name or its variable, has no end of line."""
-        ran, again = bare.call("generate", name), bare.call("generate", name)
+        ran, again = machine.call("generate", name), machine.call("generate", name)
         assert (ran.status, ran.err, ran.out == again.out) == (0, "", False)
         assert re.fullmatch(SHAPES[variable], ran.out)
-        assert found(check(environ=good_keys() | {variable: ran.out}, config_dir=bare.config)) == []
+        assert found(check(environ=good_keys() | {variable: ran.out}, config_dir=machine.config)) == []
 
     @pytest.mark.parametrize("form", ["env", "shell", "json"])
-    def test_variables(self, bare: Machine, form: str) -> None:
+    def test_variables(self, machine: Machine, form: str) -> None:
         """Without a name, the variables of all secrets are written in the model's order, each by its policy."""
-        ran = bare.call("generate", "--format", form)
+        ran = machine.call("generate", "--format", form)
         assert (ran.status, ran.err, ran.out[-1]) == (0, "", "\n")
         lines = [line.removeprefix("export " if form == "shell" else "") for line in ran.out.splitlines()]
         keys = ran.document if form == "json" else dict(line.split("=", 1) for line in lines)
         assert list(keys) == [V1, V2]
         assert all(re.fullmatch(SHAPES[variable], key) for variable, key in keys.items())
 
-    @pytest.mark.parametrize(
-        ("arguments", "message"),
-        [
-            (
-                (),
-                f"NAME is missing (choose from {NAME}, {OTHER}); for all secrets, pass --format env, shell or json",
-            ),
-            ((key_as_argument(),), UNKNOWN),
-        ],
-        ids=range(2),
-    )
-    def test_wrong_usage(self, bare: Machine, arguments: tuple[str, ...], message: str) -> None:
+    def test_wrong_usage(self, machine: Machine) -> None:
         """An unknown name generates nothing and is not repeated, since it may be a key."""
-        assert usage(bare.call("generate", *arguments)) == message
-        assert list(bare.config.iterdir()) == []
+        every = f"NAME is missing (choose from {NAME}, {OTHER}); for all secrets, pass --format env, shell or json"
+        assert usage(machine.call("generate")) == every
+        assert usage(machine.call("generate", key_as_argument())) == UNKNOWN
 
     @posix_only
-    def test_processes(self, bare: Machine) -> None:
-        """A pipe receives only the key. A real terminal receives none."""
-        ran = run(["-m", "robodj_secretguard", "generate", NAME], env=clean_environment(), cwd=bare.root)
-        assert (ran.status, ran.err) == (0, "")
-        assert re.fullmatch(SHAPES[V1], ran.out)
-        ran = on_terminal(["generate", NAME], env=clean_environment(), cwd=bare.root)
+    def test_terminal(self, machine: Machine) -> None:
+        """A real terminal receives no key."""
+        ran = on_terminal(["generate", NAME], env=clean_environment(), cwd=machine.root)
         assert usage(ran).startswith("keys are not printed on a terminal without --show")
 
     def test_an_interrupt_while_it_is_written(
@@ -182,24 +147,24 @@ class TestShow:
     REFUSED = "keys are not printed {} without --show; pipe the key into the command of the secret manager"
 
     @pytest.mark.parametrize("arguments", [(NAME,), ("--format", "env"), ("--format", "json")])
-    def test_no_form_is_shown(self, bare: Machine, arguments: tuple[str, ...]) -> None:
+    def test_no_form_is_shown(self, machine: Machine, arguments: tuple[str, ...]) -> None:
         """Every format is refused in CI and on a terminal. With --show, each ends with one end of line."""
-        bare.environ["CI"] = "true"
+        machine.environ["CI"] = "true"
         in_ci, on_terminal = "in CI, which may keep the output,", "on a terminal"
-        assert usage(bare.call("generate", *arguments)) == self.REFUSED.format(in_ci)
-        assert usage(bare.call("generate", *arguments, stdout=Terminal())) == self.REFUSED.format(on_terminal)
-        ran = bare.call("generate", *arguments, "--show", stdout=Terminal())
+        assert usage(machine.call("generate", *arguments)) == self.REFUSED.format(in_ci)
+        assert usage(machine.call("generate", *arguments, stdout=Terminal())) == self.REFUSED.format(on_terminal)
+        ran = machine.call("generate", *arguments, "--show", stdout=Terminal())
         assert (ran.status, ran.err) == (0, "")
         assert re.search(r"\S\n\Z", ran.out)
 
-    def test_every_ci(self, bare: Machine) -> None:
+    def test_every_ci(self, machine: Machine) -> None:
         """The variable of each CI system counts unless it is empty. With --show, a key is still for a pipe."""
         for variable in CI_VARIABLES:
-            bare.environ[variable] = "1"
-            assert bare.call("generate", NAME).status == 2
-            assert re.fullmatch(SHAPES[V1], bare.call("generate", NAME, "--show").out)
-            bare.environ[variable] = ""
-        assert bare.call("generate", NAME).status == 0
+            machine.environ[variable] = "1"
+            assert machine.call("generate", NAME).status == 2
+            assert re.fullmatch(SHAPES[V1], machine.call("generate", NAME, "--show").out)
+            machine.environ[variable] = ""
+        assert machine.call("generate", NAME).status == 0
 
 
 class TestRecord:
@@ -259,11 +224,10 @@ class TestRecord:
         """In a shell without the keys, a source delivers them, and the command that completes the record has it too."""
         for name, key in machine.environ.items():
             machine.put(f"delivered/{name}", key)
-        expected = machine.fingerprint()
+        expected, source = machine.fingerprint(), ("--from", "directory:delivered")
         machine.environ.clear()
-        source = ("--from", "directory:delivered")
         assert any(line.endswith(" ".join((*DONE, *source))) for line in recorded(machine, NAME, *source))
-        assert records(machine)[0]["fingerprint"] == expected
+        assert machine.records[0].fingerprint == expected
         assert record(machine, NAME, "--from", "directory:absent").status == 1
 
     def test_json(self, machine: Machine) -> None:
@@ -275,14 +239,9 @@ class TestRecord:
         refusals = [{"secret": NAME, "reason": UNCHANGED, "remedy": SET_IT}]
         assert (ran.status, ran.err) == (1, "")
         assert ran.document == common | {"ok": False, "refusals": refusals, "unchanged": [], "records": []}
-        ran = record(machine, *DONE, "--format", "json")
-        outcome = {"ok": True, "refusals": [], "unchanged": [NAME], "records": records(machine)[1:]}
-        assert ran.document == common | outcome
-
-    def test_required(self, machine: Machine) -> None:
-        """A rotation needs an environment and an operator."""
-        needed = "rotate record needs --environment NAME and --operator NAME"
-        assert usage(machine.call("rotate", "record")) == f"{needed}; see {PROGRAM} rotate record --help"
+        document = record(machine, *DONE, "--format", "json").document
+        new = [machine.records[1].as_dict()]
+        assert document == common | {"ok": True, "refusals": [], "unchanged": [NAME], "records": new}
 
 
 @pytest.fixture
@@ -311,7 +270,6 @@ class TestPromotion:
         ]
         entry = f"# {AT} secret.key: replaced by {key}\n{old}@{until}\n"
         assert (machine.config / "revoked.fingerprints").read_text(encoding="utf-8") == HEADER + entry
-        assert [records(machine)[1][name] for name in ("replaced", "replaced_until")] == [old, until]
         assert found(machine.within(check)) == []
 
     def test_the_list_cannot_be_written(self, machine: Machine, promoted: tuple[str, str]) -> None:
@@ -319,7 +277,7 @@ class TestPromotion:
         machine.write("list", "# ours\n", 0o644)
         (machine.config / "revoked.fingerprints").symlink_to("list")
         ran = record(machine, NAME, *DONE)
-        assert (ran.status, len(records(machine))) == (2, 2)
+        assert (ran.status, len(machine.records)) == (2, 2)
         assert ran.err == (
             f"{PROGRAM}: the rotation is recorded, but the revocation list config/revoked.fingerprints was not changed:"
             f" it is a symbolic link; use the path of the file itself; until that is fixed, add {'@'.join(promoted)} to"
@@ -342,7 +300,6 @@ class TestRefused:
         assert not machine.log.parent.exists()
         document = record(machine, "--format", "json").document
         assert document["refusals"] == [{"secret": None, "reason": "the check failed", "remedy": FIX_ALERTS}]
-        assert document["check"]["ok"] is False
 
     def test_an_unchanged_key(self, machine: Machine) -> None:
         """An unchanged key is left out if another key is new, and is refused if its secret was named."""
@@ -374,17 +331,19 @@ class TestKnown:
 
     TAKEN = "REFUSED: secret.key: the environment staging has this key, and each environment needs its own"
 
-    def test_another_environment_has_the_key(self, machine: Machine, staging: Machine) -> None:
+    def test_another_environment_has_the_key(self, machine: Machine) -> None:
         """A key that another environment has is refused. Stderr names a log that does not verify."""
-        recorded(staging, *DONE, environment="staging")
-        known = ("--known", str(staging.log))
-        assert recorded(machine, NAME, *DONE, *known)
-        machine.environ[V1] = staging.environ[V1]
+        recorded(machine, *DONE, environment="staging")
+        aside = machine.log.rename(machine.config / "staging.jsonl")
+        head_of(machine.log).unlink()
+        known = ("--known", str(aside))
         assert refused(machine, NAME, *DONE, *known)[0] == self.TAKEN
-        staging.log.write_bytes(content(staging).replace(b"dana", b"dora", 1))
+        aside.write_bytes(aside.read_bytes().replace(b"dana", b"dora", 1))
         ran = record(machine, NAME, *DONE, *known)
         assert (ran.status, ran.out.splitlines()[0]) == (1, self.TAKEN)
         assert ran.err.startswith(f"{PROGRAM}: --known, number 1 does not verify: ")
+        machine.environ.update(good_keys())
+        assert recorded(machine, NAME, *DONE, *known)
 
     def test_an_earlier_file_of_the_log(self, machine: Machine) -> None:
         """An earlier file still counts: an incomplete rotation is completed, and an unchanged key is refused."""
@@ -398,46 +357,26 @@ class TestKnown:
         ]
         assert refused(machine, NAME, *DONE, "--known", str(aside))[0] == f"REFUSED: secret.key: {UNCHANGED}"
 
-    @pytest.mark.parametrize("text", [None, "none\n"])
-    def test_nothing_to_compare_with(self, machine: Machine, tmp_path: Path, text: str | None) -> None:
+    def test_nothing_to_compare_with(self, machine: Machine) -> None:
         """A log without records is refused, since the operator expects a comparison."""
-        if text is not None:
-            (tmp_path / "known.jsonl").write_text(text, encoding="utf-8")
-        message = "the log has no readable record; pass the log of another environment"
-        ran = record(machine, *DONE, "--known", str(tmp_path / "known.jsonl"))
-        assert usage(ran) == f"--known, number 1: {'it does not exist' if text is None else message}"
+        known = ("--known", "config/known.jsonl")
+        assert usage(record(machine, *DONE, *known)) == "--known, number 1: it does not exist"
+        machine.write("known.jsonl", "none\n")
+        why = "the log has no readable record; pass the log of another environment"
+        assert usage(record(machine, *DONE, *known)) == f"--known, number 1: {why}"
         assert content(machine) == b""
 
 
-class TestLog:
-    """The place of the operations log, and when nothing is added to it."""
-
-    def test_the_default(self, machine: Machine) -> None:
-        """A missing config directory is made with the log, and the next check passes."""
-        machine.config.rmdir()
-        recorded(machine, *DONE)
-        assert (len(records(machine)), machine.within(check).ok) == (2, True)
-
-    def test_damaged(self, machine: Machine) -> None:
-        """Nothing is added to a log that does not verify."""
-        recorded(machine)
-        machine.environ.update(good_keys())
-        machine.log.write_bytes(damaged := content(machine).replace(b"dana", b"dora", 1))
-        assert usage(record(machine)).startswith(
-            f"nothing was recorded: {THE_LOG}: it does not verify (line 2 does not "
-        )
-        assert content(machine) == damaged
-
-
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_events(machine: Machine, form: str) -> None:
-    """Each record is sent to the pipeline too. Stderr has no JSON, and in text no stream has."""
-    structlog.configure()
-    with structlog.testing.capture_logs() as events:
-        ran = record(machine, "--ticket", "caf\u00e9", "--format", form)
-    assert (ran.status, ran.err, "{" in ran.out) == (0, "", form == "json")
-    assert events == [{**each, "event": f"secret {each['event']}", "log_level": "info"} for each in records(machine)]
-    assert [each["sequence"] for each in events] == [1, 2]
+def test_damaged_log(machine: Machine) -> None:
+    """Nothing is added to a log that does not verify. A plan does not wait for it."""
+    recorded(machine)
+    machine.environ.update(good_keys())
+    machine.log.write_bytes(damaged := content(machine).replace(b"dana", b"dora", 1))
+    why = f"{THE_LOG}: it does not verify (line 2 does not "
+    assert usage(record(machine)).startswith(f"nothing was recorded: {why}")
+    assert content(machine) == damaged
+    ran = machine.call("rotate", "plan", NAME)
+    assert (ran.status, ran.err.partition(": line 2 ")[0]) == (0, f"{PROGRAM}: {THE_LOG} does not verify")
 
 
 QUOTE = "Quote a name or a reason with a blank."
@@ -466,14 +405,6 @@ class TestPlan:
         lines = machine.call("rotate", "plan", V2, "--emergency").out.splitlines()
         assert lines[1] == f"{replaced} ENVIRONMENT, YOUR-NAME, WHY. {QUOTE}"
         assert not any("others may know" in line for line in lines)
-
-    def test_without_a_log(self, machine: Machine) -> None:
-        """A rotation does not wait for the log: stderr has the reason."""
-        machine.record()
-        machine.log.write_bytes(b"none\n")
-        ran = machine.call("rotate", "plan", NAME)
-        assert ran.err == f"{PROGRAM}: {THE_LOG} does not verify: line 1 cannot be parsed\n"
-        assert ran.status == 0
 
     def test_json(self, machine: Machine) -> None:
         """The document has the stage, and each step from there on with its commands."""
