@@ -277,7 +277,7 @@ def manager_error(error: Exception, failures: Iterable[Failure], certificate: st
         certificate: how to fix a certificate that cannot be verified.
     """
     text = str(error)  # it has the texts of the errors that caused it
-    if any(each in text for each in ("CERTIFICATE_VERIFY_FAILED", "NO_CERTIFICATE", "doesn't match")):
+    if re.search("CERTIFICATE_VERIFY_FAILED|NO_CERTIFICATE|hostname .* doesn't match", text):
         return ManagerError("has a certificate that cannot be verified", certificate)
     if "WRONG_VERSION_NUMBER" in text:
         return ManagerError("has no TLS at its address", "correct the address, or turn on TLS in the server")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["bao", "production"]
+pytestmark = pytest.mark.full
 STEPS = ("--attest", "startup", "--attest", "functions")
 WEEK = timedelta(days=7)
 

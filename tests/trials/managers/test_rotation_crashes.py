@@ -514,6 +514,7 @@ class TestRaces:
                 assert_agrees(operator, secret, after, operator.log()[start:])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("managed", ["vault"], indirect=True)
 def test_a_clock_that_is_behind(operators: list[Operator]) -> None:
     """A step that is later than this machine's clock is not recorded, as the next command would record it again."""
