@@ -28,6 +28,8 @@ from robodj_secretguard.secret.material import (
     has_shape,
     is_fingerprint,
     is_hexadecimal,
+    is_plain_text,
+    join_faults,
     last_characters,
     placeholder,
     weakness,
@@ -88,7 +90,6 @@ class TestPlaceholder:
     @pytest.mark.parametrize("whole", ["{}ecret", "te{}t"])
     def test_in_ascii_alone(self, whole: str) -> None:
         """Only ASCII letters match. Unicode case folding is not used."""
-        assert is_placeholder(whole.format("s"))
         assert not is_placeholder(whole.format("\N{LATIN SMALL LETTER LONG S}"))
 
     @pytest.mark.parametrize(
@@ -189,9 +190,9 @@ class TestPlaceholder:
 
     def test_an_encoded_key(self) -> None:
         """An encoded generated key, and text that cannot be decoded, are not placeholders."""
-        assert not is_placeholder(base64.b64encode(b"changeme").decode().replace("b", "!!!!b"))
-        assert not is_placeholder(base64.b64encode(secrets.token_hex(32).encode()).decode())
-        assert not is_placeholder(base64.b64encode(secrets.token_urlsafe(32).encode()).decode())
+        keys = (secrets.token_hex(32), secrets.token_urlsafe(32))
+        encoded = [base64.b64encode(each.encode()).decode() for each in keys]
+        assert not any(map(is_placeholder, (*encoded, base64.b64encode(b"changeme").decode().replace("b", "!!!!b"))))
 
     @pytest.mark.parametrize(
         ("text", "kind"),
@@ -290,19 +291,25 @@ class TestFormat:
         """A value with only blanks, quotes or padding has "nothing else"."""
         assert format_defects(value, *MATERIAL[V1]) == [*filter(None, [defect]), "nothing else"]
 
-    def test_the_words(self) -> None:
-        """Each defect is a noun phrase that can follow "has"."""
-        phrases = [
-            "a newline at the end",
-            "a blank at the beginning or end",
-            "quotes around it",
-            "= padding at the end",
-        ]
-        assert phrases == [NEWLINE, BLANK, QUOTES, PADDING]
-
     def test_hexadecimal(self) -> None:
         """Text is hexadecimal if it is not empty and every character is a digit of either case."""
         assert [is_hexadecimal(text) for text in ("0aF", "0aG", "")] == [True, False, False]
+
+    def test_plain_text(self) -> None:
+        """Text is plain if it is printable ASCII with more than blanks."""
+        assert [is_plain_text(text) for text in ("a b", "a\n", "\u00e9", " ", "")] == [True, *[False] * 4]
+
+    @pytest.mark.parametrize(
+        ("faults", "text"), [("a", "a"), ("ab", "a and b"), ("abc", "a, b, and 1 more"), ("abcd", "a, b, and 2 more")]
+    )
+    def test_joined_faults(self, faults: str, text: str) -> None:
+        """The first faults are named, and the others counted."""
+        assert join_faults([*faults], most=2) == text
+
+    def test_template(self) -> None:
+        """A placeholder is a template. A key and a malformed value are none."""
+        key = good_keys()[V1]
+        assert [MATERIAL[V1].is_template(text) for text in ("changeme", key, key[:9])] == [True, False, False]
 
 
 class TestShape:
@@ -438,20 +445,16 @@ class TestFingerprint:
 
     @pytest.mark.parametrize(("size", "spellings"), [(32, 4), (64, 16), (33, 1)])
     def test_respelled(self, size: int, spellings: int) -> None:
-        """The unused bits of a base64url key's last character are ignored. A generated key has none set."""
-        key = secrets.token_urlsafe(size)
+        """The unused bits of the last character are ignored, and so are standard base64 and padding."""
+        data = secrets.token_bytes(size)
+        standard, padded = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
+        key = padded.rstrip("=")
         others = respelled(key)
         assert len(others) == spellings - 1
-        assert {fingerprint_of(other) for other in others} <= {fingerprint_of(key)}
+        assert {fingerprint_of(each) for each in (*others, standard, standard.rstrip("="), padded, key)} == {
+            fingerprint_of(key)
+        }
         assert {canonical(other) for other in others} <= {key}
-
-    @pytest.mark.parametrize("size", [32, 33, 64])
-    def test_standard_base64(self, size: int) -> None:
-        """A key in standard base64, with or without padding, is the same key."""
-        data = secrets.token_bytes(size)
-        standard, key = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
-        spellings = {standard, standard.rstrip("="), key, key.rstrip("=")}
-        assert {fingerprint_of(each) for each in spellings} == {fingerprint_of(key.rstrip("="))}
 
     @pytest.mark.parametrize("digits", [66, 67, 128])
     def test_hexadecimal_has_no_unused_bits(self, digits: int) -> None:
