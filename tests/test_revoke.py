@@ -483,4 +483,4 @@ class TestLog:
         machine.log.write_bytes(machine.log.read_bytes() + b"changed\n")
         ran = machine.call(*REVOKE)
         assert (ran.status, ran.out.partition(":")[0]) == (2, "Already revoked")
-        assert "secret_operations.jsonl does not verify: line 2 cannot be parsed" in ran.err
+        assert "secret_operations.jsonl: it does not verify (line 2 cannot be parsed); " in ran.err

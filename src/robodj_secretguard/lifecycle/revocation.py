@@ -242,11 +242,9 @@ def revoke(
         is_new = add_to_list(directory, key, now=datetime.now(UTC))
     except FileError as error:
         raise UsageError(f"nothing was revoked: {name_of_list}: {error}") from None
-    if key.fingerprint in revoked(log.records):
-        return is_new, appended, [f"{log.name} {log.verdict}"] if log.defects else []
     try:
         with log.locked():
-            if key.fingerprint not in revoked(log.records):  # another process may have recorded it by now
+            if key.fingerprint not in revoked(log.records):
                 appended = log.append([key])
     except (FileError, KeyboardInterrupt) as error:
         problems.append(f"the key is revoked, but this was not recorded: {log.name}: {str(error) or 'interrupted'}")

@@ -424,7 +424,8 @@ def drift(
         return None
     newest, expected = later(keys, logged), here[-1]
     if done and newest and not is_state_after(newest, keys):
-        what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({record_in_words(newest)})"
+        recorded = f"{newest.event} at {iso_utc(newest.recorded_at)}"
+        what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({recorded})"
         is_on_its_way = now <= newest.recorded_at + max(policy.overlap, CADENCE_GRACE)
     else:
         since = f"was changed after the last step ({step_in_words(done)})" if done else "is not a recorded key"
@@ -470,11 +471,6 @@ def _delivered_keys(policy: SecretPolicy, delivery: Delivery) -> StoredKeys:
 def step_in_words(step: LastStep) -> str:
     """Return a step in words."""
     return f"{_DONE[step.step]} at {iso_utc(step.last.recorded_at)}"
-
-
-def record_in_words(record: Record) -> str:
-    """Return a recorded step in words."""
-    return f"{record.event} at {iso_utc(record.recorded_at)}"
 
 
 def _field_text(fields: Fields, name: str) -> str:
@@ -685,7 +681,8 @@ class Rotator:
         newer = later(result.keys, known)
         if newer and step != "replace" and not is_state_after(newer, result.keys):
             raise StepRefusedError(
-                f"{store.name} is at an older step than the operations log ({record_in_words(newer)})",
+                f"{store.name} is at an older step than the operations log ({newer.event} at"
+                f" {iso_utc(newer.recorded_at)})",
                 "restore the version that this step has written; if its key is revoked or lost, replace the current key"
                 " (rotate run with --emergency)",
             )
