@@ -11,7 +11,6 @@ from django.apps import apps
 from django.conf import UserSettingsHolder, global_settings, settings
 from django.contrib import auth
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
-from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core import signing
 from django.core.checks.security import base as checks
@@ -83,12 +82,12 @@ def a_signer() -> Operation:
 
 
 def objects() -> Operation:
-    """Sign an object, as database sessions do."""
+    """Sign an object, as sessions do, in a database or a cookie."""
     return lambda: signing.dumps("jazz"), lambda token: reads(signing.loads, token, max_age=60)
 
 
 def cookies() -> Operation:
-    """Sign a cookie."""
+    """Sign a cookie, as messages do."""
 
     def sign() -> str:
         response = HttpResponse()
@@ -99,35 +98,6 @@ def cookies() -> Operation:
         request = HttpRequest()
         request.COOKIES["station"] = token
         return bool(request.get_signed_cookie("station", default="") == "jazz")
-
-    return sign, accepts
-
-
-def sessions() -> Operation:
-    """Keep a session in a cookie."""
-
-    def sign() -> str:
-        store = SessionStore()
-        store["station"] = "jazz"
-        store.save()
-        return str(store.session_key)
-
-    return sign, lambda token: bool(SessionStore(token).get("station") == "jazz")
-
-
-def messages() -> Operation:
-    """Keep a message in a cookie."""
-
-    def sign() -> str:
-        storage, response = CookieStorage(HttpRequest()), HttpResponse()
-        storage.add(20, "jazz")
-        storage.update(response)
-        return str(response.cookies["messages"].value)
-
-    def accepts(token: str) -> bool:
-        request = HttpRequest()
-        request.COOKIES["messages"] = token
-        return [each.message for each in CookieStorage(request)] == ["jazz"]
 
     return sign, accepts
 
@@ -176,7 +146,7 @@ def of_key(make: Callable[[], Operation], key: str) -> Operation:
 
 
 @every_change
-@pytest.mark.parametrize("make", [a_signer, objects, cookies, sessions, messages, password_resets, signed_in_users])
+@pytest.mark.parametrize("make", [a_signer, objects, cookies, password_resets, signed_in_users])
 def test_an_operation(follows: Callable[..., None], make: Callable[[], Operation], tmp_path: Path) -> None:
     """Django signs with the current key, and accepts each accepted key, also after a switch."""
 
@@ -195,15 +165,6 @@ def test_a_switch_during_an_operation(service: Published) -> None:
     assert service.publish(second, previous=service.current)
     assert reads(signer.unsign, signing.get_cookie_signer().sign("jazz"))
     assert reads(signing.get_cookie_signer().unsign, first)
-
-
-def test_a_cookie_signer_of_before(rotation: Rotation) -> None:
-    """A signer of cookies that was made before the deadline, and is used after it, refuses the previous key."""
-    signer = signing.get_cookie_signer()
-    with override_settings(SECRET_KEY=rotation.values["previous"], SECRET_KEY_FALLBACKS=[]):
-        token = signing.get_cookie_signer().sign("jazz")
-    rotation.now = rotation.deadline
-    assert not reads(signer.unsign, token)
 
 
 def test_the_setting_is_renewed(service: Published) -> None:

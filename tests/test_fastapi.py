@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import httpx
 from detector import leaks
 from fastapi import Depends, FastAPI
-from rings import SLOTS, Published, Rotation
+from rings import Published, Rotation
 
 from robodj_secretguard.adapters.fastapi import ApiKey
 from robodj_secretguard.keyring import Key
@@ -39,16 +39,12 @@ def ask(app: FastAPI, headers: Any = None, path: str = "/0") -> httpx.Response:
 def test_keys() -> None:
     """A request with an accepted key gets that key, with the previous one until its deadline."""
     rotation = Rotation()
-    app, kids = app_of(ApiKey(rotation.ring)), [key.kid for key in rotation.ring.accepted()]
+    app = app_of(ApiKey(rotation.ring))
+    expected: list[Any] = [[key.role, key.kid] for key in rotation.ring.accepted()]
     texts = [*rotation.values.values()]
-
-    def answers() -> list[Any]:
-        return [ask(app, {"X-API-Key": text}).json() for text in texts]
-
-    expected: list[Any] = [[role, kid] for role, kid in zip(SLOTS, kids, strict=True)]
-    assert answers() == expected
+    assert [ask(app, {"X-API-Key": text}).json() for text in texts] == expected
     rotation.now = rotation.deadline
-    assert answers() == [*expected[:2], {"detail": "Not authenticated"}]
+    assert [ask(app, {"X-API-Key": text}).status_code for text in texts] == [200, 200, 401]
 
 
 def test_keys_follow_a_switch(tmp_path: Path) -> None:

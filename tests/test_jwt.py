@@ -126,21 +126,16 @@ def test_a_key_that_is_too_short(algorithm: str, characters: int, tmp_path: Path
     assert service.publish(enough, previous=service.current)
     assert service.publish(enough)
     tokens = RingJWT(service.ring, algorithm)
-    token = tokens.encode(CLAIMS)
+    token, too_short = tokens.encode(CLAIMS), f"^{algorithm} needs keys of {characters} characters or more$"
     by_short = forged(short, {"alg": algorithm}, digest=DIGESTS[algorithm])
-    for current, slots in ((enough, {"next": short}), (short, {"previous": enough}), (enough, {"previous": short})):
+    for current, slots in ((enough, {"next": short}), (enough, {"previous": short}), (short, {"previous": enough})):
         assert service.publish(current, **slots)
         assert [accepts(tokens, each) for each in (token, by_short)] == [True, False]
-        with pytest.raises(ValueError, match=f"^{algorithm} needs keys of {characters} characters or more$"):
+        with pytest.raises(ValueError, match=too_short):
             RingJWT(service.ring, algorithm)
-        if current == short:
-            with pytest.raises(
-                ValueError, match=f"^{algorithm} needs keys of {characters} characters or more$"
-            ) as raised:
-                tokens.encode(CLAIMS)
-            assert leaks(traceback_of(raised.value), [enough, short]) == []
-        else:
-            assert accepts(tokens, tokens.encode(CLAIMS))
+    with pytest.raises(ValueError, match=too_short) as raised:
+        tokens.encode(CLAIMS)
+    assert leaks(traceback_of(raised.value), [enough, short]) == []
 
 
 @pytest.mark.parametrize("algorithm", ["none", "RS256", "", "hs256", "HS1"])
@@ -162,9 +157,13 @@ def test_the_key_id() -> None:
         assert not accepts(tokens, forged(secret, {"alg": "HS256", "kid": kid}))
 
 
-@pytest.mark.parametrize(
-    "token",
-    [
+def test_garbage() -> None:
+    """Anything else is PyJWT's `InvalidTokenError`, and no other exception."""
+    tokens = RingJWT(Rotation().ring)
+    good = tokens.encode(CLAIMS)
+    headers: list[Any] = [b"", b"[]", b"null", b'"a"', b"{", b"\xff", b"[" * 99_999, b"9" * 9_999]
+    headers += [{"b64": False}, {"crit": 1}, {"alg": "HS256", "crit": ["x"]}]
+    others: list[Any] = [
         None,
         0,
         [],
@@ -178,26 +177,9 @@ def test_the_key_id() -> None:
         "\ud800.a.b",
         "\xe4.\xe4.\xe4",
         b"\xff.\xff.\xff",
-        "A" * 99_999,
     ]
-    + [forged("key", header) for header in (b"", b"[]", b"null", b'"a"', b"{", b"\xff", b"[" * 99_999, b"9" * 9_999)]
-    + [forged("key", header) for header in ({"b64": False}, {"crit": 1}, {"alg": "HS256", "crit": ["x"]})],
-    ids=range(25),
-)
-def test_garbage(token: Any) -> None:
-    """Anything else is PyJWT's `InvalidTokenError`, and no other exception."""
-    assert not accepts(RingJWT(Rotation().ring), token)
-
-
-def test_random_tokens() -> None:
-    """Random bytes and random parts are an `InvalidTokenError` as well."""
-    tokens = RingJWT(Rotation().ring)
-    good = tokens.encode(CLAIMS)
-    for length in range(len(good)):
-        data = os.urandom(length)
-        mixed = f"{good[:length]}{base64.urlsafe_b64encode(data).decode()}A{good[length:]}"
-        for token in (data, data.decode("utf-8", "surrogateescape"), mixed, good[:length], good[length + 1 :]):
-            assert not accepts(tokens, token)
+    others += [os.urandom(99), "A" * 99_999, *(f"{good[:length]}A{good[length:]}" for length in range(len(good)))]
+    assert [each for each in (*others, *(forged("key", each) for each in headers)) if accepts(tokens, each)] == []
 
 
 def test_the_signature_is_always_verified() -> None:

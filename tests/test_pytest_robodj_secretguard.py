@@ -140,19 +140,21 @@ class TestEphemeralRun:
         assert (ran.status, f"\n{why} {hint}\n" in ran.out) == (2, True)
 
     @pytest.mark.parametrize(
-        ("line", "why"),
+        ("table", "why"),
         [
             (
-                "ephemeral-tests = 1",
+                ["ephemeral-tests = 1"],
                 "ephemeral-tests: [tool.robodj-secretguard] in pyproject.toml: ephemeral-tests must be true or false",
             ),
-            ("ephemeral-tests = ['secret']", f"ephemeral-tests in {TABLE}: unknown secret; did you mean secret.key?"),
+            (["ephemeral-tests = ['secret']"], f"ephemeral-tests in {TABLE}: unknown secret; did you mean secret.key?"),
+            ([EPHEMERAL, "model = 'nothing:Here'"], f"model in {TABLE}: the import failed (ModuleNotFoundError)"),
         ],
+        ids=["value", "secret", "model"],
     )
-    def test_invalid_setting(self, pytest_on: Runner, line: str, why: str) -> None:
-        """An invalid setting is a usage error."""
-        ran = pytest_on({"test_it.py": PASSES}, table=[line])
-        assert (ran.status, ran.err.startswith(f"ERROR: {why}")) == (4, True)
+    def test_invalid_setting(self, pytest_on: Runner, table: Sequence[str], why: str) -> None:
+        """An invalid setting, and a model that cannot be loaded, are usage errors of one line."""
+        ran = pytest_on({"test_it.py": PASSES}, table=table)
+        assert (ran.status, ran.err.startswith(f"ERROR: {why}"), ran.err.strip().count("\n")) == (4, True, 0)
 
     @pytest.mark.parametrize(
         ("name", "text"),
@@ -181,12 +183,6 @@ class TestEphemeralRun:
         """`false` imports no model, and changes nothing."""
         ran = pytest_on({"test_it.py": PASSES}, table=["ephemeral-tests = false", "model = 'nothing:Here'"])
         assert ran.status == 0
-
-    def test_no_such_model(self, pytest_on: Runner) -> None:
-        """A model that cannot be loaded is a usage error of one line."""
-        ran = pytest_on({"test_it.py": TEST}, table=[EPHEMERAL, "model = 'nothing:Here'"])
-        assert (ran.status, ran.err.strip().count("\n")) == (4, 0)
-        assert ran.err.startswith(f"ERROR: model in {TABLE}: the import failed (ModuleNotFoundError)")
 
     def test_every_alert_of_the_keys(self, pytest_on: Runner) -> None:
         """Refused temporary keys are a usage error with every alert, before anything is imported."""
@@ -245,15 +241,11 @@ class TestRefusedImport:
         assert (ran.status, f"ERROR: {REFUSED}\n" in ran.err, "INTERNALERROR" in ran.out + ran.err) == (4, True, False)
         assert "ALERT: secret.key: missing: " in ran.out
 
-    def test_another_exit_of_a_module(self, pytest_on: Runner) -> None:
-        """Another SystemExit has the same effect as without the plugin."""
+    def test_another_exit(self, pytest_on: Runner, pytester: pytest.Pytester) -> None:
+        """Another SystemExit of a module or a conftest.py has the same effect as without the plugin."""
         files = {"test_other.py": PASSES, "test_it.py": "raise SystemExit(7)"}
         with_plugin, without = (pytest_on(files, *more) for more in ((), ("-p", "no:robodj_secretguard")))
-        assert with_plugin.status == without.status
-        assert "guard() refused" not in with_plugin.out + with_plugin.err
-
-    def test_another_exit_of_a_conftest(self, pytester: pytest.Pytester) -> None:
-        """Another SystemExit in a conftest.py ends the process, as without the plugin."""
+        assert (with_plugin.status, "guard() refused" in with_plugin.out + with_plugin.err) == (without.status, False)
         project(pytester.path, {"conftest.py": "raise SystemExit(7)"})
         with pytest.raises(SystemExit, match=r"^7$"):
             pytester.inline_run()

@@ -171,12 +171,11 @@ class TestRotate:
     """`rotate`, `status` and `revoke`."""
 
     def test_plan_issues_a_new_one(self, machine: Machine) -> None:
-        """The plan issues a new one, and ends where it was issued. It has no fingerprint and no revocation."""
+        """The plan issues a new one, and ends where it was issued. test_runbook.py has its steps."""
         machine.environ["SECRETGUARD_LOADED"] = "yes"
         out = call(machine, "rotate", "plan", "icecast.password", *WHO).out
         assert f"1. Issue a new one at {ISSUER} for prod alone, and store it in the secret manager" in out
         assert "Disable the old one where it was issued" in out
-        assert not re.search("sgfp1|revoke|generate", out)
 
     def test_vendors_secret_is_recorded_by_name_only(self, machine: Machine) -> None:
         """A vendor's secret is recorded only by its name. It is always new, and has no fingerprint."""
@@ -247,14 +246,14 @@ class TestScan:
         """A live key of 16 bytes is found. An issued secret of 18 characters is not, and a note says so."""
         machine.put("notes.txt", f"{machine.environ[KEY]}\n{machine.environ[PASSWORD]}\n")
         ran = call(machine, "scan")
-        assert (ran.status, ran.out.count("ALERT")) == (1, 1)
-        assert "ALERT: radio.key: known-key: notes.txt:1:1" in ran.out
+        assert (ran.status, ran.out.count("ALERT"), "ALERT: radio.key: known-key: notes.txt:1:1" in ran.out) == (
+            1,
+            1,
+            True,
+        )
         note = "only assignments of ICECAST_PASSWORD were searched for, as no value of 20 characters or more is known"
         assert f"note: icecast.password: {note} here\n" in ran.out
-
-    def test_only_short_issued_secrets_make_a_complete_scan(self, machine: Machine) -> None:
-        """A service whose only secret is short is scanned for its assignments, which is complete."""
-        assert call(machine, "scan", model=("--model", "test_vendor:Issued")).status == 0
+        assert call(machine, "scan", model=("--model", "test_vendor:Issued")).status == 0  # it is complete
 
     def test_key_of_16_bytes_is_found_by_its_fingerprint(self, machine: Machine) -> None:
         """A recorded key of 16 bytes is found by its fingerprint, also of another model."""
