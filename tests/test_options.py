@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 from command_line import DEFAULT_MODEL, Machine, Terminal, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, Ran, posix_only
+from conftest import NOW, V1, Ran, posix_only, put, root_only
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
@@ -153,9 +153,15 @@ class TestValues:
         assert (request, {*own.values()}) == (Request(sources=[]), {None})
 
     def test_the_time_to_wait_needs_a_source(self) -> None:
-        """`--wait` without `--from` would have no effect."""
+        """`--wait` without `--from` would have no effect. Its value is a number of seconds."""
+        assert error(parse, "--wait=1e3") == "--wait: invalid number of seconds; use one from 0 to 9999"
         assert error(request_of, parse("--wait=1")) == "--wait works only with --from; leave it out"
         assert request_of(parse("--wait=1", "--from=json:-"))[0].wait == 1
+
+    def test_stdin_has_one_reader(self) -> None:
+        """Only one option reads stdin."""
+        why = "--reason - and --from json:- both read stdin; name a file for one of them"
+        assert error(request_of, parse("--reason=-", "--from=json:-")) == why
 
     def test_help(self) -> None:
         """The list of commands shows a command's first sentence, below a title. A command's help has its usage, groups,
@@ -197,14 +203,10 @@ class TestValues:
         """A date means its first instant in UTC. Without dates, a span covers all time. A span must not be empty."""
         first, last = span_of(None, None)
         assert (first.year, last.year, first.tzinfo, last.tzinfo) == (1, 9999, UTC, UTC)
-        arguments = parse("--since=2026-11-30T02:00+02:00", "--until=2026-11-30T00:00:01Z")
-        assert span_of(arguments.since, arguments.until) == (
-            datetime(2026, 11, 30, tzinfo=UTC),
-            datetime(2026, 11, 30, 0, 0, 1, tzinfo=UTC),
-        )
-        for until in ("2026-11-30", "2026-11-29"):
-            invalid = (arguments.since, parse(f"--until={until}").until)
-            assert error(span_of, *invalid) == "--until must be later than --since"
+        since = parse("--since=2026-11-30T02:00+02:00").since
+        end = datetime(2026, 11, 30, 0, 0, 1, tzinfo=UTC)
+        assert span_of(since, end) == (datetime(2026, 11, 30, tzinfo=UTC), end)
+        assert error(span_of, since, parse("--until=2026-11-30").until) == "--until must be later than --since"
 
     def test_given(self) -> None:
         """Messages repeat the options of the command, without values that could be a key or forge a line."""
@@ -229,12 +231,11 @@ class TestValues:
 class TestModel:
     """Which model is used. Every command names it."""
 
-    @pytest.mark.parametrize("below", ["", "a/b"])
-    def test_project(self, machine: Machine, below: str) -> None:
+    def test_project(self, machine: Machine) -> None:
         """The model of the project is used, also in its subdirectories. The output of its module goes to stderr."""
         configured(machine)
-        (machine.root / below).mkdir(parents=True, exist_ok=True)
-        ran = call(Machine(machine.root / below, machine.environ), "check")
+        (machine.root / "a" / "b").mkdir(parents=True)
+        ran = call(Machine(machine.root / "a" / "b", machine.environ), "check")
         assert (ran.status, ran.out.count("ALERT: own.key: missing"), ran.err) == (1, 1, "imported\n")
         assert "model: own_settings:Own (pyproject.toml)" in ran.out.splitlines()
 
@@ -251,8 +252,6 @@ class TestModel:
             (None, None, DEFAULT_MODEL["name"], "default"),
         ):
             assert model_used(Request(model=option, project_model=project)) == {"name": name, "source": source}
-        assert model_of(Request(model="robodj_secretguard:RuntimeSecrets", project_model="a:B"))
-        assert model_of(Request()) is RuntimeSecrets
         configured(machine, 'model = "nowhere:Own"\n')
         why = "model in pyproject.toml: the import failed (ModuleNotFoundError)"
         assert call(machine, "check").err.startswith(f"{STDERR}{why}")
@@ -284,12 +283,10 @@ class TestModel:
     def test_scan(self, machine: Machine) -> None:
         """A scan does not import the model of the project: it also reads repositories that nobody trusts."""
         configured(machine)
-        (machine.root / ".git" / "HEAD").unlink()
-        (machine.root / ".git").rmdir()
-        ran = call(machine, "scan")
-        assert (ran.status, ran.err) == (2, f"{STDERR}{DEFAULT}\n")
-        named = call(machine, "scan", "--model", "own_settings:Own")
-        assert named.err == f"imported\n{STDERR}model: own_settings:Own\n"
+        assert "imported" not in call(machine, "scan").err
+        named = call(machine, "scan", "--model", "own_settings:Own").err
+        assert named.startswith("imported\n")
+        assert f"{STDERR}model: own_settings:Own\n" in named
 
 
 @pytest.mark.parametrize("name", ["strict", "require-env-only"])
@@ -297,8 +294,6 @@ def test_switch(machine: Machine, name: str) -> None:
     """A switch is on if the project or the option turns it on: the project can only tighten."""
     machine.environ[f"{V1}S"] = "a typo"
     machine.write("secret.key", machine.environ.pop(V1))
-    assert call(machine, "check").status == 0
-    assert call(machine, "check", f"--{name}").status == 1
     configured(machine, f"{name} = true\n")
     assert call(machine, "check").status == 1
     configured(machine, f"{name} = false\n")
@@ -338,6 +333,7 @@ class TestFile:
             ),
             ("[tool", "pyproject.toml is not valid TOML in UTF-8; fix it"),
             (b"\xff", NO_PYPROJECT),
+            (None, NO_PYPROJECT),
             ("#" * (2**20 + 1), NO_PYPROJECT),
             *(
                 (text, f"pyproject.toml has a table that is not read; did you mean {TABLE[:-1]}?")
@@ -345,35 +341,27 @@ class TestFile:
             ),
         ],
     )
-    def test_invalid(self, tmp_path: Path, content: str | bytes, why: str) -> None:
-        """An invalid configuration is a usage error."""
-        (tmp_path / "pyproject.toml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    def test_invalid(self, tmp_path: Path, content: str | bytes | None, why: str) -> None:
+        """An invalid configuration, or a directory in its place, is a usage error."""
+        path = tmp_path / "pyproject.toml"
+        path.mkdir() if content is None else put(path, content)
         assert error(find_project, str(tmp_path)) == why
 
     def test_largest(self, tmp_path: Path) -> None:
         """A configuration may have every key, and up to 1 MiB."""
-        (tmp_path / "pyproject.toml").write_bytes((TABLE + EVERY_KEY).encode().ljust(2**20))
+        put(tmp_path / "pyproject.toml", (TABLE + EVERY_KEY).ljust(2**20))
         assert {*find_project(str(tmp_path))} == {*PROJECT_KEYS, "directory"}
-
-    @posix_only
-    @pytest.mark.parametrize("make", IRREGULAR, ids=range(3))
-    def test_no_file(self, tmp_path: Path, make: Callable[[Path], None]) -> None:
-        """A FIFO, a directory or a device is not read, and the command does not wait for it."""
-        make(tmp_path / "pyproject.toml")
-        assert error(find_project, str(tmp_path)) == NO_PYPROJECT
 
     @posix_only
     def test_untrusted(self, machine: Machine) -> None:
         """A file that others can write is refused where it has the table: its model is code."""
         configured(machine, mode=0o646)
-        ran = call(machine, "check")
-        assert (ran.status, ran.out) == (2, "")
-        why = f"[tool.robodj-secretguard] in pyproject.toml is not trusted: it {WRITABLE}"
-        assert ran.err.startswith(f"{STDERR}{why}")
+        why = f"[tool.robodj-secretguard] in pyproject.toml is not trusted: it {WRITABLE}; run chmod go-w on it"
+        assert call(machine, "check").err.startswith(f"{STDERR}{why}")
         configured(machine, "[project]\nname = 'x'\n", mode=0o666)
         assert call(machine, "check").status == 0
 
-    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+    @root_only
     def test_another_owner(self, tmp_path: Path) -> None:
         """A file that another ordinary user owns is refused. Who owns its directory does not matter."""
         path = tmp_path / "pyproject.toml"
@@ -383,15 +371,6 @@ class TestFile:
         os.chown(path, 65534, -1)
         assert f" is not trusted: it {OWNED}; " in error(find_project, str(tmp_path))
         assert find_project(str(tmp_path), must_trust=False)["strict"]
-
-    @posix_only
-    def test_deleted_directory(self, tmp_path: Path) -> None:
-        """A working directory that was deleted has no configuration."""
-        gone = tmp_path / "gone"
-        gone.mkdir()
-        with contextlib.chdir(gone):
-            gone.rmdir()
-            assert request_of(parse())[0] == Request(sources=[])
 
 
 class TestLog:
@@ -454,7 +433,7 @@ class TestInput:
             with patch.object(sys, "stdin", stdin):
                 assert error(read_input, "--fleet", "-", most=7) == why
 
-    @pytest.mark.parametrize("name", ["nowhere", "", "\0", "{key}"], ids=range(4))
+    @pytest.mark.parametrize("name", ["nowhere", "\0", "{key}"], ids=range(3))
     def test_missing(self, name: str) -> None:
         """A file that does not exist is a usage error. Its name may be a key, and is not shown."""
         path = name.format(key=key_as_argument())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import math
@@ -16,24 +15,20 @@ from unittest.mock import patch
 import pytest
 import structlog
 from command_line import Terminal, fingerprint_of
-from conftest import NOW, V1, V2, good_keys, marker, posix_only
+from conftest import NOW, V1, V2, good_keys, marker, posix_only, put
 
 from robodj_secretguard import RuntimeSecrets, Severity, check
 from robodj_secretguard.cli.output import (
-    EXIT_ALERTS,
     EXIT_CLEAN,
     EXIT_USAGE,
     MODEL,
     WIDTH,
     Result,
     columns,
-    divert_stdout,
     finding_text,
     format_json,
     format_text,
-    is_terminal,
     render,
-    restore_stdout,
     revocation_line,
     shows_colour,
     status_rows,
@@ -44,12 +39,11 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.generator import ephemeral
 from robodj_secretguard.secret.texts import RED, mark
-from robodj_secretguard.startup.emit import emit_info
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 from robodj_secretguard.startup.report import REFUSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 USED = {"name": "a:B", "source": "option"}
@@ -71,8 +65,7 @@ class Broken(io.StringIO):
 
 
 def test_result_shows_no_text() -> None:
-    """A status is one of three. The representation of a result shows no text: it may be a key."""
-    assert (EXIT_CLEAN, EXIT_ALERTS, EXIT_USAGE) == (0, 1, 2)
+    """The representation of a result shows no text: it may be a key."""
     shown = repr(Result(7, ["a line"], dict, text="a text"))
     assert [text in shown for text in ("status=7", "a line", "dict", "a text")] == [True, False, False, False]
 
@@ -114,18 +107,10 @@ class TestRender:
         assert text.startswith('{\n  "')
 
     def test_table_is_above_the_lines(self) -> None:
-        """The table is above the lines, with an empty line between. Either may be missing."""
-        rows = [("a", "b"), ("cc", "d")]
-        result = Result(0, ["one", "two"], table=rows)
-        assert format_text(result, USED, None) == "a   b\ncc  d\n\none\ntwo"
+        """The table is above the lines, with an empty line between. Either may be missing. The terminal wraps lines."""
+        rows, line = [("a", "b"), ("cc", "d")], f"     robodj-secretguard revoke {'x' * 200}"
+        assert format_text(Result(0, ["one", line], table=rows), USED, Terminal()) == f"a   b\ncc  d\n\none\n{line}"
         assert format_text(Result(0, table=rows), USED, None) == "a   b\ncc  d"
-        assert format_text(Result(0, ["one"]), USED, None) == "one"
-
-    @pytest.mark.usefixtures("xterm")
-    def test_only_marks_have_colour(self) -> None:
-        """Text for other programs, such as a key or Markdown, is the same on a terminal."""
-        text = f"ALERT: {'word ' * 30}"
-        assert format_text(Result(0, [text]), USED, Terminal(), "always") == text
 
     def test_colour_of_a_finding_is_that_of_its_severity(self) -> None:
         """The severity of an alert is red, and that of a warning is yellow. A note has no colour."""
@@ -152,22 +137,20 @@ class TestRender:
         assert format_text(result, USED, None, "never") == columns(rows)
 
     def test_no_colour_is_left_in_plain_text(self) -> None:
-        """Without colour, the marks of a line are removed from the text and from the lines for stderr."""
-        line = mark("Secret status FAILED: 1 alert.", RED)
-        result = render(Result(1, [line], stderr=[line]), "text", USED, None, "never")
-        assert (result.text, result.stderr) == ("Secret status FAILED: 1 alert.", ["Secret status FAILED: 1 alert."])
-        result = render(Result(1, [line], stderr=[line]), "text", USED, None, "always")
-        coloured = "\x1b[31mSecret status FAILED:\x1b[0m 1 alert."
-        assert (result.text, result.stderr) == (coloured, [coloured])
+        """Without colour, the marks of a line are removed from the text and the lines for stderr. Only marks have it."""
+        line = mark("ALERT: one", RED)
+        result = Result(1, [line, "ALERT: two"], stderr=[line])
+        for color, shown in (("never", "ALERT: one"), ("always", "\x1b[31mALERT:\x1b[0m one")):
+            rendered = render(result, "text", USED, Terminal(), color)
+            assert (rendered.text, rendered.stderr) == (f"{shown}\nALERT: two", [shown])
 
     @pytest.mark.usefixtures("xterm")
     def test_text_before_a_command_is_for_stderr(self) -> None:
         """Before a command that follows, the text goes to stderr, and that stream decides its format."""
         result = Result(0, [mark("ALERT: one", RED)], then=lambda: Result(0))
-        for stderr, stdout in ((Terminal(), None), (None, Terminal())):
-            with patch.object(sys, "stderr", stderr):
-                text = render(result, "text", USED, stdout).text
-            assert ("\x1b" in text) is (stderr is not None)
+        assert "\x1b" not in render(result, "text", USED, Terminal()).text
+        with patch.object(sys, "stderr", Terminal()):
+            assert "\x1b" in render(result, "text", USED, None).text
 
     @pytest.mark.parametrize("name", ["NO_COLOR", "TERM"])
     @pytest.mark.usefixtures("xterm")
@@ -182,11 +165,6 @@ class TestRender:
             assert not shows_colour(Terminal())
             assert shows_colour(None, "always")
 
-    def test_terminal_wraps_lines(self) -> None:
-        """A line stays one line on a terminal of any width, so a selected command can be pasted."""
-        line = f"     robodj-secretguard revoke {'x' * 200}"
-        assert format_text(Result(0, [line]), USED, Terminal()) == line
-
     @posix_only
     @pytest.mark.parametrize(("columns", "width"), [(200, 200), (80, 80), (50, 50), (3, 20), (0, 80)])
     def test_table_has_the_width_of_the_terminal(self, columns: int, width: int) -> None:
@@ -197,13 +175,6 @@ class TestRender:
             terminal_size.assert_called_once_with(7)
             assert width_of(Terminal()) == WIDTH  # the stream has no descriptor
         assert width_of(io.StringIO()) == width_of(None) == math.inf
-
-    def test_only_an_open_terminal_is_one(self) -> None:
-        """A stream that is missing, closed or a file is not a terminal."""
-        closed = io.StringIO()
-        closed.close()
-        streams = (None, io.StringIO(), closed, Terminal())
-        assert [is_terminal(stream) for stream in streams] == [False, False, False, True]
 
     @pytest.mark.parametrize(
         ("environ", "text"),
@@ -219,35 +190,28 @@ class TestRender:
         """Findings are counted by their severities, in words."""
         assert tally(check(environ=good_keys() | environ, now=NOW)) == text
 
-    def test_row_shows_a_secret(self) -> None:
-        """A row has the mark, name, state, source, expiry, days left and owner of a secret, below a header."""
-        environ = good_keys() | {f"{V1}_EXPIRES_AT": marker(DAY * 2), f"{V2}_EXPIRES_AT": marker(-DAY)}
-        header, *rows = status_rows(check(environ=environ, now=NOW))
-        assert header == ("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER")
-        assert rows == [
-            ("warn", "secret.key", "present", "env", "2026-12-03", "2d", "Security Operations"),
-            ("FAIL", "secret_v2.key", "expired", "env", "2026-11-30", "-1d", "Security Operations"),
-        ]
-
     def test_temporary_key_has_no_expiry(self) -> None:
         """The marker of a temporary key is not shown: its time is that of a build or a test."""
         environ = ephemeral(RuntimeSecrets.secret_policies.values())
         assert [row[4:6] for row in status_rows(check(environ=environ))[1:]] == [("temporary", "-")] * 2
 
     def test_row_begins_with_the_worst_mark(self, tmp_path: Path) -> None:
-        """A key is marked FAIL if it is unusable, warn if it has a warning, and due if its rotation is late."""
-        keys = good_keys()
-        (tmp_path / "secret_v2.key").write_text(keys.pop(V2))
-        (tmp_path / "secret_v2.key").chmod(0o600)
+        """A key is marked FAIL if it is unusable, warn if it has a warning, and due if its rotation is late.
+
+        A row has the mark, name, state, source, expiry, days left and owner, below a header.
+        """
+        keys = good_keys() | {f"{V2}_EXPIRES_AT": marker(DAY * 2)}
+        put(tmp_path / "secret_v2.key", keys.pop(V2))
         keys["ROBODJ_REVOKED_FINGERPRINTS"] = fingerprint_of(keys[V1])
         report = check(environ=keys, config_dir=tmp_path, now=NOW)
-        rows = status_rows(report, ["secret.key"])[1:]
-        assert [row[:5] for row in rows] == [
-            ("FAIL", "secret.key", "not usable", "env", "no marker"),
-            ("warn", "secret_v2.key", "present", "file", "no marker"),
+        owner = "Security Operations"
+        assert status_rows(report, ["secret.key"]) == [
+            ("", "SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER"),
+            ("FAIL", "secret.key", "not usable", "env", "no marker", "-", owner),
+            ("warn", "secret_v2.key", "present", "file", "2026-12-03", "2d", owner),
         ]
-        report = check(environ=good_keys(), config_dir=tmp_path / "none", now=NOW)
-        assert [row[0] for row in status_rows(report, ["secret_v2.key"])[1:]] == ["ok", "due"]
+        report = check(environ=good_keys() | {f"{V1}_EXPIRES_AT": marker(-DAY)}, config_dir=tmp_path / "none", now=NOW)
+        assert [row[::5] for row in status_rows(report, ["secret_v2.key"])[1:]] == [("FAIL", "-1d"), ("due", "-")]
         assert status_rows(report._replace(secrets=())) == []
 
     @pytest.mark.parametrize(
@@ -325,74 +289,5 @@ class TestSay:
         assert self.status_and_stderr(result, None) == (0, "")
         with structlog.testing.capture_logs() as events:
             structlog.configure()
-            assert self.status_and_stderr(result, None) == (0, "")
+            write_result(result, None)
         assert events == [{"event": "secret rotated", "sequence": 7, "log_level": "info"}]
-
-    def test_broken_pipeline_changes_nothing(self) -> None:
-        """A pipeline that fails changes nothing."""
-
-        def interrupt(*_: object) -> dict[str, Any]:
-            raise KeyboardInterrupt
-
-        structlog.configure(processors=[interrupt])
-        emit_info("secret rotated", {"key": object()})
-
-
-@contextlib.contextmanager
-def streams(directory: Path, *closed: int) -> Iterator[tuple[Path, Path]]:
-    """Open files as stdout and stderr, without the standard descriptors that are closed."""
-    saved = [os.dup(number) for number in range(3)]
-    paths = directory / "out", directory / "err"
-    try:
-        with open(paths[0], "w", encoding="utf-8") as out, open(paths[1], "wb") as err:
-            os.dup2(err.fileno(), 2)
-            for number in closed:
-                os.close(number)
-            with patch.object(sys, "stdout", out), patch.object(sys, "stderr", io.StringIO()):
-                yield paths
-    finally:
-        for number, descriptor in enumerate(saved):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="descriptors are inherited on POSIX")
-class TestDivert:
-    """`divert_stdout` and `restore_stdout`."""
-
-    def test_later_output_goes_to_stderr(self, tmp_path: Path) -> None:
-        """Later output goes to stderr, also from a child process. The old stdout receives the result."""
-        with streams(tmp_path) as (out, err):
-            first = sys.stdout
-            stdout = divert_stdout()
-            assert stdout is not None
-            assert sys.stdout is sys.stderr
-            os.write(first.fileno(), b"noise")
-            stdout.write("result")
-            stdout.flush()
-            assert (out.read_text(), err.read_text()) == ("result", "noise")
-            restore_stdout(stdout)
-            os.write(1, b"!")
-            assert out.read_text() == "result!"
-            os.close(stdout.fileno())
-
-    @pytest.mark.parametrize("closed", [[2], [0, 2]])
-    def test_later_output_is_lost_where_stderr_is_closed(self, tmp_path: Path, closed: list[int]) -> None:
-        """Where stderr is closed, later output is lost."""
-        with streams(tmp_path, *closed) as (out, _):
-            stdout = divert_stdout()
-            assert stdout is not None
-            os.write(2, b"noise")
-            assert os.path.samestat(os.fstat(2), os.stat(os.devnull))
-            assert (out.read_text(), stdout.fileno() > 2) == ("", True)
-            restore_stdout(stdout)
-            assert os.path.samestat(os.fstat(1), out.stat())
-            os.close(stdout.fileno())
-
-    @pytest.mark.parametrize("stdout", [None, io.StringIO()])
-    def test_stdout_without_a_descriptor_is_unchanged(self, tmp_path: Path, stdout: io.StringIO | None) -> None:
-        """A stdout that is missing, or has no descriptor, receives the result unchanged."""
-        with streams(tmp_path), patch.object(sys, "stdout", stdout):
-            assert divert_stdout() is stdout
-            assert sys.stdout is sys.stderr
-            restore_stdout(None)
