@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections import defaultdict
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -239,26 +238,21 @@ def _answer(url: str, query: str, token: SealedStr | None, context: Any) -> byte
 
 def _rows_in(content: bytes, now: float) -> tuple[int, dict[tuple[str, ...], float]]:
     """Return the time of an answer, and its values by service and instance, secret, slot and fingerprint."""
-    values: dict[tuple[str, ...], float] = {}
-
-    def keep(fields: dict[str, Any]) -> Any:
-        """Keep a row, of which there are many, in little memory. Return the time of the answer."""
-        if "metric" not in fields:
-            return fields
+    answer = json.loads(content)
+    values, times = dict[tuple[str, ...], float](), set[int]()
+    rows = answer["data"]["result"]
+    for row in rows:
         namespace, job, *others = (
-            sys.intern(fields["metric"].get(name, ""))
-            for name in ("namespace", "job", "instance", "secret", "slot", "fingerprint")
+            row["metric"].get(name, "") for name in ("namespace", "job", "instance", "secret", "slot", "fingerprint")
         )
         service = f"{namespace}/{job}" if namespace and not job.startswith(f"{namespace}/") else job
-        at, values[sys.intern(service), *others] = fields["value"][0], float(fields["value"][1])
-        return int(at)
-
-    answer = json.loads(content, object_hook=keep)
-    times = answer["data"]["result"]
-    at = times[0] if times else int(now)
+        seconds, value = row["value"]
+        values[service, *others] = float(value)
+        times.add(int(seconds))
     # VictoriaMetrics says isPartial. A cache, or another clock, answers for another time.
-    is_partial = any(map(answer.get, ("warnings", "infos", "isPartial"))) or len(values) < len(times)
-    if answer["status"] != "success" or is_partial or len({*times}) > 1 or abs(at - now) > SKEW:
+    is_partial = any(map(answer.get, ("warnings", "infos", "isPartial"))) or len(values) < len(rows)
+    at = min(times, default=int(now))
+    if answer["status"] != "success" or is_partial or len(times) > 1 or abs(at - now) > SKEW:
         raise ManagerError(
             "sent an incomplete or an old answer",
             "compare its clock with yours, and pass the address of Prometheus itself",
