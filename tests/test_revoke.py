@@ -22,6 +22,7 @@ from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.lifecycle.revocation import HEADER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NAME, VARIABLE = "revoked.fingerprints", "ROBODJ_REVOKED_FINGERPRINTS"
@@ -405,37 +406,57 @@ class TestAgain:
         assert (listed(machine), len(machine.records)) == (HEADER + entry(machine.fingerprint()), 1)
 
 
+NOT_RECORDED = (
+    "robodj-secretguard: the key is revoked, but this was not recorded: the operations log"
+    " config/logs/secret_operations.jsonl: "
+)
+SPOILED = f"robodj-secretguard: the key was revoked, but now {THE_LIST} cannot be read: it is not UTF-8; until that is"
+
+
+def interrupt(_: Machine) -> None:
+    """Press Control-C."""
+    raise KeyboardInterrupt
+
+
+def record_it(machine: Machine) -> None:
+    """Record the revocation in another process."""
+    with OperationsLog(str(machine.log), new_directories=(str(machine.log.parent),)).locked() as log:
+        log.append([draft("revoked", reason="theirs", fingerprint=machine.fingerprint())])
+
+
+MEANWHILE: dict[str, tuple[Callable[[Machine], object], str, str, list[str]]] = {
+    "git replaces the list": (lambda machine: machine.write(NAME, "# theirs\n"), "", "# theirs\n{}", ["leaked"]),
+    "another process records it": (record_it, "", f"{HEADER}{{}}", ["theirs"]),
+    "Control-C": (interrupt, f"{NOT_RECORDED}interrupted\n", f"{HEADER}{{}}", []),
+}
+
+
 class TestMeanwhile:
     """Changes between the listing and the record."""
 
-    def test_list_is_replaced(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A list that git replaces before the record is written gets the entry again."""
-        machine.write(NAME, f"{machine.fingerprint()}\n")
-        just_before(monkeypatch, OperationsLog, "locked", lambda: machine.write(NAME, "# theirs\n"))
+    @pytest.mark.parametrize(("change", "err", "content", "reasons"), MEANWHILE.values(), ids=MEANWHILE)
+    def test_a_change_while_it_waits_for_the_log(
+        self,
+        machine: Machine,
+        monkeypatch: pytest.MonkeyPatch,
+        change: Callable[[Machine], object],
+        *,
+        err: str,
+        content: str,
+        reasons: list[str],
+    ) -> None:
+        """A list that was replaced gets the entry again. No change hides that the key is revoked."""
+        just_before(monkeypatch, OperationsLog, "locked", lambda: change(machine))
         ran = machine.call(*REVOKE)
-        assert (ran.status, ran.out.partition(":")[0]) == (0, "Revoked")
-        assert listed(machine) == "# theirs\n" + entry(machine.fingerprint())
+        assert (ran.status, ran.err, ran.out.startswith("Revoked: ")) == (2 if err else 0, err, True)
+        assert listed(machine) == content.format(entry(machine.fingerprint()))
+        assert [each.reason for each in (machine.records if machine.log.exists() else ())] == reasons
 
     def test_list_is_spoiled(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
         """A list that is unreadable after the record leads to status 2: the revocation may not be effective."""
         just_before(monkeypatch, OperationsLog, "locked", lambda: machine.write(NAME, b"\xff\n"))
         ran = machine.call(*REVOKE)
-        why = "cannot be read: it is not UTF-8; until that is fixed, add"
-        assert f"the key was revoked, but now {THE_LIST} {why} {machine.fingerprint()} to {VARIABLE}\n" in ran.err
-        assert (ran.status, "Recorded the revocation of the key of secret.key" in ran.out) == (2, True)
-        assert [each.event for each in machine.records] == ["revoked"]
-
-    def test_another_process_records_it(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A revocation that another process records meanwhile is recorded once."""
-
-        def record() -> None:
-            with OperationsLog(str(machine.log), new_directories=(str(machine.log.parent),)).locked() as log:
-                log.append([draft("revoked", reason="theirs", fingerprint=machine.fingerprint())])
-
-        just_before(monkeypatch, OperationsLog, "locked", record)
-        ran = machine.call(*REVOKE)
-        assert (ran.status, ran.err) == (0, "")
-        assert [each.reason for each in machine.records] == ["theirs"]
+        assert (ran.status, SPOILED in ran.err, len(machine.records)) == (2, True, 1)
 
     def test_faults_of_the_list(self, machine: Machine) -> None:
         """Other faults of the list are shown, since the revocation may not be effective."""
@@ -446,12 +467,6 @@ class TestMeanwhile:
             0,
             [f"ALERT: revocation-list: line 1 of config/{NAME}"],
         )
-
-
-NOT_RECORDED = (
-    "robodj-secretguard: the key is revoked, but this was not recorded: the operations log"
-    " config/logs/secret_operations.jsonl: "
-)
 
 
 class TestLog:
@@ -465,17 +480,6 @@ class TestLog:
         assert listed(machine) == HEADER + entry(machine.fingerprint())
         state = [ran.document[name] for name in ("ok", "recorded", "revoked", "records")]
         assert (state, len(ran.document["steps"])) == ([False, False, True, []], 4)
-
-    def test_interrupted(self, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Control-C while the command waits for the log does not hide that the key is revoked."""
-
-        def interrupt() -> None:
-            raise KeyboardInterrupt
-
-        just_before(monkeypatch, OperationsLog, "locked", interrupt)
-        ran = machine.call(*REVOKE)
-        assert (ran.status, ran.err) == (2, f"{NOT_RECORDED}interrupted\n")
-        assert found(machine.within(check)) == [("revoked", "secret.key")]
 
     def test_damaged_after_the_record(self, machine: Machine) -> None:
         """For a key with a recorded revocation, a log that does not verify is reported too."""
