@@ -359,7 +359,7 @@ class TestGate:
         machine.write("revoked.fingerprints", f"{OLD}\n", 0o644)
         ran = machine.call("check", "--from", "directory:mounted", "--format", "json")
         drift = [each for each in ran.document["findings"] if each["check"] == "drift"]
-        assert [each["message"] for each in drift] == [f"{name} is not a recorded key" for name in (V1, V2)]
+        assert [each["message"] for each in drift] == [f"{name} is not the recorded key" for name in (V1, V2)]
 
     @pytest.mark.usefixtures("entries")
     def test_recorded_revocation(self, machine: Machine) -> None:

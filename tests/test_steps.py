@@ -521,6 +521,7 @@ RECORD = (
 )
 PLAN = f"{PROGRAM} rotate plan secret.key --from {SOURCE} and follow its steps"
 AT = f"at {iso_utc(NOW)}"
+CHANGED = f"{V1} is not the recorded key"
 OLDER = f"{SOURCE} is at an older step (staged {AT}) than the log (rotation-incomplete {iso_utc(NOW + DAY)})"
 BY_HAND: Edit = lambda old: {V1: good_keys()[V1], PREVIOUS: old[V1]}  # noqa: E731
 
@@ -538,13 +539,11 @@ class TestDrift:
         where = f"--to {SOURCE} --environment prod --operator YOUR-NAME"
         assert remedy == f"{PROGRAM} rotate {command} secret.key {where}: it records the step"
 
-    @pytest.mark.parametrize(
-        ("names", "done"), [(PROMOTED, "promoted"), (BACK, "rolled back"), (("replace",), "replaced")]
-    )
-    def test_a_key_that_was_changed_by_hand_is_drift(self, names: Names, done: str) -> None:
+    @pytest.mark.parametrize("names", [PROMOTED, BACK, ("replace",)])
+    def test_a_key_that_was_changed_by_hand_is_drift(self, names: Names) -> None:
         """A key that is not that of the last step was changed by somebody. `rotate record` accepts it."""
         found = drift(names, lambda _: {V1: good_keys()[V1]})
-        assert found == (f"{V1} was changed after the last step ({done} {AT})", RECORD)
+        assert found == (CHANGED, RECORD)
 
     def test_a_current_key_that_is_not_the_last_recorded_one_is_drift(self) -> None:
         """It is drift whatever the last step was, until it is recorded."""
@@ -553,7 +552,7 @@ class TestDrift:
         records, keys = [*records_of(before), *records_of(fields)], stored_keys(POLICY, fields)
         problem = steps.drift(POLICY, keys, records, SOURCE, now=NOW)
         assert problem is not None
-        assert problem.message == f"{V1} was changed after the last step (retired {AT})"
+        assert problem.message == CHANGED
         assert steps.drift(POLICY, keys, [*records, *current(key)], SOURCE, now=NOW) is None
 
     def test_a_restored_version_is_drift(self) -> None:
@@ -586,7 +585,7 @@ class TestDrift:
         """Without a step in the manager, its current key is one of the log, if the log has any."""
         assert drift((), logged=lambda _: []) == ("", "")
         assert drift((), logged=lambda fields: current(fields[V1], *current(good_keys()[V1]))) == ("", "")
-        assert drift((), logged=lambda _: current(good_keys()[V1])) == (f"{V1} is not a recorded key", RECORD)
+        assert drift((), logged=lambda _: current(good_keys()[V1])) == (CHANGED, RECORD)
 
     def test_drift_is_found_in_what_the_managers_have_delivered(self) -> None:
         """A secret that no manager delivers has no drift."""

@@ -428,8 +428,7 @@ def drift(
         what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({recorded})"
         is_on_its_way = now <= newest.recorded_at + max(policy.overlap, CADENCE_GRACE)
     else:
-        since = f"was changed after the last step ({step_in_words(done)})" if done else "is not a recorded key"
-        what = f"{policy.variable} {since}"
+        what = f"{policy.variable} is not the recorded key"
         is_on_its_way = keys.slots.current in [each.fingerprint for each in (here[-1:] if done else here)]
     if is_on_its_way:
         return None
