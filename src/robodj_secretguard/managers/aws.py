@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
 from typing import Any, Final
 
 import boto3
 import botocore.session
+import urllib3
 from botocore import exceptions
 from botocore.config import Config
+from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
 from robodj_secretguard.errors import ManagerError
@@ -21,6 +25,7 @@ from robodj_secretguard.managers.manager import (
     Store,
     Stored,
     is_insecure,
+    limited,
     manager_error,
     members,
     time_of,
@@ -78,8 +83,8 @@ _SDK_ERRORS: Final = (
         _REACH_AWS,
         True,
     ),
-    # It was cut within a character.
-    (UnicodeDecodeError, "sent no whole answer", _REACH_AWS, True),
+    # It was cut, perhaps within a character.
+    ((UnicodeDecodeError, urllib3.exceptions.HTTPError), "sent no whole answer", _REACH_AWS, True),
     (
         (exceptions.ProfileNotFound, exceptions.ConfigNotFound, exceptions.ConfigParseError, ValueError),
         "cannot be read: a setting of the AWS SDK is invalid ({})",
@@ -130,7 +135,7 @@ class AwsSecret(Store):
             return action(_client(seconds))
         except exceptions.ClientError as error:
             raise _error_of_answer(error.response, error.operation_name) from None
-        except (exceptions.BotoCoreError, OSError, ValueError) as error:
+        except (exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise manager_error(error, _SDK_ERRORS, _CA_BUNDLE) from None
 
     def _read(self, client: Any) -> Stored:
@@ -166,7 +171,7 @@ class AwsSecret(Store):
 
 
 def _client(seconds: float) -> Any:
-    """Return a client whose requests are encrypted."""
+    """Return a client whose requests are encrypted, and whose answers have a limit."""
     settings = botocore.session.get_session()  # boto3's own keeps the credentials of an earlier attempt
     if region := os.environ.get("AWS_REGION"):  # only other SDKs read it
         settings.set_config_variable("region", region)
@@ -174,21 +179,28 @@ def _client(seconds: float) -> Any:
     if bundle and not os.access(bundle, os.R_OK):
         raise ManagerError("cannot be read: the file of AWS_CA_BUNDLE is not usable", _CA_BUNDLE)
     settings.set_config_variable("ca_bundle", bundle or True)  # where it is empty, no client can be made
-    # The clients that log in, such as that of a role, have these settings too.
-    limits = {"connect_timeout": min(seconds, ATTEMPT_SECONDS), "read_timeout": seconds}
-    settings.set_default_client_config(Config(retries={"total_max_attempts": 1}, **limits))
-    settings.register("before-send", _require_encryption)
-    return boto3.Session(botocore_session=settings).client("secretsmanager")
+    # Also the clients that log in, such as that of a role, send their requests so.
+    settings.register("before-send", partial(_send_encrypted, verify=bundle or True, seconds=seconds))
+    session = boto3.Session(botocore_session=settings)
+    return session.client("secretsmanager", config=Config(retries={"total_max_attempts": 1}))
 
 
-def _require_encryption(*, request: Any, **_: object) -> None:
-    """Refuse a request without TLS, unless it stays on this machine."""
-    is_proxied = request.url.lower().startswith("http:") and get_environ_proxies(request.url)
-    if is_insecure(request.url) or is_proxied:
+def _send_encrypted(*, verify: str | bool, seconds: float, request: Any, **_: object) -> Any:
+    """Send a request, and return its answer."""
+    if is_insecure(request.url):
         raise ManagerError(
             "is not read without TLS",
             "begin each address in AWS_ENDPOINT_URL, and in endpoint_url of the AWS configuration, with https://",
         )
+    # Without TLS, no request goes through a proxy.
+    proxies = get_environ_proxies(request.url) if request.url.lower().startswith("https:") else {}
+    sender = URLLib3Session(verify, proxies, (min(seconds, ATTEMPT_SECONDS), seconds))
+    request.stream_output = True  # otherwise it would be read without a limit
+    answer = sender.send(request)
+    too_long = ManagerError("sent too long an answer", "correct AWS_ENDPOINT_URL, where it is set: AWS sends less")
+    with closing(answer.raw):
+        answer._content = limited(answer.raw.stream(), too_long)  # noqa: SLF001 - as the class itself sets it
+    return answer
 
 
 def _turn_off_logging() -> None:

@@ -261,6 +261,16 @@ def sealed(fields: Mapping[str, Any], *, is_new: bool = False) -> SealedStr:
         ) from None
 
 
+def limited(parts: Iterable[bytes], too_long: Exception) -> bytes:
+    """Return the parts of an answer, or raise `too_long`: a client would read an answer without a limit."""
+    content = b""
+    for part in parts:
+        content += part
+        if len(content) > MAX_BYTES:
+            raise too_long
+    return content
+
+
 def is_insecure(address: str) -> bool:
     """Check whether a request to an address would not be encrypted. On the loopback interface it need not be."""
     return not re.fullmatch(

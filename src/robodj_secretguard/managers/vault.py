@@ -20,6 +20,7 @@ from robodj_secretguard.managers.manager import (
     Store,
     Stored,
     is_insecure,
+    limited,
     manager_error,
     number_of,
     sealed,
@@ -34,6 +35,7 @@ _REACH_SERVER: Final = "make sure that the server of VAULT_ADDR is running and c
 _PATH: Final = (
     "correct MOUNT/PATH after vault: (a KV engine, version 2); only a new service stores its first keys there"
 )
+_USE_V2: Final = "copy its fields to a secret of a KV engine, version 2, and use the MOUNT/PATH of that secret"
 _CA_CERT: Final = "set VAULT_CACERT to the CA file of the server, and VAULT_ADDR to a name in its certificate"
 _TOKEN_LOGINS: Final = {
     "KUBERNETES_ROLE": (
@@ -85,6 +87,12 @@ _CLIENT_ERRORS: Final = (
     (OSError, "cannot be read: the file of VAULT_CACERT is not usable", _CA_CERT, False),
     (UnreadError, "sent a part of an answer", _REACH_SERVER, True),
 )
+
+
+def _read_answer(response: requests.Response, *_: object, **__: object) -> None:
+    with response:
+        parts = response.iter_content(1 << 16)
+        response._content = limited(parts, exceptions.ParamValidationError())  # noqa: SLF001 - as requests sets it
 
 
 class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
@@ -142,7 +150,7 @@ class Vault(Store):
         session = requests.Session()
         session.verify = _client_setting("CACERT") or True
         dates: list[object] = []
-        session.hooks["response"].append(lambda response, **_: dates.append(response.headers.get("Date")))
+        session.hooks["response"] += _read_answer, lambda response, **_: dates.append(response.headers.get("Date"))
         session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
         # A redirect could lead to another server, which would get the token.
         settings = {"namespace": _client_setting("NAMESPACE") or None, "allow_redirects": False}
@@ -166,11 +174,12 @@ class Vault(Store):
             version, written_at = str(metadata["version"]), parse_marker(SealedStr(metadata["created_time"]))
             return Stored(sealed({**fields}), version, written_at)
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
-            raise self._denial(error, "read", "read") from None
+            failure = self._denial(error, "read", "read")
         except exceptions.InvalidPath as error:
-            raise _absence(error.json, mount, path) from None
+            failure = _absence(error.json, mount, path)
         except (KeyError, TypeError):
-            raise ManagerError("is not a secret of a KV engine, version 2", _PATH) from None
+            failure = ManagerError("is not a secret of a KV engine, version 2", _PATH)
+        raise ManagerError("is a KV v1 secret; use v2", _USE_V2) if _is_v1(client, mount) else failure
 
     def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> None:
         (mount, _, path), new = self._place.partition("/"), Stored(fields, version).opened()
@@ -204,6 +213,15 @@ def _absence(answer: Any, mount: str, path: str) -> ManagerError:
     if is_destroyed:
         remedy = "write the keys of its last good version again, as a new version"
     return ManagerError(f"has no current version: version {version} is deleted", remedy)
+
+
+def _is_v1(client: hvac.Client, mount: str) -> bool:
+    """Check whether a mount is a KV engine of version 1. Every login that may read in a mount may ask that."""
+    try:
+        found = client.read(f"sys/internal/ui/mounts/{mount}")["data"]
+        return found["type"] == "kv" and (found["options"] or {}).get("version") != "2"
+    except (exceptions.VaultError, KeyError, TypeError):
+        return False
 
 
 def _client_setting(name: str) -> str:

@@ -43,6 +43,7 @@ from moto_server import LOGIN, REGION, Moto, running  # noqa: E402 - skipped abo
 
 from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
 from robodj_secretguard.managers.manager import CONFLICT, Stored, sealed  # noqa: E402
+from robodj_secretguard.startup.directory import MAX_BYTES  # noqa: E402
 
 NAME = "robodj"
 SOURCE = f"aws:{NAME}"
@@ -360,11 +361,6 @@ SETTINGS: dict[str, tuple[dict[str, str], str, str]] = {
         "AWS_ENDPOINT_URL",
     ),
     "no TLS": ({"AWS_ENDPOINT_URL": "http://aws.invalid"}, "is not read without TLS", "https://"),
-    "no TLS on the way to a proxy": (
-        {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": ""},
-        "is not read without TLS",
-        "https://",
-    ),
     "no TLS in the configuration": (
         {"AWS_ENDPOINT_URL": "", "AWS_CONFIG_FILE": "[default]\nendpoint_url = http://aws.invalid\n"},
         "is not read without TLS",
@@ -416,6 +412,11 @@ class TestSettings:
             ["second"],
         ]
 
+    def test_no_proxy_without_tls(self, canned: Canned, tmp_path: Path) -> None:
+        """A request without TLS does not leave the machine through a proxy."""
+        canned.answers = [(200, whole(json.dumps(GOOD)))]
+        assert load({**canned.environ, "HTTP_PROXY": "http://127.0.0.1:1"}, tmp_path) == NO_FAILURE
+
     @pytest.mark.parametrize("end", ["A1b2C3", "Zy9Xw8"])
     def test_an_arn_is_not_mistaken_for_a_key(self, service: Service, end: str) -> None:
         """The random end of an ARN does not make it an invalid source."""
@@ -466,6 +467,14 @@ class TestUnavailable:
         canned.answers = [(status, body)]
         failure = load(canned.environ, tmp_path)
         assert (failure.what, failure.is_temporary) == (f"sent no whole answer{shown}", True)
+
+    @pytest.mark.parametrize("login", [{}, {"AWS_ACCESS_KEY_ID": "", "AWS_ROLE_ARN": "arn:aws:iam::1:role/service"}])
+    def test_an_answer_without_an_end(self, canned: Canned, tmp_path: Path, login: dict[str, str]) -> None:
+        """The size of an answer has a limit, also that of an answer to a login."""
+        canned.answers = [(200, b"x" * (MAX_BYTES + 1))]
+        login |= {"AWS_WEB_IDENTITY_TOKEN_FILE": str(put(tmp_path / "token", "token"))}
+        failure = load(given(canned, login, tmp_path), tmp_path)
+        assert (failure.what, failure.is_temporary) == ("sent too long an answer", False)
 
     def test_it_starts_when_the_answer_comes(self, canned: Canned, service: Service) -> None:
         """A start that was throttled is tried again within the time."""

