@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 import time
 from datetime import UTC, datetime
 from functools import partial
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import kept_values
@@ -25,6 +25,7 @@ from robodj_secretguard.managers.manager import (
     Manager,
     Stored,
     is_insecure,
+    limited,
     load_sources,
     manager_error,
     members,
@@ -131,24 +132,6 @@ class TestLoad:
         failure = Scripted(fail).read()
         assert failure == Failure("cannot be read (LookupError)", "report a bug with this line")
 
-    def test_a_late_answer_is_not_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An answer after the limit of its attempt is not used, and does not replace a later one."""
-        monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)
-        monkeypatch.setattr(module, "ATTEMPT_SECONDS", 0.02)
-        late, done = threading.Event(), threading.Event()
-
-        def slow() -> Mapping[str, object]:
-            late.wait()
-            done.set()
-            return {"A": "old"}
-
-        manager = Scripted(slow, {"A": "new"})
-        assert manager.read(0).what == "did not answer in time"
-        assert manager.read() == NO_FAILURE
-        late.set()
-        done.wait()
-        assert manager.delivery.get("A") == SealedStr("new")
-
 
 class TestMembers:
     """The members of a JSON object, or why it cannot be used."""
@@ -238,6 +221,12 @@ class TestClient:
         failures = [(LookupError, "x", "", False), (OSError, "cannot be reached ({})", "wait", True)]
         error = manager_error(OSError(ConnectionError(reason)), failures, "set the CA")
         assert (error.message, error.is_temporary) == (what, "reached" in what)
+
+    def test_the_size_of_an_answer_is_limited(self) -> None:
+        """An answer without an end is an error."""
+        assert limited([b"a", b"x" * (MAX_BYTES - 1)], LookupError()) == b"a".ljust(MAX_BYTES, b"x")
+        with pytest.raises(LookupError):
+            limited(repeat(b"a" * 1000), LookupError())
 
     @pytest.mark.parametrize(
         ("address", "expected"),
