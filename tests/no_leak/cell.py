@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import io
 import os
 import sys
 from importlib import import_module
 
 import actions
+import pytest
+import sentry_sdk.integrations
 from fork_server import next_request
 from observers import ADVISED, OBSERVERS
 
+# Sentry and pytest import slowly: import them once for all cells.
+list(sentry_sdk.integrations.iter_default_integrations(True))  # noqa: FBT003 - its type has no name for it
+with contextlib.redirect_stdout(io.StringIO()):
+    pytest.main(["--version", "-c", os.devnull])
 for manager in ("aws", "vault"):
     with contextlib.suppress(ImportError):  # their scenarios need the extras `vault` and `aws`
         import_module(f"robodj_secretguard.managers.{manager}")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import contextlib
 import copy
 import functools
 import inspect
@@ -46,11 +45,6 @@ if TYPE_CHECKING:
     from sentry_sdk.envelope import Envelope
 
 Action = Callable[[], object]
-
-# Sentry and pytest import slowly: import them once for all cells.
-list(sentry_sdk.integrations.iter_default_integrations(True))  # noqa: FBT003 - its type has no name for it
-with contextlib.redirect_stdout(io.StringIO()):
-    pytest.main(["--version", "-c", os.devnull])
 
 
 def run(action: Action) -> object:
