@@ -22,7 +22,6 @@ Set = dict[str, str | bytes]
 
 NEXT, PREVIOUS, UNTIL, EXPIRES = f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL", f"{V1}_EXPIRES_AT"
 REVOKED: Final = "ROBODJ_REVOKED_FINGERPRINTS"
-LARGE: Final = 1 << 20
 
 
 # Engines
@@ -71,29 +70,6 @@ def renamed(path: Path, files: Files) -> None:
         put(path / ".new", content).replace(path / name)
     for other in {*os.listdir(path)} - {*files}:
         (path / other).unlink()
-
-
-def written(path: Path, files: Files, pause: float = 0.0) -> None:
-    """Write each file in its place, in two parts, as a script does. Remove the others.
-
-    Args:
-        path: the directory.
-        files: the files.
-        pause: the time, in seconds, after each truncation and each part.
-    """
-    path.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        data = content if isinstance(content, bytes) else content.encode()
-        with (path / name).open("wb", buffering=0) as file:
-            for part in (data[: len(data) // 2], data[len(data) // 2 :]):
-                time.sleep(pause)
-                file.write(part)
-        (path / name).chmod(0o600)
-    for other in {*os.listdir(path)} - {*files}:
-        (path / other).unlink()
-
-
-ENGINES: Final = {each.__name__: each for each in (volume, linked, moved, renamed, written)}
 
 
 # Sets
@@ -168,8 +144,8 @@ BAD: Final[dict[str, tuple[Callable[[Files], Set], str]]] = {
     "two lines": (lambda files: {**files, V1: f"{good_keys()[V1]}\n{good_keys()[V1]}\n"}, "format"),
     "garbage": (lambda files: {**files, V1: b"\xff\xfe\0" + secrets.token_bytes(100)}, "source"),
     "zero bytes": (lambda files: {**files, V1: bytes(64)}, "source"),
-    "1 MiB": (lambda files: {**files, V1: secrets.token_hex(LARGE // 2)}, "source"),
-    "larger than 1 MiB": (lambda files: {**files, V1: secrets.token_hex(LARGE)}, "source"),
+    "1 MiB": (lambda files: {**files, V1: secrets.token_hex(1 << 19)}, "source"),
+    "larger than 1 MiB": (lambda files: {**files, V1: secrets.token_hex(1 << 20)}, "source"),
     "staging": (lambda _: first(), "discontinuous"),
     "last month": (lambda files: {**files, V1: good_keys()[V1], PREVIOUS: good_keys()[V1], UNTIL: ahead(days=5)},
                    "discontinuous"),
@@ -180,11 +156,3 @@ BAD: Final[dict[str, tuple[Callable[[Files], Set], str]]] = {
     "invalid revocation list": (lambda files: {**files, REVOKED: "sgfp1:0"}, "revocation-list"),
 }  # fmt: skip
 """Sets that are published in place of one that is in use, and the check that refuses each."""
-
-GOOD: Final[dict[str, Callable[[Files], Set]]] = {
-    "staged": staged,
-    "promoted": promoted,
-    "retired": retired,
-    "replaced": replaced,
-}
-"""The steps of a rotation, in their order, and an emergency."""

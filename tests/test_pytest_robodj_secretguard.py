@@ -5,18 +5,15 @@ Most runs are in this process, with pytest's `pytester`.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
-import threading
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import TIMEOUT, V1, V2, Ran, clean_environment, found, good_keys, process_environment
+from conftest import V1, V2, Ran, clean_environment, found, good_keys, process_environment
 from detector import leaks
-from processes import run_copy
+from processes import GUARD, needs_fork, run_copy
 
 from pytest_robodj_secretguard import DEFAULT_MODEL
 from robodj_secretguard import RuntimeSecrets, check, guard
@@ -259,13 +256,6 @@ class TestRefusedImport:
         assert pytest_process(tmp_path, forget=names).status == 0
 
 
-def serve_in_a_thread() -> None:
-    """Call the guard in a thread, and continue."""
-    thread = threading.Thread(target=guard)
-    thread.start()
-    thread.join()
-
-
 class TestRefusalInATest:
     """Under the plugin, a refusal is always a SystemExit, which a test can expect."""
 
@@ -275,32 +265,24 @@ class TestRefusalInATest:
         with ThreadPoolExecutor() as pool, pytest.raises(SystemExit, match=r"^3\n"):
             pool.submit(guard).result()
 
-    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-    def test_in_a_forked_process(self, bad_robodj_secret: BadSecret) -> None:
+    @needs_fork
+    def test_in_a_forked_process(self, tmp_path: Path) -> None:
         """A process that a test forked is a service, and ends at once where a refusal could be swallowed."""
-        bad_robodj_secret("missing")
-        child = multiprocessing.get_context("fork").Process(target=serve_in_a_thread)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # pytest-xdist has a thread; eventlet dislikes forks
-            child.start()
-        child.join(TIMEOUT)
-        assert child.exitcode == 3
+        thread = f"import threading\n{GUARD}thread = threading.Thread(target=guard)\nthread.start()\nthread.join()\n"
+        assert run_copy(thread, {}, tmp_path).status == 3
 
 
 class TestSecretsFixture:
     """`robodj_secrets`: keys for one test."""
 
-    seen: set[str] = set()  # noqa: RUF012 - what the tests of this class have seen
-
-    @pytest.mark.parametrize("_time", range(2))
-    def test_fresh_keys(self, robodj_secrets: SecretSettings, _time: int) -> None:
+    @pytest.mark.parametrize("seen", [set()] * 2, ids=["first", "second"])
+    def test_fresh_keys(self, robodj_secrets: SecretSettings, seen: set[str | None]) -> None:
         """Each test has different keys, in the environment and as the model."""
         assert isinstance(robodj_secrets, RuntimeSecrets)
         assert robodj_secrets == guard()
         fingerprint = check().secrets[0].fingerprint
-        assert fingerprint is not None
-        assert fingerprint not in self.seen
-        self.seen.add(fingerprint)
+        assert fingerprint not in {None, *seen}
+        seen.add(fingerprint)
 
     def test_each_slot(self, robodj_secrets: SecretSettings) -> None:
         """A secret with an overlap has a key in each slot, and nothing but `ephemeral` is found."""

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import fingerprint_of
-from conftest import TIMEOUT, V1, V2, good_keys, posix_only, process_environment
+from conftest import TIMEOUT, V1, V2, Ran, good_keys, posix_only, process_environment
 from detector import leaks
 from processes import checks, ended, fork, needs_fork, run_forked
 from publications import (
@@ -77,14 +77,13 @@ class Service:
     files: Set = field(default_factory=lambda: staged(first()), repr=False)
     model: type[SecretSettings] = RuntimeSecrets
     environ: dict[str, str] = field(default_factory=dict, repr=False)
-    name: str = "secret.key"
     events: list[tuple[str, Report]] = field(default_factory=list)
     changed: list[frozenset[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         volume(self.directory, self.files)
         self.secrets = self.started()
-        self.ring = self.secrets.keyring(self.name)
+        self.ring = self.secrets.keyring(next(iter(self.model.secret_policies.values())).name)
         self.refresh.start(lambda kind, report: self.events.append((kind, report)), None)
         self.secrets.on_change(self.changed.append)
 
@@ -114,11 +113,10 @@ class Service:
 
     def said(self) -> list[str]:
         """Return the check of each finding that was written since the last call, and assert that no key was."""
-        lines = "".join(self.capture.readouterr())
+        ran = Ran(0, *self.capture.readouterr())
         keys = [text for name, text in self.files.items() if name != UNTIL and isinstance(text, str)]
-        assert leaks(lines, keys) == []
-        found = [line.removeprefix("secret.key: ").removeprefix("secret_v2.key: ") for line in lines.split("ALERT: ")]
-        return [line.partition(":")[0] for line in found[1:] if not line.startswith("robodj-secretguard")]
+        assert leaks(ran.out + ran.err, keys) == []
+        return checks(ran)
 
     @property
     def kinds(self) -> list[str]:
@@ -320,7 +318,7 @@ class TestContinuity:
     def test_secrets_without_slots(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A key without slots, and what a vendor issues, change as a whole."""
         sets = [{KEY: secrets.token_urlsafe(16), PASSWORD: secrets.token_hex(8)} for _ in range(2)]
-        service = Service(tmp_path / "keys", capsys, {**sets[0]}, Radio, name="radio.key")
+        service = Service(tmp_path / "keys", capsys, {**sets[0]}, Radio)
         service.use({**sets[1]})
         rings = [service.secrets.keyring(name) for name in ("radio.key", "icecast.password")]
         assert [ring.current.value.get_secret_value() for ring in rings] == [*sets[1].values()]

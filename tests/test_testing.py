@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 POLICIES = {policy.name: policy for policy in RuntimeSecrets.secret_policies.values()}
 K1, K2 = POLICIES
 DAY = timedelta(days=1)
-declared = partial(SecretPolicy, owner="A", cadence=90 * DAY, warn_before=14 * DAY, overlap=7 * DAY)
+declared = functools.partial(SecretPolicy, owner="A", cadence=90 * DAY, warn_before=14 * DAY, overlap=7 * DAY)
 KEY = declared(name="a.key", variable="A_KEY")
 MATERIALS = {
     "opaque": Material.opaque(),
@@ -50,6 +50,15 @@ CASES = {
 """All secrets of a model, and the number of the one that becomes bad: shipped, optional, and of each issued kind."""
 
 
+@functools.cache
+def model_of(case: str) -> type[SecretSettings]:
+    """Return the model of a case."""
+    fields = {
+        each.variable: Annotated[SecretStr if each.required else SecretStr | None, each] for each in CASES[case][1]
+    }
+    return type("Own", (SecretSettings,), {"__annotations__": fields})
+
+
 def make_bad(environ: dict[str, str], directory: Path, kind: str, secret: str) -> Report:
     """Make a secret of an environment bad, and check it."""
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -74,11 +83,9 @@ def test_each_kind_of_bad_secret_is_found(tmp_path: Path, kind: str, case: str) 
     """
     number, policies = CASES[case]
     policy = policies[number]
-    fields = {each.variable: Annotated[SecretStr if each.required else SecretStr | None, each] for each in policies}
-    model = type("Own", (SecretSettings,), {"__annotations__": fields})
     variables = bad_secret(kind, policy, policies, str(tmp_path))
     environ = {name: value for name, value in variables.items() if value is not None}
-    findings = dict(found(check(model, environ=environ)))
+    findings = dict(found(check(model_of(case), environ=environ)))
     assert findings.pop(kind) in {None, policy.name, policies[-1].name if kind == "shared" else policy.name}
     assert findings.keys() <= {"file-fallback"}
     assert [

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import os
 import random
 import re
 import subprocess
@@ -25,20 +26,21 @@ from conftest import TIMEOUT, V1, V2, clean_environment, free_port, posix_only
 from detector import leaks
 from publications import (
     BAD,
-    ENGINES,
     NEXT,
     PREVIOUS,
     REVOKED,
     UNTIL,
     first,
+    linked,
+    moved,
     promoted,
+    renamed,
     replaced,
     retired,
     staged,
     text_of,
     volume,
     without,
-    written,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +56,29 @@ MOST_CHARACTERS = 100
 """Longer text is no key of this service."""
 PERIOD = 2
 """The seconds between two reads. A directory that is not replaced as a whole must be unchanged for one second."""
+
+
+def written(path: Path, files: Files, pause: float = 0.0) -> None:
+    """Write each file in its place, in two parts, as a script does. Remove the others.
+
+    Args:
+        path: the directory.
+        files: the files.
+        pause: the time, in seconds, after each truncation and each part.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        data = content if isinstance(content, bytes) else content.encode()
+        with (path / name).open("wb", buffering=0) as file:
+            for part in (data[: len(data) // 2], data[len(data) // 2 :]):
+                time.sleep(pause)
+                file.write(part)
+        (path / name).chmod(0o600)
+    for other in {*os.listdir(path)} - {*files}:
+        (path / other).unlink()
+
+
+ENGINES = {each.__name__: each for each in (volume, linked, moved, renamed, written)}
 
 
 @dataclass
