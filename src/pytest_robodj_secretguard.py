@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard import SecretSettings
 
-KEY: Final = "ephemeral-tests"
+EPHEMERAL_TESTS: Final = "ephemeral-tests"
 WHERE: Final = "[tool.robodj-secretguard] of pyproject.toml"
 DEFAULT_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 
@@ -62,7 +62,7 @@ class _Run:
     """
 
     temporary = ""
-    hint = f"For temporary keys in tests, set {KEY} = true in {WHERE}, at or above the rootdir of pytest."
+    hint = f"For temporary keys in tests, set {EPHEMERAL_TESTS} = true in {WHERE}, at or above the rootdir of pytest."
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None]:
@@ -70,7 +70,9 @@ class _Run:
         early_config.add_cleanup(lambda: _sessions.remove(process))
         self.temporary = _make_ephemeral(early_config)
         if self.temporary:
-            self.hint = f"Only {self.temporary}: correct model or {KEY} in {WHERE}, or set the other variables."
+            self.hint = (
+                f"Only {self.temporary}: correct model or {EPHEMERAL_TESTS} in {WHERE}, or set the other variables."
+            )
         return (yield from self.pytest_sessionstart())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -111,7 +113,7 @@ def _make_ephemeral(config: pytest.Config) -> str:
     if not any(map(_may_want_keys, (start, *start.parents))):
         return ""
     project = _project(config)
-    if not (chosen := project.get(KEY)):
+    if not (chosen := project.get(EPHEMERAL_TESTS)):
         return ""
     from robodj_secretguard import check
 
@@ -119,7 +121,9 @@ def _make_ephemeral(config: pytest.Config) -> str:
     config.add_cleanup(patch.undo)
     names = _set_ephemeral(patch, model, chosen)
     if alerts := [alert for alert in check(model).alerts if alert.secret in {None, *names}]:
-        raise pytest.UsageError("\n".join([f"{KEY}: the keys are refused", *(alert.text for alert in alerts)]))
+        raise pytest.UsageError(
+            "\n".join([f"{EPHEMERAL_TESTS}: the keys are refused", *(alert.text for alert in alerts)])
+        )
     return f"{', '.join(names)} of {project.get('model', DEFAULT_MODEL)} got temporary keys"
 
 
@@ -139,7 +143,7 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
     """
     project = _project(pytestconfig)
     model = _model(pytestconfig, project)
-    _set_ephemeral(monkeypatch, model, project.get(KEY) or True, with_slots=True)
+    _set_ephemeral(monkeypatch, model, project.get(EPHEMERAL_TESTS) or True, with_slots=True)
     return model()
 
 
@@ -194,7 +198,7 @@ def _set_ephemeral(
     from robodj_secretguard.startup.variables import ANNOUNCED, EPHEMERAL
 
     policies = [*model.secret_policies.values()]
-    with _usage_errors(f"{KEY} in {WHERE}"):
+    with _usage_errors(f"{EPHEMERAL_TESTS} in {WHERE}"):
         if chosen is not True:
             policies = [policy_of(model, str(name))._replace(required=True) for name in chosen]
         _set(patch, dict.fromkeys(variable for policy in policies for variable in policy.variables))
@@ -206,7 +210,7 @@ def _project(config: pytest.Config) -> dict[str, Any]:
     """Return the project's configuration: the nearest one at or above where the search starts."""
     from robodj_secretguard.cli.options import find_project
 
-    with _usage_errors(KEY):
+    with _usage_errors(EPHEMERAL_TESTS):
         return find_project(str(_start_of_search(config)), must_trust=False)
 
 
