@@ -16,7 +16,7 @@ from robodj_secretguard.errors import FileError, ManagerError, UsageError
 from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import draft
-from robodj_secretguard.lifecycle.steps import MAX_SKEW, MIN_AGE, Rotator, StepResult, stored_keys
+from robodj_secretguard.lifecycle.steps import MIN_AGE, Rotator, StepResult, stored_keys
 from robodj_secretguard.managers.manager import CONFLICT, Store, Stored, sealed
 from robodj_secretguard.startup.directory import delivery_of
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
@@ -128,7 +128,7 @@ CHANGES: dict[str, tuple[Names, Edit, StepName, Callable[[Fields, Fields], Field
     "nor is a revoked one": (STAGED, is_revoked(V1), "promote", PROMOTION, INCOMPLETE),
     "nor is one whose time has ended": (
         STAGED,
-        is_revoked(V1, f"@{iso_utc(NOW - MINUTE)}"),
+        is_revoked(V1, f"@{iso_utc(NOW)}"),
         "promote",
         PROMOTION,
         INCOMPLETE,
@@ -522,7 +522,7 @@ RECORD = (
 PLAN = f"{PROGRAM} rotate plan secret.key --from {SOURCE} and follow its steps"
 AT = f"at {iso_utc(NOW)}"
 CHANGED = f"{V1} is not the recorded key"
-OLDER = f"{SOURCE} is at an older step (staged {AT}) than the log (rotation-incomplete {iso_utc(NOW + DAY)})"
+OLDER = f"{SOURCE} is at an older step (staged {AT}) than the log (staged at {iso_utc(NOW + 2 * DAY)})"
 BY_HAND: Edit = lambda old: {V1: good_keys()[V1], PREVIOUS: old[V1]}  # noqa: E731
 
 
@@ -558,12 +558,14 @@ class TestDrift:
     def test_a_restored_version_is_drift(self) -> None:
         """A version that was restored is older than the log, which has later steps. So is one that is not there yet."""
         staged = rotation(STAGED)
-        later = [*records_of(staged), *records_of(take("promote", staged, NOW + DAY))]
-        keys, end = stored_keys(POLICY, staged), NOW + DAY + OVERLAP
+        promoted = take("promote", staged, NOW + DAY)
+        again = take("stage", promoted, NOW + 2 * DAY)
+        later = [record for fields in (staged, promoted, again) for record in records_of(fields)]
+        keys, end = stored_keys(POLICY, staged), NOW + 2 * DAY + OVERLAP
         assert steps.drift(POLICY, keys, later, SOURCE, now=end) is None
         problem = steps.drift(POLICY, keys, later, SOURCE, now=end + MICROSECOND)
         assert problem is not None
-        assert problem.message == OLDER.replace("incomplete ", "incomplete at ")
+        assert problem.message == OLDER
 
     def test_a_promotion_by_hand_is_recorded_next(self) -> None:
         """A new current key whose previous one is the recorded one is in the middle of a rotation."""
@@ -775,11 +777,16 @@ class TestRefused:
 
     def test_a_wrong_clock(self, desk: Desk) -> None:
         """A difference between the clocks would move the deadlines."""
-        desk.store.clock = NOW + MAX_SKEW
+        desk.store.clock = NOW + 2 * MINUTE
         assert desk.take("stage", dry_run=True).outcome == "would-be-done"
-        desk.store.clock = NOW + MAX_SKEW + timedelta(seconds=1)
-        message, remedy = refusal(desk.take("stage"))
-        assert (message[:36], remedy) == ("this machine's clock is 2026-12-01T1", "set the clock that is wrong")
+        desk.store.clock = NOW + 2 * MINUTE + timedelta(seconds=1)
+        result = desk.take("stage")
+        message, remedy = refusal(result)
+        assert (result.step, message[:36], remedy) == (
+            "stage",
+            "this machine's clock is 2026-12-01T1",
+            "set the clock that is wrong",
+        )
 
     def test_another_environment(self, desk: Desk) -> None:
         """A step for another environment is a mistake in an option. `stage` with `is_now` corrects an earlier one."""
