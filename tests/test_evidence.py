@@ -14,7 +14,7 @@ import pytest
 from conftest import NOW, V1, good_keys, put
 from detector import leaks
 from fleets import COMING, GONE, MINUTE, NAME, NEW, OLD, OTHER, SECOND, SEEN, WEB, Prometheus, event, line, row
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openbao import LOOPBACK, Authority
 from rings import traceback_of
@@ -169,6 +169,7 @@ class TestLines:
         padded = line()[:-1].ljust(MOST_LINE_BYTES - 1) + b"\n"
         assert len(uses(padded, line(keys=Slots(NEW)))) == 2
 
+    @settings(max_examples=60)
     @given(st.binary() | JSON.map(json.dumps).map(str.encode), st.integers(0, 400))
     def test_garbage(self, content: bytes, at: int) -> None:
         """Any bytes, also within an event, are an event or none. They are never an exception."""

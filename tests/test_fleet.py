@@ -256,13 +256,6 @@ class TestExpected:
         ran = operator.fleet("--require", "moved", "--environment", "prod")
         assert (ran.status, "NOT PROVEN for api, worker.\n" in ran.out) == (1, True)
 
-    def test_an_old_key_in_the_environment(self, operator: Operator) -> None:
-        """An operator's shell with an old key proves nothing: the log has a later one."""
-        operator.machine.record(rotated(NOW - 9 * DAY, operator.current), rotated(NOW - DAY, COMING))
-        assert f"signs with {operator.current}" in operator.fleet("--require", "moved").out
-        operator.events(line(WEB, Slots(COMING)))
-        assert operator.fleet("--require", "moved").status == 0
-
     @pytest.mark.parametrize("options", [(), ("--require", "moved")])
     def test_a_damaged_log(self, operator: Operator, options: tuple[str, ...]) -> None:
         """A log that does not verify proves nothing. The keys are shown, with the complaint."""

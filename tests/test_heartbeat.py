@@ -362,23 +362,6 @@ class TestPipeline:
         assert kinds(file) == ["refused"]
         assert not of_heartbeat()
 
-    def test_that_refuses(self, file: Path) -> None:
-        """A pipeline that calls the guard with bad keys: the outer start is a start, and the inner one a refusal."""
-        refused = []
-
-        def start(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-            os.environ |= BAD
-            try:
-                guard()
-            except SystemExit as error:
-                refused.append(error.code)
-            return event
-
-        configured(io.StringIO(), start)
-        with environ(**{FILE: str(file)}):
-            assert type(guard()) is RuntimeSecrets
-        assert (refused, kinds(file)) == ([3], ["started", "refused"])
-
 
 def of_heartbeat() -> list[threading.Thread]:
     """Return the threads that repeat an event in this process."""
@@ -656,11 +639,6 @@ class TestProcesses:
         ran = run_forked(f"{LIFESPAN}\n{served}", GOOD, tmp_path, **{FILE: str(file)})
         assert (ran.status, kinds(file)) == (0, ["started", "ended"])
 
-    def test_the_end_of_a_refused_start(self, tmp_path: Path, file: Path) -> None:
-        """A process that was refused never started, so its end is no event."""
-        ran = run_forked(f"{GUARD}guard()", BAD, tmp_path, **{FILE: str(file)})
-        assert (ran.status, kinds(file)) == (3, ["refused"])
-
     def test_the_end_of_an_event(self, tmp_path: Path) -> None:
         """An event that is being written at the exit is written whole, and the status is that of the process."""
         ran = run_forked(f"{WRITING}sys.exit(5)", GOOD, tmp_path, **{SECONDS: "1"})
@@ -726,6 +704,6 @@ class TestProcesses:
     def test_the_status_of_a_refusal(
         self, tmp_path: Path, file: Path, argument: str, more: dict[str, str], status: int
     ) -> None:
-        """Events do not change the status of a refusal."""
-        ran = run_copy(f"{GUARD}guard({argument})", BAD, tmp_path, **{FILE: str(file)}, **more)
+        """Events do not change the status of a refusal, whose process never started, so its end is no event."""
+        ran = run_forked(f"{GUARD}guard({argument})", BAD, tmp_path, **{FILE: str(file)}, **more)
         assert (ran.status, kinds(file)) == (status, ["refused"])

@@ -402,8 +402,6 @@ class TestRegistry:
             "robodj_secret_findings",
         ]
         assert [each.samples for each in described] == [[]] * 8
-        with pytest.raises(ValueError, match="Duplicated"):
-            registry.register(collector_on(machine, now))
 
 
 def test_it_keeps_no_key(machine: Machine, now: datetime) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from conftest import NOW
 from fleets import COMING, GONE, NAME, NEW, OLD, OTHER, SECOND, WEB, evidence_of, used
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robodj_secretguard.common.shapes import Slots
@@ -260,6 +260,7 @@ def holding(condition: ConditionName, key: str, found: Evidence, instances: int 
 class TestAnyEvidence:
     """What holds for any evidence."""
 
+    @settings(max_examples=80)
     @given(USES, USES, CONDITIONS, st.sampled_from((NEW, COMING)), st.sampled_from("abc"))
     def test_doubt_proves_nothing(
         self, uses: list[Use], more: list[Use], condition: ConditionName, key: str, unknown: str
@@ -270,6 +271,7 @@ class TestAnyEvidence:
         assert holding(condition, key, evidence_of(*uses, unknown={("api", unknown): "it is down"})) <= before - {"api"}
         assert holding(condition, key, evidence_of(*uses, faults=["an event is cut"])) == set()
 
+    @settings(max_examples=80)
     @given(USES, USES, CONDITIONS, st.sampled_from((NEW, COMING)), st.sets(st.sampled_from("abc")))
     def test_no_false_all_clear(
         self, live: list[Use], dead: list[Use], condition: ConditionName, key: str, silent: set[str]
@@ -351,6 +353,7 @@ def test_roster_without_a_service(text: str) -> None:
         parse_roster(text)
 
 
+@settings(max_examples=80)
 @given(st.text() | st.text(alphabet="[]\"'=\n 1aei{}.").map(lambda text: f"[api]\ninstances = {text}"))
 def test_any_text_as_a_roster(text: str) -> None:
     """Any text is a roster or a usage error."""
