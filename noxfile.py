@@ -27,9 +27,8 @@ SLOW: Final = (
     "tests/trials/test_fleet_volume.py",
     "tests/trials/plans",
     "tests/trials/projects",
-    "tests/test_generator.py",
-    "tests/test_issued.py",
     "tests/trials/test_properties.py",
+    "tests/trials/test_random_values.py",
     "tests/trials/test_refresh_races.py",
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""

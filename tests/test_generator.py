@@ -13,8 +13,6 @@ from pydantic import SecretStr
 from robodj_secretguard import Kind, Material, RuntimeSecrets, SecretSettings, check
 from robodj_secretguard.common.generator import ephemeral, generate
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.secret.material import format_defects, placeholder, weakness
-from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.startup.variables import EPHEMERAL
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
@@ -62,27 +60,3 @@ def test_each_slot_has_a_temporary_value_that_passes(kind: Kind | None) -> None:
         ("ephemeral", None)
     ]
     assert [name for name, value in variables.items() if not value] == [optional.variable]
-
-
-@pytest.mark.parametrize("count", [1_000, pytest.param(1_000_000, marks=pytest.mark.full, id="a million")])
-class TestFalseAlarms:
-    """A key of an approved generator is not refused. Only the full run draws a million of each."""
-
-    @pytest.mark.parametrize(
-        ("material", "function", "size"),
-        [
-            (POLICIES[0].material, "token_urlsafe", 32),
-            (POLICIES[1].material, "token_hex", 64),
-            (POLICIES[1].material, "token_urlsafe", 64),
-            (LEAST_MATERIAL, "token_urlsafe", 16),
-            (LEAST_MATERIAL, "token_hex", 16),
-            (LEAST_MATERIAL, "token_urlsafe", 24),
-        ],
-        ids=lambda each: str(each) if isinstance(each, (str, int)) else "",
-    )
-    def test_by_any_rule_of_material(self, material: Material, function: str, size: int, count: int) -> None:
-        """A key has the right format, and is not a placeholder or weak. Of 16 bytes, one in five million is."""
-        keys = (getattr(secrets, function)(size) for _ in range(count))
-        refused = sum(bool(placeholder(key) or format_defects(key, *material) or weakness(key)) for key in keys)
-        # More than 3 in a million: once in 17,000 runs. More than 1 in a thousand: never.
-        assert refused <= (min(3, count // 1_000) if size == 16 else 0)

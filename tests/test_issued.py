@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import random
 from collections.abc import Callable
@@ -12,7 +13,6 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from formats import FORMATS, filled, pem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,9 +20,17 @@ from robodj_secretguard import Fault, Kind, Material
 from robodj_secretguard.secret.issued import LEGACY
 
 RNG = random.Random(31)  # noqa: S311 - the same values in each run
+
+
+def pem(label: str = "PRIVATE KEY", size: int = 1190) -> str:
+    """Make a PEM block of random bytes."""
+    body = base64.encodebytes(b"\x30\x82" + RNG.randbytes(size)).decode()
+    return f"-----BEGIN {label}-----\n{body}-----END {label}-----\n"
+
+
 MATERIALS = Path(__file__).with_name("materials.tsv").read_text(encoding="utf-8")
 ROWS = [line.split("\t") for line in MATERIALS.splitlines() if not line.startswith("#")]
-KEY = pem("RSA PRIVATE KEY", 90)(RNG)
+KEY = pem("RSA PRIVATE KEY", 90)
 ENCODE = "set {} with the special characters of its password percent-encoded (%2F is /)"
 LABEL = "does not have the label ... PRIVATE KEY"
 BEGIN, END = "-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----"
@@ -48,34 +56,12 @@ def judge(kind: Kind, text: str, variable: str = "SHOP_SECRET") -> tuple[str, st
     return (fault.check, fault.message) if fault else ("", "")
 
 
-class TestMaterials:
-    """The formats and the templates of public projects."""
-
-    @pytest.mark.parametrize("row", [row for row in ROWS if row[0] == "pass" and "{" in row[2]], ids=lambda row: row[2])
-    def test_real_value_passes(self, row: list[str]) -> None:
-        """Each random value of a real format passes."""
-        kind, make = declared(row[1]), filled(row[2])
-        assert [judge(kind, make(RNG)) for _ in range(20)] == [("", "")] * 20
-
-    @pytest.mark.parametrize("row", [row for row in ROWS if row[0] == "refuse"], ids=lambda row: row[2])
-    def test_template_is_refused(self, row: list[str]) -> None:
-        """Each template is refused, and nearly all of them as a placeholder."""
-        text = json.loads(row[2])
-        malformed = {"db.shop.internal:5432", "redis://localhost:6379/0", "-----BEGIN PRIVATE KEY-----", "{}", "[]"}
-        assert judge(declared(row[1]), text)[0] == ("format" if text in malformed else "placeholder")
-
-    @pytest.mark.parametrize("name", FORMATS)
-    def test_random_values_pass(self, name: str) -> None:
-        """Random values of a vendor's format pass."""
-        kind, make = FORMATS[name]
-        assert [judge(kind, make(RNG)) for _ in range(5)] == [("", "")] * 5
-
-    @pytest.mark.full
-    @pytest.mark.parametrize("name", FORMATS)
-    def test_no_false_alarm_in_many_values(self, name: str) -> None:
-        """None of 20,000 random values of a format is refused."""
-        (kind, make), rng = FORMATS[name], random.Random(name)  # noqa: S311
-        assert [value for value in (make(rng) for _ in range(20_000)) if not kind.accepts(value, "SHOP_SECRET")] == []
+@pytest.mark.parametrize("row", [row for row in ROWS if row[0] == "refuse"], ids=lambda row: row[2])
+def test_template_of_a_public_project_is_refused(row: list[str]) -> None:
+    """Each template is refused, and nearly all of them as a placeholder."""
+    text = json.loads(row[2])
+    malformed = {"db.shop.internal:5432", "redis://localhost:6379/0", "-----BEGIN PRIVATE KEY-----", "{}", "[]"}
+    assert judge(declared(row[1]), text)[0] == ("format" if text in malformed else "placeholder")
 
 
 class TestOpaque:
@@ -312,8 +298,8 @@ class TestPem:
 
     def test_body_has_32_bytes_or_more(self) -> None:
         """A body of fewer bytes is no key."""
-        assert judge(self.kind, pem(size=30)(RNG)) == ("", "")
-        assert judge(self.kind, pem(size=29)(RNG)) == ("placeholder", NO_BODY)
+        assert judge(self.kind, pem(size=30)) == ("", "")
+        assert judge(self.kind, pem(size=29)) == ("placeholder", NO_BODY)
 
     @pytest.mark.parametrize(
         ("text", "expected"),

@@ -6,7 +6,6 @@ import base64
 import re
 import secrets
 import string
-import time
 
 import pytest
 from hypothesis import given
@@ -193,13 +192,6 @@ class TestLong:
         """Words are judged in a text of 512 characters and of 24 words."""
         assert [template(f"your-brannigan{'-key' * times}") for times in (22, 23)] == [PLACEHOLDER, ""]
         assert [template(f"your{' ' * blanks}keys") for blanks in (504, 505)] == [PLACEHOLDER, ""]
-
-    @pytest.mark.parametrize("text", ["your", "aB", "a1", "a.", "A_", "{", "/run/", "\u00e9", "op:", "a" * 99 + "b"])
-    def test_cost_is_bounded(self, text: str) -> None:
-        """No text of 64 KiB takes longer than 50 ms of processor time, also if nearly all of it is a template."""
-        begin = time.process_time()
-        template((text * 65536)[:65535] + "~", "STRIPE_API_KEY")
-        assert time.process_time() - begin < 0.05
 
 
 def test_default_of_a_project_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
