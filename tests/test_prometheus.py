@@ -192,20 +192,33 @@ class TestProcess:
         assert (both, in_fork(count_processes)) == ("2", "1")
 
     @linux_only
-    @pytest.mark.parametrize(
-        ("server", "worker", "more", "number"),
-        [
-            ("gunicorn: master [app]", "gunicorn: worker [app]", [], "2"),
-            ("python", "python", ["--multiprocessing-fork"], "2"),
-            ("python", "python", [], "1"),  # as supervisord starts services
-        ],
-    )
-    def test_other_command_lines(self, server: str, worker: str, more: list[str], number: str) -> None:
-        """Titles differ after their colon, and a spawned worker says so. Services of a supervisor are not workers."""
-        argv = [server, "-c", _SERVER, sys.executable, worker, "-c", _WORKER, *more]
+    def test_titles(self) -> None:
+        """The titles of a server and its workers differ after their colon."""
+        argv = ["gunicorn: master [app]", "-c", _SERVER, sys.executable, "gunicorn: worker [app]", "-c", _WORKER]
         environ = clean_environment() | {"PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(argv, executable=sys.executable, env=environ, stdout=subprocess.PIPE, check=True)
-        assert done.stdout.decode() == f"{number}\n"
+        assert done.stdout == b"2\n"
+
+    @pytest.mark.parametrize(
+        ("own", "server", "parent", "number"),
+        [
+            ("python\0--multiprocessing-fork\0", "uvicorn\0", 7, 2),  # spawned by a server
+            ("python\0app.py\0", "supervisord\0", 7, 1),
+            ("python\0app.py\0", "", 7, 0),  # the server is invisible
+            ("python\0app.py\0", "", 1, 1),  # init may be
+            ("python\0app.py\0", "", 0, 1),  # in a container
+            ("", "supervisord\0", 7, 0),
+        ],
+    )
+    def test_other_command_lines(
+        self, monkeypatch: pytest.MonkeyPatch, own: str, server: str, parent: int, number: int
+    ) -> None:
+        """A spawned worker says so. Services of a supervisor are not workers."""
+        lines = {"/proc/self/cmdline": own, f"/proc/{parent}/cmdline": server, "/proc/8/cmdline": own}
+        lines |= {f"/proc/{parent}/task/{parent}/children": "8 9 10", "/proc/10/cmdline": own}
+        monkeypatch.setattr("os.getppid", lambda: parent)
+        monkeypatch.setattr(prometheus, "_content", lambda path: lines.get(path, "").encode())
+        assert count_processes() == number
 
     def test_another_platform(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the processes cannot be seen, their number is unknown."""
