@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, listed, marker, process_environment
@@ -198,19 +198,6 @@ class TestDeclaration:
 
             class Hidden(base):  # type: ignore[misc, valid-type]
                 key_0: ClassVar[SecretStr] = SecretStr("dev")
-
-    def test_names_in_brackets(self) -> None:
-        """The names in the brackets are exactly those of the secrets, also of inherited ones."""
-        Both = Literal["secret.key", "secret_v2.key", "webhook.key"]  # noqa: N806 - a type
-
-        class Named(RuntimeSecrets[Both]):
-            key: Annotated[SecretStr, policy()]
-
-        assert [each.name for each in Named.secret_policies.values()] == [*get_args(Both)]
-        with pytest.raises(TypeError, match=r"^Wrong must name all its secrets in the brackets, and nothing else: we"):
-
-            class Wrong(SecretSettings[Both]):
-                key: Annotated[SecretStr, policy()]
 
     def test_no_hidden_attributes(self) -> None:
         """A name with a leading underscore is refused: pydantic would not make it a field."""

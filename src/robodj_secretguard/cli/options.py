@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, Te
 from robodj_secretguard.cli.output import WIDTH, Result, fail, is_terminal, width_of, wrapped
 from robodj_secretguard.common.loading import load_model
 from robodj_secretguard.errors import CheckFailedError, UsageError
+from robodj_secretguard.secret.material import bare
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import (
     MOST_CHARACTERS,
@@ -562,7 +563,7 @@ def _project_table(path: str, *, must_trust: bool) -> Any:
         fail(f"{PYPROJECT} is not valid TOML in UTF-8; fix it")
     tool = document.get("tool")
     tools = tool if isinstance(tool, dict) else {}
-    if PROGRAM in document or any(each != PROGRAM and _plain(each) == _plain(PROGRAM) for each in (*document, *tools)):
+    if PROGRAM in document or any(each != PROGRAM and bare(each) == bare(PROGRAM) for each in (*document, *tools)):
         fail(f"{PYPROJECT} has a table that is not read; did you mean {TABLE}?")
     table = tools.get(PROGRAM)
     distrust = [*file.exposed, *[each for each in file.foreign if each == OWNED]]
@@ -572,10 +573,6 @@ def _project_table(path: str, *, must_trust: bool) -> Any:
             " directories above it, and run the command as its owner"
         )
     return table
-
-
-def _plain(name: str) -> str:
-    return "".join(filter(str.isalnum, name.lower()))
 
 
 def _require_project(table: Any) -> dict[str, Any]:

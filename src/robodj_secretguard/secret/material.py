@@ -242,14 +242,13 @@ def placeholder(text: str) -> str:
 
     Ignore case and separators. Generated keys pass: the docstring of this module has the expected false alarms.
     """
-    lower = text.lower()
-    folded = _folded(lower)
+    folded = bare(text)
     if (
         folded in WHOLE_VALUES
         or (bool(folded) and not folded.strip("x"))
         or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and re.search(_TEMPLATE, text))
         or _has_template_words(folded)
-        or (not is_hexadecimal(text) and _has_template_words(_folded(lower.translate(LOOKALIKES))))
+        or (not is_hexadecimal(text) and _has_template_words(bare(text.translate(LOOKALIKES))))
     ):
         return "a placeholder, not a key"
     if default_digest(text) in DEFAULTS:
@@ -257,8 +256,9 @@ def placeholder(text: str) -> str:
     return "readable text in base64 or hexadecimal, not a random key" if _is_encoded_text(text) else ""
 
 
-def _folded(text: str) -> str:
-    return "".join(filter(str.isalnum, text))
+def bare(text: str) -> str:
+    """Return the letters and digits of text, in lower case."""
+    return "".join(filter(str.isalnum, text.lower()))
 
 
 def _has_template_words(folded: str) -> bool:
@@ -282,7 +282,7 @@ def _covered(folded: str, starts: Iterable[int]) -> int:
     for start in starts:
         most = max([most, *(covered for end, covered in ahead.items() if end <= start)])
         ahead = {end: covered for end, covered in ahead.items() if end > start}
-        for length in _WORD_LENGTHS:
+        for length in range(MIN_WORD, MAX_WORD + 1):
             if folded[start : start + length] in WORDS:
                 end = min(start + length, len(folded))
                 ahead[end] = max(ahead.get(end, 0), most + worth(end - start))
@@ -337,7 +337,6 @@ def decoded(text: str) -> bytes:
         return b""
 
 
-_QUOTES: Final = "\"'"
 NEWLINE: Final = "a newline at the end"
 BLANK: Final = "a blank at the beginning or end"
 QUOTES: Final = "quotes around it"
@@ -378,9 +377,9 @@ def _without_wrapping(text: str) -> tuple[str, list[str]]:
     if core != core.strip():
         defects.append(BLANK)
         core = core.strip()
-    if (bare := core.strip(_QUOTES)) != core:
+    if (inner := core.strip("\"'")) != core:
         defects.append(QUOTES)
-        core = bare
+        core = inner
     plain = core.rstrip("=").translate(_TO_URL_SAFE)
     if plain != core and _BASE64URL_DIGITS.issuperset(plain):
         defects.append(PADDING if plain == core.rstrip("=") else NOT_URL_SAFE)
@@ -425,15 +424,11 @@ def weakness(text: str) -> str | None:
         return "bytes that count up or down"
     if _is_of_runs(folded):
         return "alphabet or keyboard runs in half of it"
-    if not hexadecimal and text in {folded, text.upper()} and _is_of_letters(text):
-        return "letters of one case only"
+    if not hexadecimal and text in {folded, text.upper()}:
+        others = len(text) - sum(map(str.isalpha, text))
+        if len(text) >= ONE_CASE_FROM or others <= most_others(len(text)):
+            return "letters of one case only"
     return None
-
-
-def _is_of_letters(text: str) -> bool:
-    """Check whether letters of one case make text weak: always in a long key, in a short one if it has few digits."""
-    others = len(text) - sum(map(str.isalpha, text))
-    return len(text) >= ONE_CASE_FROM or others <= most_others(len(text))
 
 
 def most_others(length: int) -> int:
@@ -459,12 +454,11 @@ FORM: Final = f"{PREFIX} and 32 hexadecimal digits in lower case"
 FINGERPRINT: Final = f"^{PREFIX}[0-9a-f]{{32}}$"
 """The regular expression of a fingerprint, for JSON Schema."""
 
-_HASH_DIGITS: Final = frozenset("0123456789abcdef")
-
 
 def is_fingerprint(text: str) -> bool:
     """Check whether text is a fingerprint in the format of this library."""
-    return text.startswith(PREFIX) and len(text) == len(PREFIX) + 32 and _HASH_DIGITS.issuperset(text[len(PREFIX) :])
+    digits = text[len(PREFIX) :]
+    return text.startswith(PREFIX) and len(digits) == 2 * 16 and not digits.strip("0123456789abcdef")
 
 
 def fingerprint(key: SealedStr) -> str:
@@ -603,5 +597,4 @@ DEFAULTS: Final = frozenset(
 )
 """Digests of the default keys of well-known projects, and of the hashes of some words. No key is here as text."""
 
-_WORD_LENGTHS: Final = range(MIN_WORD, MAX_WORD + 1)
 _BEGINNINGS: Final = frozenset(map(itemgetter(slice(MIN_WORD)), (*PHRASES, *WORDS)))

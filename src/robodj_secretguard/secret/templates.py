@@ -20,6 +20,7 @@ from robodj_secretguard.secret.material import (
     SEQUENCES,
     WHOLE_VALUES,
     WORDS,
+    bare,
     decoded,
     default_digest,
     is_hexadecimal,
@@ -87,7 +88,7 @@ def _rules(text: str, variable: str) -> Iterator[tuple[bool, str]]:
     """Yield whether each rule finds a template, and its message. The words come last: they cost most."""
     digest = default_digest(text)
     yield _is_bracketed(text), "is a shell variable that nobody replaced" if text[0] in "$%" else PLACEHOLDER
-    yield bool(variable) and _bare(text) == _bare(variable), NAME
+    yield bool(variable) and bare(text) == bare(variable), NAME
     yield _is_path(text), "is a path, not the content of the file"
     yield digest in EXAMPLES or text.endswith(("EXAMPLE", "EXAMPLEKEY")), "is a well-known example of a vendor"
     yield digest in DEFAULTS, "is the default key of a well-known project"
@@ -98,10 +99,6 @@ def _rules(text: str, variable: str) -> Iterator[tuple[bool, str]]:
     yield is_filled, PLACEHOLDER
 
 
-def _bare(text: str) -> str:
-    return "".join(filter(str.isalnum, text)).lower()
-
-
 def _tokens(text: str) -> list[str]:
     """Return the words and the numbers of a text, in lower case and without accents. A capital begins a word."""
     plain = "".join(each for each in normalize("NFKD", text) if each.isascii() or each.isalnum())
@@ -110,7 +107,7 @@ def _tokens(text: str) -> list[str]:
 
 def _is_repeated(text: str) -> bool:
     """Check whether a text is one character or one block that is repeated."""
-    folded = _bare(text)
+    folded = bare(text)
     judged = folded if len(folded) * 2 >= len(text) and len(folded) * 2 >= LEAST else text
     period = (judged + judged).find(judged, 1)
     return period == 1 or len(judged) >= max(3 * period, period + LEAST - 2)
@@ -144,7 +141,7 @@ def _is_name(text: str) -> bool:
 
 def _is_cut(text: str) -> bool:
     """Check whether a mark, a run of x or another repeated character is in place of the rest, or in the middle."""
-    rest, run = text.translate(_NO_MARKS), re.search(r"(.)\1{7,}", _bare(text))
+    rest, run = text.translate(_NO_MARKS), re.search(r"(.)\1{7,}", bare(text))
     has_place = text.startswith(_MARKS) or text.endswith(_MARKS) or len(text) >= 2 * LEAST - 2
     has_mark = has_place and any(map(text.__contains__, _MARKS)) and (not rest or rest.isalnum())
     is_masked = re.search(r"(?<![A-Za-z0-9])[xX]{5,}(?![A-Za-z0-9])|[xX]{6}", text) is not None
@@ -153,7 +150,7 @@ def _is_cut(text: str) -> bool:
 
 def _is_ordered(text: str) -> bool:
     """Check whether the parts of a text, or its letters and its digits, are in the order of an alphabet."""
-    folded, tokens = _bare(text), _tokens(text)
+    folded, tokens = bare(text), _tokens(text)
     rest = [*dropwhile(lambda token: len(token) < LEAST - 2, tokens)]  # after a prefix
     if len("".join(rest)) >= LEAST and all(len(each) >= LEAST - 2 and _is_sequence(each) for each in rest):
         return True
@@ -170,16 +167,16 @@ def _is_sequence(text: str) -> bool:
 
 def _is_of_words(text: str, variable: str) -> bool:
     """Check whether a text is of listed words with a telling one among them, also glued or with look-alikes."""
-    bare, own = text.translate(_SEPARATORS).lower(), _tokens(variable)
+    plain, own = text.translate(_SEPARATORS).lower(), _tokens(variable)
     if not text.isascii() and any(map(text.lower().__contains__, STEMS)):
         return True
-    letters = sum(map(str.isalpha, text)) * 2 >= len(bare)
+    letters = sum(map(str.isalpha, text)) * 2 >= len(plain)
     without_number = re.sub(r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z", "", text)
     alike = [_tokens(each.translate(LOOKALIKES)) for each in (text, without_number) if letters]
     # Random text with look-alikes has short words.
     long = [each for each in alike if any(len(word) > LEAST // 2 and word in WORTH for word in each)]
-    tokens = [_tokens(text), *long, [bare] * bare.isalpha()]
-    return bare in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if len(each) <= MOST_WORDS)
+    tokens = [_tokens(text), *long, [plain] * plain.isalpha()]
+    return plain in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if len(each) <= MOST_WORDS)
 
 
 def _are_listed(tokens: list[str], own: list[str]) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import chain
 from types import GenericAlias, MappingProxyType, NoneType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, NoReturn, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, NoReturn, Self
 
 from pydantic import SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -95,7 +95,6 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
             - An inherited secret is missing or has another policy.
             - A computed field, a cached property or a serializer could show a key.
             - The set-up is invalid, or looser than an inherited one.
-            - The names in the brackets are not those of the secrets.
 
             In the construction of an instance: a value was passed.
         pydantic.ValidationError: in the construction of an instance: a secret is refused. The error shows no value.
@@ -162,13 +161,12 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
             {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
         )
         _require_distinct(cls.__name__, cls.secret_policies.values())
-        _require_names(cls)
         setattr(cls, "_variables_read", variables_read(cls.secret_policies.values()))  # noqa: B010 - as above
         _refuse_attributes(cls)
         for base in cls.__mro__[1:]:
             inherited = getattr(base, "secret_policies", {})
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
-                _raise_type_error(f"{cls.__name__} must keep every secret that it inherits, with its policy")
+                raise TypeError(f"{cls.__name__} must keep every secret that it inherits, with its policy")
 
     def keyring(self, name: Name, *, clock: Callable[[], datetime] | None = None) -> "Keyring":
         """Return the keys of a secret: the one that signs, and those that verify (policy section 3).
@@ -230,7 +228,7 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
         """Return the model itself, which is frozen. Refuse an `update`, which would not be checked."""
         if any(changes.values()):
             changes.clear()
-            _raise_type_error(f"{type(self).__name__} is not changed without its checks")
+            raise TypeError(f"{type(self).__name__} is not changed without its checks")
         return self
 
     @classmethod
@@ -280,12 +278,8 @@ def _fill(secrets: SecretSettings, given: Judgement | None) -> None:
         object.__setattr__(secrets, name, value)
 
 
-def _raise_type_error(why: str) -> NoReturn:
-    raise TypeError(why)
-
-
 def _refuse_values(model: type[SecretSettings]) -> NoReturn:
-    _raise_type_error(f"{model.__name__} takes no values: it reads the environment and the fallback files")
+    raise TypeError(f"{model.__name__} takes no values: it reads the environment and the fallback files")
 
 
 def judgement_of(
@@ -398,11 +392,9 @@ def require_values(secrets: Model, judgement: Judgement) -> Model:
     """
     for field, reading in zip(secrets.secret_policies, judgement.readings, strict=True):
         if getattr(secrets, field, None) is not reading.value:
-            what = f"a validator replaced the value of {reading.policy.name}"
-            raise CheckFailedError(what)
+            raise CheckFailedError(f"a validator replaced the value of {reading.policy.name}")
     if vars(secrets).keys() != secrets.secret_policies.keys():  # vars() would show what a hook added
-        what = "an attribute was added to the settings"
-        raise CheckFailedError(what)
+        raise CheckFailedError("an attribute was added to the settings")
     return secrets
 
 
@@ -440,12 +432,12 @@ def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
     policies = [entry for entry in field.metadata if isinstance(entry, SecretPolicy)]
     plain = field.is_required() and field.alias is None and field.validation_alias is None
     if len(policies) != 1 or field.annotation not in (SecretStr, SecretStr | None) or not plain:
-        _raise_type_error(
+        raise TypeError(
             f"{model}.{name} must be declared as Annotated[SecretStr, SecretPolicy(...)], without a default or an"
             " alias, with both names imported at run time; other settings belong in another model"
         )
     if policies[0].required is not (field.annotation is SecretStr):
-        _raise_type_error(f"{model}.{name}: an optional secret has the type SecretStr | None and required=False")
+        raise TypeError(f"{model}.{name}: an optional secret has the type SecretStr | None and required=False")
     return policies[0]
 
 
@@ -458,7 +450,7 @@ def _declared_setup(
     """Return the set-up of a model: its arguments, and the set-up of the models from which it inherits."""
     bases = [setup_of(base) for base in model.__mro__[1:] if issubclass(base, SecretSettings)]
     if not all(switch is None or isinstance(switch, bool) for switch in switches.values()):
-        _raise_type_error(f"{model.__name__}: {' and '.join(switches)} are true or false")
+        raise TypeError(f"{model.__name__}: {' and '.join(switches)} are true or false")
     directories = {name: _absolute(model, name, path, bases) for name, path in paths.items()}
     inherited, own = [base.refresh for base in bases if base.refresh], _period_of(model, refresh)
     files_are_on = all(base.file_fallback for base in bases)
@@ -471,7 +463,7 @@ def _declared_setup(
         ("require_revocation_list", require_revocation_list is False and list_is_required),
     ):
         if is_looser:
-            _raise_type_error(f"{model.__name__} can only tighten the set-up that it inherits: its {name} conflicts")
+            raise TypeError(f"{model.__name__} can only tighten the set-up that it inherits: its {name} conflicts")
     return ModelSetup(
         config_dir=next(iter(directories["config_dir"]), None),
         file_fallback=files_are_on if file_fallback is None else file_fallback,
@@ -489,25 +481,23 @@ def _absolute(
     if path is None:
         return inherited
     if not isinstance(path, (str, os.PathLike)) or not os.path.isabs(path):
-        _raise_type_error(f"{model.__name__}: {name} must be an absolute path, such as Path('/etc/robodj')")
+        raise TypeError(f"{model.__name__}: {name} must be an absolute path, such as Path('/etc/robodj')")
     return {*inherited, os.path.normpath(os.fsdecode(path))}
 
 
 def _period_of(model: type[SecretSettings], refresh: timedelta | None) -> list[int]:
     if refresh is None:
         return []
-    most = timedelta(seconds=MOST_REFRESH_SECONDS)
-    if not isinstance(refresh, timedelta) or refresh % timedelta(seconds=1) or not timedelta(0) < refresh <= most:
-        _raise_type_error(
-            f"{model.__name__}: refresh is a timedelta of whole seconds, from 1 to {MOST_REFRESH_SECONDS}"
-        )
-    return [refresh // timedelta(seconds=1)]
+    second = timedelta(seconds=1)
+    if not isinstance(refresh, timedelta) or refresh % second or not second <= refresh <= MOST_REFRESH_SECONDS * second:
+        raise TypeError(f"{model.__name__}: refresh is a timedelta of whole seconds, from 1 to {MOST_REFRESH_SECONDS}")
+    return [refresh // second]
 
 
 def _refuse_attributes(model: Any) -> None:
     """Refuse private attributes, and everything that could show a key in a repr, a dump or `vars()`."""
     if model.__private_attributes__:
-        _raise_type_error(
+        raise TypeError(
             f"{model.__name__} must declare only secrets: a name that begins with an underscore is not a field"
         )
     declared = model.__pydantic_decorators__
@@ -524,26 +514,15 @@ def _refuse_attributes(model: Any) -> None:
         or any(_SCHEMA in vars(base) for base in own)
         or any(isinstance(each, cached_property) for base in own for each in vars(base).values())
     ):
-        _raise_type_error(
+        raise TypeError(
             f"{model.__name__} has a computed field, a cached property or a serializer, which could show a key:"
             " use a function of the service instead"
         )
 
 
-def _require_names(model: type[SecretSettings]) -> None:
-    """Require that the names in the brackets of a model are those of its secrets."""
-    names = [policy.name for policy in model.secret_policies.values()]
-    for base in vars(model).get("__orig_bases__", ()):
-        named = [get_args(each) for each in get_args(base) if get_origin(each) is Literal]
-        if any({*each} != {*names} for each in named):
-            _raise_type_error(
-                f"{model.__name__} must name all its secrets in the brackets, and nothing else: {', '.join(names)}"
-            )
-
-
 def _require_distinct(model: str, declared: Collection[SecretPolicy]) -> None:
     if not declared:
-        _raise_type_error(f"{model} declares no secret")
+        raise TypeError(f"{model} declares no secret")
     variables = [*SETTINGS, *[variable for policy in declared for variable in policy.variables]]
     for what, names in (
         ("a name", [policy.name for policy in declared]),
@@ -551,7 +530,7 @@ def _require_distinct(model: str, declared: Collection[SecretPolicy]) -> None:
         ("a file", [policy.file.casefold() for policy in declared] + [REVOKED_FILE, OPERATIONS_FILE]),
     ):
         if len(set(names)) < len(names):
-            _raise_type_error(f"{model} declares two secrets that share {what}, or one that this library uses")
+            raise TypeError(f"{model} declares two secrets that share {what}, or one that this library uses")
 
 
 class RuntimeSecrets(SecretSettings[Name]):
