@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import os
 import pickle
@@ -16,6 +17,7 @@ from pathlib import Path
 from traceback import TracebackException
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from conftest import V1, good_keys, process_environment
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -246,6 +248,17 @@ def accepts_unless_revoked(accepts: Callable[[Any], bool]) -> Callable[[Any], bo
             return False
 
     return accepts_if_possible
+
+
+def ask(app: Any, method: str = "GET", path: str = "/", **options: Any) -> httpx.Response:
+    """Send a request over HTTPS to an ASGI app in this process."""
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="https://localhost", **options) as client:
+            return await client.request(method, path)
+
+    return asyncio.run(send())
 
 
 def assert_no_key(made: object, rotation: Rotation) -> None:

@@ -1,13 +1,11 @@
 """The adapter for FastAPI, with FastAPI."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 from detector import leaks
 from fastapi import Depends, FastAPI
-from rings import Published, Rotation
+from rings import Published, Rotation, ask
 
 from robodj_secretguard.adapters.fastapi import ApiKey
 from robodj_secretguard.keyring import Key
@@ -18,22 +16,11 @@ def app_of(*dependencies: ApiKey) -> FastAPI:
     app = FastAPI()
     for number, dependency in enumerate(dependencies):
 
-        @app.get(f"/{number}")
+        @app.get(f"/{number or ''}")
         def matched(key: Annotated[Key, Depends(dependency)]) -> list[str]:
             return [key.role, key.kid]
 
     return app
-
-
-def ask(app: FastAPI, headers: Any = None, path: str = "/0") -> httpx.Response:
-    """Send a request."""
-
-    async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="https://localhost") as client:
-            return await client.get(path, headers=headers)
-
-    return asyncio.run(send())
 
 
 def test_keys() -> None:
@@ -42,9 +29,9 @@ def test_keys() -> None:
     app = app_of(ApiKey(rotation.ring))
     expected: list[Any] = [[key.role, key.kid] for key in rotation.ring.accepted()]
     texts = [*rotation.values.values()]
-    assert [ask(app, {"X-API-Key": text}).json() for text in texts] == expected
+    assert [ask(app, headers={"X-API-Key": text}).json() for text in texts] == expected
     rotation.now = rotation.deadline
-    assert [ask(app, {"X-API-Key": text}).status_code for text in texts] == [200, 200, 401]
+    assert [ask(app, headers={"X-API-Key": text}).status_code for text in texts] == [200, 200, 401]
 
 
 def test_keys_follow_a_switch(tmp_path: Path) -> None:
@@ -53,7 +40,7 @@ def test_keys_follow_a_switch(tmp_path: Path) -> None:
     app, first = app_of(ApiKey(service.ring)), service.current
 
     def roles() -> list[Any]:
-        answers = [ask(app, {"X-API-Key": text}) for text in (first, second, service.current)]
+        answers = [ask(app, headers={"X-API-Key": text}) for text in (first, second, service.current)]
         return [each.json()[0] if each.status_code == 200 else each.status_code for each in answers]
 
     assert roles() == ["current", 401, "current"]
@@ -78,7 +65,7 @@ def test_other_requests() -> None:
         {"X-API-Key": b"\xff\xfe"},
         {"Authorization": text},
     ):
-        response = ask(app, headers)
+        response = ask(app, headers=headers)
         assert (response.status_code, response.headers["WWW-Authenticate"]) == (401, "APIKey")
         assert response.json() == {"detail": "Not authenticated"}
 
@@ -95,8 +82,8 @@ def test_openapi() -> None:
         [{"X-API-Key": []}],
         [{"X-Studio-Key": []}],
     ]
-    assert ask(app, {"X-Studio-Key": rotation.values["next"]}, "/1").status_code == 200
-    assert ask(app, {"X-API-Key": rotation.values["next"]}, "/1").status_code == 401
+    assert ask(app, path="/1", headers={"X-Studio-Key": rotation.values["next"]}).status_code == 200
+    assert ask(app, path="/1", headers={"X-API-Key": rotation.values["next"]}).status_code == 401
 
 
 def test_it_keeps_and_shows_no_key() -> None:

@@ -243,15 +243,10 @@ class TestDerive:
     def test_names_and_purposes(self) -> None:
         """Another purpose, another secret or another key has another value, also where the joined text is the same."""
         key = secrets.token_hex(64)
-        values = [
-            derived(good_keys() | {V1: key}),
-            derived(good_keys() | {V1: key}, b"config v2"),
-            derived(good_keys() | {V1: key}, b"secret.key"),
-            derived(good_keys() | {V2: key}, name=V2),
-            derived(good_keys()),
-        ]
-        assert len({*values}) == len(values)
-        assert derived(good_keys() | {V2: key}, b"x", V2) == hkdf(bytes.fromhex(key), b"secret_v2.key", b"x")
+        ours = [derived(good_keys() | {V1: key}, each) for each in (DERIVED, b"config v2", b"secret.key")]
+        other = derived(good_keys() | {V2: key}, name=V2)
+        assert len({*ours, other, derived(good_keys())}) == 5
+        assert other == hkdf(bytes.fromhex(key), b"secret_v2.key", DERIVED)
 
     def test_each_key(self) -> None:
         """A derived ring has the same roles and key ids, each with its own derived key, and the deadline."""
@@ -267,17 +262,18 @@ class TestDerive:
         ("purpose", "error", "text"),
         [
             (b"", ValueError, "the purpose must not be empty"),
-            *((each, TypeError, "the purpose must be bytes") for each in ("text", None, bytearray(b"text"), 5)),
+            *(
+                (each, TypeError, "the purpose must be bytes")
+                for each in ("text", "a key", None, bytearray(b"text"), 5)
+            ),
         ],
     )
     def test_an_invalid_purpose(self, purpose: Any, error: type[Exception], text: str) -> None:
         """A purpose must be bytes and not empty. A key in its place is not shown."""
         rotation = Rotation()
         ring: Any = rotation.ring
-        with pytest.raises(error, match=text):
-            ring.derive(purpose)
-        with pytest.raises(TypeError) as raised:
-            ring.derive(rotation.values["next"])
+        with pytest.raises(error, match=text) as raised:
+            ring.derive(rotation.values["next"] if purpose == "a key" else purpose)
         assert leaks(traceback_of(raised.value), rotation.delivered) == []
 
     def test_a_failure_shows_no_key(self, monkeypatch: pytest.MonkeyPatch) -> None:

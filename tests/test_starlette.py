@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
-import httpx
 from detector import leaks
-from rings import Rotation, every_change
+from rings import Rotation, ask, every_change
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -37,25 +35,14 @@ def app_of(*middleware: Middleware) -> Starlette:
     return Starlette(routes=[Route("/", station, methods=["GET", "PUT"])], middleware=middleware)
 
 
-def ask(app: Starlette, method: str, cookies: dict[str, str]) -> httpx.Response:
-    """Send a request over HTTPS."""
-
-    async def send() -> httpx.Response:
-        transport = httpx.ASGITransport(app=app)
-        async with httpx.AsyncClient(transport=transport, base_url="https://localhost", cookies=cookies) as client:
-            return await client.request(method, "/")
-
-    return asyncio.run(send())
-
-
 def sign(app: Starlette) -> str:
     """Return a session cookie."""
-    return ask(app, "PUT", {}).cookies["session"]
+    return ask(app, "PUT").cookies["session"]
 
 
 def accepts(app: Starlette, cookie: str) -> bool:
     """Return whether an app reads a session cookie."""
-    return ask(app, "GET", {"session": cookie}).text == "jazz"
+    return ask(app, cookies={"session": cookie}).text == "jazz"
 
 
 @every_change
@@ -75,7 +62,7 @@ def test_the_options() -> None:
     """The options of Starlette's middleware set the name and the attributes of the cookie."""
     options: Any = {"session_cookie": "station", "max_age": 60, "same_site": "strict", "https_only": True}
     app = app_of(Middleware(RingSessionMiddleware, ring=Rotation().ring, **options))
-    name, *attributes = ask(app, "PUT", {}).headers["Set-Cookie"].split("; ")
+    name, *attributes = ask(app, "PUT").headers["Set-Cookie"].split("; ")
     assert name.startswith("station=")
     assert {*attributes} == {"path=/", "Max-Age=60", "httponly", "samesite=strict", "secure"}
 
