@@ -413,6 +413,18 @@ class TestHeartbeat:
         current = {each["model"]: each["secrets"]["secret.key"]["current"] for each in running}
         assert current == {f"{Own.__module__}:Own": fingerprint_of(GOOD[V1]), MODEL: fingerprint_of(keys[V1])}
 
+    def test_a_thread_that_cannot_start(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Where no thread can be started, the events of the start and of the end are sent."""
+
+        def start(*_: object) -> None:
+            raise RuntimeError
+
+        monkeypatch.setattr("_thread.start_new_thread", start)
+        with environ(**{SECONDS: "1", FILE: str(file)}):
+            send_and_repeat("started", report(), MODEL, secrets=RuntimeSecrets())
+            send_end()
+        assert kinds(file) == ["started", "ended"]
+
     def test_starts_at_once(self) -> None:
         """Threads that call the guard at the same time leave one heartbeat."""
         together = threading.Barrier(8)

@@ -148,7 +148,10 @@ def _begin(first: int = MOST_HEARTBEAT_SECONDS) -> None:
     for lock in locks:
         lock.acquire()
     if seconds and _beats and _threads.setdefault(os.getpid(), locks) is locks:  # threads may start at once
-        _thread.start_new_thread(_repeat, (seconds, min(first, seconds), end, ended))
+        try:
+            _thread.start_new_thread(_repeat, (seconds, min(first, seconds), end, ended))
+        except RuntimeError:
+            ended.release()
 
 
 def _repeat(seconds: int, first: int, end: _thread.LockType, ended: _thread.LockType) -> None:
