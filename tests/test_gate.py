@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -109,41 +108,27 @@ class TestCheck:
             ("bad", (), 1),
         ],
     )
-    @pytest.mark.parametrize("form", ["text", "json"])
-    def test_its_verdict(self, tmp_path: Path, keys: str, options: Sequence[str], status: int, form: str) -> None:
+    def test_its_verdict(self, tmp_path: Path, keys: str, options: Sequence[str], status: int) -> None:
         """The check fails on alerts, and with `--strict` on warnings. The last line, or `ok`, has the verdict."""
-        ran = call(["check", *options, "--format", form], SETS[keys], tmp_path)
-        assert (ran.status, ran.err) == (status, "")
-        if form == "json":
-            document = ran.document
-            assert (document["ok"], document["require_env_only"]) == (not status, "--require-env-only" in options)
-        else:
-            assert (ran.out.splitlines()[-1] == PASSED, PASSED in ran.out) == (not status, not status)
-            assert ("mode: environment only" in ran.out) is ("--require-env-only" in options)
+        ran = call(["check", *options], SETS[keys], tmp_path)
+        assert (ran.status, ran.err, ran.out.splitlines()[-1] == PASSED) == (status, "", not status)
+        assert ("mode: environment only" in ran.out) is ("--require-env-only" in options)
+        document = call(["check", *options, "--format", "json"], SETS[keys], tmp_path).document
+        assert (document["ok"], document["require_env_only"]) == (not status, "--require-env-only" in options)
 
-    @pytest.mark.parametrize("keys", ["good", "bad"])
-    def test_its_text(self, tmp_path: Path, keys: str) -> None:
+    def test_its_text(self, tmp_path: Path) -> None:
         """The text has a row for each secret, two lines for each finding, the set-up, and the verdict."""
-        out = call(["check"], SETS[keys], tmp_path).out
-        rows, *findings, last = without_model(out).split("\n\n")
+        rows, *findings, last = without_model(call(["check"], BAD, tmp_path).out).split("\n\n")
         header, *secrets = [row.split() for row in rows.splitlines()]
         assert header == ["SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER"]
-        assert [row[:4] for row in secrets] == {
-            "good": [["ok", each, "present", "env"] for each in NAMES],
-            "bad": [["FAIL", each, "invalid-format", "env"] for each in NAMES],
-        }[keys]
-        for finding in findings:
-            assert_alert_lines(f"{finding}\n", refused=False)
-        failed = [
-            "Details: robodj-secretguard explain format",
-            "Secret integrity check FAILED: 2 alerts. Do not release.",
-        ]
+        assert [row[:4] for row in secrets] == [["FAIL", name, "invalid-format", "env"] for name in NAMES]
+        assert_alert_lines(f"{findings[0]}\n", refused=False)
         assert last.splitlines() == [
             "mode: environment, then fallback files",
             "revocation list: none",
-            *(failed if findings else [PASSED]),
+            "Details: robodj-secretguard explain format",
+            "Secret integrity check FAILED: 2 alerts. Do not release.",
         ]
-        assert bool(findings) is (keys == "bad")
 
     def test_a_revoked_next_key(self, tmp_path: Path) -> None:
         """A revoked next key fails the check. `exec` only warns: the service starts without that key."""
@@ -153,19 +138,11 @@ class TestCheck:
         assert (check.status, gate.status, gate.out) == (1, 0, "served\n")
         assert (checks(check), gate.err.split(":")[2]) == (["revoked"], " revoked")
 
-    @pytest.mark.parametrize(
-        ("keys", "arguments", "status"), [("bad", ("check", "--format", "json"), 1), ("good", ("chekc",), 2)]
-    )
-    def test_the_script_and_the_module_are_one(
-        self, tmp_path: Path, keys: str, arguments: tuple[str, ...], status: int
-    ) -> None:
+    def test_the_script_and_the_module_are_one(self, tmp_path: Path) -> None:
         """The console script and the module have the same output and status."""
-        commands = [SCRIPT, *arguments], [sys.executable, *MODULE, *arguments]
-        script, module = (
-            run(each, env=host_env(SETS[keys]), cwd=tmp_path, keys=SECRET, python=False) for each in commands
-        )
-        same = [(re.sub('"checked_at": "[^"]*"', "", ran.out), ran.err) for ran in (script, module)]
-        assert (script.status, module.status, same[0]) == (status, status, same[1])
+        script = run([SCRIPT, "chekc"], env=host_env(GOOD), cwd=tmp_path, python=False)
+        assert script == run(["-m", "robodj_secretguard", "chekc"], env=host_env(GOOD), cwd=tmp_path)
+        assert (script.status, "did you mean check?" in script.err) == (2, True)
 
     @pytest.mark.parametrize(
         "arguments",
@@ -237,10 +214,9 @@ class TestModel:
     )
     def test_what_it_prints_later(self, tmp_path: Path, code: str) -> None:
         """The document does not contain what a module left in a buffer or prints at exit."""
-        ran = run_forked(
-            program(["check", "--format", "json", "--model", "ours:Same"]), BAD, with_model(tmp_path, code)
-        )
-        assert (ran.status, ran.document["ok"]) == (1, False)
+        argv = ["check", "--format", "json", "--model", "ours:Same"]
+        ran = run_forked(program(argv), BAD, with_model(tmp_path, f"{code}\natexit.register(print, 'left')"))
+        assert (ran.status, ran.document["ok"], ran.err.endswith("left\n")) == (1, False, True)
 
     def test_an_exit_is_no_success(self, tmp_path: Path) -> None:
         """A `SystemExit(0)` during a command is status 2."""
@@ -249,33 +225,25 @@ class TestModel:
         assert (ran.status, ran.out, ran.err) == (2, "", "robodj-secretguard: the command failed (SystemExit)\n")
 
     def test_a_file_does_not_replace_a_library(self, tmp_path: Path) -> None:
-        """The working directory comes last on the import path. Python's development mode warns of nothing."""
-        (tmp_path / "fractions.py").write_text("raise RuntimeError\n", encoding="utf-8")
-        command = ["-X", "dev", SCRIPT, "check", "--model", "ours:Same"]
-        ran = run(command, env=host_env(GOOD), cwd=with_model(tmp_path, "import fractions"), keys=SECRET)
-        assert (ran.status, ran.out.splitlines()[-1], ran.err) == (0, PASSED, "")
-
-    def test_exit_functions(self, tmp_path: Path) -> None:
-        """The exit functions of a module run, and their output is not on stdout."""
-        ran = run_forked(
-            program(["check", "--model", "ours:Same"]), GOOD, with_model(tmp_path, "atexit.register(print, 'left')")
+        """The working directory comes last on the import path."""
+        (tmp_path / "colorsys.py").write_text("raise RuntimeError\n", encoding="utf-8")
+        ran = call(
+            ["check", "--model", "ours:Same"],
+            GOOD,
+            with_model(tmp_path, "import colorsys"),
+            "sys.path.remove(os.getcwd())",
         )
-        assert (ran.status, ran.err) == (0, "left\n")
+        assert ran.status == 0
 
 
 class TestPassed:
     """Without an alert the command runs as if there were no gate."""
 
-    @pytest.mark.parametrize("status", [0, 7])
-    def test_its_status(self, tmp_path: Path, status: int) -> None:
-        """The status is the command's, and the gate is silent."""
-        assert gated(f"exit {status}", GOOD, tmp_path) == Ran(status, "", "")
-
-    def test_its_arguments(self, tmp_path: Path) -> None:
-        """The command gets its arguments unchanged, also a second `--` and options of the gate."""
+    def test_its_arguments_and_status(self, tmp_path: Path) -> None:
+        """The command gets its arguments unchanged, also a second `--` and options of the gate, which is silent."""
         arguments = ["", "two words", "--", "--strict", "*", "'"]
-        ran = call(["exec", "--", "printf", "%s\n", *arguments], GOOD, tmp_path)
-        assert ran == Ran(0, "".join(f"{each}\n" for each in arguments), "")
+        ran = call(["exec", "--", "sh", "-c", "printf '%s\n' \"$@\"; exit 7", "sh", *arguments], GOOD, tmp_path)
+        assert ran == Ran(7, "".join(f"{argument}\n" for argument in arguments), "")
 
     def test_its_process(self, tmp_path: Path) -> None:
         """The command has the process id of the gate, which a supervisor watches, and gets its signals."""
@@ -309,15 +277,12 @@ class TestPassed:
         alone = run(command, env=host_env({}), cwd=tmp_path, python=False)
         assert call(["exec", "--", *command], GOOD, tmp_path) == alone
 
-    @pytest.mark.parametrize("options", [(), ("--format", "json")])
-    def test_a_warning(self, tmp_path: Path, options: Sequence[str]) -> None:
+    def test_a_warning(self, tmp_path: Path) -> None:
         """A warning goes to stderr, since stdout is for the command."""
-        ran = gated("echo served", WARNED, tmp_path, *options)
-        assert (ran.status, ran.out) == (0, "served\n")
-        if options:
-            assert document_of(ran.err)["ok"] is True
-        else:
-            assert (ran.err.startswith(WARNING_START), ran.err.count("\n")) == (True, 2)
+        ran = gated("echo served", WARNED, tmp_path)
+        assert (ran.out, ran.err.startswith(WARNING_START), ran.err.count("\n")) == ("served\n", True, 2)
+        ran = gated("echo served", WARNED, tmp_path, "--format", "json")
+        assert (ran.out, document_of(ran.err)["ok"]) == ("served\n", True)
 
     def test_its_options_hold_for_the_command(self, tmp_path: Path) -> None:
         """The gate passes its set-up to the service, which may run in another directory."""
@@ -351,14 +316,13 @@ class TestRefused:
             assert ran.out.startswith(WARNING_START)
         assert not (tmp_path / "started").exists()
 
-    @pytest.mark.parametrize(("keys", "options"), [("bad", ()), ("warned", ("--strict",)), ("good", ())])
-    def test_its_event(self, tmp_path: Path, keys: str, options: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize(("keys", "events"), [("bad", ["refused"]), ("good", [])])
+    def test_its_event(self, tmp_path: Path, keys: str, events: list[str]) -> None:
         """A refusal is an event, with the checks that refused. A start is one of the guard in the command."""
-        events = tmp_path / "events"
-        ran = call(["exec", *options, *TOUCH], SETS[keys] | {"ROBODJ_SECRET_EVENTS": str(events)}, tmp_path)
-        written = [json.loads(each) for each in events.read_bytes().splitlines()] if events.exists() else []
-        expected = [("refused", True)] if ran.status else []
-        assert [(each["secret_event"], bool(each["checks"])) for each in written] == expected
+        path = put(tmp_path / "events", "")
+        call(["exec", *TOUCH], SETS[keys] | {"ROBODJ_SECRET_EVENTS": str(path)}, tmp_path)
+        written = [json.loads(line) for line in path.read_bytes().splitlines()]
+        assert [event["secret_event"] for event in written if event["checks"]] == events
 
     def test_its_event_on_stdout(self, tmp_path: Path) -> None:
         """An event does not mix with the document."""
@@ -418,9 +382,8 @@ class TestEphemeral:
 
     def test_a_guarded_import_works(self, tmp_path: Path) -> None:
         """A command that imports a guarded service runs without a key. Only the gate reports the temporary keys."""
-        script = f"{SERVICE}from robodj_secretguard import check; print([each.text for each in check().findings])"
-        ran = call(["exec", "--ephemeral", "--", sys.executable, "-c", script], {}, tmp_path)
-        assert (ran.status, ran.out, ran.err.split(":")[:2]) == (0, f"{[ran.err[:-1]]}\n", ["WARNING", " ephemeral"])
+        ran = call(["exec", "--ephemeral", "--", sys.executable, "-c", SERVICE], {}, tmp_path)
+        assert (ran.status, ran.out, ran.err.split(":")[:2]) == (0, "", ["WARNING", " ephemeral"])
 
     def test_fresh_keys(self, tmp_path: Path) -> None:
         """Each command gets new keys that expire within the hour, also if fallback files are off."""
@@ -441,17 +404,10 @@ class TestEphemeral:
         assert not (tmp_path / "started").exists()
         assert gated("", {name: ""}, tmp_path, "--ephemeral").status == 0
 
-    @pytest.mark.parametrize(
-        ("options", "more"),
-        [
-            (("--require-env-only",), {}),
-            ((), {"ROBODJ_PROTECTED_ENV": "true"}),
-            ((), {"ROBODJ_PROTECTED_ENV": "perhaps"}),
-        ],
-    )
-    def test_in_a_protected_environment(self, tmp_path: Path, options: Sequence[str], more: dict[str, str]) -> None:
+    @pytest.mark.parametrize("value", ["true", "perhaps"])
+    def test_in_a_protected_environment(self, tmp_path: Path, value: str) -> None:
         """A protected environment refuses temporary keys."""
-        ran = call(["exec", "--ephemeral", *options, *TOUCH], {}, tmp_path, **more)
+        ran = call(["exec", "--ephemeral", *TOUCH], {}, tmp_path, ROBODJ_PROTECTED_ENV=value)
         assert (ran.status, checks(ran)[-1], (tmp_path / "started").exists()) == (3, "ephemeral", False)
 
     def test_another_model(self, tmp_path: Path) -> None:
@@ -460,11 +416,10 @@ class TestEphemeral:
         assert (ran.status, ran.out) == (0, "96\n")
 
 
-@pytest.mark.parametrize(("status", "passed_on"), [(0, 0), (3, 3), (0xC000013A, -0x3FFFFEC6), (2**31, -(2**31))])
+@pytest.mark.parametrize(("status", "passed_on"), [(3, 3), (0xC000013A, -0x3FFFFEC6), (2**31, -(2**31))])
 def test_large_statuses(status: int, passed_on: int) -> None:
     """All 32 bits of a status on Windows are kept. Those of Control-C and crashes have the highest bit."""
     assert signed(status) == passed_on
-    assert passed_on % 2**32 == status
 
 
 STOPPED = """
@@ -505,18 +460,10 @@ class TestSecretsDirectory:
 class TestWindows:
     """On Windows, which cannot replace a process, the gate runs the command and waits."""
 
-    @pytest.mark.parametrize(
-        ("command", "status"),
-        [
-            (["sh", "-c", "exit 0"], 0),
-            (["sh", "-c", "exit 7"], 7),
-            (["false", "true"], 1),
-            (["no-such-program", "true"], 127),
-        ],
-    )
-    def test_its_status_is_passed_on(self, tmp_path: Path, command: list[str], status: int) -> None:
+    @pytest.mark.parametrize(("command", "status"), [("sh -c true", 0), ("false true", 1), ("no-such-program", 127)])
+    def test_its_status_is_passed_on(self, tmp_path: Path, command: str, status: int) -> None:
         """The status is that of the command, or 127 if it is not found."""
-        assert call(["exec", "--", *command], GOOD, tmp_path, "os.name = 'nt'").status == status
+        assert call(["exec", "--", *command.split()], GOOD, tmp_path, "os.name = 'nt'").status == status
 
     def test_control_c_is_the_commands(self, tmp_path: Path) -> None:
         """Control-C reaches both processes. The gate waits until the command ends."""

@@ -90,22 +90,20 @@ class TestShow:
     def test_replaced(self, machine: Machine) -> None:
         """If a rotation has replaced a key, the last column has that key and its deadline."""
         machine.record(rotated(NOW - DAY, OLD), rotated(NOW, NEW, replaced=OLD, replaced_until=NOW + DAY))
-        header, first, second = (re.split(" {2,}", line) for line in machine.call("log", "show").out.splitlines())
-        assert [header[-1], first[-1], second[-1]] == ["REPLACED", "-", f"{OLD} until 2026-12-02T12:00:00Z"]
+        rows = [re.split(" {2,}", line) for line in machine.call("log", "show").out.splitlines()]
+        assert [row[-1] for row in rows] == ["REPLACED", "-", f"{OLD} until 2026-12-02T12:00:00Z"]
 
-    def test_json(self, machine: Machine, entries: Sequence[Record]) -> None:
+    @pytest.mark.usefixtures("entries")
+    def test_json(self, machine: Machine) -> None:
         """The document has the unchanged records, each with its hash."""
-        ran = machine.call("log", "show", "--format", "json")
-        assert (ran.status, ran.err) == (0, "")
         lines = machine.log.read_bytes().splitlines()
-        assert ran.document == {
+        assert machine.call("log", "show", "--format", "json").document == {
             "schema": 1,
             "kind": "log",
             "ok": True,
             "model": DEFAULT_MODEL,
             "records": [json.loads(line) | {"hash": hash_of(line)} for line in lines],
         }
-        assert len(lines) == len(entries)
 
     @pytest.mark.usefixtures("entries")
     @pytest.mark.parametrize(
@@ -127,24 +125,15 @@ class TestShow:
     @pytest.mark.usefixtures("entries")
     def test_no_such_record(self, machine: Machine) -> None:
         """An empty result is reported, and is not an error."""
-        ran = machine.call("log", "show", "--event", "retired")
-        assert (ran.status, ran.out, ran.err) == (0, "No records match.\n", "")
+        assert machine.call("log", "show", "--event", "retired") == Ran(0, "No records match.\n", "")
 
     @pytest.mark.usefixtures("entries")
     def test_damaged(self, machine: Machine) -> None:
         """The readable records of a damaged log are shown. Stderr says that the log does not verify."""
         torn(machine)
+        why = f"robodj-secretguard: {THE_LOG} does not verify: {TORN}\n"
         ran = machine.call("log", "show")
-        assert (ran.status, ran.err, ran.out.count("\n")) == (
-            1,
-            f"robodj-secretguard: {THE_LOG} does not verify: {TORN}\n",
-            4,
-        )
-        ran = machine.call("log", "show", "--format", "json", "--operations-log", str(machine.log))
-        document = ran.document
-        err = f"robodj-secretguard: the operations log that --operations-log names does not verify: {TORN}\n"
-        assert (ran.status, ran.err, document["ok"]) == (1, err, False)
-        assert [each["sequence"] for each in document["records"]] == [1, 2, 3]
+        assert (ran.status, ran.err, ran.out.count("\n")) == (1, why, 4)
 
 
 class TestVerify:
@@ -202,8 +191,7 @@ class TestVerify:
         """A log with only a torn record has no last record."""
         machine.record(rotated(NOW, NEW))
         torn(machine)
-        lines, document = self.verify(machine, passes=False)
-        assert (lines, document["count"], document["last_hash"]) == ([f"ALERT: {TORN}."], 0, None)
+        assert self.verify(machine, passes=False)[0] == [f"ALERT: {TORN}."]
 
     @pytest.mark.parametrize(
         ("spoil", "expected", "number"),
@@ -296,11 +284,12 @@ class TestGate:
         return [tuple(each[name] for name in fields) for each in document["findings"] if each["check"] == "setting"]
 
     def test_nothing_to_report(self, machine: Machine) -> None:
-        """A missing log that nobody named is not a finding. The same holds for a log that verifies."""
+        """A missing log that nobody named, or only pyproject.toml, is no finding. Neither is a log that verifies."""
         assert self.findings(machine) == []
         machine.record(rotated(NOW, machine.fingerprint()))
+        assert self.findings(machine, "--operations-log", str(machine.log)) == self.findings(machine) == []
+        machine.put("pyproject.toml", '[tool.robodj-secretguard]\noperations-log = "nowhere.jsonl"\n')
         assert self.findings(machine) == []
-        assert self.findings(machine, "--operations-log", str(machine.log)) == []
 
     @pytest.mark.parametrize(
         ("name", "source"), [("--operations-log", "none"), ("ROBODJ_OPERATIONS_LOG", "environment")]
@@ -315,11 +304,6 @@ class TestGate:
         ]
         machine.put("nowhere.jsonl", "").chmod(0o600)
         assert self.findings(machine, *options) == []
-
-    def test_missing_and_configured(self, machine: Machine) -> None:
-        """A missing log that pyproject.toml names is not a finding, since the first record creates it."""
-        machine.put("pyproject.toml", '[tool.robodj-secretguard]\noperations-log = "nowhere.jsonl"\n')
-        assert self.findings(machine) == []
 
     @pytest.mark.usefixtures("entries")
     @pytest.mark.parametrize(
@@ -360,11 +344,3 @@ class TestGate:
         ran = machine.call("check", "--from", "directory:mounted", "--format", "json")
         drift = [each for each in ran.document["findings"] if each["check"] == "drift"]
         assert [each["message"] for each in drift] == [f"{name} is not the recorded key" for name in (V1, V2)]
-
-    @pytest.mark.usefixtures("entries")
-    def test_recorded_revocation(self, machine: Machine) -> None:
-        """A recorded revocation that is not on the list is an alert. The fix repeats the options."""
-        options = ("--operations-log", "config/logs/secret_operations.jsonl", "--config-dir", "config")
-        ran = machine.call("check", *options)
-        assert (ran.status, f"ALERT: revocation-list: {OLD} " in ran.out) == (1, True)
-        assert f"--yes {shlex.join(options)}" in ran.out

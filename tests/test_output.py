@@ -137,7 +137,7 @@ class TestRender:
         assert format_text(result, USED, None, "never") == columns(rows)
 
     def test_no_colour_is_left_in_plain_text(self) -> None:
-        """Without colour, the marks of a line are removed from the text and the lines for stderr. Only marks have it."""
+        """Without colour, the marks of lines are removed, also on stderr. Only marks have colour."""
         line = mark("ALERT: one", RED)
         result = Result(1, [line, "ALERT: two"], stderr=[line])
         for color, shown in (("never", "ALERT: one"), ("always", "\x1b[31mALERT:\x1b[0m one")):

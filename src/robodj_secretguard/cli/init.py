@@ -52,7 +52,7 @@ ISSUED_KINDS: Final[dict[str, Callable[..., Kind]]] = {
 """The kinds of `--secret` that somebody else issues. A secret without a kind is a generated key."""
 
 _OVERLAP: Final = timedelta(days=14)
-_KEY: Final = f"overlap=timedelta(days={_OVERLAP.days})"
+_GENERATED: Final = f"overlap=timedelta(days={_OVERLAP.days})"
 _TEXTS: Final[dict[str, str]] = tomllib.loads(
     resources.files(__package__).joinpath("init.toml").read_text(encoding="utf-8")
 )
@@ -369,7 +369,7 @@ def _settings_module(fields: Mapping[str, SecretPolicy]) -> str:
             field=field,
             policy=policy,
             type="SecretStr" if policy.required else "SecretStr | None",
-            kind=f"material=Material.{type(policy.material).__name__.lower()}()" if policy.is_issued else _KEY,
+            kind=f"material=Material.{type(policy.material).__name__.lower()}()" if policy.is_issued else _GENERATED,
             optional="" if policy.required else "\n            required=False,",
         )
         for field, policy in fields.items()
