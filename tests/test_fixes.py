@@ -1046,11 +1046,6 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "UTF-16": (
         lambda service: service.file(service.manager[V2].encode("utf-16")),
-        f"{K2}file-unsafe: {FILE} is UTF-16, not UTF-8",
-        f"save {FIX_FILE} as UTF-8, with mode 600, without changing its value (PowerShell's > writes UTF-16)",
-    ),
-    "not UTF-8": (
-        lambda service: service.file(b"# cl\xe9\n" + service.manager[V2].encode()),
         f"{K2}file-unsafe: {FILE} is not UTF-8",
         f"save {FIX_FILE} as UTF-8, with mode 600, without changing its value",
     ),
@@ -1081,7 +1076,7 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "two faults": (
         lambda service: service.file(service.manager[V2].encode("utf-16"), 0o602),
-        f"{K2}file-unsafe: {FILE} is UTF-16, not UTF-8, and 1 more",
+        f"{K2}file-unsafe: {FILE} is not UTF-8, and 1 more",
         SET,
     ),
     "in use": (
@@ -1139,7 +1134,7 @@ FILES: Final[dict[str, tuple[Callable[[Service], Any], str, str]]] = {
     ),
     "list in UTF-16": (
         lambda service: listing(service, service.committed.encode("utf-16")),
-        f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is UTF-16, not UTF-8",
+        f"ALERT: revocation-list: ${DIRECTORY}/{LIST} is not UTF-8",
         f"restore ${{{DIRECTORY}:?}}/{LIST} from version control",
     ),
     "list that others can write": (

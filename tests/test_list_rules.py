@@ -21,9 +21,9 @@ from robodj_secretguard.startup.textfile import (
     IN_OWNED,
     IN_WRITABLE,
     NOT_ALLOWED,
+    NOT_UTF_8,
     OWNED,
     TOO_LARGE,
-    UTF_16,
     WRITABLE,
     TextFile,
 )
@@ -64,7 +64,7 @@ class TestRevocationList:
     @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
     def test_no_line_is_too_long(self, named_by: NamedBy | None) -> None:
         """With any number of faults, the two lines have at most 140 and 180 characters."""
-        unreadable = (UTF_16, NOT_ALLOWED, TOO_LARGE.format(MAX_LIST_BYTES), CHANGED)
+        unreadable = (NOT_UTF_8, NOT_ALLOWED, TOO_LARGE.format(MAX_LIST_BYTES), CHANGED)
         every = [each for count in range(4) for each in combinations((WRITABLE, IN_WRITABLE, BELOW_WRITABLE), count)]
         owned = [each for count in range(4) for each in combinations((OWNED, IN_OWNED, BELOW_OWNED), count)]
         files = [
@@ -86,7 +86,7 @@ class TestRevocationList:
     def test_unreadable_list_is_restored_first(self) -> None:
         """The fix of an unreadable list is to restore it. The next start reports that others can write it."""
         for exposed in ((), (WRITABLE,), (IN_WRITABLE, BELOW_WRITABLE)):
-            file = TextFile(exists=True, unreadable=(UTF_16,), exposed=exposed)
+            file = TextFile(exists=True, unreadable=(NOT_UTF_8,), exposed=exposed)
             (problem,) = problems(Check.REVOCATION_LIST, changed_setup(lists=(file,)))
             assert problem.remedy == f"restore {LIST} in config_dir from version control"
 

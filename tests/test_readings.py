@@ -55,7 +55,6 @@ from robodj_secretguard.startup.textfile import (
     NOT_REGULAR,
     NOT_UTF_8,
     TOO_LARGE,
-    UTF_16,
     WRITABLE,
     TextFile,
 )
@@ -217,7 +216,6 @@ class TestKeyFiles:
     @pytest.mark.parametrize(
         ("unreadable", "exposed", "fix"),
         [
-            ([UTF_16], [], f"{ENCODING} (PowerShell's > writes UTF-16)"),
             ([NOT_UTF_8], [], ENCODING),
             ([CHANGED], [], "start again; if this repeats, stop the program that writes config/secret.key"),
             ([NOT_ALLOWED], [], OWNER),
@@ -250,7 +248,7 @@ class TestKeyFiles:
     @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
     def test_no_fix_is_too_long(self, monkeypatch: pytest.MonkeyPatch, named_by: NamedBy | None) -> None:
         """The line of the fix has at most 180 characters for every fault of a file."""
-        whys = (UTF_16, NOT_UTF_8, CHANGED, NOT_ALLOWED, NOT_REGULAR, CANNOT_BE_READ, TOO_LARGE.format(MAX_FILE_BYTES))
+        whys = (NOT_UTF_8, CHANGED, NOT_ALLOWED, NOT_REGULAR, CANNOT_BE_READ, TOO_LARGE.format(MAX_FILE_BYTES))
         for why, exposed in product(((), *[(each,) for each in whys]), ((), (IN_WRITABLE,), (BELOW_WRITABLE,))):
             file = TextFile(exists=True, lines=(SealedStr("x"),), unreadable=why, exposed=exposed)
             monkeypatch.setattr(KeyFiles, "read", lambda *_, file=file: file)

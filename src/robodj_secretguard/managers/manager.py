@@ -18,7 +18,7 @@ from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
-from robodj_secretguard.secret.texts import could_hold_key
+from robodj_secretguard.secret.texts import could_hold_key, shown_place
 from robodj_secretguard.startup.directory import (
     MAX_BYTES,
     Delivery,
@@ -27,7 +27,6 @@ from robodj_secretguard.startup.directory import (
     first_with,
     names_of,
     read_directory,
-    shown_source,
     source_finding,
     whole_names,
 )
@@ -441,7 +440,7 @@ def open_sources(
         if not is_valid or (package and could_hold_key(re.sub(r"-[A-Za-z0-9]{6}\Z", "", place))):
             which = f" (number {number})" if number > 1 else ""
             raise UsageError(f"{word}{which}: invalid source; use {forms}")
-        managers.append(_import_class(word, kind, path, package)(shown_source(kind, place), place, policies))
+        managers.append(_import_class(word, kind, path, package)(f"{kind}:{shown_place(place)}", place, policies))
     return managers
 
 

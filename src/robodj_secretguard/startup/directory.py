@@ -235,11 +235,6 @@ def _unsettled(place: str, version: Mapping[str, tuple[int, ...]], earlier: Mapp
     return max(wait, _PAUSE) if is_empty and version != earlier else wait
 
 
-def shown_source(kind: str, place: str) -> str:
-    """Return a source for messages. Its place may be a key, by mistake."""
-    return f"{kind}:{shown_place(place)}"
-
-
 def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
     """Return the fields of a manager that are read."""
     return [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS, ROTATION_RECORD]
@@ -299,7 +294,7 @@ def judge_directory(
     """
     named = environment.get(SECRETS_DIR) or None
     place = os.path.abspath(named.get_secret_value() if named else model_setup.secrets_dir or "")
-    name = shown_source("directory", place)
+    name = f"directory:{shown_place(place)}"
     if directory_fault(place) == ABSENT:
         if named:
             problem = Problem(
@@ -337,8 +332,8 @@ def judge_directory(
         delivery = delivery._replace(sole=sole.union(there))
         judgement = Judgement(read((delivery,), known))
         judgement.again, judgement.seconds = judge, seconds
-        judgement.add([finding(policies, Check.SETTING, problem) for problem in faults])
-        judgement.add([*conflicts((delivery,), policies, Severity.NOTE)])
+        found = [finding(policies, Check.SETTING, problem) for problem in faults]
+        judgement.add([*found, *conflicts((delivery,), policies, Severity.NOTE)])
         return judgement
 
     return judge(None, frozenset())
@@ -346,19 +341,18 @@ def judge_directory(
 
 def _period(environment: Environment, model_setup: ModelSetup, place: str) -> tuple[int | None, list[Problem]]:
     """Return after how many seconds the directory is read again, and what is wrong with that."""
-    text = environment.get(SECRET_REFRESH)
     seconds = model_setup.refresh
-    if text:
+    if text := environment.get(SECRET_REFRESH):
         is_number = re.fullmatch("[1-9][0-9]{0,2}", text.get_secret_value(), re.ASCII)
-        seconds = int(text.get_secret_value()) if is_number else 0
-        if not 1 <= seconds <= MOST_REFRESH_SECONDS:
-            return None, [
-                Problem(
-                    f"{SECRET_REFRESH} has an invalid value, so no key can change",
-                    f"set {SECRET_REFRESH} to a number of seconds from 1 to {MOST_REFRESH_SECONDS}, or unset it",
-                    "environment",
-                )
-            ]
+        seconds = int(text.get_secret_value()) if is_number else MOST_REFRESH_SECONDS + 1
+    if seconds is not None and seconds > MOST_REFRESH_SECONDS:
+        return None, [
+            Problem(
+                f"{SECRET_REFRESH} has an invalid value, so no key can change",
+                f"set {SECRET_REFRESH} to a number of seconds from 1 to {MOST_REFRESH_SECONDS}, or unset it",
+                "environment",
+            )
+        ]
     if seconds is None or not (why := _never_changes(place)):
         return seconds, []
     return seconds, [

@@ -29,7 +29,6 @@ from robodj_secretguard.startup.textfile import (
     OWNED,
     READABLE,
     TOO_LARGE,
-    UTF_16,
     WRITABLE,
     TextFile,
     is_one_line,
@@ -105,8 +104,6 @@ def text_of(content: bytes, *, is_whole: bool = False) -> TextFile:
 
     `is_whole`: return the whole text as one line, without a byte-order mark and one last newline. Blank text has none.
     """
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return TextFile(unreadable=(UTF_16,))
     try:
         # Not "utf-8-sig": its first use imports a module, and no descriptor may be left.
         text = content.removeprefix(BOM_UTF8).decode()

@@ -21,7 +21,6 @@ from robodj_secretguard.startup.textfile import (
     NOT_ALLOWED,
     NOT_REGULAR,
     NOT_UTF_8,
-    UTF_16,
     TextFile,
     is_one_line,
 )
@@ -235,7 +234,7 @@ def _file_remedy(file: TextFile, where: str, named_by: NamedBy | None, policy: S
     if file.unreadable and file.exposed:  # the key may be another one, and cannot be compared
         return set_it
     remedies = {
-        **dict.fromkeys((UTF_16, NOT_UTF_8), f"save {where} as UTF-8, with mode 600, without changing its value"),
+        NOT_UTF_8: f"save {where} as UTF-8, with mode 600, without changing its value",
         CHANGED: f"start again; if this repeats, stop the program that writes {where}",
         NOT_ALLOWED: f"make the service's user the owner of {where} (mode 600) and let it enter each directory above",
         NOT_REGULAR: f"{set_it}, then delete {where}",
@@ -243,8 +242,6 @@ def _file_remedy(file: TextFile, where: str, named_by: NamedBy | None, policy: S
     }
     # The default is for a file that is too large.
     steps = [remedies.get(fault, f"leave only the value in {where}") for fault in file.unreadable]
-    if file.unsafe == (UTF_16,):
-        steps[0] += " (PowerShell's > writes UTF-16)"
     if file.exposed:
         steps = ["compare its value with the secret manager", chmod(file, where, named_by, "600")]
     return ", then ".join(steps)
@@ -485,7 +482,7 @@ def read(
         list_required=model_setup.require_revocation_list,
     )
     asked: tuple[Source, ...] = (*managers, environment, key_files)
-    return tuple([_reading(policy, setup, environment, asked, names) for policy in policies])
+    return tuple([_reading(policy, setup, environment, asked) for policy in policies])
 
 
 def has_directory(environment: Environment, model_setup: ModelSetup) -> bool:
@@ -494,9 +491,7 @@ def has_directory(environment: Environment, model_setup: ModelSetup) -> bool:
     return is_declared and environment.is_process and not environment.is_set(EPHEMERAL)
 
 
-def _reading(
-    policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source], names: frozenset[str]
-) -> Reading:
+def _reading(policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source]) -> Reading:
     offers = tuple([source.offer(policy) for source in sources])
     first = next(
         (each for each in offers if not each.is_off and (each.lines or each.faults or each.variables)), NOTHING
@@ -504,9 +499,7 @@ def _reading(
     used = first if first.lines or first.faults else NOTHING
     variables = first.variables or environment
     marker = variables.get(policy.expiry_variable) or None
-    present = names if first.variables is None else {*first.variables.names()}
-    has_slots = policy.overlap and not present.isdisjoint(policy.slot_variables)
-    slots = tuple(_slots(policy, setup, variables, first.manager)) if has_slots else ()
+    slots = tuple(_slots(policy, setup, variables, first.manager)) if policy.overlap else ()
     value = used.lines[0] if len(used.lines) == 1 and not used.faults else None
     key, expires_at = _key_in(value, policy.material, policy.variable), parse_marker(marker)
     return Reading(
@@ -522,8 +515,10 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
     """Yield the reading of the next and of the previous key, where they or the deadline are set."""
     next_key, previous_key, until = policy.slot_variables
     marker = variables.get(until) or None
-    slots: tuple[tuple[str, Slot, SealedStr | None], ...]
-    slots = ((next_key, "next", None), (previous_key, "previous", marker))
+    slots: Sequence[tuple[str, Slot, SealedStr | None]] = (
+        (next_key, "next", None),
+        (previous_key, "previous", marker),
+    )
     for variable, slot, deadline in slots:
         value = variables.get(variable) or None
         offer = Offer(manager or "environment", variable, (value,) if value else (), manager=manager)
