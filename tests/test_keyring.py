@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2, good_keys, process_environment
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from detector import leaks
 from django.core.management.utils import get_random_secret_key
 from pydantic import SecretStr
-from rings import NEXT, PREVIOUS, SLOTS, UNTIL, Published, Rotation, rotation_keys, traceback_of
+from rings import NEXT, PREVIOUS, SLOTS, Published, Rotation, rotation_keys, traceback_of
 from test_vendor import PASSWORD, Rotating
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
@@ -276,19 +277,20 @@ class TestDerive:
             ring.derive(rotation.values["next"] if purpose == "a key" else purpose)
         assert leaks(traceback_of(raised.value), rotation.delivered) == []
 
-    def test_a_failure_shows_no_key(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """An error of `cryptography` has neither a frame nor a text with a key."""
+    @pytest.mark.parametrize(
+        ("error", "raises"), [(ValueError, CheckFailedError), (KeyboardInterrupt, KeyboardInterrupt)]
+    )
+    def test_a_failure_shows_no_key(
+        self, monkeypatch: pytest.MonkeyPatch, error: type[BaseException], raises: type[BaseException]
+    ) -> None:
+        """An error of `cryptography`, and an interrupt, have neither a frame nor a text with a key."""
         rotation = Rotation()
 
-        class Failing:
-            def __init__(self, *_arguments: object) -> None:
-                pass
+        def derive(_self: object, key: bytes) -> None:
+            raise error(key) if error is ValueError else error
 
-            def derive(self, key: bytes) -> bytes:
-                raise ValueError(key)
-
-        monkeypatch.setattr("cryptography.hazmat.primitives.kdf.hkdf.HKDF", Failing)
-        with pytest.raises(CheckFailedError, match="ValueError") as raised:
+        monkeypatch.setattr(HKDF, "derive", derive)
+        with pytest.raises(raises) as raised:
             rotation.ring.derive(DERIVED)
         assert leaks(traceback_of(raised.value), rotation.delivered) == []
 
@@ -320,33 +322,16 @@ def test_it_shows_no_key() -> None:
 
 def test_the_ring_of_a_secret() -> None:
     """Without a clock, a model returns the same ring each time. An unknown name is an error that shows no name."""
-    keys = good_keys() | {UNTIL: NOW.isoformat()}
-    with process_environment(keys):
+    with process_environment(keys := good_keys()):
         model = RuntimeSecrets()
     assert model.keyring("secret.key") is model.keyring("secret.key")
-    for _ in range(2):
-        assert model.keyring("secret.key", clock=lambda: NOW) is not model.keyring("secret.key")
+    assert model.keyring("secret.key", clock=lambda: NOW) is not model.keyring("secret.key")
     assert model.keyring("secret_v2.key").current.value is model.secret_v2_key
     with pytest.raises(ValueError, match=r"^unknown secret; choose from secret.key, secret_v2.key$") as raised:
         model.keyring(keys[V1])
     assert leaks(traceback_of(raised.value), [keys[V1]]) == []
     with pytest.raises(ValueError, match="the clock must return a time with a timezone"):
         model.keyring("secret.key", clock=lambda: NOW.replace(tzinfo=None))
-
-
-def test_an_interrupt_shows_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interrupt while the keys of a ring are made has no frame with a key."""
-    rotation = Rotation()
-    with process_environment(rotation.variables):
-        model = RuntimeSecrets()
-
-    def interrupt(_text: str) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("robodj_secretguard.secret.material.canonical", interrupt)
-    with pytest.raises(KeyboardInterrupt) as raised:
-        model.keyring("secret.key").accepted()
-    assert leaks(traceback_of(raised.value), rotation.delivered) == []
 
 
 OLD: dict[str, Callable[[], str]] = {

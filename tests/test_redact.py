@@ -136,10 +136,8 @@ class TestAnEvent:
     @pytest.mark.parametrize("form", FORMS)
     def test_every_form_of_a_key_is_found(self, redact: SecretRedactor, form: str) -> None:
         """A key is found as it is, in hexadecimal, and in base64 wherever it begins."""
-        event = redact(None, "info", {"event": f"before {FORMS[form]} after"})["event"]
-        assert (NAME2 if form == "other-case" else NAME1) in event
-        assert event.startswith("before ")
-        assert event.endswith(" after")
+        event = redact(None, "info", f"before {FORMS[form]} after")
+        assert re.fullmatch(f"before .*{re.escape(NAME2 if form == 'other-case' else NAME1)}.* after", event)
         assert leaks(event, list(KEYS.values())) == []
         assert redact(None, "info", event) is event
 
@@ -395,26 +393,18 @@ class TestARecord:
 class TestBounds:
     """A limited part of an event is searched, and nothing else is passed on."""
 
-    @pytest.mark.parametrize(
-        ("form", "in_bytes"),
-        [
-            pytest.param(KEY1, False, id="text"),
-            pytest.param(KEY2.encode().hex(), True, id="longest in bytes"),
-            pytest.param(KEY1, True, marks=pytest.mark.full, id="text in bytes"),
-            pytest.param(KEY2.encode().hex(), False, marks=pytest.mark.full, id="longest"),
-        ],
-    )
+    @pytest.mark.parametrize("in_bytes", [False, True], ids=["text", "bytes"])
+    @pytest.mark.parametrize("form", [KEY1, KEY2.encode().hex()], ids=["key", "longest"])
     @pytest.mark.parametrize("within", [MAX_TEXT, -1, 20, 1, 0, -9])
     def test_long_text_is_cut_without_half_a_key(
         self, redact: SecretRedactor, within: int, form: str, *, in_bytes: bool
     ) -> None:
-        """A long text is cut, and no half of a key remains. The full run has each form in text and in bytes."""
+        """A long text is cut, and no half of a key remains."""
         before = MAX_TEXT - (within if within >= 0 else len(form) + within)
         text = "-" * before + form + "-" * MAX_TEXT
-        event = redact(None, "info", {"event": text.encode() if in_bytes else text})["event"]
+        event = redact(None, "info", text.encode() if in_bytes else text)
         written = event.decode() if in_bytes else event
-        assert written.endswith(TOO_LONG)
-        assert leaks(re.sub("-{99,}", "", written), list(KEYS.values())) == []
+        assert (written.endswith(TOO_LONG), leaks(written.replace("-" * 99, ""), [KEY1, KEY2])) == (True, [])
 
     def test_text_as_long_as_the_limit_is_kept(self, redact: SecretRedactor) -> None:
         """A text as long as the limit is passed on, and a longer one is cut."""
