@@ -107,16 +107,3 @@ def test_every_link_leads_somewhere() -> None:
 def test_wrong_link_is_a_fault(link: str, fault: str | None) -> None:
     """A wrong file, heading or kind of address is a fault, and so is a relative link that the site does not have."""
     assert fault_of(DOCS / "index.md", link) == fault
-
-
-def test_headings_and_links_are_found(tmp_path: Path) -> None:
-    """Links in tables, references and HTML count, those in code do not. A repeated heading gets a number."""
-    text = "# `a_b` & [c](d)!\n\n## Twice\n\n## Twice\n| x |\n|---|\n| [t](table.md) |\n```\n# no\n[n](no.md)\n```\n"
-    (tmp_path / "page.md").write_text(text, encoding="utf-8")
-    assert anchors_of(tmp_path / "page.md") == {"a_b--c", "twice", "twice-1"}
-    assert [*links_of(f'{text}\n[r][1] `[n](no.md)` <img src="p.svg">\n\n[1]: r.md\n')] == [
-        "d",
-        "table.md",
-        "r.md",
-        "p.svg",
-    ]

@@ -11,9 +11,8 @@ from typing import Any, Final
 from robodj_secretguard.cli.options import Commands, Request, add_command, given, model_of
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, wrapped
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import PROGRAM, count
+from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.startup.rules import Check, Severity
-from robodj_secretguard.startup.settings import setup_of
 
 SECTIONS: Final = {
     1: "Generation",
@@ -72,10 +71,7 @@ def _explain(request: Request, *, checks: Sequence[str]) -> Result:
     policies = tuple(model.secret_policies.values())
     texts = explanations(policies, "".join(f" {shlex.quote(word)}" for word in given(request, "model")))
     explained = [texts[name] for name in dict.fromkeys(checks or texts)]
-    lines, table = (
-        [*_explained(explained), *_declared(policies, has_files=setup_of(model).file_fallback)],
-        list[tuple[str, ...]](),
-    )
+    lines, table = [*_explained(explained)], list[tuple[str, ...]]()
     if not checks:
         table = [(str(each["check"]), str(each["severity"]), each["title"]) for each in explained]
         lines = [f"Run {PROGRAM} explain CHECK for its causes and fixes."]
@@ -113,19 +109,3 @@ def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         for filled in texts["commands"]:
             yield from (f"  {filled['purpose']}:", *(f"    {command}" for command in filled["commands"]))
         yield ""
-
-
-def _declared(policies: Iterable[SecretPolicy], *, has_files: bool) -> Iterator[str]:
-    yield "Declared secrets"
-    for policy in policies:
-        people = {"owner": policy.owner, "backup": policy.backup_owner}
-        yield from (
-            ", ".join([f"  {policy.name}", *(f"{role} {name}" for role, name in people.items() if name)]),
-            *([f"    file {policy.file}"] if has_files else ()),
-            *(f"    variable {name}" for name in policy.variables),
-            f"    cadence {count(policy.cadence.days, 'day')}, warning {count(policy.warn_before.days, 'day')} before",
-            *([wrapped(f"    accepts {policy.material!r}", " " * 6)] if policy.is_issued else ()),
-            f"    overlap {policy.overlap.total_seconds() / 86_400:g} days",
-            f"    to replace it: {policy.replacement}",
-        )
-    yield ""

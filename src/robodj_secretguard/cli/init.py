@@ -53,7 +53,7 @@ ISSUED_KINDS: Final[dict[str, Callable[..., Kind]]] = {
 
 _OVERLAP: Final = timedelta(days=14)
 _GENERATED: Final = f"overlap=timedelta(days={_OVERLAP.days})"
-_TEXTS: Final[dict[str, str]] = tomllib.loads(
+_INIT_TEXTS: Final[dict[str, str]] = tomllib.loads(
     resources.files(__package__).joinpath("init.toml").read_text(encoding="utf-8")
 )
 
@@ -175,7 +175,7 @@ def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy]
         write_changes(to_write)
         module, _, name = model.partition(":")
         files = [change.file for change in plan if change.action != "keep"]
-        text = _TEXTS["left"].format(
+        text = _INIT_TEXTS["left"].format(
             module=module, name=name, run=runner_of(project), files=" \\\n        ".join(files)
         )
         lines += text.splitlines()
@@ -265,7 +265,7 @@ def plan_changes(
     if is_there and not is_named and f"class {CLASS}" not in before:
         raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
     has_robodj_keys = not fields and (not is_there or RuntimeSecrets.__name__ in before)
-    ignored = _TEXTS["ignored"].format(directory and f"{directory}/")
+    ignored = _INIT_TEXTS["ignored"].format(directory and f"{directory}/")
     plan = [_appended(IGNORE, ignored)]  # before there can be a key file
     if not is_named:
         plan += _new_files(settings, fields, has_robodj_keys=has_robodj_keys)
@@ -285,7 +285,7 @@ def _new_files(settings: str, fields: Mapping[str, SecretPolicy], *, has_robodj_
     prefix = directory and f"{directory}/"
     texts = {settings: _settings_module(fields)}
     for policy in RuntimeSecrets.secret_policies.values() if has_robodj_keys else ():
-        texts[f"{prefix}{policy.file}.example"] = _TEXTS["key_file"].format(
+        texts[f"{prefix}{policy.file}.example"] = _INIT_TEXTS["key_file"].format(
             file=f"{prefix}{policy.file}",
             variable=policy.variable,
             generator=policy.replacement,
@@ -311,14 +311,14 @@ def _gate(project: dict[str, Any], directory: str) -> Iterator[Change]:
     """Yield the gate script. Setuptools could take a new directory beside a package for another package."""
     is_beside = directory.partition("/")[0] not in {"", *source_roots(project)}
     by_hand = is_beside and backend_of(project) == "setuptools" and not os.path.isdir(os.path.dirname(GATE))
-    yield _new(GATE, _TEXTS["gate"], by_hand=by_hand)
+    yield _new(GATE, _INIT_TEXTS["gate"], by_hand=by_hand)
 
 
 def _data_file(project: dict[str, Any], directory: str) -> Iterator[Change]:
     """Yield the line that takes the list into a wheel of setuptools. Others take every file of a package."""
     if directory and backend_of(project) == "setuptools":
         file = "MANIFEST.in" if "project" in project else "setup.py"
-        line = _TEXTS[file].format(directory=directory, file=REVOKED_FILE)
+        line = _INIT_TEXTS[file].format(directory=directory, file=REVOKED_FILE)
         yield _appended(file, line, by_hand=file == "setup.py")
 
 
@@ -333,7 +333,7 @@ def _hook(model: str, run: str) -> Change:
         entry = f"sh -c 'cd ./{place} && exec {entry}'"
     before = read_file(file)
     change = Change(
-        file, before, ("  # Below repos:\n" if before.strip() else "repos:\n") + _TEXTS["hook"].format(entry)
+        file, before, ("  # Below repos:\n" if before.strip() else "repos:\n") + _INIT_TEXTS["hook"].format(entry)
     )
     if f"id: {PROGRAM}-scan" in before:
         return change._replace(action="keep")
@@ -342,7 +342,7 @@ def _hook(model: str, run: str) -> Change:
 
 def _configuration(model: str, *, is_named: bool) -> Change:
     """Return the table of pyproject.toml. TOML may not allow another table."""
-    change = Change(PYPROJECT, read_file(PYPROJECT), _TEXTS["configuration"].format(model))
+    change = Change(PYPROJECT, read_file(PYPROJECT), _INIT_TEXTS["configuration"].format(model))
     if is_named:
         return change._replace(action="keep")
     is_valid = False
@@ -365,7 +365,7 @@ def _settings_module(fields: Mapping[str, SecretPolicy]) -> str:
     ]
     names = "".join(f'            "{policy.name}",\n' for policy in fields.values())
     declared = (
-        _TEXTS["field"].format(
+        _INIT_TEXTS["field"].format(
             field=field,
             policy=policy,
             type="SecretStr" if policy.required else "SecretStr | None",
@@ -374,9 +374,9 @@ def _settings_module(fields: Mapping[str, SecretPolicy]) -> str:
         )
         for field, policy in fields.items()
     )
-    return _TEXTS["settings"].format(
+    return _INIT_TEXTS["settings"].format(
         imports="\n".join(imports),
-        base=_TEXTS["base"].format(names) if own else RuntimeSecrets.__name__,
+        base=_INIT_TEXTS["base"].format(names) if own else RuntimeSecrets.__name__,
         fields="".join(declared),
     )
 
@@ -414,5 +414,5 @@ def _shown(plan: Sequence[Change], *, is_short: bool) -> Iterator[str]:
         yield from ("These files exist and stay as they are:", *kept, "")
     for change in plan:
         if change.action == "paste":
-            what = _TEXTS["gate_by_hand"] if change.file == GATE else f"Add these lines to {change.file} by hand:"
+            what = _INIT_TEXTS["gate_by_hand"] if change.file == GATE else f"Add these lines to {change.file} by hand:"
             yield from (what, *change.text.splitlines(), "")
