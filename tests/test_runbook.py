@@ -215,6 +215,22 @@ PLANS: dict[str, tuple[dict[str, str], dict[str, Any], list[Record], dict[str, A
         for number, slots in enumerate(({}, OVERLAP, {"next_fingerprint": COMING, **OVERLAP}))
     },
     "a rotation ends": ({}, OVERLAP, [recorded(30, PREVIOUS), recorded(2)], {}, "retire", ENDED),
+    "it ends as well where another key was recorded later": (
+        {},
+        OVERLAP,
+        [recorded(9), recorded(1, OTHER_KEY)],
+        {},
+        "retire",
+        ENDED,
+    ),
+    "a rotation is recorded first": (
+        {},
+        OVERLAP,
+        [recorded(30, PREVIOUS)],
+        {},
+        "retire",
+        ["deliver", *AFTER_PROMOTION[:-2], *ENDED],
+    ),
     "its record is completed first": (
         {},
         OVERLAP,
@@ -376,7 +392,7 @@ class TestShell:
         """A plan waits for the deadline that is set, and names the time of the old key's record."""
         _, ((wait, _),) = planned(with_keys(report, next_fingerprint=COMING, **OVERLAP), recorded(3))
         assert "Wait until 2026-12-02T12:00:00Z, when" in wait
-        _, steps = planned(with_keys(report, **OVERLAP), recorded(30, PREVIOUS), recorded(2))
+        _, steps = planned(with_keys(report, **OVERLAP), recorded(40, PREVIOUS), recorded(30, PREVIOUS), recorded(2))
         assert steps[-3][0].startswith("After 2026-12-02T12:00:00Z, remove the previous key from")
         assert steps[-1][0].endswith(f" ({PREVIOUS}, recorded at 2026-11-01T12:00:00Z).")
 
@@ -402,7 +418,7 @@ class TestAtOnce:
 
     def test_interrupted_emergency(self, report: Report) -> None:
         """A key that was replaced, and not yet revoked, is revoked as well when the plan is printed again."""
-        _, steps = planned(report, recorded(3, PREVIOUS), is_emergency=True)
+        _, steps = planned(report, recorded(9, OTHER_KEY), recorded(3, PREVIOUS), is_emergency=True)
         assert commands(steps)["revoke"].count(f"{PROGRAM} revoke {NAME} --fingerprint") == 2
         assert PREVIOUS in commands(steps)["revoke"]
 
@@ -438,17 +454,17 @@ class TestSources:
         assert words(steps) == ["revoke", *THERE]
 
     @pytest.mark.parametrize(
-        ("source", "read"),
+        ("source", "hint", "read"),
         [
-            (VAULT, 'bao kv get -mount=secret -field="$1" robodj/prod'),
-            (AWS, "aws_text | jq -er --arg name \"$1\" '.[$name] // empty'"),
-            ("directory:/run/keys", 'READ-COMMAND "$1"'),
+            (VAULT, "write vault in place of bao:", 'bao kv get -mount=secret -field="$1" robodj/prod'),
+            (AWS, "They need jq, 1.7 or later:", "aws_text | jq -er --arg name \"$1\" '.[$name] // empty'"),
+            ("directory:/run/keys", '"$1" is the name of the variable:', 'READ-COMMAND "$1"'),
         ],
     )
-    def test_by_hand(self, report: Report, source: str, read: str) -> None:
+    def test_by_hand(self, report: Report, source: str, hint: str, read: str) -> None:
         """A secret without an overlap is changed by hand, with the manager's own client. No shell gets its keys."""
         steps = planned(with_keys(report, source=source), policy=WITHOUT_OVERLAP, sources=["directory:/x", source])[1]
-        assert words(steps)[:3] == ["define", "record old", "replace"]
+        assert (words(steps)[:3], steps[0][0].endswith(hint)) == (["define", "record old", "replace"], True)
         assert f"read_secret() {{ {read}; }}\n" in str(steps[0][1])
         assert not any("export" in str(each) or "load_secrets" in str(each) for _, each in steps)
 
