@@ -134,50 +134,42 @@ def test_both_sides_of_each_limit(templates: str, others: str) -> None:
     assert [each for each in others.split("|") if template(each)] == []
 
 
-def test_both_sides_of_the_limits_of_a_name() -> None:
-    """A name has an underscore and only ASCII. It is long or has a listed word of three letters."""
-    assert {template(each) for each in ("KIFZAPPX_FRYLEEL", "KIF_APP", "KIF_KEY")} == {NAME}
-    assert {
-        template(each) for each in ("KIFZAPPX_FRYLEE", "BRANNIGANZAPPKIF", "KIF_\u00c9_ZAPP_BRANNIGAN", "KIF_AB")
-    } == {""}
+@pytest.mark.parametrize(
+    ("text", "variable", "message"),
+    [
+        *((each, "", NAME) for each in ("KIFZAPPX_FRYLEEL", "KIF_APP", "KIF_KEY")),
+        *((each, "", "") for each in ("KIFZAPPX_FRYLEE", "BRANNIGANZAPPKIF", "KIF_\u00c9_ZAPP_BRANNIGAN", "KIF_AB")),
+        *((each, "ZAPP_KIF", NAME) for each in ("ZAPP_KIF", "zapp-kif", "zappKif", "zapp kif")),
+        *((each, "", "") for each in ("ZAPP_KIF", "zapp-kif", "zappKif", "zapp kif")),
+        ("${ZAPP_KIF}", "ZAPP_KIF", SHELL),
+        ("brannigan-zapp-key", "ZAPP_BRANNIGAN_PASSWORD", PLACEHOLDER),
+        ("brannigan-zapp", "ZAPP_BRANNIGAN_PASSWORD", ""),
+    ],
+)
+def test_name_of_a_variable(text: str, variable: str, message: str) -> None:
+    """A name has an underscore and only ASCII, and is long or has a listed word of three letters.
+
+    That of the variable itself is a template in any spelling. Its words are listed words, none of them telling.
+    """
+    assert template(text, variable) == message
 
 
-class TestVariable:
-    """The name of the variable."""
-
-    def test_name_of_its_variable_is_a_template(self) -> None:
-        """The name of the variable is a template in any spelling."""
-        for text in ("ZAPP_KIF", "zapp-kif", "zappKif", "zapp kif"):
-            assert (template(text, "ZAPP_KIF"), template(text)) == (NAME, "")
-        assert template("${ZAPP_KIF}", "ZAPP_KIF") == SHELL
-
-    def test_words_of_the_variable_are_listed(self) -> None:
-        """The words of its variable are listed words, none of them telling."""
-        assert template("brannigan-zapp-key", "ZAPP_BRANNIGAN_PASSWORD") == PLACEHOLDER
-        assert template("brannigan-zapp", "ZAPP_BRANNIGAN_PASSWORD") == ""
-
-
-class TestEncoded:
-    """Base64 and hexadecimal."""
-
-    @pytest.mark.parametrize("text", ["your-api-key", "op://vault/item/field", "STRIPE_KEY"])
-    def test_encoded_template_is_a_placeholder(self, text: str) -> None:
-        """A template in base64 or hexadecimal is a placeholder."""
-        data = text.encode()
-        assert template(base64.b64encode(data + b"\n").decode()) == f"{PLACEHOLDER} in base64"
-        assert template(base64.urlsafe_b64encode(data).decode().rstrip("=")) == f"{PLACEHOLDER} in base64"
-        assert template(data.hex()) == f"{PLACEHOLDER} in hexadecimal"
-
-    def test_other_encoded_text_is_none(self) -> None:
-        """Encoded text that is no template, is short or is not text passes."""
-        for data in (b"zapp:kif-leela-9", b"fill-me", b"\xff\xfechangeme"):
-            assert template(base64.b64encode(data).decode()) == ""
-
-    def test_encoded_text_has_a_length(self) -> None:
-        """Text is decoded if it has 8 characters or more, and is itself not too long."""
-        assert template(base64.b64encode(b"fill-me!").decode()) == f"{PLACEHOLDER} in base64"
-        longest = base64.b64encode(b"your" + b" " * 377 + b"key").decode()
-        assert (len(longest), template(longest)) == (LONGEST, f"{PLACEHOLDER} in base64")
+@pytest.mark.parametrize(
+    ("data", "is_template"),
+    [
+        *((each, True) for each in (b"your-api-key", b"op://vault/item/field", b"STRIPE_KEY", b"fill-me!")),
+        *((each, False) for each in (b"zapp:kif-leela-9", b"fill-me", b"\xff\xfechangeme")),
+        (b"your" + b" " * 377 + b"key", True),
+    ],
+    ids=range(8),
+)
+def test_encoded_template_is_a_placeholder(data: bytes, *, is_template: bool) -> None:
+    """A template of 8 characters or more in base64 or hexadecimal is a placeholder, up to the longest text."""
+    encoded = [base64.b64encode(data + b"\n").decode(), base64.urlsafe_b64encode(data).decode().rstrip("=")]
+    forms = [each for each in (*encoded, data.hex()) if len(each) <= LONGEST]
+    assert len(forms) in {1, 3}
+    found = {template(each) for each in forms}
+    assert found <= ({f"{PLACEHOLDER} in base64", f"{PLACEHOLDER} in hexadecimal"} if is_template else {""})
 
 
 class TestLong:
