@@ -413,7 +413,7 @@ def drift(
     here = rotations(logged, policy.name, done.last.environment if done else None)
     operator = ("--operator", "YOUR-NAME", *options)
     if done and unrecorded(done, logged):
-        who = ("--to", manager, "--environment", done.last.environment or "ENVIRONMENT", *operator)
+        who = ("--to", manager, "--environment", str(done.last.environment), *operator)
         step = {"replace": "run"}.get(done.step, done.step)
         return Problem(
             f"{manager} has a step that the operations log does not have: {step_in_words(done)}",
