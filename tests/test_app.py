@@ -141,6 +141,19 @@ def test_width_of_help(machine: Machine, command: tuple[str, ...]) -> None:
     assert max(map(len, ran.out.splitlines())) <= 80
 
 
+def test_help_of_a_command_has_groups(machine: Machine) -> None:
+    """The help of a command has its options in groups, its examples, its exit statuses and its kind of document."""
+    shown = machine.call("explain", "--help").out
+    assert shown.startswith(
+        "usage: robodj-secretguard explain [options] [CHECK ...]\n\nExplain what a check means, how"
+    )
+    assert re.findall(r"^(\w.*):$", shown, re.MULTILINE) == [
+        *("arguments", "options", "files and model", "output"),
+        *("examples", "exit status", "with --format json"),
+    ]
+    assert shown.endswith("\n  a document of the kind explanation\n")
+
+
 @posix_only
 @pytest.mark.parametrize("columns", [60, 120])
 def test_help_has_the_width_of_the_terminal(machine: Machine, columns: int) -> None:

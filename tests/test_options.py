@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import io
 import os
-import re
 import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,12 +17,10 @@ from conftest import NOW, V1, Ran, posix_only, put, root_only
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
+from robodj_secretguard.cli.app import _parse_arguments
 from robodj_secretguard.cli.options import (
     PROJECT_KEYS,
-    CommandParser,
     Request,
-    add_command,
-    add_group,
     directory_of,
     find_project,
     given,
@@ -37,7 +34,6 @@ from robodj_secretguard.cli.options import (
     request_of,
     span_of,
 )
-from robodj_secretguard.cli.output import Result
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.startup.textfile import OWNED, WRITABLE
 
@@ -45,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from robodj_secretguard.cli.options import Commands
 
 MODEL = """
 from datetime import timedelta
@@ -70,9 +65,6 @@ EVERY_KEY = (
 )
 FREE_TEXT = "invalid text; use one line of at most 500 printable characters, without anything that looks like a key"
 TIME = "invalid time; use one like 2027-01-31T08:00:00Z, or a date like 2027-01-31"
-ENVIRONMENT = "invalid name; use lower-case letters, digits, hyphens and underscores, such as prod"
-TEXTS = ("--environment", "--operator", "--ticket", "--reason", "--since", "--until")
-OTHERS = ("--require-env-only", "--config-dir", "--model", "--strict", "--format", "--operations-log", "--from")
 RECORD = ("rotate", "record", "--environment", "prod", "--operator", "Ada")
 KEYS = "model, operations-log, strict, require-env-only, ephemeral-tests"
 NO_PYPROJECT = "pyproject.toml cannot be read; make it a regular file in UTF-8, of at most 1048576 bytes"
@@ -109,31 +101,9 @@ def configured(machine: Machine, text: str = OWN, *, mode: int = 0o644) -> None:
     machine.put("pyproject.toml", text if text.startswith("[") else TABLE + text).chmod(mode)
 
 
-def new_parser() -> CommandParser:
-    """Return a parser without commands."""
-    return CommandParser(prog="robodj-secretguard", description="Test.", titles={"x": "more"})
-
-
-def add(parser: CommandParser, **defaults: Any) -> Commands:
-    """Add a command with every shared option."""
-    commands = parser.add_subparsers()
-    add_command(
-        commands,
-        "x",
-        lambda _: Result(0),
-        description="Do it. Now.",
-        examples=("x --strict", "x"),
-        statuses={"0": "done", "1": "word " * 20},
-        kind="report",
-        options=(*TEXTS, *OTHERS),
-        defaults=defaults,
-    )
-    return commands
-
-
-def parse(*argv: str, **defaults: Any) -> argparse.Namespace:
-    """Parse the shared options of a command."""
-    return add(new_parser(), **defaults).choices["x"].parse_args(argv)
+def parse(command: str, *options: str) -> argparse.Namespace:
+    """Parse the words of a command, and more options."""
+    return _parse_arguments([*command.split(), *options])
 
 
 def error(do: Callable[..., object], *arguments: Any, **options: Any) -> str:
@@ -148,45 +118,27 @@ class TestValues:
 
     def test_defaults(self) -> None:
         """No option is required, and every switch is off."""
-        arguments = parse()
-        request, own = request_of(arguments)
-        assert (request, {*own.values()}) == (Request(sources=[]), {None})
+        assert request_of(parse("check")) == (Request(sources=[]), {})
 
     def test_the_time_to_wait_needs_a_source(self) -> None:
         """`--wait` without `--from` would have no effect. Its value is a number of seconds."""
-        assert error(parse, "--wait=1e3") == "--wait: invalid number of seconds; use one from 0 to 9999"
-        assert error(request_of, parse("--wait=1")) == "--wait works only with --from; leave it out"
-        assert request_of(parse("--wait=1", "--from=json:-"))[0].wait == 1
+        assert error(parse, "check --wait=1e3") == "--wait: invalid number of seconds; use one from 0 to 9999"
+        assert error(request_of, parse("check --wait=1")) == "--wait works only with --from; leave it out"
+        assert request_of(parse("check --wait=1 --from=json:-"))[0].wait == 1
 
     def test_stdin_has_one_reader(self) -> None:
         """Only one option reads stdin."""
-        why = "--reason - and --from json:- both read stdin; name a file for one of them"
-        assert error(request_of, parse("--reason=-", "--from=json:-")) == why
-
-    def test_help(self) -> None:
-        """The list of commands shows a command's first sentence, below a title. A command's help has its usage, groups,
-        examples, statuses and kind of document. A group of commands requires a command.
-        """
-        parser = new_parser()
-        commands = add(parser)
-        group = add_group(commands, "y", "Do more", {})
-        assert "\nTest.\n\nmore:\n  x         Do it\n  y         Do more\n" in parser.format_help()
-        shown = commands.choices["x"].format_help()
-        assert shown.startswith("usage: robodj-secretguard x [options]\n\nDo it. Now.\n")
-        assert re.findall(r"^(\w.*):$", shown, re.MULTILINE) == [
-            *("options", "files and model", "output"),
-            *("examples", "exit status", "with --format json"),
-        ]
-        end = f"  1    {'word ' * 13}word\n       {'word ' * 5}word"
-        examples = "  robodj-secretguard x --strict\n  robodj-secretguard x"
-        assert f"examples:\n{examples}\n\nexit status:\n  0    done\n{end}\n\nwith" in shown
-        assert shown.endswith("\n  a document of the kind report\n")
-        assert (group.required, [each.allow_abbrev for each in commands.choices.values()]) == (True, [False, False])
+        why = "--key-from - and --from json:- both read stdin; name a file for one of them"
+        assert error(request_of, parse("revoke a --reason b --key-from=- --from=json:-")) == why
 
     @pytest.mark.parametrize(
         ("option", "value", "limits"),
         [
-            ("--environment", "Prod", ENVIRONMENT),
+            (
+                "--environment",
+                "Prod",
+                "invalid name; use lower-case letters, digits, hyphens and underscores, such as prod",
+            ),
             ("--operator", "two\nlines", FREE_TEXT),
             ("--ticket", "", FREE_TEXT),
             ("--reason", "{key}", FREE_TEXT),
@@ -197,21 +149,23 @@ class TestValues:
     )
     def test_invalid(self, option: str, value: str, limits: str) -> None:
         """An invalid value is a usage error that states the limits. The value may be a key, and is not shown."""
-        assert error(parse, f"{option}={value.format(key=key_as_argument())}") == f"{option}: {limits}"
+        command = "log show" if limits == TIME else "revoke a"
+        assert error(parse, command, f"{option}={value.format(key=key_as_argument())}") == f"{option}: {limits}"
 
     def test_span(self) -> None:
         """A date means its first instant in UTC. Without dates, a span covers all time. A span must not be empty."""
         first, last = span_of(None, None)
         assert (first.year, last.year, first.tzinfo, last.tzinfo) == (1, 9999, UTC, UTC)
-        since = parse("--since=2026-11-30T02:00+02:00").since
+        since = parse("log show --since=2026-11-30T02:00+02:00").since
         end = datetime(2026, 11, 30, 0, 0, 1, tzinfo=UTC)
         assert span_of(since, end) == (datetime(2026, 11, 30, tzinfo=UTC), end)
-        assert error(span_of, since, parse("--until=2026-11-30").until) == "--until must be later than --since"
+        assert error(span_of, since, parse("log show --until=2026-11-30").until) == "--until must be later than --since"
 
     def test_given(self) -> None:
         """Messages repeat the options of the command, without values that could be a key or forge a line."""
+        key = key_as_argument()
         request, _ = request_of(
-            parse("--config-dir=-deploy", f"--model={key_as_argument()}", "--operations-log=caf\xe9", "--from=json:-")
+            parse("check --config-dir=-deploy --operations-log=caf\xe9 --from=json:-", f"--model={key}")
         )
         assert given_sources(request._replace(sources=["aws:a", "json:-"])) == ["--from", "aws:a"]
         assert given(request, "config_dir", "model", "operations_log") + given_option("ticket", None) == [
