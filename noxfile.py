@@ -18,6 +18,7 @@ PYTHONS: Final = nox.project.python_versions(nox.project.load_toml("pyproject.to
 FIRST: Final = PYTHONS[0]
 RUNTIME: Final = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
 SLOW: Final = (
+    "tests/no_leak",
     "tests/trials/adoption",
     "tests/trials/test_list_races.py",
     "tests/trials/test_log_crash.py",
@@ -147,7 +148,7 @@ def trials(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def slow(session: nox.Session) -> None:
-    """Run thousands of crashes, races and fleets, read a million events, and generate a million keys of each kind."""
+    """Run thousands of crashes, races and fleets, every scenario before every observer, and a million keys of each kind."""
     install_managers(session)
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *(session.posargs or SLOW))
 
@@ -169,10 +170,10 @@ def hosts(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def managers(session: nox.Session) -> None:
-    """Read secrets from a real OpenBao, a server that acts as AWS, and systemd. Only systemd may be missing."""
+    """Read secrets from a real OpenBao, a server that acts as AWS, and systemd, in the cases that `coverage` has not."""
     install_managers(session)
     which = session.posargs or [MANAGERS]
-    session.run("python", "-m", "pytest", "-q", "-m", "not timed", PROCESSES, *which)
+    session.run("python", "-m", "pytest", "-q", "-m", "full and not timed", PROCESSES, *which)
     if not session.posargs:
         session.run("python", "-m", "pytest", "-q", "-n0", "-m", "timed", *which)
 

@@ -189,7 +189,7 @@ def test_the_settings_show_no_key(rotation: Rotation) -> None:
     with pytest.raises(LookupError) as raised:
         fail(settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS)
     page = ExceptionReporter(None, type(raised.value), raised.value, raised.tb).get_traceback_data()
-    shown += f"{page['settings']} {page['frames'][-1]['vars']}"  # test_recipes.py reads a page
+    shown += f"{page['settings']} {page['frames'][-1]['vars']}"  # trials/test_recipes.py reads a page
     assert (shown.count("NOTED"), shown.count("_noted")) == (4, 2)
     assert leaks(shown, [*rotation.delivered, *rotation.values.values()]) == []
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from conftest import Ran
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "examples" / "recipes"
 PAGE = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
 NEXT, PLAYOUT = f"{V1}_NEXT", "playout.encrypted"

@@ -12,7 +12,7 @@ from conftest import V1, V2
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 FILES = {V1: "secret.key", V2: "secret_v2.key"}
 FILES_ON = {"ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "true"}
 
