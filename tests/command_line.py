@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
-import subprocess
 import sys
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,19 +12,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from unittest.mock import patch
 
 from clocks import CLOCKS
-from conftest import NOW, TIMEOUT, V1, Ran, good_keys, process_environment, put, without_model
+from conftest import NOW, V1, Ran, good_keys, process_environment, put, without_model
 
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.app import _parser
 from robodj_secretguard.cli.gate import report_result
-from robodj_secretguard.cli.output import format_json, format_text
+from robodj_secretguard.cli.output import format_json
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Proof, Record, Validation, draft, hash_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from robodj_secretguard.startup.report import Report
@@ -71,13 +69,6 @@ def clock(now: datetime) -> Iterator[None]:
         for module in CLOCKS:
             stack.enter_context(patch(f"robodj_secretguard.{module}.datetime", Stopped))
         yield
-
-
-def report_text(report: Report, *, passed: bool, model: str) -> str:
-    """Return a report as `check` writes it, with the line that names the model."""
-    return format_text(
-        report_result(report, passed=passed), {"name": model.removeprefix("model: "), "source": "option"}, None
-    )
 
 
 def report_json(report: Report, *, passed: bool, model: dict[str, str]) -> str:
@@ -177,21 +168,3 @@ def rotated(at: datetime, fingerprint: str | None, *, startup: Proof = "attested
     event = fields.pop("event", event)
     fields = {"secret": "secret.key", "environment": "prod", "operator": "Ada"} | fields
     return replace(draft(event, fingerprint=fingerprint, validation=validation, **fields), recorded_at=at)
-
-
-def on_terminal(arguments: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Ran:
-    """Run a command as a process whose stdout is a terminal (POSIX)."""
-    controller, terminal = os.openpty()
-    command = [sys.executable, "-m", "robodj_secretguard", *arguments]
-    shown = b""
-    with open(controller, "rb", buffering=0) as screen:
-        try:
-            done = subprocess.run(
-                command, env=dict(env), cwd=cwd, stdout=terminal, stderr=subprocess.PIPE, timeout=TIMEOUT, check=False
-            )
-        finally:
-            os.close(terminal)
-        with contextlib.suppress(OSError):  # Linux raises EIO when the other end is closed
-            while chunk := screen.read(1 << 16):
-                shown += chunk
-    return Ran(done.returncode, shown.decode().replace("\r\n", "\n"), without_model(done.stderr.decode()))

@@ -16,10 +16,9 @@ from command_line import (
     Terminal,
     key_as_argument,
     machine_at,
-    on_terminal,
     rotated,
 )
-from conftest import NOW, V1, V2, Ran, clean_environment, found, good_keys, marker, posix_only
+from conftest import NOW, V1, V2, Ran, found, good_keys, marker
 from detector import leaks
 from test_operations_log import head_of
 
@@ -115,12 +114,6 @@ class TestGenerate:
         every = f"NAME is missing (choose from {NAME}, {OTHER}); for all secrets, pass --format env, shell or json"
         assert usage(machine.call("generate")) == every
         assert usage(machine.call("generate", key_as_argument())) == UNKNOWN
-
-    @posix_only
-    def test_terminal(self, machine: Machine) -> None:
-        """A real terminal receives no key."""
-        ran = on_terminal(["generate", NAME], env=clean_environment(), cwd=machine.root)
-        assert usage(ran).startswith("keys are not printed on a terminal without --show")
 
     def test_an_interrupt_while_it_is_written(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
-from command_line import report_json, report_text
+from command_line import report_json
 from conftest import NOW, V1, document_of, good_keys, marker, process_environment
 from detector import without_fingerprints
 from hypothesis import assume, given, settings
@@ -23,6 +23,8 @@ from test_operations_log import append, head_of, joined, load, read, refused, so
 
 from robodj_secretguard import Check, RuntimeSecrets, SecretPolicy, SecretSettings, check, guard
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, main
+from robodj_secretguard.cli.gate import report_result
+from robodj_secretguard.cli.output import format_text
 from robodj_secretguard.secret.material import fingerprint, is_hexadecimal, weakness
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES
@@ -245,7 +247,8 @@ def verdict(report: Report, value: str) -> object:
 
 def everything_written(report: Report, config_dir: str | None) -> str:
     """Return the output of a report, the guard and the command line, without fingerprints and the time."""
-    texts = [repr(report), report_text(report, passed=report.ok, model="m:M")]
+    text = format_text(report_result(report, passed=report.ok), {"name": "m:M", "source": "option"}, None)
+    texts = [repr(report), text]
     texts.append(report_json(report, passed=report.ok, model={}))
     command = ["check", *([f"--config-dir={config_dir}"] if config_dir else [])]
     for action in (lambda: guard(config_dir=config_dir), lambda: main(command)):
