@@ -78,10 +78,6 @@ class Delivery(Frozen):
     found: frozenset[str]
     sole: frozenset[str] = frozenset()
 
-    def names(self) -> Iterable[str]:
-        """Return the names of all variables."""
-        return self.found
-
     def get(self, name: str) -> SealedStr | None:
         """Return a variable, sealed; `None` where there is none."""
         return self.values.get(name)

@@ -64,9 +64,6 @@ if TYPE_CHECKING:
     class Variables(Protocol):
         """Variables by their names: those of the environment, or those that a secret manager delivers."""
 
-        def names(self) -> Iterable[str]:
-            """Return the names of all variables."""
-
         def get(self, name: str) -> SealedStr | None:
             """Return a variable, sealed; `None` where there is none."""
 
