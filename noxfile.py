@@ -148,7 +148,7 @@ def trials(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def slow(session: nox.Session) -> None:
-    """Run thousands of crashes, races and fleets, every scenario before every observer, and a million keys of each kind."""
+    """Run every scenario before every observer, thousands of crashes, races and fleets, and make a million keys."""
     install_managers(session)
     session.run("python", "-m", "pytest", "-q", "-m", "full", PROCESSES, *(session.posargs or SLOW))
 
@@ -170,7 +170,7 @@ def hosts(session: nox.Session) -> None:
 
 @nox.session(python=FIRST)
 def managers(session: nox.Session) -> None:
-    """Read secrets from a real OpenBao, a server that acts as AWS, and systemd, in the cases that `coverage` has not."""
+    """Read secrets from a real OpenBao, a server that acts as AWS, and systemd, where `coverage` does not."""
     install_managers(session)
     which = session.posargs or [MANAGERS]
     session.run("python", "-m", "pytest", "-q", "-m", "full and not timed", PROCESSES, *which)
