@@ -105,7 +105,7 @@ def found(report: Report) -> list[tuple[str, str | None]]:
 def listed(report: Report) -> tuple[tuple[str, ...], int]:
     """Return the sources of the revocation list, and how many entries it has."""
     assert report.revocation_list is not None
-    return report.revocation_list.sources, report.revocation_list.entries
+    return report.revocation_list.sources, len(report.revocation_list.begins)
 
 
 @dataclass(frozen=True)

@@ -391,15 +391,11 @@ class TestJson:
                 ("format", "has a newline or an invisible character"),
             ),
             ('{"private_key": "zq9Kif83w"}', ("format", "has no member email")),
-            (
-                '{"private_key": "zq9Kif83w", "email": "kif", "email": "fry"}',
-                ("format", "has more than one member email"),
-            ),
             ('\'{"private_key": "zq9Kif83w"}\'', ("format", "has quotes around it")),
         ],
     )
     def test_other_text_is_refused(self, text: str, expected: tuple[str, str]) -> None:
-        """Text that is not a JSON object with each member once is refused for what it is."""
+        """Text that is not a JSON object with each member is refused for what it is."""
         assert judge(self.kind, text) == expected
 
     @pytest.mark.parametrize(
@@ -420,16 +416,9 @@ class TestJson:
         assert judge(kind, kind.temporary()) == ("", "")
         assert judge(kind, json.dumps(good | changes)) == expected
 
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            ('{"port": 5432, "hosts": [{}]}', "has no member that is a text"),
-            ('{"pin": "zq9Kif83w", "pin": "fry"}', "has two members of one name"),
-        ],
-    )
-    def test_object_without_its_texts(self, text: str, message: str) -> None:
-        """Without declared members, an object has a text, and each name once."""
-        assert judge(Material.json(), text) == ("format", message)
+    def test_object_without_a_text(self) -> None:
+        """Without declared members, an object has a text."""
+        assert judge(Material.json(), '{"port": 5432, "hosts": [{}]}') == ("format", "has no member that is a text")
 
     def test_searched_are_the_members(self) -> None:
         """What is searched are the declared members without an e-mail address, and the lines of a private key."""

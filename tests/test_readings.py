@@ -576,7 +576,7 @@ class TestRevocationList:
         """A line is a fingerprint, with or without a comment. A comment cannot hide another line of an editor."""
         file = TextFile(exists=True, lines=(SealedStr(spelled(line)),), numbers=(7,))
         found = revocation_list([file])
-        assert (found.entries, found.sources) == (entries, (LIST_SOURCE,))
+        assert (len(found.begins), found.sources) == (entries, (LIST_SOURCE,))
         assert invalid_lines(file) == ([] if entries else [7])
 
     @pytest.mark.parametrize(
@@ -620,7 +620,7 @@ class TestRevocationList:
         both = revocation_list(
             [TextFile(exists=True, lines=(SealedStr("x"),)), NO_TEXT], [("environment", SealedStr("x"))]
         )
-        assert (both.sources, both.entries) == ((LIST_SOURCE, "environment"), 0)
+        assert (both.sources, len(both.begins)) == ((LIST_SOURCE, "environment"), 0)
         assert revocation_list([NO_TEXT]).sources == ()
         for file in (TextFile(exists=True), TextFile(dangling=True)):
             assert revocation_list([file]).sources == (LIST_SOURCE,)

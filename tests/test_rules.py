@@ -135,14 +135,14 @@ class TestLines:
 
     @pytest.mark.parametrize("require_env_only", [False, True])
     def test_missing_key_refers_to_the_missing_directory(self, tmp_path: Path, *, require_env_only: bool) -> None:
-        """Where the config directory cannot be used, a missing key refers to that alert, unless files are off."""
+        """Where the config directory cannot be used, the fix refers to that alert, unless files are off."""
         environ = {V2: good_keys()[V2]}
         report = check(environ=environ, config_dir=tmp_path / "x", require_env_only=require_env_only, now=NOW)
         plan = "if it has none, run robodj-secretguard generate secret.key and store it"
         what, fix = "fallback files are not read)", f"set {V1} to its current value from the secret manager; {plan}"
         if not require_env_only:
             what, fix = (
-                f"{V1} is not set, and the config directory cannot be used",
+                f"{V1} is not set, and there is no secret.key in config_dir",
                 "first do what the setting alert says, then start again",
             )
         missing = report.findings[-1]
@@ -458,7 +458,7 @@ class TestSlots:
         report = checker(environ | {REVOKED: entries.format(fingerprint_of(environ[f"{V1}{slot}"]))})
         assert (found(report), report.ok) == ([("revoked", K1)] * is_revoked, bool(slot) or not is_revoked)
         assert report.revocation_list is not None
-        assert report.revocation_list.entries == 1
+        assert len(report.revocation_list.begins) == 1
 
     def test_deadline_is_not_checked_by_a_wrong_clock(self, checker: Checker) -> None:
         """A deadline cannot be checked if the clock is wrong: earlier than the release."""

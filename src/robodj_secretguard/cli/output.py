@@ -187,7 +187,7 @@ def revocation_line(status: RevocationStatus | None) -> str:
         return "revocation list: none"
     names = " and ".join(map(named_list, status.sources))
     where = names.replace(REVOKED_FILE, "revoked.fingerprints in the config directory")  # which may be a package's
-    return f"revocation list: {where}, {count(status.entries, 'entry', 'entries')}"
+    return f"revocation list: {where}, {count(len(status.begins), 'entry', 'entries')}"
 
 
 def columns(rows: Sequence[Sequence[str]], width: float = math.inf) -> str:

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final, Self
 from urllib.parse import unquote
@@ -102,11 +102,10 @@ class Opaque(_Issued):
     pattern: str | None
 
     def _rules(self) -> Iterable[tuple[object, str]]:
-        minimum, prefix, pattern = self
         return (
-            (type(minimum) is int and minimum >= MIN_OPAQUE, f" minimum: {MIN_OPAQUE} characters or more"),
-            (_are_texts((prefix,), "(?! )[ -~]*"), " prefix: printable ASCII, no blank at the beginning"),
-            (pattern is None or _parsed(re.compile, pattern), " pattern: a regular expression"),
+            (type(self.minimum) is int and self.minimum >= MIN_OPAQUE, f" minimum: {MIN_OPAQUE} characters or more"),
+            (_are_texts((self.prefix,), "(?! )[ -~]*"), " prefix: printable ASCII, no blank at the beginning"),
+            (self.pattern is None or _parsed(re.compile, self.pattern), " pattern: a regular expression"),
         )
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
@@ -301,31 +300,28 @@ class Json(_Issued):
         members = _json_members(text)
         yield from _defects_around(text, has_lines=True)
         yield members is None, "is not a JSON object", ""
-        names = [name for name, _ in members or ()]
         for name in self.members:
-            yield name not in names, f"has no member {name}", ""
-            yield names.count(name) > 1, f"has more than one member {name}", ""
+            yield name not in (members or {}), f"has no member {name}", ""
         if not self.members:
-            yield not any(_texts_in(members or ())), "has no member that is a text", ""
-            yield len({*names}) < len(names), "has two members of one name", ""
-        for message in self._faults_of(members or [], "format"):
+            yield not any(_texts_in(members or {})), "has no member that is a text", ""
+        for message in self._faults_of(members or {}, "format"):
             yield message, message, ""
 
-    def _faults_of(self, members: Iterable[tuple[str, Any]], check: str) -> Iterable[str]:
+    def _faults_of(self, members: Mapping[str, Any], check: str) -> Iterable[str]:
         filled = [text for _, text in _texts_in(members) if not self.members and _MAY_BE_FILLED.search(text)]
         judged = [*self._secret(members), *[("member", text) for text in filled]]
         faults = [(part, fault) for part, value in judged if (fault := _member_fault(value))]
         return [_of(part, fault.message) for part, fault in faults if fault.check == check]
 
-    def _secret(self, members: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    def _secret(self, members: Mapping[str, Any]) -> list[tuple[str, Any]]:
         """Return each secret member, with its name if that is declared: other names are parts of the value."""
         if self.members:
-            return [(f"member {name}", value) for name, value in members if name in self.members]
+            return [(f"member {name}", value) for name, value in members.items() if name in self.members]
         return [("member", text) for name, text in _texts_in(members) if re.search(_SECRET_NAME, name)]
 
     def searched(self, text: str) -> tuple[str, ...]:
         """Return the secret members that are no e-mail addresses. A private key is searched by its lines."""
-        named = [value for _, value in self._secret(_json_members(text) or [])]
+        named = [value for _, value in self._secret(_json_members(text) or {})]
         values = [value for value in named if not re.fullmatch(r"[^@\s]+@[^@\s]+", value)]
         return tuple(part for value in values for part in (Pem().searched(value) if _is_key(value) else (value,)))
 
@@ -334,20 +330,20 @@ class Json(_Issued):
         return json.dumps({name: secrets.token_urlsafe(32) for name in self.members or ("password",)})
 
 
-def _texts_in(members: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, str]]:
+def _texts_in(members: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     """Yield each member that is a text, also in objects and lists inside."""
-    found = [*members]
+    found = [*members.items()]
     for name, value in found:
         if isinstance(value, str):
             yield name, value
-        elif isinstance(value, (tuple, list)):  # an object is a tuple of members
-            found += value if isinstance(value, tuple) else [(name, each) for each in value]
+        elif isinstance(value, (dict, list)):
+            found += value.items() if isinstance(value, dict) else [(name, each) for each in value]
 
 
-def _json_members(text: str) -> list[tuple[str, Any]] | None:
-    """Return the members of a JSON object, also repeated ones; `None` for other text. A long number is not parsed."""
-    found = _parsed(partial(json.loads, object_pairs_hook=tuple, parse_int=len, parse_float=len), text)
-    return [*found] if isinstance(found, tuple) else None
+def _json_members(text: str) -> dict[str, Any] | None:
+    """Return the members of a JSON object; `None` for other text. A long number is not parsed."""
+    found = _parsed(partial(json.loads, parse_int=len, parse_float=len), text)
+    return found if isinstance(found, dict) else None
 
 
 def _member_fault(value: object) -> Fault | None:

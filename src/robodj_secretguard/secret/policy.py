@@ -223,12 +223,12 @@ class SecretPolicy(Frozen, kw_only=True):
     def _validate(self) -> None:
         """Raise an error, without the value, for an invalid field: no text may break or forge a line."""
         texts = (self.name, self.variable, self.expiry_variable, self.file, self.owner, self.backup_owner, self.issuer)
-        if not all(isinstance(each, str) for each in texts):
+        types = {str: texts, timedelta: (self.cadence, self.warn_before, self.overlap)}
+        if not all(isinstance(each, kind) for kind, values in types.items() for each in values):
             raise TypeError(
-                "SecretPolicy: name, variable, expiry_variable, file, owner, backup_owner and issuer are strings"
+                "SecretPolicy: cadence, warn_before and overlap are timedeltas; name, variable, expiry_variable, file,"
+                " owner, backup_owner and issuer are strings"
             )
-        if not all(isinstance(each, timedelta) for each in (self.cadence, self.warn_before, self.overlap)):
-            raise TypeError("SecretPolicy: cadence, warn_before and overlap are timedeltas")
         rules = (
             (is_secret_name(self.name), "name: letters, digits, dot, hyphen and underscore only"),
             (_is_variable(self.variable), "variable: a letter, then four or more of A-Z, 0-9 and underscore"),
@@ -252,11 +252,10 @@ class SecretPolicy(Frozen, kw_only=True):
         """Yield whether each rule holds. A rule needs the earlier ones."""
         generator, material = self.generator, self.material
         yield isinstance(material, Kind), "material: a Kind, such as Material.opaque()"
-        is_generated = isinstance(material, Material)
-        yield not (self.issuer and is_generated), "issuer: only for a secret that somebody else issues"
         if not isinstance(material, Material):
             yield generator is None, "generator: none, as somebody else issues this secret"
             return
+        yield not self.issuer, "issuer: only for a secret that somebody else issues"
         # An object of a subclass could be equal and have other rules.
         is_ours = type(material) is Material and type(material.base64url) is type(material.hexadecimal) is Length
         yield is_ours, "material: a Material of two Lengths"

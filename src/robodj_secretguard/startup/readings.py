@@ -205,8 +205,6 @@ class KeyFiles(Frozen):
         file, where = self.read(policy), shown_path(policy.file, self.named_by)
         if self.off:
             absent = f" ({self.off})"
-        elif self.directory is None and self.named_by:
-            absent = ", and the config directory cannot be used"
         elif file.dangling:
             absent = f", and {where} is a broken link"
         elif file.exists:
@@ -255,11 +253,6 @@ class RevocationStatus(Frozen):
 
     sources: tuple[str, ...]
     begins: tuple[tuple[str, datetime], ...]
-
-    @property
-    def entries(self) -> int:
-        """The number of fingerprints."""
-        return len(self.begins)
 
     @property
     def fingerprints(self) -> frozenset[str]:
@@ -466,7 +459,9 @@ def read(
         protected=protected,
         files_off=files_off,
         unknown_switches=tuple([name for name, value in switches.items() if value == _INVALID]),
-        event_faults=() if names.isdisjoint(EVENT_SETTINGS) else _event_faults(environment),
+        event_faults=tuple(
+            [each for each in EVENT_SETTINGS if environment.is_set(each) and not event_setting(environment, each)]
+        ),
         directory_named_by=named_by,
         directory_fault="" if fault == ABSENT and named_by is None else fault,
         model_directory_fault="" if model_fault == ABSENT else model_fault,
@@ -608,10 +603,6 @@ def switches_of(environment: Environment) -> dict[str, bool | str | None]:
         name: _SWITCHES.get(value.get_secret_value().lower(), _INVALID) if (value := environment.get(name)) else None
         for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK)
     }
-
-
-def _event_faults(environment: Environment) -> tuple[str, ...]:
-    return tuple([name for name in EVENT_SETTINGS if environment.is_set(name) and not event_setting(environment, name)])
 
 
 def event_setting(environment: Environment, name: str) -> str:

@@ -207,7 +207,9 @@ class Report(Frozen):
             "ok": self.ok,
             "checked_at": iso_utc(self.checked_at),
             "require_env_only": self.require_env_only,
-            "revocation_list": None if listed is None else {"sources": [*listed.sources], "entries": listed.entries},
+            "revocation_list": None
+            if listed is None
+            else {"sources": [*listed.sources], "entries": len(listed.begins)},
             "secrets": [status.as_dict() for status in self.secrets],
             "findings": [finding.as_dict() for finding in self.findings],
         }

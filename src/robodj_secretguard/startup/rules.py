@@ -274,7 +274,7 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
 
 def _check_revoked(reading: Reading) -> Iterator[Problem]:
     revocation = reading.setup.revocation
-    shown = reading.listed_as if revocation.entries else ""
+    shown = reading.listed_as if revocation.begins else ""
     begin = revocation.begin(shown)
     if begin is not None and begin <= reading.setup.now:
         step = {"next": "rotate stage --now", "previous": "rotate retire"}.get(reading.slot)
