@@ -390,7 +390,6 @@ def _require_place(file: str) -> None:
 
 def write_changes(changes: Iterable[Change]) -> None:
     """Write the files, up to the first one that cannot be written. Others can write none of them."""
-    written = list[str]()
     for change in changes:
         file, exists = change.file, os.path.lexists(change.file)
         try:
@@ -398,9 +397,7 @@ def write_changes(changes: Iterable[Change]) -> None:
             make_directory(os.path.dirname(file) or os.curdir, others=True)
             write_file(file, change.after.encode(*CODING), mode, replace=exists)
         except OSError as error:
-            done = f"these files were written: {', '.join(written)}" if written else "nothing was written"
-            fail(f"{done}; {file}: {reason(error)}; fix that, then run this command again")
-        written.append(file)
+            fail(f"{file}: {reason(error)}; fix that, then run this command again: it writes what is missing")
 
 
 def _shown(plan: Sequence[Change], *, is_short: bool) -> Iterator[str]:

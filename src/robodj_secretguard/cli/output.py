@@ -83,7 +83,7 @@ def format_json(result: Result, document: Mapping[str, object], model: Mapping[s
 
 def format_text(result: Result, model: Mapping[str, str], stream: TextIO | None, color: str = "auto") -> str:
     """Return the table and the lines of a result as text, for the width and the colours of a stream."""
-    rows = _aligned(result.table, width_of(stream)) if result.table else []
+    rows = columns(result.table, width_of(stream)) if result.table else []
     for index, (label, *_) in enumerate(result.table):
         if label in _COLOUR_OF_LABEL:
             rows[index] = paint(label, _COLOUR_OF_LABEL[label]) + rows[index].removeprefix(label)
@@ -190,12 +190,8 @@ def revocation_line(status: RevocationStatus | None) -> str:
     return f"revocation list: {where}, {count(len(status.begins), 'entry', 'entries')}"
 
 
-def columns(rows: Sequence[Sequence[str]], width: float = math.inf) -> str:
+def columns(rows: Sequence[Sequence[str]], width: float = math.inf, indent: str | None = None) -> list[str]:
     """Return rows as lines with aligned columns. Columns that do not fit move to a second line, indented."""
-    return "\n".join(_aligned(rows, width))
-
-
-def _aligned(rows: Sequence[Sequence[str]], width: float, indent: str | None = None) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     fitting = len(widths)
     while fitting > 1 and sum(widths[:fitting]) + len(_GAP) * (fitting - 1) > width:
@@ -205,7 +201,7 @@ def _aligned(rows: Sequence[Sequence[str]], width: float, indent: str | None = N
         return lines
     if indent is None:  # the same for every further line
         indent, width = " " * (widths[0] + len(_GAP)), width - widths[0] - len(_GAP)
-    others = _aligned([row[fitting:] for row in rows], width, indent)
+    others = columns([row[fitting:] for row in rows], width, indent)
     return [f"{line}\n{indent}{other}" for line, other in zip(lines, others, strict=True)]
 
 

@@ -232,7 +232,7 @@ def _report(request: Request, *, since: datetime | None, until: datetime | None)
         checked_at=iso_utc(report.checked_at),
         state="\n".join(
             [
-                columns(status_rows(report)),
+                "\n".join(columns(status_rows(report))),
                 *(finding.text for finding in report.findings),
                 revocation_line(report.revocation_list),
             ]
