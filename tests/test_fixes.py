@@ -1412,9 +1412,9 @@ def change_world(service: Service, world: str) -> None:
         service.environ[REVOKED] = ",".join(filter(None, [service.environ.get(REVOKED), older]))
 
 
-def shown_lines(service: Service) -> list[tuple[str, str]]:
+def shown_lines(report: Report) -> list[tuple[str, str]]:
     """Return the two lines of each finding, within the limits."""
-    lines = [each.lines for each in service.report().findings if each.check != "file-fallback"]
+    lines = [each.lines for each in report.findings if each.check != "file-fallback"]
     assert [one for one, _ in lines if len(one.replace(STORED, NAMED)) > MOST_WHAT] == []
     assert [two for _, two in lines if len(two.replace(STORED, NAMED)) > MOST_FIX] == []
     return lines
@@ -1448,15 +1448,18 @@ def assert_fixed(
     kept = {text for text in kept if any(each.material.accepts(text) for each in (*POLICIES.values(), service.policy))}
     listed, seen = fingerprints(service), list[tuple[str, str]]()
     for number in range(6):
-        lines = shown_lines(service)
+        report = service.report()
+        lines = shown_lines(report)
         assert not {*lines} & {*seen}, "the same line comes back"
         seen += lines
-        for finding in service.report().findings:
+        for finding in report.findings:
             Operator(service, finding).do(finding.remedy)
         assert not service.check().ok or service.serves == service.right
+        if number > 2 and not lines:
+            break
         if number == 2:  # an alert may hide another one until the next run
             service.deploy()
-    assert shown_lines(service) == []
+    assert shown_lines(service.report()) == []
     if not isinstance(service, Managed) or world == "right":
         expected = {name: value for name, value in service.manager.items() if name != f"{V1}_NEXT"}
         assert {name: service.environ.get(name, value) for name, value in expected.items()} == expected
