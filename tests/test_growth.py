@@ -59,7 +59,7 @@ OF_A_START = {
     *(
         f"robodj_secretguard.{name}"
         for name in (
-            *("errors", "secret", "startup"),
+            *("secret", "startup"),
             *(f"secret.{each}" for each in ("frozen", "material", "policy", "sealed")),
             *(f"startup.{each}" for each in ("emit", "guard", "readings", "report", "rules", "variables")),
             *(f"startup.{each}" for each in ("settings", "textfile")),
@@ -69,7 +69,7 @@ OF_A_START = {
 """The modules that a guard imports in addition to a bare `BaseSettings`. Each further one must be worth it."""
 OF_THE_GATE = {
     *("robodj_secretguard.cli", "robodj_secretguard.common.generator", "robodj_secretguard.secret.texts"),
-    "robodj_secretguard.version",
+    *("robodj_secretguard.errors", "robodj_secretguard.version"),
     *(f"robodj_secretguard.cli.{name}" for name in ("app", "output", "gate", "options")),
     *("robodj_secretguard.common", "robodj_secretguard.common.loading"),
 }

@@ -3,13 +3,17 @@
 `guard()` refuses, `check()` reports, and the settings models declare what they look at.
 """
 
-from robodj_secretguard.secret.material import Fault, Generator, Kind, Length
-from robodj_secretguard.secret.policy import Material, SecretPolicy
-from robodj_secretguard.startup.guard import check, guard
-from robodj_secretguard.startup.readings import RevocationStatus
-from robodj_secretguard.startup.report import Finding, Report, SecretStatus
-from robodj_secretguard.startup.rules import Check, Severity, State
-from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robodj_secretguard.secret.material import Fault, Generator, Kind, Length
+    from robodj_secretguard.secret.policy import Material, SecretPolicy
+    from robodj_secretguard.startup.guard import check, guard
+    from robodj_secretguard.startup.readings import RevocationStatus
+    from robodj_secretguard.startup.report import Finding, Report, SecretStatus
+    from robodj_secretguard.startup.rules import Check, Severity, State
+    from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings
 
 __all__ = [
     "Check",
@@ -30,3 +34,25 @@ __all__ = [
     "check",
     "guard",
 ]
+_MODULES = {
+    "secret.material": {"Fault", "Generator", "Kind", "Length"},
+    "secret.policy": {"Material", "SecretPolicy"},
+    "startup.guard": {"check", "guard"},
+    "startup.readings": {"RevocationStatus"},
+    "startup.report": {"Finding", "Report", "SecretStatus"},
+    "startup.rules": {"Check", "Severity", "State"},
+    "startup.settings": {"RuntimeSecrets", "SecretSettings"},
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the module of a name at its first use: the command line prints its help without pydantic."""
+    for module, names in _MODULES.items():
+        if name in names:
+            globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,20 +1,20 @@
 """The exceptions. Their texts never contain an argument or the content of a file: it could be a key."""
 
+from robodj_secretguard.secret.frozen import CheckFailedError, SafeError, SecretGuardError
 
-class SecretGuardError(Exception):
-    """The base of all exceptions of this library."""
-
-
-class SafeError(SecretGuardError):
-    """The base of the errors that `contain()` lets out: their texts have only constants and names."""
-
-
-class CheckFailedError(SafeError):
-    """A check ended with an error. Only the type of the error is kept: its text may contain a key."""
-
-    def __init__(self, error_type: str) -> None:
-        super().__init__(f"the check itself failed: {error_type}")
-        self.error_type = error_type
+__all__ = [
+    "ChangedError",
+    "CheckFailedError",
+    "FileError",
+    "ManagerError",
+    "NoLogError",
+    "RedactedError",
+    "RevokedKeyError",
+    "SafeError",
+    "SecretGuardError",
+    "UnreadError",
+    "UsageError",
+]
 
 
 class ManagerError(SafeError):

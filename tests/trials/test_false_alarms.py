@@ -21,9 +21,9 @@ from robodj_secretguard.secret.material import (
     ONE_CASE_FROM,
     PHRASES,
     RUN_LENGTH,
-    WORDS,
     fewest_distinct,
     most_others,
+    words,
     worth,
 )
 
@@ -41,7 +41,7 @@ def of_words(length: int) -> float:
     """Return how many of a million random texts are expected to be covered by words. Each arrangement is counted."""
     needed = max(MIN_COVERED, length // MIN_SHARE)
     by_length: dict[int, float] = {}
-    for word in WORDS:
+    for word in words():
         by_length[len(word)] = by_length.get(len(word), 0) + chance(word)
     ways = [[0.0] * needed for _ in range(length + 1)]
     ways[0][0] = 1.0

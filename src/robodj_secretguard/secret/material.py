@@ -20,13 +20,15 @@ from __future__ import annotations
 import re
 from binascii import a2b_base64
 from collections.abc import Iterable, Sequence
+from functools import cache
 from hashlib import blake2b
 from itertools import compress, count, pairwise
-from operator import itemgetter
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.sealed import SealedStr
+
+if TYPE_CHECKING:
+    from robodj_secretguard.secret.sealed import SealedStr
 
 MIN_KEY_BYTES: Final = 16
 """The fewest random bytes of a key: with fewer, it could be guessed from its fingerprint."""
@@ -283,10 +285,16 @@ def _covered(folded: str, starts: Iterable[int]) -> int:
         most = max([most, *(covered for end, covered in ahead.items() if end <= start)])
         ahead = {end: covered for end, covered in ahead.items() if end > start}
         for length in range(MIN_WORD, MAX_WORD + 1):
-            if folded[start : start + length] in WORDS:
+            if folded[start : start + length] in words():
                 end = min(start + length, len(folded))
                 ahead[end] = max(ahead.get(end, 0), most + worth(end - start))
     return max([most, *ahead.values()])
+
+
+@cache
+def words() -> frozenset[str]:
+    """Return the words of templates, which few starts need."""
+    return frozenset(_WORDS.split())
 
 
 def worth(length: int) -> int:
@@ -499,8 +507,7 @@ WHOLE_VALUES: Final = frozenset(
 )
 """A value that is exactly one of them is a placeholder. No other rule finds the usual passwords of a vendor."""
 
-WORDS: Final = frozenset(
-    """
+_WORDS: Final = """
     able about acak access account actual adipiscing admin aendern after again aici aleatoire aleatoria aleatorio
     algorithm almeno alphanumeric already alter alterar altere always amend amet anahtar anahtari anata anda andern
     another antes antesde anything apache apikey aplicatiei aplikacji application aqui asdf assignment auth
@@ -564,8 +571,7 @@ WORDS: Final = frozenset(
     will willekeurig willekeurige willekeurigs with without wlasna wlasne wlasnego wlasny word wordpress words
     workshop world worst wort would write wstaw xiugai year yeogie your yours yourself zameni zamenite zapuskom
     zeichen zheli zifu zmente zmien znaki znakow znaku zufaellig zufall zufallig
-    """.split()
-)
+    """
 """Words of four letters or more that templates use, in several languages. None is hexadecimal throughout."""
 
 DEFAULTS: Final = frozenset(
@@ -597,4 +603,39 @@ DEFAULTS: Final = frozenset(
 )
 """Digests of the default keys of well-known projects, and of the hashes of some words. No key is here as text."""
 
-_BEGINNINGS: Final = frozenset(map(itemgetter(slice(MIN_WORD)), (*PHRASES, *WORDS)))
+# Written out, since each start needs it, and to derive it would take longer than a call of `guard()`.
+_BEGINNINGS: Final = frozenset(
+    """
+    able abou acak acce acco actu adip admi aend afte agai aici alea algo alme alph alre alte alwa amen amet anah anat
+    anda ande anot ante anyt apac apik apli appl aqui asdf assi auth avai avan avec back bank baom bara bard base basi
+    bear befo bein beis belo beni best betw bezp bima bimi bits bitt blog book boot brow buil bura buya byte bytu camb
+    canl cara carg casu cett chai chan char chat chav chei chia chuo ciag ciph clav clef cles clie clin clus code coll
+    colo como comp conf cons cont cook corp corr coun cour crea cryp cser cuab cuat cust cyph daem dash data dayl decr
+    defa defi dege degi dein demo deng depl desa dese dett deve devi dian dich dick dies diff dige digi djan dlin dlug
+    dock docs dolo done dono dont dopo drag drif dumm durc ecom edit edot egen eige eine einf eint ejem elit empt enco
+    encr endi enne enou ente ento entr entw envi erse esem esta este ever exam exem expe expi expr extr fake fall file
+    fill fina firs flas foll foot fore forg forl fort from fron fuer full gaat gant gate geae gehe gene geng gesl gith
+    give gizl goes gola good graf guar gucl gues guve hack hard haru hash hasl have heal hell heml hemm henk here hesl
+    hexa hidd hier high himi hmac home hors hosp hoss host hote http idea iets ihre imme impo inai init inse insi inst
+    inte into inve invu ipry ipsu isik issu izme java jels jeto jibu josh json julk jump just kagi kank kara keep kesi
+    keyc keyg keys khoa khon klei klic kluc klyu koko kube kulc kull kunc lait lang lans lara larg lazy leas leng less
+    lett leve libr lign like live llav loca logi loka long lore lose loso lozi lung lutf make mana manh mark mask mast
+    masu matk maub maxi mean medi mein meno mess mets mett micr midd mima mimi mind minh mini minu mise miss mist miya
+    mock modi modu moei molt mong monk more most motd movi much mude muit musi must myse mysq naar nagy nahr name nasa
+    need nest neve next ngau nhap nich nide node noeg nokk nonp nota note noth nots nube nues numb nyck oaut obta oche
+    offi olma only open opti orde orga orta othe over panj para paro pass past payl paym pere pers phoe phra plac plat
+    play plea poli pome pona pone port post pour pred pree pref pril prim pris priv prob prod prog proj prom prop prot
+    prov prox proy prue prze publ pune purp pute pyth qing quic quit rabb raha rail rakt rand rast ratm reac real reci
+    reco reda redi reem refr rele rell reme remo remp rens repe repl requ rese righ rota runn rust safe saja sala salt
+    same samp sanc sand sang satt satu sche schi schl scho secr secu seed segr segu sehr sekr senh sepa serv sesi sess
+    sett setu seus shad shar shen shop shou show shur sich sicu siem sifr sign siln simp sist site size skri slap sleu
+    slum smen smok soci some sost spec spri sqli stag stap star stat ster stor stri stro stud subi sufi suij supe supp
+    sure surv svoy svuj swoj symf symm syst taje tajn task team temp tene test text than that thay thei them then ther
+    thes thin this tian tien tihu tiji time titk todo toke tops trac trav tree tres troq tuac tucl tuot tupr tuta tuto
+    type ubah unde uniq unit univ unkn unsa unti untu upda uret uruc usar used user usin util utve uzun vahv vaih vale
+    vali valu vari vera veri verv very vloz voor vost votr vsta vulh wach want webh webs werd wert what when wher whic
+    wijz wiki will with wlas word work worl wors wort woul writ wsta xiug xxxx year yeog your zame zapu zeic zhel zifu
+    zmen zmie znak zufa
+    """.split()
+)
+"""The first four letters of each word and phrase."""

@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn, Self, TypeVar
 
 from pydantic import SecretStr, ValidationError
 
-from robodj_secretguard.errors import CheckFailedError, SafeError
+from robodj_secretguard.secret.frozen import CheckFailedError, SafeError
 
 _Returned = TypeVar("_Returned")
 _HASH_SALT: Final = os.urandom(16)

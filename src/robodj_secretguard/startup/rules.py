@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import partial
-from typing import Final, Self
+from typing import Final
 
-from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.frozen import Frozen, NamedText
 from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, is_plain_text, join_faults, last_characters
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
@@ -53,7 +52,7 @@ CADENCE_GRACE: Final = timedelta(days=1)
 """How much further ahead than the cadence a marker may be, as clocks and times of day differ."""
 
 
-class Severity(StrEnum):
+class Severity(NamedText):
     """Whether a finding stops the service."""
 
     ALERT = "alert"
@@ -62,7 +61,7 @@ class Severity(StrEnum):
     """Shown and not counted: no gate fails, also with `--strict`."""
 
 
-class State(StrEnum):
+class State(NamedText):
     """The presence and validity of a secret, in the words of the Codex Environment Contract."""
 
     MISSING = "missing"
@@ -71,18 +70,14 @@ class State(StrEnum):
     PRESENT = "present"
 
 
-class Check(StrEnum):
+class Check(NamedText):
     """The checks (policy section 6), in the order of the findings of a secret."""
 
-    _value_: str
     severity: Severity  # of its findings, unless a rule gives another one
     state: State  # of a secret with such a finding
 
-    def __new__(cls, name: str, severity: Severity = Severity.ALERT, state: State = State.PRESENT) -> Self:
-        """Make a check from its id, its severity and its state."""
-        check = str.__new__(cls, name)
-        check._value_, check.severity, check.state = name, severity, state
-        return check
+    def _fill(self, severity: Severity, state: State = State.PRESENT) -> None:
+        self.severity, self.state = severity, state
 
     MISSING = "missing", Severity.ALERT, State.MISSING
     PLACEHOLDER = "placeholder", Severity.ALERT, State.INVALID_FORMAT

@@ -15,7 +15,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from typing_extensions import TypeIs, TypeVar  # pydantic depends on it
 
-from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.secret.frozen import CheckFailedError
 from robodj_secretguard.secret.material import Generator, Length
 from robodj_secretguard.secret.policy import Material, SecretPolicy
 from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, type_name
