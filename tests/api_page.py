@@ -7,9 +7,10 @@ import inspect
 import pkgutil
 import re
 import textwrap
-from enum import Enum
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
+
+from robodj_secretguard.secret.frozen import NamedText
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -193,7 +194,7 @@ def _described(name: str, described: Any, level: int = 3) -> Iterator[str]:
     if signature:
         yield from (f"`{signature}`", "")
     yield from (_as_markdown(inspect.getdoc(described) or ""), "")
-    if inspect.isclass(described) and issubclass(described, Enum):
+    if inspect.isclass(described) and issubclass(described, NamedText):
         yield from (f"Values: {', '.join(f'`{each.value}`' for each in described)}.", "")
 
 

@@ -1,12 +1,16 @@
-"""The base class of small records."""
+"""The base classes of small records and of named texts."""
 
 from __future__ import annotations
 
 import copy
+import json
+import pickle
 from inspect import signature
 
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from robodj_secretguard import Check, Severity
 from robodj_secretguard.secret.frozen import Frozen
 
 
@@ -78,3 +82,30 @@ def test_error_names_fields_and_shows_no_value(
     with pytest.raises(TypeError) as raised:
         record(*values, **named)
     assert str(raised.value) == why
+
+
+class TestNamedText:
+    """`Check`, `Severity` and `State`: texts with a name, which behave like a `StrEnum`."""
+
+    def test_a_member_is_its_text(self) -> None:
+        """A member is equal to its text, and is written as that text."""
+        assert {Check.FORMAT, f"{Check.FORMAT}", Check.FORMAT.value} == {"format"}
+        assert (json.dumps([Check.FORMAT]), {"format": 1}[Check.FORMAT], type(str(Check.FORMAT))) == (
+            '["format"]',
+            1,
+            str,
+        )
+        assert (repr(Check.FORMAT), Check.FORMAT.name) == ("<Check.FORMAT: 'format'>", "FORMAT")
+
+    def test_there_is_one_object_for_each_text(self) -> None:
+        """A text, a copy, a pickle and a field of a model give the member itself, in declared order."""
+        copies = (Check("format"), copy.deepcopy(Check.FORMAT), pickle.loads(pickle.dumps(Check.FORMAT)))  # noqa: S301
+        assert all(each is Check.FORMAT for each in (*copies, TypeAdapter(Check).validate_python("format")))
+        assert [*Severity] == [Severity.ALERT, Severity.WARNING, Severity.NOTE] == ["alert", "warning", "note"]
+
+    def test_another_text_is_refused_without_it(self) -> None:
+        """Another text is an error that lists the texts, and does not repeat what was passed."""
+        with pytest.raises(ValueError, match=r"^not a Severity; choose from alert, warning, note$"):
+            Severity("fatal")
+        with pytest.raises(ValidationError, match="'alert', 'warning' or 'note'"):
+            TypeAdapter(Severity).validate_python("fatal")

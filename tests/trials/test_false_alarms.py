@@ -22,8 +22,8 @@ from robodj_secretguard.secret.material import (
     PHRASES,
     RUN_LENGTH,
     fewest_distinct,
+    listed_words,
     most_others,
-    words,
     worth,
 )
 
@@ -41,7 +41,7 @@ def of_words(length: int) -> float:
     """Return how many of a million random texts are expected to be covered by words. Each arrangement is counted."""
     needed = max(MIN_COVERED, length // MIN_SHARE)
     by_length: dict[int, float] = {}
-    for word in words():
+    for word in listed_words():
         by_length[len(word)] = by_length.get(len(word), 0) + chance(word)
     ways = [[0.0] * needed for _ in range(length + 1)]
     ways[0][0] = 1.0

@@ -116,6 +116,13 @@ else:
         def _fill(self) -> None:
             """Set further attributes."""
 
+        @classmethod
+        def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> Any:
+            """Let models of pydantic have a field of this type, as they may of an enumeration."""
+            from pydantic_core.core_schema import enum_schema  # noqa: PLC0415 - no start needs it
+
+            return enum_schema(cls, [*cls], sub_type="str", ref=cls.__qualname__)
+
         def __repr__(self) -> str:
             return f"<{type(self).__name__}.{self.name}: {self.value!r}>"
 

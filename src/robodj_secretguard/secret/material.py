@@ -285,14 +285,14 @@ def _covered(folded: str, starts: Iterable[int]) -> int:
         most = max([most, *(covered for end, covered in ahead.items() if end <= start)])
         ahead = {end: covered for end, covered in ahead.items() if end > start}
         for length in range(MIN_WORD, MAX_WORD + 1):
-            if folded[start : start + length] in words():
+            if folded[start : start + length] in listed_words():
                 end = min(start + length, len(folded))
                 ahead[end] = max(ahead.get(end, 0), most + worth(end - start))
     return max([most, *ahead.values()])
 
 
 @cache
-def words() -> frozenset[str]:
+def listed_words() -> frozenset[str]:
     """Return the words of templates, which few starts need."""
     return frozenset(_WORDS.split())
 

@@ -23,7 +23,7 @@ from robodj_secretguard.secret.material import (
     decoded,
     default_digest,
     is_hexadecimal,
-    words,
+    listed_words,
 )
 
 LONGEST: Final = 512
@@ -248,7 +248,7 @@ STEMS: Final = tuple(
 WORTH: Final = {
     **dict.fromkeys(
         [
-            *words(),
+            *listed_words(),
             *"""
     a ab abcd abcdef acak ad add agent ai akia aleatoria algolia all also am amazon an ant anthropic any api
     aplikace app apps are arn as asana asdfgh assistant at atlas atlassian auto aws az azerty azure b baidu ban bang

@@ -17,6 +17,7 @@ from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import shown_place
 from robodj_secretguard.startup.file_reader import read_text_file, without_newline
+from robodj_secretguard.startup.near_miss import NearMiss
 from robodj_secretguard.startup.readings import (
     ABSENT,
     REVOKED_FILE,
@@ -37,7 +38,6 @@ from robodj_secretguard.startup.variables import (
     ROTATION_RECORD,
     SECRET_REFRESH,
     SECRETS_DIR,
-    NearMiss,
     VariablesRead,
 )
 

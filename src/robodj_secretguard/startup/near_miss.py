@@ -9,14 +9,31 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.startup.variables import (
     ALLOW_FILE_SECRET_FALLBACK,
     EPHEMERAL,
     PROTECTED_ENV,
     REVOKED_FINGERPRINTS,
-    NearMiss,
     VariableRead,
 )
+
+
+class NearMiss(Frozen):
+    """A variable that is set and ignored.
+
+    Attributes:
+        meant: the variable that the operator meant.
+        name: the name of the ignored variable; empty where it could contain a key.
+        is_meant_set: whether the variable that the operator meant is set too.
+        manager: the secret manager that has it; empty for the environment.
+    """
+
+    meant: VariableRead
+    name: str
+    is_meant_set: bool = False
+    manager: str = ""
+
 
 _MISTAKES: Final = {
     PROTECTED_ENV: r"ROBODJ_PROTECTED.*",

@@ -35,7 +35,6 @@ from robodj_secretguard.startup.variables import (
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
     SECRETS_DIR,
-    NearMiss,
     VariablesRead,
     parse_marker,
 )
@@ -50,6 +49,7 @@ if TYPE_CHECKING:
 
     from robodj_secretguard.secret.material import Kind
     from robodj_secretguard.secret.policy import SecretPolicy
+    from robodj_secretguard.startup.near_miss import NearMiss
 
     class Source(Protocol):
         """A place where values come from: the environment, key files, a secret manager."""

@@ -61,22 +61,6 @@ class VariableRead(Frozen):
         return self.policy is not None and self.name == self.policy.expiry_variable
 
 
-class NearMiss(Frozen):
-    """A variable that is set and ignored.
-
-    Attributes:
-        meant: the variable that the operator meant.
-        name: the name of the ignored variable; empty where it could contain a key.
-        is_meant_set: whether the variable that the operator meant is set too.
-        manager: the secret manager that has it; empty for the environment.
-    """
-
-    meant: VariableRead
-    name: str
-    is_meant_set: bool = False
-    manager: str = ""
-
-
 class VariablesRead:
     """The variables that the library reads, by name."""
 
