@@ -303,7 +303,7 @@ class TestRespelled:
             assert search.shows_part(b"~" + standard[:PART] + b"~") == (keys is LIVE)
 
     def test_the_spelling_that_is_kept(self, keys: KeySearch) -> None:
-        """A key that is found by its fingerprint is kept in the form in which keys are compared. A live one is known."""
+        """A key that is found by its fingerprint is kept as keys are compared. A live one is known."""
         search = searching(KEY1, live=keys is LIVE)
         assert found(search, respelled(KEY1.decode())[0].encode())
         assert search.seen == ({} if keys is LIVE else {SealedStr(KEY1.decode()): known(KEY1)})

@@ -94,9 +94,10 @@ class ContentSearch:
             for start in sorted(start for start in found if searched <= start < end):
                 offset, lines, column, _ = _after(position, window[:start])
                 yield offset, lines + 1, column + 1, *found[start]
-            kept_from = max(0, end - OVERLAP_BYTES) // 2 * 2  # between two characters of UTF-16
-            position = _after(position, window[:kept_from])
-            window, searched = window[kept_from:], end - kept_from
+            if following:
+                kept_from = max(0, end - OVERLAP_BYTES) // 2 * 2  # between two characters of UTF-16
+                position = _after(position, window[:kept_from])
+                window, searched = window[kept_from:], end - kept_from
 
     def _in(self, window: bytes) -> dict[int, tuple[Rule, KnownKey, Forms]]:
         """Return what is found, by offset."""
@@ -140,8 +141,9 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[Assig
     Placeholders and templates are ignored.
     """
     for policy in policies:
-        for variable in policy.key_variables:
-            yield from _assignments_of(variable.encode(), text, policy)
+        if policy.variable.encode() in text:  # those of its other slots begin with this name
+            for variable in policy.key_variables:
+                yield from _assignments_of(variable.encode(), text, policy)
 
 
 def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[Assignment]:

@@ -1,4 +1,4 @@
-"""Git repositories: every object, from one `git cat-file`, and the commits and paths that have it."""
+"""Git repositories: every object, from `git cat-file`, and the commits and paths that have it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader, BufferedWriter
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias, cast
 
@@ -25,6 +26,7 @@ TOO_EARLY: Final = "git exited before everything was read; run git fsck"
 MISSING: Final = "missing"  # the kind of an object that git does not have
 
 _ANSWER_SECONDS: Final = 30.0  # for a short answer, as git's configuration can include a pipe, which blocks it
+_NAMES_AT_ONCE: Final = 60  # they fit in a pipe of any system: a full one would block git and its reader
 _SUBMODULE: Final = b"160000"
 # Git runs no program from a repository's configuration, fetches nothing and writes nothing.
 _GIT_ENVIRONMENT: Final = {
@@ -129,17 +131,20 @@ class Repository:
             elif meta := part.lstrip(b"\n"):
                 yield from ((name, commit, path) for name, path in _put(meta, next(parts)))
 
-    def objects(self, names: Iterable[str] | None = None) -> Iterator[Object]:
-        """Yield the objects with some names; without names all objects, including unreachable ones."""
-        every = ("--batch-all-objects", "--unordered", "--buffer") if names is None else ()
-        with self._started("cat-file", "--batch", *every) as (stdout, stdin):
-            if names is None:
-                while header := stdout.readline():
-                    yield from _object(header, stdout)
-            else:
-                for name in names:  # one at a time, as a full pipe would block both sides
-                    stdin.write(f"{name}\n".encode())
-                    stdin.flush()
+    def names(self) -> Iterator[str]:
+        """Yield the name of every object, including unreachable ones, in the order in which git keeps them."""
+        every = ("--batch-all-objects", "--unordered", "--buffer")
+        with self._started("cat-file", "--batch-check=%(objectname)", *every) as (stdout, _):
+            yield from (line.decode().split()[0] for line in stdout)
+
+    def objects(self, names: Iterable[str]) -> Iterator[Object]:
+        """Yield the objects with some names."""
+        ahead = iter(names)
+        with self._started("cat-file", "--batch") as (stdout, stdin):
+            while asked := [f"{name}\n".encode() for name in islice(ahead, _NAMES_AT_ONCE)]:
+                stdin.write(b"".join(asked))
+                stdin.flush()
+                for _ in asked:
                     yield from _object(stdout.readline(), stdout)
 
     def _entries(self) -> Iterator[tuple[bytes, str, bytes, str]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
+from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import UnreadError, UsageError
@@ -27,6 +29,7 @@ from robodj_secretguard.scan.result import (
     Where,
 )
 from robodj_secretguard.scan.search import LEAST_ISSUED, KeySearch, known_keys, live_values, valid_key
+from robodj_secretguard.scan.workers import do_tasks
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
@@ -49,10 +52,15 @@ from robodj_secretguard.startup.rules import (
 from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
 
 _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
-
+_Findings: TypeAlias = "list[tuple[Found, str | None, Sequence[_Carried]]]"  # each with its path
+_Missed: TypeAlias = tuple[str, str, bool]  # a place, why it was not searched, and whether that matters
+_Hits: TypeAlias = "dict[str, tuple[str, list[Hit]]]"  # by object, with its kind
+_Part: TypeAlias = "tuple[_Findings, list[_Missed], _Hits, Counter[str], dict[SealedStr, KnownKey]]"
+FILES_AT_ONCE: Final = 32  # in one task of a worker
+OBJECTS_AT_ONCE: Final = 1024
 MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 
-_Part = TypeVar("_Part")
+_Item = TypeVar("_Item")
 _MISSING_OBJECTS: Final = f"git does not have every object; {REPAIR}"
 
 
@@ -201,10 +209,14 @@ class Scanner:
         self._policies = policies
         self._fallback_files = {*map(_unfollowed, fallback_files)}
         self._work_trees: set[str] = set()
+        self._forget()
+
+    def _forget(self) -> None:
         # The paths are not redacted yet: a name may hold a key that is found later.
-        self._found: list[tuple[Found, str | None, Sequence[_Carried]]] = []
-        self._missed: list[tuple[str, str, bool]] = []
-        self._files = self._objects = self._size = 0
+        self._found: _Findings = []
+        self._missed: list[_Missed] = []
+        self._hits_by_object: _Hits = {}
+        self._counts = Counter[str]()
 
     def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime, unread: Iterable[Unread]) -> Scan:
         """Return the result of the scan. `unread` is what could not be read besides the files and objects."""
@@ -230,28 +242,67 @@ class Scanner:
             scope=scope,
             looked_for=tuple(known),
             variables=tuple(variable for policy in self._policies for variable in policy.key_variables),
-            files=self._files,
-            objects=self._objects,
-            size=self._size,
+            files=self._counts["files"],
+            objects=self._counts["objects"],
+            size=self._counts["size"],
             findings=findings,
             unread=unread,
         )
 
     def files(self, paths: Sequence[str]) -> None:
         """Search files, links and names at some paths and below them."""
+        self._in_parts(Scanner.places, self._places(paths), FILES_AT_ONCE)
+
+    def _places(self, paths: Sequence[str]) -> Iterator[tuple[str, Where]]:
+        """Yield each path, and which part of it is searched."""
         for path, where, why, matters in walk(paths):
-            self._name(path)
             directory = os.path.dirname(path) or os.curdir
             if os.path.basename(path) == DOT_GIT and os.path.realpath(directory) not in self._work_trees:
                 for repository in self.repositories([directory], needs_git=True):
                     self.tracked(repository, [directory])
+            is_fallback_file = where == "file" and self._is_fallback_file(path)
             if why:
                 self._miss(path, why, matters=matters)
-            elif where == "file" and self._is_fallback_file(path):
+            elif is_fallback_file:
                 self._miss(path, "this is a fallback file, so it was not searched", matters=False)
-            elif where != "name":
-                self._files += 1
+            yield path, "name" if is_fallback_file else where
+
+    def _in_parts(self, search: Callable[..., _Part], everything: Iterable[_Item], size: int, **options: Any) -> None:
+        """Search in parts, which several processes share."""
+        ahead = iter(everything)
+        parts = iter(lambda: [*islice(ahead, size)], [])
+        tasks = (partial(search, part=part, **options) for part in parts)
+        worker = Scanner(self._search, self._policies, fallback_files=())
+        for found, missed, hits, counts, seen in do_tasks(worker, tasks):
+            self._found += found
+            self._missed += missed
+            self._hits_by_object |= hits
+            self._counts += counts
+            self._search.seen |= seen
+
+    def _taken(self) -> _Part:
+        """Return everything that was found since the last part."""
+        taken = (self._found, self._missed, self._hits_by_object, self._counts, self._search.seen)
+        self._forget()
+        self._search.seen = {}
+        return taken
+
+    def places(self, part: Sequence[tuple[str, Where]]) -> _Part:
+        """Search some files, links and names."""
+        for path, where in part:
+            self._name(path)
+            if where != "name":
+                self._counts["files"] += 1
                 self._add(self._hits(read_place(path, where), path), where, path)
+        return self._taken()
+
+    def objects(self, part: Sequence[str], repository: Repository) -> _Part:
+        """Search some objects of git."""
+        for name, kind, blocks in self._objects_of(repository, part):
+            self._counts["objects"] += 1
+            if hits := [*self._hits(blocks, f"{kind} {name}")]:
+                self._hits_by_object[name] = kind, hits
+        return self._taken()
 
     def repository(self, directory: str) -> Repository | None:
         """Return the repository that a directory is in. If git finds none, report that and return `None`."""
@@ -300,7 +351,7 @@ class Scanner:
             self._miss("git", "the repository has no work tree, so nothing is staged")
         staged = [*self._each(repository.staged())]
         for (_, path), (name, _, blocks) in self._put(repository, staged):
-            self._objects += 1
+            self._counts["objects"] += 1
             self._name(path)
             self._add(self._hits(blocks, path), "index", path, object=name)
         self._key_files(repository, [(name, path) for name, path in staged if self._is_key_file(path)])
@@ -313,23 +364,18 @@ class Scanner:
             self._name(path)
             self._miss(path, "this is a submodule; scan its history separately", matters=False)
         self._tracked(repository)
-        hits: dict[str, tuple[str, list[Hit]]] = {}
-        kept: set[bytes] = set()
-        for name, kind, blocks in self._objects_of(repository):
-            self._objects += 1
-            kept.add(bytes.fromhex(name))
-            if found := [*self._hits(blocks, f"{kind} {name}")]:
-                hits[name] = kind, found
+        kept = dict.fromkeys(self._each(repository.names()))
+        self._in_parts(Scanner.objects, kept, OBJECTS_AT_ONCE, repository=repository)
         carriers: dict[str, dict[_Carried, None]] = {}
         key_files: dict[str, str] = {}
         for name, commit, path in self._each(repository.history()):
             if self._is_key_file(path):
                 key_files[name] = path
-            if name in hits or name in key_files:
+            if name in self._hits_by_object or name in key_files:
                 carriers.setdefault(name, {})[commit, path] = None
-            if bytes.fromhex(name) not in kept:
+            if name not in kept:
                 self._miss("git", _MISSING_OBJECTS)
-        for name, (kind, found) in sorted(hits.items()):  # git's own order changes when it packs
+        for name, (kind, found) in sorted(self._hits_by_object.items()):  # git's own order changes when it packs
             self._add(found, "history", None, _commits_first(carriers.get(name, ())), object=name, object_type=kind)
         self._key_files(repository, [*key_files.items()], carriers)
 
@@ -347,7 +393,7 @@ class Scanner:
             and _unfollowed(path) in self._fallback_files
         )
 
-    def _each(self, parts: Iterable[_Part], place: str = "git") -> Iterator[_Part]:
+    def _each(self, parts: Iterable[_Item], place: str = "git") -> Iterator[_Item]:
         """Yield the parts of a place, and record why there are no more."""
         try:
             for part in parts:  # noqa: UP028 - "yield from" would close a content that git still writes
@@ -355,7 +401,7 @@ class Scanner:
         except UnreadError as error:
             self._miss(place, str(error))
 
-    def _objects_of(self, repository: Repository, names: Iterable[str] | None = None) -> Iterator[Object]:
+    def _objects_of(self, repository: Repository, names: Iterable[str]) -> Iterator[Object]:
         for name, kind, blocks in self._each(repository.objects(names)):
             if kind == MISSING:
                 self._miss("git", _MISSING_OBJECTS)
@@ -412,7 +458,7 @@ class Scanner:
 
     def _counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         for block in blocks:
-            self._size += len(block)
+            self._counts["size"] += len(block)
             yield block
 
     def _add(

@@ -41,6 +41,7 @@ UTF_16_FORM: Final = "utf-16"
 LEAST_ISSUED: Final = 20  # a shorter part of an issued value could occur by chance
 
 _SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
+_SHORTEST_ENCODED: Final = -(-LEAST_ISSUED * 4 // 3)  # in base64, which is shorter than hexadecimal
 _SHORTEST_HEXADECIMAL: Final = LEAST_MATERIAL.hexadecimal.minimum
 _FEWEST_DISTINCT: Final = fewest_distinct(_SHORTEST_HEXADECIMAL, hexadecimal=True)
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
@@ -194,6 +195,7 @@ class KeySearch:
         self._encoded = {size for _, length in made for size in (2 * length, -(-length * 4 // 3))}
         self._live: list[_LiveKey] = []
         self._issued: list[tuple[SealedStr, KnownKey]] = []
+        self._shortest = _SHORTEST_ENCODED  # of the runs that can hold a live key
         self._is_any_text = False  # whether a part of an issued value is more than printable ASCII
         self._add(live)
         at_hand = {key.fingerprint for *_, key in self._live}
@@ -210,7 +212,7 @@ class KeySearch:
         """
         for written, key in self._issued:
             yield from ((offset, key, forms) for offset in _occurrences(written, text))
-        pieces = [*_pieces(text)]
+        pieces = [*_pieces(text, _SHORTEST if self._by_digest else self._shortest)]
         joined = b"\n".join([piece for piece, *_ in pieces])  # most text needs no look at each piece
         live = [key for key in self._live if next(_live_in(joined, key), None) is not None]
         may_decode = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS and self._may_decode(joined)
@@ -218,9 +220,9 @@ class KeySearch:
             return
         for piece, begins, starts, is_whole in pieces:
             found = [(offset, key[-1], forms) for key in live for offset in _live_in(piece, key)]
-            if self._by_digest and len(starts) <= _MOST_LINES:
+            if len(starts) <= _MOST_LINES:
                 found += [(offset, key, forms) for offset, key in self._with_digests(piece)]
-            if may_decode and (is_whole or len(piece) in self._encoded) and self._may_decode(piece):
+            if may_decode and (is_whole or len(piece) in self._encoded):
                 found += self._encoded_in(piece, forms)
             for offset, key, key_forms in found:
                 line = bisect_right(begins, offset) - 1
@@ -247,6 +249,7 @@ class KeySearch:
         for value, known in values:
             if known.fingerprint:
                 self._live.append((*_sealed_parts(value), known))
+                self._shortest = min(self._shortest, len(canonical(value.get_secret_value())))
             elif len(value) >= LEAST_ISSUED:
                 size = len(value.get_secret_value().encode(errors="surrogateescape"))
                 self._encoded |= {2 * size, -(-size * 4 // 3)}
@@ -257,7 +260,8 @@ class KeySearch:
         return self._is_any_text or any(encoded.search(text) for encoded in _ENCODED_TEXTS)
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
-        for data, form, start in _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST):
+        decodings = _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST) if self._may_decode(piece) else ()
+        for data, form, start in decodings:
             characters, size = (2, 1) if form == "hex" else (4, 3)  # and the bytes that they encode
             for text, begin, step, encoding in views(data):
                 for offset, key, key_forms in self.find(text, (*forms, form, *encoding)):
@@ -265,6 +269,8 @@ class KeySearch:
 
     def _with_digests(self, piece: bytes) -> Iterator[tuple[int, KnownKey]]:
         """Yield every key in a piece that is known by its fingerprint alone."""
+        if not self._by_digest:
+            return
         url_safe = piece.translate(_URL_SAFE)  # a key in standard base64 is the same key
         candidates = [] if url_safe == piece or piece.islower() else [(0, _in_canonical_form(url_safe))]  # no path
         for run in _BASE64URL_RUN.finditer(piece):
@@ -347,8 +353,8 @@ def _hidden_parts(key: SealedStr) -> list[bytes]:
     return [spelling[at : at + PART] for spelling in folded for at in range(len(spelling) - PART + 1)]
 
 
-def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
-    """Yield each line, and wrapped lines joined, so both wrapped text and lists are found.
+def _pieces(text: bytes, shortest: int) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
+    """Yield each line that is long enough, and wrapped lines joined, so both wrapped text and lists are found.
 
     Each comes with the offsets of its lines in the piece and in the text, and whether it is a whole piece.
     """
@@ -357,9 +363,9 @@ def _pieces(text: bytes) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
     while start >= 0:
         end = kinds.find(_NOT_OF_A_KEY, start)
         further = _FURTHER_LINES.match(text, end) if text[end : end + 1] in _IN_LINE_END else None
-        if further is None:
+        if further is None and end - start >= shortest:
             yield text[start:end], [0], [start], True
-        else:
+        elif further:
             end = further.end()
             lines = [*_KEY_LINE.finditer(text, start, end)]
             yield from ((line[1], [0], [line.start(1)], False) for line in lines)

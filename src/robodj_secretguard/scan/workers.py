@@ -1,0 +1,93 @@
+"""Processes that do the tasks of a scan, one for each core. Keys go to them and back through pipes alone."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from io import BytesIO
+from itertools import chain
+from multiprocessing import current_process, get_context, parent_process
+from threading import Thread
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+from robodj_secretguard.secret.sealed import SealedStr, contain
+
+_Worker = TypeVar("_Worker")
+_Done = TypeVar("_Done")
+
+ALONE_SECONDS: Final = 0.1  # less work, such as that before a commit, takes less time than to start a process
+_MOST_WORKERS: Final = 8
+_AHEAD: Final = 4  # the tasks that wait for each worker: enough to keep it busy
+# In Linux a fork takes a hundredth of the time of a new interpreter. Elsewhere it is unsafe, or there is none.
+START: Final = "fork" if sys.platform == "linux" else "spawn"
+
+_worker: Any = None  # of this process
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles secrets too, for a pipe between two processes of the same scan."""
+
+    def reducer_override(self, value: object) -> Any:
+        """Return how to make a secret again."""
+        return (SealedStr, (value.get_secret_value(),)) if type(value) is SealedStr else NotImplemented
+
+
+def do_tasks(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]]) -> Iterator[_Done]:
+    """Yield what each task returns, in their order. After a short time, other processes do the further tasks.
+
+    Args:
+        worker: the argument of each task. Each process has a copy.
+        tasks: the tasks. It must be possible to pickle them and what they return.
+
+    Raises:
+        BrokenProcessPool: a process ended before its task.
+    """
+    ahead = iter(tasks)
+    count = 1 if current_process().daemon else min(os.cpu_count() or 1, _MOST_WORKERS)
+    until = monotonic() + ALONE_SECONDS
+    for task in ahead:
+        if count > 1 and monotonic() >= until:
+            yield from _done_by_others(worker, chain([task], ahead), count)
+        else:
+            yield task(worker)
+
+
+def _done_by_others(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]], count: int) -> Iterator[_Done]:
+    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - only a long scan needs it
+
+    waiting = deque[Any]()
+    with ProcessPoolExecutor(count, get_context(START), _start_worker, (_packed(worker),)) as pool:
+        for task in tasks:
+            waiting.append(pool.submit(_do, task))
+            if len(waiting) > count * _AHEAD:
+                yield pickle.loads(waiting.popleft().result())  # noqa: S301 - from a process of this scan
+        for future in waiting:
+            yield pickle.loads(future.result())  # noqa: S301 - the same
+
+
+def _packed(value: object) -> bytes:
+    packed = BytesIO()
+    _Pickler(packed).dump(value)
+    return packed.getvalue()
+
+
+def _start_worker(packed: bytes) -> None:
+    """Make this process a worker, which ends with the process of the scan."""
+    global _worker  # noqa: PLW0603 - each process has one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process of the scan ends its workers
+    Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+    _worker = pickle.loads(packed)  # noqa: S301 - from the process of this scan
+
+
+def _end_with(parent: Any) -> None:
+    parent.join()
+    os._exit(1)
+
+
+def _do(task: Callable[[Any], object]) -> bytes:
+    return contain(lambda: _packed(task(_worker)))
