@@ -429,9 +429,13 @@ class TestObstacles:
             keys = stored_keys(POLICY, fields, written_at)
             assert len([*steps.obstacles("promote", POLICY, keys, NOW, is_now=False)]) == number
 
-    def test_the_step_tells_how_old_a_next_key_is(self) -> None:
-        """Another secret's step may have made the present version."""
-        assert stored_keys(POLICY, rotation(STAGED), NOW + DAY).staged_at == NOW
+    def test_the_time_of_the_manager_counts(self) -> None:
+        """The time of the version counts, also for a key that was restored; unless another secret's step made it."""
+        fields, later = rotation(STAGED), NOW + DAY
+        assert stored_keys(POLICY, fields, later).staged_at == later
+        other = of_other(fields)
+        newer = replace(other, records=[replace(other.last, recorded_at=later)])
+        assert stored_keys(POLICY, steps.with_step(fields, OTHER, newer), later).staged_at == NOW
 
 
 BEGINS = NOW + POLICY.cadence - POLICY.warn_before

@@ -118,7 +118,10 @@ def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | Non
     if texts.get("next") == texts.get("current") or (current and keys.get("next") == current):
         texts.pop("next", None)
         keys.pop("next", None)
-    step = last_steps(fields).get(policy.name)
+    steps = last_steps(fields)
+    step = steps.get(policy.name)
+    # The server's time is better. It is that of this version, which another secret's step may have made.
+    is_older = any(step and step.last.recorded_at < other.last.recorded_at for other in steps.values())
     is_staged = step is not None and step.step == "stage" and step.last.fingerprint == keys.get("next")
     slots = Slots(**keys, previous_until=parse_marker(SealedStr(_field_text(fields, until))))
     return StoredKeys(
@@ -127,7 +130,7 @@ def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | Non
         parse_marker(SealedStr(_field_text(fields, policy.expiry_variable))),
         _revocations(slots, revocation_list([], [("", SealedStr(_field_text(fields, REVOKED_FINGERPRINTS)))])),
         step,
-        step.last.recorded_at if step and is_staged else written_at,
+        step.last.recorded_at if step and is_staged and (is_older or not written_at) else written_at,
     )
 
 
