@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import kept_values
 import pytest
 from command_line import Machine, fingerprint_of, key_as_argument, machine_at
-from conftest import NO_FAILURE, NOW, V1, V2, Failure, failure_of, good_keys, put
+from conftest import NOW, V1, V2, Failure, failure_of, good_keys, put
 from processes import ENVIRONMENT, needs_fork, run_copy, started_with
 
 from robodj_secretguard import RuntimeSecrets
@@ -41,13 +41,13 @@ from robodj_secretguard.startup.report import REFUSED
 from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from conftest import Ran
 
-AWAY = Failure("is away", "wait", is_temporary=True)
-DENIED = Failure("denies it", "log in")
+AWAY = ManagerError("is away", "wait", is_temporary=True)
+DENIED = ManagerError("denies it", "log in")
 CUT = Failure("is cut off", "fix", is_temporary=True)
 NO_OBJECT = Failure("is not a JSON object", "fix")
 INVALID = "invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once"
@@ -56,28 +56,23 @@ INVALID = "invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH o
 class Scripted(Manager):
     """A manager that gives one answer after the other, and then the last one again."""
 
-    def __init__(self, *answers: Mapping[str, object] | Failure | Callable[[], Mapping[str, object]]) -> None:
+    def __init__(self, *answers: Mapping[str, object] | Exception) -> None:
         super().__init__("scripted:x")
         self.answers = [*answers]
         self.attempts: list[float] = []
         self.said: list[str] = []
-        self.delivery = Delivery("", {}, frozenset())
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
         self.attempts.append(seconds)
         answer = self.answers.pop(0) if self.answers[1:] else self.answers[0]
-        if isinstance(answer, Failure):
-            raise ManagerError(answer.what, answer.fix, is_temporary=answer.is_temporary)
-        return answer() if callable(answer) else answer
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def read(self, seconds: float = 60) -> Failure:
+    def read(self, seconds: float = 60) -> Delivery:
         """Load two variables within some seconds."""
         least = module.FIRST_PAUSE if seconds else module.ATTEMPT_SECONDS
-
-        def load() -> None:
-            self.delivery = self.load(["A", "B", "D"], time.monotonic() + seconds, self.said.append, least=least)
-
-        return failure_of(load)
+        return self.load(["A", "B"], time.monotonic() + seconds, self.said.append, least=least)
 
 
 @pytest.fixture(autouse=True)
@@ -92,45 +87,38 @@ class TestLoad:
     def test_a_temporary_error_is_tried_again_and_reported_once(self) -> None:
         """A temporary failure is followed by another attempt, and only the first one is reported."""
         manager = Scripted(AWAY, AWAY, {"A": "x"})
-        assert manager.read() == NO_FAILURE
-        assert manager.delivery.get("A") == SealedStr("x")
+        assert manager.read().get("A") == SealedStr("x")
         assert [round(each) for each in manager.attempts] == [60] * 3  # a slow answer may use all the time
         assert manager.said == ["scripted:x is away; trying again"]
 
-    def test_any_other_error_is_final(self) -> None:
-        """Another failure is final."""
-        manager = Scripted(AWAY, DENIED, {"A": "x"})
-        assert manager.read() == DENIED
-        assert len(manager.attempts) == 2
+    @pytest.mark.parametrize(
+        ("answers", "is_repeatable", "failure"),
+        [
+            ([AWAY, DENIED], True, Failure("denies it", "log in")),
+            ([AWAY], False, Failure("is away", "wait", is_temporary=True)),
+            ([LookupError(V1)], True, Failure("cannot be read (LookupError)", "report a bug with this line")),
+        ],
+        ids=["another error", "a source that cannot be read again", "an error of a client"],
+    )
+    def test_any_other_error_is_final(self, answers: list[Exception], failure: Failure, *, is_repeatable: bool) -> None:
+        """Another failure is final. One that the client raises shows its type alone."""
+        manager = Scripted(*answers, {"A": "x"})
+        manager.is_repeatable = is_repeatable
+        assert failure_of(manager.read) == failure
+        assert len(manager.attempts) == len(answers)
 
     def test_without_time_to_wait_there_is_one_attempt(self) -> None:
         """Without time to wait there is one attempt, with the usual limit."""
         manager = Scripted(AWAY)
-        assert manager.read(0) == AWAY
+        assert failure_of(lambda: manager.read(0)).what == "is away"
         assert (manager.attempts, manager.said) == ([5.0], [])
 
     def test_the_attempts_end_with_the_time(self) -> None:
         """The attempts end with the time, and none gets more than the rest of it."""
         manager = Scripted(AWAY)
-        assert manager.read(0.5) == AWAY
+        assert failure_of(lambda: manager.read(0.5)).what == "is away"
         assert len(manager.attempts) > 2
         assert max(manager.attempts[:-1]) < 0.5
-
-    def test_what_cannot_be_read_again_has_one_attempt(self) -> None:
-        """A source that cannot be read again has one attempt."""
-        manager = Scripted(AWAY)
-        manager.is_repeatable = False
-        assert manager.read() == AWAY
-        assert len(manager.attempts) == 1
-
-    def test_an_error_of_a_client_shows_its_type_alone(self) -> None:
-        """An error of a client is a final failure, with its type alone."""
-
-        def fail() -> Mapping[str, object]:
-            raise LookupError(V1)
-
-        failure = Scripted(fail).read()
-        assert failure == Failure("cannot be read (LookupError)", "report a bug with this line")
 
 
 class TestMembers:
