@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from inspect import signature
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -37,9 +36,8 @@ def test_positional_and_keyword_values() -> None:
     assert (Point(1).x, Point(1).y, [*Point(3, 4)], Empty()) == (1, 2, [3, 4], ())
 
 
-def test_signature_has_the_fields_and_their_defaults() -> None:
-    """The signature has the fields and their defaults. Type checkers know that fields are frozen."""
-    assert (str(signature(Point)), str(signature(Named))) == ("(x, y=2)", "(*, x)")
+def test_type_checkers_know_that_fields_are_frozen() -> None:
+    """Type checkers know that fields are frozen."""
     declared = vars(Frozen)["__dataclass_transform__"]
     assert (declared | declared["kwargs"])["frozen_default"] is True  # in `kwargs` before Python 3.12
 

@@ -25,15 +25,6 @@ class _FrozenType(type):
                 setattr(made, each, _PROPERTIES[index])
         return made  # type: ignore[no-any-return]
 
-    @property
-    def __signature__(cls: Any) -> Any:
-        """Return the fields as parameters, for `help()` and editors."""
-        from inspect import Parameter, Signature  # noqa: PLC0415 - rarely needed
-
-        kind = Parameter.KEYWORD_ONLY if cls._kw_only else Parameter.POSITIONAL_OR_KEYWORD
-        given = {name: cls._defaults.get(name, Parameter.empty) for name in cls._fields}
-        return Signature([Parameter(name, kind, default=default) for name, default in given.items()])
-
 
 @dataclass_transform(frozen_default=True)
 class Frozen(tuple[Any, ...], metaclass=_FrozenType):  # noqa: SLOT001 - the metaclass gives every class empty slots

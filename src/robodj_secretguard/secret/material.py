@@ -52,7 +52,6 @@ MIN_ASCII_BYTES: Final = MIN_KEY_BYTES
 
 # Only values with one of these characters are searched: a generated key has none.
 _TEMPLATE: Final = r"<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[A-Z_][A-Z0-9_]*%"
-_TEMPLATE_CHARACTERS: Final = frozenset("<{%")
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 LOOKALIKES: Final = str.maketrans("013457@$", "oieastas")
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
@@ -60,10 +59,8 @@ _TO_URL_SAFE: Final = str.maketrans("+/", "-_")
 # In the order of their values.
 _DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _BASE64URL_DIGITS: Final = frozenset(_DIGITS)
-_HEXADECIMAL_DIGITS: Final = frozenset("0123456789abcdefABCDEF")
 _SAME_LAST: Final = {2: 16, 3: 4}
 """How many last digits encode the same bytes, by the length of the text modulo 4: 4 or 2 of the bits are unused."""
-_KEY_CHARACTERS: Final = frozenset(f"{_DIGITS}+/=")
 SEQUENCES: Final = (
     "0123456789abcdef",
     "1234567890",
@@ -208,7 +205,7 @@ def join_faults(faults: Sequence[str], *, most: int = 1) -> str:
 
 def is_hexadecimal(text: str) -> bool:
     """Check whether text has hexadecimal digits only, in any case."""
-    return bool(text) and _HEXADECIMAL_DIGITS.issuperset(text)
+    return bool(text) and not text.strip("0123456789abcdefABCDEF")
 
 
 def is_plain_text(text: str) -> bool:
@@ -248,7 +245,7 @@ def placeholder(text: str) -> str:
     if (
         folded in WHOLE_VALUES
         or (bool(folded) and not folded.strip("x"))
-        or (not _TEMPLATE_CHARACTERS.isdisjoint(text) and re.search(_TEMPLATE, text))
+        or (not {"<", "{", "%"}.isdisjoint(text) and re.search(_TEMPLATE, text))
         or _has_template_words(folded)
         or (not is_hexadecimal(text) and _has_template_words(bare(text.translate(LOOKALIKES))))
     ):
@@ -319,7 +316,7 @@ def _is_encoded_text(text: str) -> bool:
         return False
     if placeholder(shown):
         return True
-    is_no_key = not _KEY_CHARACTERS.issuperset(shown) or _is_of_runs(shown.lower())
+    is_no_key = bool(shown.strip(f"{_DIGITS}+/=")) or _is_of_runs(shown.lower())
     if size < MIN_TEXT_BYTES:
         is_ascii = size >= MIN_ASCII_BYTES and data.isascii()
         is_no_key = is_ascii and data.removesuffix(b"\n").decode().isprintable()
@@ -363,9 +360,7 @@ REMOVABLE: Final = {
 
 def format_defects(text: str, base64url: Length, hexadecimal: Length) -> list[str]:
     """Return the parts of a key that its format does not allow (policy section 6), from the outside to the inside."""
-    core, defects = text, list[str]()
-    if not _BASE64URL_DIGITS.issuperset(text):  # most keys have no other character
-        core, defects = _without_wrapping(text)
+    core, defects = _without_wrapping(text)
     if not core:
         return [*defects, "nothing else"]
     if not _BASE64URL_DIGITS.issuperset(core):
