@@ -101,7 +101,8 @@ class TestText:
         operator.machine.record(rotated(NOW - 9 * DAY, OLD), rotated(NOW - DAY, now))
         operator.machine.write("revoked.fingerprints", f"{GONE}\n", 0o644)
         services = {"api": ["web-1", "web-2"], "cron": ["c"], "db": ["d"], "worker": ["w-1", "w-2"]}
-        operator.roster("".join(f"[{name}]\ninstances = {names}\n" for name, names in services.items()))
+        own = f"secrets = ['{NAME}', '{OTHER}']"
+        operator.roster("".join(f"[{name}]\ninstances = {names}\n{own}\n" for name, names in services.items()))
         operator.events(
             line(WEB, Slots(now), secret_v2_key=other),
             line(("api", "web-2"), Slots(OLD), 90 * SECOND, secret_v2_key=other),
@@ -215,6 +216,7 @@ class TestEvidence:
                 at = NOW.timestamp() - age
                 prometheus.result = [row("current", operator.current) | {"value": [at, f"{at - 5}"]}]
             ran = operator.fleet("--require", "moved", source=("--prometheus", prometheus.url))
+            assert "%5B120s%5D" in prometheus.asked[0][1]
         assert (ran.status, "the roster has 1 instance, and 0 were seen" in ran.out) == (status, age is None)
 
     def test_prometheus_does_not_answer(self, operator: Operator) -> None:
@@ -325,7 +327,11 @@ class TestExpected:
         why = "--require none-on: nobody ever reported or recorded this fingerprint; correct it, or pass the log"
         assert operator.error(*condition) == why
         operator.events(line(WEB, Slots(operator.current, None, GONE)))
-        assert operator.fleet(*condition).status == 1
+        ran = operator.fleet(*condition)
+        assert (ran.status, ran.out.splitlines()[1].split()) == (
+            1,
+            ["FAIL", "api", NAME, "1", "of", "1", "1", "current"],
+        )
         operator.events(line(WEB, Slots(operator.current)))
         operator.machine.record(rotated(NOW - 9 * DAY, GONE), rotated(NOW - DAY, operator.current))
         assert operator.fleet(*condition).status == 0
