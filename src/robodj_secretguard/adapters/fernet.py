@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from robodj_secretguard.adapters.live import signing
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.keyring import Key, Keyring
-from robodj_secretguard.secret.sealed import contain
+from robodj_secretguard.secret.sealed import SealedStr, contain
 
 
 class RingFernet:
@@ -27,7 +28,8 @@ class RingFernet:
 
     def __init__(self, ring: Keyring) -> None:
         self._ring = signing(ring)
-        _fernet([ring.current])
+        self._fernets: WeakKeyDictionary[SealedStr, Fernet] = WeakKeyDictionary()  # each goes with its key
+        self._with([ring.current])
 
     def encrypt(self, data: bytes) -> bytes:
         """Encrypt data with the current key.
@@ -41,7 +43,7 @@ class RingFernet:
         Raises:
             RevokedKeyError: the current key was revoked, and there is no other one.
         """
-        return _fernet([self._ring.current]).encrypt(data)
+        return self._with([self._ring.current]).encrypt(data)
 
     def decrypt(self, token: bytes | str, ttl: int | None = None) -> bytes:
         """Decrypt a token.
@@ -60,14 +62,16 @@ class RingFernet:
         keys = [key for key in self._ring.accepted() if key.kid]  # one of before the adoption is not a derived key
         if not keys or not token.isascii():  # Fernet raises a ValueError for such text
             raise InvalidToken
-        return _fernet(keys).decrypt(token, ttl)
+        return self._with(keys).decrypt(token, ttl)
 
+    def _with(self, keys: Iterable[Key]) -> MultiFernet:
+        """Return a `MultiFernet`, which encrypts with the first key and decrypts with each one."""
+        try:  # the frames of Fernet have a key
+            return contain(lambda: MultiFernet([self._fernet(key.value) for key in keys]))
+        except CheckFailedError:
+            raise ValueError(
+                'the keys of the ring are not derived keys: pass ring.derive(b"...") with the name of the purpose'
+            ) from None
 
-def _fernet(keys: Iterable[Key]) -> MultiFernet:
-    """Return a `MultiFernet`, which encrypts with the first key and decrypts with each one."""
-    try:  # the frames of Fernet have a key
-        return contain(lambda: MultiFernet([Fernet(key.value.get_secret_value()) for key in keys]))
-    except CheckFailedError:
-        raise ValueError(
-            'the keys of the ring are not derived keys: pass ring.derive(b"...") with the name of the purpose'
-        ) from None
+    def _fernet(self, value: SealedStr) -> Fernet:
+        return self._fernets.get(value) or self._fernets.setdefault(value, Fernet(value.get_secret_value()))

@@ -5,6 +5,7 @@ A start imports this module only where it may find such a value.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
@@ -24,20 +25,46 @@ from robodj_secretguard.startup.rules import (
 
 def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
     """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
-    earlier: list[tuple[Reading, str]] = []
-    for reading, key in keys_of(readings):
-        is_refused = reading.policy.is_issued and reading.key is None  # one instruction is enough
-        if is_refused or reading.policy.material.is_template(key, reading.variable):
-            continue
-        others = [(other, text) for other, text in earlier if other.policy is not reading.policy]
-        shared = [other for other, text in others if _are_same(reading, key, other, text)]
+    keys = [(reading, key) for reading, key in keys_of(readings) if not _has_other_finding(reading, key)]
+    similar = _similar(keys)
+    for index, (reading, _) in enumerate(keys):
+        others = [keys[each][0] for each in sorted(similar[index]) if each < index]
+        shared = [other for other in others if other.policy is not reading.policy]
         if shared:
             problem = Problem(
                 f"{' and '.join(each.variable for each in (reading, *shared))} are equal, or one contains the other",
                 _how_to_separate([reading, *shared]),
             )
             yield reading, problem, [other.policy.name for other in shared]
-        earlier.append((reading, key))
+
+
+def _has_other_finding(reading: Reading, key: str) -> bool:
+    """Check whether a value is refused so that one instruction is enough: a placeholder, or no issued secret."""
+    is_refused = reading.policy.is_issued and reading.key is None
+    return is_refused or reading.policy.material.is_template(key, reading.variable)
+
+
+def _similar(keys: Sequence[tuple[Reading, str]]) -> list[set[int]]:
+    """Return the numbers of the keys that equal, contain or are in each key, without a comparison of each pair.
+
+    A password may occur in another value by chance, so those without a fingerprint are only compared as a whole.
+    """
+    similar: list[set[int]] = [set() for _ in keys]
+    whole = defaultdict[SealedStr | None, set[int]](set)
+    cores = defaultdict[int, defaultdict[str, set[int]]](lambda: defaultdict(set))  # by length
+    for number, (reading, key) in enumerate(keys):
+        whole[reading.value].add(number)
+        if reading.has_fingerprint:
+            core = core_of(key)
+            cores[len(core)][core].add(number)
+    for number, (reading, key) in enumerate(keys):
+        similar[number] |= whole[reading.value]
+        for length, of_length in cores.items() if reading.has_fingerprint else ():
+            parts = {key[at : at + length] for at in range(len(key) - length + 1)}
+            for contained in [each for part in parts & of_length.keys() for each in of_length[part]]:
+                similar[number].add(contained)
+                similar[contained].add(number)
+    return similar
 
 
 def _how_to_separate(readings: Sequence[Reading]) -> str:
@@ -53,13 +80,6 @@ def _how_to_separate(readings: Sequence[Reading]) -> str:
         "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
         f" {rotate}"
     )
-
-
-def _are_same(one: Reading, key: str, other: Reading, other_key: str) -> bool:
-    """Check whether two values are equal, or one contains the other. A password may occur in another by chance."""
-    if not (one.has_fingerprint and other.has_fingerprint):
-        return one.value == other.value
-    return core_of(key) in other_key or core_of(other_key) in key
 
 
 def check_slots(reading: Reading) -> Iterator[Problem]:
