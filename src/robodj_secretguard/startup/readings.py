@@ -459,9 +459,7 @@ def read(
         protected=protected,
         files_off=files_off,
         unknown_switches=tuple([name for name, value in switches.items() if value == _INVALID]),
-        event_faults=tuple(
-            [each for each in EVENT_SETTINGS if environment.is_set(each) and not event_setting(environment, each)]
-        ),
+        event_faults=_event_faults(environment),
         directory_named_by=named_by,
         directory_fault="" if fault == ABSENT and named_by is None else fault,
         model_directory_fault="" if model_fault == ABSENT else model_fault,
@@ -603,6 +601,10 @@ def switches_of(environment: Environment) -> dict[str, bool | str | None]:
         name: _SWITCHES.get(value.get_secret_value().lower(), _INVALID) if (value := environment.get(name)) else None
         for name in (PROTECTED_ENV, ALLOW_FILE_SECRET_FALLBACK)
     }
+
+
+def _event_faults(environment: Environment) -> tuple[str, ...]:
+    return tuple([name for name in EVENT_SETTINGS if environment.is_set(name) and not event_setting(environment, name)])
 
 
 def event_setting(environment: Environment, name: str) -> str:
