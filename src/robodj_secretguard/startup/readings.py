@@ -451,8 +451,7 @@ def read(
     lists = _read_lists(directory, None if model_fault else named_by_model)
     variables: dict[str, Variables] = {"environment": environment, **{each.name: each for each in managers}}
     added = tuple([(name, entries) for name, each in variables.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
-    names = frozenset(environment.names())
-    near_misses = find_near_misses(variables_read, names, is_set=environment.is_set)
+    near_misses = find_near_misses(variables_read, environment.names(), is_set=environment.is_set)
     setup = Setup(
         now=now,
         policies=tuple(policies),
