@@ -19,6 +19,7 @@ FIRST: Final = PYTHONS[0]
 RUNTIME: Final = nox.project.load_toml("pyproject.toml")["project"]["dependencies"]
 SLOW: Final = (
     "tests/no_leak",
+    "tests/trials/no_leak",
     "tests/trials/adoption",
     "tests/trials/test_list_races.py",
     "tests/trials/test_log_crash.py",

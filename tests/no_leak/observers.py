@@ -15,7 +15,6 @@ import json
 import logging
 import logging.handlers
 import multiprocessing
-import os
 import pickle
 import pprint
 import sys
@@ -25,24 +24,14 @@ import unittest
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import loguru
-import pytest
-import rich
-import rich.console
-import rich.traceback
-import sentry_sdk
-import sentry_sdk.integrations
-import sentry_sdk.transport
 import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from sentry_sdk.envelope import Envelope
 
 Action = Callable[[], object]
 
@@ -150,29 +139,6 @@ async def _run_in_task(action: Action) -> object:
     return action()
 
 
-def _print_richly(error: BaseException, console: rich.console.Console) -> None:
-    options: Any = {"show_locals": True, "locals_max_string": None, "locals_max_length": None}
-    console.print(rich.traceback.Traceback.from_exception(type(error), error, error.__traceback__, **options))
-
-
-def rich_traceback(action: Action) -> None:
-    """Print the error with rich's tracebacks with locals, and with `rich.inspect`."""
-    console = rich.console.Console(width=200)
-    try:
-        rich.inspect(action(), console=console, private=True)
-    except BaseException as error:
-        _print_richly(error, console)
-
-
-def narrow_console(action: Action) -> None:
-    """Print the error on a narrow console, which wraps a key over lines."""
-    console = rich.console.Console(width=20)
-    try:
-        console.print(action())
-    except BaseException as error:
-        console.print("".join(traceback.TracebackException.from_exception(error, capture_locals=True).format()))
-
-
 # Logs
 
 
@@ -252,44 +218,7 @@ def structlog_dict_tracebacks(action: Action) -> None:
     _log_by_structlog(action)
 
 
-def loguru_defaults(action: Action) -> None:
-    """Log the error with loguru's defaults, which show the values in every line of a traceback."""
-    try:
-        loguru.logger.info("started: {!r}", action())
-    except BaseException:
-        loguru.logger.exception("refused")
-    loguru.logger.catch(BaseException)(action)()
-
-
 # Crash reports
-
-
-class _Transport(sentry_sdk.transport.Transport):
-    def capture_envelope(self, envelope: Envelope) -> None:
-        sys.stdout.buffer.write(envelope.serialize())
-
-
-def _report_to_sentry(action: Action, **options: Any) -> None:
-    sentry_sdk.init(dsn="http://public@localhost/1", transport=_Transport(), **options)
-    structlog.configure(
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        processors=[structlog.stdlib.add_log_level, structlog.stdlib.render_to_log_kwargs],
-    )
-    try:
-        sentry_sdk.capture_message(f"started: {action()!r}")
-    except BaseException as error:
-        sentry_sdk.capture_exception(error)
-        raise
-
-
-def sentry_defaults(action: Action) -> None:
-    """Report the error to Sentry with the defaults."""
-    _report_to_sentry(action)
-
-
-def sentry_attach_stacktrace(action: Action) -> None:
-    """Report the error to Sentry, with the locals of every frame that logs a line."""
-    _report_to_sentry(action, attach_stacktrace=True)
 
 
 @functools.cache
@@ -368,46 +297,6 @@ def _again(kept: list[Any]) -> object:
 
 
 # Test runners
-
-
-CURRENT: list[Action] = []
-"""The action of the test that a test runner runs."""
-
-_IN_A_TEST = """
-from observers import CURRENT
-def test_it():
-    result = CURRENT[0]()
-    assert result is None
-"""
-_AT_IMPORT = """
-from observers import CURRENT
-RESULT = CURRENT[0]()
-def test_it():
-    assert RESULT == 0
-"""
-
-
-def _test_by_pytest(action: Action, text: str, *options: str) -> None:
-    CURRENT.append(action)
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    Path("test_it.py").write_text(text, encoding="utf-8")
-    arguments = ["-p", "no:cacheprovider", "-c", os.devnull, "--rootdir=.", "-rA", "-vv", "--tb=long"]
-    pytest.main([*arguments, *options, "test_it.py"])
-
-
-def pytest_plain(action: Action) -> None:
-    """Let a test fail under pytest."""
-    _test_by_pytest(action, _IN_A_TEST)
-
-
-def pytest_showlocals(action: Action) -> None:
-    """Let a test fail under pytest with locals, and without capture."""
-    _test_by_pytest(action, _IN_A_TEST, "--showlocals", "-s")
-
-
-def pytest_collecting(action: Action) -> None:
-    """Let a module fail under pytest with locals, when it is imported."""
-    _test_by_pytest(action, _AT_IMPORT, "--showlocals")
 
 
 def unittest_locals(action: Action) -> None:
@@ -550,23 +439,15 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
         (exception_chain, "leak_by_chain"),
         (traceback_with_locals, "leak_by_local"),
         (exception_group, "leak_by_local"),
-        (rich_traceback, "leak_by_local"),
-        (narrow_console, "leak_by_local"),
         (logging_exception, "leak_by_debugging"),
         (log_records, "leak_by_text"),
         (structlog_unconfigured, "leak_by_local"),
         (structlog_console, "leak_by_local"),
         (structlog_json, "leak_by_text"),
         (structlog_dict_tracebacks, "leak_by_local"),
-        (loguru_defaults, "leak_by_local"),
-        (sentry_defaults, "leak_by_local"),
-        (sentry_attach_stacktrace, "leak_by_line"),
         (stack_at_an_event, "leak_by_line"),
         (stack_at_a_line, "leak_by_line"),
         (everything, "leak_by_local"),
-        (pytest_plain, "leak_by_text"),
-        (pytest_showlocals, "leak_by_local"),
-        (pytest_collecting, "leak_by_local"),
         (unittest_locals, "leak_by_local"),
         (in_a_thread, "leak_by_local"),
         (in_a_thread_pool, "leak_by_local"),
@@ -585,18 +466,6 @@ SEEN_BY_THE_STRONGEST = ("leak_by_text", "leak_by_chain", "leak_by_line", "leak_
 """Actions of other leaks, all of which the strongest observer sees."""
 
 
-def advised_sentry(action: Action) -> None:
-    """Report the error to Sentry without locals."""
-    _report_to_sentry(action, include_local_variables=False, attach_stacktrace=True)
-
-
-def advised_loguru(action: Action) -> None:
-    """Log the error with loguru without the values of variables."""
-    loguru.logger.remove()
-    loguru.logger.add(sys.stdout, diagnose=False)
-    loguru.logger.catch(BaseException)(action)()
-
-
 def advised_structlog_console(action: Action) -> None:
     """Log the error with structlog's console renderer without locals."""
     structlog.configure([structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
@@ -611,7 +480,6 @@ def advised_structlog_dict_tracebacks(action: Action) -> None:
 
 
 ADVISED = {
-    each.__name__: (each, "leak_by_local")
-    for each in (advised_sentry, advised_loguru, advised_structlog_console, advised_structlog_dict_tracebacks)
+    each.__name__: (each, "leak_by_local") for each in (advised_structlog_console, advised_structlog_dict_tracebacks)
 }
 """Hosts that are set up as SECURITY.md says, and the action of a leak that none of them shows."""
