@@ -382,7 +382,6 @@ FORMS = {
     "assigned in UTF-16": f"{V2}: {KEY2}".encode("utf-16-le"),
     "Kubernetes": f"- name: {V1}\n  value: '{UNKNOWN}'".encode(),
 }
-PIECES = st.sampled_from([*FORMS.values(), b"\n", b" ", b"x" * 300, b"\0\n" * 200, "é\n".encode() * 50, b"\xff" * 400])
 
 
 class TestBlocks:
@@ -398,22 +397,6 @@ class TestBlocks:
         for size in (*range(500, 500 + len(FORMS[form]) + 2, 7), len(data)):
             assert hits(*split(data, range(size, len(data), size))) == expected
         assert hits(*split(data, [3003])) == expected
-
-    @settings(max_examples=50)
-    @given(pieces=st.lists(PIECES, max_size=20), cuts=st.lists(st.integers(0, 8000), max_size=12))
-    def test_any_blocks(self, pieces: list[bytes], cuts: list[int]) -> None:
-        """The hits do not depend on the blocks."""
-        data = b" ".join(pieces)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(content, "OVERLAP_BYTES", SMALL_OVERLAP)
-            assert hits(*split(data, cuts)) == hits(data)
-
-    @pytest.mark.parametrize("form", FORMS)
-    def test_many_zero_bytes(self, form: str) -> None:
-        """A key between the zero bytes of a sparse file is found."""
-        ((offset, *expected),) = hits(FORMS[form])
-        zeros = [bytes(BLOCK_BYTES)] * 3
-        assert hits(*zeros, FORMS[form], *zeros) == [(offset + 3 * BLOCK_BYTES, *expected)]
 
     @pytest.mark.parametrize("blocks", [3, pytest.param(100, marks=FULL)])
     def test_a_long_line(self, monkeypatch: pytest.MonkeyPatch, blocks: int) -> None:

@@ -64,15 +64,6 @@ class TestRepository:
         assert [work_tree_of(str(each)) for each in (top, top / "a" / "b", top.parent / "link")] == [str(top)] * 3
         assert [work_tree_of(str(each)) for each in (top.parent, "/", top / ".git")] == [None] * 3
 
-    def test_its_directories(self, top: Path) -> None:
-        """The top of the work tree and git's directory are found from any directory, also through a link."""
-        (top / "a").mkdir()
-        (top.parent / "link").symlink_to(top / "a")
-        for each in (top, top / "a", top.parent / "link"):
-            repository = of(each)
-            assert repository.top == os.path.realpath(top)
-            assert [*map(os.path.realpath, repository.directories)] == [os.path.realpath(top / ".git")]
-
     def test_a_linked_worktree(self, top: Path) -> None:
         """A linked worktree has a separate directory, and shares the directory of the objects."""
         name = put(top, "file", b"content")
@@ -91,13 +82,6 @@ class TestRepository:
         assert (repository.top, repository.directories, repository.has_work_tree) == (str(bare), (str(bare),), False)
         assert [*repository.index(), *repository.history(), *repository.staged(), *repository.submodules()] == []
         assert objects(repository) == {name: ("blob", b"content")}
-
-    @pytest.mark.parametrize("name", ODD_NAMES, ids=ascii)
-    def test_names(self, tmp_path: Path, name: bytes) -> None:
-        """The directory of a repository may have any name."""
-        path = tmp_path / os.fsdecode(name)
-        made(path)
-        assert of(path).top == os.path.realpath(path)
 
     def test_no_repository(self, tmp_path: Path) -> None:
         """A directory outside any repository is reported, without git's message."""
@@ -280,15 +264,6 @@ class TestIndex:
         link = git(top, "rev-parse", ":link")
         expected = [(added, "added"), (changed, "changed"), (link, "link"), (renamed, "other")]
         assert [*of(top).staged()] == expected
-
-    def test_intent_to_add(self, top: Path) -> None:
-        """A file with intent to add has no content yet, and is not staged."""
-        (top / "file").write_bytes(b"content")
-        git(top, "add", "-N", "file")
-        repository = of(top)
-        assert [*repository.staged()] == []
-        ((name, path),) = repository.index()
-        assert (path, objects(repository, [name])) == ("file", {name: ("blob", b"")})
 
     def test_a_conflict(self, top: Path) -> None:
         """Each side of a conflict is in the index, and is staged."""

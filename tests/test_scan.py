@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
@@ -265,13 +264,6 @@ class TestKeysFrom:
         assert (ran.status, found(ran)) == (1, ["a key: a.txt:1:5", "a key: a.txt:2:1"])
         assert f"form: raw; known by: keys-from; {fingerprint_of(first)})" in ran.out
 
-    def test_a_file(self, machine: Machine) -> None:
-        """The file of keys is searched too. A record of a key names its secret."""
-        key = new_key()
-        machine.put("old", key)
-        machine.record(rotated(NOW, fingerprint_of(key), secret=OTHER, environment="staging"))
-        assert found(scan(machine, "--keys-from", "old", keys=[key])) == ["secret_v2.key (staging): old:1:1"]
-
     @pytest.mark.parametrize(
         ("content", "why"),
         [
@@ -474,16 +466,6 @@ class TestValues:
             f"secret.key: its value (environment) {UNSOUND}",
             f"{OTHER}: its value (file:config/secret_v2.key) {UNSOUND}",
         ]
-
-    def test_padding(self, machine: Machine) -> None:
-        """A key in standard base64 is searched for, also as the key that signed before the adoption, and its text."""
-        data = [b"\xfb\xff" + secrets.token_bytes(30) for _ in range(3)]
-        padded, keys = ([form(each).decode() for each in data] for form in (base64.b64encode, base64.urlsafe_b64encode))
-        machine.environ.update({V1: padded[0], f"{V1}_PREVIOUS": padded[1]})
-        machine.put("a.txt", "\n".join([*padded, *keys]))
-        ran = scan(machine, "--keys-from", "-", stdin=padded[2].encode(), keys=[*padded, *keys])
-        assert (ran.status, len(found(ran))) == (1, 6)
-        assert all(ran.out.count(fingerprint_of(key)) >= 2 for key in keys)
 
     def test_a_key_of_before_the_adoption(self, machine: Machine) -> None:
         """A previous key that the policy would not accept is found as it is. Only that key is to be ended."""

@@ -6,7 +6,6 @@ import base64
 import json
 import os
 import secrets
-import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -185,12 +184,6 @@ class TestFiles:
         ((path,),) = found(scanned(), "path")
         assert (path.isprintable(), path.encode("ascii").decode("unicode_escape")) == (True, name)
 
-    @pytest.mark.parametrize("path", ["docs", "docs/file", "./docs/file"])
-    def test_paths_as_given(self, path: str) -> None:
-        """A path is shown as it was passed, which is how a code host shows it."""
-        write("docs/file", KEY)
-        assert found(scanned(FILES, path), "path") == [("docs/file",)]
-
     def test_fallback_files(self) -> None:
         """A fallback file may hold a key and is not read. A copy of it, or the target of a link, is read."""
         write("config/secret.key", KEY)
@@ -300,14 +293,6 @@ class TestTracked:
         scan = result(scanning)
         assert found(scan, "path") == [("config/x.key",)] * 3
         assert [place for place, _ in unread(scan)] == ["git"]
-
-    @pytest.mark.parametrize("scope", [FILES, HISTORY, STAGED])
-    def test_a_key_in_its_path(self, repository: Path, scope: Scope) -> None:
-        """A name with a key is not shown, also if the key is known by its fingerprint and the name is in the index."""
-        put(repository, f"{KEY}/config/x.key", OTHER.encode())
-        shutil.rmtree(KEY)
-        (tracked,) = (each for each in scanned(scope, live=()).findings if each.rule == TRACKED)
-        assert [tracked.path or tracked.carriers[0].path] == ["[redacted]/config/x.key"]
 
 
 class TestStaged:

@@ -49,7 +49,7 @@ KEY1, KEY2 = KEYS[V1].encode(), KEYS[V2].encode()
 KEY3 = secrets.token_urlsafe(48).encode()  # a length that no approved generator makes
 ALPHABET = (string.ascii_letters + string.digits + "+/-_").encode()
 OTHERS = bytes(each for each in range(256) if each not in ALPHABET)
-SMALL_TEXT, WINDOW = 1 << 13, 1 << 20
+SMALL_TEXT = 1 << 13
 
 
 def known(key: bytes) -> KnownKey:
@@ -341,12 +341,6 @@ class TestWithinLongerText:
         """By its fingerprint, a key is not found if nothing shows where it begins or how long it is."""
         assert found(BY_FINGERPRINT, b"xy" + KEY1 + b"x") == found(BY_FINGERPRINT, b"x" + KEY3) == set()
 
-    def test_overlapping_keys(self) -> None:
-        """Of two keys that overlap, both are found."""
-        one, other = KEY1, KEY1[20:] + secrets.token_urlsafe(15).encode()
-        expected = {(0, known(one), ()), (20, known(other), ())}
-        assert found(searching(one, other, live=True), one + other[-20:]) == expected
-
     @pytest.mark.parametrize("generator", [*GENERATORS, Generator("token_urlsafe", 36), Generator("token_hex", 48)])
     @pytest.mark.parametrize("encode", [in_hexadecimal, in_base64, bytes], ids=["hexadecimal", "base64", "raw"])
     def test_a_list_of_generated_keys(self, encode: Callable[[bytes], bytes], generator: Generator) -> None:
@@ -529,10 +523,6 @@ HOSTILE: dict[str, tuple[bytes, float]] = {
     "keys as words": (KEY1 + b" ", 10),
 }
 """Text to repeat, and the maximum number of lines of Python for each character."""
-WINDOWS = [
-    pytest.param(unit, id=name, marks=[pytest.mark.full] * (most > 0.3 or name == "short lines"))
-    for name, (unit, most) in HOSTILE.items()
-]
 
 
 def found_in_repeated(unit: bytes, size: int) -> int:
@@ -562,8 +552,3 @@ class TestHostileText:
         once, twice = (found_in_repeated(unit, size) for size in (SMALL_TEXT, 2 * SMALL_TEXT))
         assert once <= most * SMALL_TEXT
         assert twice <= 2.1 * once + 100
-
-    @pytest.mark.parametrize("unit", WINDOWS)
-    def test_a_whole_window(self, unit: bytes) -> None:
-        """Text up to the maximum that is searched together is searched at once. The slow texts are in the full run."""
-        assert bool(found(LIVE, b"x" * 43 + unit * (WINDOW // len(unit)) + b"!")) is (KEY1 in unit)

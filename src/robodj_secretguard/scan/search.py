@@ -381,9 +381,8 @@ def _decodings(text: bytes, least: int) -> Iterator[tuple[bytes, str, int]]:
     """
     numbers = [*_IN_HEXADECIMAL.finditer(text)] if len(text) >= 2 * least else []
     for digits in numbers:
-        if len(digits.group()) >= 2 * least:
-            for start in (digits.start(), digits.start() + 1):
-                yield binascii.unhexlify(text[start : digits.end() - (digits.end() - start) % 2]), "hex", start
+        for start in (digits.start(), digits.start() + 1):
+            yield binascii.unhexlify(text[start : digits.end() - (digits.end() - start) % 2]), "hex", start
     if len(text) * 3 >= least * 4 and not _ALL_HEXADECIMAL.fullmatch(text):
         standard = text.translate(_STANDARD_BASE64)
         for skipped in range(4):
