@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 import string
 from hashlib import blake2b
@@ -17,10 +18,15 @@ from spellings import respelled
 
 from robodj_secretguard import Generator, Kind, RuntimeSecrets
 from robodj_secretguard.secret.material import (
+    _BEGINNINGS,
     BLANK,
+    DEFAULTS,
+    MAX_WORD,
+    MIN_WORD,
     NEWLINE,
     NOT_URL_SAFE,
     PADDING,
+    PHRASES,
     QUOTES,
     canonical,
     default_digest,
@@ -31,6 +37,7 @@ from robodj_secretguard.secret.material import (
     is_plain_text,
     join_faults,
     last_characters,
+    listed_words,
     placeholder,
     weakness,
 )
@@ -498,6 +505,22 @@ class TestFingerprint:
     def test_other_text(self, spoil: Callable[[str], str]) -> None:
         """Only text in the library's exact format is a fingerprint."""
         assert not is_fingerprint(spoil(fingerprint_of(f"{good_keys()[V1]}")))
+
+
+class TestLists:
+    """The lists."""
+
+    def test_words_have_valid_lengths_and_are_not_hexadecimal(self) -> None:
+        """Every word has a valid length, and none is hexadecimal, as a key may be."""
+        assert {MIN_WORD, MAX_WORD} == {min(map(len, listed_words())), max(map(len, listed_words()))}
+        assert all(word.isascii() and word.isalpha() and word.islower() for word in (*listed_words(), *PHRASES))
+        assert not any(map(is_hexadecimal, (*listed_words(), *PHRASES)))
+        assert {each[:MIN_WORD] for each in (*listed_words(), *PHRASES)} == _BEGINNINGS
+
+    def test_defaults_are_listed_as_digests_only(self) -> None:
+        """The defaults of well-known projects are listed as digests only."""
+        assert len(DEFAULTS) > 80
+        assert all(re.fullmatch("[0-9a-f]{16}", each) for each in DEFAULTS)
 
 
 @pytest.mark.parametrize("method", ["fault", "temporary"])
