@@ -145,19 +145,15 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
         )
         for event in running
     )
-    unknown = {_who(event): why for event in running if (why := _doubt(event, at + skew))}
+    unknown = {_who(event): "its clock is ahead" for event in running if event.reported_at.timestamp() > at + skew}
+    # A process that is silent for long could be forgotten while it runs.
+    silent = "it sends no heartbeat (set ROBODJ_SECRET_HEARTBEAT)"
+    unknown |= {_who(event): silent for event in running if not event.heartbeat_seconds}
     return Evidence(at, uses, unknown, tuple(why for why, is_so in faults.items() if is_so), skew)
 
 
 def _who(event: SentEvent) -> tuple[str, str]:
     return "/".join(filter(None, (event.namespace, event.service))), event.instance
-
-
-def _doubt(event: SentEvent, latest: float) -> str:
-    """Return why an event is no proof; empty where it is one."""
-    if not event.heartbeat_seconds:  # a process that is silent for long could be forgotten while it runs
-        return "it sends no heartbeat (set ROBODJ_SECRET_HEARTBEAT)"
-    return "its clock is ahead" if event.reported_at.timestamp() > latest else ""
 
 
 def is_address(text: str) -> bool:
