@@ -398,15 +398,10 @@ def require_values(secrets: Model, judgement: Judgement) -> Model:
     return secrets
 
 
-def _refusal(secrets: SecretSettings, alerts: Sequence[Finding]) -> ValidationError:
-    """Return the error of the first alert about all secrets, or of the first alert of each secret."""
-    fields = {policy.name: field for field, policy in secrets.secret_policies.items()}
-    first = dict[str, Finding]()
-    for alert in alerts:
-        if alert.secret is None or alert.check is Check.SHARED:
-            return _validation_error(secrets, [((), alert)])
-        first.setdefault(fields[alert.secret], alert)
-    return _validation_error(secrets, [((field,), alert) for field, alert in first.items()])
+def _refusal(secrets: SecretSettings, alerts: Iterable[Finding]) -> ValidationError:
+    """Return the error of all alerts, each with the field of its secret."""
+    fields = {policy.name: (field,) for field, policy in secrets.secret_policies.items()}
+    return _validation_error(secrets, [(fields.get(alert.secret or "", ()), alert) for alert in alerts])
 
 
 def _without_inputs(secrets: SecretSettings, error: ValidationError) -> ValidationError:
