@@ -106,7 +106,7 @@ MUTANTS = {
     "what proves may be as old as the limit": ("seconds=max_age - skew", "seconds=max_age"),
     "what counts against is not older than the limit": ("event.heartbeat_seconds) + skew", "event.heartbeat_seconds)"),
     "a heartbeat does not matter": ("max(max_age, event.heartbeat_seconds)", "max_age"),
-    "a clock that is ahead is not said": ("if event.reported_at.timestamp() > latest", "if False"),
+    "a clock that is ahead is not said": ("if event.reported_at.timestamp() > at + skew", "if False"),
     "a line that cannot be read is skipped": ('{first}": unreadable', '{first}": False'),
     "the last line counts": ("event.number > last.get(process, (-1,))[0]", "True"),
     "the first line counts": ("event.number > last.get(process, (-1,))[0]", "process not in last"),
