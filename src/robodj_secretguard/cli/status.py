@@ -22,6 +22,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.fleet.metrics import ALL_SERVICES, as_openmetrics, of_findings, of_keys, of_rotations
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
+from robodj_secretguard.lifecycle.records import by_secret
 from robodj_secretguard.lifecycle.standing import PROMOTE, late_steps, standing_of
 from robodj_secretguard.secret.texts import RED, count, mark
 from robodj_secretguard.startup.readings import Environment, event_setting
@@ -59,7 +60,8 @@ def add(commands: Commands) -> None:
 
 def _status(request: Request) -> Result:
     report, log = checked(request, model_of(request))
-    standings = [standing_of(status, report, log.records) for status in report.secrets]
+    of_secrets = by_secret(log.records)
+    standings = [standing_of(status, report, of_secrets[status.secret]) for status in report.secrets]
     late = {each["secret"]: " and ".join(why) for each in standings if (why := late_steps(each))}
     # The time for a promotion is the operator's choice.
     is_late = any(why != PROMOTE for why in late.values())

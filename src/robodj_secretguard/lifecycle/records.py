@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
@@ -225,6 +226,14 @@ def rotations(records: Iterable[Record], secret: str | None, environment: str | 
         for record in records
         if record.event in ROTATIONS and record.secret == secret and environment in {None, record.environment}
     ]
+
+
+def by_secret(records: Iterable[Record]) -> Mapping[str | None, list[Record]]:
+    """Return the records of each secret. A caller with many secrets reads all records once."""
+    grouped = defaultdict[str | None, list[Record]](list)
+    for record in records:
+        grouped[record.secret].append(record)
+    return grouped
 
 
 def revoked(records: Iterable[Record]) -> list[str | None]:

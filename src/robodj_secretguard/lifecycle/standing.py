@@ -16,6 +16,7 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
     Proof,
     Record,
+    by_secret,
     draft_rotation,
     judge_drafts,
     revoked,
@@ -50,8 +51,9 @@ def recorded_findings(
     for problem in _unlisted(report.revocation_list, records, options, report.checked_at):
         yield finding(policies, Check.REVOCATION_LIST, problem)
     by_name = {policy.name: policy for policy in policies}
+    of_secrets, recorded = by_secret(records), {*revoked(records)}
     for status in report.secrets:
-        yield from _superseded(by_name[status.secret], status, records, report.revocation_list, report.checked_at)
+        yield from _superseded(by_name[status.secret], status, of_secrets[status.secret], recorded, report)
 
 
 def _unlisted(
@@ -59,7 +61,8 @@ def _unlisted(
 ) -> Iterator[Problem]:
     """Yield the problem of recorded revocations that are not listed, and that of replaced keys after their deadline."""
     source = f"file:{REVOKED_FILE}"
-    unlisted = [each for each in revoked(records) if each is not None and each not in listed.fingerprints]
+    ended = listed.fingerprints
+    unlisted = [each for each in revoked(records) if each is not None and each not in ended]
     if unlisted:
         revoke = command("revoke", "--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
         yield Problem(
@@ -90,10 +93,14 @@ def _more(entries: Collection[str]) -> str:
 
 
 def _superseded(
-    policy: SecretPolicy, status: SecretStatus, records: Sequence[Record], listed: RevocationStatus, now: datetime
+    policy: SecretPolicy,
+    status: SecretStatus,
+    records: Sequence[Record],
+    recorded: Collection[str | None],
+    report: Report,
 ) -> Iterator[Finding]:
     """Yield a finding if a later key is recorded for the environment of the current one."""
-    of_this_secret = rotations(records, status.secret)
+    of_this_secret, listed, now = rotations(records, status.secret), report.revocation_list, report.checked_at
     own = [index for index, record in enumerate(of_this_secret) if record.fingerprint == status.fingerprint]
     if status.fingerprint is None or not own:
         return
@@ -103,8 +110,8 @@ def _superseded(
         return
     later, latest = after[0], str(after[-1].fingerprint)
     deadline = later.replaced_until if later.replaced == status.fingerprint else None
-    until, begin = deadline or later.recorded_at + policy.overlap, listed.begin(latest)
-    is_revoked = latest in revoked(records) or (begin is not None and begin <= now)
+    until, begin = deadline or later.recorded_at + policy.overlap, listed.begin(latest) if listed else None
+    is_revoked = latest in recorded or (begin is not None and begin <= now)
     remedy = (
         how_to_renew(policy, _manager_of(status)) if is_revoked else _how_to_return(policy, status, latest, until, now)
     )
@@ -138,10 +145,11 @@ def expected_keys(report: Report, records: Sequence[Record], environment: str | 
 
     Nothing is known of a secret with records of several environments, if neither its key nor `environment` selects one.
     """
-    expected = {}
+    expected, of_secrets = {}, by_secret(records)
     for status in report.secrets:
-        own = [record.environment for record in rotations(records, status.secret) if _has(record, status.fingerprint)]
-        known = rotations(records, status.secret, environment or next(reversed(own), None))
+        of_secret = of_secrets[status.secret]
+        own = [record.environment for record in rotations(of_secret, status.secret) if _has(record, status.fingerprint)]
+        known = rotations(of_secret, status.secret, environment or next(reversed(own), None))
         last = known[-1] if len({record.environment for record in known}) == 1 else None
         is_latest = not own or (last is not None and last.fingerprint == status.fingerprint)
         expected[status.secret] = Slots()
@@ -150,8 +158,8 @@ def expected_keys(report: Report, records: Sequence[Record], environment: str | 
         elif last:
             staged = [
                 record.fingerprint
-                for record in records
-                if (record.event, record.secret, record.environment) == ("staged", last.secret, last.environment)
+                for record in of_secret
+                if (record.event, record.environment) == ("staged", last.environment)
                 and record.sequence > last.sequence
                 and record.fingerprint != last.fingerprint
             ]
@@ -170,17 +178,22 @@ def roles_of(
     report: Report, records: Sequence[Record], expected: Mapping[str, Slots]
 ) -> Callable[[str, str | None], Role]:
     """Return a function that returns the role of a secret's fingerprint."""
-    listed, recorded = report.revocation_list, revoked(records)
+    begins = dict(report.revocation_list.begins if report.revocation_list else ())
+    recorded, of_secrets = {*revoked(records)}, by_secret(records)
 
     def role(secret: str, fingerprint: str | None) -> Role:
-        begin = listed.begin(fingerprint) if listed and fingerprint else None
+        begin = begins.get(fingerprint or "")
         if fingerprint in recorded or (begin and begin <= report.checked_at):
             return "revoked"
         keys = expected.get(secret, Slots())
         for name in ("current", "next", "previous"):
             if fingerprint is not None and getattr(keys, name) == fingerprint:
                 return name
-        return "superseded" if any(_has(each, fingerprint) for each in rotations(records, secret)) else "unrecorded"
+        return (
+            "superseded"
+            if any(_has(each, fingerprint) for each in rotations(of_secrets[secret], secret))
+            else "unrecorded"
+        )
 
     return role
 
