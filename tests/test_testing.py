@@ -112,11 +112,11 @@ def test_bad_values_are_far_from_their_limits(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="modes are judged on POSIX only")
 def test_key_files_are_private(tmp_path: Path) -> None:
     """A key's file and its directory are private, unless that is the fault. Anybody may read a list."""
-    below = POLICIES[K1]._replace(file="config/keys/secret.key")
+    below = POLICIES[K1]._replace(file="config/keys/more/secret.key")
     for kind, path, mode in (
-        ("file-fallback", "keys/secret.key", 0o600),
-        ("file-fallback", "keys", 0o700),
-        ("file-permissions", "keys/secret.key", 0o644),
+        ("file-fallback", "keys/more/secret.key", 0o600),
+        ("file-fallback", "keys/more", 0o700),
+        ("file-permissions", "keys/more/secret.key", 0o644),
         ("revocation-list", "revoked.fingerprints", 0o644),
     ):
         bad_secret(kind, below, (below,), str(tmp_path))
