@@ -14,12 +14,15 @@ _PROPERTIES: Final = [property(itemgetter(index)) for index in range(20)]
 
 
 class _FrozenType(type):
-    """Turn each annotation of a class into a property, and its assigned value into a default."""
+    """Turn each annotation of a class into a property, and its assigned value into a default.
 
-    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, kw_only: bool = False) -> type:
+    `kw_only=True` is for type checkers.
+    """
+
+    def __new__(cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **_kw_only: bool) -> type:
         made: Any = super().__new__(cls, name, bases, {"__slots__": (), **namespace})
         if fields := tuple(each for each in made.__annotations__ if not each.startswith("_")):
-            made._fields, made._kw_only = fields, kw_only  # noqa: SLF001 - this makes the class
+            made._fields = fields
             made._defaults = {each: namespace[each] for each in fields if each in namespace}  # noqa: SLF001
             for index, each in enumerate(fields):
                 setattr(made, each, _PROPERTIES[index])
@@ -32,22 +35,20 @@ class Frozen(tuple[Any, ...], metaclass=_FrozenType):  # noqa: SLOT001 - the met
 
     _fields: ClassVar[tuple[str, ...]] = ()
     _defaults: ClassVar[dict[str, Any]] = {}
-    _kw_only: ClassVar[bool] = False
 
     def __new__(cls, *values: Any, **named: Any) -> Self:
         """Return a record of positional and named values."""
-        if named or cls._kw_only or len(values) != len(cls._fields):
+        if named or len(values) != len(cls._fields):
             values = cls._completed(values, named)
         return super().__new__(cls, values)
 
     @classmethod
     def _completed(cls, values: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
         by_name, given = cls._fields[len(values) :], cls._defaults | named
-        if not named.keys() <= {*by_name} <= given.keys() or len(values) > (0 if cls._kw_only else len(cls._fields)):
+        if not named.keys() <= {*by_name} <= given.keys() or len(values) > len(cls._fields):
             missing = ", ".join(name for name in by_name if name not in given)
             why = f"missing {missing}" if missing else f"its fields are {', '.join(cls._fields)}"
-            how = ", by name, not positional" if cls._kw_only and values else ""
-            raise TypeError(f"{cls.__name__}: {why}{how}")  # without the values: one may be a key
+            raise TypeError(f"{cls.__name__}: {why}")  # without the values: one may be a key
         return values + tuple(map(given.__getitem__, by_name))
 
     def _asdict(self) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class SecretPolicy(Frozen, kw_only=True):
     overlap: timedelta = timedelta(0)
     required: bool = True
 
-    def __new__(cls, *values: Any, **fields: Any) -> Self:
+    def __new__(cls, **fields: Any) -> Self:
         """Return a policy whose fields are valid."""
         fields["file"] = fields.get("file") or f"config/{fields.get('name')}"
         fields["expiry_variable"] = fields.get("expiry_variable") or f"{fields.get('variable')}_EXPIRES_AT"
@@ -191,7 +191,7 @@ class SecretPolicy(Frozen, kw_only=True):
             fields.setdefault("generator", None)
         elif isinstance(generator := fields.get("generator"), Generator):
             fields.setdefault("material", least_material(generator.size))
-        policy = super().__new__(cls, *values, **fields)
+        policy = super().__new__(cls, **fields)
         policy._validate()
         return policy
 
