@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from conftest import V1, clean_environment, good_keys, put, run
+from pydantic import SecretStr, create_model
+
+from robodj_secretguard import Check, SecretPolicy, SecretSettings, check
 
 FLOOR = (Path(__file__).parent / "trials" / "benchmarks" / "programs" / "floor.py").read_text(encoding="utf-8")
 STEPS = """
@@ -203,3 +208,43 @@ def test_cost_of_a_further_secret_does_not_grow(lines: dict[str, int]) -> None:
     few, some, many = (lines[str(number)] for number in SECRETS)
     assert many - some <= 1.05 * (some - few)
     assert many / 200 < few / 2
+
+
+def calls_of(action: Callable[[], object]) -> int:
+    """Return how many functions an action calls, those in C included."""
+    calls = 0
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event in {"call", "c_call"}
+
+    sys.setprofile(count)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def assert_linear(action_of: Callable[[int], Callable[[], object]]) -> None:
+    """Require that a doubled size costs at most 2.2 times as many calls."""
+    some, many = (calls_of(action_of(size)) for size in (100, 200))
+    assert many <= 2.2 * some
+
+
+def test_cost_of_equal_secrets_grows_with_their_number() -> None:
+    """Two equal secrets are found without a comparison of each pair."""
+
+    def action_of(size: int) -> Callable[[], object]:
+        fields: dict[str, Any] = {
+            f"key_{each}": (Annotated[SecretStr, SecretPolicy(name=f"{each}.key", variable=f"KEY_{each:03}")], ...)
+            for each in range(size)
+        }
+        model = create_model("Model", __base__=SecretSettings, **fields)
+        environ = {f"KEY_{each:03}": secrets.token_urlsafe(32) for each in range(size)} | dict.fromkeys(
+            ("KEY_001", "KEY_002"), secrets.token_urlsafe(32)
+        )
+        assert [each.check for each in check(model, environ=environ).findings] == [Check.SHARED]
+        return lambda: check(model, environ=environ)
+
+    assert_linear(action_of)

@@ -451,14 +451,15 @@ def read(
     lists = _read_lists(directory, None if model_fault else named_by_model)
     variables: dict[str, Variables] = {"environment": environment, **{each.name: each for each in managers}}
     added = tuple([(name, entries) for name, each in variables.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
-    near_misses = find_near_misses(variables_read, environment.names(), is_set=environment.is_set)
+    names = frozenset(environment.names())
+    near_misses = find_near_misses(variables_read, names, is_set=environment.is_set)
     setup = Setup(
         now=now,
         policies=tuple(policies),
         protected=protected,
         files_off=files_off,
         unknown_switches=tuple([name for name, value in switches.items() if value == _INVALID]),
-        event_faults=_event_faults(environment),
+        event_faults=() if names.isdisjoint(EVENT_SETTINGS) else _event_faults(environment),
         directory_named_by=named_by,
         directory_fault="" if fault == ABSENT and named_by is None else fault,
         model_directory_fault="" if model_fault == ABSENT else model_fault,
@@ -471,7 +472,7 @@ def read(
         list_required=model_setup.require_revocation_list,
     )
     asked: tuple[Source, ...] = (*managers, environment, key_files)
-    return tuple([_reading(policy, setup, environment, asked) for policy in policies])
+    return tuple([_reading(policy, setup, environment, asked, names) for policy in policies])
 
 
 def has_directory(environment: Environment, model_setup: ModelSetup) -> bool:
@@ -480,7 +481,9 @@ def has_directory(environment: Environment, model_setup: ModelSetup) -> bool:
     return is_declared and environment.is_process and not environment.is_set(EPHEMERAL)
 
 
-def _reading(policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source]) -> Reading:
+def _reading(
+    policy: SecretPolicy, setup: Setup, environment: Environment, sources: Iterable[Source], names: frozenset[str]
+) -> Reading:
     offers = tuple([source.offer(policy) for source in sources])
     first = next(
         (each for each in offers if not each.is_off and (each.lines or each.faults or each.variables)), NOTHING
@@ -488,7 +491,8 @@ def _reading(policy: SecretPolicy, setup: Setup, environment: Environment, sourc
     used = first if first.lines or first.faults else NOTHING
     variables = first.variables or environment
     marker = variables.get(policy.expiry_variable) or None
-    slots = tuple(_slots(policy, setup, variables, first.manager)) if policy.overlap else ()
+    may_have_slots = first.variables is not None or not names.isdisjoint(policy.slot_variables)
+    slots = tuple(_slots(policy, setup, variables, first.manager)) if policy.overlap and may_have_slots else ()
     value = used.lines[0] if len(used.lines) == 1 and not used.faults else None
     key, expires_at = _key_in(value, policy.material, policy.variable), parse_marker(marker)
     return Reading(
@@ -510,8 +514,8 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
     )
     for variable, slot, deadline in slots:
         value = variables.get(variable) or None
-        offer = Offer(manager or "environment", variable, (value,) if value else (), manager=manager)
         if value or deadline:
+            offer = Offer(manager or "environment", variable, (value,) if value else (), manager=manager)
             used, instant = offer if value else NOTHING, parse_marker(deadline)
             key, is_legacy = _key_in(value, policy.material, variable), False
             if slot == "previous" and value and key is None:
