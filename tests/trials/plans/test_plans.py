@@ -12,7 +12,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 from command_line import fingerprint_of
 from conftest import TIMEOUT, V1, clean_environment, good_keys, posix_only, put
 from detector import leaks
+from forks import CLIENT, interpreter
 from openbao import MOUNT, binary, require, running
 from planned_model import ServiceSecrets
 
@@ -92,7 +92,8 @@ class World:
     def __post_init__(self) -> None:
         for name in ("bin", "config", "store/now", "store/states"):
             (self.root / name).mkdir(mode=0o700, parents=True)
-        program = f'#!/bin/sh\nexec {sys.executable} {HERE / "planned_program.py"} "$@"\n'
+        started = shlex.join([*CLIENT, interpreter().address, str(HERE / "planned_program.py")])
+        program = f'#!/bin/sh\nexec {started} "$@"\n'
         for name, text in {"manager": MANAGER, "issue": ISSUE, "robodj-secretguard": program}.items():
             put(self.root / "bin" / name, text, 0o700)
         put(self.root / "config" / "revoked.fingerprints", "# none\n")
