@@ -45,10 +45,7 @@ from robodj_secretguard.startup.readings import (
     config_directory,
     within_config_dir,
 )
-from robodj_secretguard.startup.rules import (
-    holds_key_material,
-    unusable_directories,
-)
+from robodj_secretguard.startup.rules import holds_key_material, unusable_directories
 from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
 
 _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
@@ -79,7 +76,8 @@ def scan(
     """Search files or a git repository for known keys, assigned keys and tracked key files (policy sections 2 and 5).
 
     It searches for the keys that this process would start with, and for those whose fingerprints are recorded or
-    revoked. Nothing in the result is a part of a key.
+    revoked. Nothing in the result is a part of a key. A long search starts a process for each core: on macOS and
+    Windows, call it only where `__name__ == "__main__"`, as for any use of `multiprocessing`.
 
     Args:
         model: the settings model that declares the secrets.
@@ -94,6 +92,7 @@ def scan(
 
     Raises:
         UsageError: the paths are in several repositories.
+        CheckFailedError: the search itself failed, or one of its processes ended.
     """
     now = datetime.now(UTC)
     policies = tuple(model.secret_policies.values())
