@@ -143,15 +143,14 @@ def test_width_of_help(machine: Machine, command: tuple[str, ...]) -> None:
 
 def test_help_of_a_command_has_groups(machine: Machine) -> None:
     """The help of a command has its options in groups, its examples, its exit statuses and its kind of document."""
-    shown = machine.call("explain", "--help").out
-    assert shown.startswith(
-        "usage: robodj-secretguard explain [options] [CHECK ...]\n\nExplain what a check means, how"
-    )
+    shown = machine.call("status", "--help").out
+    assert shown.startswith("usage: robodj-secretguard status [options]\n\nShow the status of each secret. The")
     assert re.findall(r"^(\w.*):$", shown, re.MULTILINE) == [
-        *("arguments", "options", "files and model", "output"),
+        *("options", "files and model", "output"),
         *("examples", "exit status", "with --format json"),
     ]
-    assert shown.endswith("\n  a document of the kind explanation\n")
+    assert re.search(r"^  1    alerts, or the .*\n       \S", shown, re.MULTILINE)
+    assert shown.endswith("\n  a document of the kind status\n")
 
 
 @posix_only

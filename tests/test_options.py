@@ -23,6 +23,7 @@ from robodj_secretguard.cli.options import (
     Request,
     directory_of,
     find_project,
+    fleet_of,
     given,
     given_option,
     given_sources,
@@ -399,3 +400,9 @@ class TestInput:
         """A FIFO, a directory or a device is refused at once, without waiting."""
         make(tmp_path / "file")
         assert error(read_input, "--fleet", str(tmp_path / "file"), most=7) == UNREADABLE
+
+    @pytest.mark.parametrize("content", ["[]", "{}", "x", '{"verdicts": [1]}'])
+    def test_invalid_verdicts(self, tmp_path: Path, content: str) -> None:
+        """A file without verdicts is a usage error."""
+        why = "--fleet: invalid file; use the output of fleet --require CONDITION --format json"
+        assert error(fleet_of, str(put(tmp_path / "fleet.json", content))) == why
