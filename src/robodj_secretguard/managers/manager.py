@@ -160,11 +160,12 @@ def answer_within(seconds: float, action: Callable[[], Answer], reach: str, reme
     thread.join(seconds + GRACE_SECONDS)
     if not answers:
         raise ManagerError("did not answer in time", reach, is_temporary=True)
-    if isinstance(answers[0], ManagerError):
-        raise answers[0]
-    if isinstance(answers[0], BaseException):
-        raise ManagerError(f"cannot be read ({type_name(answers[0])})", remedy)
-    return answers[0]
+    (answer,) = answers
+    if isinstance(answer, ManagerError):
+        raise answer
+    if isinstance(answer, BaseException):
+        raise ManagerError(f"cannot be read ({type_name(answer)})", remedy)
+    return answer
 
 
 class Directory(Manager):
