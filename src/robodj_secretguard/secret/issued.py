@@ -109,8 +109,9 @@ class Opaque(_Issued):
         )
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
-        texts = dict.fromkeys((text, text.strip(_EDGES).removeprefix(self.prefix)))
-        return (template(each, variable) for each in texts)
+        return (
+            template(each, variable) for each in dict.fromkeys((text, text.strip(_EDGES).removeprefix(self.prefix)))
+        )
 
     def _defects(self, text: str) -> Iterable[_Defect]:
         return (
@@ -232,8 +233,7 @@ class Pem(_Issued):
     labels: tuple[str, ...] = ()
 
     def _rules(self) -> Iterable[tuple[object, str]]:
-        rule = ": labels in capitals, such as RSA PRIVATE KEY"
-        return ((_are_texts(self.labels, "[A-Z0-9]+( [A-Z0-9]+)*"), rule),)
+        return ((_are_texts(self.labels, "[A-Z0-9]+( [A-Z0-9]+)*"), ": labels in capitals, such as RSA PRIVATE KEY"),)
 
     def _templates(self, text: str, variable: str) -> Iterable[str]:
         _, _, body, end, after = _block(text)

@@ -257,10 +257,14 @@ class SecretPolicy(Frozen, kw_only=True):
             return
         yield not self.issuer, "issuer: only for a secret that somebody else issues"
         # An object of a subclass could be equal and have other rules.
-        is_ours = type(material) is Material and type(material.base64url) is type(material.hexadecimal) is Length
-        yield is_ours, "material: a Material of two Lengths"
-        is_approved = type(generator) is Generator and generator.function in {"token_urlsafe", "token_hex"}
-        yield is_approved, "generator: an approved one"
+        yield (
+            type(material) is Material and type(material.base64url) is type(material.hexadecimal) is Length,
+            "material: a Material of two Lengths",
+        )
+        yield (
+            type(generator) is Generator and generator.function in {"token_urlsafe", "token_hex"},
+            "generator: an approved one",
+        )
         generator = generator or _DEFAULT_GENERATOR  # for type checkers
         yield generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"
         needed = material.hexadecimal if generator.function == "token_hex" else material.base64url

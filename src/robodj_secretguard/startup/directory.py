@@ -320,8 +320,12 @@ def judge_directory(
             text = read_text_file(os.path.join(_version_of(place), REVOKED_FINGERPRINTS), most=MAX_CHARACTERS)
             lines = " ".join([line.get_secret_value() for line in text.lines if not text.unsafe])
             entries = lines.replace(",", " ").split()[: -1 if error.is_temporary else None]
-            every = frozenset([policy.name for policy in policies])
-            refused = Delivery(name, {REVOKED_FINGERPRINTS: SealedStr(" ".join(entries))}, frozenset(), every)
+            refused = Delivery(
+                name,
+                {REVOKED_FINGERPRINTS: SealedStr(" ".join(entries))},
+                found=frozenset(),
+                sole=frozenset([policy.name for policy in policies]),
+            )
             return Judgement(read((refused,), known), source_finding(policies, name, error))
         # A file that is empty, such as one that is being written, is no reason to ask the environment.
         there = [each.name for each in policies if not delivery.found.isdisjoint((each.name, *each.variables))]

@@ -214,8 +214,17 @@ class KeyFiles(Frozen):
         # A file that others could write and that has no key refuses nothing.
         faults = file.unsafe if file.lines or file.unreadable else ()
         remedy = _file_remedy(file, where, self.named_by, policy) if faults else ""
-        is_empty = file.exists and not self.off
-        return Offer(f"file:{policy.file}", where, file.lines, faults, remedy, absent, is_empty, file, bool(self.off))
+        return Offer(
+            f"file:{policy.file}",
+            where,
+            file.lines,
+            faults,
+            remedy,
+            absent,
+            is_empty=file.exists and not self.off,
+            file=file,
+            is_off=bool(self.off),
+        )
 
 
 def set_current(policy: SecretPolicy) -> str:
