@@ -244,7 +244,7 @@ class TestRecords:
     @pytest.mark.parametrize(
         ("records", "replaced", "is_unkept"),
         [
-            ([recorded(2)], None, True),
+            ([recorded(3, OLDER), recorded(2), revocation(1, OLDER)], None, True),
             ([recorded(2)], OLD, False),
             ([], None, False),
             ([recorded(2), NEW], None, False),

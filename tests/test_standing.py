@@ -117,6 +117,7 @@ LISTED: dict[str, tuple[Begins, list[Record], list[tuple[str, str]]]] = {
     "a replaced key with a later entry": (((GONE, NOW + SECOND),), [replacing()], [MISSING]),
     "a replaced key with a plain entry": (((GONE, ALWAYS),), [replacing()], []),
     "a replaced key before its deadline": ((), [replacing(until=NOW + SECOND)], []),
+    "another replaced key before its deadline": ((), [replacing(), replacing(LATER, NOW + SECOND)], [MISSING]),
     "a replaced key that is current again": ((), [replacing(), ROLLED_BACK], []),
     "several replaced keys": (
         (),
