@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from robodj_secretguard.startup.readings import Reading, RevocationStatus, Slot
-    from robodj_secretguard.startup.report import Judgement, Report, SecretStatus
+    from robodj_secretguard.startup.report import Judgement, Report
 
 
 class Key(Frozen):
@@ -109,13 +109,12 @@ class KeySet(Sealed):
     def report(self) -> Report:
         """The report on the keys, without the fingerprints of next and previous keys that are revoked by now."""
         report, now = self.judgement.report(), datetime.now(UTC)
-
-        def without_revoked(status: SecretStatus) -> SecretStatus:
-            prints = {slot: getattr(status, slot) or "" for slot in ("next_fingerprint", "previous_fingerprint")}
-            begins = {slot: self.revocation.begin(text) for slot, text in prints.items()}
-            return status._replace(**{slot: None for slot, begin in begins.items() if begin and begin <= now})
-
-        return report._replace(secrets=tuple(map(without_revoked, report.secrets)))
+        revoked = {listed for listed, begin in self.revocation.begins if begin <= now}
+        slots = ("next_fingerprint", "previous_fingerprint")
+        secrets = [
+            each._replace(**{slot: None for slot in slots if getattr(each, slot) in revoked}) for each in report.secrets
+        ]
+        return report._replace(secrets=tuple(secrets))
 
     def held(self, ring: Keyring) -> tuple[_Held, ...]:
         """Return the keys of a ring."""
