@@ -360,7 +360,9 @@ REMOVABLE: Final = {
 
 def format_defects(text: str, base64url: Length, hexadecimal: Length) -> list[str]:
     """Return the parts of a key that its format does not allow (policy section 6), from the outside to the inside."""
-    core, defects = _without_wrapping(text)
+    core, defects = text, list[str]()
+    if not _BASE64URL_DIGITS.issuperset(text):  # most keys have no other character
+        core, defects = _without_wrapping(text)
     if not core:
         return [*defects, "nothing else"]
     if not _BASE64URL_DIGITS.issuperset(core):
