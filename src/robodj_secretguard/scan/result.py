@@ -1,11 +1,9 @@
-"""The result of a scan: data, text for operators, and SARIF 2.1.0, which code hosts show. No field can hold a key."""
+"""The result of a scan: data, and text for operators. No field can hold a key."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import quote
 
 from pydantic import Field, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -14,7 +12,6 @@ from robodj_secretguard.common.shapes import SHAPE, EnvironmentName, Fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
-    PROGRAM,
     RED,
     YELLOW,
     command,
@@ -23,7 +20,6 @@ from robodj_secretguard.secret.texts import (
     mark,
     paint,
 )
-from robodj_secretguard.startup.variables import iso_utc
 
 REDACTED: Final = "[redacted]"  # shown instead of a name that holds a key
 LOG_SOURCE: Final = "operations log"
@@ -275,43 +271,3 @@ def _is_old_key(scan: Scan, policy: SecretPolicy) -> bool:
     """Check whether only a previous key of before the adoption was found: a rotation would replace the current one."""
     found = [(finding.rule, finding.fingerprint) for finding in scan.findings if finding.secret == policy.name]
     return {*found} == {("known-key", None)} and not policy.is_issued
-
-
-def sarif(scan: Scan) -> dict[str, Any]:
-    """Return a scan as a SARIF document."""
-    rules = [{"id": str(rule), "shortDescription": {"text": f"A place {what}."}} for rule, what in _WHAT.items()]
-    run = {
-        "tool": {"driver": {"name": PROGRAM, "rules": rules}},
-        "columnKind": "unicodeCodePoints",
-        "invocations": [
-            {
-                "executionSuccessful": scan.complete,
-                "startTimeUtc": iso_utc(scan.scanned_at),
-                "toolExecutionNotifications": [
-                    {
-                        "level": "error" if item.matters else "note",
-                        "message": {"text": f"{item.place}: {item.why}"},
-                    }
-                    for item in scan.unread
-                ],
-            }
-        ],
-        "results": [*map(_result, scan.findings, scan.as_dict()["findings"])],
-    }
-    return {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
-
-
-def _result(found: Found, fields: dict[str, Any]) -> dict[str, Any]:
-    # Code hosts refuse a result without a path.
-    carrying = [carrier.path for carrier in found.carriers]
-    paths = dict.fromkeys(carrying if found.path is None else [found.path]) or [".git"]
-    uris = [quote(os.fsencode(path.encode("ascii").decode("unicode_escape"))) for path in paths]
-    region = {"region": {"startLine": found.line, "startColumn": found.column}} if found.line else {}
-    return {
-        "ruleId": str(found.rule),
-        "level": "error",
-        "message": {"text": _alert(found)},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": uri}, **region}} for uri in uris],
-        "properties": {name: value for name, value in fields.items() if value},
-        **({"partialFingerprints": {"key/v1": found.fingerprint}} if found.fingerprint else {}),
-    }

@@ -919,7 +919,7 @@ class Maker:
             *self.one([], [], ["."], ["src"], ["absent" if self.often(0.3) else "src"], ["src", "notes.txt0"]),
         ]
         argv += ["--fingerprints"] if self.often(0.2) else []
-        argv += ["--format", self.one("json", "sarif", "text")] if self.often(0.5) else []
+        argv += ["--format", self.one("json", "text")] if self.often(0.5) else []
         if self.often(0.15):
             self.put("keys.txt", "\n".join([self.key(POLICY[0]), values[0], ""]))
             argv += ["--keys-from", self.one("keys.txt", "absent.txt")]
