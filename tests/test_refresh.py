@@ -535,7 +535,8 @@ class TestThread:
         volume(service.directory, revoking(service.files, V1))
         until(lambda: service.ring.accepted() == ())
         lines.may_go.set()
-        assert "revoked" in lines.texts.get(timeout=TIMEOUT)
+        until(lambda: "revoked" in lines.texts.get(timeout=TIMEOUT))
+        until(lambda: f"stops process {os.getpid()} within 30 s" in lines.texts.get(timeout=TIMEOUT))
 
     def test_no_thread_can_be_started(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a further thread, the caller writes the lines."""
