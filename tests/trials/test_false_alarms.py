@@ -146,7 +146,7 @@ def expected(rule: str, generator: Generator) -> float:
         "phrases": lambda: of_phrases(length),
         "words": lambda: of_words(length),
         "encoded text": lambda: of_encoded_text(size),
-        "defaults": lambda: len(DEFAULTS) / 2**64 * MILLION,
+        "defaults": lambda: len(DEFAULTS.split()) / 2**64 * MILLION,
         "distinct characters": lambda: of_distinct_characters(length, 16 if in_hexadecimal else 64),
         "one case": lambda: of_one_case(length),
         "runs": lambda: of_runs(length, HEXADECIMAL if in_hexadecimal else BASE64URL),

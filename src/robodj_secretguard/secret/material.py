@@ -571,8 +571,7 @@ _WORDS: Final = """
     """
 """Words of four letters or more that templates use, in several languages. None is hexadecimal throughout."""
 
-DEFAULTS: Final = frozenset(
-    """
+DEFAULTS: Final = """
     015113affdc4d601 03484277781ce857 0393c022b5bc493c 045455d22d70734b 0ddd68ed20f8a394 0e8cef8f7e3f79f1
     0f8c2c946a21370c 10deac3c8fcb37dc 1107c83d1e0e1c9c 16ba242b5281d5d7 17a198a90ab4d103 1912782189fdb428
     1c4ab89351733116 2087208daa213a55 27029c10a6fd2548 2988ff4cffbfe663 29dee5ebb48ea80e 29e331e1e6c2643e
@@ -596,8 +595,7 @@ DEFAULTS: Final = frozenset(
     eae39a74f35d4a1c ebacd0ca6cfecb0c ebd5774729875d91 ec0c1f5269f52b6c ec2099d37755607f ed35482ccc0106a1
     ef154e17ae5193b5 f21cf78f64acbf2c f30ce38dba2c0245 f31ea26d96a22bf0 f4ae1bd54e511725 f6c44bc15ea20d37
     fc123220c58d5e25 fd79b7c9cc5ccbfe fe921dd866498831 fefc068505916602
-    """.split()
-)
+    """
 """Digests of the default keys of well-known projects, and of the hashes of some words. No key is here as text."""
 
 # Written out, since each start needs it, and to derive it would take longer than a call of `guard()`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from itertools import chain
 from typing import Any, Final, Self
 
@@ -122,6 +123,7 @@ class Material(Kind):
         return Json(members)
 
 
+@cache
 def least_material(size: int) -> Material:
     """Return the material of keys with at least this many bytes."""
     return Material(
