@@ -27,6 +27,7 @@ SLOW: Final = (
     "tests/trials/test_fleet_processes.py",
     "tests/trials/test_fleet_queries.py",
     "tests/trials/test_fleet_volume.py",
+    "tests/trials/managers/test_rotation_crashes.py",
     "tests/trials/plans",
     "tests/trials/projects",
     "tests/trials/test_properties.py",
@@ -173,7 +174,7 @@ def hosts(session: nox.Session) -> None:
 def managers(session: nox.Session) -> None:
     """Read secrets from a real OpenBao, a server that acts as AWS, and systemd, where `coverage` does not."""
     install_managers(session)
-    which = session.posargs or [MANAGERS]
+    which = session.posargs or [MANAGERS, *(f"--ignore={each}" for each in SLOW)]
     session.run("python", "-m", "pytest", "-q", "-m", "full and not timed", PROCESSES, *which)
     if not session.posargs:
         session.run("python", "-m", "pytest", "-q", "-n0", "-m", "timed", *which)
