@@ -519,8 +519,8 @@ class TestLists:
 
     def test_defaults_are_listed_as_digests_only(self) -> None:
         """The defaults of well-known projects are listed as digests only."""
-        assert len(DEFAULTS) > 80
-        assert all(re.fullmatch("[0-9a-f]{16}", each) for each in DEFAULTS)
+        assert len(DEFAULTS.split()) > 80
+        assert all(re.fullmatch("[0-9a-f]{16}", each) for each in DEFAULTS.split())
 
 
 @pytest.mark.parametrize("method", ["fault", "temporary"])

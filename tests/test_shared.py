@@ -10,7 +10,7 @@ from conftest import V1, V2, Checker, found, good_keys, marker
 from rule_cases import model_of
 from spellings import respelled
 
-from robodj_secretguard import Material, RuntimeSecrets, check
+from robodj_secretguard import Check, Material, RuntimeSecrets, check
 
 NEXT, E1 = f"{V1}_NEXT", f"{V1}_EXPIRES_AT"
 K1, K2 = "secret.key", "secret_v2.key"
@@ -58,3 +58,31 @@ class TestShared:
         keys = good_keys()
         findings = check(model, environ=keys | {"OWN_KEY": keys[V1]}).findings
         assert [(str(each.check), each.secret) for each in findings] == [("format", "own.key")]
+
+
+@pytest.mark.parametrize(
+    ("slots", "said"),
+    [
+        (
+            {NEXT: "same"},
+            [("slots-equal", f"{NEXT} and {V1} have the same value", f"unset {NEXT}, in the manager too")],
+        ),
+        ({NEXT: "other"}, []),
+    ],
+    ids=["the next key is the current one", "the next key is another one"],
+)
+def test_slots_with_one_key(checker: Checker, slots: dict[str, str], said: list[tuple[str, str, str]]) -> None:
+    """Two slots with one key are a warning about the later slot, which may be removed."""
+    keys = good_keys()
+    values = {name: {"same": keys[V1], "other": secrets.token_urlsafe(32)}[value] for name, value in slots.items()}
+    findings = checker(keys | values).findings
+    assert [(str(each.check), each.message, each.remedy.partition(" (")[0]) for each in findings] == said
+
+
+@pytest.mark.parametrize("is_swapped", [True, False], ids=["each has the other's key", "one has the other's key"])
+def test_swapped_keys_are_one_message(checker: Checker, *, is_swapped: bool) -> None:
+    """Keys in each other's variables are named as swapped only where both are."""
+    keys = good_keys()
+    wrong = {V1: secrets.token_hex(64)[:-1] + "é", V2: keys[V1]} if not is_swapped else {V1: keys[V2], V2: keys[V1]}
+    messages = [each.message for each in checker(keys | wrong).findings if each.check is Check.FORMAT]
+    assert any("looks like" in each for each in messages) is is_swapped
