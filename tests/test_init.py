@@ -337,6 +337,16 @@ class TestSecrets:
         """An option that no model can declare is a usage error, which does not repeat it."""
         assert refused(machine, *(f"--secret={option}" for option in options)).startswith(f"--secret: {refusal}")
 
+    def test_url_has_the_schemes_of_its_server(self, machine: Machine) -> None:
+        """A URL has the schemes that its variable says, so a client accepts its temporary values."""
+        options = [f"--secret={name}={name}_URL:url" for name in ("REDIS", "MONGO", "REDIS_SENTINEL")]
+        assert machine.call("init", *options, "--yes").status == 0
+        assert re.findall(r"material=Material\.(.*),$", contents(machine)[OWN].decode(), re.MULTILINE) == [
+            'url("redis", "rediss")',
+            'url("mongodb", "mongodb+srv")',
+            "url()",
+        ]
+
     def test_names_of_fields_are_allowed(self, machine: Machine) -> None:
         """A field has a name that Python and the model allow."""
         names = ("REFRESH", "RAISE", "SIGNING_KEY")

@@ -51,6 +51,13 @@ ISSUED_KINDS: Final[dict[str, Callable[..., Kind]]] = {
 }
 """The kinds of `--secret` that somebody else issues. A secret without a kind is a generated key."""
 
+_SCHEMES: Final = {
+    "REDIS": ("redis", "rediss"),
+    "MONGO": ("mongodb", "mongodb+srv"),
+    "AMQP": ("amqp", "amqps"),
+    "SENTRY": ("https",),
+}
+"""The schemes of a URL by the server in its variable. A client refuses temporary values of others."""
 _OVERLAP: Final = timedelta(days=14)
 _GENERATED: Final = f"overlap=timedelta(days={_OVERLAP.days})"
 _INIT_TEXTS: Final[dict[str, str]] = tomllib.loads(
@@ -132,7 +139,9 @@ def _secret(text: str) -> SecretPolicy:
             f" {', '.join(ISSUED_KINDS)}"
         )
     ).groups()
-    more: dict[str, Any] = {"material": ISSUED_KINDS[kind]()} if kind else {"overlap": _OVERLAP}
+    server = re.fullmatch(r"(?:\w+_)?([A-Z]+?)(?:DB)?_(?:URL|URI|DSN)", variable)
+    schemes = _SCHEMES.get(server[1], ()) if server and kind == "url" else ()
+    more: dict[str, Any] = {"material": ISSUED_KINDS[kind](*schemes)} if kind else {"overlap": _OVERLAP}
     try:
         return SecretPolicy(name=name, variable=variable, required=not optional, **more)
     except ValueError as error:
@@ -258,13 +267,8 @@ def plan_changes(
         is_named: whether pyproject.toml names the model already. Then its files are the project's own: an empty
             revocation list could replace a lost one.
     """
-    before = read_file(settings) if settings else ""
-    is_there, directory = bool(before.strip()), os.path.dirname(settings)
-    if (is_there or is_named) and any(f'"{policy.variable}"' not in before for policy in fields.values()):
-        fail("--secret: this project has a settings module; declare more secrets there")
-    if is_there and not is_named and f"class {CLASS}" not in before:
-        raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
-    has_robodj_keys = not fields and (not is_there or RuntimeSecrets.__name__ in before)
+    before, directory = _settings_before(settings, fields, is_named=is_named), os.path.dirname(settings)
+    has_robodj_keys = not fields and (not before.strip() or RuntimeSecrets.__name__ in before)
     ignored = _INIT_TEXTS["ignored"].format(directory and f"{directory}/")
     plan = [_appended(IGNORE, ignored)]  # before there can be a key file
     if not is_named:
@@ -277,6 +281,17 @@ def plan_changes(
         if change.action == "write":
             _require_place(change.file)
     return plan
+
+
+def _settings_before(settings: str, fields: Mapping[str, SecretPolicy], *, is_named: bool) -> str:
+    """Return the text of the settings module, if it can be the one of this command."""
+    before = read_file(settings) if settings else ""
+    is_there = bool(before.strip())
+    if (is_there or is_named) and any(f'"{policy.variable}"' not in before for policy in fields.values()):
+        fail("--secret: this project has a settings module; declare more secrets there")
+    if is_there and not is_named and f"class {CLASS}" not in before:
+        raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
+    return before
 
 
 def _new_files(settings: str, fields: Mapping[str, SecretPolicy], *, has_robodj_keys: bool) -> Iterator[Change]:
@@ -369,7 +384,7 @@ def _settings_module(fields: Mapping[str, SecretPolicy]) -> str:
             field=field,
             policy=policy,
             type="SecretStr" if policy.required else "SecretStr | None",
-            kind=f"material=Material.{type(policy.material).__name__.lower()}()" if policy.is_issued else _GENERATED,
+            kind=_material(policy) if policy.is_issued else _GENERATED,
             optional="" if policy.required else "\n            required=False,",
         )
         for field, policy in fields.items()
@@ -379,6 +394,12 @@ def _settings_module(fields: Mapping[str, SecretPolicy]) -> str:
         base=_INIT_TEXTS["base"].format(names) if own else RuntimeSecrets.__name__,
         fields="".join(declared),
     )
+
+
+def _material(policy: SecretPolicy) -> str:
+    """Return the argument that declares the kind of an issued secret."""
+    schemes = ", ".join(f'"{scheme}"' for scheme in getattr(policy.material, "schemes", ()))
+    return f"material=Material.{type(policy.material).__name__.lower()}({schemes})"
 
 
 def _require_place(file: str) -> None:
