@@ -18,7 +18,6 @@ from pydantic import SecretStr
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import VERDICTS
-from robodj_secretguard.lifecycle.records import Head
 from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
@@ -269,8 +268,7 @@ class TestExpected:
     def test_a_lost_log(self, operator: Operator) -> None:
         """An empty or missing log whose head file has a record proves nothing. Neither does one that is named."""
         records = operator.machine.record(rotated(NOW - 9 * DAY, operator.current), rotated(NOW - DAY, COMING))
-        head = Head(sequence=records[-1].sequence, hash=records[-1].hash).line()
-        operator.machine.put("config/logs/secret_operations.jsonl.head", head + b"\n")
+        operator.machine.put("config/logs/secret_operations.jsonl.head", records[-1].line() + b"\n")
         for lose in (lambda: operator.machine.log.write_bytes(b""), operator.machine.log.unlink):
             lose()
             assert "has lost its records" in operator.error("--require", "moved")

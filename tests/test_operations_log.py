@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import stat
 from dataclasses import replace
@@ -21,7 +20,7 @@ from robodj_secretguard.common.files import locked
 from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, OperationsLog
-from robodj_secretguard.lifecycle.records import Head, Record, draft, hash_of, parse_record
+from robodj_secretguard.lifecycle.records import Record, draft, hash_of, parse_record
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.textfile import IN_WRITABLE, WRITABLE
 from robodj_secretguard.startup.variables import iso_utc
@@ -36,7 +35,7 @@ def load(path: str) -> OperationsLog:
     return OperationsLog(path).read()
 
 
-def read(content: bytes, head: Head | None = None) -> OperationsLog:
+def read(content: bytes, head: Record | None = None) -> OperationsLog:
     """Parse the content of a log."""
     log = OperationsLog("log")
     log.parse(content, head)
@@ -48,7 +47,7 @@ def some(count: int) -> list[Record]:
     return [draft("rotated", operator=f"operator {number}") for number in range(count)]
 
 
-def chain(*records: Record, after: Head | None = None) -> list[bytes]:
+def chain(*records: Record, after: Record | None = None) -> list[bytes]:
     """Return records as the lines of a log, one second apart."""
     lines: list[bytes] = []
     for number, record in enumerate(records, start=after.sequence if after else 0):
@@ -91,7 +90,7 @@ LINES = A, B, C, D = chain(*some(4))
 WHOLE = joined(LINES)
 TORN = B[:100]
 FIFTH = chain(*some(5))[4]
-LAST = Head(sequence=4, hash=hash_of(D))
+*_, LAST = read(WHOLE).records
 ADDED = draft("rotated", fingerprint=f"sgfp1:{'0a' * 16}")
 CONTINUED = chain(draft("continued"), *some(2), after=LAST)
 
@@ -156,7 +155,7 @@ class TestRead:
 
     def test_torn_record_that_was_acknowledged_is_damage(self) -> None:
         """A torn first line is damage if the head file names its record: it is evidence, and is not replaced."""
-        acknowledged = Head(sequence=1, hash=hash_of(A))
+        acknowledged = parse_record(A)
         assert (read(A[:-20], acknowledged).damage, read(A[:-20]).damage) == (("line 1 cannot be parsed",), ())
         assert read(CONTINUED[0][:-20], LAST).damage == ()
 
@@ -189,13 +188,14 @@ class TestRead:
     @pytest.mark.parametrize("number", [1, 4])
     def test_continued(self, number: int) -> None:
         """A log may begin with a record that continues an earlier file, and both files together verify as one log."""
-        earlier, last = LINES[:number], Head(sequence=number, hash=hash_of(LINES[number - 1]))
+        earlier, last = LINES[:number], read(WHOLE).records[number - 1]
         lines = chain(draft("continued"), *some(2), after=last)
         log, both = read(joined(lines)), read(joined(earlier + lines))
-        assert (log.damage, log.torn, log.continues) == ((), 0, last)
+        continued = {"sequence": number, "hash": last.hash}
+        assert (log.damage, log.torn, log.continues) == ((), 0, continued)
         assert [record.sequence for record in log.records] == [number + 1, number + 2, number + 3]
         assert (both.damage, len(both.records), both.continues) == ((), number + 3, None)
-        assert read(b"", last).continues == last
+        assert read(b"", last).continues == continued
 
     @pytest.mark.parametrize(
         "fields",
@@ -222,10 +222,10 @@ class TestRead:
     )
     def test_head_names_another_record(self, content: bytes, sequence: int, damage: str | None) -> None:
         """A record that the head file names, and that is missing or has another hash, is damage."""
-        log = read(content, Head(sequence=sequence, hash=hash_of(FIFTH)))
-        assert log.damage == ((damage.format(hash_of(FIFTH)),) if damage else ())
-        for number, line in enumerate(LINES, start=1):  # a head that is behind, as after a crash between the two writes
-            assert read(WHOLE, Head(sequence=number, hash=hash_of(line))).damage == ()
+        head = replace(ADDED, sequence=sequence).hashed(FIFTH)
+        assert read(content, head).damage == ((damage.format(head.hash),) if damage else ())
+        for record in read(WHOLE).records:  # a head that is behind, as after a crash between the two writes
+            assert read(WHOLE, record).damage == ()
 
 
 @pytest.fixture
@@ -307,7 +307,7 @@ class TestAppend:
             assert (log.damage, log.torn, log.records) == ((), 0, (*left.records, *appended))
             begun = ["continued"] if head and not left.records else []
             assert [record.event for record in appended] == [*begun, "rotated"]
-            assert log.continues == (LAST if head else None)
+            assert log.continues == ({"sequence": 4, "hash": LAST.hash} if head else None)
 
     def test_cut_write_that_cannot_be_removed(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where only appending is allowed, as after `chattr +a`, the rest of a cut write stays. A remedy is named."""
@@ -412,7 +412,7 @@ class TestState:
         ],
         ids=range(4),
     )
-    def test_verdict_of_a_log(self, content: bytes, head: Head | None, verdict: str) -> None:
+    def test_verdict_of_a_log(self, content: bytes, head: Record | None, verdict: str) -> None:
         """A log verifies, does not verify, or has no record. Only a defect is a complaint."""
         log = read(content, head)
         assert log.verdict == verdict
@@ -556,9 +556,9 @@ class TestFile:
 
 HEADS: dict[str, tuple[Callable[[Path], Any], int]] = {
     "empty": (lambda head: head.touch(), 1),
-    "as long as is read": (lambda head: put(head, LAST.line().rjust(1024)), 6),
-    "too long": (lambda head: put(head, LAST.line().rjust(1025)), 1),
-    "more after what is read": (lambda head: put(head, LAST.line().ljust(1024) + b"x"), 6),
+    "as long as is read": (lambda head: put(head, LAST.line().rjust(1 << 16)), 6),
+    "too long": (lambda head: put(head, LAST.line().rjust((1 << 16) + 1)), 1),
+    "more after what is read": (lambda head: put(head, LAST.line().ljust(1 << 16) + b"x"), 6),
     "writable by others": (lambda head: put(head, LAST.line(), 0o602), 1),
     "a link": (lambda head: head.symlink_to(put(head.with_name("target"), LAST.line())), 1),
 }
@@ -568,12 +568,11 @@ class TestHead:
     """The head file next to the log: it names the last record that was acknowledged."""
 
     def test_content(self, path: Path) -> None:
-        """The head file is one line of JSON and has the mode of the log."""
+        """The head file has the last line and the mode of the log."""
         append(path, *some(2))
         path.chmod(0o640)
-        *_, last = append(path, *some(1))
-        content = head_of(path).read_bytes()
-        assert (json.loads(content), content.count(b"\n")) == ({"schema": 1, "sequence": 3, "hash": last.hash}, 1)
+        append(path, *some(1))
+        assert head_of(path).read_bytes() == path.read_bytes().splitlines(keepends=True)[2]
         assert stat.S_IMODE(head_of(path).stat().st_mode) == 0o640
         assert sorted(os.listdir(path.parent)) == ["log.jsonl", "log.jsonl.head"]
 
@@ -583,7 +582,8 @@ class TestHead:
         """A head file that is not this user's head is ignored, and replaced by the next append."""
         make(head_of(path))
         *_, last = append(path, *some(1))
-        assert json.loads(head_of(path).read_bytes()) == {"schema": 1, "sequence": sequence, "hash": last.hash}
+        assert parse_record(head_of(path).read_bytes().rstrip()) == last
+        assert last.sequence == sequence
         assert not head_of(path).is_symlink()
         assert stat.S_IMODE(head_of(path).stat().st_mode) == stat.S_IMODE(path.stat().st_mode)
 

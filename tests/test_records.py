@@ -17,7 +17,6 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import (
     Event,
-    Head,
     Proof,
     Validation,
     completion,
@@ -26,7 +25,6 @@ from robodj_secretguard.lifecycle.records import (
     hash_of,
     is_hash,
     judge_drafts,
-    parse_head,
     parse_record,
     recorded_keys,
     revoked,
@@ -148,7 +146,7 @@ def validated(record: Record, startup: Proof, functions: Proof) -> Record:
 
 
 class TestLine:
-    """A line of the log, and that of its head file."""
+    """A line of the log."""
 
     def test_a_line_is_read_back_unchanged(self) -> None:
         """A line is compact JSON with every field in a fixed order. Its hash is the SHA-256 of its bytes."""
@@ -184,17 +182,9 @@ class TestLine:
         others = ("", "0a" * 32, f"sha256:{'0A' * 32}", f"sha256:{'0a' * 31}", f"sha256:{'0a' * 32}\n", "md5:0a0a0a")
         assert [*map(is_hash, (hash_of(b""), *others))] == [True, *[False] * len(others)]
 
-    def test_a_head_is_read_back_unchanged(self) -> None:
-        """A head is one line of JSON. One with another schema, number, hash or field is not a head. Nothing changes."""
-        head, fields = Head(sequence=1, hash=hash_of(b"line")), {"sequence": 1, "hash": hash_of(b"line")}
-        line = head.line()
-        assert (head.as_dict(), line) == (fields, json.dumps({"schema": 1} | fields, separators=(",", ":")).encode())
-        assert parse_head(line + b"\n") == head
-        others = [*({name: value} for name, value in (("schema", 2), ("sequence", 0), ("sequence", "1"), ("more", 1)))]
-        wrong = [json.dumps({"schema": 1} | fields | each).encode() for each in others]
-        for other in (*wrong, line.replace(b"sha256", b"sha1"), line[:-1], b"", b"null", b"\xff"):
-            assert parse_head(other) is None
-        for frozen in (head, NEW, NEW.validation):
+    def test_a_record_is_frozen(self) -> None:
+        """Nothing of a record changes after it was made."""
+        for frozen in (NEW, NEW.validation):
             with pytest.raises(FrozenInstanceError):
                 frozen.schema = 1  # type: ignore[misc, union-attr]
 
@@ -344,43 +334,25 @@ class TestJudge:
         assert self.judged(NEW, new=(NEW, other), named=True) == ([other], [NAME], refused)
         assert self.judged(NEW, other, new=(NEW, other))[2] == refused | {OTHER: deliver(self.UNCHANGED, OTHER)}
 
-    @pytest.mark.parametrize(
-        ("before", "now", "after"),
-        [
-            ((NOT_DONE, NOT_DONE), (NOT_DONE, ATTESTED), (NOT_DONE, ATTESTED)),
-            ((NOT_DONE, ATTESTED), (ATTESTED, NOT_DONE), (ATTESTED, ATTESTED)),
-            ((ATTESTED, NOT_DONE), (VERIFIED, NOT_DONE), (VERIFIED, NOT_DONE)),
-            ((VERIFIED, NOT_DONE), (ATTESTED, ATTESTED), (VERIFIED, ATTESTED)),
-        ],
-        ids=["one step is done", "the other step is done", "a better evidence", "a worse evidence"],
-    )
-    def test_completed(self, before: tuple[Proof, Proof], now: tuple[Proof, Proof], after: tuple[Proof, Proof]) -> None:
-        """An incomplete rotation is completed by later steps. The better evidence of each step is kept."""
+    @pytest.mark.parametrize("before", [(NOT_DONE, NOT_DONE), (ATTESTED, NOT_DONE)], ids=["no step", "a step"])
+    def test_a_rotation_is_completed_by_a_record_of_every_step(self, before: tuple[Proof, Proof]) -> None:
+        """An incomplete rotation is completed by a record that has every step, whichever was done before."""
         earlier = validated(recorded(1, KEY), *before)
-        assert self.judged(earlier, new=(validated(NEW, *now),)) == ([validated(NEW, *after)], [], {})
+        assert self.judged(earlier, new=(NEW,)) == ([NEW], [], {})
 
-    def test_completed_promotion(self) -> None:
-        """A completion keeps the texts and the replaced key of the incomplete record, unless there are others now."""
-        kept: dict[str, Any] = {"replaced": OLD, "replaced_until": NOW, "note": "by Grace", "ticket": "OPS-1"}
-        earlier = replace(validated(recorded(1, KEY), NOT_DONE, NOT_DONE), **kept)
-        others: dict[str, Any] = dict(zip(kept, (OLDER, NOW - DAY, "by Ada", "OPS-2"), strict=True))
-        for new, expected in ((NEW, kept), (replace(NEW, **others), others)):
-            ((completed,), *_) = self.judged(earlier, new=(new,))
-            assert {name: getattr(completed, name) for name in kept} == expected
-
-    def test_no_further_step(self) -> None:
-        """An incomplete rotation without a further step is refused, with the command that completes it."""
+    def test_an_incomplete_rotation_is_not_recorded_again(self) -> None:
+        """An incomplete rotation without every step is refused, with the command that completes it."""
         earlier = validated(recorded(1, KEY), ATTESTED, NOT_DONE)
-        why = "this rotation was recorded as incomplete at 2026-11-30T12:00:00Z, and no other step is confirmed"
-        again = f"rotate record {NAME} --environment prod --operator Ada --attest functions --log x --model m:C"
+        why = "this rotation was recorded as incomplete at 2026-11-30T12:00:00Z, and not every step is confirmed"
+        again = f"rotate record {NAME} --environment prod --operator Ada {DONE} --log x --model m:C"
         problem = Problem(why, f"do the open steps, then run {PROGRAM} {again}")
-        assert self.judged(earlier, new=(validated(NEW, NOT_DONE, NOT_DONE),)) == ([], [], {NAME: problem})
+        assert self.judged(earlier, new=(validated(NEW, NOT_DONE, ATTESTED),)) == ([], [], {NAME: problem})
 
 
 def test_completion() -> None:
-    """The command names each open step, quotes the operator, and leaves out unknown values."""
+    """The command confirms every step, quotes the operator, and leaves out unknown values."""
     open_one = validated(rotated(NOW, KEY, operator="dana o'neil"), NOT_DONE, NOT_DONE)
     begin = f"{PROGRAM} rotate record {NAME} --environment prod --operator"
     assert completion(open_one, ("--model", "m:C")) == f"{begin} 'dana o'\"'\"'neil' {DONE} --model m:C"
     described = replace(NEW, operator="-x", ticket="OPS-17", note="by Grace")
-    assert completion(described, ()) == f"{begin}=-x --ticket OPS-17 --note 'by Grace'"
+    assert completion(described, ()) == f"{begin}=-x --ticket OPS-17 --note 'by Grace' {DONE}"

@@ -165,9 +165,7 @@ class TestRecord:
 
     def test_an_incomplete_rotation(self, machine: Machine) -> None:
         """Every new key is recorded, with the open steps and their command. Both are reported as first keys."""
-        again = (
-            f"{PROGRAM} rotate record {{}} --environment prod --operator dana --attest functions --config-dir config"
-        )
+        again = f"{PROGRAM} rotate record {{}} --environment prod --operator dana {' '.join(DONE)} --config-dir config"
         steps = "gate verified, startup attested, functions not-done, log verified"
         open_step = "INCOMPLETE: when the remaining steps are done (functions), run:"
         lines = recorded(machine, *STARTUP, "--config-dir", "config")
@@ -182,7 +180,7 @@ class TestRecord:
             f"     {again.format(OTHER)}",
             "There was no earlier record of the environment prod.",
         ]
-        assert recorded(machine, NAME, *FUNCTIONS) == [
+        assert recorded(machine, NAME, *DONE) == [
             sentence(machine, 3, "the rotation of secret.key", machine.fingerprint(V1)),
             "  validation: gate verified, startup attested, functions attested, log verified",
         ]
@@ -342,7 +340,7 @@ class TestKnown:
         """An earlier file still counts: an incomplete rotation is completed, and an unchanged key is refused."""
         recorded(machine, *STARTUP, now=BEFORE)
         aside = machine.log.rename(machine.log.with_name("aside.jsonl"))
-        continued, *lines = recorded(machine, NAME, *FUNCTIONS, "--known", str(aside))
+        continued, *lines = recorded(machine, NAME, *DONE, "--known", str(aside))
         assert continued.startswith(f"Recorded the end of an earlier file at {AT}: record 3, hash sha256:")
         assert lines[:2] == [
             sentence(machine, 4, "the rotation of secret.key", machine.fingerprint()),

@@ -214,8 +214,8 @@ def gaps(earlier: Sequence[bytes], live: OperationsLog) -> set[int]:
     for before, after in itertools.pairwise(logs):
         assert after.continues is not None
         assert before.last is not None
-        if before.verify(after.continues.hash)["expected_sequence"] is None:
-            lost |= {*range(before.last.sequence + 1, after.continues.sequence + 1)}
+        if before.verify(after.continues["hash"])["expected_sequence"] is None:
+            lost |= {*range(before.last.sequence + 1, after.continues["sequence"] + 1)}
     return lost
 
 

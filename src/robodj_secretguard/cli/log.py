@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from robodj_secretguard.cli.options import (
     Commands,
@@ -19,7 +19,7 @@ from robodj_secretguard.cli.options import (
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Event, Head, Record, is_hash
+from robodj_secretguard.lifecycle.records import Event, Record, is_hash
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
@@ -35,7 +35,7 @@ from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings
 from robodj_secretguard.startup.variables import OPERATIONS_LOG, iso_utc
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from robodj_secretguard.managers.manager import Sources
@@ -213,8 +213,8 @@ def _verify(request: Request, *, expect: str | None) -> Result:
     log = read_log(_log_of(request))
     if not log.records and not log.defects:
         message = f"{log.name}: the log has no record; nothing was verified"
-        if log.head:
-            message += f". Record {log.head.sequence} was the last one of an earlier file. {_PROOF} {_proof(log.head)}"
+        if earlier := log.continues:
+            message += f". Record {earlier['sequence']} was the last one of an earlier file. {_PROOF} {_proof(earlier)}"
         fail(message)
     document = {"kind": "log-verification", **log.verify(expect)}
     defects, number, earlier = document["defects"], document["expected_sequence"], log.continues
@@ -223,7 +223,7 @@ def _verify(request: Request, *, expect: str | None) -> Result:
         lines.append(f"{count(len(log.records), 'record')}. The hash of the last record is {log.last.hash}.")
     if earlier:
         lines += [
-            f"This log continues an earlier file, after record {earlier.sequence} ({earlier.hash}).",
+            f"This log continues an earlier file, after record {earlier['sequence']} ({earlier['hash']}).",
             f"{_PROOF}:",
             f"{COMMAND_INDENT}{_proof(earlier)}",
         ]
@@ -239,9 +239,9 @@ def _on_stderr(request: Request) -> list[str]:
     return [MODEL] if request.format == "text" else []
 
 
-def _proof(head: Head) -> str:
+def _proof(earlier: Mapping[str, Any]) -> str:
     """Return the command that verifies that an earlier file is complete."""
-    return command("log", "verify", "--operations-log", "EARLIER-FILE", "--expect", head.hash)
+    return command("log", "verify", "--operations-log", "EARLIER-FILE", "--expect", earlier["hash"])
 
 
 def recorded_line(record: Record) -> str:

@@ -26,14 +26,14 @@ from robodj_secretguard.common.files import (
     write_file,
 )
 from robodj_secretguard.errors import FileError, NoLogError
-from robodj_secretguard.lifecycle.records import Head, Record, draft, parse_head, parse_record
+from robodj_secretguard.lifecycle.records import Record, draft, parse_record
 from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
 from robodj_secretguard.startup.file_reader import path_faults
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.variables import OPERATIONS_LOG, iso_utc
 
 MAX_LOG_BYTES: Final = 64 << 20
-HEAD_FILE: Final = ".head"  # the suffix of the head file, which has the last acknowledged record
+HEAD_FILE: Final = ".head"  # the suffix of the head file, which has the line of the last acknowledged record
 
 _FULL: Final = f"it is full (the limit is {MAX_LOG_BYTES} bytes); rename it, and the next record starts a new log"
 
@@ -69,7 +69,7 @@ class OperationsLog:
         self.parse(b"")
         self.found, self.unreadable, self._descriptor = False, "", -1
 
-    def parse(self, content: bytes, head: Head | None = None) -> None:
+    def parse(self, content: bytes, head: Record | None = None) -> None:
         """Parse the content of a log. Verify its hash chain, and compare it with the head file."""
         records: list[Record] = []
         damage: list[str] = []
@@ -140,14 +140,14 @@ class OperationsLog:
         return [f"{PROGRAM}: {self.name} {self.verdict}"] if self.defects else []
 
     @property
-    def continues(self) -> Head | None:
-        """The last record of the earlier file that this log continues, if any."""
+    def continues(self) -> dict[str, Any] | None:
+        """The number and the hash of the last record of the earlier file that this log continues, if any."""
         if not self.records:
-            return self.head
+            return {"sequence": self.head.sequence, "hash": self.head.hash} if self.head else None
         first = self.records[0]
         if first.event != "continued" or first.previous is None or first.sequence == 1:
             return None
-        return Head(sequence=first.sequence - 1, hash=first.previous)
+        return {"sequence": first.sequence - 1, "hash": first.previous}
 
     def as_dict(self) -> dict[str, Any]:
         """Return its state in the plain types of JSON."""
@@ -168,7 +168,7 @@ class OperationsLog:
             "last_hash": self.last.hash if self.last else None,
             "defects": defects,
             "expected_sequence": number,
-            "continues": self.continues.as_dict() if self.continues else None,
+            "continues": self.continues,
         }
 
     def read(self) -> Self:
@@ -252,7 +252,7 @@ class OperationsLog:
                 f"the clock ({iso_utc(now)}) is earlier than {iso_utc(not_before)}; set the clock (if the last record"
                 " has a wrong time, rename the log and pass it with --known)"
             )
-        last: Record | Head | None = self.last or self.head
+        last = self.last or self.head
         if self.last is None and self.head is not None:
             records = [draft("continued"), *records]
         appended: list[Record] = []
@@ -266,10 +266,9 @@ class OperationsLog:
         if self._size - self.torn + len(content) > MAX_LOG_BYTES:
             raise_file_error(_FULL)
         append_content(self._descriptor, content, size=self._size, torn=self.torn)
-        head = Head(sequence=appended[-1].sequence, hash=appended[-1].hash).line() + b"\n"
         path, mode = self.path + HEAD_FILE, stat.S_IMODE(os.fstat(self._descriptor).st_mode)
         with contextlib.suppress(OSError):  # the records are on the disk
-            write_file(path, head, mode, replace=True)
+            write_file(path, line + b"\n", mode, replace=True)
         self._size += len(content) - self.torn
         self.records, self.torn, self._has_end = (*self.records, *appended), 0, True
         return tuple(appended)
@@ -279,7 +278,7 @@ def _lines(first: int, last: int) -> str:
     return f"line {first}" if first == last else f"lines {first} to {last}"
 
 
-def _lost(records: Sequence[Record], head: Head | None) -> Iterator[str]:
+def _lost(records: Sequence[Record], head: Record | None) -> Iterator[str]:
     """Yield the acknowledged records that were changed or removed."""
     if head is None or not records:
         return
@@ -293,7 +292,7 @@ def _lost(records: Sequence[Record], head: Head | None) -> Iterator[str]:
         yield f"record {head.sequence} was changed: its hash in the head file is {head.hash}"
 
 
-def _next(last: Record | Head | None) -> tuple[int, str | None]:
+def _next(last: Record | None) -> tuple[int, str | None]:
     """Return the sequence number and the previous hash of the next record."""
     return (last.sequence + 1, last.hash) if last else (1, None)
 
@@ -315,14 +314,14 @@ def _follows(record: Record, last: Record | None) -> bool:
     return (record.sequence, record.previous) == _next(last)
 
 
-def _read_head(path: str) -> Head | None:
+def _read_head(path: str) -> Record | None:
     """Return the head of a log; `None` without a head file that can be trusted."""
     path += HEAD_FILE
     try:
-        content, status = read_unlinked(path, most=1024)
+        content, status = read_unlinked(path, most=1 << 16)
     except OSError:
         return None
-    return None if path_faults(path, status).exposed else parse_head(content)
+    return None if path_faults(path, status).exposed else parse_record(content.strip())
 
 
 @contextlib.contextmanager

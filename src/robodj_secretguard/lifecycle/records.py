@@ -9,10 +9,10 @@ import contextlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -148,41 +148,16 @@ class LastStep:
         return self.records[-1]
 
 
-@dataclass(frozen=True, config=SHAPE, kw_only=True)
-class Head:
-    """The last acknowledged record, in the head file of the log."""
-
-    schema: Literal[1] = 1
-    sequence: Annotated[int, Field(ge=1)]
-    hash: Hash
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the record's number and hash in the plain types of JSON."""
-        return {"sequence": self.sequence, "hash": self.hash}
-
-    def line(self) -> bytes:
-        """Return the head as the line of its file, without the line's end."""
-        return _HEAD.dump_json(self)
-
-
 _RECORD: Final = TypeAdapter(Record)
 _HASH_FIELD: Final = {"hash"}
 _LAST_STEPS: Final = TypeAdapter(dict[SecretName, LastStep])
 _ANY_STEPS: Final = TypeAdapter(dict[str, Annotated[LastStep | Any, Field(union_mode="left_to_right")]])
-_HEAD: Final = TypeAdapter(Head)
 
 
 def parse_record(line: bytes) -> Record | None:
     """Return the record of a line of the log, without the line's end; `None` for an invalid line."""
     with contextlib.suppress(ValidationError):
         return _RECORD.validate_json(line).hashed(line)
-    return None
-
-
-def parse_head(content: bytes) -> Head | None:
-    """Return the head in the content of a head file; `None` for any other content."""
-    with contextlib.suppress(ValidationError):
-        return _HEAD.validate_json(content)
     return None
 
 
@@ -277,7 +252,9 @@ def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who
     """Return the draft of the rotation to a secret's current key, which has passed the gate."""
     replaced = None if status.previous_fingerprint == status.fingerprint else status.previous_fingerprint
     return draft(
-        **_validated(startup, functions),
+        "rotation-incomplete" if "not-done" in {startup, functions} else "rotated",
+        # The record is itself the last step.
+        validation=Validation(gate="verified", startup=startup, functions=functions, log="verified"),
         secret=status.secret,
         owner=status.owner or None,
         fingerprint=status.fingerprint,
@@ -286,15 +263,6 @@ def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who
         replaced_until=status.previous_until if replaced else None,
         **who,
     )
-
-
-def _validated(startup: Proof, functions: Proof) -> dict[str, Any]:
-    """Return the fields of a record that say how a rotation was validated."""
-    # The record is itself the last step.
-    return {
-        "event": "rotation-incomplete" if "not-done" in {startup, functions} else "rotated",
-        "validation": Validation(gate="verified", startup=startup, functions=functions, log="verified"),
-    }
 
 
 def judge_drafts(
@@ -321,13 +289,13 @@ def judge_drafts(
             accepted.append(new)
         elif current.event == "rotated":
             unchanged.append(secret)
-        elif (completed := _completed(new, current)).validation != current.validation:
-            accepted.append(completed)
+        elif new.event == "rotated":
+            accepted.append(new)
         else:
             refused[secret] = Problem(
-                f"this rotation was recorded as incomplete at {iso_utc(current.recorded_at)}, and no other step is"
+                f"this rotation was recorded as incomplete at {iso_utc(current.recorded_at)}, and not every step is"
                 " confirmed",
-                f"do the open steps, then run {completion(completed, options)}",
+                f"do the open steps, then run {completion(new, options)}",
             )
     if unchanged and (are_named or len(unchanged) == len(drafts)):
         for secret in unchanged:
@@ -359,23 +327,6 @@ def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str
     return None
 
 
-def _completed(new: Record, earlier: Record) -> Record:
-    """Return a rotation with the better proof of each step, and the latest texts, from two records of it."""
-    validations = [each.validation for each in (new, earlier) if each.validation]
-    # The proofs are defined from the best to the worst.
-    startup = min((each.startup for each in validations), key=get_args(Proof).index)
-    functions = min((each.functions for each in validations), key=get_args(Proof).index)
-    last = new if new.replaced else earlier  # the previous key may have been removed meanwhile
-    return replace(
-        new,
-        **_validated(startup, functions),
-        ticket=new.ticket or earlier.ticket,
-        note=new.note or earlier.note,
-        replaced=last.replaced,
-        replaced_until=last.replaced_until,
-    )
-
-
 def unkept_key(new: Record, records: Iterable[Record]) -> str | None:
     """Return the warning about a new rotation without a previous key, if another key was recorded before."""
     here = rotations(records, new.secret, new.environment)
@@ -390,9 +341,7 @@ def unkept_key(new: Record, records: Iterable[Record]) -> str | None:
 
 
 def completion(record: Record, options: Iterable[str]) -> str:
-    """Return the command that completes the record of a rotation."""
-    # Without a fingerprint, the next record does not complete this one: it is a new one with all steps.
-    steps = record.open_steps if record.fingerprint else ("startup", "functions")
+    """Return the command that completes the record of a rotation: the new record has every step."""
     return command(
         "rotate",
         "record",
@@ -405,6 +354,9 @@ def completion(record: Record, options: Iterable[str]) -> str:
             if (text := getattr(record, name))
             for word in option(f"--{name}", text)
         ),
-        *(word for name in steps for word in ("--attest", name)),
+        "--attest",
+        "startup",
+        "--attest",
+        "functions",
         *options,
     )
