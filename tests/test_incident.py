@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -66,6 +65,7 @@ def test_document(machine: Machine) -> None:
     )
     machine.write("revoked.fingerprints", OLD)
     machine.environ.update({V2: "changeme", f"{V1}_EXPIRES_AT": marker(timedelta(days=3))})
+    gap = " " * (len(OLD) - len("FINGERPRINT") + 2)
     alert, warning = check(environ=machine.environ, config_dir=machine.config, now=NOW).findings
     assert (
         report(machine)
@@ -105,11 +105,12 @@ From 2026-12-01T00:00:00Z to 2026-12-01T12:00:00Z. This report has no key materi
 
 Operations log: verifies, last record {last.hash}.
 
-| when | event | secret | environment | fingerprint | operator | ticket | reason, note |
-|---|---|---|---|---|---|---|---|
-| 2026-12-01T09:00:00Z | revoked | secret.key | prod | {OLD} | Ada | SEC-1 | leaked |
-| 2026-12-01T10:00:00Z | rotation-incomplete | secret_v2.key | prod | {NEW} | Ada |  |  |
-| 2026-12-01T11:00:00Z | rotated | secret.key | prod | {machine.fingerprint()} | Ada |  |  |
+```text
+#  WHEN                  EVENT                SECRET         ENVIRONMENT  OPERATOR  TICKET  FINGERPRINT{gap}WHY
+2  2026-12-01T09:00:00Z  revoked              secret.key     prod         Ada       SEC-1   {OLD}  leaked
+3  2026-12-01T10:00:00Z  rotation-incomplete  secret_v2.key  prod         Ada       -       {NEW}  -
+4  2026-12-01T11:00:00Z  rotated              secret.key     prod         Ada       -       {machine.fingerprint()}  -
+```
 
 ## Validation state
 
@@ -151,7 +152,7 @@ def test_damaged_log(machine: Machine) -> None:
     why = "line 2 does not continue line 1: a line was changed or removed"
     err = f"robodj-secretguard: the operations log config/logs/secret_operations.jsonl does not verify: {why}\n"
     text = report(machine, err=err)
-    assert (f"\nOperations log: does not verify: {why}.\n" in text, text.count("| Eve |")) == (True, 1)
+    assert (f"\nOperations log: does not verify: {why}.\n" in text, text.count("  Eve  ")) == (True, 1)
     document = document_of(report(machine, "--format", "json", err=err))
     assert document["operations_log"] == {"found": True, "last_hash": last.hash, "defects": [why]}
 
@@ -199,7 +200,7 @@ def test_time(machine: Machine, span: tuple[str, ...], numbers: list[int], text:
     document = report(machine, since=span)
     records = document_of(report(machine, "--format", "json", since=span))["timeline"]
     assert [record["sequence"] for record in records] == numbers
-    assert len(re.findall(r"^\| [0-9]{4}-.*$", document, re.MULTILINE)) == len(numbers)
+    assert len(re.findall(r"^[0-9]+  [0-9]{4}-.*$", document, re.MULTILINE)) == len(numbers)
     assert ("\nNo records in this time.\n" in document) is (not numbers)
     assert document.splitlines()[2] == f"{text}. This report has no key material."
 
@@ -213,35 +214,11 @@ def test_invalid_time(machine: Machine) -> None:
     refused(machine, why=f"incident needs --since TIME{see}")
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        (text, text)
-        for text in (
-            "a | b || c",
-            "back\\slash \\\\ \\",
-            "[a link](https://example.org) and ![an image](https://example.org/a.png)",
-            "<script>alert(1)</script><img src=x onerror=alert(1)><!-- gone -->",
-            "&lt;b&gt; &#124; &amp;",
-            "`code` ``two`` *a* **b** _a_ __b__ ~a~ ~~b~~",
-            "# no heading",
-            "{no} $math$ \"quotes\" 'too' :smile:",
-        )
-    ]
-    + [
-        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}", "caf\\xe9"),
-    ],
-    ids=range(9),
-)
-def test_markdown(machine: Machine, text: str, shown: str) -> None:
-    """A Markdown reader shows an operator's text literally. Characters outside ASCII are escaped."""
-    machine.record(
-        rotated(NOW - 2 * HOUR, NEW, operator=text, ticket=text, note=text),
-        revoked(NOW - HOUR, OLD, operator="Ada", reason=text),
-    )
+def test_an_operators_text_forms_no_markdown(machine: Machine) -> None:
+    """A Markdown reader shows an operator's texts literally. Characters outside ASCII are escaped."""
+    text = "```caf\N{LATIN SMALL LETTER E WITH ACUTE}``` <script> [a](b) *c* &lt; ~~~"
+    machine.record(rotated(NOW - 2 * HOUR, NEW, operator=text, note=text), revoked(NOW - HOUR, OLD, reason=text))
     document = report(machine)
     assert document.isascii()
-    read = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(document)
-    cells = [re.findall(r"<td>(.*)</td>", row) for row in read.split("<tr>")[2:]]
-    cell = html.escape(shown, quote=False).replace('"', "&quot;")
-    assert [row[5:] for row in cells] == [[cell, cell, cell], ["Ada", "", cell]]
+    timeline, _ = [each for each in MarkdownIt("commonmark").parse(document) if each.type == "fence"]
+    assert timeline.content.count(text.replace("\N{LATIN SMALL LETTER E WITH ACUTE}", "\\xe9")) == 3

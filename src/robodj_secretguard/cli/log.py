@@ -56,7 +56,18 @@ _EVENTS: Final = {
     "retired": "the removal of the previous key of {}",
     "continued": "the end of an earlier file",
 }
-_HEADINGS: Final = ("#", "WHEN", "EVENT", "SECRET", "ENVIRONMENT", "OPERATOR", "TICKET", "FINGERPRINT")
+_HEADINGS: Final = (
+    "#",
+    "WHEN",
+    "EVENT",
+    "SECRET",
+    "ENVIRONMENT",
+    "OPERATOR",
+    "TICKET",
+    "FINGERPRINT",
+    "REPLACED",
+    "WHY",
+)
 
 
 def find_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
@@ -189,22 +200,28 @@ def _show(
         [] if records else ["No records match."],
         lambda: {"kind": "log", "records": [record.as_dict() for record in records]},
         [*_on_stderr(request), *log.complaint],
-        table=_record_rows(records) if records else (),
+        table=record_rows(records) if records else (),
     )
 
 
-def _record_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
-    """Return a header and a row for each record. The last column is for replaced keys, if there are any."""
-    rows: list[tuple[str, ...]] = [(*_HEADINGS, "REPLACED")]
+def record_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
+    """Return a header and a row for each record. A column that no record fills is left out."""
+    rows: list[tuple[str, ...]] = []
     for record in records:
-        cells = (
-            ascii_text(text) if text else "-"
-            for text in (record.secret, record.environment, record.operator, record.ticket, record.fingerprint)
-        )
         until = f" until {iso_utc(record.replaced_until)}" if record.replaced_until else ""
-        replaced = f"{record.replaced}{until}" if record.replaced else "-"
-        rows.append((str(record.sequence), iso_utc(record.recorded_at), record.event, *cells, replaced))
-    return rows if any(record.replaced for record in records) else [row[:-1] for row in rows]
+        texts = (
+            record.secret,
+            record.environment,
+            record.operator,
+            record.ticket,
+            record.fingerprint,
+            record.replaced and f"{record.replaced}{until}",
+            "; ".join(filter(None, (record.reason, record.note))),
+        )
+        cells = (ascii_text(text) if text else "-" for text in texts)
+        rows.append((str(record.sequence), iso_utc(record.recorded_at), record.event, *cells))
+    filled = [column for column in zip(_HEADINGS, *rows, strict=True) if {*column[1:]} != {"-"}]
+    return [*zip(*filled, strict=True)]
 
 
 def _verify(request: Request, *, expect: str | None) -> Result:

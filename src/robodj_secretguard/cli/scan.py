@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from robodj_secretguard.cli.log import checked, find_log
+from robodj_secretguard.cli.log import checked, find_log, record_rows
 from robodj_secretguard.cli.options import (
     LIBRARY_MODEL,
     Commands,
@@ -35,13 +34,12 @@ from robodj_secretguard.cli.output import (
     status_rows,
     tally,
 )
-from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.result import Scope, Unread, scan_as_text
 from robodj_secretguard.scan.scanner import scan
 from robodj_secretguard.scan.search import valid_key
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.secret.texts import PYPROJECT, ascii_text, is_free_text
+from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
 from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.variables import iso_utc
@@ -52,16 +50,6 @@ _SCOPE_BY_OPTIONS: Final[dict[tuple[bool, bool], Scope]] = {
     (False, True): "git-history",
 }
 """By `--staged` and `--git-history`."""
-_COLUMNS: Final[tuple[str, ...]] = (
-    "when",
-    "event",
-    "secret",
-    "environment",
-    "fingerprint",
-    "operator",
-    "ticket",
-    "reason, note",
-)
 _REPORT: Final = """\
 # Secret incident report
 
@@ -98,7 +86,9 @@ From {since} to {until}. This report has no key material.
 
 Operations log: {log}.
 
+```text
 {timeline}
+```
 
 ## Validation state
 
@@ -224,7 +214,7 @@ def _report(request: Request, *, since: datetime | None, until: datetime | None)
         until=iso_utc(until),
         tally=tally(report),
         log=recorded.verdict,
-        timeline="\n".join(_timeline(within)),
+        timeline="\n".join(columns(record_rows(within)) if within else ["No records in this time."]),
         checked_at=iso_utc(report.checked_at),
         state="\n".join(
             [
@@ -247,17 +237,3 @@ def _report(request: Request, *, since: datetime | None, until: datetime | None)
         },
         [MODEL, *recorded.complaint],
     )
-
-
-def _timeline(records: Sequence[Record]) -> list[str]:
-    """Return the records as a table in Markdown, with the operators' texts escaped."""
-    if not records:
-        return ["No records in this time."]
-    rows: list[tuple[str, ...]] = [_COLUMNS]
-    for record in records:
-        names = (record.secret or "", record.environment or "", record.fingerprint or "")
-        texts = (record.operator or "", record.ticket or "", "; ".join(filter(None, (record.reason, record.note))))
-        escaped = (re.sub(r"([\\`*_\[\]<>~|&])", r"\\\1", ascii_text(text)) for text in texts)
-        rows.append((iso_utc(record.recorded_at), record.event, *names, *escaped))
-    header, *lines = (f"| {' | '.join(row)} |" for row in rows)
-    return [header, "|---" * len(_COLUMNS) + "|", *lines]
