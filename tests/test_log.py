@@ -80,16 +80,18 @@ class TestShow:
         ran = machine.call("log", "show")
         assert (ran.status, ran.err) == (0, "")
         assert ran.out == (
-            f"#  WHEN                  EVENT                SECRET         ENVIRONMENT  OPERATOR  TICKET  FINGERPRINT{gap}WHY\n"
+            f"#  WHEN                  EVENT                SECRET         ENVIRONMENT  OPERATOR  TICKET"
+            f"  FINGERPRINT{gap}WHY\n"
             rf"1  2026-11-28T12:00:00Z  rotated              secret.key     prod         Zo\xeb    OPS-9   {OLD}  -"
             "\n"
             f"2  2026-11-29T12:00:00Z  rotation-incomplete  secret_v2.key  dev          Ada       -       {NEW}  -\n"
             f"3  2026-11-30T12:00:00Z  rotated              secret.key     prod         Ada       -       {NEW}  -\n"
-            f"4  2026-12-01T12:00:00Z  revoked              -              -            -         -       {OLD}  seen in a ticket\n"
+            f"4  2026-12-01T12:00:00Z  revoked              -              -            -         -       {OLD}"
+            "  seen in a ticket\n"
         )
 
     def test_replaced(self, machine: Machine) -> None:
-        """If a rotation has replaced a key, a column has that key and its deadline. A column of no record is left out."""
+        """A column has replaced keys and their deadlines. A column that no record fills is left out."""
         machine.record(rotated(NOW - DAY, OLD), rotated(NOW, NEW, replaced=OLD, replaced_until=NOW + DAY))
         rows = [re.split(" {2,}", line) for line in machine.call("log", "show").out.splitlines()]
         assert [row[-1] for row in rows] == ["REPLACED", "-", f"{OLD} until 2026-12-02T12:00:00Z"]
