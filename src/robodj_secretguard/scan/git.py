@@ -7,10 +7,10 @@ import shutil
 import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from io import BufferedReader, BufferedWriter
-from itertools import islice
+from io import BufferedReader
 from pathlib import Path
-from typing import Final, TypeAlias, cast
+from tempfile import TemporaryFile
+from typing import IO, Final, TypeAlias, cast
 
 from robodj_secretguard.common.files import read_unlinked
 from robodj_secretguard.errors import UnreadError
@@ -26,7 +26,6 @@ TOO_EARLY: Final = "git exited before everything was read; run git fsck"
 MISSING: Final = "missing"  # the kind of an object that git does not have
 
 _ANSWER_SECONDS: Final = 30.0  # for a short answer, as git's configuration can include a pipe, which blocks it
-_NAMES_AT_ONCE: Final = 60  # they fit in a pipe of any system: a full one would block git and its reader
 _SUBMODULE: Final = b"160000"
 # Git runs no program from a repository's configuration, fetches nothing and writes nothing.
 _GIT_ENVIRONMENT: Final = {
@@ -45,7 +44,6 @@ _OVERRIDES: Final = (
     *("-c", "core.fsmonitor=false", "-c", "log.showSignature=false", "-c", "log.mailmap=false"),
     *("-c", "core.excludesFile=", "-c", f"diff.orderFile={os.devnull}"),
 )
-_COMMIT: Final = b"commit "
 
 
 def work_tree_of(directory: str, own: str | None = None) -> str | None:
@@ -99,8 +97,6 @@ class Repository:
         """Yield why the history may be incomplete."""
         if self._asked("rev-parse", "--is-shallow-repository") == b"true":
             yield "this is a shallow clone, without the older history; run git fetch --unshallow"
-        if any(os.path.isdir(os.path.join(path, "reftable")) for path in self.directories):
-            yield "its reflogs are in reftables, which are compressed and were not searched"
 
     def index(self) -> Iterator[tuple[str, str]]:
         """Yield the object name and the path of every file in the index."""
@@ -124,26 +120,26 @@ class Repository:
         """
         yield from ((name, None, path) for name, path in self.index())
         commit = ""
-        parts = self._parts("log", "--all", "--reflog", "--root", "-c", *_RAW, f"--format={_COMMIT.decode()}%H")
+        parts = self._parts("log", "--all", "--reflog", "--root", "-c", *_RAW, "--format=commit %H")
         for part in parts:
-            if part.startswith(_COMMIT):
-                commit = part.removeprefix(_COMMIT).decode()
+            if part.startswith(b"commit "):
+                commit = part.removeprefix(b"commit ").decode()
             elif meta := part.lstrip(b"\n"):
                 yield from ((name, commit, path) for name, path in _put(meta, next(parts)))
 
     def names(self) -> Iterator[str]:
         """Yield the name of every object, including unreachable ones, in the order in which git keeps them."""
         every = ("--batch-all-objects", "--unordered", "--buffer")
-        with self._started("cat-file", "--batch-check=%(objectname)", *every) as (stdout, _):
+        with self._started("cat-file", "--batch-check=%(objectname)", *every) as stdout:
             yield from (line.decode().split()[0] for line in stdout)
 
     def objects(self, names: Iterable[str]) -> Iterator[Object]:
         """Yield the objects with some names."""
-        ahead = iter(names)
-        with self._started("cat-file", "--batch") as (stdout, stdin):
-            while asked := [f"{name}\n".encode() for name in islice(ahead, _NAMES_AT_ONCE)]:
-                stdin.write(b"".join(asked))
-                stdin.flush()
+        asked = [f"{name}\n".encode() for name in names]
+        with TemporaryFile() as file:  # a pipe that is full would block git and its reader
+            file.writelines(asked)
+            file.seek(0)
+            with self._started("cat-file", "--batch", stdin=file) as stdout:
                 for _ in asked:
                     yield from _object(stdout.readline(), stdout)
 
@@ -172,32 +168,25 @@ class Repository:
 
     def _parts(self, *arguments: str) -> Iterator[bytes]:
         """Yield the parts of a command's output, which end with zero bytes."""
-        with self._started(*arguments) as (stdout, _):
+        with self._started(*arguments) as stdout:
             begun = b""
             while read := stdout.read1(BLOCK_BYTES):
                 *parts, begun = (begun + read).split(b"\0")
                 yield from parts
 
     @contextmanager
-    def _started(self, *arguments: str) -> Iterator[tuple[BufferedReader, BufferedWriter]]:
-        """Run git, and yield its stdout and its stdin."""
-        with self._process(*arguments) as process:
-            stdin = cast("BufferedWriter", process.stdin)
+    def _started(self, *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL) -> Iterator[BufferedReader]:
+        """Run git, and yield its stdout."""
+        with self._process(*arguments, stdin=stdin) as process:
             try:
-                yield cast("BufferedReader", process.stdout), stdin
-                stdin.close()
-            except BaseException as error:
+                yield cast("BufferedReader", process.stdout)
+            except BaseException:
                 process.kill()
-                if isinstance(error, OSError):  # a broken pipe; on Windows an invalid argument
-                    raise UnreadError(TOO_EARLY) from None
                 raise
-            finally:
-                with suppress(OSError):
-                    stdin.close()
         if process.returncode:
             raise UnreadError(f"git {arguments[0]} failed (exit status {process.returncode}); {REPAIR}")
 
-    def _process(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _process(self, *arguments: str, stdin: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         with suppress(OSError):
             if program := shutil.which("git"):
                 return subprocess.Popen(  # noqa: S603 - git, with no argument that somebody gave
@@ -205,7 +194,7 @@ class Repository:
                     executable=os.path.abspath(program),  # found from the working directory, not the repository
                     cwd=_SealedPath(self.top),
                     env=self._environment,
-                    stdin=subprocess.PIPE,
+                    stdin=stdin,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.DEVNULL,
                 )
@@ -235,9 +224,9 @@ def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:
 
 def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
     """Yield the object after a header, and read the stream to its end."""
-    name, kind, *size = header.decode().split() or ("", "")
-    if not name:
+    if not header:
         raise UnreadError(TOO_EARLY)
+    name, kind, *size = header.decode().split()
     content = _object_content(stream, int(size[0])) if size else iter(())
     yield name, kind, content
     for _ in content:  # the unread rest

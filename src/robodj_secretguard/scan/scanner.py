@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.scan.content import ContentSearch, Hit, read_place, walk
-from robodj_secretguard.scan.git import DOT_GIT, MISSING, REPAIR, Object, Repository, work_tree_of
+from robodj_secretguard.scan.git import DOT_GIT, MISSING, REPAIR, Repository, work_tree_of
 from robodj_secretguard.scan.result import (
     LIST_SOURCE,
     LOG_SOURCE,
@@ -39,7 +39,6 @@ from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.list_rules import check_list_owners, check_revocation_list
 from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
-    REVOKED_FILE,
     Environment,
     Reading,
     config_directory,
@@ -51,8 +50,7 @@ from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, 
 _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 _Findings: TypeAlias = "list[tuple[Found, str | None, Sequence[_Carried]]]"  # each with its path
 _Missed: TypeAlias = tuple[str, str, bool]  # a place, why it was not searched, and whether that matters
-_Hits: TypeAlias = "dict[str, tuple[str, list[Hit]]]"  # by object, with its kind
-_Part: TypeAlias = "tuple[_Findings, list[_Missed], _Hits, Counter[str], dict[SealedStr, KnownKey]]"
+_Part: TypeAlias = "tuple[_Findings, list[_Missed], Counter[str], dict[SealedStr, KnownKey]]"
 FILES_AT_ONCE: Final = 32  # in one task of a worker
 OBJECTS_AT_ONCE: Final = 1024
 MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
@@ -120,14 +118,13 @@ def scan(
     contain(lambda: scanner.search(existing, repositories, scope))
     # A hook for staged changes runs where no key may be set, and where the model may not be importable.
     is_hook = scope == "staged"
-    of_list = sorted(
-        (*check_revocation_list(setup), *check_list_owners(setup)),
-        key=lambda problem: problem.source != f"file:{REVOKED_FILE}",
-    )
     unread = [
         *unread,
         *_unread_records(log),
-        *(Unread(LIST_SOURCE, problem.message) for problem in of_list),
+        *(
+            Unread(LIST_SOURCE, problem.message)
+            for problem in (*check_revocation_list(setup), *check_list_owners(setup))
+        ),
         *(Unread("set-up", problem.message) for problem in unusable_directories(setup)),
         *([] if by_fingerprint else _unsearched(readings, at_hand, matters=not is_hook)),
         *_secrets_without_key(
@@ -214,7 +211,6 @@ class Scanner:
         # The paths are not redacted yet: a name may hold a key that is found later.
         self._found: _Findings = []
         self._missed: list[_Missed] = []
-        self._hits_by_object: _Hits = {}
         self._counts = Counter[str]()
 
     def result(self, scope: Scope, known: Iterable[KnownKey], scanned_at: datetime, unread: Iterable[Unread]) -> Scan:
@@ -272,16 +268,15 @@ class Scanner:
         parts = iter(lambda: [*islice(ahead, size)], [])
         tasks = (partial(search, part=part, **options) for part in parts)
         worker = Scanner(self._search, self._policies, fallback_files=())
-        for found, missed, hits, counts, seen in do_tasks(worker, tasks):
+        for found, missed, counts, seen in do_tasks(worker, tasks):
             self._found += found
             self._missed += missed
-            self._hits_by_object |= hits
             self._counts += counts
             self._search.seen |= seen
 
     def _taken(self) -> _Part:
         """Return everything that was found since the last part."""
-        taken = (self._found, self._missed, self._hits_by_object, self._counts, self._search.seen)
+        taken = (self._found, self._missed, self._counts, self._search.seen)
         self._forget()
         self._search.seen = {}
         return taken
@@ -297,10 +292,9 @@ class Scanner:
 
     def objects(self, part: Sequence[str], repository: Repository) -> _Part:
         """Search some objects of git."""
-        for name, kind, blocks in self._objects_of(repository, part):
+        for _, name, kind, blocks in self._objects_of(repository, [(name, "") for name in part]):
             self._counts["objects"] += 1
-            if hits := [*self._hits(blocks, f"{kind} {name}")]:
-                self._hits_by_object[name] = kind, hits
+            self._add(self._hits(blocks, f"{kind} {name}"), "history", None, object=name, object_type=kind)
         return self._taken()
 
     def repository(self, directory: str) -> Repository | None:
@@ -349,7 +343,7 @@ class Scanner:
         if not repository.has_work_tree:
             self._miss("git", "the repository has no work tree, so nothing is staged")
         staged = [*self._each(repository.staged())]
-        for (_, path), (name, _, blocks) in self._put(repository, staged):
+        for path, name, _, blocks in self._objects_of(repository, staged):
             self._counts["objects"] += 1
             self._name(path)
             self._add(self._hits(blocks, path), "index", path, object=name)
@@ -365,17 +359,21 @@ class Scanner:
         self._tracked(repository)
         kept = dict.fromkeys(self._each(repository.names()))
         self._in_parts(Scanner.objects, kept, OBJECTS_AT_ONCE, repository=repository)
-        carriers: dict[str, dict[_Carried, None]] = {}
+        with_keys = {found.object for found, *_ in self._found}
+        carriers: dict[str | None, dict[_Carried, None]] = {}
         key_files: dict[str, str] = {}
         for name, commit, path in self._each(repository.history()):
             if self._is_key_file(path):
                 key_files[name] = path
-            if name in self._hits_by_object or name in key_files:
+            if name in with_keys or name in key_files:
                 carriers.setdefault(name, {})[commit, path] = None
             if name not in kept:
                 self._miss("git", _MISSING_OBJECTS)
-        for name, (kind, found) in sorted(self._hits_by_object.items()):  # git's own order changes when it packs
-            self._add(found, "history", None, _commits_first(carriers.get(name, ())), object=name, object_type=kind)
+        self._found = [
+            (found, path, _commits_first(carriers.get(found.object, ())))
+            # git's own order changes when it packs
+            for found, path, _ in sorted(self._found, key=lambda each: each[0].object or "")
+        ]
         self._key_files(repository, [*key_files.items()], carriers)
 
     def _tracked(self, repository: Repository) -> list[tuple[str, str]]:
@@ -400,15 +398,15 @@ class Scanner:
         except UnreadError as error:
             self._miss(place, str(error))
 
-    def _objects_of(self, repository: Repository, names: Iterable[str]) -> Iterator[Object]:
-        for name, kind, blocks in self._each(repository.objects(names)):
+    def _objects_of(
+        self, repository: Repository, put: Sequence[tuple[str, str]]
+    ) -> Iterator[tuple[str, str, str, Iterator[bytes]]]:
+        """Yield the path, name, kind and content of each pair of an object and a path."""
+        objects = self._each(repository.objects(name for name, _ in put))
+        for (_, path), (name, kind, blocks) in zip(put, objects, strict=False):
             if kind == MISSING:
                 self._miss("git", _MISSING_OBJECTS)
-            yield name, kind, blocks
-
-    def _put(self, repository: Repository, put: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], Object]]:
-        """Yield each pair of an object name and a path, with the object."""
-        return zip(put, self._objects_of(repository, [name for name, _ in put]), strict=False)
+            yield path, name, kind, blocks
 
     def _policy(self, path: str) -> SecretPolicy | None:
         """Return the secret whose fallback file has this path in a repository."""
@@ -422,10 +420,10 @@ class Scanner:
         self,
         repository: Repository,
         tracked: Sequence[tuple[str, str]],
-        carriers: Mapping[str, Iterable[_Carried]] | None = None,
+        carriers: Mapping[str | None, Iterable[_Carried]] | None = None,
     ) -> None:
         """Add a finding for each tracked file with key material: in the index, if there are no carriers."""
-        for (_, path), (name, _, blocks) in self._put(repository, tracked):
+        for path, name, _, blocks in self._objects_of(repository, tracked):
             beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
             put = () if carriers is None else _commits_first(carriers[name])
             policy = self._policy(put[0][1] if put else path)
@@ -460,9 +458,7 @@ class Scanner:
             self._counts["size"] += len(block)
             yield block
 
-    def _add(
-        self, hits: Iterable[Hit], where: Where, path: str | None, carriers: Sequence[_Carried] = (), **of_git: Any
-    ) -> None:
+    def _add(self, hits: Iterable[Hit], where: Where, path: str | None, **of_git: Any) -> None:
         has_lines = where != "name" and of_git.get("object_type") != "tree"
         for offset, line, column, rule, key, forms in hits:
             found = Found(
@@ -478,7 +474,7 @@ class Scanner:
                 offset=offset if has_lines else None,
                 **of_git,
             )
-            self._found.append((found, path, carriers))
+            self._found.append((found, path, ()))
 
     def _miss(self, place: str, why: str, *, matters: bool = True) -> None:
         self._missed.append((place, why, matters))

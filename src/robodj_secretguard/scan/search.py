@@ -23,7 +23,6 @@ from robodj_secretguard.secret.material import (
     fewest_distinct,
     fingerprint,
     is_hexadecimal,
-    is_plain_text,
     last_characters,
 )
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
@@ -112,19 +111,12 @@ def parts_of(value: SealedStr, kind: Kind) -> Iterator[tuple[SealedStr, bool]]:
     Of the lines of a PEM it is the middle one: the first and the last ones can be the same in many keys.
     """
     text = _LINE_END.sub(b"\n", value.get_secret_value().encode(errors="surrogatepass"))
-    blocks = list[list[bytes]]()
-    for part in kind.searched(value.get_secret_value()):
-        line = part.encode(errors="surrogatepass")
-        if blocks and b"%b\n%b" % (blocks[-1][-1], line) in text:
-            blocks[-1].append(line)
-        else:
-            blocks.append([line])
-    for block in blocks:
-        for number, line in enumerate(block):
-            yield (
-                SealedStr(line.decode(errors="surrogateescape")),
-                number == len(block) // 2 and (kind.has_fingerprint or len(line) >= LEAST_ISSUED),
-            )
+    parts = [part.encode(errors="surrogatepass") for part in kind.searched(value.get_secret_value())]
+    lines = [part for part in parts if b"\n%b\n" % part in text]
+    middle = lines[len(lines) // 2 :][:1]
+    for part in parts:
+        is_long = kind.has_fingerprint or len(part) >= LEAST_ISSUED
+        yield SealedStr(part.decode(errors="surrogateescape")), is_long and (part not in lines or part in middle)
 
 
 def known_keys(
@@ -191,12 +183,9 @@ class KeySearch:
         made = {(generator.function, generator.characters) for generator in generators}
         self._base64url = [length for function, length in made if function == "token_urlsafe"]
         self._hexadecimal = [length for function, length in made if function == "token_hex"]
-        # The lengths of a key in hexadecimal and in base64.
-        self._encoded = {size for _, length in made for size in (2 * length, -(-length * 4 // 3))}
         self._live: list[_LiveKey] = []
         self._issued: list[tuple[SealedStr, KnownKey]] = []
         self._shortest = _SHORTEST_ENCODED  # of the runs that can hold a live key
-        self._is_any_text = False  # whether a part of an issued value is more than printable ASCII
         self._add(live)
         at_hand = {key.fingerprint for *_, key in self._live}
         self._by_digest = {
@@ -215,14 +204,14 @@ class KeySearch:
         pieces = [*_pieces(text, _SHORTEST if self._by_digest else self._shortest)]
         joined = b"\n".join([piece for piece, *_ in pieces])  # most text needs no look at each piece
         live = [key for key in self._live if next(_live_in(joined, key), None) is not None]
-        may_decode = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS and self._may_decode(joined)
+        may_decode = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS and _may_decode(joined)
         if not (live or may_decode or self._by_digest):
             return
-        for piece, begins, starts, is_whole in pieces:
+        for piece, begins, starts in pieces:
             found = [(offset, key[-1], forms) for key in live for offset in _live_in(piece, key)]
-            if len(starts) <= _MOST_LINES:
+            if self._by_digest and len(starts) <= _MOST_LINES:
                 found += [(offset, key, forms) for offset, key in self._with_digests(piece)]
-            if may_decode and (is_whole or len(piece) in self._encoded):
+            if may_decode:
                 found += self._encoded_in(piece, forms)
             for offset, key, key_forms in found:
                 line = bisect_right(begins, offset) - 1
@@ -251,16 +240,10 @@ class KeySearch:
                 self._live.append((*_sealed_parts(value), known))
                 self._shortest = min(self._shortest, len(canonical(value.get_secret_value())))
             elif len(value) >= LEAST_ISSUED:
-                size = len(value.get_secret_value().encode(errors="surrogateescape"))
-                self._encoded |= {2 * size, -(-size * 4 // 3)}
                 self._issued += [(written, known) for written in _spellings(value)]
-                self._is_any_text |= not is_plain_text(value.get_secret_value())
-
-    def _may_decode(self, text: bytes) -> bool:
-        return self._is_any_text or any(encoded.search(text) for encoded in _ENCODED_TEXTS)
 
     def _encoded_in(self, piece: bytes, forms: Forms) -> Iterator[Occurrence]:
-        decodings = _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST) if self._may_decode(piece) else ()
+        decodings = _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST) if _may_decode(piece) else ()
         for data, form, start in decodings:
             characters, size = (2, 1) if form == "hex" else (4, 3)  # and the bytes that they encode
             for text, begin, step, encoding in views(data):
@@ -269,8 +252,6 @@ class KeySearch:
 
     def _with_digests(self, piece: bytes) -> Iterator[tuple[int, KnownKey]]:
         """Yield every key in a piece that is known by its fingerprint alone."""
-        if not self._by_digest:
-            return
         url_safe = piece.translate(_URL_SAFE)  # a key in standard base64 is the same key
         candidates = [] if url_safe == piece or piece.islower() else [(0, _in_canonical_form(url_safe))]  # no path
         for run in _BASE64URL_RUN.finditer(piece):
@@ -303,6 +284,10 @@ class KeySearch:
                         if start + length <= len(part)
                     ]
         return candidates
+
+
+def _may_decode(text: bytes) -> bool:
+    return any(encoded.search(text) for encoded in _ENCODED_TEXTS)
 
 
 def _live_in(text: bytes, key: _LiveKey) -> Iterator[int]:
@@ -353,10 +338,10 @@ def _hidden_parts(key: SealedStr) -> list[bytes]:
     return [spelling[at : at + PART] for spelling in folded for at in range(len(spelling) - PART + 1)]
 
 
-def _pieces(text: bytes, shortest: int) -> Iterator[tuple[bytes, list[int], list[int], bool]]:
+def _pieces(text: bytes, shortest: int) -> Iterator[tuple[bytes, list[int], list[int]]]:
     """Yield each line that is long enough, and wrapped lines joined, so both wrapped text and lists are found.
 
-    Each comes with the offsets of its lines in the piece and in the text, and whether it is a whole piece.
+    Each comes with the offsets of its lines in the piece and in the text.
     """
     kinds = text.translate(_OF_A_KEY) + _NOT_OF_A_KEY
     start = kinds.find(_RUN)
@@ -364,13 +349,13 @@ def _pieces(text: bytes, shortest: int) -> Iterator[tuple[bytes, list[int], list
         end = kinds.find(_NOT_OF_A_KEY, start)
         further = _FURTHER_LINES.match(text, end) if text[end : end + 1] in _IN_LINE_END else None
         if further is None and end - start >= shortest:
-            yield text[start:end], [0], [start], True
+            yield text[start:end], [0], [start]
         elif further:
             end = further.end()
             lines = [*_KEY_LINE.finditer(text, start, end)]
-            yield from ((line[1], [0], [line.start(1)], False) for line in lines)
+            yield from ((line[1], [0], [line.start(1)]) for line in lines)
             begins = [0, *accumulate(len(line[1]) for line in lines[:-1])]
-            yield b"".join(line[1] for line in lines), begins, [line.start(1) for line in lines], True
+            yield b"".join(line[1] for line in lines), begins, [line.start(1) for line in lines]
         start = kinds.find(_RUN, end)
 
 

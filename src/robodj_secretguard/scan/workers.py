@@ -8,9 +8,9 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from io import BytesIO
 from itertools import chain
 from multiprocessing import current_process, get_context, parent_process
+from multiprocessing.reduction import ForkingPickler
 from threading import Thread
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -29,7 +29,7 @@ START: Final = "fork" if sys.platform == "linux" else "spawn"
 _worker: Any = None  # of this process
 
 
-class _Pickler(pickle.Pickler):
+class _Pickler(ForkingPickler):
     """Pickles secrets too, for a pipe between two processes of the same scan."""
 
     def reducer_override(self, value: object) -> Any:
@@ -61,19 +61,13 @@ def _done_by_others(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]]
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - only a long scan needs it
 
     waiting = deque[Any]()
-    with ProcessPoolExecutor(count, get_context(START), _start_worker, (_packed(worker),)) as pool:
+    with ProcessPoolExecutor(count, get_context(START), _start_worker, (bytes(_Pickler.dumps(worker)),)) as pool:
         for task in tasks:
             waiting.append(pool.submit(_do, task))
             if len(waiting) > count * _AHEAD:
                 yield pickle.loads(waiting.popleft().result())  # noqa: S301 - from a process of this scan
         for future in waiting:
             yield pickle.loads(future.result())  # noqa: S301 - the same
-
-
-def _packed(value: object) -> bytes:
-    packed = BytesIO()
-    _Pickler(packed).dump(value)
-    return packed.getvalue()
 
 
 def _start_worker(packed: bytes) -> None:
@@ -90,4 +84,4 @@ def _end_with(parent: Any) -> None:
 
 
 def _do(task: Callable[[Any], object]) -> bytes:
-    return contain(lambda: _packed(task(_worker)))
+    return contain(lambda: bytes(_Pickler.dumps(task(_worker))))
