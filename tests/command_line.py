@@ -15,7 +15,7 @@ from clocks import CLOCKS
 from conftest import NOW, V1, Ran, good_keys, process_environment, put, without_model
 
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.app import _parser
+from robodj_secretguard.cli.app import COMMAND_TABLE, _commands_of, _parser
 from robodj_secretguard.cli.gate import report_result
 from robodj_secretguard.cli.output import format_json
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
@@ -41,7 +41,7 @@ def commands_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
         yield tuple(parser.prog.split()[1:])
 
 
-EVERY_COMMAND = [*commands_of(_parser(""))]
+EVERY_COMMAND = [words for name in COMMAND_TABLE for words in commands_of(_commands_of(_parser(name))[name])]
 """Every command, as a tuple of words."""
 OTHER = "secret_v2.key"
 """The second declared secret."""

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 HUNG: Final = -1000
 """The status of a process that was killed after the time limit."""
 LIBRARIES: Final = ("pydantic", "pydantic_settings", "structlog")
-MODULES: Final = (*LIBRARIES, "robodj_secretguard.cli", "fastapi", "uvicorn", "flask", "httpx")
+MODULES: Final = (
+    *LIBRARIES,
+    "robodj_secretguard.startup.guard",
+    "robodj_secretguard.cli.gate",
+    "fastapi",
+    "uvicorn",
+    "flask",
+    "httpx",
+)
 """What the programs of tests import. pytest warns if what it rewrites was imported before."""
 CLIENT: Final = (sys.executable, "-ISE", str(Path(__file__).with_name("fork_server.py")))
 """A program that does what `python` does, in a fork of the interpreter whose address is its first argument."""

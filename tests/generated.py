@@ -17,7 +17,7 @@ from api_page import page_of_api
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from robodj_secretguard.cli.app import _parser
+from robodj_secretguard.cli.app import COMMAND_TABLE, _commands_of, _parser
 from robodj_secretguard.cli.explain import explanations
 from robodj_secretguard.cli.output import wrapped
 from robodj_secretguard.common import shapes
@@ -29,7 +29,7 @@ from robodj_secretguard.secret.texts import PROGRAM
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from robodj_secretguard.cli.options import CommandParser
+    from robodj_secretguard.cli.app import CommandParser
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -109,8 +109,7 @@ def page_of_checks() -> str:
 
 def pages() -> dict[str, str]:
     """Return each generated page, by its path in docs."""
-    parser = _parser("")
-    commands = dict(commands_below(parser))
+    commands = dict(every_command())
     rows = [
         f"| [`{name}`](commands/{_file_of(name)}) | {_code(command.text.partition('.')[0])} |"
         f" [`{command.kind}`](schemas/{command.kind}.json) |"
@@ -121,10 +120,16 @@ def pages() -> dict[str, str]:
         "checks.md": page_of_checks(),
         "commands.md": _COMMANDS.format(
             commands="\n".join(["| command | what it does | JSON |", "|---|---|---|", *rows]),
-            statuses=_table("exit status", parser.statuses),
+            statuses=_table("exit status", _parser("").statuses),
         ),
         **{f"commands/{_file_of(name)}": _page_of(name, command) for name, command in commands.items()},
     }
+
+
+def every_command() -> Iterator[tuple[str, CommandParser]]:
+    """Yield each command with its parser, in the order of the help."""
+    for name in COMMAND_TABLE:
+        yield from commands_below(_commands_of(_parser(name))[name])
 
 
 def commands_below(parser: CommandParser) -> Iterator[tuple[str, CommandParser]]:

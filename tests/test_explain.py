@@ -15,7 +15,7 @@ from conftest import NOW, V1, V2
 
 from robodj_secretguard import cli
 from robodj_secretguard.cli import EXIT_CLEAN
-from robodj_secretguard.cli.app import COMMAND_MODULES
+from robodj_secretguard.cli.app import COMMAND_TABLE
 from robodj_secretguard.cli.explain import SECTIONS, explanations
 from robodj_secretguard.cli.output import WIDTH
 from robodj_secretguard.startup.rules import Check
@@ -105,7 +105,7 @@ class TestTexts:
         """Every command and every check that a text names exists."""
         named = {name for text in TEXTS for name in re.findall(r"robodj-secretguard ([a-z-]+)", text)}
         assert named
-        assert named <= COMMAND_MODULES.keys()
+        assert named <= COMMAND_TABLE.keys()
         assert {name for text in TEXTS for name in re.findall(r"The check ([a-z-]+) ", text)} <= {*ALL}
 
     def test_sections_are_those_of_the_policy(self) -> None:

@@ -176,6 +176,19 @@ print(json.dumps(counted))
     return counted
 
 
+@pytest.mark.parametrize(("words", "status"), [("--help", 0), ("--version", 0), ("", 2), ("chek", 2), ("--chek", 2)])
+def test_help_and_unknown_words_import_no_pydantic(tmp_path: Path, words: str, status: int) -> None:
+    """The help, the version and an unknown word do not wait for the imports of the guard."""
+    program = "import sys; from robodj_secretguard.cli import main; status = main(sys.argv[1:])"
+    ran = run(
+        ["-c", f"{program}; sys.exit(status + 90 * ('pydantic' in sys.modules))", *words.split()],
+        env=clean_environment(),
+        cwd=tmp_path,
+        fresh=True,
+    )
+    assert ran.status == status
+
+
 @pytest.mark.parametrize(("options", "managers"), [((), []), (("--from", "directory:."), ["manager"])])
 def test_command_imports_only_the_managers_of_its_sources(
     tmp_path: Path, options: tuple[str, ...], managers: list[str]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard.cli.app import _parse_arguments
-from robodj_secretguard.cli.options import fail_unknown
+from robodj_secretguard.cli.output import fail_unknown
 from robodj_secretguard.errors import SecretGuardError, UsageError
 
 COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, fleet, incident, scan, explain)"

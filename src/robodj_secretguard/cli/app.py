@@ -1,6 +1,7 @@
 """The command line: parse the arguments, run one command, and write its result.
 
-To add a command, write a module with a function `add`, which adds the parser. Name the module in `COMMAND_MODULES`.
+To add a command, write a module with a function `add`, which adds the parser. Name the module in `COMMAND_TABLE`.
+`--help`, `--version` and an unknown command import nothing of the guard, so not pydantic.
 """
 
 from __future__ import annotations
@@ -11,39 +12,42 @@ import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, Final, NoReturn, TextIO
 
-from robodj_secretguard.cli.options import CommandParser, fail_unknown, model_used, request_of
 from robodj_secretguard.cli.output import (
     EXIT_CLEAN,
     EXIT_USAGE,
+    WIDTH,
     Result,
     divert_stdout,
     fail,
+    fail_unknown,
     render,
+    width_of,
+    wrapped,
     write_result,
 )
 from robodj_secretguard.errors import SecretGuardError, UsageError
-from robodj_secretguard.secret.sealed import type_name
 from robodj_secretguard.secret.texts import PROGRAM
 from robodj_secretguard.version import VERSION
 
 END_OF_OPTIONS: Final = "--"
-# Every command, and the module that adds it.
-COMMAND_MODULES: Final = {
-    "init": "init",
-    "check": "gate",
-    "exec": "gate",
-    "status": "status",
-    "generate": "rotate",
-    "rotate": "rotate",
-    "revoke": "revoke",
-    "log": "log",
-    "fleet": "fleet",
-    "incident": "scan",
-    "scan": "scan",
-    "explain": "explain",
+# Every command, the module that adds it, and its line in the help.
+COMMAND_TABLE: Final = {
+    "init": ("init", "Set up this project"),
+    "check": ("gate", "Check every declared secret"),
+    "exec": ("gate", "Check every declared secret, then run a command"),
+    "status": ("status", "Show the status of each secret"),
+    "generate": ("rotate", "Generate a new key with a secure random generator"),
+    "rotate": ("rotate", "Plan a rotation, do it in the secret manager, or record it"),
+    "revoke": ("revoke", "Revoke a key"),
+    "log": ("log", "Show or verify the operations log"),
+    "fleet": ("fleet", "Show on which keys each service runs"),
+    "incident": ("scan", "Print an incident report in Markdown"),
+    "scan": ("scan", "Search files and git for keys"),
+    "explain": ("explain", "Explain what a check means, how it happens and how to fix it"),
 }
 # In the help, these titles come before these commands.
 TITLES: Final = {
@@ -67,10 +71,49 @@ class _UnparsedError(SecretGuardError):
     """argparse refused the arguments. Its text may repeat them."""
 
 
-class _Parser(CommandParser):
+class CommandParser(argparse.ArgumentParser):
+    """A parser that also has the examples, the exit statuses and the kind of JSON document of a command.
+
+    `--help` and the page of the command have all of them. A group lists its commands, with a title before some.
+    """
+
     status = EXIT_CLEAN
 
+    def __init__(
+        self,
+        *,
+        description: str,
+        examples: Sequence[str] = (),
+        statuses: Mapping[str, str] | None = None,
+        kind: str = "",
+        titles: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.width = int(width_of(getattr(sys, "stdout", None), WIDTH))
+        formatter = partial(argparse.RawDescriptionHelpFormatter, width=self.width, max_help_position=26)
+        super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
+        self.text, self.examples, self.statuses, self.kind = description, examples, statuses or {}, kind
+        self.titles = titles or {}
+        more = f"Run {self.prog} COMMAND --help for the options, examples and exit statuses of a command."
+        lines = [wrapped(more, "", self.width)]
+        if statuses:  # the examples can be pasted, so they are not wrapped
+            lines = ["examples:", *(f"  {PROGRAM} {each}" for each in examples), "", "exit status:"]
+            lines += [wrapped(f"  {each:<3}  {text}", " " * 7, self.width) for each, text in statuses.items()]
+        if kind:
+            lines += ["", "with --format json:", f"  a document of the kind {kind}"]
+        self.epilog = "\n".join(lines)
+
+    def format_help(self) -> str:
+        """Return the help text, as wide as the terminal."""
+        lines = [wrapped(self.text, "", self.width)]
+        for each in [each for action in self._actions for each in getattr(action, "_choices_actions", ())]:
+            lines += ["", f"{self.titles[each.dest]}:"] if each.dest in self.titles else []
+            lines.append(wrapped(f"  {each.dest:<10}{each.help}", " " * 12, self.width))
+        self.description = "\n".join(lines)
+        return super().format_help()
+
     def error(self, message: str) -> NoReturn:
+        """Raise an error that `main` puts in other words: the text may repeat an argument."""
         raise _UnparsedError(message)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -81,6 +124,7 @@ class _Parser(CommandParser):
             fail_unknown(what, value, action.choices)
 
     def print_help(self, file: Any = None) -> None:
+        """Return the help to `main`, without colours."""
         self.color = False  # Python 3.14 colours it otherwise
         super().print_help(file)
 
@@ -118,6 +162,8 @@ def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         arguments = _parse_arguments(options)
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
+        from robodj_secretguard.cli.options import model_used, request_of  # noqa: PLC0415 - it imports pydantic
+
         request, own = request_of(arguments)
         if arguments.takes_command:
             own["command"] = command
@@ -131,6 +177,8 @@ def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
     except UsageError as error:
         result = Result(EXIT_USAGE, stderr=[f"{PROGRAM}: {error}"])
     except BaseException as error:  # noqa: BLE001 - any text may hold a key, and SystemExit(0) is a failure here
+        from robodj_secretguard.secret.sealed import type_name  # noqa: PLC0415
+
         result = Result(EXIT_USAGE, stderr=[f"{PROGRAM}: the command failed ({type_name(error)})"])
     return stdout, result
 
@@ -143,9 +191,9 @@ def _parse_arguments(options: Sequence[str]) -> argparse.Namespace:
         _refuse_arguments(parser, options, error)
 
 
-def _parser(command: str) -> _Parser:
-    """Return a parser with one command, so the gate imports no other; or with all of them."""
-    parser = _Parser(
+def _parser(command: str) -> CommandParser:
+    """Return a parser with one command, so the gate imports no other; or with the help lines of all of them."""
+    parser = CommandParser(
         prog=PROGRAM,
         usage=f"{PROGRAM} COMMAND [options]",
         description="Check a service's secrets before it starts, and rotate, revoke and find keys.",
@@ -156,13 +204,14 @@ def _parser(command: str) -> _Parser:
     parser.set_defaults(takes_command=False)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}", help="show the version and exit")
     commands = parser.add_subparsers(prog=PROGRAM, required=True, metavar="COMMAND", help=argparse.SUPPRESS)
-    modules = [COMMAND_MODULES[command]] if command in COMMAND_MODULES else dict.fromkeys(COMMAND_MODULES.values())
-    for module in modules:
-        import_module(f"robodj_secretguard.cli.{module}").add(commands)
+    if command in COMMAND_TABLE:
+        import_module(f"robodj_secretguard.cli.{COMMAND_TABLE[command][0]}").add(commands)
+    for name, (_, line) in COMMAND_TABLE.items() if command not in COMMAND_TABLE else ():
+        commands.add_parser(name, help=line, description="")
     return parser
 
 
-def _refuse_arguments(parser: _Parser, words: Sequence[str], error: Exception) -> NoReturn:
+def _refuse_arguments(parser: CommandParser, words: Sequence[str], error: Exception) -> NoReturn:
     """Raise a usage error for an error of argparse.
 
     No message repeats what was typed, since it may be a key. Every word in a message is from a closed list.
@@ -195,7 +244,7 @@ def _refuse_arguments(parser: _Parser, words: Sequence[str], error: Exception) -
     fail(f"{option} needs a value; write {option}={action.metavar}")
 
 
-def _command_of(parser: _Parser, words: Sequence[str]) -> _Parser:
+def _command_of(parser: CommandParser, words: Sequence[str]) -> CommandParser:
     """Return the parser of the command among some words. Refuse an unknown option."""
     for word in words:
         option, commands = word.partition("=")[0], _commands_of(parser)

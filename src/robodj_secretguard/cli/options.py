@@ -10,9 +10,9 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, NoReturn, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TextIO, TypeAlias
 
-from robodj_secretguard.cli.output import WIDTH, Result, fail, is_terminal, width_of, wrapped
+from robodj_secretguard.cli.output import Result, fail, fail_unknown, is_terminal, wrapped
 from robodj_secretguard.common.loading import load_model
 from robodj_secretguard.errors import CheckFailedError, UsageError
 from robodj_secretguard.secret.material import bare
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import Report
 
-Commands: TypeAlias = "argparse._SubParsersAction[CommandParser]"  # noqa: SLF001 - it has no public name
+Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # noqa: SLF001 - it has no public name
 
 LIBRARY_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
 MAX_PYPROJECT_BYTES: Final = 1 << 20
@@ -99,46 +99,6 @@ def seconds(name: str, text: str, *, least: float = 0, most: float = 9999) -> fl
     if not re.fullmatch(r"[0-9]{1,5}(\.[0-9]{1,3})?", text) or not least <= float(text) <= most:
         fail(f"{name}: invalid number of seconds; use one from {least:g} to {most:g}")
     return float(text)
-
-
-class CommandParser(argparse.ArgumentParser):
-    """A parser that also has the examples, the exit statuses and the kind of JSON document of a command.
-
-    `--help` and the page of the command have all of them. A group lists its commands, with a title before some.
-    """
-
-    def __init__(
-        self,
-        *,
-        description: str,
-        examples: Sequence[str] = (),
-        statuses: Mapping[str, str] | None = None,
-        kind: str = "",
-        titles: Mapping[str, str] | None = None,
-        **settings: Any,
-    ) -> None:
-        self.width = int(width_of(getattr(sys, "stdout", None), WIDTH))
-        formatter = partial(argparse.RawDescriptionHelpFormatter, width=self.width, max_help_position=26)
-        super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
-        self.text, self.examples, self.statuses, self.kind = description, examples, statuses or {}, kind
-        self.titles = titles or {}
-        more = f"Run {self.prog} COMMAND --help for the options, examples and exit statuses of a command."
-        lines = [wrapped(more, "", self.width)]
-        if statuses:  # the examples can be pasted, so they are not wrapped
-            lines = ["examples:", *(f"  {PROGRAM} {each}" for each in examples), "", "exit status:"]
-            lines += [wrapped(f"  {each:<3}  {text}", " " * 7, self.width) for each, text in statuses.items()]
-        if kind:
-            lines += ["", "with --format json:", f"  a document of the kind {kind}"]
-        self.epilog = "\n".join(lines)
-
-    def format_help(self) -> str:
-        """Return the help text, as wide as the terminal."""
-        lines = [wrapped(self.text, "", self.width)]
-        for each in [each for action in self._actions for each in getattr(action, "_choices_actions", ())]:
-            lines += ["", f"{self.titles[each.dest]}:"] if each.dest in self.titles else []
-            lines.append(wrapped(f"  {each.dest:<10}{each.help}", " " * 12, self.width))
-        self.description = "\n".join(lines)
-        return super().format_help()
 
 
 # The options that several commands share.
@@ -292,7 +252,7 @@ def add_command(
 
 def add_group(commands: Commands, name: str, description: str, titles: Mapping[str, str]) -> Commands:
     """Add a command whose first argument is a command. The help has some titles before some commands."""
-    parser = commands.add_parser(
+    parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=description,
         description=f"{description}.",
@@ -346,22 +306,6 @@ def _model_name(request: Request) -> tuple[str, str]:
     if request.project_model is not None and request.uses_project_model:
         return request.project_model, PYPROJECT
     return LIBRARY_MODEL, "default"
-
-
-def fail_unknown(what: str, word: str, choices: Iterable[str], others: Iterable[str] = ()) -> NoReturn:
-    """Raise a usage error about an unknown word, with the nearest known word and the choices."""
-    import difflib  # noqa: PLC0415 - only where something is wrong
-
-    names = [*choices]
-    letters, known = _letters(word), {_letters(name): name for name in (*names, *others)}
-    near = difflib.get_close_matches(letters, known, n=1)
-    near = near or [name for name in known if letters and name.startswith(letters)]
-    suggestion = f"; did you mean {known[near[0]]}?" if len(near) == 1 else ""
-    fail(f"{what}{suggestion} (choose from {', '.join(names)})")
-
-
-def _letters(word: str) -> str:
-    return word.strip("-").replace("_", "-").lower()
 
 
 def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:

@@ -7,18 +7,18 @@ import math
 import os
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, YELLOW, count, mark, paint, unpaint
 from robodj_secretguard.startup.emit import emit_info, silence_broken_streams, write_line
-from robodj_secretguard.startup.readings import REVOKED_FILE, RevocationStatus, named_list
-from robodj_secretguard.startup.report import JSON_SCHEMA, REFUSED, Finding, Report, SecretStatus
-from robodj_secretguard.startup.rules import Check, Severity, State
-from robodj_secretguard.startup.variables import iso_utc
+
+if TYPE_CHECKING:
+    from robodj_secretguard.startup.readings import RevocationStatus
+    from robodj_secretguard.startup.report import Finding, Report, SecretStatus
 
 EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1
@@ -60,6 +60,22 @@ def fail(why: str) -> NoReturn:
     raise UsageError(why) from None
 
 
+def fail_unknown(what: str, word: str, choices: Iterable[str], others: Iterable[str] = ()) -> NoReturn:
+    """Raise a usage error about an unknown word, with the nearest known word and the choices."""
+    import difflib  # noqa: PLC0415 - only where something is wrong
+
+    names = [*choices]
+    letters, known = _letters(word), {_letters(name): name for name in (*names, *others)}
+    near = difflib.get_close_matches(letters, known, n=1)
+    near = near or [name for name in known if letters and name.startswith(letters)]
+    suggestion = f"; did you mean {known[near[0]]}?" if len(near) == 1 else ""
+    fail(f"{what}{suggestion} (choose from {', '.join(names)})")
+
+
+def _letters(word: str) -> str:
+    return word.strip("-").replace("_", "-").lower()
+
+
 def render(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None, color: str = "auto") -> Result:
     """Return a result with its text, its JSON or its metrics, and with its lines for stderr."""
     stderr = getattr(sys, "stderr", None)
@@ -76,6 +92,8 @@ def render(result: Result, form: str, model: Mapping[str, str], stdout: TextIO |
 def format_json(result: Result, document: Mapping[str, object], model: Mapping[str, str]) -> str:
     """Return the document of a result as JSON. Unless it is bare, it begins with schema, kind, ok and model."""
     if not result.bare:
+        from robodj_secretguard.startup.report import JSON_SCHEMA  # noqa: PLC0415 - it imports pydantic
+
         head = {"schema": JSON_SCHEMA, "kind": document["kind"], "ok": not result.status, "model": model}
         document = {**head, **document, "ok": head["ok"]}
     return json.dumps(document, indent=2)
@@ -97,7 +115,7 @@ def _for_stream(text: str, stream: TextIO | None, color: str) -> str:
 
 def finding_text(finding: Finding) -> str:
     """Return the two lines of a finding, with the colour of its severity."""
-    colour = {Severity.ALERT: RED, Severity.WARNING: YELLOW}.get(finding.severity)
+    colour = {"alert": RED, "warning": YELLOW}.get(finding.severity)
     return mark(finding.text, colour) if colour else finding.text
 
 
@@ -115,6 +133,8 @@ def write_result(result: Result, stdout: TextIO | None) -> int:
     if result.then is not None:
         stderr.append(result.text)
     elif result.text and not write_line(stdout, result.text, end=result.end):
+        from robodj_secretguard.startup.report import REFUSED  # noqa: PLC0415 - it imports pydantic
+
         if status in {REFUSED, EXIT_UNAVAILABLE}:  # the status stays, and the findings must be visible
             stderr.insert(0, result.text)
         else:
@@ -134,7 +154,7 @@ def tally(report: Report) -> str:
 
 def failed_status(report: Report, status: int) -> int:
     """Return the exit status of a report that does not pass: `status`, or 75 where a manager did not answer."""
-    return EXIT_UNAVAILABLE if Check.UNAVAILABLE in [finding.check for finding in report.alerts] else status
+    return EXIT_UNAVAILABLE if "unavailable" in [finding.check for finding in report.alerts] else status
 
 
 def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...]]:
@@ -143,7 +163,7 @@ def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...
     `late` has the secrets whose rotation is not up to date.
     """
     refused = {finding.secret for finding in report.alerts}
-    absent = {status.secret for status in report.secrets if status.state is State.MISSING and not status.required}
+    absent = {status.secret for status in report.secrets if status.state == "missing" and not status.required}
     labels = (
         dict.fromkeys(late, "due")
         | dict.fromkeys([finding.secret for finding in report.warnings], "warn")
@@ -151,7 +171,7 @@ def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...
         | dict.fromkeys(absent - refused, "off")
     )
     has_owners = any(status.owner for status in report.secrets)
-    is_temporary = any(finding.check is Check.EPHEMERAL for finding in report.findings)
+    is_temporary = any(finding.check == "ephemeral" for finding in report.findings)
     rows = [
         (
             labels.get(status.secret, "ok"),
@@ -169,14 +189,14 @@ def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...
 
 def _state_in_words(status: SecretStatus) -> str:
     """Return the state. A key that is revoked, for example, is present and not usable."""
-    return "not usable" if status.state is State.PRESENT and not status.usable else status.state
+    return "not usable" if status.state == "present" and not status.usable else status.state
 
 
 def _expiry_in_words(expires_at: datetime | None, now: datetime) -> tuple[str, str]:
     """Return the date of an expiry, and the days until then."""
     if expires_at is None:
         return "no marker", "-"
-    return iso_utc(expires_at)[:10], f"{-((now - expires_at) // timedelta(days=1))}d"
+    return expires_at.date().isoformat(), f"{-((now - expires_at) // timedelta(days=1))}d"
 
 
 def revocation_line(status: RevocationStatus | None) -> str:
@@ -185,6 +205,8 @@ def revocation_line(status: RevocationStatus | None) -> str:
         return "revocation list: not read"
     if not status.sources:
         return "revocation list: none"
+    from robodj_secretguard.startup.readings import REVOKED_FILE, named_list  # noqa: PLC0415 - it imports pydantic
+
     names = " and ".join(map(named_list, status.sources))
     where = names.replace(REVOKED_FILE, "revoked.fingerprints in the config directory")  # which may be a package's
     return f"revocation list: {where}, {count(len(status.begins), 'entry', 'entries')}"

@@ -6,12 +6,12 @@ import io
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, Literal, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, TypeAlias
 
-from robodj_secretguard.startup.report import Finding, Report
-from robodj_secretguard.startup.rules import Severity
+if TYPE_CHECKING:
+    from robodj_secretguard.startup.report import Finding, Report
 
-LogEvent: TypeAlias = tuple[Severity, str, dict[str, Any]]
+LogEvent: TypeAlias = tuple[str, str, dict[str, Any]]
 """The severity, the text and the fields."""
 
 PASSED_EVENT: Final = "secret integrity check passed"
@@ -29,7 +29,7 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
     """
     plain: list[LogEvent] = [
         *[(each.severity, each.text, {}) for each in report.findings],
-        *([(Severity.ALERT, refusal, {})] if refusal else []),
+        *([("alert", refusal, {})] if refusal else []),
     ]
     if not plain:
         return True
@@ -45,7 +45,7 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
         # First, and always: a filter, a dropped event or a queue looks like delivery.
         written = _write_plainly(plain, "stderr", "stdout")
         last = dict.fromkeys(_FIELDS) | {"severity": "alert", "exit_status": exit_status}
-        events = [*map(_event, report.findings), (Severity.ALERT, refusal, last)]
+        events = [*map(_event, report.findings), ("alert", refusal, last)]
         _send(pipeline, events[: len(plain)])
         return written
     finally:
@@ -108,7 +108,7 @@ def _send(logger: Any, events: Iterable[LogEvent]) -> bool:
     """Send events until one fails, and return whether all were sent."""
     try:
         for severity, text, fields in events:
-            (logger.critical if severity is Severity.ALERT else logger.warning)(text, **fields)
+            (logger.critical if severity == "alert" else logger.warning)(text, **fields)
     except BaseException:  # noqa: BLE001 - a processor may raise anything, SystemExit(0) included
         return False
     return True

@@ -695,10 +695,10 @@ def revocation_list(files: Sequence[TextFile], added: Sequence[tuple[str, Sealed
     if any(file.exists or file.dangling for file in files):
         sources = (f"file:{REVOKED_FILE}", *sources)
     entries = chain(*map(_entries_of, files), *[_entries_in(each) for _, each in added])
-    return RevocationStatus(sources, _earliest(filter(None, map(_parsed, entries))))
+    return RevocationStatus(sources, _earliest(filter(None, map(_parsed_entry, entries))))
 
 
-def _parsed(entry: str) -> tuple[str, datetime] | None:
+def _parsed_entry(entry: str) -> tuple[str, datetime] | None:
     """Return the fingerprint of an entry and the instant from which it is revoked; `None` for an invalid entry."""
     fingerprint, at, instant = entry.partition("@")
     begin = parse_marker(SealedStr(instant)) if at else ALWAYS
@@ -717,12 +717,12 @@ def _entries_in(variable: SealedStr) -> list[str]:
 
 def invalid_lines(file: TextFile) -> list[int]:
     """Return the numbers of the lines that are not fingerprints. Never return a line: it may be a key."""
-    return [number for number, entry in zip(file.numbers, _entries_of(file), strict=True) if not _parsed(entry)]
+    return [number for number, entry in zip(file.numbers, _entries_of(file), strict=True) if not _parsed_entry(entry)]
 
 
 def invalid_entries(variable: SealedStr) -> list[int]:
     """Return the numbers, from 1, of the variable's entries that are not fingerprints."""
-    return [number for number, entry in enumerate(_entries_in(variable), start=1) if not _parsed(entry)]
+    return [number for number, entry in enumerate(_entries_in(variable), start=1) if not _parsed_entry(entry)]
 
 
 def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:
