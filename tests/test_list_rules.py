@@ -110,10 +110,10 @@ class TestRevocationList:
         assert found[1].remedy == "compare it with version control, then run chmod -R go-w on the model's config_dir"
 
     @pytest.mark.parametrize(
-        ("files", "changes", "places"),
+        ("files", "changes", "absent"),
         [
-            ([TextFile()], {}, [f"{LIST} in config_dir"]),
-            ([TextFile(), TextFile(exists=True)], {}, [f"{LIST} in the model's config_dir"]),
+            ([TextFile()], {}, [f"{LIST} in config_dir is missing"]),
+            ([TextFile(), TextFile(exists=True)], {}, [f"{LIST} in the model's config_dir is empty"]),
             ([TextFile(exists=True, empty=False)], {}, []),
             ([TextFile()], {"list_required": False}, []),
             ([TextFile()], {"directory_fault": "does not exist"}, []),
@@ -121,12 +121,18 @@ class TestRevocationList:
         ids=range(5),
     )
     def test_required_list_needs_a_line(
-        self, files: list[TextFile], changes: dict[str, Any], places: Sequence[str]
+        self, files: list[TextFile], changes: dict[str, Any], absent: Sequence[str]
     ) -> None:
         """A required list needs at least one line. If the directory is missing, only that is reported."""
         setup = changed_setup(lists=tuple(files), **{"list_required": True} | changes)
-        fixes = [f"restore {place} from version control" for place in places]
-        assert [each.remedy for each in problems(Check.REVOCATION_LIST, setup)] == fixes
+        expected = [
+            (
+                f"the revocation list {what}, and the model requires one",
+                f"restore {what.partition(' is ')[0]} from version control",
+            )
+            for what in absent
+        ]
+        assert [(each.message, each.remedy) for each in problems(Check.REVOCATION_LIST, setup)] == expected
 
     @pytest.mark.parametrize(
         ("file", "what", "fix"),

@@ -6,6 +6,7 @@ import secrets
 import string
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
 import pytest
 from conftest import V1, V2
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robodj_secretguard import SecretPolicy
-from robodj_secretguard.startup.near_miss import NearMiss
+from robodj_secretguard.startup.near_miss import NearMiss, how_to_rename
 from robodj_secretguard.startup.readings import find_near_misses
 from robodj_secretguard.startup.variables import VariableRead, VariablesRead, variables_read
 
@@ -22,6 +23,9 @@ ALPHABET = string.ascii_uppercase + string.digits + "_"
 E1, E2, OTHER = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT", "WEBHOOK_SIGNING_KEY_EXPIRES_AT"
 PREVIOUS, UNTIL = f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"
 SWITCH, LIST = "ROBODJ_PROTECTED_ENV", "ROBODJ_REVOKED_FINGERPRINTS"
+TEMPORARY = "ROBODJ_SECRETS_EPHEMERAL"
+NAMES = 'list names: python -c "import os; print(*os.environ)"'
+OR = " (or ROBODJ_SECRETS_DIR to its directory)"
 DAY = timedelta(days=1)
 READ = variables_read(
     SecretPolicy(
@@ -208,6 +212,31 @@ class TestFamilies:
         name = "ROBODJ_SECRET_SCHEDULER_EXPIRES_AT"
         assert near(name, "ROBODJ_SECRET_SCHEDULER") == []
         assert [intended for intended, _ in near(name)] == [E1]
+
+    @pytest.mark.parametrize(
+        ("meant", "name", "more", "remedy"),
+        [
+            (V1, f"{V1}S", {}, f"rename {V1}S to {V1}"),
+            (V1, f"{V1}S", {"manager": "vault:x"}, f"in vault:x, rename {V1}S to {V1}"),
+            (V1, f"{V1}S", {"is_meant_set": True}, f"unset {V1}S; {V1} is set"),
+            (V1, f"{V1}S", {"is_meant_set": True, "manager": "a"}, f"in a, delete {V1}S; {V1} is set"),
+            (E1, f"{V1}_EXP", {"is_meant_set": True}, f"set {E1} to the earlier of both, then unset {V1}_EXP"),
+            (V1, "", {}, f"rename that variable to {V1} ({NAMES})"),
+            (V1, f"{V1}_FILE", {}, f"unset {V1}_FILE, and set {V1} to the content of the file that it named{OR}"),
+            (LIST, f"{LIST}S", {}, f"add its fingerprints to {LIST}, then unset {LIST}S"),
+            (
+                LIST,
+                f"{LIST}_FILE",
+                {},
+                f"add the fingerprints in the file of {LIST}_FILE to {LIST}, then unset {LIST}_FILE",
+            ),
+            (SWITCH, f"{SWITCH}S", {"is_meant_set": True}, f"unset {SWITCH}S and set {SWITCH}=true"),
+            (TEMPORARY, f"{TEMPORARY}S", {}, f"unset {TEMPORARY}S (exec --ephemeral makes temporary keys)"),
+        ],
+    )
+    def test_the_fix(self, meant: str, name: str, more: dict[str, Any], remedy: str) -> None:
+        """The fix says what to do with each of both variables, and where."""
+        assert how_to_rename(NearMiss(READ.targets[meant], name, **more)) == remedy
 
     def test_order(self) -> None:
         """Typos are sorted by the intended variable, then by name, whatever the order of the environment."""

@@ -17,7 +17,9 @@ from robodj_secretguard import (
     Check,
     Fault,
     Kind,
+    Material,
     RuntimeSecrets,
+    SecretPolicy,
     SecretSettings,
     Severity,
     State,
@@ -34,6 +36,8 @@ from robodj_secretguard.startup.rules import (
     SOUND_RULES,
     VALUE_RULES,
     Problem,
+    how_to_renew,
+    how_to_set,
     internal,
 )
 from robodj_secretguard.startup.textfile import (
@@ -58,6 +62,8 @@ PROTECTED, EPHEMERAL = "ROBODJ_PROTECTED_ENV", "ROBODJ_SECRETS_EPHEMERAL"
 MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
 WEAK = "Zy" * 30
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+CURRENT = f"set {V1} to its current value from the secret manager"
+EVERY = "set every variable of secret.key from the secret manager if it has"
 
 
 CHECKS_WITH_A_RULE = {
@@ -180,6 +186,65 @@ class TestLines:
         assert "(an error)" in check(environ=Hostile({V1: "x"}), now=NOW).findings[0].message
 
 
+ISSUED = POLICIES[0]._replace(material=Material.opaque(), generator=None, issuer="us")
+RESTORE = "restore the value from the last right version; if there is none, "
+ROTATE, ISSUE = "run robodj-secretguard rotate plan secret.key", "issue a new one at us"
+OFF = "; to leave it off, remove every variable and file of secret.key"
+
+
+class TestRemedies:
+    """The fixes that several rules have, with and without a manager."""
+
+    @pytest.mark.parametrize(
+        ("policy", "slot", "manager", "remedy"),
+        [
+            (POLICIES[0], "current", "", f"{CURRENT}; if it has no other value, {ROTATE}"),
+            (POLICIES[0], "current", "a", f"{RESTORE}{ROTATE} --from a"),
+            (POLICIES[0], "current", "json:-", f"{RESTORE}{ROTATE}"),
+            (POLICIES[0]._replace(required=False), "current", "a", f"{RESTORE}{ROTATE} --from a{OFF}"),
+            (
+                POLICIES[0],
+                "next",
+                "",
+                "set K to the secret manager's next key; if it has no other, unset it, there too",
+            ),
+            (POLICIES[0], "next", "a", "in a, set K to the right next key; if there is none, delete it"),
+            (
+                POLICIES[0],
+                "previous",
+                "a",
+                "in a, set K to the right previous key; if there is none, delete it and its deadline",
+            ),
+            (ISSUED, "current", "", f"{CURRENT}; if it has no other value, {ISSUE} and store it there"),
+            (ISSUED, "current", "a", f"{RESTORE}{ISSUE}, then in a, set {V1} to it"),
+        ],
+    )
+    def test_how_to_set(self, policy: SecretPolicy, slot: Any, manager: str, remedy: str) -> None:
+        """A slot may be left out, and a current key may not. What is in the manager is corrected there."""
+        reading, _ = read(POLICIES, variables_read(POLICIES), environment=Environment(good_keys()), now=NOW)
+        used = reading.used._replace(manager=manager)
+        assert how_to_set(reading._replace(policy=policy, slot=slot, variable="K", used=used)) == remedy
+
+    @pytest.mark.parametrize(
+        ("policy", "manager", "key", "remedy"),
+        [
+            (POLICIES[0], "", "", f"{EVERY} a newer key; otherwise {ROTATE}"),
+            (POLICIES[0], "", "x", f"{EVERY} x; otherwise {ROTATE}"),
+            (POLICIES[0], "a", "", f"{ROTATE} --from a and follow its steps"),
+            (POLICIES[0], "a", "x", f"restore secret.key from the version with x; if there is none, {ROTATE} --from a"),
+            (
+                ISSUED,
+                "",
+                "",
+                f"{ISSUE}, store it in the secret manager, then set {V1} to it, and {E1} to its expiry time",
+            ),
+        ],
+    )
+    def test_how_to_renew(self, policy: SecretPolicy, manager: str, key: str, remedy: str) -> None:
+        """A key is renewed with its date: from the manager, if that may have another one."""
+        assert how_to_renew(policy, manager, key) == remedy
+
+
 class TestValue:
     """Checks of the value: only the first finding of a secret is reported."""
 
@@ -265,10 +330,11 @@ class TestOwnKind:
             (Shouting(" "), "is refused by its kind", "set OWN_KEY"),
         ],
     )
-    def test_its_fault_is_shown_without_the_value(self, kind: Shouting, message: str, remedy: str) -> None:
+    @pytest.mark.parametrize("value", ["no-such-value", "zq"], ids=["a long value", "a short value"])
+    def test_its_fault_is_shown_without_the_value(self, kind: Shouting, message: str, remedy: str, value: str) -> None:
         """The fault and the fix are those of the kind, but never with a part of the value or a second line."""
-        kind = kind._replace(fix=kind.fix.replace("TEXT", "use no-such-value"))
-        (finding,) = check(model_of(kind), environ={"OWN_KEY": "no-such-value"}).findings
+        kind = kind._replace(fix=kind.fix.replace("TEXT", f"use {value}"))
+        (finding,) = check(model_of(kind), environ={"OWN_KEY": value}).findings
         assert (finding.check, finding.message) == ("format", f"OWN_KEY {message}")
         assert finding.remedy.startswith(remedy)
 

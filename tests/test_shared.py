@@ -6,15 +6,21 @@ import secrets
 from datetime import timedelta
 
 import pytest
-from conftest import V1, V2, Checker, found, good_keys, marker
-from rule_cases import model_of
+from conftest import NOW, V1, V2, Checker, found, good_keys, marker
+from rule_cases import POLICIES, model_of
 from spellings import respelled
 
 from robodj_secretguard import Check, Material, RuntimeSecrets, check
+from robodj_secretguard.startup.directory import delivery_of
+from robodj_secretguard.startup.readings import Environment, read
+from robodj_secretguard.startup.shared import check_shared, how_to_exchange
+from robodj_secretguard.startup.variables import variables_read
 
 NEXT, E1 = f"{V1}_NEXT", f"{V1}_EXPIRES_AT"
 K1, K2 = "secret.key", "secret_v2.key"
 DAY = timedelta(days=1)
+COMPARE = "compare them with the secret manager, and set each to its own value; if the manager has equal values, "
+SLOT = "set {} to the secret manager's next key; if it has no other, unset it, there too"
 
 
 class TestShared:
@@ -79,6 +85,35 @@ def test_slots_with_one_key(checker: Checker, slots: dict[str, str], said: list[
     assert [(str(each.check), each.message, each.remedy.partition(" (")[0]) for each in findings] == said
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "managers", "fix"),
+    [
+        (V1, V2, {}, f"{COMPARE}rotate each"),
+        (V1, V2, {"a": (V1, V2)}, "rotate each"),
+        (V1, V2, {"a": (V1,)}, f"{COMPARE}rotate each"),
+        (V1, V2, {"a": (V2,)}, f"{COMPARE}rotate each"),
+        (NEXT, V2, {}, SLOT.format(NEXT)),
+        (V1, f"{V2}_NEXT", {}, SLOT.format(f"{V2}_NEXT")),
+        (NEXT, f"{V2}_NEXT", {}, SLOT.format(f"{V2}_NEXT")),
+    ],
+    ids=[
+        "both in the environment",
+        "both in one manager",
+        "the earlier one in a manager",
+        "the later one in a manager",
+        "a next key of the earlier secret",
+        "a next key of the later secret",
+        "next keys of both",
+    ],
+)
+def test_how_to_separate(one: str, other: str, managers: dict[str, tuple[str, ...]], fix: str) -> None:
+    """A slot is the one to change. Keys of one manager are rotated, and others are compared with it first."""
+    values = good_keys() | dict.fromkeys((one, other), secrets.token_hex(64))
+    delivered = [delivery_of(name, values, names) for name, names in managers.items()]
+    readings = read(POLICIES, variables_read(POLICIES), environment=Environment(values), managers=delivered, now=NOW)
+    assert [problem.remedy for _, problem, _ in check_shared(readings)] == [fix]
+
+
 @pytest.mark.parametrize("is_swapped", [True, False], ids=["each has the other's key", "one has the other's key"])
 def test_swapped_keys_are_one_message(checker: Checker, *, is_swapped: bool) -> None:
     """Keys in each other's variables are named as swapped only where both are."""
@@ -86,3 +121,9 @@ def test_swapped_keys_are_one_message(checker: Checker, *, is_swapped: bool) -> 
     wrong = {V1: secrets.token_hex(64)[:-1] + "é", V2: keys[V1]} if not is_swapped else {V1: keys[V2], V2: keys[V1]}
     messages = [each.message for each in checker(keys | wrong).findings if each.check is Check.FORMAT]
     assert any("looks like" in each for each in messages) is is_swapped
+
+
+def test_how_to_exchange() -> None:
+    """What is in a manager is exchanged there, and what is in the environment perhaps in both places."""
+    assert how_to_exchange("A", "B", "vault:x") == "in vault:x, exchange the values of A and B"
+    assert how_to_exchange("A", "B", "").startswith("exchange the values of A and B; if they are swapped in")
