@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing import active_children
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,3 +94,13 @@ def test_a_worker_ends_with_the_scan() -> None:
     os.close(write)
     os.waitpid(scan, 0)
     assert os.read(read, 1) == b""  # no process has the other end any more
+
+
+@posix_only
+@pytest.mark.usefixtures("at_once")
+def test_a_scan_that_stops_ends_its_workers() -> None:
+    """After Ctrl-C, no worker goes on with its task."""
+    done = do_tasks(SealedStr(KEY), [partial(joined, 0), *[partial(failed, signal.pause)] * 8])
+    next(done)
+    done.close()  # type: ignore[attr-defined]
+    assert active_children() == []

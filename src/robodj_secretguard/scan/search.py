@@ -262,28 +262,22 @@ class KeySearch:
                 self.seen[SealedStr(candidate.decode())] = KnownKey(known_key.fingerprint)
                 yield offset, known_key
 
-    def _candidates(self, part: bytes) -> list[tuple[int, bytes]]:
-        """Return possible keys in canonical form, with their offsets."""
-        candidates = []
-        numbers = [*_HEXADECIMAL_KEY.finditer(part)] if len(part) >= _SHORTEST_HEXADECIMAL else []
-        for digits in numbers:
-            folded = digits.group().lower()
-            candidates.append((digits.start(), folded))
-            for length in self._hexadecimal:
-                if length < len(folded):
-                    candidates += [(digits.start(), folded[:length]), (digits.end() - length, folded[-length:])]
-        if not numbers or len(numbers[0].group()) < len(part):  # hexadecimal text has one reading
-            candidates.append((0, _in_canonical_form(part)))
-            for length in self._base64url:
-                if length < len(part):
-                    # The letter of an escape such as \n may come first.
-                    starts = {0, 1, len(part) - length, *(match.end() for match in re.finditer(rb"[_-]", part))}
-                    candidates += [
-                        (start, _in_canonical_form(part[start : start + length]))
-                        for start in starts
-                        if start + length <= len(part)
-                    ]
-        return candidates
+    def _candidates(self, part: bytes) -> Iterator[tuple[int, bytes]]:
+        """Yield possible keys in canonical form, with their offsets."""
+        for digits in _HEXADECIMAL_KEY.finditer(part):
+            for offset, key in _within(digits.group().lower(), self._hexadecimal):
+                yield digits.start() + offset, key
+        if not _ALL_HEXADECIMAL.fullmatch(part):  # which has one reading
+            yield from ((offset, _in_canonical_form(key)) for offset, key in _within(part, self._base64url))
+
+
+def _within(text: bytes, lengths: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+    """Yield text, and the parts with some lengths where a key may begin or end, with their offsets."""
+    yield 0, text
+    for length in lengths:
+        # The letter of an escape such as \n may come first.
+        starts = {0, 1, len(text) - length, *(match.end() for match in re.finditer(rb"[_-]", text))}
+        yield from ((start, text[start : start + length]) for start in starts if 0 <= start < len(text) - length + 1)
 
 
 def _may_decode(text: bytes) -> bool:
@@ -364,8 +358,7 @@ def _decodings(text: bytes, least: int) -> Iterator[tuple[bytes, str, int]]:
 
     It is the data, the encoding, and the first character of it.
     """
-    numbers = [*_IN_HEXADECIMAL.finditer(text)] if len(text) >= 2 * least else []
-    for digits in numbers:
+    for digits in _IN_HEXADECIMAL.finditer(text):
         for start in (digits.start(), digits.start() + 1):
             yield binascii.unhexlify(text[start : digits.end() - (digits.end() - start) % 2]), "hex", start
     if len(text) * 3 >= least * 4 and not _ALL_HEXADECIMAL.fullmatch(text):

@@ -9,7 +9,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from multiprocessing import current_process, get_context, parent_process
+from multiprocessing import active_children, current_process, get_context, parent_process
 from multiprocessing.reduction import ForkingPickler
 from threading import Thread
 from time import monotonic
@@ -61,13 +61,18 @@ def _done_by_others(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]]
     from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - only a long scan needs it
 
     waiting = deque[Any]()
+    others = {*active_children()}
     with ProcessPoolExecutor(count, get_context(START), _start_worker, (bytes(_Pickler.dumps(worker)),)) as pool:
-        for task in tasks:
-            waiting.append(pool.submit(_do, task))
-            if len(waiting) > count * _AHEAD:
-                yield pickle.loads(waiting.popleft().result())  # noqa: S301 - from a process of this scan
-        for future in waiting:
-            yield pickle.loads(future.result())  # noqa: S301 - the same
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(_do, task))
+                if len(waiting) > count * _AHEAD:
+                    yield pickle.loads(waiting.popleft().result())  # noqa: S301 - from a process of this scan
+            for future in waiting:
+                yield pickle.loads(future.result())  # noqa: S301 - the same
+        finally:  # also after Ctrl-C, when a worker would search large files for minutes
+            for process in {*active_children()} - others:
+                process.kill()
 
 
 def _start_worker(packed: bytes) -> None:
