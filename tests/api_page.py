@@ -119,7 +119,7 @@ lifecycle.steps.StepResult: as_dict
 
 lifecycle.revocation.draft_revocation
 lifecycle.revocation.revoke
-lifecycle.operations_log.OperationsLog: read read_if_any locked append verify
+lifecycle.operations_log.OperationsLog: read locked append verify
 
 ## Scan
 
@@ -149,7 +149,6 @@ errors.UsageError
 errors.RedactedError
 errors.FileError
 errors.ChangedError
-errors.NoLogError
 errors.UnreadError
 
 ## Version

@@ -7,7 +7,6 @@ __all__ = [
     "CheckFailedError",
     "FileError",
     "ManagerError",
-    "NoLogError",
     "RedactedError",
     "RevokedKeyError",
     "SafeError",
@@ -52,10 +51,6 @@ class ChangedError(FileError):
 
     def __init__(self) -> None:
         super().__init__("another program truncated or changed it (logrotate's copytruncate?); try again")
-
-
-class NoLogError(FileError):
-    """There is no operations log."""
 
 
 class UnreadError(SecretGuardError):

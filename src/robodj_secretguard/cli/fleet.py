@@ -147,7 +147,7 @@ def _judge_fleet(
         # One that died could stand for a silent one.
         fail("--roster: with --events, write the names of the instances, not their number")
     sources = {service: service.sources or tuple(request.sources) for service in services}
-    recorded = find_log(request, model).read_if_any()
+    recorded = find_log(request, model).read()
     reports = {
         each: checked(request._replace(sources=each), model, log=recorded)[0]
         for each in dict.fromkeys(sources.values())

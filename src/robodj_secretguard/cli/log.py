@@ -17,7 +17,6 @@ from robodj_secretguard.cli.options import (
     span_of,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
-from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Event, Record, is_hash
 from robodj_secretguard.lifecycle.standing import recorded_findings
@@ -77,10 +76,10 @@ def find_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
 
 def read_log(log: OperationsLog) -> OperationsLog:
     """Read a log that must exist."""
-    try:
-        return log.read()
-    except FileError as error:
-        fail(f"{log.name}: {error}")
+    log.read()
+    if log.unreadable or not log.found:
+        fail(f"{log.name}: {log.unreadable or 'it does not exist'}")
+    return log
 
 
 def checked(
@@ -90,7 +89,7 @@ def checked(
 
     Sources and a log that were not read yet are read now.
     """
-    log = log or find_log(request, model).read_if_any()
+    log = log or find_log(request, model).read()
     sources = sources or read_sources(request, model)
     report = judged(request, model, sources)
     policies = tuple(model.secret_policies.values())
@@ -101,10 +100,13 @@ def checked(
 
         found += find_drift(sources.deliveries, policies, log.records, options)
     if log.is_missing:
-        message = f"{log.named_by} names a file that does not exist"
-        remedy = f"set {log.named_by} to the path of the operations log"
-        source = "environment" if log.named_by == OPERATIONS_LOG else "none"
-        found.append(finding(policies, Check.SETTING, Problem(message, remedy, source, Severity.WARNING)))
+        problem = Problem(
+            f"{log.named_by} names a file that does not exist",
+            f"set {log.named_by} to the path of the operations log",
+            "environment" if log.named_by == OPERATIONS_LOG else "none",
+            Severity.WARNING,
+        )
+        found.append(finding(policies, Check.SETTING, problem))
     return with_findings(report, found), log
 
 

@@ -135,7 +135,7 @@ def _revoke_key(
         what = f"{PROGRAM}: nothing was revoked; leave out --from to revoke without the secret manager"
         lines = [*map(finding_text, report.findings), MODEL]
         return Result(failed_status(report, EXIT_ALERTS), lines, report.as_dict, [what])
-    log = find_log(request, model).read_if_any()  # an unreadable log does not prevent a revocation
+    log = find_log(request, model).read()  # an unreadable log does not prevent a revocation
     key, known = _described(
         model,
         report,

@@ -372,7 +372,7 @@ def _plan(
 ) -> Result:
     model, variables = model_of(request), Environment()
     policy, setup = policy_of(model, name), setup_of(model)
-    recorded, sources = find_log(request, model).read_if_any(), read_sources(request, model)
+    recorded, sources = find_log(request, model).read(), read_sources(request, model)
     report = judged(request, model, sources)
     if not report.secrets:  # no key was read, so nothing is known
         lines = [*map(finding_text, report.findings), MODEL]
@@ -580,7 +580,7 @@ def _take_all(
     """
     results: list[StepResult] = []
     try:
-        with nullcontext(log.read_if_any()) if dry_run else log.locked():
+        with nullcontext(log.read()) if dry_run else log.locked():
             for policy in policies:
                 results.append(take(policy, log=log))  # noqa: PERF401 - an error ends it, and keeps these
     except FileError as error:

@@ -167,7 +167,7 @@ def _scan_places(
         scope=_SCOPE_BY_OPTIONS[staged, git_history],
         by_fingerprint=fingerprints,
         keys=_keys_in(keys_from) if keys_from is not None else (),
-        operations_log=find_log(request, model).read_if_any(),
+        operations_log=find_log(request, model).read(),
         config_dir=request.config_dir,
         managers=sources.deliveries if sources else (),
         unread=_unread(request, failed, matters=not staged),

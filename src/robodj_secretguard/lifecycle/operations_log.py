@@ -25,7 +25,6 @@ from robodj_secretguard.common.files import (
     reason,
     write_file,
 )
-from robodj_secretguard.errors import FileError, NoLogError
 from robodj_secretguard.lifecycle.records import Record, draft, parse_record
 from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
 from robodj_secretguard.startup.file_reader import path_faults
@@ -172,32 +171,24 @@ class OperationsLog:
         }
 
     def read(self) -> Self:
-        """Read the log, or raise `FileError`; `NoLogError` if it does not exist."""
-        with (
-            _errors_without_paths(missing=NoLogError("it does not exist")),
-            closing(open_unlinked(self.path, os.O_RDONLY)) as descriptor,
-        ):
-            self._load(descriptor)
-            if self.torn or self.damage:
-                # Another process may be writing: a file system can show a write in part.
-                with locked(descriptor):
-                    self._load(descriptor)
-        return self
-
-    def read_if_any(self) -> Self:
-        """Read the log, for what works without one too: `unreadable` says why it cannot be read."""
+        """Read the log. `found` says whether there is one, and `unreadable` why it cannot be read."""
         try:
-            self.read()
-        except NoLogError:
+            with closing(open_unlinked(self.path, os.O_RDONLY)) as descriptor:
+                self._load(descriptor)
+                if self.torn or self.damage:
+                    # Another process may be writing: a file system can show a write in part.
+                    with locked(descriptor):
+                        self._load(descriptor)
+        except FileNotFoundError:
             self.found = False
-        except FileError as error:
-            self.found, self.unreadable = True, str(error)
+        except OSError as error:
+            self.found, self.unreadable = True, reason(error)
         return self
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[Self]:
         """Make or read the log, and lock it against other processes. `FileError` says why it cannot be used."""
-        with _errors_without_paths(missing=FileError("its directory does not exist; create it, or name another file")):
+        try:
             if not os.path.lexists(self.path):
                 self._require_new_place()
             descriptor, _ = open_or_make(self.path, os.O_RDWR | os.O_APPEND)
@@ -215,6 +206,10 @@ class OperationsLog:
                     yield self
                 finally:
                     self._descriptor = -1
+        except FileNotFoundError:
+            raise_file_error("its directory does not exist; create it, or name another file")
+        except OSError as error:
+            raise_file_error(reason(error))
 
     def _load(self, descriptor: int) -> None:
         head = _read_head(self.path)  # first, as the log may grow now and must not be behind its head
@@ -322,16 +317,3 @@ def _read_head(path: str) -> Record | None:
     except OSError:
         return None
     return None if path_faults(path, status).exposed else parse_record(content.strip())
-
-
-@contextlib.contextmanager
-def _errors_without_paths(*, missing: FileError) -> Iterator[None]:
-    """Replace the system's errors, which show the path of a log."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise missing from None
-    except FileError:
-        raise
-    except OSError as error:
-        raise_file_error(reason(error))

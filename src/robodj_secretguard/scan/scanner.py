@@ -83,7 +83,7 @@ def scan(
         scope: `FILES`; or `STAGED` or `HISTORY`, for which all paths must be in one repository.
         by_fingerprint: search by fingerprints alone, without the keys that are set here.
         keys: further keys, which must be valid.
-        operations_log: the operations log, after `read_if_any()`.
+        operations_log: the operations log, after `read()`.
         config_dir: the config directory, as `guard()` takes it.
         managers: the secret managers whose keys are searched for, besides those of this process.
         unread: what was not read before, such as a manager that failed.

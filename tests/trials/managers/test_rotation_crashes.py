@@ -286,7 +286,7 @@ class Operator:
     def log(self, path: Path | None = None) -> list[Record]:
         """Return the records of the operations log, which must verify."""
         path = path or self.root / "config" / "logs" / "secret_operations.jsonl"
-        log = OperationsLog(str(path)).read_if_any()
+        log = OperationsLog(str(path)).read()
         assert log.defects == ()
         return [each for each in log.records if each.event != "continued"]
 
