@@ -36,6 +36,7 @@ from robodj_secretguard.startup.readings import (
     are_files_off,
     chmod,
     config_directory,
+    event_setting,
     invalid_entries,
     invalid_lines,
     read,
@@ -343,6 +344,7 @@ class TestReading:
         environ_of_next = {f"{V1}_NEXT": "m"}
         reading = first({}, managers=[managed("a", {}), managed("b", environ_of_next), managed("c", {V1: "x"})])
         assert reading.manager == "b"
+        assert first({}, managers=[managed("a", {}), managed("b", {})]).manager == "a"
         reading = first({}, managers=[managed("a", environ)])
         assert reading.expires_at == datetime(2027, 1, 15, tzinfo=UTC)
         assert [(each.slot, each.used.source) for each in reading.slots] == [("next", "a"), ("previous", "a")]
@@ -359,6 +361,30 @@ class TestReading:
         names = {f"{V1}_EXPIRY": "x", "ROBODJ_PROTECTED_ENVS": "x", "ROBODJ_PROTECTED_ENV": "x", "OTHER": "x"}
         (miss,) = setup({}, managers=[managed("a", names)]).near_misses
         assert (miss.meant.name, miss.manager) == (f"{V1}_EXPIRES_AT", "a")
+
+    @pytest.mark.parametrize(
+        ("environ", "is_off"),
+        [
+            ({}, True),
+            ({f"{V2}S": "x"}, True),
+            ({V1: "", "ROBODJ_SECRETS_EPHEMERAL": "1"}, True),
+            *(({name: "x"}, False) for name in (V1, f"{V1}S", f"{V1}_EXPIRES_AT", f"{V1}_NEXT")),
+            ({V1: ""}, False),
+        ],
+    )
+    def test_an_optional_secret(self, environ: dict[str, str], *, is_off: bool) -> None:
+        """It is off where nothing of it is set: no value, no date, no slot, and no misspelled name of one."""
+        policies = (POLICIES[0]._replace(required=False), POLICIES[1])
+        reading, required = read(policies, variables_read(policies), environment=Environment(environ), now=NOW)
+        assert (reading.is_off, required.is_off) == (is_off, False)
+
+    def test_a_fingerprint(self) -> None:
+        """A key has one, unless its value could be guessed from it. The list may name a key without one."""
+        reading = first(good_keys())
+        assert reading.key is not None
+        assert reading.fingerprint == reading.listed_as == fingerprint(reading.key)
+        assert reading._replace(is_legacy=True).fingerprint == ""
+        assert first({}).listed_as == ""
 
     def test_no_value(self, config: Path) -> None:
         """A disabled file delivers nothing, and a file with two lines delivers neither."""
@@ -494,6 +520,24 @@ class TestSwitches:
         """If fallback files are off because the environment is protected, the message says so."""
         offer = first(environ, **more).offers[-1]
         assert (offer.is_off, offer.absent) == (True, f" ({why})")
+
+    @pytest.mark.parametrize(
+        ("name", "valid", "invalid"),
+        [
+            ("ROBODJ_SECRET_HEARTBEAT", ["1", "86400"], ["0", "86401", "01", "x", "1.5"]),
+            ("ROBODJ_SECRET_EVENTS", ["stderr", "stdout", os.path.abspath("events")], ["events", "/a\nb", "/{key}"]),
+            ("ROBODJ_SERVICE", ["orders"], ["or ders", "{key}"]),
+            ("ROBODJ_INSTANCE", ["a-1"], ["a 1", "{key}"]),
+        ],
+    )
+    def test_settings_of_the_events(self, name: str, valid: list[str], invalid: list[str]) -> None:
+        """An invalid setting is named and ignored. A text that may hold a key is invalid, and empty is unset."""
+        for value in valid:
+            assert (setup({name: value}).event_faults, event_setting(Environment({name: value}), name)) == ((), value)
+        for value in invalid:
+            environ = {name: value.format(key=good_keys()[V1])}
+            assert (setup(environ).event_faults, event_setting(Environment(environ), name)) == ((name,), "")
+        assert setup({name: ""}).event_faults == ()
 
     def test_temporary_keys(self) -> None:
         """Keys are temporary if the variable has any value."""
@@ -649,7 +693,7 @@ class TestRevocationList:
         for name in ("model", "other"):
             (tmp_path / name).mkdir(mode=0o700)
             listed[name] = new_fingerprint()
-            put(tmp_path / name / LIST, listed[name])
+            put(tmp_path / name / LIST, f"# ours\n{listed[name]}\n")
         model_setup = ModelSetup(config_dir=str(tmp_path / "model"))
         for environ, named, both in (
             ({}, "other", True),
