@@ -16,7 +16,7 @@ from robodj_secretguard import Check, Finding, Report, RuntimeSecrets, Severity,
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment, read
-from robodj_secretguard.startup.report import Judgement, finding, for_gate, with_findings
+from robodj_secretguard.startup.report import REFUSED, Judgement, finding, for_gate, with_findings
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.variables import variables_read
 
@@ -116,7 +116,38 @@ class TestOrder:
         """One secret can be judged alone. Only the first finding of the checks of its value is reported."""
         given = Environment({V1: "changeme", f"{V1}_EXPIRES_AT": "never"})
         readings = read(POLICIES[:1], variables_read(POLICIES), environment=given, config_dir="/", now=NOW)
-        assert found(Judgement(readings).report()) == [("placeholder", K1), ("expiry-marker", K1)]
+        judgement = Judgement(readings)
+        for added, checks in (((), []), ((a_finding(Check.DRIFT, Severity.WARNING),), [("drift", K1)])):
+            judgement.add(added)
+            assert found(judgement.report()) == [("placeholder", K1), ("expiry-marker", K1), *checks]
+
+    def test_a_failure_is_the_only_finding(self) -> None:
+        """Where the secrets directory delivers nothing, that is the only finding, and no secret has a status."""
+        readings = read(POLICIES[:1], variables_read(POLICIES), environment=Environment({}), config_dir="/", now=NOW)
+        report = Judgement(readings, failure := a_finding(Check.SOURCE, Severity.ALERT, None)).report()
+        assert (report.findings, report.secrets, report.checked_at) == ((failure,), (), NOW)
+
+
+class TestRefusal:
+    """The last line of a refusal."""
+
+    @pytest.mark.parametrize(
+        ("alerts", "warnings", "exit_status", "rest"),
+        [
+            ("expired", "", REFUSED, "1 alert (exit status 3). {} expired"),
+            ("expired", "", 0, "1 alert (exit status 0). {} expired"),
+            ("weak expired weak", "cadence", None, "3 alerts. {} weak expired"),
+            ("", "cadence", None, "1 warning. {} cadence"),
+            ("missing format weak shared expired", "", None, "5 alerts. {} missing format weak shared"),
+        ],
+    )
+    def test_it_counts_and_explains(self, alerts: str, warnings: str, exit_status: int | None, rest: str) -> None:
+        """It counts the alerts, or the warnings where there is no alert, and names at most four checks to explain."""
+        findings = [a_finding(Check(each), Severity.ALERT) for each in alerts.split()]
+        findings += [a_finding(Check(each), Severity.WARNING) for each in warnings.split()]
+        report = Report(NOW, require_env_only=True, revocation_list=None, secrets=(), findings=tuple(findings))
+        expected = rest.format("Details: robodj-secretguard explain")
+        assert report.refusal("stopped", exit_status) == f"ALERT: robodj-secretguard stopped: {expected}"
 
 
 class TestStatus:

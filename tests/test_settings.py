@@ -41,7 +41,7 @@ from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment, ModelSetup, read
 from robodj_secretguard.startup.report import Judgement
-from robodj_secretguard.startup.settings import declares_secrets, setup_of
+from robodj_secretguard.startup.settings import declares_secrets, live_of, running_report, setup_of
 from robodj_secretguard.startup.variables import variables_read
 
 if TYPE_CHECKING:
@@ -309,6 +309,11 @@ class TestInstance:
         write("secret.key", os.environ.pop(V1))
         made = RuntimeSecrets()
         assert [made.secret_key.get_secret_value(), made.secret_v2_key.get_secret_value()] == [*keys.values()]
+        assert found(running_report(made)) == found(made.refresh()) == [("file-fallback", "secret.key")]
+        assert made.keyring("secret.key") is made.keyring("secret.key")
+        assert made.keyring("secret.key", clock=lambda: NOW) is not made.keyring("secret.key")
+        made.on_change(print)
+        assert live_of(made).hooks == []  # there is no secrets directory
         os.environ["ROBODJ_PROTECTED_ENV"] = "true"
         with pytest.raises(ValidationError, match="fallback files are not read"):
             RuntimeSecrets()
