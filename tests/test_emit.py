@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import types
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 import pytest
@@ -151,11 +152,12 @@ class TestPipelines:
         ]
         assert sent.events == expected
 
-    def test_a_refusal(self, send: Callable[..., Sent]) -> None:
+    @pytest.mark.parametrize(("more", "status"), [({"exit_status": 4}, 4), ({}, 0)], ids=["a start", "a refresh"])
+    def test_a_refusal(self, send: Callable[..., Sent], more: dict[str, int], status: int) -> None:
         """The last line of a refusal is an event with the same fields as the others, and the exit status."""
-        last = send("bad", configured, refusal="ALERT: refused", exit_status=4)
+        last = send("bad", configured, refusal="ALERT: refused", **more)
         fields = dict.fromkeys(("check", "secret", "slot", "source", "remedy", "owner"))
-        fields |= {"event": "ALERT: refused", "severity": "alert", "level": "critical", "exit_status": 4}
+        fields |= {"event": "ALERT: refused", "severity": "alert", "level": "critical", "exit_status": status}
         assert (last.err.splitlines()[-1], last.events[-1]) == ("ALERT: refused", fields)
 
     @pytest.mark.parametrize("host", ["drop-event", "level-filter"])
@@ -208,9 +210,10 @@ class TestInfo:
 
     @pytest.mark.parametrize("host", DELIVERING)
     def test_its_fields(self, host: str) -> None:
-        """The event gets to the logger that is passed, otherwise to the host's pipeline, with its fields."""
+        """The event gets to the logger that is passed, otherwise to the host's pipeline, also from a new thread."""
         log = io.StringIO()
-        emit_info("started", {"service": "api"}, DELIVERING[host](log))
+        with ThreadPoolExecutor(1) as new_thread:
+            new_thread.submit(emit_info, "started", {"service": "api"}, DELIVERING[host](log))
         assert json.loads(log.getvalue()) == {"event": "started", "level": "info", "service": "api"}
 
     @pytest.mark.parametrize("host", [*RAISING, "drop-event", "level-filter"])
