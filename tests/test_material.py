@@ -318,6 +318,7 @@ class TestFormat:
     def test_joined_faults(self, faults: str, text: str) -> None:
         """The first faults are named, and the others counted."""
         assert join_faults([*faults], most=2) == text
+        assert join_faults([*faults]) == {1: "a"}.get(len(faults), f"a, and {len(faults) - 1} more")
 
     def test_template(self) -> None:
         """A placeholder is a template. A key and a malformed value are none."""
@@ -341,6 +342,8 @@ class TestShape:
         """Text has the shape of a generator's keys if it has their length and alphabet."""
         text = random_text(alphabet, length)
         assert has_shape(text, generator)
+        assert generator.characters == length
+        assert generator.command.endswith(f'print(secrets.{generator.function}({generator.size}))"')
         others = (text[:-1], f"{text}a", f"{text[:-1]}+", f"{text[:-1]}\n", f"{text[:-1]}=", "")
         assert [has_shape(other, generator) for other in others] == [False] * 6
 

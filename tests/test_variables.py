@@ -1,4 +1,4 @@
-"""The format of a marker, and of a time in UTC."""
+"""The variables that are read and names like theirs, the format of a marker, and of a time in UTC."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.variables import iso_utc, parse_marker
+from robodj_secretguard.startup.variables import VariableRead, VariablesRead, iso_utc, parse_marker, variables_read
+
+POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
 
 class TestMarker:
@@ -48,3 +51,28 @@ class TestMarker:
         """A time is written in UTC to the second, with `Z`."""
         assert iso_utc(datetime.fromisoformat("2026-11-24T23:30:00.999+01:00")) == "2026-11-24T22:30:00Z"
         assert parse_marker(None) is None
+
+
+class TestNames:
+    """The variables that are read, and names that may be one of them misspelled."""
+
+    def test_what_a_variable_means(self) -> None:
+        """A check protects less without any variable but a key, a path or a stream. Each secret has one marker."""
+        read = variables_read(POLICIES).targets.values()
+        of_secrets = {name for policy in POLICIES for name in policy.key_variables}
+        settings = {"CONFIG_DIR", "OPERATIONS_LOG", "SECRET_EVENTS", "SECRET_HEARTBEAT"}
+        assert {each.name for each in read if not each.loosens} == of_secrets | {f"ROBODJ_{name}" for name in settings}
+        assert [each.name for each in read if each.is_marker] == [policy.expiry_variable for policy in POLICIES]
+
+    @pytest.mark.parametrize(
+        ("target", "similar", "others"),
+        [
+            ("ABCDEFG", ["XBCDEFG", "ABCDEFX", "ABCXEFG", "ABCEFG", "abcdefg", "ABCDEFG_FILE"], ["ABXDXFG", "XBCDEFX"]),
+            ("ABCDEFGH", ["XBCDEFGH", "ABCDEFGX", "ABCEDFGH", "ABCDXEFGH"], ["ABXDEXGH"]),
+        ],
+        ids=["an odd length", "an even length"],
+    )
+    def test_similar_names(self, target: str, similar: list[str], others: list[str]) -> None:
+        """A name is similar if it begins or ends like one that is read, in any case. One edit keeps one of both."""
+        read = VariablesRead([VariableRead(target), VariableRead("UNLIKE_ANY_OTHER")])
+        assert read.similar([target, *similar, *others]) == similar
