@@ -75,7 +75,7 @@ class Same(RuntimeSecrets):
 
 def program(argv: Sequence[str], before: str = "") -> str:
     """Return a script that imports the program, runs `before`, and runs a command."""
-    return f"import os, sys\nfrom robodj_secretguard.cli import main\n{before}\nsys.exit(main({[*argv]!r}))\n"
+    return f"import os, sys\nfrom robodj_secretguard.cli import gate, main\n{before}\nsys.exit(main({[*argv]!r}))\n"
 
 
 def call(argv: Sequence[str], keys: Mapping[str, str], cwd: Path, before: str = "", **more: str) -> Ran:
