@@ -77,6 +77,10 @@ class TestSecretPolicy:
         assert (policy.generator, policy.overlap) == (Generator("token_urlsafe", 32), timedelta(0))
         assert policy.material == Material(base64url=Length(43), hexadecimal=Length(64))
         assert (policy.file, policy.expiry_variable) == ("config/a.key", "ROBODJ_A_KEY_EXPIRES_AT")
+        assert (policy.key_variables, policy.variables) == (("ROBODJ_A_KEY",), ("ROBODJ_A_KEY", policy.expiry_variable))
+        with_slots = policy._replace(overlap=DAY)
+        assert with_slots.key_variables == ("ROBODJ_A_KEY", *with_slots.slot_variables[:2])
+        assert with_slots.variables == (*policy.variables, *with_slots.slot_variables)
         emptied = policy._replace(name="b.key", variable="B_KEY", file="", expiry_variable="")
         assert (emptied.file, emptied.expiry_variable) == ("config/b.key", "B_KEY_EXPIRES_AT")
 

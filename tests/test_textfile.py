@@ -9,7 +9,8 @@ def test_a_file_may_not_be_used_for_what_is_unreadable_and_for_what_others_could
     """The unreadable text comes first. A file that others can read, or that another user owns, is used."""
     assert TextFile(unreadable=(NOT_UTF_8,), exposed=(WRITABLE,)).unsafe == (NOT_UTF_8, WRITABLE)
     assert TextFile(exists=True, lax=("is lax",), lax_paths=("is in",), foreign=("is owned",)).unsafe == ()
-    assert (NO_TEXT.unsafe, NO_TEXT.empty) == ((), True)
+    assert (NO_TEXT.unsafe, NO_TEXT.exists, NO_TEXT.dangling, NO_TEXT.misnamed) == ((), False, False, False)
+    assert NO_TEXT.empty
 
 
 def test_the_longest_value() -> None:
