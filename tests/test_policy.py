@@ -76,6 +76,7 @@ class TestSecretPolicy:
         assert (policy.cadence, policy.warn_before) == (90 * DAY, 14 * DAY)
         assert (policy.generator, policy.overlap) == (Generator("token_urlsafe", 32), timedelta(0))
         assert policy.material == Material(base64url=Length(43), hexadecimal=Length(64))
+        assert policy.material.has_fingerprint
         assert (policy.file, policy.expiry_variable) == ("config/a.key", "ROBODJ_A_KEY_EXPIRES_AT")
         assert (policy.key_variables, policy.variables) == (("ROBODJ_A_KEY",), ("ROBODJ_A_KEY", policy.expiry_variable))
         with_slots = policy._replace(overlap=DAY)
