@@ -59,6 +59,7 @@ class TestRepository:
         """The work tree is found from its top, below it and through a link. Git's directory is in no work tree."""
         (top / "a" / "b").mkdir(parents=True)
         (top.parent / "link").symlink_to(top / "a")
+        assert of(top.parent / "link").top == str(top)
         monkeypatch.setenv("PATH", "")
         assert [work_tree_of(str(each)) for each in (top, top / "a" / "b", top.parent / "link")] == [str(top)] * 3
         assert [work_tree_of(str(each)) for each in (top.parent, "/", top / ".git")] == [None] * 3
@@ -105,10 +106,9 @@ class TestRepository:
             assert (repository.top, repository.has_work_tree) == (os.path.realpath(top), True)
             assert [*repository.index()] == [*repository.staged()] == [(name, "config/x.key")]
 
-    def test_what_git_ignores(self, top: Path) -> None:
-        """A `.git` that git ignores, or that leads to another repository, is not the top of the work tree."""
-        (top / "a" / ".git").mkdir(parents=True)
-        assert of(top / "a").top == os.path.realpath(top)
+    def test_where_git_s_directory_is(self, top: Path) -> None:
+        """A `.git` may lead to git's directory, or be that of another repository."""
+        (top / "a").mkdir()
         (top / ".git").rename(top.parent / "apart")
         (top / "file").write_text("gitdir: ../apart\n", encoding="ascii")
         (top / ".git").symlink_to("file")
@@ -232,7 +232,7 @@ class TestSafety:
         for each in settings.split():
             git(top, "config", *each.split("="))
         in_index, in_commits = [(name, None, "b"), (name, None, "c")], [(name, second, "b"), (name, first, "a/é\n")]
-        assert ([*of(top).staged()], [*of(top).history()]) == ([(name, "c")], in_index + in_commits)
+        assert ([*of(top).staged()], [*of(top).history()]) == ([(name, "c")], in_commits + in_index)
 
 
 class TestIndex:
@@ -245,7 +245,7 @@ class TestIndex:
         assert [*of(top).staged()] == [*of(top).index()] == expected
         assert [*of(top).history()] == [(blob, None, name) for blob, name in expected]
         head = commit(top)
-        assert [*of(top).history()] == [(blob, each, name) for each in (None, head) for blob, name in expected]
+        assert [*of(top).history()] == [(blob, each, name) for each in (head, None) for blob, name in expected]
 
     def test_changes(self, top: Path) -> None:
         """Added, changed and renamed files and new links are staged. Deleted and unchanged files are not."""
@@ -263,6 +263,15 @@ class TestIndex:
         link = git(top, "rev-parse", ":link")
         expected = [(added, "added"), (changed, "changed"), (link, "link"), (renamed, "other")]
         assert [*of(top).staged()] == expected
+
+    def test_intent_to_add(self, top: Path) -> None:
+        """A file with intent to add has no content yet, and is not staged."""
+        (top / "file").write_bytes(b"content")
+        git(top, "add", "-N", "file")
+        repository = of(top)
+        assert [*repository.staged()] == []
+        ((name, path),) = repository.index()
+        assert (path, objects(repository, [name])) == ("file", {name: ("blob", b"")})
 
     def test_a_conflict(self, top: Path) -> None:
         """Each side of a conflict is in the index, and is staged."""
@@ -286,7 +295,7 @@ class TestIndex:
         assert [*repository.submodules()] == ["within"]
         assert [*repository.index()] == [*repository.staged()] == [(name, "file")]
         head = commit(top)
-        assert [*repository.history()] == [(name, None, "file"), (name, head, "file")]
+        assert [*repository.history()] == [(name, head, "file"), (name, None, "file")]
 
 
 class TestHistory:
@@ -338,7 +347,7 @@ class TestHistory:
         (top / "file").write_bytes(b"content")
         git(top, "add", "file")
         head = commit(top)
-        (name, _, _), committed = of(top).history()
+        committed, (name, _, _) = of(top).history()
         assert (len(name), committed) == (64, (name, head, "file"))
         assert objects(of(top), [name]) == {name: ("blob", b"content")}
 
@@ -361,7 +370,7 @@ class TestLimits:
         git(top.parent, "clone", "-q", "--depth=1", f"file://{top}", "shallow")
         repository = of(top.parent / "shallow")
         assert [why.partition(",")[0] for why in repository.limits()] == ["this is a shallow clone"]
-        assert [*repository.history()] == [(name, None, "file"), (name, head, "file")]
+        assert [*repository.history()] == [(name, head, "file"), (name, None, "file")]
 
 
 class TestObjects:

@@ -140,7 +140,7 @@ class TestFiles:
         """A key is found in a file, in the target of a link, and in a name, which is not shown."""
         write("file", f"a\n {KEY}")
         os.symlink(f"/{KEY}", "link")
-        write(f"{KEY}/{KEY}.txt", KEY)
+        write(f"z{KEY}/{KEY}.txt", KEY)
         scan = scanned()
         assert (scan.ok, scan.complete) == (False, True)
         assert found(scan, "where", "path", "line", "column", "offset") == [
@@ -184,6 +184,12 @@ class TestFiles:
         ((path,),) = found(scanned(), "path")
         assert (path.isprintable(), path.encode("ascii").decode("unicode_escape")) == (True, name)
 
+    @pytest.mark.parametrize("path", ["docs", "docs/file", "./docs/file"])
+    def test_paths_as_given(self, path: str) -> None:
+        """A path is shown as it was passed, which is how a code host shows it."""
+        write("docs/file", KEY)
+        assert found(scanned(FILES, path), "path") == [("docs/file",)]
+
     def test_fallback_files(self) -> None:
         """A fallback file may hold a key and is not read. A copy of it, or the target of a link, is read."""
         write("config/secret.key", KEY)
@@ -192,7 +198,7 @@ class TestFiles:
         write("notes", KEY)
         os.symlink("../notes", "config/secret_v2.key")
         scan = scanned()
-        assert found(scan, "path") == [("notes",), ("config/copy.key",), ("other/secret.key",)]
+        assert found(scan, "path") == [("config/copy.key",), ("notes",), ("other/secret.key",)]
         assert unread(scan, matters=False) == [("config/secret.key", "this is a fallback file, so it was not searched")]
 
     def test_what_is_not_a_file(self) -> None:
@@ -412,6 +418,13 @@ class TestHistory:
 
 class TestUnknownKeys:
     """No path shows a key that was unknown until it was found."""
+
+    @pytest.mark.parametrize("scope", [FILES, STAGED, HISTORY])
+    def test_a_key_in_its_path(self, repository: Path, scope: Scope) -> None:
+        """A name with a key is not shown, also if the key is known by its fingerprint and the name is in the index."""
+        put(repository, f"{KEY}/config/x.key", OTHER.encode())
+        (tracked,) = (each for each in scanned(scope, live=()).findings if each.rule == TRACKED)
+        assert [tracked.path or tracked.carriers[0].path] == ["[redacted]/config/x.key"]
 
     @pytest.mark.parametrize("scope", [FILES, STAGED, HISTORY])
     def test_names(self, repository: Path, scope: Scope) -> None:

@@ -46,7 +46,7 @@ def unread(path: Path | str, why: str, *, matters: bool = True) -> Entry:
     return str(path), "name", why, matters
 
 
-def read(path: Path, where: Where = "file") -> bytes:
+def read(path: Path | str, where: Where = "file") -> bytes:
     """Return the content of a file, or the target of a link."""
     return b"".join(read_place(str(path), where))
 
@@ -55,7 +55,7 @@ class TestWalk:
     """The entries at a path and below it."""
 
     def test_a_tree(self, tmp_path: Path) -> None:
-        """The entries of a directory follow it, sorted, with directories last. A FIFO or a socket does not matter."""
+        """The entries of a directory follow it, sorted. A FIFO or a socket does not matter."""
         for name in ("b/two", "b/one", ".hidden", "a/deep/deeper/x", "z"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
@@ -66,8 +66,6 @@ class TestWalk:
         assert walked(tmp_path) == [
             entry(tmp_path, "name"),
             entry(tmp_path / ".hidden", "file"),
-            entry(tmp_path / "link", "link"),
-            entry(tmp_path / "z", "file"),
             entry(tmp_path / "a", "name"),
             entry(tmp_path / "a/deep", "name"),
             entry(tmp_path / "a/deep/deeper", "name"),
@@ -77,6 +75,40 @@ class TestWalk:
             entry(tmp_path / "b/one", "file"),
             unread(tmp_path / "b/socket", IRREGULAR, matters=False),
             entry(tmp_path / "b/two", "file"),
+            entry(tmp_path / "link", "link"),
+            entry(tmp_path / "z", "file"),
+        ]
+
+    @pytest.mark.parametrize("name", [b"two\nlines", b"\x1b[2J", b"\xff\xfe", b"   ", b"-rf", b"a" * 255], ids=ascii)
+    def test_names(self, tmp_path: Path, name: bytes) -> None:
+        """A name may have any bytes."""
+        path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
+        with open(path, "wb") as file:
+            file.write(b"content")
+        assert (walked(tmp_path)[1:], read(path)) == ([entry(path, "file")], b"content")
+
+    @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can change its user")
+    def test_missing_permissions(self, tmp_path: Path) -> None:
+        """A directory or a file that the user may not read is reported, and the rest is read."""
+        (tmp_path / "closed").mkdir(0o700)
+        for name, mode in {"file": 0o600, "open": 0o644}.items():
+            (tmp_path / name).touch(mode)
+        tmp_path.chmod(0o755)
+        with contextlib.chdir(tmp_path):
+            os.seteuid(12345)
+            try:
+                found = walked(".")
+                with pytest.raises(UnreadError, match=f"^{why(errno.EACCES)}$"):
+                    read("./file")
+                assert read("./open") == b""
+            finally:
+                os.seteuid(0)
+        assert found == [
+            entry(".", "name"),
+            entry("./closed", "name"),
+            unread("./closed", why(errno.EACCES)),
+            entry("./file", "file"),
+            entry("./open", "file"),
         ]
 
     def test_a_directory_that_is_named_twice(self, tmp_path: Path) -> None:

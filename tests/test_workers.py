@@ -100,7 +100,8 @@ def test_a_worker_ends_with_the_scan() -> None:
 @pytest.mark.usefixtures("at_once")
 def test_a_scan_that_stops_ends_its_workers() -> None:
     """After Ctrl-C, no worker goes on with its task."""
-    done = do_tasks(SealedStr(KEY), [partial(joined, 0), *[partial(failed, signal.pause)] * 8])
+    tasks: list[Callable[[SealedStr], object]] = [partial(joined, 0), *[partial(failed, signal.pause)] * 8]
+    done = do_tasks(SealedStr(KEY), tasks)
     next(done)
     done.close()  # type: ignore[attr-defined]
     assert active_children() == []

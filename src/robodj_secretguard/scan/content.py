@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final, TypeAlias
 
 from robodj_secretguard.common.files import closing, open_unlinked, reason, regular_status
@@ -132,30 +132,30 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[Assig
 
     Placeholders and templates are ignored.
     """
-    for policy in policies:
-        if policy.variable.encode() in text:  # those of its other slots begin with this name
-            for variable in policy.key_variables:
-                yield from _assignments_of(variable.encode(), text, policy)
-
-
-def _assignments_of(name: bytes, text: bytes, policy: SecretPolicy) -> Iterator[Assignment]:
-    patterns = (_OF_KEY,) if policy.material.has_fingerprint else (_IN_QUOTES, _UNQUOTED)
-    start = text.find(name)
-    while start >= 0:
-        end = start + len(name)
-        is_part_of_name = start > 0 and _NAME_GOES_ON.match(text, start - 1)
-        match = None if is_part_of_name else next(filter(None, (each.match(text, end) for each in patterns)), None)
-        if match:
-            # Another assignment may begin in what only seems to be a text in quotes.
-            end = end if match.re is _IN_QUOTES else match.end()
-            if _ENDED.match(text, match.end()) and _could_be_value(match):
-                sound = [
-                    (key, forms)
-                    for value, forms in _readings(match["value"])
-                    if (key := valid_key(value, policy.material, policy.variable))
-                ]
-                yield from ((match.start("value"), policy, key, forms) for key, forms in sound[:1])
-        start = text.find(name, end)
+    variables = [
+        (policy, variable.encode())
+        for policy in policies
+        if policy.variable.encode() in text  # those of its other slots begin with this name
+        for variable in policy.key_variables
+    ]
+    for policy, name in variables:
+        patterns = (_OF_KEY,) if policy.material.has_fingerprint else (_IN_QUOTES, _UNQUOTED)
+        start = text.find(name)
+        while start >= 0:
+            end = start + len(name)
+            is_part_of_name = start > 0 and _NAME_GOES_ON.match(text, start - 1)
+            match = None if is_part_of_name else next(filter(None, (each.match(text, end) for each in patterns)), None)
+            if match:
+                # Another assignment may begin in what only seems to be a text in quotes.
+                end = end if match.re is _IN_QUOTES else match.end()
+                if _ENDED.match(text, match.end()) and _could_be_value(match):
+                    sound = (
+                        (match.start("value"), policy, key, forms)
+                        for value, forms in _readings(match["value"])
+                        if (key := valid_key(value, policy.material, policy.variable))
+                    )
+                    yield from islice(sound, 1)
+            start = text.find(name, end)
 
 
 def _could_be_value(match: re.Match[bytes]) -> bool:
@@ -181,30 +181,23 @@ def _readings(value: bytes) -> Iterator[tuple[SealedStr, Forms]]:
 def walk(paths: Sequence[str]) -> Iterator[Entry]:
     """Yield everything at some paths and below them. Only links among the paths are followed."""
     seen: set[tuple[int, int]] = set()
-    ahead = [*reversed(paths)]
+    ahead: list[tuple[str, bool]] = [(path, True) for path in reversed(paths)]
     while ahead:
-        here = ahead.pop()
+        here, is_named = ahead.pop()
         try:
-            status = os.stat(here)
+            status = os.stat(here, follow_symlinks=is_named)
             if stat.S_ISREG(status.st_mode):
                 yield os.path.realpath(here) if os.path.islink(here) else here, "file", "", True
+            elif stat.S_ISLNK(status.st_mode):
+                yield here, "link", "", True
             elif not stat.S_ISDIR(status.st_mode):
-                yield here, "name", f"it {NOT_REGULAR}", True
+                yield here, "name", f"it {NOT_REGULAR}", is_named
             elif (status.st_dev, status.st_ino) not in seen:  # a mount within itself, or a path that is named twice
                 seen.add((status.st_dev, status.st_ino))
                 yield here, "name", "", True
-                with os.scandir(here) as entries:
-                    within = sorted(entries, key=lambda entry: entry.name)
-                ahead += [entry.path for entry in reversed(within) if entry.is_dir(follow_symlinks=False)]
-                yield from (_entry(entry) for entry in within if not entry.is_dir(follow_symlinks=False))
+                ahead += [(os.path.join(here, name), False) for name in sorted(os.listdir(here), reverse=True)]
         except OSError as error:
             yield here, "name", _why_unread(error), True
-
-
-def _entry(entry: os.DirEntry[str]) -> Entry:
-    where: Where = "file" if entry.is_file(follow_symlinks=False) else "name"
-    where = "link" if entry.is_symlink() else where
-    return entry.path, where, f"it {NOT_REGULAR}" if where == "name" else "", where != "name"
 
 
 def read_place(path: str, where: Where) -> Iterator[bytes]:

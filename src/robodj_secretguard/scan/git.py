@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final, TypeAlias, cast
 
-from robodj_secretguard.common.files import read_unlinked
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.secret.sealed import SealedStr
@@ -46,27 +45,17 @@ _OVERRIDES: Final = (
 )
 
 
-def work_tree_of(directory: str, own: str | None = None) -> str | None:
+def work_tree_of(directory: str) -> str | None:
     """Return the top of a directory's work tree, without git; `None` if it has none or is inside `.git`.
 
-    With the directory that is git's `own` one, ignore every other `.git`. Whether the repository claims to be bare or
-    to have another work tree makes no difference.
+    Whether the repository claims to be bare or to have another work tree makes no difference.
     """
     here = os.path.realpath(directory)
-    while not os.path.lexists(dot_git := os.path.join(here, DOT_GIT)) or (own and _led_to(dot_git) != own):
+    while not os.path.lexists(os.path.join(here, DOT_GIT)):
         here, before = os.path.dirname(here), here
         if here == before or os.path.basename(before) == DOT_GIT:
             return None
     return here
-
-
-def _led_to(dot_git: str) -> str:
-    """Return the directory that a `.git` is, or that it names if it is a file."""
-    with suppress(OSError, ValueError):  # a directory; an invalid path in a file that git ignores
-        content, _ = read_unlinked(os.path.realpath(dot_git), BLOCK_BYTES)
-        named = os.fsdecode(content.removeprefix(b"gitdir: ").rstrip(b"\r\n"))
-        return os.path.realpath(os.path.join(os.path.dirname(dot_git), named))
-    return os.path.realpath(dot_git)
 
 
 class Repository:
@@ -81,17 +70,16 @@ class Repository:
             name: value for name, value in os.environ.items() if name not in withheld and not name.startswith(_WITHHELD)
         } | _GIT_ENVIRONMENT
         self.top = directory
-        paths = [
-            os.path.normpath(os.path.join(os.path.realpath(directory), os.fsdecode(self._asked("rev-parse", option))))
-            for option in ("--git-dir", "--git-common-dir")
-        ]
-        self.directories = tuple(dict.fromkeys(paths))
+        self.directories = self._directories()
         if any(map(_keeps_waiting, self.directories)):
             raise UnreadError("git's directory has a pipe or a device; remove it")
-        work_tree = work_tree_of(directory, os.path.realpath(paths[0]))
-        self.has_work_tree = work_tree is not None
-        self.top = work_tree or self.directories[0]
-        self._environment |= {"GIT_WORK_TREE": work_tree} if work_tree else {}
+        work_tree = work_tree_of(directory)
+        self.top = work_tree or directory
+        self.has_work_tree = work_tree is not None and self._directories() == self.directories
+        if self.has_work_tree:
+            self._environment["GIT_WORK_TREE"] = self.top
+        else:
+            self.top = self.directories[0]
 
     def limits(self) -> Iterator[str]:
         """Yield why the history may be incomplete."""
@@ -118,7 +106,6 @@ class Repository:
 
         Stashes and the commits in reflogs are included.
         """
-        yield from ((name, None, path) for name, path in self.index())
         commit = ""
         parts = self._parts("log", "--all", "--reflog", "--root", "-c", *_RAW, "--format=commit %H")
         for part in parts:
@@ -126,6 +113,7 @@ class Repository:
                 commit = part.removeprefix(b"commit ").decode()
             elif meta := part.lstrip(b"\n"):
                 yield from ((name, commit, path) for name, path in _put(meta, next(parts)))
+        yield from ((name, None, path) for name, path in self.index())
 
     def names(self) -> Iterator[str]:
         """Yield the name of every object, including unreachable ones, in the order in which git keeps them."""
@@ -150,6 +138,15 @@ class Repository:
                 meta, _, path = entry.partition(b"\t")
                 mode, name, stage = meta.split(b" ")
                 yield mode, name.decode(), stage, os.fsdecode(path)
+
+    def _directories(self) -> tuple[str, ...]:
+        """Return git's directories, as git finds them at `top`."""
+        asked = [self._asked("rev-parse", option) for option in ("--git-dir", "--git-common-dir")]
+        return tuple(
+            dict.fromkeys(
+                os.path.normpath(os.path.join(os.path.realpath(self.top), os.fsdecode(path))) for path in asked
+            )
+        )
 
     def _asked(self, *arguments: str) -> bytes:
         with self._process(*arguments) as process:

@@ -103,8 +103,14 @@ def scan(
     log = operations_log or OperationsLog("")
     known = known_keys([key for _, key in live], log.records, dict(setup.revocation.begins))
     known_live = [(value, known[key.fingerprint or key.secret]) for value, key in live]
-    generators = [policy.generator for policy in policies if policy.generator]
-    search = contain(lambda: KeySearch(known.values(), known_live, generators, [value for value, *_ in at_hand]))
+    search = contain(
+        lambda: KeySearch(
+            known.values(),
+            known_live,
+            [policy.generator for policy in policies if policy.generator],
+            [value for value, *_ in at_hand],
+        )
+    )
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
     scanner = Scanner(
         search,
@@ -370,7 +376,7 @@ class Scanner:
             if name not in kept:
                 self._miss("git", _MISSING_OBJECTS)
         self._found = [
-            (found, path, _commits_first(carriers.get(found.object, ())))
+            (found, path, tuple(carriers.get(found.object, ())))
             # git's own order changes when it packs
             for found, path, _ in sorted(self._found, key=lambda each: each[0].object or "")
         ]
@@ -425,7 +431,7 @@ class Scanner:
         """Add a finding for each tracked file with key material: in the index, if there are no carriers."""
         for path, name, _, blocks in self._objects_of(repository, tracked):
             beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
-            put = () if carriers is None else _commits_first(carriers[name])
+            put = () if carriers is None else tuple(carriers[name])
             policy = self._policy(put[0][1] if put else path)
             kind = policy.material if policy and policy.is_issued else LEAST_MATERIAL
             text = text_of(beginning, is_whole=kind is not LEAST_MATERIAL)
@@ -489,11 +495,6 @@ class Scanner:
     def _holds_key(self, text: str) -> bool:
         name = os.fsencode(text)
         return self._search.shows_part(name) or any(True for _ in self._content.find([name]))
-
-
-def _commits_first(carriers: Iterable[_Carried]) -> tuple[_Carried, ...]:
-    """Return the carriers of an object in git's order, the index last."""
-    return tuple(sorted(carriers, key=lambda carrier: carrier[0] is None))
 
 
 def _unfollowed(path: str) -> str:

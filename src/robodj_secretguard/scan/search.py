@@ -53,8 +53,7 @@ _PRINTABLE: Final = {*b"\t\r\n", *range(ord(" "), ord("~") + 1)}
 _OF_UTF_16: Final = bytes([_ZERO, *(_CHARACTER if byte in _PRINTABLE else _OTHER for byte in range(1, 256))])
 _RUN: Final = bytes([_CHARACTER]) * _SHORTEST
 _NOT_OF_A_KEY: Final = bytes([_OTHER])
-_RUN_IN_UTF_16: Final = (bytes([_CHARACTER, _ZERO]) * _SHORTEST)[:-1]
-_WHOLE_RUN_IN_UTF_16: Final = re.compile(rb"(?:\x01\x00)++\x01?")
+_RUN_IN_UTF_16: Final = re.compile(rb"\x01(?:\x00\x01){%d,}+" % (_SHORTEST - 1))
 
 _LINE_END: Final = re.compile(rb"[=\\]?\r?\n[ \t]*|(?:\\r)?\\n")
 _IN_LINE_END: Final = b"=\\\r\n"  # the first characters of these
@@ -155,11 +154,8 @@ def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
     yield data, 0, 1, ()
     if b"\0" in data:
         kinds = data.translate(_OF_UTF_16)
-        start = kinds.find(_RUN_IN_UTF_16)
-        while start >= 0:
-            end = next(_WHOLE_RUN_IN_UTF_16.finditer(kinds, start)).end()
-            yield data[start:end:2], start, 2, (UTF_16_FORM,)
-            start = kinds.find(_RUN_IN_UTF_16, end)
+        for run in _RUN_IN_UTF_16.finditer(kinds):
+            yield data[run.start() : run.end() : 2], run.start(), 2, (UTF_16_FORM,)
 
 
 class KeySearch:
