@@ -254,7 +254,6 @@ class TestAppend:
         after = load(str(path))
         assert [each.operator for each in appended] == [f"operator {number}" for number in (0, 1, 0, 0)]
         assert (after.records, after.damage, after.torn) == ((*read(WHOLE).records, *appended), (), 0)
-        assert not log.is_locked
         assert path.read_bytes().startswith(WHOLE)
 
     def test_one_write_that_is_synced(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -659,7 +659,7 @@ class Desk:
             config_dir=str(self.config),
             options=("--to", self.store.name, "--environment", environment),
         )
-        with clock(now), self.log.locked():
+        with clock(now):
             return rotator.take(policy, step, log=self.log if recorded else None, **how)
 
     def note(self, key: str, at: datetime = NOW, **fields: Any) -> None:
@@ -893,11 +893,6 @@ class TestUsage:
         """An emergency needs no overlap. Otherwise, no step is due."""
         assert desk.take(None, policy=SINGLE).outcome == "nothing-to-do"
         assert desk.take("replace", policy=SINGLE).outcome == "done"
-
-    def test_a_log_that_is_not_locked_is_refused_before_the_write(self, desk: Desk) -> None:
-        """Without the lock nothing could be recorded, so nothing is written."""
-        with pytest.raises(UsageError, match="the operations log is not locked"):
-            Rotator(RuntimeSecrets, desk.store, environment="prod", operator="Ada").take(POLICY, "stage", log=desk.log)
 
     def test_a_log_that_is_later_than_the_clock_is_refused_before_the_write(self, desk: Desk) -> None:
         """The manager would have a step that cannot be recorded. An emergency and a dry run do not wait."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -553,7 +552,7 @@ def _take_steps(
     )
     # An hour after an emergency, the same command would replace the key once more.
     again = command("rotate", "run", policies[0].name, *options) if emergency else ""
-    results, stderr = _take_all(take, policies, log, again, dry_run=dry_run)
+    results, stderr = _take_all(take, policies, log, again)
     after = partial(_next_lines, options, ("--from", to, *who, *log_options))
     documents = [result.as_dict() for result in results]
     statuses = [EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)]
@@ -571,8 +570,6 @@ def _take_all(
     policies: Sequence[SecretPolicy],
     log: OperationsLog,
     again: str,
-    *,
-    dry_run: bool,
 ) -> tuple[list[StepResult], list[str]]:
     """Take a step for each secret. Return what happened, and why it was not recorded.
 
@@ -580,9 +577,8 @@ def _take_all(
     """
     results: list[StepResult] = []
     try:
-        with nullcontext(log.read()) if dry_run else log.locked():
-            for policy in policies:
-                results.append(take(policy, log=log))  # noqa: PERF401 - an error ends it, and keeps these
+        for policy in policies:
+            results.append(take(policy, log=log))  # noqa: PERF401 - an error ends it, and keeps these
     except FileError as error:
         if again:
             return [take(policies[0])], [

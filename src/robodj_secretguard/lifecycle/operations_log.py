@@ -94,11 +94,6 @@ class OperationsLog:
         self._has_end = not end or bool(self.torn)  # whether the last line has a newline
 
     @property
-    def is_locked(self) -> bool:
-        """Whether this is within `locked()`, so that records can be appended."""
-        return self._descriptor >= 0
-
-    @property
     def is_missing(self) -> bool:
         """Whether an option or the variable names a file that does not exist."""
         return not self.found and self.named_by in {OPERATIONS_LOG, "--operations-log"}

@@ -273,8 +273,7 @@ def plan_rotation(
     is_loaded &= is_shell
     names = {
         **_names(policy, environment, old, recorded, in_files=has_directory or source.startswith("directory:")),
-        **_names_in_shell(policy, policies, source, has_bad_next=_is_unfit("next", alerts), is_shell=is_shell),
-        **_unless_there(policy, is_missing=("current", Check.MISSING) in alerts),
+        **_names_in_shell(policy, policies, source, alerts, is_shell=is_shell),
         **_dates(policy, slots, old, report, is_ending=stage == "retire" or runbook == "wait"),
         **_commands(
             policy,
@@ -456,7 +455,7 @@ def _names(
 
 
 def _names_in_shell(
-    policy: SecretPolicy, policies: Sequence[SecretPolicy], source: str, *, has_bad_next: bool, is_shell: bool
+    policy: SecretPolicy, policies: Sequence[SecretPolicy], source: str, alerts: Collection[object], *, is_shell: bool
 ) -> dict[str, str]:
     """Return the functions of the operator's shell, and how commands get a value: from there, or from the manager."""
     kind, _, place = source.partition(":")
@@ -464,7 +463,9 @@ def _names_in_shell(
     client = [text.format(place=place, mount=mount, path=path) for text in _CLIENTS.get(kind, _CLIENTS[""])]
     groups = [*(each.variables for each in policies), (REVOKED_FINGERPRINTS,)]
     value = '"${{{}-}}"' if is_shell else '"$(read_secret {})"'
-    following = value.format(policy.slot_variables[0])
+    following, has_bad_next = value.format(policy.slot_variables[0]), _is_unfit("next", alerts)
+    # A first key never replaces one: the manager may not have answered when the keys were loaded.
+    is_first = ("current", Check.MISSING) in alerts
     return {
         "manager": source if kind in _CLIENTS and kind else "the secret manager",
         "hint": client[0],
@@ -477,17 +478,9 @@ def _names_in_shell(
         "unless": f"drop_secret {policy.slot_variables[0]} && " if has_bad_next else f"[ -n {following} ] || ",
         "stays": " It replaces the one that is there:" if has_bad_next else " If there is one already, it stays:",
         "another": " --now" if has_bad_next else "",
-    }
-
-
-def _unless_there(policy: SecretPolicy, *, is_missing: bool) -> dict[str, str]:
-    """Return how a first key never replaces one: the manager may not have answered when the keys were loaded."""
-    if not is_missing:
-        return {"unless_there": "", "end": "", "kept": ":"}
-    return {
-        "unless_there": f'[ -n "$(read_secret {policy.variable})" ] || {{\n    ',
-        "end": "\n}",
-        "kept": ". If there is one by now, it stays. Then print the plan again:",
+        "unless_there": f'[ -n "$(read_secret {policy.variable})" ] || {{\n    ' if is_first else "",
+        "end": "\n}" if is_first else "",
+        "kept": ". If there is one by now, it stays. Then print the plan again:" if is_first else ":",
     }
 
 

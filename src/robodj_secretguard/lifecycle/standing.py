@@ -61,8 +61,7 @@ def _unlisted(
 ) -> Iterator[Problem]:
     """Yield the problem of recorded revocations that are not listed, and that of replaced keys after their deadline."""
     source = f"file:{REVOKED_FILE}"
-    ended = listed.fingerprints
-    unlisted = [each for each in revoked(records) if each is not None and each not in ended]
+    unlisted = [each for each in revoked(records) if each is not None and each not in listed.fingerprints]
     if unlisted:
         revoke = command("revoke", "--fingerprint", unlisted[0], "--reason", "recorded as revoked", "--yes", *options)
         yield Problem(
@@ -317,8 +316,18 @@ def record_rotation(
     if absent := [each.secret for each in statuses if each.state is State.MISSING]:
         raise UsageError(f"{absent[0]} is optional, and it is not set")
     proofs: dict[str, Proof] = {STARTUP: "not-done", FUNCTIONS: "not-done", **dict.fromkeys(attested, "attested")}
-    who = {"environment": environment, "operator": operator, "ticket": ticket, "note": note}
-    drafts = {each.secret: draft_rotation(each, proofs[STARTUP], proofs[FUNCTIONS], **who) for each in statuses}
+    drafts = {
+        each.secret: draft_rotation(
+            each,
+            proofs[STARTUP],
+            proofs[FUNCTIONS],
+            environment=environment,
+            operator=operator,
+            ticket=ticket,
+            note=note,
+        )
+        for each in statuses
+    }
     with log.locked():
         known = sorted(
             (record for each in (*others, log) for record in each.records), key=lambda each: each.recorded_at

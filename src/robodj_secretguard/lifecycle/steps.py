@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -416,11 +417,11 @@ def drift(
     here = rotations(logged, policy.name, done.last.environment if done else None)
     operator = ("--operator", "YOUR-NAME", *options)
     if done and unrecorded(done, logged):
-        who = ("--to", manager, "--environment", str(done.last.environment), *operator)
         step = {"replace": "run"}.get(done.step, done.step)
+        where = ("--to", manager, "--environment", str(done.last.environment), *operator)
         return Problem(
             f"{manager} has a step that the operations log does not have: {step_in_words(done)}",
-            f"run {command('rotate', step, policy.name, *who)}: it records the step",
+            f"run {command('rotate', step, policy.name, *where)}: it records the step",
             manager,
         )
     if not here:
@@ -621,8 +622,7 @@ class Rotator:
         Args:
             policy: the secret.
             step: `stage`, `promote`, `retire`, `back`, or `replace` in an emergency; `None` for the step that is due.
-            log: the operations log. It gets the records, so take the step within `log.locked()`. For a dry run, it is
-                only read.
+            log: the operations log. It gets the records, and is locked meanwhile. For a dry run, it is only read.
             is_now: take the step without waiting: for the hour of a next key, for the deadline of a previous key, or
                 for evidence. `stage` and `replace` replace the key again.
             fleet: the verdicts on the instances, which must be that all of them are ready.
@@ -632,9 +632,9 @@ class Rotator:
             What happened. A refusal and an error of the manager are results as well.
 
         Raises:
-            UsageError: the secret has no such step, an emergency has no reason, `is_now` has a `fleet` or no `step`, or
-                the log is not locked.
-            FileError: the log is later than this machine's clock, so nothing was written. An emergency does not wait.
+            UsageError: the secret has no such step, an emergency has no reason, or `is_now` has a `fleet` or no `step`.
+            FileError: the log cannot be used, or is later than this machine's clock, so nothing was written. An
+                emergency does not wait for a clock.
         """
         require_consistent(step, is_now=is_now, fleet=fleet, name=policy.name, reason=self._who["reason"])
         with_steps(
@@ -642,19 +642,18 @@ class Rotator:
             needs_overlap=step not in {None, "replace"},
             options=["--emergency"] if step == "replace" else [],
         )
-        if log and not dry_run and not log.is_locked:
-            raise UsageError("the operations log is not locked; take the step within log.locked()")
-        last = log.last if log and not dry_run and step != "replace" else None
-        if last and datetime.now(UTC) < last.recorded_at:
-            raise_file_error("its last record is later than this machine's clock; set the clock")
-        result = StepResult(policy, None if step == "replace" else step)
-        try:
-            self._take(result, step, log, is_now=is_now, fleet=fleet, dry_run=dry_run)
-        except StepRefusedError as error:
-            result.outcome, result.refusal = "refused", Problem(error.message, error.remedy)
-        except ManagerError as error:
-            result.outcome, result.findings = "refused", [source_finding(self._policies, self._store.name, error)]
-        return result
+        with log.locked() if log and not dry_run else nullcontext(log and log.read()):
+            last = log.last if log and not dry_run and step != "replace" else None
+            if last and datetime.now(UTC) < last.recorded_at:
+                raise_file_error("its last record is later than this machine's clock; set the clock")
+            result = StepResult(policy, None if step == "replace" else step)
+            try:
+                self._take(result, step, log, is_now=is_now, fleet=fleet, dry_run=dry_run)
+            except StepRefusedError as error:
+                result.outcome, result.refusal = "refused", Problem(error.message, error.remedy)
+            except ManagerError as error:
+                result.outcome, result.findings = "refused", [source_finding(self._policies, self._store.name, error)]
+            return result
 
     def _take(
         self,
@@ -690,8 +689,9 @@ class Rotator:
             )
         before = contain(lambda: self._check(stored.opened(), result.policy, step))
         recorded = RevocationStatus((), tuple((key, ALWAYS) for key in revoked(known) if key))
-        revoked_from = _revocations(result.keys.slots, before.revocation_list, recorded)
-        result.keys = result.keys._replace(revoked_from=revoked_from)
+        result.keys = result.keys._replace(
+            revoked_from=_revocations(result.keys.slots, before.revocation_list, recorded)
+        )
         if chosen := _choose_step(result, step, known, is_now=is_now, fleet=fleet, options=self._options):
             self._write(result, chosen, stored, known, log, before=before, dry_run=dry_run)
 

@@ -208,8 +208,7 @@ class Stored(Frozen):
 
     def opened(self) -> dict[str, Any]:
         """Return the fields. Call it inside `contain()`."""
-        found: dict[str, Any] = json.loads(self.fields.get_secret_value(), parse_float=number_of)
-        return found
+        return dict(json.loads(self.fields.get_secret_value(), parse_float=number_of))
 
 
 class Store(Manager):
@@ -417,8 +416,7 @@ def open_store(source: str, policies: Sequence[SecretPolicy]) -> Store:
     Raises:
         UsageError: the source is invalid or cannot be written, or the package of its client cannot be imported.
     """
-    (manager,) = open_sources([source], policies, "--to", "vault:MOUNT/PATH or aws:SECRET_ID")
-    return cast("Store", manager)
+    return cast("Store", open_sources([source], policies, "--to", "vault:MOUNT/PATH or aws:SECRET_ID")[0])
 
 
 def open_sources(
@@ -449,10 +447,9 @@ def _import_class(word: str, kind: str, path: str, package: str) -> type[Manager
     """Return the class of a manager. Its module imports the client, which an extra installs."""
     module, name = path.split(".")
     try:
-        found: type[Manager] = getattr(import_module(f"robodj_secretguard.managers.{module}"), name)
+        return cast("type[Manager]", getattr(import_module(f"robodj_secretguard.managers.{module}"), name))
     except (Exception, SystemExit):  # noqa: BLE001 - a client may raise anything at its import, or exit
         fix = f"run python -m pip install {package}" if package else "reinstall this program"
         raise UsageError(
             f"{word} {kind}: needs the package {package or module}, which cannot be imported; {fix}"
         ) from None
-    return found
