@@ -26,7 +26,6 @@ from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
 Entry: TypeAlias = tuple[str, Where, str, bool]
 """A path, and the part of it that may hold a key: of a directory, the name alone. Then why that part cannot be
 read, if it cannot, and whether a key may be missed. A pipe keeps nothing."""
-Assignment: TypeAlias = "tuple[int, SecretPolicy, SealedStr, Forms]"  # the offset of the value
 Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, the line, the column, the key
 _Position: TypeAlias = tuple[int, int, int]  # the bytes, whole lines and characters of the line before it
 
@@ -127,7 +126,7 @@ def _with_end(blocks: Iterable[bytes]) -> Iterator[bytes]:
     yield b""
 
 
-def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[Assignment]:
+def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple[int, SecretPolicy, SealedStr, Forms]]:
     """Yield every valid key that is assigned to a declared variable: its offset, secret, value and encoding.
 
     Placeholders and templates are ignored.

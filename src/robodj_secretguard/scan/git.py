@@ -129,7 +129,13 @@ class Repository:
             file.seek(0)
             with self._started("cat-file", "--batch", stdin=file) as stdout:
                 for _ in asked:
-                    yield from _object(stdout.readline(), stdout)
+                    if not (header := stdout.readline()):
+                        raise UnreadError(TOO_EARLY)
+                    name, kind, *size = header.decode().split()
+                    content = _object_content(stdout, int(size[0])) if size else iter(())
+                    yield name, kind, content
+                    for _ in content:  # the unread rest
+                        pass
 
     def _entries(self) -> Iterator[tuple[bytes, str, bytes, str]]:
         """Yield the mode, the object name, the stage and the path of each entry of the index."""
@@ -217,17 +223,6 @@ def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:
     mode, name = fields[len(fields) // 2 - 1], fields[-2]
     if mode != _SUBMODULE and name.strip(b"0"):
         yield name.decode(), os.fsdecode(path)
-
-
-def _object(header: bytes, stream: BufferedReader) -> Iterator[Object]:
-    """Yield the object after a header, and read the stream to its end."""
-    if not header:
-        raise UnreadError(TOO_EARLY)
-    name, kind, *size = header.decode().split()
-    content = _object_content(stream, int(size[0])) if size else iter(())
-    yield name, kind, content
-    for _ in content:  # the unread rest
-        pass
 
 
 def _object_content(stream: BufferedReader, size: int) -> Iterator[bytes]:

@@ -146,29 +146,28 @@ def scan(
     return scanner.result(scope, known.values(), now, unread)
 
 
-def _unread_records(log: OperationsLog) -> Iterator[Unread]:
-    for why in log.defects:  # an incomplete last line or a wrong clock hides no record
-        # A hash in it looks like a key.
-        yield Unread(
-            LOG_SOURCE, why if is_free_text(why) else "it does not verify", matters=bool(log.unreadable or log.damage)
-        )
-    if not log.found and log.named_by is not None:
-        yield Unread(LOG_SOURCE, f"{log.name} does not exist")
+def _unread_records(log: OperationsLog) -> list[Unread]:
+    matters = bool(log.unreadable or log.damage)  # an incomplete last line or a wrong clock hides no record
+    whys = [why if is_free_text(why) else "it does not verify" for why in log.defects]  # a hash looks like a key
+    missing = [] if log.found or log.named_by is None else [Unread(LOG_SOURCE, f"{log.name} does not exist")]
+    return [Unread(LOG_SOURCE, why, matters) for why in whys] + missing
 
 
 def _unsearched(
     readings: Iterable[Reading], values: Iterable[tuple[SealedStr, KnownKey | None, bool]], *, matters: bool
-) -> Iterator[Unread]:
-    """Yield values that cannot be searched for."""
-    for reading in readings:
-        for offer in reading.offers:
-            for why in offer.file.unreadable if offer.file else ():
-                yield Unread(reading.policy.name, f"the key file {offer.location} {why}", matters)
-    for _, key, is_valid in values:
-        if key and not is_valid:
-            yield Unread(
-                str(key.secret), f"its value ({key.known_by[0]}) is invalid, so it was not searched for", matters
-            )
+) -> list[Unread]:
+    """Return the values that cannot be searched for."""
+    files = [
+        Unread(reading.policy.name, f"the key file {offer.location} {why}", matters)
+        for reading in readings
+        for offer in reading.offers
+        for why in (offer.file.unreadable if offer.file else ())
+    ]
+    return files + [
+        Unread(str(key.secret), f"its value ({key.known_by[0]}) is invalid, so it was not searched for", matters)
+        for _, key, is_valid in values
+        if key and not is_valid
+    ]
 
 
 def _secrets_without_key(
@@ -178,8 +177,12 @@ def _secrets_without_key(
     names = {key.secret for key in known}
     for policy in policies:
         if policy.is_issued and policy.name not in names:
-            why = f"as no value of {LEAST_ISSUED} characters or more is known here"
-            yield Unread(policy.name, f"only assignments of {policy.variable} were searched for, {why}", matters=False)
+            yield Unread(
+                policy.name,
+                f"only assignments of {policy.variable} were searched for, as no value of {LEAST_ISSUED} characters or"
+                " more is known here",
+                matters=False,
+            )
         elif None not in names and known and policy.name not in names:
             yield Unread(policy.name, "no key of this secret is known here, so none was searched for", matters=False)
     if not known:
@@ -466,21 +469,26 @@ class Scanner:
 
     def _add(self, hits: Iterable[Hit], where: Where, path: str | None, **of_git: Any) -> None:
         has_lines = where != "name" and of_git.get("object_type") != "tree"
-        for offset, line, column, rule, key, forms in hits:
-            found = Found(
-                rule=rule,
-                where=where,
-                secret=key.secret,
-                environment=key.environment,
-                fingerprint=key.fingerprint,
-                known_by=key.known_by,
-                form=" in ".join(reversed(forms)) or "raw",
-                line=line if has_lines else None,
-                column=column if has_lines else None,
-                offset=offset if has_lines else None,
-                **of_git,
+        self._found += [
+            (
+                Found(
+                    rule=rule,
+                    where=where,
+                    secret=key.secret,
+                    environment=key.environment,
+                    fingerprint=key.fingerprint,
+                    known_by=key.known_by,
+                    form=" in ".join(reversed(forms)) or "raw",
+                    line=line if has_lines else None,
+                    column=column if has_lines else None,
+                    offset=offset if has_lines else None,
+                    **of_git,
+                ),
+                path,
+                (),
             )
-            self._found.append((found, path, ()))
+            for offset, line, column, rule, key, forms in hits
+        ]
 
     def _miss(self, place: str, why: str, *, matters: bool = True) -> None:
         self._missed.append((place, why, matters))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import binascii
 import json
 import re
+from base64 import urlsafe_b64decode
+from binascii import unhexlify
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
@@ -40,7 +41,6 @@ UTF_16_FORM: Final = "utf-16"
 LEAST_ISSUED: Final = 20  # a shorter part of an issued value could occur by chance
 
 _SHORTEST: Final = LEAST_MATERIAL.base64url.minimum
-_SHORTEST_ENCODED: Final = -(-LEAST_ISSUED * 4 // 3)  # in base64, which is shorter than hexadecimal
 _SHORTEST_HEXADECIMAL: Final = LEAST_MATERIAL.hexadecimal.minimum
 _FEWEST_DISTINCT: Final = fewest_distinct(_SHORTEST_HEXADECIMAL, hexadecimal=True)
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
@@ -56,7 +56,6 @@ _NOT_OF_A_KEY: Final = bytes([_OTHER])
 _RUN_IN_UTF_16: Final = re.compile(rb"\x01(?:\x00\x01){%d,}+" % (_SHORTEST - 1))
 
 _LINE_END: Final = re.compile(rb"[=\\]?\r?\n[ \t]*|(?:\\r)?\\n")
-_IN_LINE_END: Final = b"=\\\r\n"  # the first characters of these
 _KEY_LINE: Final = re.compile(rb"(?:%b)?([A-Za-z0-9+/_-]+)" % _LINE_END.pattern)
 _FURTHER_LINES: Final = re.compile(rb"(?:(?:%b)[A-Za-z0-9+/_-]+)++" % _LINE_END.pattern)
 """The line ends within wrapped base64: indented in YAML, after = or a backslash, or escaped."""
@@ -70,7 +69,6 @@ _ENCODED_TEXTS: Final = (
     re.compile(rb"[AI-Za-f][AC-HQS-Xgi-nwyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]" * 6),
     re.compile(rb"[02-7][0-9A-Fa-f]" * 20),
 )
-_STANDARD_BASE64: Final = bytes.maketrans(b"-_", b"+/")
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _LAST_CHARACTERS: Final = [
     {byte: canonical("-" * (3 + rest) + chr(byte))[-1:].encode() for byte in _ALPHABET} for rest in range(4)
@@ -181,7 +179,7 @@ class KeySearch:
         self._hexadecimal = [length for function, length in made if function == "token_hex"]
         self._live: list[_LiveKey] = []
         self._issued: list[tuple[SealedStr, KnownKey]] = []
-        self._shortest = _SHORTEST_ENCODED  # of the runs that can hold a live key
+        self._shortest = -(-LEAST_ISSUED * 4 // 3)  # of the runs that can hold a live key, or an issued one in base64
         self._add(live)
         at_hand = {key.fingerprint for *_, key in self._live}
         self._by_digest = {
@@ -337,7 +335,7 @@ def _pieces(text: bytes, shortest: int) -> Iterator[tuple[bytes, list[int], list
     start = kinds.find(_RUN)
     while start >= 0:
         end = kinds.find(_NOT_OF_A_KEY, start)
-        further = _FURTHER_LINES.match(text, end) if text[end : end + 1] in _IN_LINE_END else None
+        further = _FURTHER_LINES.match(text, end) if text[end : end + 1] in b"=\\\r\n" else None  # a line end begins
         if further is None and end - start >= shortest:
             yield text[start:end], [0], [start]
         elif further:
@@ -356,9 +354,8 @@ def _decodings(text: bytes, least: int) -> Iterator[tuple[bytes, str, int]]:
     """
     for digits in _IN_HEXADECIMAL.finditer(text):
         for start in (digits.start(), digits.start() + 1):
-            yield binascii.unhexlify(text[start : digits.end() - (digits.end() - start) % 2]), "hex", start
+            yield unhexlify(text[start : digits.end() - (digits.end() - start) % 2]), "hex", start
     if len(text) * 3 >= least * 4 and not _ALL_HEXADECIMAL.fullmatch(text):
-        standard = text.translate(_STANDARD_BASE64)
         for skipped in range(4):
-            part = standard[skipped:]
-            yield binascii.a2b_base64(part + b"A" * (-len(part) % 4)), "base64", skipped
+            part = text[skipped:]
+            yield urlsafe_b64decode(part + b"A" * (-len(part) % 4)), "base64", skipped
