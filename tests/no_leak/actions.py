@@ -34,7 +34,7 @@ from robodj_secretguard.adapters.prometheus import SecretCollector
 from robodj_secretguard.cli import main
 from robodj_secretguard.heartbeat import send_heartbeat
 from robodj_secretguard.refresh import _process
-from robodj_secretguard.scan import search
+from robodj_secretguard.scan import search, workers
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.settings import live_of, running_report
 from robodj_secretguard.startup.variables import SECRETS_DIR
@@ -196,6 +196,12 @@ def run_gate() -> object:
 def run_commands() -> object:
     """Run several commands, with the arguments that the scenario wrote."""
     return [main(json.loads(argument())[number]) for number in range(len(json.loads(argument())))]
+
+
+def run_commands_with_workers() -> object:
+    """Run the same ones, where each scan starts two processes at once."""
+    with patch.object(workers, "ALONE_SECONDS", 0.0), patch.object(os, "cpu_count", return_value=2):
+        return run_commands()
 
 
 def run_commands_with_input() -> object:

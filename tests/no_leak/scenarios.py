@@ -1077,6 +1077,7 @@ SCENARIOS: dict[str, Scenario] = {
     "scan-with-a-git-that-tells-all": Scenario(with_a_git('env; env >&2; echo "$@" >&2; exit 1'), "run_commands"),
     "scan-with-a-git-that-lies": Scenario(with_a_git("cat seen/env; env"), "run_commands"),
     "scan-argument-is-a-key": Scenario(pasted, "run_commands"),
+    "scan-of-history-with-workers": Scenario(in_history, "run_commands_with_workers"),
     "scan-interrupted": Scenario(in_history, "run_commands_that_fail"),
     "scan-on-a-terminal": Scenario(of_scan(), "run_commands_on_a_terminal"),
     **{
