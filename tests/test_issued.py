@@ -517,6 +517,7 @@ def test_template_of_each_kind_may_have_comments(kind: Kind, template: str) -> N
         Material.opaque(200),
         *(Material.opaque(pattern=each) for each in ("[0-9]{9}", "[0-9a-f]{64}", "[A-Z]{12}", "[a-z]{20}")),
         Material.opaque(prefix="AC", pattern="AC[0-9a-f]{32}"),
+        Material.opaque(prefix="kif-", pattern="kif-[0-9a-f]{6}"),
     ],
     ids=repr,
 )

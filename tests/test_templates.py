@@ -119,7 +119,7 @@ def test_other_text_is_no_template(text: str) -> None:
         ("23456789|klmnopqr|qwe-345-tyu|12345678901234567890123456789012345", "2345678|qw-34-tyu|lmkpqros"),
         ("<kifzappf>|<api1>|<KifZapp>|Key=<kif>;", "<kif8zappfry>|kifzappf|kif<zapp>+|{kifzap}|{KifZappFry}"),
         ("\u0437\u0430\u043f_\u043a\u043b\u044e\u0447|kif\u5bc6\u94a5zapp", "\u0437\u0430\u043f\u043a\u0438\u0444"),
-        ("sk-kif-12345678|kif12345678", "sk-kif-1234567|sk-kifzapp-12345678"),
+        ("sk-kif-12345678|kif12345678|sk-kifza-12345678", "sk-kif-1234567|sk-kifzap-12345678"),
         ("kifxxxxxx|kq7zw9mp2vxxxxxxkq7", "kifxxx|kq7zw9mp2vxxxxkq7"),
         ("kq7zw9...8xm2p|...***..|kq7z...", "kq7zw9...8xm2|kq7+z..."),
         ("kq7zw9mpyyyyyyyy", "kq7zw9mp2yyyyyyyy|kq7yyyyyyy"),

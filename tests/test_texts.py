@@ -9,13 +9,21 @@ import pytest
 from conftest import V1, V2, good_keys
 
 from robodj_secretguard.secret.texts import (
+    GREEN,
     MOST_CHARACTERS,
+    RED,
+    YELLOW,
     ascii_text,
     command,
     count,
     is_environment,
     is_free_text,
+    is_instance_name,
+    listed,
+    mark,
     option,
+    shown_place,
+    unpaint,
 )
 
 
@@ -102,6 +110,53 @@ def test_short_key_in_free_text() -> None:
 def test_ascii_text(text: str, shown: str) -> None:
     """Every character that is not ASCII is escaped."""
     assert ascii_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "is_name"),
+    [
+        *((text, True) for text in ("api", "web-1:8000", "0", "A/b@c_d.e", "x" * 120)),
+        *(
+            (text, False)
+            for text in ("", "-a", "a b", "a\n", "\u00e9", "x" * 121, secrets.token_urlsafe(32)[1:] + "z7")
+        ),
+    ],
+    ids=range(12),
+)
+def test_instance(text: str, *, is_name: bool) -> None:
+    """The name of a service or an instance has at most 120 characters of an address, and is no key."""
+    assert is_instance_name(text) is is_name
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [("/srv/a b", "/srv/a b"), ("/srv/\u00e9", "/srv/\\xe9"), ("/a\nb", "PATH"), ("/{key}/a", "PATH")],
+)
+def test_place(path: str, shown: str) -> None:
+    """A path is shown in ASCII, unless it has a character that is not printable, or may be a key."""
+    assert shown_place(path.format(key=good_keys()[V1])) == shown
+
+
+@pytest.mark.parametrize(
+    ("line", "colour", "number", "first", "rest"),
+    [
+        ("ALERT: a: b", RED, 31, "ALERT:", " a: b"),
+        ("ok", GREEN, 32, "ok", ""),
+        ("WARNING: a", YELLOW, 33, "WARNING:", " a"),
+    ],
+)
+def test_colour(line: str, colour: int, number: int, first: str, rest: str) -> None:
+    """A line is coloured up to its first colon, and a stream without colours gets the text alone."""
+    assert mark(line, colour) == f"\x1b[{number}m{first}\x1b[0m{rest}"
+    assert unpaint(mark(line, colour)) == line
+
+
+@pytest.mark.parametrize(
+    ("texts", "line"), [("", ""), ("ab", "a, b"), ("abc", "a, b and 1 more"), ("abcd", "a, b and 2 more")]
+)
+def test_first_texts(texts: str, line: str) -> None:
+    """The first texts are listed, and the others counted."""
+    assert listed([*texts], 2) == line
 
 
 @pytest.mark.parametrize(

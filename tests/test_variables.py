@@ -67,7 +67,11 @@ class TestNames:
     @pytest.mark.parametrize(
         ("target", "similar", "others"),
         [
-            ("ABCDEFG", ["XBCDEFG", "ABCDEFX", "ABCXEFG", "ABCEFG", "abcdefg", "ABCDEFG_FILE"], ["ABXDXFG", "XBCDEFX"]),
+            (
+                "ABCDEFG",
+                ["XBCDEFG", "ABCDEFX", "ABCXEFG", "ABCEFG", "abcdefg", "BCDEFG", "XABCDEFG"],
+                ["ABXDXFG", "XBCDEFX"],
+            ),
             ("ABCDEFGH", ["XBCDEFGH", "ABCDEFGX", "ABCEDFGH", "ABCDXEFGH"], ["ABXDEXGH"]),
         ],
         ids=["an odd length", "an even length"],
