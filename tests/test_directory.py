@@ -300,6 +300,13 @@ class TestSecretsDirectory:
         assert judgement.readings[0].slots == ()
         assert checks(judgement) == [("source", "note")]
         assert judgement.report().ok
+        assert [each.message for each in judgement.report().findings] == [
+            f"{V1} and 1 more in the environment differ from directory:{tmp_path}"
+        ]
+        judgement = judged(old | {"ROBODJ_SECRETS_DIR": str(tmp_path)})
+        assert [each.message for each in judgement.report().findings] == [
+            f"{V1} in the environment differs from directory:{tmp_path}"
+        ]
 
     def test_the_variable_replaces_the_model(self, tmp_path: Path) -> None:
         """`ROBODJ_SECRETS_DIR` and `ROBODJ_SECRET_REFRESH` replace what the model says. Empty ones are not set."""

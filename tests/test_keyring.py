@@ -125,6 +125,15 @@ class TestAccepted:
             assert roles(ring) == ["current", "next"]
             assert (ring.find(kid_of((past | more)[PREVIOUS])) is not None) is is_found
 
+    def test_a_next_key_that_is_revoked(self) -> None:
+        """The report on the keys in use has no fingerprint of a key that is revoked by now. Others it has."""
+        keys = rotation_keys(datetime.now(UTC) + timedelta(days=1))
+        later = f"{fingerprint_of(keys[PREVIOUS])}@2999-01-01T00:00:00Z"
+        revoked = {"ROBODJ_REVOKED_FINGERPRINTS": f"{fingerprint_of(keys[NEXT])},{later}"}
+        judgement = judgement_of(RuntimeSecrets, Environment(keys | revoked))
+        status, _ = KeySet(judgement, 0, judgement.readings[0].setup.revocation).report.secrets
+        assert (status.next_fingerprint, status.previous_fingerprint) == (None, fingerprint_of(keys[PREVIOUS]))
+
     def test_a_current_key_that_is_revoked(self) -> None:
         """Where the current key is revoked and there is no other one, nothing signs, verifies or is found."""
         judgement = judgement_of(RuntimeSecrets, Environment(keys := good_keys()), now=NOW)
