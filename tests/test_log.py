@@ -213,7 +213,7 @@ class TestVerify:
             spoil(machine)
         lines, document = self.verify(machine, "--expect", entries[expected - 1].hash, passes=spoil is None)
         found = [line for line in lines if "expected record: " in line]
-        before = "The records before it are unchanged."
+        before = "The records before it in this file are unchanged."
         assert found == ([f"Found the expected record: number {number}. {before}"] if number else [])
         missing = "the expected record was not found: it, or a record before it, was changed or removed"
         assert (missing in document["defects"]) is (number is None)

@@ -247,8 +247,7 @@ def _verify(request: Request, *, expect: str | None) -> Result:
             f"{COMMAND_INDENT}{_proof(earlier)}",
         ]
     if number:
-        here = " in this file" if earlier else ""
-        lines.append(f"Found the expected record: number {number}. The records before it{here} are unchanged.")
+        lines.append(f"Found the expected record: number {number}. The records before it in this file are unchanged.")
     lines += [LIMITS, f"The operations log {'does NOT verify' if defects else 'verifies'}."]
     return Result(EXIT_ALERTS if defects else EXIT_CLEAN, lines, lambda: document, _on_stderr(request))
 

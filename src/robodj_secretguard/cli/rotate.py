@@ -306,8 +306,12 @@ def _record(
     document = {"kind": "rotation-record", **recording.as_dict()}
     complaints = [line for other in others for line in other.complaint]
     if recording.refusals:
-        lines = [*_refusal_lines(recording), MODEL, "Nothing was recorded."]
-        return Result(failed_status(recording.report, EXIT_ALERTS), lines, lambda: document, complaints)
+        return Result(
+            failed_status(recording.report, EXIT_ALERTS),
+            [*_refusal_lines(recording), MODEL, "Nothing was recorded."],
+            lambda: document,
+            complaints,
+        )
     the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
     listed = [entry for entry, why in recording.listed if not why]
     failures = [why for _, why in recording.listed if why]
@@ -428,10 +432,6 @@ def _add_steps(group: Commands, shared: Sequence[str]) -> None:
     """Add the steps that are one write of the secret manager each."""
     name = {"name": {"metavar": "NAME", "help": "the secret, such as secret.key"}}
     now: dict[str, Any] = {"action": "store_true"}
-
-    def fleet(condition: str, what: str) -> dict[str, str]:
-        return {"metavar": "FILE", "help": f"the output of fleet --require {condition} --format json: {what}"}
-
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
         "stage": (
             "Store a next key in the secret manager. Every instance gets to know it before it is promoted.",
@@ -441,7 +441,11 @@ def _add_steps(group: Commands, shared: Sequence[str]) -> None:
             "Make the next key current, and the current key previous. The next key must have been stored for an hour.",
             {
                 **name,
-                "--fleet": fleet("has-next", "the proof that every instance has the next key; then no hour is needed"),
+                "--fleet": {
+                    "metavar": "FILE",
+                    "help": "the output of fleet --require has-next --format json: the proof that every instance has"
+                    " the next key; then no hour is needed",
+                },
                 "--now": {
                     **now,
                     "help": "do not wait: every instance has the next key, and no previous key is needed",
@@ -452,7 +456,11 @@ def _add_steps(group: Commands, shared: Sequence[str]) -> None:
             "Remove the previous key from the secret manager, after its deadline.",
             {
                 **name,
-                "--fleet": fleet("moved", "the proof that every instance signs with the current key"),
+                "--fleet": {
+                    "metavar": "FILE",
+                    "help": "the output of fleet --require moved --format json: the proof that every instance signs"
+                    " with the current key",
+                },
                 "--now": {**now, "help": "do not wait: what the previous key has signed is refused from now on"},
             },
         ),

@@ -218,8 +218,9 @@ def _answer(url: str, query: str, token: SealedStr | None, context: Any) -> byte
 
     address = urlsplit(url)
     connect = partial(HTTPSConnection, context=context) if address.scheme == "https" else HTTPConnection
-    authorization = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    headers = {"Content-Type": "application/x-www-form-urlencoded"} | authorization
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} | (
+        {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    )
     with closing(connect(address.netloc)) as connection:
         # No cache answers a POST.
         connection.request("POST", f"{address.path.rstrip('/')}/api/v1/query", urlencode({"query": query}), headers)

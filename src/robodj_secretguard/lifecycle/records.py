@@ -225,9 +225,10 @@ def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
     )
 
 
-def recorded_environments(fingerprint: str | None, secret: str | None, records: Iterable[Record]) -> list[str | None]:
-    """Return the environment of each recorded rotation to a key, in order."""
-    return [record.environment for record in rotations(records, secret) if record.fingerprint == fingerprint]
+def environment_of(fingerprints: Iterable[str | None], secret: str, records: Iterable[Record]) -> str | None:
+    """Return the environment of the last rotation to the last one of some keys that has a record."""
+    last = {record.fingerprint: record.environment for record in rotations(records, secret)}
+    return next(reversed([last[key] for key in fingerprints if key in last]), None)
 
 
 def slots_of(status: SecretStatus) -> Slots:

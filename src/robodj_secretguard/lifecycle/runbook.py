@@ -14,7 +14,7 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.records import (
     Record,
     Stage,
-    recorded_environments,
+    environment_of,
     revoked,
     rotations,
     slots_of,
@@ -260,7 +260,8 @@ def plan_rotation(
     slots, alerts = slots_of(status), _alerts_about(policy, status, report, records)
     is_shell = not (sources or has_directory)
     is_emergency |= ("current", Check.REVOKED) in alerts
-    environment = environment or _environment_of(policy, slots, records)
+    keys = (slots.previous, slots.current)
+    environment = environment or environment_of(keys, policy.name, records) or "ENVIRONMENT"
     recorded = rotations(records, policy.name, environment)
     stage, runbook, old = _choose_runbook(
         policy, slots, recorded, records, report.checked_at, alerts=alerts, is_emergency=is_emergency
@@ -304,12 +305,6 @@ def plan_rotation(
         for step in (_OF_VENDORS.get(each, each) if policy.is_issued else each for each in _RUNBOOKS[runbook])
         if step not in left_out
     ]
-
-
-def _environment_of(policy: SecretPolicy, slots: Slots, records: Sequence[Record]) -> str:
-    """Return the environment of the last record of a key, or the word for one."""
-    own = [each for key in (slots.previous, slots.current) for each in recorded_environments(key, policy.name, records)]
-    return next(reversed(own), None) or "ENVIRONMENT"
 
 
 def _alerts_about(

@@ -29,8 +29,8 @@ from robodj_secretguard.lifecycle.records import (
     draft,
     draft_rotation,
     dump_last_steps,
+    environment_of,
     parse_last_steps,
-    recorded_environments,
     revoked,
     rotations,
 )
@@ -441,8 +441,8 @@ def drift(
         return Problem(what, f"{how_to_rotate(policy, manager)}{FOLLOW}", manager)
     if expected.fingerprint in {keys.slots.previous, *revoked(logged)}:  # what replaces it is on its way
         return None
-    where = ("--environment", expected.environment or "ENVIRONMENT", *operator)
-    record = command("rotate", "record", policy.name, "--from", manager, *where)
+    where = ("--from", manager, "--environment", expected.environment or "ENVIRONMENT", *operator)
+    record = command("rotate", "record", policy.name, *where)
     return Problem(what, f"run {record} if this was meant; otherwise rotate the key", manager)
 
 
@@ -698,8 +698,8 @@ class Rotator:
     def _require_environment(self, result: StepResult, known: Sequence[Record]) -> None:
         """Refuse a step for another environment than that of the keys."""
         keys, secret = result.keys, result.policy.name
-        recorded = recorded_environments(keys.slots.current, secret, known)
-        where = (keys.step and keys.step.last.environment) or (recorded[-1] if recorded else None)
+        recorded = environment_of([keys.slots.current], secret, known)
+        where = (keys.step and keys.step.last.environment) or recorded
         if where not in {None, self._who["environment"]}:
             raise StepRefusedError(
                 f"{secret} in {self._store.name} is of the environment {where}",

@@ -181,8 +181,9 @@ def _client(seconds: float) -> Any:
     settings.set_config_variable("ca_bundle", bundle or True)  # where it is empty, no client can be made
     # Also the clients that log in, such as that of a role, send their requests so.
     settings.register("before-send", partial(_send_encrypted, verify=bundle or True, seconds=seconds))
-    session = boto3.Session(botocore_session=settings)
-    return session.client("secretsmanager", config=Config(retries={"total_max_attempts": 1}))
+    return boto3.Session(botocore_session=settings).client(
+        "secretsmanager", config=Config(retries={"total_max_attempts": 1})
+    )
 
 
 def _send_encrypted(*, verify: str | bool, seconds: float, request: Any, **_: object) -> Any:

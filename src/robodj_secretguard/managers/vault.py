@@ -96,7 +96,7 @@ def _read_answer(response: requests.Response, *_: object, **__: object) -> None:
 
 
 class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
-    """Refuse an answer that is not a JSON object: JSONAdapter returns the response itself."""
+    """Add the time of an answer, and refuse one that is not a JSON object: JSONAdapter returns the response itself."""
 
     def request(self, *arguments: Any, **more: Any) -> Any:
         answer = RawAdapter.request(self, *arguments, **more)
@@ -106,7 +106,7 @@ class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
             raise exceptions.ParamValidationError
         with suppress(ValueError):  # it was cut
             if isinstance(found := answer.json(parse_float=number_of), dict):
-                return found
+                return found | {"date": answer.headers.get("Date")}
         raise UnreadError
 
 
@@ -133,15 +133,14 @@ class Vault(Store):
 
     def current(self, seconds: float) -> Stored:
         """Log in, and return the current version."""
-        stored, date = self._with_client(seconds, self._read)
-        return stored._replace(read_at=time_of(date))
+        return self._with_client(seconds, self._read)
 
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
         """Log in, and write a new version, if the current one is still the same."""
         self._with_client(seconds, lambda client: self._write(client, fields, current.version))
 
-    def _with_client(self, seconds: float, action: Callable[[hvac.Client], Answer]) -> tuple[Answer, object]:
-        """Log in, and return what an action returns, and the time of the last response."""
+    def _with_client(self, seconds: float, action: Callable[[hvac.Client], Answer]) -> Answer:
+        """Log in, and return what an action returns."""
         address = _client_setting("ADDR")
         if not address:
             raise ManagerError("cannot be read: VAULT_ADDR is not set", _ADDRESS)
@@ -149,8 +148,7 @@ class Vault(Store):
             raise ManagerError("is not read without TLS: VAULT_ADDR is not an address with https://", _ADDRESS)
         session = requests.Session()
         session.verify = _client_setting("CACERT") or True
-        dates: list[object] = []
-        session.hooks["response"] += _read_answer, lambda response, **_: dates.append(response.headers.get("Date"))
+        session.hooks["response"].append(_read_answer)
         session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
         # A redirect could lead to another server, which would get the token.
         settings = {"namespace": _client_setting("NAMESPACE") or None, "allow_redirects": False}
@@ -158,7 +156,7 @@ class Vault(Store):
         try:
             client = hvac.Client(address, token="", adapter=_Adapter, session=session, timeout=limits, **settings)
             _log_in(client)
-            return action(client), dates[-1]
+            return action(client)
         except (exceptions.VaultError, OSError, UnreadError, UnicodeError) as error:  # OSError: also those of requests
             raise manager_error(error, _CLIENT_ERRORS, _CA_CERT) from None
         finally:
@@ -172,7 +170,7 @@ class Vault(Store):
             )
             fields, metadata = answer["data"]["data"], answer["data"]["metadata"]
             version, written_at = str(metadata["version"]), parse_marker(SealedStr(metadata["created_time"]))
-            return Stored(sealed({**fields}), version, written_at)
+            return Stored(sealed({**fields}), version, written_at, time_of(answer["date"]))
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             failure = self._denial(error, "read", "read")
         except exceptions.InvalidPath as error:
