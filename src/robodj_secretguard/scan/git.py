@@ -117,8 +117,9 @@ class Repository:
 
     def names(self) -> Iterator[str]:
         """Yield the name of every object, including unreachable ones, in the order in which git keeps them."""
-        every = ("--batch-all-objects", "--unordered", "--buffer")
-        with self._started("cat-file", "--batch-check=%(objectname)", *every) as stdout:
+        with self._started(
+            "cat-file", "--batch-check=%(objectname)", "--batch-all-objects", "--unordered", "--buffer"
+        ) as stdout:
             yield from (line.decode().split()[0] for line in stdout)
 
     def objects(self, names: Iterable[str]) -> Iterator[Object]:

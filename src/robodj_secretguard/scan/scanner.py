@@ -507,5 +507,4 @@ class Scanner:
 
 def _unfollowed(path: str) -> str:
     """Return the path of a file with the links in its directories resolved."""
-    parent, name = os.path.split(path)
-    return os.path.join(os.path.realpath(parent), name)
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))

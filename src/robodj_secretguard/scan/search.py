@@ -231,8 +231,9 @@ class KeySearch:
         """Search for keys, and for parts of issued values."""
         for value, known in values:
             if known.fingerprint:
-                self._live.append((*_sealed_parts(value), known))
-                self._shortest = min(self._shortest, len(canonical(value.get_secret_value())))
+                text = canonical(value.get_secret_value())
+                self._live.append((SealedStr(text[:-1]), SealedStr(last_characters(text)), is_hexadecimal(text), known))
+                self._shortest = min(self._shortest, len(text))
             elif len(value) >= LEAST_ISSUED:
                 self._issued += [(written, known) for written in _spellings(value)]
 
@@ -286,12 +287,6 @@ def _live_in(text: bytes, key: _LiveKey) -> Iterator[int]:
     for offset in _occurrences(stem, searched):
         if searched.startswith(tuple(end.encode() for end in last.get_secret_value()), offset + len(stem)):
             yield offset
-
-
-def _sealed_parts(key: SealedStr) -> tuple[SealedStr, SealedStr, bool]:
-    """Return a key without its last character, its possible last characters, and whether it is hexadecimal."""
-    text = canonical(key.get_secret_value())
-    return SealedStr(text[:-1]), SealedStr(last_characters(text)), is_hexadecimal(text)
 
 
 def _spellings(value: SealedStr) -> Iterator[SealedStr]:
