@@ -83,7 +83,7 @@ class TestDelivery:
     @pytest.mark.parametrize("record", [5, {"secret.key": []}, "x\0", None])
     def test_an_invalid_record_of_a_rotation_is_ignored(self, record: object) -> None:
         """No start depends on the record of a rotation, so an invalid one is none."""
-        delivery = delivery_of("x:y", {"A": "x", ROTATION_RECORD: record}, ["A", ROTATION_RECORD])
+        delivery = delivery_of("x:y", {"A": "x", ROTATION_RECORD: record}, [ROTATION_RECORD, "A"])
         assert delivery.values == {"A": SealedStr("x")}
 
 
@@ -389,9 +389,10 @@ class TestSecretsDirectory:
         path = tmp_path / "the keys"
         volume(path, good_keys())
         mounted = str(path / V1).replace(" ", "\\040")
+        other = put(tmp_path / "hosts")
         line = "36 25 0:32 / {} rw,relatime - tmpfs tmpfs rw\n"
         for mounts, own, expected in (
-            (line.format(tmp_path) + line.format(str(path).replace(" ", "\\040")), "", []),
+            (line.format(tmp_path) + line.format(str(path).replace(" ", "\\040")) + line.format(other), "", []),
             (line.format(mounted), "", [("setting", "alert")]),
             ("", str(path), [("setting", "alert")]),
         ):
