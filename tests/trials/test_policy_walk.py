@@ -247,7 +247,7 @@ class TestPolicy:
         assert [line.split()[0] for line in walk.lines("show")] == ["#", "1", "2", "3", "4", "5", "6"]
         for step, number in (("verify first", 1), ("verify last", 6)):
             assert (walk[step].status, walk.lines(step)[-1]) == (0, "The operations log verifies.")
-            before = "The records before it are unchanged."
+            before = "The records before it in this file are unchanged."
             assert f"Found the expected record: number {number}. {before}" in walk.lines(step)
 
     def test_no_key_is_left(self, walk: Walk) -> None:

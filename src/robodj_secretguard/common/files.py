@@ -155,16 +155,11 @@ def make_directory(path: str, *, others: bool = False) -> None:
         sync_directory(os.path.dirname(path))
 
 
-def _give_away(descriptor: int, directory: str, replaced: str | None = None) -> None:
-    """Change the owner of a file or a directory that root makes: a service or its operators must be able to use it.
-
-    The owner is that of the replaced file, if nobody else can write its directory. Otherwise it is the directory's.
-    """
+def _give_away(descriptor: int, directory: str) -> None:
+    """Give what root makes the owner of its directory: a service or its operators must be able to use it."""
     if os.name == "posix":
         with contextlib.suppress(PermissionError):  # only root may
             owner = os.stat(directory or os.curdir)
-            if replaced is not None and not owner.st_mode & 0o022 and os.path.lexists(replaced):
-                owner = os.lstat(replaced)
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
@@ -210,7 +205,7 @@ def write_file(path: str, content: bytes, mode: int, *, replace: bool) -> None:
     descriptor = open_unlinked(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         with open(descriptor, "wb") as file:
-            _give_away(file.fileno(), os.path.dirname(path), replaced=path)
+            _give_away(file.fileno(), os.path.dirname(path))
             if os.name == "posix":
                 os.fchmod(file.fileno(), mode)  # also with another umask
             file.write(content)

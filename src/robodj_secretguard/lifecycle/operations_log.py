@@ -110,11 +110,10 @@ class OperationsLog:
             return (self.unreadable,)
         torn = "the last line is incomplete: a write was interrupted; the next record replaces the line"
         late = "is later than this machine's clock; set the clock before you add a record"
-        is_late = self.last and self.last.recorded_at > datetime.now(UTC)
         return (
             *self.damage,
             *([torn] if self.torn else []),
-            *([f"record {self.last.sequence} {late}"] if self.last and is_late else []),
+            *(f"record {each.sequence} {late}" for each in self.records[-1:] if each.recorded_at > datetime.now(UTC)),
         )
 
     @property
