@@ -11,7 +11,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import Final, TypeAlias
 
 from robodj_secretguard.common.files import closing, open_unlinked, reason, regular_status
@@ -78,13 +78,10 @@ class ContentSearch:
         self._policies = policies
 
     def find(self, blocks: Iterable[bytes]) -> Iterator[Hit]:
-        """Yield every key in a content, in order.
-
-        If reading fails, the keys found so far come before the `UnreadError`.
-        """
+        """Yield every key in a content, in order."""
         window, searched = b"", 0
         position: _Position = (0, 0, 0)
-        for block, following in pairwise(_with_end(blocks)):
+        for block, following in pairwise(chain(filter(None, blocks), [b""])):
             window += block
             end = max(searched, len(window) - OVERLAP_BYTES) if following else len(window)
             found = self._in(window)
@@ -114,16 +111,6 @@ def _after(position: _Position, text: bytes) -> _Position:
     ended = text.count(b"\n")
     rest = text[text.rfind(b"\n") + 1 :] if ended or offset else _BYTE_ORDER_MARK.sub(b"", text)
     return offset + len(text), lines + ended, len(rest.translate(None, _NO_CHARACTERS)) + (0 if ended else column)
-
-
-def _with_end(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield blocks that are not empty, then an empty one."""
-    try:
-        yield from filter(None, blocks)
-    except UnreadError:  # search what was read
-        yield b""
-        raise
-    yield b""
 
 
 def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple[int, SecretPolicy, SealedStr, Forms]]:

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final, TypeAlias, cast
 
@@ -71,8 +70,6 @@ class Repository:
         } | _GIT_ENVIRONMENT
         self.top = directory
         self.directories = self._directories()
-        if any(map(_keeps_waiting, self.directories)):
-            raise UnreadError("git's directory has a pipe or a device; remove it")
         work_tree = work_tree_of(directory)
         self.top = work_tree or directory
         self.has_work_tree = work_tree is not None and self._directories() == self.directories
@@ -88,18 +85,17 @@ class Repository:
 
     def index(self) -> Iterator[tuple[str, str]]:
         """Yield the object name and the path of every file in the index."""
-        return ((name, path) for mode, name, _, path in self._entries() if mode != _SUBMODULE)
+        return ((name, path) for mode, name, path in self._entries() if mode != _SUBMODULE)
 
     def submodules(self) -> Iterator[str]:
         """Yield the path of every submodule."""
-        return (path for mode, _, _, path in self._entries() if mode == _SUBMODULE)
+        return (path for mode, _, path in self._entries() if mode == _SUBMODULE)
 
     def staged(self) -> Iterator[tuple[str, str]]:
-        """Yield the object and the path of each file that the next commit adds or changes, or that is unmerged."""
+        """Yield the object and the path of each file that the next commit adds or changes."""
         parts = self._parts("diff", "--cached", "--ignore-submodules=none", *_RAW)
         for meta in parts:
             yield from _put(meta, next(parts))
-        yield from ((name, path) for _, name, stage, path in self._entries() if stage != b"0")
 
     def history(self) -> Iterator[tuple[str, str | None, str]]:
         """Yield each object at a path: its name, the commit (`None` for the index) and the path.
@@ -138,13 +134,13 @@ class Repository:
                     for _ in content:  # the unread rest
                         pass
 
-    def _entries(self) -> Iterator[tuple[bytes, str, bytes, str]]:
-        """Yield the mode, the object name, the stage and the path of each entry of the index."""
+    def _entries(self) -> Iterator[tuple[bytes, str, str]]:
+        """Yield the mode, the object name and the path of each entry of the index."""
         if self.has_work_tree:
             for entry in self._parts("ls-files", "--stage", "-z"):
                 meta, _, path = entry.partition(b"\t")
-                mode, name, stage = meta.split(b" ")
-                yield mode, name.decode(), stage, os.fsdecode(path)
+                mode, name, _ = meta.split(b" ")
+                yield mode, name.decode(), os.fsdecode(path)
 
     def _directories(self) -> tuple[str, ...]:
         """Return git's directories, as git finds them at `top`."""
@@ -210,12 +206,6 @@ class _SealedPath(SealedStr):
 
     def __fspath__(self) -> str:
         return self.get_secret_value()
-
-
-def _keeps_waiting(directory: str) -> bool:
-    """Return whether a directory of git contains a pipe or a device, which block git. It does not open sockets."""
-    paths = (os.path.join(here, name) for here, _, names in os.walk(directory) for name in names)
-    return any(not os.path.isfile(path) and os.path.exists(path) and not Path(path).is_socket() for path in paths)
 
 
 def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:

@@ -456,7 +456,7 @@ class Scanner:
 
     def _hits(self, blocks: Iterable[bytes], place: str) -> Iterator[Hit]:
         """Yield what is found in a content, and record if it is not searched or listed completely."""
-        for number, hit in enumerate(self._each(self._content.find(self._counted(blocks)), place)):
+        for number, hit in enumerate(self._content.find(self._counted(self._each(blocks, place)))):
             if number == MOST_IN_ONE_PLACE:
                 self._miss(place, f"only its first {MOST_IN_ONE_PLACE} keys are listed; remove these, then scan again")
                 return
