@@ -22,8 +22,6 @@ from robodj_secretguard.lifecycle.records import (
     completion,
     draft,
     draft_rotation,
-    hash_of,
-    is_hash,
     judge_drafts,
     parse_record,
     recorded_keys,
@@ -176,11 +174,6 @@ class TestLine:
             with pytest.raises(UsageError, match=rf"\Ainvalid {field}; ") as caught:
                 draft("rotated", **{field: key})
             assert leaks(f"{caught.value} {caught.value!r}", [key]) == []
-
-    def test_a_hash_has_one_spelling(self) -> None:
-        """A hash is in lower case and whole."""
-        others = ("", "0a" * 32, f"sha256:{'0A' * 32}", f"sha256:{'0a' * 31}", f"sha256:{'0a' * 32}\n", "md5:0a0a0a")
-        assert [*map(is_hash, (hash_of(b""), *others))] == [True, *[False] * len(others)]
 
     def test_a_record_is_frozen(self) -> None:
         """Nothing of a record changes after it was made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from robodj_secretguard.cli.options import (
@@ -18,7 +19,7 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Event, Record, is_hash
+from robodj_secretguard.lifecycle.records import HASH, Event, Record
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
@@ -227,7 +228,7 @@ def record_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 
 def _verify(request: Request, *, expect: str | None) -> Result:
-    if expect is not None and not is_hash(expect):
+    if expect is not None and not re.fullmatch(HASH, expect):
         fail("--expect: invalid hash; use sha256: and 64 hexadecimal digits in lower case")
     log = read_log(_log_of(request))
     if not log.records and not log.defects:

@@ -6,7 +6,6 @@ And what they say of a rotation: its stages, the rules for its record, and its v
 from __future__ import annotations
 
 import contextlib
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field
@@ -33,16 +32,11 @@ from robodj_secretguard.startup.report import SecretStatus
 from robodj_secretguard.startup.rules import Problem
 from robodj_secretguard.startup.variables import iso_utc
 
-_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
-Hash = Annotated[str, Field(pattern=f"^{_HASH.pattern}$")]
+HASH: Final = "sha256:[0-9a-f]{64}"
+Hash = Annotated[str, Field(pattern=f"^{HASH}$")]
 ROTATIONS: Final = ("rotated", "rotation-incomplete", "rolled-back")
 Stage: TypeAlias = Literal["next", "promote", "retire"]
 """A stage of a rotation with an overlap: the next key is set, it becomes current, and the previous key is removed."""
-
-
-def is_hash(text: str) -> bool:
-    """Check whether text is the hash of a record."""
-    return _HASH.fullmatch(text) is not None
 
 
 def hash_of(line: bytes) -> str:
