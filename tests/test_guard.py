@@ -11,6 +11,7 @@ from datetime import timedelta, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import structlog
 from conftest import NOW, V1, V2, Ran, found, process_environment
 from detector import leaks
 from processes import (
@@ -125,6 +126,14 @@ class TestStarts:
         ended = call("warned", logger=Logger())
         assert (ended.out, ended.err) == ("", "")
         assert [line.startswith(WARNING_START) for line in lines] == [True]
+
+    def test_an_event(self, call: Callable[..., Ended]) -> None:
+        """A start is an event where a variable says, and in the pipeline of the host."""
+        ended = call("good", more={"ROBODJ_SECRET_EVENTS": "stdout"})
+        assert json.loads(ended.out)["secret_event"] == "started"
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=(log := io.StringIO())))
+        call("good")
+        assert "secret_event" in log.getvalue()
 
     @pytest.mark.parametrize(("value", "fired"), [("true", ["ephemeral", "near-miss"]), ("announced", ["near-miss"])])
     def test_temporary_keys_that_were_announced(self, call: Callable[..., Ended], value: str, fired: list[str]) -> None:
