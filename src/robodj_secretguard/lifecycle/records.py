@@ -219,10 +219,12 @@ def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
     )
 
 
-def environment_of(fingerprints: Iterable[str | None], secret: str, records: Iterable[Record]) -> str | None:
+def environment_of(
+    fingerprints: Iterable[str | None], secret: str, records: Iterable[Record], otherwise: str = ""
+) -> str:
     """Return the environment of the last rotation to the last one of some keys that has a record."""
     last = {record.fingerprint: record.environment for record in rotations(records, secret)}
-    return next(reversed([last[key] for key in fingerprints if key in last]), None)
+    return next(reversed([last[key] for key in fingerprints if key in last]), None) or otherwise
 
 
 def slots_of(status: SecretStatus) -> Slots:

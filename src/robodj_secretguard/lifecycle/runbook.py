@@ -261,7 +261,7 @@ def plan_rotation(
     is_shell = not (sources or has_directory)
     is_emergency |= ("current", Check.REVOKED) in alerts
     keys = (slots.previous, slots.current)
-    environment = environment or environment_of(keys, policy.name, records) or "ENVIRONMENT"
+    environment = environment or environment_of(keys, policy.name, records, "ENVIRONMENT")
     recorded = rotations(records, policy.name, environment)
     stage, runbook, old = _choose_runbook(
         policy, slots, recorded, records, report.checked_at, alerts=alerts, is_emergency=is_emergency

@@ -700,7 +700,7 @@ class Rotator:
         keys, secret = result.keys, result.policy.name
         recorded = environment_of([keys.slots.current], secret, known)
         where = (keys.step and keys.step.last.environment) or recorded
-        if where not in {None, self._who["environment"]}:
+        if where not in {"", self._who["environment"]}:
             raise StepRefusedError(
                 f"{secret} in {self._store.name} is of the environment {where}",
                 f"pass --environment {where}, or correct --to (if {where} is wrong: rotate stage --now corrects it)",
