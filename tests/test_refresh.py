@@ -79,6 +79,8 @@ class Service:
     environ: dict[str, str] = field(default_factory=dict, repr=False)
     events: list[tuple[str, Report]] = field(default_factory=list)
     changed: list[frozenset[str]] = field(default_factory=list)
+    lines: str = ""
+    """What was written until the last call of `said`."""
 
     def __post_init__(self) -> None:
         volume(self.directory, self.files)
@@ -114,8 +116,9 @@ class Service:
     def said(self) -> list[str]:
         """Return the check of each finding that was written since the last call, and assert that no key was."""
         ran = Ran(0, *self.capture.readouterr())
+        self.lines = ran.out + ran.err
         keys = [text for name, text in self.files.items() if name != UNTIL and isinstance(text, str)]
-        assert leaks(ran.out + ran.err, keys) == []
+        assert leaks(self.lines, keys) == []
         return checks(ran)
 
     @property
@@ -416,8 +419,10 @@ class TestRevocation:
         kid = service.ring.current.kid
         service.read(revoking(service.files, V1))
         assert (service.said(), service.ring.current.kid, ended) == (["revoked"], kid, [])
+        assert "kept the keys in use" in service.lines
         service.read(BAD["garbage"][0](service.files))
         assert (service.said(), len(ended)) == (["revoked", "source"], 1)
+        assert f"stops process {os.getpid()} within 0 s" in service.lines
         for ring in (service.ring, derived):
             with pytest.raises(RevokedKeyError):
                 ring.current  # noqa: B018
