@@ -21,6 +21,7 @@ def test_exactly_these_names_are_exported() -> None:
     """The public API has exactly these sorted names."""
     assert robodj_secretguard.__all__ == EXPORTED.split()
     assert all(hasattr(robodj_secretguard, name) for name in robodj_secretguard.__all__)
+    assert {*EXPORTED.split()} <= {*dir(robodj_secretguard)}
 
 
 NAMED = {line.partition(": ")[0] for line in CONTENT.splitlines() if NAME.match(line)}
