@@ -389,8 +389,11 @@ class Scanner:
         """Return the key files that git tracks. A tracked fallback file must not hold a key either."""
         self._work_trees.add(os.path.realpath(repository.top))
         index = [*self._each(repository.index())]
-        paths = (os.path.join(repository.top, path) for _, path in index)
-        self._fallback_files -= {_unfollowed(path) for path in paths if self._is_fallback_file(path)}
+        self._fallback_files -= {
+            _unfollowed(full)
+            for full in (os.path.join(repository.top, path) for _, path in index)
+            if self._is_fallback_file(full)
+        }
         return [(name, path) for name, path in index if self._is_key_file(path)]
 
     def _is_fallback_file(self, path: str) -> bool:
