@@ -50,7 +50,6 @@ from robodj_secretguard.heartbeat import (
     send_heartbeat,
 )
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.variables import EVENT_SETTINGS, SECRETS_DIR
 from robodj_secretguard.version import VERSION
 
@@ -146,37 +145,6 @@ class TestIdentity:
         """A name that could hold a key is not used, whatever is around it."""
         for key in good_keys().values():
             assert identified(**{variable: shape.format(key)}) == identified()
-
-
-class TestSettings:
-    """`event_setting`: the texts that are valid. `check` warns of all others."""
-
-    @pytest.mark.parametrize(
-        ("name", "valid", "invalid"),
-        [
-            (NAMED, ["api", "API_2", "robodj@1", "a/b", "x" * 120], ["-api", "a b", "api\n", "\u00e4pi", "x" * 121]),
-            (INSTANCE, ["web-1:8000", "10.0.0.1", "0"], ["[::1]", ".x", "x\u202e", "a;b"]),
-            (
-                SECONDS,
-                ["1", "60", "86400"],
-                ["86401", "0", "-1", "0.5", "1e3", " 60", "060", "\u0661", "60\n"],
-            ),
-            (
-                FILE,
-                ["stdout", "stderr", "/var/log/robodj/events.jsonl"],
-                ["events.jsonl", "-", "stdin", "STDOUT", "/a\n", "/run/\udcff", f"/run/{KEY}/events", f"stdout{KEY}"],
-            ),
-        ],
-        ids=["service", "instance", "seconds", "file"],
-    )
-    @posix_only
-    def test_texts(self, name: str, valid: list[str], invalid: list[str]) -> None:
-        """A valid text is used as it is. An invalid one is ignored, and so is one with a key. A warning names it."""
-        for text in (*valid, *invalid, ""):
-            environment = GOOD | {name: text}
-            assert event_setting(Environment(environment), name) == (text if text in valid else "")
-            warned = [each.message for each in check(environ=environment, now=NOW).findings]
-            assert warned == [f"{name} has an invalid value, and is ignored"] * (text in invalid)
 
 
 class TestFields:

@@ -524,20 +524,32 @@ class TestSwitches:
     @pytest.mark.parametrize(
         ("name", "valid", "invalid"),
         [
-            ("ROBODJ_SECRET_HEARTBEAT", ["1", "86400"], ["0", "86401", "01", "x", "1.5"]),
-            ("ROBODJ_SECRET_EVENTS", ["stderr", "stdout", os.path.abspath("events")], ["events", "/a\nb", "/{key}"]),
-            ("ROBODJ_SERVICE", ["orders"], ["or ders", "{key}"]),
-            ("ROBODJ_INSTANCE", ["a-1"], ["a 1", "{key}"]),
+            (
+                "ROBODJ_SERVICE",
+                ["api", "API_2", "robodj@1", "a/b", "x" * 120],
+                ["-api", "a b", "api\n", "\u00e4pi", "x" * 121, "api-{key}"],
+            ),
+            ("ROBODJ_INSTANCE", ["web-1:8000", "10.0.0.1", "0"], ["[::1]", ".x", "x\u202e", "a;b", "{key}:80"]),
+            (
+                "ROBODJ_SECRET_HEARTBEAT",
+                ["1", "60", "86400"],
+                ["86401", "0", "-1", "0.5", "1e3", " 60", "060", "\u0661", "60\n"],
+            ),
+            (
+                "ROBODJ_SECRET_EVENTS",
+                ["stdout", "stderr", "/var/log/robodj/events.jsonl"],
+                ["events.jsonl", "-", "stdin", "STDOUT", "/a\n", "/run/\udcff", "/run/{key}/events", "stdout{key}"],
+            ),
         ],
+        ids=["service", "instance", "seconds", "file"],
     )
+    @posix_only
     def test_settings_of_the_events(self, name: str, valid: list[str], invalid: list[str]) -> None:
         """An invalid setting is named and ignored. A text that may hold a key is invalid, and empty is unset."""
-        for value in valid:
-            assert (setup({name: value}).event_faults, event_setting(Environment({name: value}), name)) == ((), value)
-        for value in invalid:
-            environ = {name: value.format(key=good_keys()[V1])}
-            assert (setup(environ).event_faults, event_setting(Environment(environ), name)) == ((name,), "")
-        assert setup({name: ""}).event_faults == ()
+        for text in (*valid, *invalid, ""):
+            environ = {name: text.format(key=good_keys()[V1])}
+            assert event_setting(Environment(environ), name) == (text if text in valid else "")
+            assert setup(environ).event_faults == (name,) * (text in invalid)
 
     def test_temporary_keys(self) -> None:
         """Keys are temporary if the variable has any value."""

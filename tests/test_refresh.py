@@ -435,6 +435,7 @@ class TestRevocation:
         files = service.use(replaced(service.files))
         assert slots(service.ring) == slots(derived) == slots_of(files)
         ended[0]()  # the process goes on
+        assert not service.refresh.is_ending  # another key may be revoked later
 
     def test_a_good_set_between_two_reads(self, service: Service) -> None:
         """Two reads that are not in a row do not stop a key."""

@@ -11,7 +11,6 @@ from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
 from pydantic import SecretStr
 from rule_cases import changed_setup, listed, model_of, problems
-from spellings import respelled
 
 from robodj_secretguard import (
     Check,
@@ -467,25 +466,6 @@ class TestSlots:
             "shared": {PREVIOUS: environ[V2]},
         }.get(value, {PREVIOUS: value})
         assert found(checker(environ)) == [("previous-past", K1)]
-
-    def test_equal_slots_are_a_warning(self, checker: Checker) -> None:
-        """Each pair of equal slots is a warning. A value that is not a key has only its own finding."""
-        environ = self.rotated()
-        for changes, pairs in (
-            ({NEXT: environ[V1]}, [(NEXT, V1)]),
-            ({NEXT: respelled(environ[V1])[0]}, [(NEXT, V1)]),
-            ({PREVIOUS: environ[V1]}, [(PREVIOUS, V1)]),
-            ({PREVIOUS: environ[NEXT]}, [(PREVIOUS, NEXT)]),
-            (dict.fromkeys((NEXT, PREVIOUS), environ[V1]), [(NEXT, V1), (PREVIOUS, V1), (PREVIOUS, NEXT)]),
-        ):
-            report = checker(environ | changes)
-            assert report.ok
-            assert [(each.message, f"{V1}_{each.slot}".upper()) for each in report.findings] == [
-                (f"{later} and {earlier} have the same value", later) for later, earlier in pairs
-            ]
-        assert {check for check, _ in found(checker(environ | dict.fromkeys((NEXT, V1), "changeme")))} == {
-            "placeholder"
-        }
 
     @pytest.mark.parametrize("one", [V1, NEXT, PREVIOUS])
     @pytest.mark.parametrize("other", [V2, f"{V2}_NEXT", f"{V2}_PREVIOUS"])

@@ -16,7 +16,7 @@ from robodj_secretguard.startup.readings import Environment, read
 from robodj_secretguard.startup.shared import check_shared, how_to_exchange
 from robodj_secretguard.startup.variables import variables_read
 
-NEXT, E1 = f"{V1}_NEXT", f"{V1}_EXPIRES_AT"
+NEXT, PREVIOUS, UNTIL, E1 = (f"{V1}_{end}" for end in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
 K1, K2 = "secret.key", "secret_v2.key"
 DAY = timedelta(days=1)
 COMPARE = "compare them with the secret manager, and set each to its own value; if the manager has equal values, "
@@ -67,22 +67,27 @@ class TestShared:
 
 
 @pytest.mark.parametrize(
-    ("slots", "said"),
+    ("slots", "pairs"),
     [
-        (
-            {NEXT: "same"},
-            [("slots-equal", f"{NEXT} and {V1} have the same value", f"unset {NEXT}, in the manager too")],
-        ),
-        ({NEXT: "other"}, []),
+        ({}, []),
+        ({NEXT: "current"}, [(NEXT, V1)]),
+        ({NEXT: "respelled"}, [(NEXT, V1)]),
+        ({PREVIOUS: "current"}, [(PREVIOUS, V1)]),
+        ({PREVIOUS: "next"}, [(PREVIOUS, NEXT)]),
+        ({NEXT: "current", PREVIOUS: "current"}, [(NEXT, V1), (PREVIOUS, V1), (PREVIOUS, NEXT)]),
     ],
-    ids=["the next key is the current one", "the next key is another one"],
+    ids=["none", "next", "next in another spelling", "previous", "previous and next", "all"],
 )
-def test_slots_with_one_key(checker: Checker, slots: dict[str, str], said: list[tuple[str, str, str]]) -> None:
-    """Two slots with one key are a warning about the later slot, which may be removed."""
-    keys = good_keys()
-    values = {name: {"same": keys[V1], "other": secrets.token_urlsafe(32)}[value] for name, value in slots.items()}
-    findings = checker(keys | values).findings
-    assert [(str(each.check), each.message, each.remedy.partition(" (")[0]) for each in findings] == said
+def test_slots_with_one_key(checker: Checker, slots: dict[str, str], pairs: list[tuple[str, str]]) -> None:
+    """Each pair of slots with one key is a warning about the later one, which may be removed or is another key."""
+    keys = good_keys() | {NEXT: secrets.token_urlsafe(32), PREVIOUS: secrets.token_urlsafe(32), UNTIL: marker(3 * DAY)}
+    values = {"current": keys[V1], "next": keys[NEXT], "respelled": respelled(keys[V1])[0]}
+    report = checker(keys | {name: values[value] for name, value in slots.items()})
+    assert [(each.message, each.remedy.split()[0], f"{V1}_{each.slot}".upper()) for each in report.findings] == [
+        (f"{later} and {earlier} have the same value", "unset" if later == NEXT else "set", later)
+        for later, earlier in pairs
+    ]
+    assert (report.ok, {str(each.check) for each in report.findings}) == (True, {"slots-equal"} if pairs else set())
 
 
 @pytest.mark.parametrize(

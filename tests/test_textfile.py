@@ -2,7 +2,7 @@
 
 import pytest
 
-from robodj_secretguard.startup.textfile import MAX_CHARACTERS, NO_TEXT, NOT_UTF_8, WRITABLE, TextFile, is_one_line
+from robodj_secretguard.startup.textfile import NO_TEXT, NOT_UTF_8, WRITABLE, TextFile, is_one_line
 
 
 def test_a_file_may_not_be_used_for_what_is_unreadable_and_for_what_others_could_write() -> None:
@@ -11,11 +11,6 @@ def test_a_file_may_not_be_used_for_what_is_unreadable_and_for_what_others_could
     assert TextFile(exists=True, lax=("is lax",), lax_paths=("is in",), foreign=("is owned",)).unsafe == ()
     assert (NO_TEXT.unsafe, NO_TEXT.exists, NO_TEXT.dangling, NO_TEXT.misnamed) == ((), False, False, False)
     assert NO_TEXT.empty
-
-
-def test_the_longest_value() -> None:
-    """A value has at most 64 KiB, as much as a variable of a command may have everywhere."""
-    assert MAX_CHARACTERS == 65536
 
 
 @pytest.mark.parametrize(("text", "expected"), [("a b", True), ("a\vb", False), ("a\u2028b", False)])
