@@ -151,8 +151,8 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
 def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BadSecret:
     """Return a function that makes one secret bad for a check, and all others good."""
     from robodj_secretguard.secret.sealed import contain
+    from robodj_secretguard.startup.inputs import SECRETS_DIR
     from robodj_secretguard.startup.settings import setup_of
-    from robodj_secretguard.startup.variables import SECRETS_DIR
     from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, shareable
 
     model = _model(pytestconfig, _project(pytestconfig))
@@ -195,7 +195,7 @@ def _set_ephemeral(
     """Set temporary keys for every required secret, or for those of a list, and return their names."""
     from robodj_secretguard.cli.options import policy_of
     from robodj_secretguard.common.generator import ephemeral
-    from robodj_secretguard.startup.variables import ANNOUNCED, EPHEMERAL
+    from robodj_secretguard.startup.inputs import ANNOUNCED, EPHEMERAL
 
     policies = [*model.secret_policies.values()]
     with _usage_errors(f"{EPHEMERAL_TESTS} in {WHERE}"):

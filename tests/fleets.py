@@ -17,7 +17,7 @@ from robodj_secretguard import check
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import Evidence, Use, Verdict
 from robodj_secretguard.heartbeat import event_of
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.inputs import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

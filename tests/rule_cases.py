@@ -10,10 +10,10 @@ from conftest import NOW, good_keys
 from pydantic import SecretStr, create_model
 
 from robodj_secretguard import Check, Kind, RuntimeSecrets, SecretPolicy, SecretSettings
+from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.list_rules import LIST_RULES
 from robodj_secretguard.startup.readings import Environment, Setup, read
 from robodj_secretguard.startup.rules import SETUP_RULES, Problem
-from robodj_secretguard.startup.variables import variables_read
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 

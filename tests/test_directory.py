@@ -19,10 +19,10 @@ from robodj_secretguard.managers.manager import Directory
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup import directory as module
 from robodj_secretguard.startup.directory import Delivery, _unsettled, delivery_of
+from robodj_secretguard.startup.inputs import MAX_CHARACTERS as MAX
+from robodj_secretguard.startup.inputs import ROTATION_RECORD
 from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.settings import judgement_of
-from robodj_secretguard.startup.textfile import MAX_CHARACTERS as MAX
-from robodj_secretguard.startup.variables import ROTATION_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -19,7 +19,7 @@ from robodj_secretguard.startup.file_reader import (
     read_text_file,
     text_of,
 )
-from robodj_secretguard.startup.textfile import (
+from robodj_secretguard.startup.inputs import (
     BELOW_OWNED,
     BELOW_WRITABLE,
     CANNOT_BE_READ,

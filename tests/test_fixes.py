@@ -36,9 +36,9 @@ from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.managers.manager import load_sources
 from robodj_secretguard.startup import list_rules, rules, shared
+from robodj_secretguard.startup.inputs import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
 from robodj_secretguard.startup.report import with_findings
 from robodj_secretguard.startup.rules import Problem
-from robodj_secretguard.startup.variables import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import VERDICTS
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.inputs import iso_utc
 
 if TYPE_CHECKING:
     from pathlib import Path

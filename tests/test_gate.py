@@ -44,7 +44,7 @@ from processes import (
 
 from robodj_secretguard.cli.gate import signed
 from robodj_secretguard.cli.output import PASSED
-from robodj_secretguard.startup.variables import SECRETS_DIR
+from robodj_secretguard.startup.inputs import SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from robodj_secretguard import Kind, Material, RuntimeSecrets, SecretSettings, check
 from robodj_secretguard.common.generator import ephemeral, generate
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.startup.variables import EPHEMERAL
+from robodj_secretguard.startup.inputs import EPHEMERAL
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 

@@ -66,8 +66,7 @@ OF_A_START = {
         for name in (
             *("secret", "startup"),
             *(f"secret.{each}" for each in ("frozen", "material", "policy", "sealed")),
-            *(f"startup.{each}" for each in ("emit", "guard", "readings", "report", "rules", "variables")),
-            *(f"startup.{each}" for each in ("settings", "textfile")),
+            *(f"startup.{each}" for each in ("emit", "guard", "inputs", "readings", "report", "rules", "settings")),
         )
     ),
 }

@@ -50,7 +50,7 @@ from robodj_secretguard.heartbeat import (
     send_heartbeat,
 )
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.variables import EVENT_SETTINGS, SECRETS_DIR
+from robodj_secretguard.startup.inputs import EVENT_SETTINGS, SECRETS_DIR
 from robodj_secretguard.version import VERSION
 
 if TYPE_CHECKING:

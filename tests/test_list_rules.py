@@ -10,11 +10,7 @@ from rule_cases import changed_setup, problems
 
 from robodj_secretguard import Check
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.readings import MAX_LIST_BYTES
-from robodj_secretguard.startup.rules import (
-    Problem,
-)
-from robodj_secretguard.startup.textfile import (
+from robodj_secretguard.startup.inputs import (
     BELOW_OWNED,
     BELOW_WRITABLE,
     CHANGED,
@@ -26,6 +22,10 @@ from robodj_secretguard.startup.textfile import (
     TOO_LARGE,
     WRITABLE,
     TextFile,
+)
+from robodj_secretguard.startup.readings import MAX_LIST_BYTES
+from robodj_secretguard.startup.rules import (
+    Problem,
 )
 
 if TYPE_CHECKING:

@@ -37,8 +37,8 @@ from robodj_secretguard.managers.manager import (
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup import directory
 from robodj_secretguard.startup.directory import MAX_BYTES, Delivery
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.report import REFUSED
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robodj_secretguard import SecretPolicy
+from robodj_secretguard.startup.inputs import VariableRead, VariablesRead, variables_read
 from robodj_secretguard.startup.near_miss import NearMiss, how_to_rename
 from robodj_secretguard.startup.readings import find_near_misses
-from robodj_secretguard.startup.variables import VariableRead, VariablesRead, variables_read
 
 TARGET = "ROBODJ_SECRET_V2_KEY"
 ALPHABET = string.ascii_uppercase + string.digits + "_"

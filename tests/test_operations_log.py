@@ -21,9 +21,8 @@ from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, OperationsLog
 from robodj_secretguard.lifecycle.records import Record, draft, hash_of, parse_record
+from robodj_secretguard.startup.inputs import IN_WRITABLE, WRITABLE, iso_utc
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
-from robodj_secretguard.startup.textfile import IN_WRITABLE, WRITABLE
-from robodj_secretguard.startup.variables import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

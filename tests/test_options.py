@@ -36,7 +36,7 @@ from robodj_secretguard.cli.options import (
     span_of,
 )
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.startup.textfile import OWNED, WRITABLE
+from robodj_secretguard.startup.inputs import OWNED, WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

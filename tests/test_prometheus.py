@@ -28,8 +28,8 @@ from test_metrics import samples
 from robodj_secretguard import RuntimeSecrets, SecretSettings, guard
 from robodj_secretguard.adapters import prometheus
 from robodj_secretguard.adapters.prometheus import SecretCollector, count_processes
+from robodj_secretguard.startup.inputs import SECRET_REFRESH, SECRETS_DIR
 from robodj_secretguard.startup.settings import live_of
-from robodj_secretguard.startup.variables import SECRET_REFRESH, SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,6 +20,23 @@ from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.directory import Delivery, delivery_of
 from robodj_secretguard.startup.file_reader import text_of
+from robodj_secretguard.startup.inputs import (
+    BELOW_WRITABLE,
+    CANNOT_BE_READ,
+    CHANGED,
+    IN_OWNED,
+    IN_WRITABLE,
+    MAX_CHARACTERS,
+    NO_TEXT,
+    NOT_ALLOWED,
+    NOT_REGULAR,
+    NOT_UTF_8,
+    REVOKED_FINGERPRINTS,
+    TOO_LARGE,
+    WRITABLE,
+    TextFile,
+    variables_read,
+)
 from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     MAX_LIST_BYTES,
@@ -44,22 +61,6 @@ from robodj_secretguard.startup.readings import (
     shown_path,
     switches_of,
 )
-from robodj_secretguard.startup.textfile import (
-    BELOW_WRITABLE,
-    CANNOT_BE_READ,
-    CHANGED,
-    IN_OWNED,
-    IN_WRITABLE,
-    MAX_CHARACTERS,
-    NO_TEXT,
-    NOT_ALLOWED,
-    NOT_REGULAR,
-    NOT_UTF_8,
-    TOO_LARGE,
-    WRITABLE,
-    TextFile,
-)
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, variables_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

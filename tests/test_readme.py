@@ -13,7 +13,7 @@ from generated import pages
 
 from robodj_secretguard.cli.options import PROJECT_KEYS
 from robodj_secretguard.lifecycle.revocation import HEADER
-from robodj_secretguard.startup.variables import SETTINGS
+from robodj_secretguard.startup.inputs import SETTINGS
 from robodj_secretguard.version import VERSION
 
 ROOT = Path(__file__).parent.parent

@@ -15,10 +15,10 @@ from conftest import NOW, V1, V2, Checker, document_of, found, good_keys, marker
 from robodj_secretguard import Check, Finding, Report, RuntimeSecrets, Severity, State
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, read
 from robodj_secretguard.startup.report import REFUSED, Judgement, finding, for_gate, with_findings
 from robodj_secretguard.startup.rules import Problem
-from robodj_secretguard.startup.variables import variables_read
 
 K1, K2 = "secret.key", "secret_v2.key"
 REVOKED, LIST = "ROBODJ_REVOKED_FINGERPRINTS", "revoked.fingerprints"

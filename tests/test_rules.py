@@ -24,6 +24,15 @@ from robodj_secretguard import (
     State,
     check,
 )
+from robodj_secretguard.startup.inputs import (
+    EVENT_SETTINGS,
+    GROUP_WRITABLE,
+    NOT_ALLOWED,
+    OWNED,
+    READABLE,
+    TextFile,
+    variables_read,
+)
 from robodj_secretguard.startup.list_rules import LIST_RULES
 from robodj_secretguard.startup.readings import Environment, read
 from robodj_secretguard.startup.rules import (
@@ -39,14 +48,6 @@ from robodj_secretguard.startup.rules import (
     how_to_set,
     internal,
 )
-from robodj_secretguard.startup.textfile import (
-    GROUP_WRITABLE,
-    NOT_ALLOWED,
-    OWNED,
-    READABLE,
-    TextFile,
-)
-from robodj_secretguard.startup.variables import EVENT_SETTINGS, variables_read
 from robodj_secretguard.testing import KINDS
 
 if TYPE_CHECKING:

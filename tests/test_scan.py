@@ -22,7 +22,7 @@ from repositories import NO_CONFIGURATION, commit, git, made
 
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.scan.result import CLEAN, KnownKey, Scan
-from robodj_secretguard.startup.textfile import NOT_UTF_8
+from robodj_secretguard.startup.inputs import NOT_UTF_8
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

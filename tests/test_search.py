@@ -32,8 +32,8 @@ from robodj_secretguard.scan.search import (
 from robodj_secretguard.secret.material import PART, Generator, fewest_distinct
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, read
-from robodj_secretguard.startup.variables import variables_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -39,10 +39,10 @@ from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, Secr
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, ModelSetup, read
 from robodj_secretguard.startup.report import Judgement
 from robodj_secretguard.startup.settings import declares_secrets, live_of, running_report, setup_of
-from robodj_secretguard.startup.variables import variables_read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,9 +12,9 @@ from spellings import respelled
 
 from robodj_secretguard import Check, Material, RuntimeSecrets, check
 from robodj_secretguard.startup.directory import delivery_of
+from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, read
 from robodj_secretguard.startup.shared import check_shared, how_to_exchange
-from robodj_secretguard.startup.variables import variables_read
 
 NEXT, PREVIOUS, UNTIL, E1 = (f"{V1}_{end}" for end in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
 K1, K2 = "secret.key", "secret_v2.key"

@@ -14,7 +14,7 @@ from publications import volume
 
 from robodj_secretguard import check
 from robodj_secretguard.lifecycle.records import Proof
-from robodj_secretguard.startup.textfile import WRITABLE
+from robodj_secretguard.startup.inputs import WRITABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

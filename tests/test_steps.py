@@ -19,7 +19,7 @@ from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.lifecycle.steps import MIN_AGE, Rotator, StepResult, stored_keys
 from robodj_secretguard.managers.manager import CONFLICT, Store, Stored, sealed
 from robodj_secretguard.startup.directory import delivery_of
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from conftest import V1, found, listed
 from pydantic import SecretStr
 
 from robodj_secretguard import Material, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check
-from robodj_secretguard.startup.textfile import MAX_CHARACTERS
+from robodj_secretguard.startup.inputs import MAX_CHARACTERS
 from robodj_secretguard.testing import KINDS, OF_GENERATED, bad_secret
 
 if TYPE_CHECKING:

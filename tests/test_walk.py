@@ -13,7 +13,7 @@ import pytest
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES, read_place, walk
 from robodj_secretguard.scan.result import Where
-from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
+from robodj_secretguard.startup.inputs import CHANGED, NOT_REGULAR
 
 if TYPE_CHECKING:
     from pathlib import Path

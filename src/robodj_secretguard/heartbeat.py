@@ -21,11 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.startup.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
-from robodj_secretguard.startup.readings import Environment, event_setting
-from robodj_secretguard.startup.report import Finding, Report, owners_of
-from robodj_secretguard.startup.rules import Check, Severity, State
-from robodj_secretguard.startup.settings import SecretSettings, running_report
-from robodj_secretguard.startup.variables import (
+from robodj_secretguard.startup.inputs import (
     INSTANCE,
     MOST_HEARTBEAT_SECONDS,
     SECRET_EVENTS,
@@ -33,6 +29,10 @@ from robodj_secretguard.startup.variables import (
     SERVICE,
     iso_utc,
 )
+from robodj_secretguard.startup.readings import Environment, event_setting
+from robodj_secretguard.startup.report import Finding, Report, owners_of
+from robodj_secretguard.startup.rules import Check, Severity, State
+from robodj_secretguard.startup.settings import SecretSettings, running_report
 from robodj_secretguard.version import VERSION
 
 EventKind: TypeAlias = Literal["started", "running", "switched", "kept", "late", "ended", "refused"]

@@ -24,10 +24,10 @@ from robodj_secretguard.keyring import KeySet, LiveKeys
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.sealed import Sealed, contain, type_name
 from robodj_secretguard.startup.emit import emit, silence_broken_streams
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.readings import Reading, RevocationStatus
 from robodj_secretguard.startup.report import REFUSED, Again, Finding, Judgement, Report, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity, how_to_renew, internal
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 END_SECONDS: Final = 30.0
 """How long a process whose current key is revoked goes on without it, so that operators can read why."""

@@ -12,18 +12,18 @@ from robodj_secretguard.common.generator import generate
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.readings import REVOKED_FILE, within_config_dir
-from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.startup.textfile import MAX_CHARACTERS
-from robodj_secretguard.startup.variables import (
+from robodj_secretguard.startup.inputs import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
     EPHEMERAL,
+    MAX_CHARACTERS,
     PROTECTED_ENV,
     REVOKED_FINGERPRINTS,
     SETTINGS,
     iso_utc,
 )
+from robodj_secretguard.startup.readings import REVOKED_FILE, within_config_dir
+from robodj_secretguard.startup.rules import Check
 
 BadVariables = dict[str, str | None]
 

@@ -35,9 +35,9 @@ from robodj_secretguard.cli import main
 from robodj_secretguard.heartbeat import send_heartbeat
 from robodj_secretguard.refresh import _process
 from robodj_secretguard.scan import search, workers
+from robodj_secretguard.startup.inputs import SECRETS_DIR
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.settings import live_of, running_report
-from robodj_secretguard.startup.variables import SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,7 +28,7 @@ from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.lifecycle.records import hash_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.variables import EVENT_SETTINGS, SECRET_EVENTS, SECRET_HEARTBEAT
+from robodj_secretguard.startup.inputs import EVENT_SETTINGS, SECRET_EVENTS, SECRET_HEARTBEAT
 from robodj_secretguard.testing import KINDS, bad_secret
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from conftest import NOW
 from fleets import NAME
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.inputs import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

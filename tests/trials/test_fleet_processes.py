@@ -18,7 +18,7 @@ from detector import leaks
 from fleets import NAME
 from publications import promoted, retired, staged, text_of, volume
 
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.inputs import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -14,7 +14,7 @@ from conftest import clean_environment
 from fleets import NAME, OLD, event
 
 from robodj_secretguard.fleet.evidence import MOST_PROCESSES
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.inputs import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

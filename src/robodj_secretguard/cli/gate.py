@@ -39,10 +39,10 @@ from robodj_secretguard.common.generator import ephemeral as temporary_keys
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, mark, paint
 from robodj_secretguard.startup.guard import announce
+from robodj_secretguard.startup.inputs import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, SECRETS_DIR
 from robodj_secretguard.startup.readings import Environment, has_directory
 from robodj_secretguard.startup.report import REFUSED, for_gate
 from robodj_secretguard.startup.settings import setup_of
-from robodj_secretguard.startup.variables import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

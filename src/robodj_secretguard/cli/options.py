@@ -29,6 +29,7 @@ from robodj_secretguard.secret.texts import (
 )
 from robodj_secretguard.startup.emit import write_line
 from robodj_secretguard.startup.guard import check
+from robodj_secretguard.startup.inputs import OPERATIONS_LOG, parse_marker
 from robodj_secretguard.startup.readings import (
     OPERATIONS_FILE,
     PIPED,
@@ -39,7 +40,6 @@ from robodj_secretguard.startup.readings import (
     within_config_dir,
 )
 from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, setup_of
-from robodj_secretguard.startup.variables import OPERATIONS_LOG, parse_marker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -496,7 +496,7 @@ def _project_table(path: str, *, must_trust: bool) -> Any:
     import tomllib  # noqa: PLC0415 - only where there is a file
 
     from robodj_secretguard.startup.file_reader import read_text_file  # noqa: PLC0415
-    from robodj_secretguard.startup.textfile import OWNED  # noqa: PLC0415
+    from robodj_secretguard.startup.inputs import OWNED  # noqa: PLC0415
 
     file = read_text_file(path, most=MAX_PYPROJECT_BYTES, is_whole=True)
     if file.unreadable or not file.exists:

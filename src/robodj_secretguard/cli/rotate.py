@@ -64,6 +64,7 @@ from robodj_secretguard.secret.texts import (
     mark,
     option,
 )
+from robodj_secretguard.startup.inputs import SECRET_REFRESH, iso_utc
 from robodj_secretguard.startup.readings import (
     REVOKED_FILE,
     Environment,
@@ -72,7 +73,6 @@ from robodj_secretguard.startup.readings import (
 )
 from robodj_secretguard.startup.rules import Check, how_to_rotate
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
-from robodj_secretguard.startup.variables import SECRET_REFRESH, iso_utc
 
 # A CI system sets one of these, and keeps what is printed.
 CI_VARIABLES: Final = (

@@ -41,8 +41,8 @@ from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
 from robodj_secretguard.startup.file_reader import text_of
+from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.report import Report
-from robodj_secretguard.startup.variables import iso_utc
 
 _SCOPE_BY_OPTIONS: Final[dict[tuple[bool, bool], Scope]] = {
     (False, False): "files",

@@ -25,9 +25,9 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import by_secret
 from robodj_secretguard.lifecycle.standing import PROMOTE, late_steps, standing_of
 from robodj_secretguard.secret.texts import RED, count, mark
+from robodj_secretguard.startup.inputs import SERVICE, iso_utc
 from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Report
-from robodj_secretguard.startup.variables import SERVICE, iso_utc
 
 _FURTHER_COLUMNS: Final = ("ROTATED", "AGE", "FINGERPRINT")
 """What `status` adds to the table of `check`."""

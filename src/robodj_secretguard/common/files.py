@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 from robodj_secretguard.errors import ChangedError, FileError
 from robodj_secretguard.startup.file_reader import read_most
-from robodj_secretguard.startup.textfile import NOT_REGULAR
+from robodj_secretguard.startup.inputs import NOT_REGULAR
 
 LOCK_SECONDS: Final = 10.0
 """The longest wait for another process. Where the lock is not required, a tenth of it."""

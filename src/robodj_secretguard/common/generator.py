@@ -11,7 +11,7 @@ from typing import Final
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.variables import EPHEMERAL, iso_utc
+from robodj_secretguard.startup.inputs import EPHEMERAL, iso_utc
 
 EPHEMERAL_LIFE: Final = timedelta(hours=1)
 """How long temporary keys are valid."""

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from robodj_secretguard.secret.material import FINGERPRINT, is_plain_text
 from robodj_secretguard.secret.policy import is_secret_name
 from robodj_secretguard.secret.texts import is_environment, is_free_text
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.inputs import iso_utc
 
 
 def must(holds: Callable[[Any], bool]) -> AfterValidator:

@@ -25,7 +25,7 @@ from robodj_secretguard.managers.manager import answer_within, is_insecure
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import could_hold_key, count, is_instance_name
 from robodj_secretguard.startup.file_reader import read_text_file
-from robodj_secretguard.startup.variables import MOST_HEARTBEAT_SECONDS
+from robodj_secretguard.startup.inputs import MOST_HEARTBEAT_SECONDS
 
 MOST_LINE_BYTES: Final = 1 << 16
 """A longer line is not an event."""

@@ -28,9 +28,9 @@ from robodj_secretguard.common.shapes import (
 )
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import MOST_CHARACTERS, command, option
+from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.report import SecretStatus
 from robodj_secretguard.startup.rules import Problem
-from robodj_secretguard.startup.variables import iso_utc
 
 HASH: Final = "sha256:[0-9a-f]{64}"
 Hash = Annotated[str, Field(pattern=f"^{HASH}$")]

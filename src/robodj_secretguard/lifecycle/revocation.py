@@ -34,6 +34,7 @@ from robodj_secretguard.lifecycle.records import (
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.file_reader import read_text_file, text_of
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, iso_utc
 from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
@@ -44,7 +45,6 @@ from robodj_secretguard.startup.readings import (
 )
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 HEADER: Final = """\
 # The revocation list. The service does not start with a key whose fingerprint is here.

@@ -24,9 +24,9 @@ from robodj_secretguard.lifecycle.steps import MIN_AGE
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import MANAGER, command
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, iso_utc
 from robodj_secretguard.startup.report import Report, SecretStatus, for_gate
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, iso_utc
 
 WORDS_TO_REPLACE: Final = (
     "READ-COMMAND", "WRITE-COMMAND", "REMOVE-COMMAND", "ISSUE-COMMAND", "ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY",

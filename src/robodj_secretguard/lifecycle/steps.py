@@ -49,6 +49,7 @@ from robodj_secretguard.startup.directory import (
     whole_names,
 )
 from robodj_secretguard.startup.guard import examine
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
 from robodj_secretguard.startup.readings import (
     ALWAYS,
     Environment,
@@ -59,7 +60,6 @@ from robodj_secretguard.startup.readings import (
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate
 from robodj_secretguard.startup.rules import CADENCE_GRACE, FOLLOW, Check, Problem, Severity, how_to_rotate
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
 
 Fields: TypeAlias = "Mapping[str, Any]"
 """The fields of a secret in a manager. A function that takes them runs inside `contain()`."""

@@ -32,10 +32,10 @@ from robodj_secretguard.startup.directory import (
 )
 from robodj_secretguard.startup.file_reader import read_most
 from robodj_secretguard.startup.guard import examine
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.readings import Environment, are_files_off, switches_of
 from robodj_secretguard.startup.report import Report, with_findings
 from robodj_secretguard.startup.settings import SecretSettings, setup_of
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS
 
 Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
 """Errors of a client, what is wrong (`{}` is the type's name), what to do, and whether it is temporary."""

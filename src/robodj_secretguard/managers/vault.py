@@ -28,7 +28,7 @@ from robodj_secretguard.managers.manager import (
 )
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.file_reader import read_text_file
-from robodj_secretguard.startup.variables import parse_marker
+from robodj_secretguard.startup.inputs import parse_marker
 
 _ADDRESS: Final = "set VAULT_ADDR to the address of the server, like https://vault.example:8200"
 _REACH_SERVER: Final = "make sure that the server of VAULT_ADDR is running and can be reached, then start again"

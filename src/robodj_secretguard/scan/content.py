@@ -21,7 +21,7 @@ from robodj_secretguard.scan.search import Forms, KeySearch, valid_key, views
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.file_reader import version
-from robodj_secretguard.startup.textfile import CHANGED, NOT_REGULAR
+from robodj_secretguard.startup.inputs import CHANGED, NOT_REGULAR
 
 Entry: TypeAlias = tuple[str, Where, str, bool]
 """A path, and the part of it that may hold a key: of a directory, the name alone. Then why that part cannot be

@@ -17,6 +17,19 @@ from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import shown_place
 from robodj_secretguard.startup.file_reader import read_text_file, without_newline
+from robodj_secretguard.startup.inputs import (
+    BELOW_WRITABLE,
+    CHANGED,
+    MAX_CHARACTERS,
+    MOST_REFRESH_SECONDS,
+    NOT_ALLOWED,
+    REVOKED_FINGERPRINTS,
+    ROTATION_RECORD,
+    SECRET_REFRESH,
+    SECRETS_DIR,
+    TextFile,
+    VariablesRead,
+)
 from robodj_secretguard.startup.near_miss import NearMiss
 from robodj_secretguard.startup.readings import (
     ABSENT,
@@ -31,15 +44,6 @@ from robodj_secretguard.startup.readings import (
 )
 from robodj_secretguard.startup.report import Finding, Judgement, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity
-from robodj_secretguard.startup.textfile import BELOW_WRITABLE, CHANGED, MAX_CHARACTERS, NOT_ALLOWED, TextFile
-from robodj_secretguard.startup.variables import (
-    MOST_REFRESH_SECONDS,
-    REVOKED_FINGERPRINTS,
-    ROTATION_RECORD,
-    SECRET_REFRESH,
-    SECRETS_DIR,
-    VariablesRead,
-)
 
 MAX_BYTES: Final = 1 << 20
 """The largest answer of a manager, and the largest file."""

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.textfile import (
+from robodj_secretguard.startup.inputs import (
     BELOW_OWNED,
     BELOW_WRITABLE,
     CANNOT_BE_READ,

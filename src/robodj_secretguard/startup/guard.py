@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.startup.emit import configured_pipeline, emit, silence_broken_streams, write_line
+from robodj_secretguard.startup.inputs import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT
 from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.report import REFUSED, Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Severity, internal
@@ -25,7 +26,6 @@ from robodj_secretguard.startup.settings import (
     judgement_of,
     require_values,
 )
-from robodj_secretguard.startup.variables import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from robodj_secretguard.secret.material import join_faults
+from robodj_secretguard.startup.inputs import BELOW_OWNED, IN_OWNED, INSTANT_FORM, NOT_ALLOWED, OWNED, TextFile
 from robodj_secretguard.startup.readings import (
     REVOKED_FILE,
     NamedBy,
@@ -18,8 +19,6 @@ from robodj_secretguard.startup.readings import (
     shown_path,
 )
 from robodj_secretguard.startup.rules import Check, Problem
-from robodj_secretguard.startup.textfile import BELOW_OWNED, IN_OWNED, NOT_ALLOWED, OWNED, TextFile
-from robodj_secretguard.startup.variables import INSTANT_FORM
 
 _SOURCE_OF_LISTS: Final = f"file:{REVOKED_FILE}"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.startup.variables import (
+from robodj_secretguard.startup.inputs import (
     ALLOW_FILE_SECRET_FALLBACK,
     EPHEMERAL,
     PROTECTED_ENV,

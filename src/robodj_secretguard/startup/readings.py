@@ -11,31 +11,29 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import canonical, fingerprint, is_fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.textfile import (
+from robodj_secretguard.startup.inputs import (
+    ALLOW_FILE_SECRET_FALLBACK,
     BELOW_WRITABLE,
     CANNOT_BE_READ,
     CHANGED,
+    CONFIG_DIR,
+    EPHEMERAL,
+    EVENT_SETTINGS,
     IN_WRITABLE,
     MAX_CHARACTERS,
+    MOST_HEARTBEAT_SECONDS,
     NO_TEXT,
     NOT_ALLOWED,
     NOT_REGULAR,
     NOT_UTF_8,
-    TextFile,
-    is_one_line,
-)
-from robodj_secretguard.startup.variables import (
-    ALLOW_FILE_SECRET_FALLBACK,
-    CONFIG_DIR,
-    EPHEMERAL,
-    EVENT_SETTINGS,
-    MOST_HEARTBEAT_SECONDS,
     PROTECTED_ENV,
     REVOKED_FINGERPRINTS,
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
     SECRETS_DIR,
+    TextFile,
     VariablesRead,
+    is_one_line,
     parse_marker,
 )
 

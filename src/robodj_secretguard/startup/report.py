@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
+from robodj_secretguard.startup.inputs import CONFIG_DIR, NO_TEXT, iso_utc
 from robodj_secretguard.startup.readings import NOTHING, Reading, RevocationStatus, Setup, Slot
 from robodj_secretguard.startup.rules import (
     MARKER_RULES,
@@ -27,8 +28,6 @@ from robodj_secretguard.startup.rules import (
     State,
     has_repeated_key,
 )
-from robodj_secretguard.startup.textfile import NO_TEXT
-from robodj_secretguard.startup.variables import CONFIG_DIR, iso_utc
 
 _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
 Again: TypeAlias = Callable[[RevocationStatus, frozenset[str]], "Judgement"]

@@ -15,6 +15,20 @@ from robodj_secretguard.secret.frozen import Frozen, NamedText
 from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, is_plain_text, join_faults, last_characters
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.inputs import (
+    CONFIG_DIR,
+    EPHEMERAL,
+    INSTANCE,
+    INSTANT_FORM,
+    NOT_ALLOWED,
+    NOT_REGULAR,
+    SECRET_EVENTS,
+    SECRET_HEARTBEAT,
+    SERVICE,
+    TextFile,
+    iso_utc,
+    parse_marker,
+)
 from robodj_secretguard.startup.readings import (
     NOTHING,
     PIPED,
@@ -28,22 +42,6 @@ from robodj_secretguard.startup.readings import (
     set_current,
     shown_path,
     within_config_dir,
-)
-from robodj_secretguard.startup.textfile import (
-    NOT_ALLOWED,
-    NOT_REGULAR,
-    TextFile,
-)
-from robodj_secretguard.startup.variables import (
-    CONFIG_DIR,
-    EPHEMERAL,
-    INSTANCE,
-    INSTANT_FORM,
-    SECRET_EVENTS,
-    SECRET_HEARTBEAT,
-    SERVICE,
-    iso_utc,
-    parse_marker,
 )
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)

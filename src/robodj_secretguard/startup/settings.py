@@ -19,6 +19,11 @@ from robodj_secretguard.secret.frozen import CheckFailedError
 from robodj_secretguard.secret.material import Generator, Length
 from robodj_secretguard.secret.policy import Material, SecretPolicy
 from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, type_name
+from robodj_secretguard.startup.inputs import (
+    MOST_REFRESH_SECONDS,
+    SETTINGS,
+    variables_read,
+)
 from robodj_secretguard.startup.readings import (
     NO_SETUP,
     OPERATIONS_FILE,
@@ -32,11 +37,6 @@ from robodj_secretguard.startup.readings import (
 )
 from robodj_secretguard.startup.report import Finding, Judgement, Report, finding
 from robodj_secretguard.startup.rules import Check, internal
-from robodj_secretguard.startup.variables import (
-    MOST_REFRESH_SECONDS,
-    SETTINGS,
-    variables_read,
-)
 
 if TYPE_CHECKING:
     from robodj_secretguard.keyring import Keyring, LiveKeys

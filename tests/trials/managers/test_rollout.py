@@ -12,7 +12,7 @@ from conftest import NOW, V1, good_keys
 from test_rotate_steps import DAY, EXPIRES, HOUR, NAME, NEXT, PREVIOUS, UNTIL, WHO, Production, bao, production
 
 from robodj_secretguard.lifecycle import steps
-from robodj_secretguard.startup.variables import iso_utc
+from robodj_secretguard.startup.inputs import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from openbao import MOUNT, OpenBao, require, running
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle import steps
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

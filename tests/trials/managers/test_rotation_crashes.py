@@ -36,7 +36,7 @@ from processes import host_env
 
 from robodj_secretguard import check
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.startup.variables import ROTATION_RECORD, iso_utc
+from robodj_secretguard.startup.inputs import ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

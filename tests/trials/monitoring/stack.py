@@ -25,7 +25,7 @@ from command_line import OTHER, fingerprint_of
 from conftest import TIMEOUT, V1, V2, clean_environment, free_port, good_keys
 from publications import volume
 
-from robodj_secretguard.startup.variables import SECRET_REFRESH, SECRETS_DIR
+from robodj_secretguard.startup.inputs import SECRET_REFRESH, SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

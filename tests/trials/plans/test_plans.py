@@ -26,7 +26,7 @@ from openbao import MOUNT, binary, require, running
 from planned_model import ServiceSecrets
 
 from robodj_secretguard import check
-from robodj_secretguard.startup.variables import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping

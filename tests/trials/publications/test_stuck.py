@@ -16,7 +16,7 @@ from mounts import run_with_mounts
 from processes import host_env, run_forked
 from publications import first, revoking, volume
 
-from robodj_secretguard.startup.variables import SECRET_REFRESH, SECRETS_DIR
+from robodj_secretguard.startup.inputs import SECRET_REFRESH, SECRETS_DIR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The variables that are read and names like theirs, the format of a marker, and of a time in UTC."""
+"""The variables that are read and names like theirs, the format of a marker and of a time in UTC, and a small file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ import pytest
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.variables import VariableRead, VariablesRead, iso_utc, parse_marker, variables_read
+from robodj_secretguard.startup.inputs import (
+    NO_TEXT,
+    NOT_UTF_8,
+    WRITABLE,
+    TextFile,
+    VariableRead,
+    VariablesRead,
+    is_one_line,
+    iso_utc,
+    parse_marker,
+    variables_read,
+)
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 
@@ -80,3 +91,17 @@ class TestNames:
         """A name is similar if it begins or ends like one that is read, in any case. One edit keeps one of both."""
         read = VariablesRead([VariableRead(target), VariableRead("UNLIKE_ANY_OTHER")])
         assert read.similar([target, *similar, *others]) == similar
+
+
+def test_a_file_may_not_be_used_for_what_is_unreadable_and_for_what_others_could_write() -> None:
+    """The unreadable text comes first. A file that others can read, or that another user owns, is used."""
+    assert TextFile(unreadable=(NOT_UTF_8,), exposed=(WRITABLE,)).unsafe == (NOT_UTF_8, WRITABLE)
+    assert TextFile(exists=True, lax=("is lax",), lax_paths=("is in",), foreign=("is owned",)).unsafe == ()
+    assert (NO_TEXT.unsafe, NO_TEXT.exists, NO_TEXT.dangling, NO_TEXT.misnamed) == ((), False, False, False)
+    assert NO_TEXT.empty
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a b", True), ("a\vb", False), ("a\u2028b", False)])
+def test_another_kind_of_line_break_ends_a_line(text: str, *, expected: bool) -> None:
+    """An editor shows another line after it, so a comment could hide an entry there."""
+    assert is_one_line(text) is expected
