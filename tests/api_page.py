@@ -7,13 +7,11 @@ import inspect
 import pkgutil
 import re
 import textwrap
+from collections.abc import Iterator
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from robodj_secretguard.secret.frozen import NamedText
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 CONTENT: Final = """
 # Python API

@@ -6,9 +6,11 @@ import argparse
 import contextlib
 import io
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 from unittest.mock import patch
 
 from clocks import CLOCKS
@@ -22,12 +24,7 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Proof, Record, Validation, draft, hash_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from robodj_secretguard.startup.report import Report
+from robodj_secretguard.startup.report import Report
 
 _Result = TypeVar("_Result")
 

@@ -13,24 +13,21 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import structlog
 from detector import leaks
 from hypothesis import settings
+from jsonschema import Draft202012Validator
 
 from robodj_secretguard import Report, check
 from robodj_secretguard.cli.rotate import CI_VARIABLES
 from robodj_secretguard.errors import ManagerError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from jsonschema import Draft202012Validator
 
 # Without a deadline: test_slowest_call.py measures how long a call takes.
 settings.register_profile("ours", deadline=None, max_examples=200)

@@ -6,26 +6,20 @@ import contextlib
 import functools
 import json
 import threading
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from ssl import SSLContext
+from typing import Any, Self, TypeAlias
 from zlib import crc32
 
 from conftest import NOW, good_keys
 
 from robodj_secretguard import check
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.fleet.verdict import Evidence, Use, Verdict
+from robodj_secretguard.fleet.verdict import ConditionName, Evidence, Use, Verdict
 from robodj_secretguard.heartbeat import event_of
 from robodj_secretguard.startup.inputs import iso_utc
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-    from ssl import SSLContext
-
-    from robodj_secretguard.fleet.verdict import ConditionName
-
 
 Who: TypeAlias = tuple[str, str]
 """A service and an instance."""

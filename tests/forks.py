@@ -11,14 +11,12 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from conftest import TIMEOUT, Ran
 from fork_server import send
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 HUNG: Final = -1000
 """The status of a process that was killed after the time limit."""

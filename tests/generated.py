@@ -7,9 +7,10 @@ import ast
 import inspect
 import json
 import re
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import documents
 import kinds
@@ -17,7 +18,7 @@ from api_page import page_of_api
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from robodj_secretguard.cli.app import COMMAND_TABLE, _commands_of, _parser
+from robodj_secretguard.cli.app import COMMAND_TABLE, CommandParser, _commands_of, _parser
 from robodj_secretguard.cli.explain import explanations
 from robodj_secretguard.cli.output import wrapped
 from robodj_secretguard.common import shapes
@@ -25,11 +26,6 @@ from robodj_secretguard.fleet import verdict as instances
 from robodj_secretguard.lifecycle import records
 from robodj_secretguard.scan import result
 from robodj_secretguard.secret.texts import PROGRAM
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from robodj_secretguard.cli.app import CommandParser
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"

@@ -22,8 +22,9 @@ import signal
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from command_line import EVERY_COMMAND
 from conftest import TIMEOUT, V1, V2, clean_environment, good_keys
@@ -34,9 +35,6 @@ from repositories import SETTINGS, commit, git, made, program
 
 from robodj_secretguard.cli.app import END_OF_OPTIONS, _parse_arguments
 from robodj_secretguard.errors import SecretGuardError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
 
 ROOT: Final = Path(__file__).parent.parent
 SERVICE: Final = ROOT / "examples" / "robodj_service"

@@ -16,7 +16,9 @@ import tempfile
 import threading
 import traceback
 import warnings
-from typing import IO, TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, NoReturn
 
 import pytest
 from command_line import report_json
@@ -24,10 +26,6 @@ from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, run, wi
 from detector import leaks
 
 from robodj_secretguard import check
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 
 def _cut_short(keys: Mapping[str, str]) -> dict[str, str]:

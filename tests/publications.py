@@ -8,13 +8,11 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from command_line import fingerprint_of
 from conftest import V1, V2, good_keys, marker, put
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Files = Mapping[str, str | bytes]
 """The files of a set, by their names."""

@@ -6,14 +6,10 @@ import hashlib
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import pytest
 from conftest import TIMEOUT
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
 
 GIT = shutil.which("git") or ""
 NO_CONFIGURATION = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}

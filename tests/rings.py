@@ -8,14 +8,14 @@ import os
 import pickle
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from traceback import TracebackException
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
@@ -27,13 +27,9 @@ from detector import leaks
 import robodj_secretguard
 from robodj_secretguard import RuntimeSecrets, SecretSettings
 from robodj_secretguard.errors import RevokedKeyError
+from robodj_secretguard.keyring import Keyring
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from robodj_secretguard.keyring import Keyring
 
 Operation = tuple[Callable[[], Any], Callable[[Any], bool]]
 """What signs, and what accepts what was signed."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -13,10 +15,6 @@ from rings import Published, Rotation, assert_no_key, traceback_of
 
 from robodj_secretguard.adapters.aesgcm import RingAESGCM
 from robodj_secretguard.errors import RevokedKeyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 PURPOSE = b"notes v1"
 NAME = b"note 1"

@@ -9,7 +9,7 @@ import shlex
 import sys
 import threading
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from pathlib import Path
 from unittest.mock import Mock, patch
 
 import pytest
@@ -19,9 +19,6 @@ from repositories import commit, made
 
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, main
 from robodj_secretguard.secret.texts import PROGRAM
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, fleet, incident, scan, explain)"
 MODEL = """

@@ -7,7 +7,7 @@ import itertools
 import json
 import secrets
 import string
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
 
 import pytest
 from command_line import fingerprint_of
@@ -17,18 +17,12 @@ from hypothesis import strategies as st
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import content
-from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, assignments
+from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, Hit, assignments
 from robodj_secretguard.scan.result import KnownKey
-from robodj_secretguard.scan.search import UTF_16_FORM, KeySearch
+from robodj_secretguard.scan.search import UTF_16_FORM, Forms, KeySearch
 from robodj_secretguard.secret.material import Fault, Kind, canonical
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from robodj_secretguard.scan.content import Hit
-    from robodj_secretguard.scan.search import Forms
-    from robodj_secretguard.secret.policy import SecretPolicy
 
 POLICY1, POLICY2 = POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 KEYS = good_keys()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import NO_FAILURE, V1, V2, Failure, failure_of, good_keys, posix_only, process_environment, put, root_only
 from processes import fork
-from publications import REVOKED, linked, moved, renamed, volume
+from publications import REVOKED, Files, linked, moved, renamed, volume
 
 from robodj_secretguard import Material, RuntimeSecrets, check
 from robodj_secretguard.managers.manager import Directory
@@ -22,15 +24,8 @@ from robodj_secretguard.startup.directory import Delivery, _unsettled, delivery_
 from robodj_secretguard.startup.inputs import MAX_CHARACTERS as MAX
 from robodj_secretguard.startup.inputs import ROTATION_RECORD
 from robodj_secretguard.startup.readings import Environment
+from robodj_secretguard.startup.report import Judgement
 from robodj_secretguard.startup.settings import judgement_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
-
-    from publications import Files
-
-    from robodj_secretguard.startup.report import Judgement
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 NAMES = [name for policy in POLICIES for name in policy.variables]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from detector import leaks
@@ -19,18 +21,10 @@ from django.http import HttpRequest, HttpResponse
 from django.test.utils import override_settings
 from django.utils.functional import empty
 from django.views.debug import ExceptionReporter
-from rings import Published, Rotation, accepts_unless_revoked, every_change
+from rings import Operation, Published, Rotation, accepts_unless_revoked, every_change
 
 from robodj_secretguard.adapters.django import secret_keys
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from rings import Operation
-
-    from robodj_secretguard.keyring import Keyring
-
+from robodj_secretguard.keyring import Keyring
 
 BACKEND = f"{__name__}.Backend"
 

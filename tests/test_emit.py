@@ -8,8 +8,10 @@ import logging
 import sys
 import threading
 import types
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from pathlib import Path
+from typing import Any, Final, NamedTuple, NoReturn
 
 import pytest
 import structlog
@@ -17,14 +19,8 @@ from conftest import NOW
 from detector import leaks
 from processes import BAD, SECRET, SETS, WARNED, assert_alert_lines
 
-from robodj_secretguard import Severity, check
+from robodj_secretguard import Finding, Severity, check
 from robodj_secretguard.startup.emit import configured_pipeline, emit, emit_info, silence_broken_streams, write_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from robodj_secretguard import Finding
 
 LIBRARY: Final = logging.getLogger("robodj_secretguard")
 JSON: Any = (structlog.processors.add_log_level, structlog.processors.JSONRenderer())

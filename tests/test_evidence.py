@@ -6,8 +6,10 @@ import contextlib
 import io
 import json
 import ssl
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, get_args
+from pathlib import Path
+from typing import Any, get_args
 from urllib.parse import parse_qs
 
 import pytest
@@ -34,10 +36,6 @@ from robodj_secretguard.fleet.evidence import (
 from robodj_secretguard.fleet.verdict import Evidence, Use
 from robodj_secretguard.heartbeat import EventKind
 from robodj_secretguard.secret.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 MAX_AGE = 900
 AGE, SKEW = timedelta(seconds=MAX_AGE), timedelta(seconds=MAX_AGE // 3)

@@ -6,8 +6,9 @@ import re
 import shlex
 import sys
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from command_line import Machine, machine_at, rotated
@@ -19,9 +20,6 @@ from robodj_secretguard.cli.app import COMMAND_TABLE
 from robodj_secretguard.cli.explain import SECTIONS, explanations
 from robodj_secretguard.cli.output import WIDTH
 from robodj_secretguard.startup.rules import Check
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ALL = [str(check) for check in Check]
 EXPLANATIONS = explanations()

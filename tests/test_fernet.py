@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
 from detector import leaks
-from rings import Rotation, assert_no_key, follows_deadline, follows_switch, traceback_of
+from rings import Operation, Rotation, assert_no_key, follows_deadline, follows_switch, traceback_of
 
 from robodj_secretguard.adapters.fernet import RingFernet
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from rings import Operation
 
 PURPOSE = b"notes v1"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
 
 import pytest
 from conftest import clean_environment, posix_only, put, root_only
@@ -37,9 +37,6 @@ from robodj_secretguard.startup.inputs import (
     WRITABLE,
     TextFile,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MOST = 64
 NOBODY = 65534

@@ -8,8 +8,8 @@ import os
 import signal
 import stat
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from conftest import posix_only, umask
@@ -30,9 +30,6 @@ from robodj_secretguard.common.files import (
     write_file,
 )
 from robodj_secretguard.errors import ChangedError, FileError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 
 def mode_of(path: Path) -> int:

@@ -16,10 +16,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 from unittest.mock import patch
 
 import pytest
@@ -28,23 +29,17 @@ from command_line import rotated as rotation_of
 from conftest import NOW, V1, V2, good_keys, marker, posix_only, process_environment, put
 from pydantic import SecretStr
 
-from robodj_secretguard import Material, Report, RuntimeSecrets, SecretPolicy, check
+from robodj_secretguard import Finding, Material, Report, RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.cli import main
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.lifecycle import standing
-from robodj_secretguard.lifecycle.records import draft
+from robodj_secretguard.lifecycle.records import Record, draft
 from robodj_secretguard.lifecycle.standing import recorded_findings
 from robodj_secretguard.managers.manager import load_sources
 from robodj_secretguard.startup import list_rules, rules, shared
 from robodj_secretguard.startup.inputs import INSTANCE, SECRET_EVENTS, SECRET_HEARTBEAT, SERVICE
 from robodj_secretguard.startup.report import with_findings
 from robodj_secretguard.startup.rules import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from robodj_secretguard import Finding
-    from robodj_secretguard.lifecycle.records import Record
 
 E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
 NEXT, PREVIOUS, UNTIL = f"{V2}_NEXT", f"{V2}_PREVIOUS", f"{V2}_PREVIOUS_UNTIL"

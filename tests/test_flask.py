@@ -5,24 +5,19 @@ from __future__ import annotations
 import gc
 import secrets
 import weakref
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from detector import leaks
 from flask import Flask, session
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
-from rings import Published, Rotation, accepts_unless_revoked, every_change, traceback_of
+from rings import Operation, Published, Rotation, accepts_unless_revoked, every_change, traceback_of
 
 from robodj_secretguard.adapters.flask import sign_sessions
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from rings import Operation
-
-    from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.keyring import Keyring
 
 
 def app_of(key: str = "") -> Flask:

@@ -6,25 +6,20 @@ import io
 import json
 from dataclasses import asdict, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import pytest
 from command_line import DEFAULT_MODEL, fingerprint_of, key_as_argument, machine_at, rotated
-from conftest import NOW, V1, V2, document_of, good_keys
+from conftest import NOW, V1, V2, Ran, document_of, good_keys
 from detector import leaks
-from fleets import COMING, GONE, MINUTE, NAME, OLD, OTHER, SECOND, WEB, Prometheus, event, row
+from fleets import COMING, GONE, MINUTE, NAME, OLD, OTHER, SECOND, WEB, Prometheus, Who, event, row
 from pydantic import SecretStr
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import VERDICTS
 from robodj_secretguard.startup.inputs import iso_utc
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from conftest import Ran
-    from fleets import Who
 
 DAY = timedelta(days=1)
 NAMES: Final = "[api]\ninstances = ['web-1']\nsecrets = ['secret.key']\n"

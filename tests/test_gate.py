@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from command_line import fingerprint_of
@@ -45,10 +46,6 @@ from processes import (
 from robodj_secretguard.cli.gate import signed
 from robodj_secretguard.cli.output import PASSED
 from robodj_secretguard.startup.inputs import SECRETS_DIR
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 pytestmark = needs_fork
 

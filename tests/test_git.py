@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from conftest import V1, good_keys
@@ -14,10 +15,6 @@ from repositories import GIT, SETTINGS, commit, git, made, object_file, program,
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.scan.git import MISSING, REPAIR, TOO_EARLY, Repository, work_tree_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
 
 pytestmark = pytest.mark.skipif(os.name != "posix" or not GIT, reason="needs git and POSIX file names")
 

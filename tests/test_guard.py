@@ -7,8 +7,10 @@ import io
 import json
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import timedelta, timezone
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import structlog
@@ -31,16 +33,10 @@ from processes import (
     run_copy,
     run_script,
 )
-from pydantic import field_validator
+from pydantic import SecretStr, field_validator
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
 from robodj_secretguard.startup.guard import WRITE_SECONDS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from pydantic import SecretStr
 
 LAST_WORD = "ALERT: robodj-secretguard refused to start: the check or its report failed, so nothing is verified.\n"
 EPHEMERAL = "ROBODJ_SECRETS_EPHEMERAL"

@@ -10,11 +10,12 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import pytest
 import structlog
@@ -38,7 +39,7 @@ from processes import (
 )
 from publications import volume
 
-from robodj_secretguard import RuntimeSecrets, check, guard, heartbeat
+from robodj_secretguard import Report, RuntimeSecrets, check, guard, heartbeat
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.heartbeat import (
     EventKind,
@@ -52,11 +53,6 @@ from robodj_secretguard.heartbeat import (
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.inputs import EVENT_SETTINGS, SECRETS_DIR
 from robodj_secretguard.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from robodj_secretguard import Report
 
 NAMED, INSTANCE, FILE, SECONDS = EVENT_SETTINGS
 MODEL = "robodj_secretguard:RuntimeSecrets"

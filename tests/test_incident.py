@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, machine_at, rotated
@@ -14,11 +16,6 @@ from markdown_it import MarkdownIt
 
 from robodj_secretguard import check
 from robodj_secretguard.lifecycle.records import Record, draft
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
 
 HOUR = timedelta(hours=1)
 SINCE = ("--since", "2026-12-01")

@@ -7,8 +7,9 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -19,9 +20,6 @@ from repositories import GIT, git, made
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.layout import LARGEST_FILE
 from robodj_secretguard.common import files
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "robodj_service"
 GATE = "config/check_runtime_secrets.py"

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from detector import leaks
 from itsdangerous import BadSignature, TimestampSigner, URLSafeSerializer, URLSafeTimedSerializer
-from rings import Rotation, assert_no_key, every_change, traceback_of
+from rings import Operation, Rotation, assert_no_key, every_change, traceback_of
 
 from robodj_secretguard.adapters.itsdangerous import RingSerializer, RingSigner, RingURLSafeSerializer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from rings import Operation
 
 SALT = b"invitation v1"
 STRONGER: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}

@@ -7,10 +7,12 @@ import hmac
 import json
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import jwt
 import pytest
@@ -18,18 +20,11 @@ from command_line import fingerprint_of
 from conftest import V1, V2, good_keys, process_environment
 from detector import leaks
 from pydantic import SecretStr
-from rings import Published, Rotation, assert_no_key, every_change, traceback_of
+from rings import Operation, Published, Rotation, assert_no_key, every_change, traceback_of
 
 from robodj_secretguard import Generator, RuntimeSecrets, SecretPolicy, SecretSettings
 from robodj_secretguard.adapters.jwt import RingJWT
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from rings import Operation
-
-    from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.keyring import Keyring
 
 CLAIMS = {"sub": "jazz"}
 DIGESTS = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}

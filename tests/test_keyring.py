@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 from command_line import fingerprint_of
@@ -32,9 +33,6 @@ from robodj_secretguard.secret.material import last_characters
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.settings import judgement_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DERIVED = b"config v1"
 

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from command_line import machine_at, rotated
@@ -16,9 +16,6 @@ from fleets import line
 from generated import KINDS, ROOT, SCHEMAS, every_command, text_of
 from generated import schema_of as generated
 from jsonschema import Draft202012Validator
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PAGE = ROOT / "docs" / "json.md"
 WHO = ("--environment", "prod", "--operator", "Ada")

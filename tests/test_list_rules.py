@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, product
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from rule_cases import changed_setup, problems
@@ -23,15 +24,10 @@ from robodj_secretguard.startup.inputs import (
     WRITABLE,
     TextFile,
 )
-from robodj_secretguard.startup.readings import MAX_LIST_BYTES
+from robodj_secretguard.startup.readings import MAX_LIST_BYTES, NamedBy
 from robodj_secretguard.startup.rules import (
     Problem,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from robodj_secretguard.startup.readings import NamedBy
 
 REVOKED, LIST = "ROBODJ_REVOKED_FINGERPRINTS", "revoked.fingerprints"
 

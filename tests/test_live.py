@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import operator
 import pickle
+from collections.abc import Callable
+from pathlib import Path
 from secrets import token_urlsafe
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import cloudpickle
 import jwt
@@ -22,13 +24,7 @@ from test_vendor import Radio
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, kept_text, masked
 from robodj_secretguard.errors import RevokedKeyError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-    from types import ModuleType
-
-    from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.keyring import Keyring
 
 COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
 USES: dict[str, Callable[[Any], Any]] = {

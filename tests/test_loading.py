@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from robodj_secretguard.common.loading import load_model
 from robodj_secretguard.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MODULES = {
     "of_a_model": "from robodj_secretguard import RuntimeSecrets\nclass Own(RuntimeSecrets): pass\n",

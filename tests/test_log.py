@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
@@ -16,13 +18,7 @@ from conftest import NOW, V1, V2, Ran, good_keys
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.log import LIMITS
-from robodj_secretguard.lifecycle.records import draft, hash_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from robodj_secretguard.lifecycle.records import Record
+from robodj_secretguard.lifecycle.records import Record, draft, hash_of
 
 NEW, OLD = (fingerprint_of(key) for key in good_keys().values())
 DAY = timedelta(days=1)

@@ -6,15 +6,16 @@ import json
 import os
 import sys
 import time
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from itertools import repeat
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import kept_values
 import pytest
 from command_line import Machine, fingerprint_of, key_as_argument, machine_at
-from conftest import NOW, V1, V2, Failure, failure_of, good_keys, put
+from conftest import NOW, V1, V2, Failure, Ran, failure_of, good_keys, put
 from processes import ENVIRONMENT, needs_fork, run_copy, started_with
 
 from robodj_secretguard import RuntimeSecrets
@@ -39,12 +40,6 @@ from robodj_secretguard.startup import directory
 from robodj_secretguard.startup.directory import MAX_BYTES, Delivery
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.report import REFUSED
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
-
-    from conftest import Ran
 
 AWAY = ManagerError("is away", "wait", is_temporary=True)
 DENIED = ManagerError("denies it", "log in")

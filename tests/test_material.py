@@ -6,8 +6,9 @@ import base64
 import re
 import secrets
 import string
+from collections.abc import Callable
 from hashlib import blake2b
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import pytest
 from command_line import fingerprint_of
@@ -42,9 +43,6 @@ from robodj_secretguard.secret.material import (
     weakness,
 )
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BASE64URL = string.ascii_letters + string.digits + "-_"
 HEX = "0123456789abcdef"

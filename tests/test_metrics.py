@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, good_keys, marker
+from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed_as_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parsed_as_text
 from pydantic import SecretStr
@@ -16,11 +18,6 @@ from pydantic import SecretStr
 from robodj_secretguard import Generator, Material, RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.fleet.metrics import DECLARED, Samples, as_openmetrics, of_findings, of_keys, of_rotations
 from robodj_secretguard.startup.rules import Check
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from prometheus_client import Metric
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 OWNER = "Security Operations"

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import Failure, put
 
 from robodj_secretguard.managers.manager import is_insecure, manager_error
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 UNTRUSTED = Failure("has a certificate that cannot be verified", "fix")
 

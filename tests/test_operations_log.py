@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import clock
@@ -23,10 +25,6 @@ from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES
 from robodj_secretguard.lifecycle.records import Record, draft, hash_of, parse_record
 from robodj_secretguard.startup.inputs import IN_WRITABLE, WRITABLE, iso_utc
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 
 def load(path: str) -> OperationsLog:

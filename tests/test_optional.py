@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import fleets
 import pytest
@@ -18,16 +20,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from publications import volume
 from pydantic import SecretStr
 
-from robodj_secretguard import Generator, Material, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Generator, Material, Report, SecretPolicy, SecretSettings, check
 from robodj_secretguard.adapters.prometheus import SecretCollector
 from robodj_secretguard.heartbeat import event_of
 from robodj_secretguard.startup import directory
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
-    from robodj_secretguard import Report
 
 DAY = timedelta(days=1)
 KEY, DATA, DSN = "APP_KEY", "DATA_KEY", "SENTRY_TOKEN"

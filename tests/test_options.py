@@ -7,8 +7,10 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -37,11 +39,6 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.startup.inputs import OWNED, WRITABLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
 
 MODEL = """
 from datetime import timedelta

@@ -7,9 +7,11 @@ import json
 import math
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -41,10 +43,6 @@ from robodj_secretguard.common.generator import ephemeral
 from robodj_secretguard.secret.texts import RED, mark
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 from robodj_secretguard.startup.report import REFUSED
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 USED = {"name": "a:B", "source": "option"}
 DAY = timedelta(days=1)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import posix_only
 from pages import ROOT, Workspace, faults, is_output, parsed
 from repositories import GIT
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [posix_only, pytest.mark.skipif(not GIT, reason="needs git")]
 

@@ -8,9 +8,11 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from pathlib import Path
+from typing import Any, NoReturn, TypeAlias
 from unittest.mock import patch
 
 import pytest
@@ -30,10 +32,6 @@ from robodj_secretguard.adapters import prometheus
 from robodj_secretguard.adapters.prometheus import SecretCollector, count_processes
 from robodj_secretguard.startup.inputs import SECRET_REFRESH, SECRETS_DIR
 from robodj_secretguard.startup.settings import live_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 OWNER = "Security Operations"

@@ -7,26 +7,20 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import V1, V2, Ran, clean_environment, found, good_keys, process_environment
 from detector import leaks
 from processes import GUARD, needs_fork, run_copy
 
-from pytest_robodj_secretguard import DEFAULT_MODEL
-from robodj_secretguard import RuntimeSecrets, check, guard
+from pytest_robodj_secretguard import DEFAULT_MODEL, BadSecret
+from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
 from robodj_secretguard.testing import KINDS
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
-
-    from pytest_robodj_secretguard import BadSecret
-    from robodj_secretguard import SecretSettings
-
-    Runner = Callable[..., Ran]
+Runner = Callable[..., Ran]
 
 pytest_plugins = ["pytester"]
 

@@ -7,10 +7,11 @@ import errno
 import os
 import secrets
 import tempfile
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from conftest import NOW, V1, V2, found, good_keys, posix_only, process_environment, put, root_only
@@ -46,6 +47,7 @@ from robodj_secretguard.startup.readings import (
     Environment,
     KeyFiles,
     ModelSetup,
+    NamedBy,
     Offer,
     Reading,
     Setup,
@@ -61,11 +63,6 @@ from robodj_secretguard.startup.readings import (
     shown_path,
     switches_of,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from robodj_secretguard.startup.readings import NamedBy
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 LIST = "revoked.fingerprints"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import pytest
 from command_line import OTHER, rotated
@@ -18,6 +19,7 @@ from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.records import (
     Event,
     Proof,
+    Record,
     Validation,
     completion,
     draft,
@@ -33,11 +35,6 @@ from robodj_secretguard.lifecycle.records import (
     unkept_key,
 )
 from robodj_secretguard.startup.rules import Problem
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from robodj_secretguard.lifecycle.records import Record
 
 VALIDATION: dict[str, Proof] = {"gate": "verified", "startup": "attested", "functions": "attested", "log": "verified"}
 FIELDS = {

@@ -12,10 +12,11 @@ import re
 import secrets
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 from urllib.parse import quote
 
 import pytest
@@ -34,9 +35,6 @@ from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSet
 from robodj_secretguard.errors import CheckFailedError, RedactedError
 from robodj_secretguard.redact import MAX_TEXT, MIN_PART, NOT_SEARCHED, TOO_LONG, SecretRedactor
 from robodj_secretguard.secret.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 DAY = timedelta(days=1)
 declared = partial(SecretPolicy, owner="Tests", cadence=90 * DAY, warn_before=14 * DAY, issuer="https://x.example")

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 from queue import Queue
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from command_line import fingerprint_of
@@ -31,6 +32,8 @@ from publications import (
     PREVIOUS,
     REVOKED,
     UNTIL,
+    Files,
+    Set,
     ahead,
     back,
     first,
@@ -47,22 +50,14 @@ from pydantic import model_validator
 from rings import SLOTS
 from test_vendor import KEY, PASSWORD, Radio
 
-from robodj_secretguard import RuntimeSecrets, SecretSettings, heartbeat
+from robodj_secretguard import Report, RuntimeSecrets, SecretSettings, heartbeat
 from robodj_secretguard import refresh as module
 from robodj_secretguard.errors import CheckFailedError, RevokedKeyError
+from robodj_secretguard.keyring import Keyring
 from robodj_secretguard.refresh import Refresh, _process
 from robodj_secretguard.startup import directory
 from robodj_secretguard.startup.report import REFUSED as REFUSED_STATUS
 from robodj_secretguard.startup.settings import live_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from publications import Files, Set
-
-    from robodj_secretguard import Report
-    from robodj_secretguard.keyring import Keyring
 
 pytestmark = posix_only
 DERIVED = b"config v1"

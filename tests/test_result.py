@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from conftest import NOW, V1, V2
@@ -21,9 +22,6 @@ from robodj_secretguard.scan.result import (
     scan_as_text,
 )
 from robodj_secretguard.secret.texts import unpaint
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 ONE, TWO = (f"sgfp1:{digit * 32}" for digit in "12")

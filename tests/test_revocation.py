@@ -6,9 +6,11 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
@@ -32,10 +34,6 @@ from robodj_secretguard.lifecycle.revocation import (
     steps_after,
 )
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 NAME = "revoked.fingerprints"
 VARIABLE = "ROBODJ_REVOKED_FINGERPRINTS"

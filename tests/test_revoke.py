@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import Annotated
 
 import pytest
 import structlog
@@ -20,10 +22,6 @@ from robodj_secretguard import RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.lifecycle.revocation import HEADER
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
 
 NAME, VARIABLE = "revoked.fingerprints", "ROBODJ_REVOKED_FINGERPRINTS"
 THE_LIST = f"the revocation list config/{NAME}"

@@ -6,7 +6,7 @@ import json
 import re
 import traceback
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from command_line import (
@@ -26,9 +26,6 @@ from robodj_secretguard import check
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.rotate import CI_VARIABLES
 from robodj_secretguard.lifecycle.revocation import HEADER
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME = "secret.key"
 SHAPES = {V1: r"[A-Za-z0-9_-]{43}", V2: r"[0-9a-f]{128}"}

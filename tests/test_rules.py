@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 from command_line import fingerprint_of
@@ -49,10 +50,6 @@ from robodj_secretguard.startup.rules import (
     internal,
 )
 from robodj_secretguard.testing import KINDS
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 K1, K2 = "secret.key", "secret_v2.key"
 E1, E2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import pytest
 from command_line import rotated
@@ -12,17 +12,13 @@ from conftest import NOW, V1, V2, Checker, good_keys, marker
 from pydantic import SecretStr
 from test_vendor import ICECAST
 
-from robodj_secretguard import RuntimeSecrets, SecretSettings, check
-from robodj_secretguard.lifecycle.records import draft
+from robodj_secretguard import Report, RuntimeSecrets, SecretSettings, check
+from robodj_secretguard.lifecycle.records import Record, Stage, draft
 from robodj_secretguard.lifecycle.runbook import plan_rotation
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 from robodj_secretguard.startup.rules import Check
 
-if TYPE_CHECKING:
-    from robodj_secretguard import Report
-    from robodj_secretguard.lifecycle.records import Record, Stage
-
-    Steps = list[tuple[str, str | None]]
+Steps = list[tuple[str, str | None]]
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 POLICY, SECOND = POLICIES

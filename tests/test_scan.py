@@ -9,8 +9,10 @@ import re
 import secrets
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 from unittest.mock import patch
 
 import pytest
@@ -23,10 +25,6 @@ from repositories import NO_CONFIGURATION, commit, git, made
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.scan.result import CLEAN, KnownKey, Scan
 from robodj_secretguard.startup.inputs import NOT_UTF_8
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 PROGRAM = "robodj-secretguard"
 V3 = "ROBODJ_PLAYER_KEY"

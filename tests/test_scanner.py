@@ -6,7 +6,9 @@ import base64
 import json
 import os
 import secrets
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from command_line import fingerprint_of
@@ -24,11 +26,6 @@ from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
 from robodj_secretguard.scan.search import KeySearch
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.readings import MAX_FILE_BYTES
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
-
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs FIFOs, links and such names")
 

@@ -6,8 +6,9 @@ import copy
 import pickle
 import secrets
 import traceback
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 import cloudpickle
 import dill
@@ -17,10 +18,6 @@ from pydantic import SecretStr
 
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import ModuleType
 
 
 class TestSealedStr:

@@ -8,7 +8,9 @@ import json
 import secrets
 import string
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -23,7 +25,9 @@ from robodj_secretguard.lifecycle.records import draft
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.scan.search import (
     UTF_16_FORM,
+    Forms,
     KeySearch,
+    Occurrence,
     known_keys,
     live_values,
     parts_of,
@@ -34,13 +38,6 @@ from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, read
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-    from types import FrameType
-
-    from robodj_secretguard.scan.search import Forms, Occurrence
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 GENERATORS = [policy.generator for policy in POLICIES if policy.generator]

@@ -10,11 +10,12 @@ import os
 import pickle
 import traceback
 import types
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, listed, marker, process_environment
@@ -43,9 +44,6 @@ from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, ModelSetup, read
 from robodj_secretguard.startup.report import Judgement
 from robodj_secretguard.startup.settings import declares_secrets, live_of, running_report, setup_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
 
 REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
 EXPIRES = f"{V1}_EXPIRES_AT"

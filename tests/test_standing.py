@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 from command_line import OTHER, Machine, fingerprint_of, machine_at, rotated
 from conftest import NOW, V1, Checker, good_keys
 from pydantic import SecretStr
 
-from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Material, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import draft
-from robodj_secretguard.lifecycle.standing import expected_keys, record_rotation, recorded_findings, roles_of
+from robodj_secretguard.lifecycle.records import Record, draft
+from robodj_secretguard.lifecycle.standing import Recording, expected_keys, record_rotation, recorded_findings, roles_of
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
-    from pathlib import Path
-
-    from robodj_secretguard import Report
-    from robodj_secretguard.lifecycle.records import Record
-    from robodj_secretguard.lifecycle.standing import Recording
-    from robodj_secretguard.startup.report import Finding
+from robodj_secretguard.startup.report import Finding
 
 
 class Issued(SecretSettings):

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from detector import leaks
-from rings import Rotation, ask, every_change
+from rings import Operation, Rotation, ask, every_change
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from robodj_secretguard.adapters.starlette import RingSessionMiddleware
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from rings import Operation
-    from starlette.requests import Request
-
-    from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.keyring import Keyring
 
 
 def app_of(*middleware: Middleware) -> Starlette:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
@@ -13,14 +15,8 @@ from conftest import NOW, V1, V2, good_keys, marker, posix_only
 from publications import volume
 
 from robodj_secretguard import check
-from robodj_secretguard.lifecycle.records import Proof
+from robodj_secretguard.lifecycle.records import Proof, Record
 from robodj_secretguard.startup.inputs import WRITABLE
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from robodj_secretguard.lifecycle.records import Record
 
 DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 ENDS = f"{V1}_EXPIRES_AT"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from command_line import OTHER, clock, fingerprint_of, rotated
@@ -13,25 +15,19 @@ from fleets import GONE, verdict
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, check
 from robodj_secretguard.errors import FileError, ManagerError, UsageError
+from robodj_secretguard.fleet.verdict import Verdict
 from robodj_secretguard.lifecycle import steps
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import draft
+from robodj_secretguard.lifecycle.records import LastStep, Record, StepName, draft
 from robodj_secretguard.lifecycle.steps import MIN_AGE, Rotator, StepResult, stored_keys
 from robodj_secretguard.managers.manager import CONFLICT, Store, Stored, sealed
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.directory import delivery_of
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from robodj_secretguard.fleet.verdict import Verdict
-    from robodj_secretguard.lifecycle.records import LastStep, Record, StepName
-    from robodj_secretguard.secret.sealed import SealedStr
-
-    Fields = dict[str, Any]
-    Edit = Callable[[Fields], Fields]
-    Names = tuple[StepName, ...]
+Fields = dict[str, Any]
+Edit = Callable[[Fields], Fields]
+Names = tuple[StepName, ...]
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
 SINGLE = POLICY._replace(overlap=timedelta(0))

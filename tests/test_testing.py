@@ -7,7 +7,8 @@ import os
 import stat
 from datetime import UTC, datetime, timedelta
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 from conftest import V1, found, listed
@@ -16,9 +17,6 @@ from pydantic import SecretStr
 from robodj_secretguard import Material, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.startup.inputs import MAX_CHARACTERS
 from robodj_secretguard.testing import KINDS, OF_GENERATED, bad_secret
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 POLICIES = {policy.name: policy for policy in RuntimeSecrets.secret_policies.values()}
 K1, K2 = POLICIES

@@ -8,7 +8,8 @@ import secrets
 from datetime import timedelta
 from functools import partial
 from itertools import product
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import pytest
@@ -19,9 +20,6 @@ from pydantic import SecretStr
 from repositories import made, put
 
 from robodj_secretguard import Generator, Material, SecretPolicy, SecretSettings, check
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 DAY = timedelta(days=1)
 KEY, PASSWORD = "RADIO_KEY", "ICECAST_PASSWORD"

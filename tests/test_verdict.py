@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import Final
 
 import pytest
 from conftest import NOW
@@ -13,12 +14,7 @@ from hypothesis import strategies as st
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import UsageError
-from robodj_secretguard.fleet.verdict import Evidence, Service, Use, judge, parse_roster
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from robodj_secretguard.fleet.verdict import ConditionName
+from robodj_secretguard.fleet.verdict import ConditionName, Evidence, Service, Use, judge, parse_roster
 
 API: Final = Service("api", ("web-1",))
 WORKER: Final = Service("worker", 1)

@@ -6,19 +6,14 @@ import contextlib
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.scan.content import BLOCK_BYTES, read_place, walk
+from robodj_secretguard.scan.content import BLOCK_BYTES, Entry, read_place, walk
 from robodj_secretguard.scan.result import Where
 from robodj_secretguard.startup.inputs import CHANGED, NOT_REGULAR
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from robodj_secretguard.scan.content import Entry
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs FIFOs, devices and such names")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import active_children
-from typing import TYPE_CHECKING
 
 import pytest
 from conftest import posix_only
@@ -17,9 +17,6 @@ from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.scan import workers
 from robodj_secretguard.scan.workers import do_tasks
 from robodj_secretguard.secret.sealed import SealedStr
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 KEY = secrets.token_urlsafe(32)
 

@@ -6,13 +6,12 @@ import errno
 import os
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import pytest
 
 from robodj_secretguard.common import files
 from robodj_secretguard.lifecycle import operations_log
-
-if TYPE_CHECKING:
-    import pytest
 
 _TAKE: Final = 2
 _GIVE_BACK: Final = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from conftest import V1
@@ -26,9 +26,6 @@ from processes import (
     run_forked,
     run_script,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = needs_fork
 full = pytest.mark.full

@@ -6,13 +6,10 @@ import base64
 import json
 import secrets
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import pytest
 from detector import RUN, leaks
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FORMS: dict[str, Callable[[str], str]] = {
     "raw": str,

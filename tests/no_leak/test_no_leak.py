@@ -9,7 +9,8 @@ import itertools
 import re
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import Iterable, Iterator
+from typing import Any, get_args
 
 import pytest
 from cells import FEW, Cells, shown
@@ -17,9 +18,6 @@ from detector import leaks, without_fingerprints
 
 from robodj_secretguard import Check
 from robodj_secretguard.scan.result import Rule, Scope, Where
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 if sys.platform == "win32":
     pytest.skip("the process of a cell is forked", allow_module_level=True)
