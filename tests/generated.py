@@ -12,9 +12,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-import documents
 import kinds
 from api_page import page_of_api
+from documents import TEXTS
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
@@ -204,26 +204,20 @@ def _described(shape: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     for name, part in parts.items():
         part.pop("additionalProperties", None)
         part["description"] = part["description"].partition("\n\n")[0]  # the rest is for programmers
-        for field, text in _texts_of(_class_of(name)).items():
+        for field, text in _texts_of(name).items():
             part["properties"][field]["description"] = text
     if "$ref" in schema:
         schema = parts.pop(schema["$ref"].rpartition("/")[2])
     return schema, parts
 
 
-def _class_of(name: str) -> Any:
-    modules = (shapes, records, result, documents, instances, kinds)
-    return next(vars(module)[name] for module in modules if isinstance(vars(module).get(name), type))
-
-
-def _texts_of(shape: Any) -> dict[str, str]:
-    """Return the docstrings of a class's fields."""
+def _texts_of(name: str) -> dict[str, str]:
+    """Return the meaning of each field of a class: of one that the program has, the docstrings."""
+    shape = next((vars(each)[name] for each in (shapes, records, result, instances) if name in vars(each)), None)
+    if shape is None:
+        return TEXTS.get(name, {})
     texts = dict[str, str]()
-    for base in getattr(shape, "__orig_bases__", ()):
-        texts |= _texts_of(base) if isinstance(base, type) else {}
-    (node,) = ast.parse(inspect.getsource(shape)).body
-    assert isinstance(node, ast.ClassDef)
-    for field, text in pairwise(node.body):
+    for field, text in pairwise(ast.parse(inspect.getsource(shape)).body[0].body):  # type: ignore[attr-defined]
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
             texts[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
     return texts
