@@ -331,6 +331,17 @@ class TestSecretsDirectory:
         assert check(model, environ=keys).ok
         assert checks(judged(keys | {"ROBODJ_SECRETS_EPHEMERAL": "1"}, model)) == [("ephemeral", "warning")]
 
+    def test_a_change_of_the_working_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The revocation list is read again where it was at the start, also in the default directory."""
+        volume(tmp_path / "keys", good_keys())
+        (tmp_path / "config").mkdir()
+        put(tmp_path / "config" / "revoked.fingerprints", entry := f"sgfp1:{'1' * 32}")
+        monkeypatch.chdir(tmp_path)
+        judgement = judged({}, model_of(tmp_path / "keys"))
+        monkeypatch.chdir("/")
+        assert judgement.again
+        assert judgement.again(None, frozenset()).readings[0].setup.revocation.fingerprints == {entry}
+
     def test_it_is_absent(self, tmp_path: Path) -> None:
         """A directory of the model may be absent: the environment delivers. One that the variable names must exist."""
         path = tmp_path / "nowhere"
