@@ -345,7 +345,10 @@ class TestReading:
         assert first({}, managers=[managed("a", {}), managed("b", {})]).manager == "a"
         reading = first({}, managers=[managed("a", environ)])
         assert reading.expires_at == datetime(2027, 1, 15, tzinfo=UTC)
-        assert [(each.slot, each.used.source) for each in reading.slots] == [("next", "a"), ("previous", "a")]
+        assert [(each.slot, each.used.source, each.found) for each in reading.slots] == [
+            ("next", "a", True),
+            ("previous", "a", True),
+        ]
 
     def test_the_lists_are_joined(self) -> None:
         """The revocation lists of the managers and of the environment hold together."""
@@ -383,6 +386,8 @@ class TestReading:
         assert reading.fingerprint == reading.listed_as == fingerprint(reading.key)
         assert reading._replace(is_legacy=True).fingerprint == ""
         assert first({}).listed_as == ""
+        old = (secrets.token_hex(12), secrets.token_hex(32), "short")
+        assert [first({f"{V1}_PREVIOUS": text}).slots[0].is_legacy for text in old] == [True, False, False]
 
     def test_no_value(self, config: Path) -> None:
         """A disabled file delivers nothing, and a file with two lines delivers neither."""
