@@ -54,21 +54,6 @@ def argument() -> str:
     return Path("arguments").read_text(encoding="utf-8")
 
 
-def call_guard() -> object:
-    """Call `guard()`."""
-    return guard()
-
-
-def call_check() -> object:
-    """Call `check()`."""
-    return check()
-
-
-def make_model() -> object:
-    """Make the settings model directly."""
-    return RuntimeSecrets()
-
-
 def send_a_heartbeat() -> object:
     """Call `guard()`, and say which keys the process runs on."""
     secrets = guard()
@@ -188,11 +173,6 @@ def refresh_by_a_thread() -> object:
     return [secrets, refresh, send_heartbeat(secrets)]  # type: ignore[func-returns-value]
 
 
-def run_gate() -> object:
-    """Run one command, with the arguments that the scenario wrote."""
-    return main(json.loads(argument()))
-
-
 def run_commands() -> object:
     """Run several commands, with the arguments that the scenario wrote."""
     return [main(json.loads(argument())[number]) for number in range(len(json.loads(argument())))]
@@ -262,11 +242,6 @@ def run_commands_on_a_terminal() -> object:
     return run_commands()
 
 
-def guard_a_named_directory() -> object:
-    """Call `guard()` with the config directory that the scenario named."""
-    return guard(config_dir=argument())
-
-
 def guard_a_model_with_a_set_up() -> object:
     """Call `guard()` with a model that names the scenario's config directory and requires a revocation list there."""
 
@@ -276,21 +251,6 @@ def guard_a_model_with_a_set_up() -> object:
         pass
 
     return guard(Strict)
-
-
-def check_a_named_directory() -> object:
-    """Call `check()` with the config directory that the scenario named."""
-    return check(config_dir=argument())
-
-
-def check_a_mapping() -> object:
-    """Check variables that are passed as a mapping."""
-    return check(environ={**os.environ})
-
-
-def check_a_mapping_with_bytes() -> object:
-    """Check variables that are passed as a mapping, one of which is bytes."""
-    return check(environ={**os.environ, V1: os.environb[V1.encode()]})  # type: ignore[dict-item]
 
 
 class _Hostile(dict[str, str]):
@@ -303,31 +263,6 @@ class _Interrupting(dict[str, str]):
         if name == "ROBODJ_SECRET_V2_KEY":
             raise KeyboardInterrupt
         return super().__contains__(name)
-
-
-def check_a_mapping_that_raises() -> object:
-    """Check a mapping that raises an error with a value in its text."""
-    return check(environ=_Hostile(os.environ))
-
-
-def check_interrupted() -> object:
-    """Interrupt a check after it has read the first key."""
-    return check(environ=_Interrupting(os.environ))
-
-
-def check_long_ago() -> object:
-    """Check with a clock that is far behind."""
-    return check(now=EARLIEST_CLOCK - timedelta(days=1))
-
-
-def check_now_without_zone() -> object:
-    """Check at a time without a timezone."""
-    return check(now=datetime.now(UTC).replace(tzinfo=None))
-
-
-def guard_with_a_wrong_status() -> object:
-    """Call `guard()` with an invalid argument."""
-    return guard(exit_status=0)
 
 
 def guard_as_nobody() -> object:
@@ -455,125 +390,51 @@ def delete() -> object:
     return None
 
 
-def copy_changed() -> object:
-    """Copy an object that cannot be changed, with a change."""
-    return guard().model_copy(update={"secret_key": os.environ[V1]})
-
-
-def construct() -> object:
-    """Construct a model without validation."""
-    return RuntimeSecrets.model_construct(secret_key=os.environ[V1])  # type: ignore[arg-type]
-
-
-def copy_changed_by_its_old_name() -> object:
-    """Copy an object that cannot be changed, with a change, by pydantic's old name of the method."""
-    return guard().copy(update={"secret_key": os.environ[V1]})
-
-
-def guard_a_key() -> object:
-    """Pass a key as the model to `guard()`."""
-    return guard(os.environ[V1])  # type: ignore[call-overload]
-
-
-def check_a_key() -> object:
-    """Pass a key as the model and as the time to `check()`."""
-    return check(os.environ[V1], now=os.environ[V1], config_dir=os.environ[V1])  # type: ignore[arg-type]
-
-
-def guard_with_a_key_as_status() -> object:
-    """Pass a key as the exit status."""
-    return guard(exit_status=os.environ[V1], config_dir=os.environ[V1])  # type: ignore[call-overload]
-
-
-def validate_a_key() -> object:
-    """Validate a text with the model."""
-    return RuntimeSecrets.model_validate(os.environ[V1])
-
-
-def validate_json() -> object:
-    """Validate JSON with the model."""
-    return RuntimeSecrets.model_validate_json(json.dumps({"_judgement": [os.environ[V1]]}))
-
-
-def make_model_of_a_judgement() -> object:
-    """Pass an invalid judgement to the model."""
-    return RuntimeSecrets(_judgement=(os.environ[V1],))  # type: ignore[call-arg]
-
-
-def make_model_of_values() -> object:
-    """Pass values to the model, as an ordinary settings model accepts them."""
-    return RuntimeSecrets(secret_key=os.environ[V1], secret_v2_key=SecretStr(os.environ[V1]))
-
-
 class Refused(BaseException):
     """An error of the host that `except Exception` does not catch."""
 
 
-def _raise_value_error(text: str) -> NoReturn:
-    raise ValueError(text)
-
-
-def _raise_custom_error(text: str) -> NoReturn:
-    kind, message = "host", "{text}"
-    raise PydanticCustomError(kind, message, {"text": text})
-
-
-def _raise_with_notes(text: str) -> NoReturn:
+def _with_note(text: str) -> BaseException:
     error = Refused(text)
     error.add_note(text)
-    raise error
+    return error
 
 
-def _raise_chained(text: str) -> NoReturn:
-    raise RuntimeError(text) from LookupError(text)
+def _chained(text: str) -> BaseException:
+    error = RuntimeError(text)
+    error.__cause__ = LookupError(text)
+    return error
 
 
-def _raise_group(text: str) -> NoReturn:
-    errors: list[BaseException] = [ValueError(text), KeyboardInterrupt(text)]
-    raise BaseExceptionGroup(text, errors)
-
-
-def _interrupt(text: str) -> NoReturn:
-    raise KeyboardInterrupt(text)
-
-
-def _exit(text: str) -> NoReturn:
-    raise SystemExit(text)
-
-
-def _assert(text: str) -> None:
-    assert not text, text
-
-
-def _field_validator(fail: Callable[[str], None]) -> type[RuntimeSecrets]:
+# Each validator binds the key, so that a frame of the host has it.
+def _field_validator(make: Callable[[str], BaseException]) -> type[RuntimeSecrets]:
     class Host(RuntimeSecrets):
         @field_validator("secret_v2_key", mode="after")
         @classmethod
-        def _refuse(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-            fail(info.data["secret_key"].get_secret_value())
-            return value
+        def _refuse(cls, _: SecretStr, info: ValidationInfo) -> SecretStr:
+            text = info.data["secret_key"].get_secret_value()
+            raise make(text)
 
     return Host
 
 
-def _model_validator(fail: Callable[[str], None]) -> type[RuntimeSecrets]:
+def _model_validator(make: Callable[[str], BaseException]) -> type[RuntimeSecrets]:
     class Host(RuntimeSecrets):
         @model_validator(mode="after")
         def _refuse(self) -> Self:
-            fail(self.secret_key.get_secret_value())
-            return self
+            text = self.secret_key.get_secret_value()
+            raise make(text)
 
     return Host
 
 
-def _wrap_validator(fail: Callable[[str], None]) -> type[RuntimeSecrets]:
+def _wrap_validator(make: Callable[[str], BaseException]) -> type[RuntimeSecrets]:
     class Host(RuntimeSecrets):
         @model_validator(mode="wrap")
         @classmethod
         def _refuse(cls, data: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
-            made = handler(data)
-            fail(made.secret_key.get_secret_value())
-            return made
+            text = handler(data).secret_key.get_secret_value()
+            raise make(text)
 
     return Host
 
@@ -594,33 +455,54 @@ class _ReturningAndRaising(_Returning):
 HOSTS: dict[str, type[RuntimeSecrets]] = {
     "returned-text": _Returning,
     "returned-text-and-error": _ReturningAndRaising,
-    "field-value-error": _field_validator(_raise_value_error),
-    "field-assertion": _field_validator(_assert),
-    "field-custom-error": _field_validator(_raise_custom_error),
-    "field-chained": _field_validator(_raise_chained),
-    "model-value-error": _model_validator(_raise_value_error),
-    "model-notes": _model_validator(_raise_with_notes),
-    "model-interrupt": _model_validator(_interrupt),
-    "model-group": _model_validator(_raise_group),
-    "wrap-value-error": _wrap_validator(_raise_value_error),
-    "wrap-exit": _wrap_validator(_exit),
+    "field-value-error": _field_validator(ValueError),
+    "field-assertion": _field_validator(AssertionError),
+    "field-custom-error": _field_validator(lambda text: PydanticCustomError("host", "{text}", {"text": text})),
+    "field-chained": _field_validator(_chained),
+    "model-value-error": _model_validator(ValueError),
+    "model-notes": _model_validator(_with_note),
+    "model-interrupt": _model_validator(KeyboardInterrupt),
+    "model-group": _model_validator(lambda text: BaseExceptionGroup(text, [ValueError(text), KeyboardInterrupt(text)])),
+    "wrap-value-error": _wrap_validator(ValueError),
+    "wrap-exit": _wrap_validator(SystemExit),
 }
 """Models of a host, each with a validator that fails with the first key in its text, its locals and its chain."""
 
 
-def guard_host() -> object:
-    """Call `guard()` with the host's model."""
-    return guard(HOSTS[argument()])
-
-
-def check_host() -> object:
-    """Call `check()` with the host's model."""
-    return check(HOSTS[argument()])
-
-
-def make_host_model() -> object:
-    """Make the host's model."""
-    return HOSTS[argument()]()
+# Each of these is one call.
+CALLS: dict[str, Callable[[], object]] = {
+    "call_guard": guard,
+    "call_check": check,
+    "make_model": RuntimeSecrets,
+    "run_gate": lambda: main(json.loads(argument())),
+    "guard_a_named_directory": lambda: guard(config_dir=argument()),
+    "check_a_named_directory": lambda: check(config_dir=argument()),
+    "check_a_mapping": lambda: check(environ={**os.environ}),
+    "check_a_mapping_with_bytes": lambda: check(environ={**os.environ, V1: os.environb[V1.encode()]}),  # type: ignore[dict-item]
+    # Check a mapping that raises an error with a value in its text.
+    "check_a_mapping_that_raises": lambda: check(environ=_Hostile(os.environ)),
+    # Interrupt a check after it has read the first key.
+    "check_interrupted": lambda: check(environ=_Interrupting(os.environ)),
+    "check_long_ago": lambda: check(now=EARLIEST_CLOCK - timedelta(days=1)),
+    "check_now_without_zone": lambda: check(now=datetime.now(UTC).replace(tzinfo=None)),
+    "guard_with_a_wrong_status": lambda: guard(exit_status=0),
+    "copy_changed": lambda: guard().model_copy(update={"secret_key": os.environ[V1]}),
+    "construct": lambda: RuntimeSecrets.model_construct(secret_key=os.environ[V1]),  # type: ignore[arg-type]
+    # Copy an object that cannot be changed, with a change, by pydantic's old name of the method.
+    "copy_changed_by_its_old_name": lambda: guard().copy(update={"secret_key": os.environ[V1]}),
+    "guard_a_key": lambda: guard(os.environ[V1]),  # type: ignore[call-overload]
+    # Pass a key as the model and as the time to `check()`.
+    "check_a_key": lambda: check(os.environ[V1], now=os.environ[V1], config_dir=os.environ[V1]),  # type: ignore[arg-type]
+    "guard_with_a_key_as_status": lambda: guard(exit_status=os.environ[V1], config_dir=os.environ[V1]),  # type: ignore[call-overload]
+    "validate_a_key": lambda: RuntimeSecrets.model_validate(os.environ[V1]),
+    "validate_json": lambda: RuntimeSecrets.model_validate_json(json.dumps({"_judgement": [os.environ[V1]]})),
+    "make_model_of_a_judgement": lambda: RuntimeSecrets(_judgement=(os.environ[V1],)),  # type: ignore[call-arg]
+    # Pass values to the model, as an ordinary settings model accepts them.
+    "make_model_of_values": lambda: RuntimeSecrets(secret_key=os.environ[V1], secret_v2_key=SecretStr(os.environ[V1])),
+    "guard_host": lambda: guard(HOSTS[argument()]),
+    "check_host": lambda: check(HOSTS[argument()]),
+    "make_host_model": lambda: HOSTS[argument()](),  # noqa: PLW0108 - the process has no argument yet
+}
 
 
 # These guards leak, each in one way. OBSERVERS names the guard whose key each observer must find.
@@ -682,3 +564,8 @@ def leak_by_debugging() -> object:
     """Log what was read, at the most detailed level."""
     logging.getLogger("settings").debug("%r", os.environ[V1])
     return True
+
+
+def perform(name: str) -> object:
+    """Do what an action of this name does. Unlike the calls, it can be sent to another process."""
+    return (CALLS.get(name) or globals()[name])()

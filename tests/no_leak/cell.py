@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import sys
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def main(observers: Mapping[str, tuple[Callable[[Action], None], str]]) -> None:
             import_module(f"robodj_secretguard.managers.{manager}")
     observer, action = next_request()
     os.dup2(1, 2)  # in the order of the writes: a key may be split between the streams
-    observers[observer][0](getattr(actions, action))  # an exception ends it as it ends any process
+    observers[observer][0](partial(actions.perform, action))  # an exception ends it as it ends any process
     atexit._run_exitfuncs()  # noqa: SLF001 - the rest of an interpreter's end is slow, and has nothing to show
     sys.stdout.flush()
     sys.stderr.flush()

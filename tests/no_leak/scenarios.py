@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from actions import HOSTS
 from command_line import rotated
@@ -109,6 +109,13 @@ def good(**more: str) -> Planted:
     return Planted(keys | more, list(keys.values()))
 
 
+def with_text(**more: str) -> tuple[Planted, str]:
+    """Plant good keys, and return secret text for some other place."""
+    planted, value = good(**more), text(43)
+    planted.secret.append(value)
+    return planted, value
+
+
 def in_variable(shape: Callable[[str], str], length: int = 43, variable: str = V1, **more: str) -> Planted:
     """Plant secret text in a variable, in some form, as well as good keys."""
     planted, value = good(**more), text(length)
@@ -142,9 +149,8 @@ def of_kind(check: str) -> Planted:
 
 def in_name(shape: Callable[[str], str]) -> Planted:
     """Plant secret text in the name of a variable."""
-    planted, value = good(), text(43)
+    planted, value = with_text()
     planted.environ[shape(value)] = "x"
-    planted.secret.append(value)
     return planted
 
 
@@ -170,23 +176,16 @@ def with_modes(**modes: int) -> Planted:
     return planted
 
 
-def linked(target: str) -> Planted:
-    """Plant a link in place of the fallback file."""
+def in_place_of_the_file(**other: Any) -> Planted:
+    """Plant a link, or a FIFO without a writer, in place of the fallback file."""
     keys = good_keys()
-    return Planted({V2: keys[V2]}, list(keys.values()), links={"config/secret.key": target})
-
-
-def piped() -> Planted:
-    """Plant a FIFO without a writer in place of the fallback file."""
-    keys = good_keys()
-    return Planted({V2: keys[V2]}, list(keys.values()), pipes=("config/secret.key",))
+    return Planted({V2: keys[V2]}, list(keys.values()), **other)
 
 
 def stale(**more: str) -> Planted:
     """Plant a fallback file that is not needed."""
-    planted, value = good(**more), text(43)
+    planted, value = with_text(**more)
     planted.files["config/secret.key"] = value.encode()
-    planted.secret.append(value)
     return planted
 
 
@@ -203,10 +202,9 @@ def revoked(*, in_file: bool) -> Planted:
 
 def in_list(shape: Callable[[str], str] = str, name: str = REVOKED_FILE, mode: int = 0o600) -> Planted:
     """Plant secret text in the revocation list, in some form, as well as good keys."""
-    planted, value = good(), text(43)
+    planted, value = with_text()
     planted.files[name] = shape(value).encode("utf-8", "surrogateescape")
     planted.modes[name] = mode
-    planted.secret.append(value)
     return planted
 
 
@@ -251,8 +249,7 @@ def of_the_gate(*options: str, keys: Callable[[], Planted] = good, command: str 
 
 def argument_is_a_key(*before: str, shape: Callable[[str], str] = str, after: tuple[str, ...] = ()) -> Planted:
     """Write secret text among the arguments of the command line."""
-    planted, value = good(), text(43)
-    planted.secret.append(value)
+    planted, value = with_text()
     return arguments(planted, [*before, shape(value), *after])
 
 
@@ -268,8 +265,7 @@ def path_is_a_key(*, exists: bool) -> Planted:
 
 def project_has_a_key() -> Planted:
     """Plant secret text in each field of the project's configuration in turn, for a run of the gate."""
-    planted, value = good(), text(43)
-    planted.secret.append(value)
+    planted, value = with_text()
     lines = (f'model = "{value}:Own"', f'model = "{value}"', f'operations-log = "{value}"', f'"{value}" = 1')
     for number, line in enumerate(lines):
         planted.files[f"project-{number}/pyproject.toml"] = f"[tool.robodj-secretguard]\n{line}\n".encode()
@@ -278,8 +274,7 @@ def project_has_a_key() -> Planted:
 
 def files_have_a_key() -> Planted:
     """Plant secret text in the files that `init` extends, and pass it as a path."""
-    planted, value = good(), text(43)
-    planted.secret.append(value)
+    planted, value = with_text()
     planted.files |= {
         ".gitignore": f"a\n{value}".encode(),
         ".pre-commit-config.yaml": f"repos:\n- repo: {value}\n".encode(),
@@ -299,11 +294,6 @@ def superseded() -> Planted:
         lines.append(replace(record, sequence=number, previous=hash_of(lines[-1]) if lines else None).line())
     planted.files["config/logs/secret_operations.jsonl"] = b"".join(line + b"\n" for line in lines)
     return arguments(planted, ["check", "--strict"])
-
-
-def variable_path_is_a_key() -> Planted:
-    """Plant a key in the variable of the config directory."""
-    return in_variable(str, variable="ROBODJ_CONFIG_DIR")
 
 
 def model_that_fails() -> Planted:
@@ -338,11 +328,11 @@ FILES: dict[str, Callable[[], Planted]] = {
     "nul": lambda: in_key_file(lambda value: f"{value}\0{value}"),
     "comments": lambda: in_key_file(lambda value: f"# {value}\n"),
     "byte-order-mark": lambda: in_key_file(lambda value: f"\ufeff{value}\r\n"),
-    "fifo": piped,
-    "device": lambda: linked("/dev/zero"),
-    "is-a-directory": lambda: linked("."),
-    "link-loop": lambda: linked("secret.key"),
-    "dangling": lambda: linked("nothing"),
+    "fifo": lambda: in_place_of_the_file(pipes=("config/secret.key",)),
+    "device": lambda: in_place_of_the_file(links={"config/secret.key": "/dev/zero"}),
+    "is-a-directory": lambda: in_place_of_the_file(links={"config/secret.key": "."}),
+    "link-loop": lambda: in_place_of_the_file(links={"config/secret.key": "secret.key"}),
+    "dangling": lambda: in_place_of_the_file(links={"config/secret.key": "nothing"}),
 }
 LISTS: dict[str, Callable[[], Planted]] = {
     "is-a-key": in_list,
@@ -412,15 +402,13 @@ WITH_A_KEY: tuple[tuple[str, ...], ...] = (
 
 def key_among_arguments() -> Planted:
     """Write commands with a key among their arguments, after one command that has begun a log."""
-    planted, value = good(), text(43)
-    planted.secret.append(value)
+    planted, value = with_text()
     return arguments(planted, [RECORD, *([word.format(value) for word in command] for command in WITH_A_KEY)])
 
 
 def revoked_from_a_file() -> Planted:
     """Write commands that revoke the keys in files: known, unknown, several, weak, and in a name."""
-    planted, value = good(), text(43)
-    planted.secret.append(value)
+    planted, value = with_text()
     planted.files |= {
         "known": f'export KEY="{planted.secret[0]}="\n'.encode(),
         "unknown": value.encode(),
@@ -451,8 +439,7 @@ FLEET = ("fleet", "--roster", "roster")
 
 def fleet_is_a_key() -> Planted:
     """Plant a key in each field of an event and of the roster, in the token for Prometheus, and as each argument."""
-    planted, value = good(), text(43)
-    planted.secret.append(value)
+    planted, value = with_text()
     of_secret: list[dict[str, object]] = [
         {value: {}},
         {"secret.key": {"current": value}},
@@ -671,8 +658,7 @@ PASTED: tuple[tuple[str, ...], ...] = (
 
 def pasted() -> Planted:
     """Write scans with a key among their arguments, or with an invalid file of keys."""
-    planted, value = good(), text(43)
-    planted.secret.append(value)
+    planted, value = with_text()
     planted.files |= {
         f"seen/{value}/n": f"{value}\n".encode(),
         f"seen/{value}.txt": f"{value}\n".encode(),
@@ -835,8 +821,7 @@ def in_conflict() -> Planted:
 
 def source_is_a_key() -> Planted:
     """Write commands with a key in each kind of source."""
-    planted, value = good(), text(43)
-    planted.secret.append(value)
+    planted, value = with_text()
     shapes = [
         *("{}", "{}:x", "vault:{}", "vault:{}/x", "vault:secret/{}", "aws:{}", "aws:arn:aws:x:secret:{}-A1b2C3"),
         *("directory:{}", "directory:{}/x", "json:{}"),
@@ -973,7 +958,7 @@ SCENARIOS: dict[str, Scenario] = {
     "switch-of-the-model-is-a-key": Scenario(
         lambda: in_variable(str, variable="ROBODJ_ALLOW_FILE_SECRET_FALLBACK"), "make_model"
     ),
-    "directory-is-a-key": Scenario(variable_path_is_a_key),
+    "directory-is-a-key": Scenario(lambda: in_variable(str, variable="ROBODJ_CONFIG_DIR")),
     "directory-argument-is-a-key": Scenario(lambda: path_is_a_key(exists=False), "guard_a_named_directory"),
     "directory-argument-with-nul": Scenario(
         lambda: arguments(planted := good(), f"{planted.secret[0]}\0"), "check_a_named_directory"
