@@ -51,7 +51,6 @@ pytestmark = needs_fork
 
 SCRIPT = shutil.which("robodj-secretguard", path=sysconfig.get_path("scripts")) or ""
 REFUSED = "ALERT: robodj-secretguard did not start the command: "
-NAMES = ("secret.key", "secret_v2.key")
 TOUCH = ("--", "touch", "started")
 OWN_MODEL = """
 from datetime import timedelta
@@ -117,7 +116,9 @@ class TestCheck:
         rows, *findings, last = without_model(call(["check"], BAD, tmp_path).out).split("\n\n")
         header, *secrets = [row.split() for row in rows.splitlines()]
         assert header == ["SECRET", "STATE", "FROM", "EXPIRES", "LEFT", "OWNER"]
-        assert [row[:4] for row in secrets] == [["FAIL", name, "invalid-format", "env"] for name in NAMES]
+        assert [row[:4] for row in secrets] == [
+            ["FAIL", name, "invalid-format", "env"] for name in ("secret.key", "secret_v2.key")
+        ]
         assert_alert_lines(f"{findings[0]}\n", refused=False)
         assert last.splitlines() == [
             "mode: environment, then fallback files",
@@ -368,9 +369,6 @@ class TestNotStarted:
         assert ran == Ran(2, "", "robodj-secretguard: running the command failed (FileNotFoundError)\n")
 
 
-SHOW_KEYS = f'echo "${V1} ${V2} ${V1}_EXPIRES_AT"'
-
-
 class TestEphemeral:
     """`--ephemeral`: temporary keys for an image build or a test."""
 
@@ -383,7 +381,10 @@ class TestEphemeral:
         """Each command gets new keys that expire within the hour, also if fallback files are off."""
         before = datetime.now(UTC)
         more = {"ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "false"}
-        first, second = (gated(SHOW_KEYS, {}, tmp_path, "--ephemeral", **more).out.split() for _ in range(2))
+        first, second = (
+            gated(f'echo "${V1} ${V2} ${V1}_EXPIRES_AT"', {}, tmp_path, "--ephemeral", **more).out.split()
+            for _ in range(2)
+        )
         assert len({*first[:2], *second[:2]}) == 4
         assert (len(first[0]), len(first[1])) == (43, 128)
         ends = datetime.fromisoformat(first[2])

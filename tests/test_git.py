@@ -19,7 +19,6 @@ from robodj_secretguard.scan.git import MISSING, REPAIR, TOO_EARLY, Repository, 
 pytestmark = pytest.mark.skipif(os.name != "posix" or not GIT, reason="needs git and POSIX file names")
 
 ODD_NAMES = (b"a\ttab\n", b"\x1b[2J", b"   ", b'"quoted"', b":100644", b"back\\slash", b"commit 0", b"\xff\xfe")
-FULL = pytest.mark.full
 NO_REPOSITORY = r"^there is no repository, or git refuses it \(exit status 128\); run git status$"
 NO_GIT = "^git cannot be run; install it, or add it to PATH$"
 NO_ANSWER = "^git did not answer within 0.5 seconds; remove each pipe that its settings name$"
@@ -211,7 +210,9 @@ class TestSafety:
         assert objects(repository)
         assert everything() == before
 
-    @pytest.mark.parametrize("settings", [DISPLAY, *(pytest.param(each, marks=FULL) for each in DISPLAY.split())])
+    @pytest.mark.parametrize(
+        "settings", [DISPLAY, *(pytest.param(each, marks=pytest.mark.full) for each in DISPLAY.split())]
+    )
     def test_display_settings(self, top: Path, settings: str) -> None:
         """Display settings of git change no result. Only the full run tries each one alone."""
         name = put(top, "a/é\n", b"content")

@@ -39,7 +39,6 @@ from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
 from robodj_secretguard.startup.guard import WRITE_SECONDS
 
 LAST_WORD = "ALERT: robodj-secretguard refused to start: the check or its report failed, so nothing is verified.\n"
-EPHEMERAL = "ROBODJ_SECRETS_EPHEMERAL"
 
 
 class Ended(NamedTuple):
@@ -134,7 +133,7 @@ class TestStarts:
     @pytest.mark.parametrize(("value", "fired"), [("true", ["ephemeral", "near-miss"]), ("announced", ["near-miss"])])
     def test_temporary_keys_that_were_announced(self, call: Callable[..., Ended], value: str, fired: list[str]) -> None:
         """If `exec` has already reported temporary keys, only the other findings are reported."""
-        ended = call("warned", more={EPHEMERAL: value})
+        ended = call("warned", more={"ROBODJ_SECRETS_EPHEMERAL": value})
         assert [name for name in ("ephemeral", "near-miss") if f" {name}: " in ended.err] == fired
         assert ended.err.count("\n") == 2 * len(fired)
 

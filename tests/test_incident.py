@@ -18,7 +18,6 @@ from robodj_secretguard import check
 from robodj_secretguard.lifecycle.records import Record, draft
 
 HOUR = timedelta(hours=1)
-SINCE = ("--since", "2026-12-01")
 NEW, OLD = (fingerprint_of(good_keys()[V1]) for _ in range(2))
 
 
@@ -34,7 +33,7 @@ def revoked(at: datetime, fingerprint: str, **fields: Any) -> Record:
     return replace(draft("revoked", fingerprint=fingerprint, **fields), recorded_at=at)
 
 
-def report(machine: Machine, *arguments: str, since: Sequence[str] = SINCE, err: str = "") -> str:
+def report(machine: Machine, *arguments: str, since: Sequence[str] = ("--since", "2026-12-01"), err: str = "") -> str:
     """Return the incident report."""
     ran = machine.call("incident", *since, *arguments)
     assert (ran.status, ran.err) == (0, err)

@@ -446,27 +446,24 @@ def test_invalid_declaration(make: Callable[..., Kind], arguments: Any, named: d
         make(*arguments, **named)
 
 
-class TestLegacy:
-    """The key of before the adoption."""
-
-    @pytest.mark.parametrize(
-        ("text", "expected"),
-        [
-            ("zq9Kif83w7Lp2Xv0", ("", "")),
-            ("'zq9 Kif83w7Lp2X'", ("", "")),
-            ("kif leela zapp fry ", ("", "")),
-            ("\u043f" * 3 + "zq9Kif83w7Lp2", ("", "")),
-            ("django-insecure-8f%k2", ("placeholder", "is a key that django-admin startproject wrote")),
-            ("change-me-please-now", ("placeholder", "is a placeholder")),
-            ("zq9Kif83w7Lp2Xv", ("format", "has fewer than 16 characters")),
-            ("zq9Kif83w7Lp2Xv0\n", ("format", "has a newline at the end")),
-            ("-----BEGIN PRIVATE KEY-----", ("format", "is the first line of a PEM block")),
-            ("zq9Kif83\nw7Lp2Xv0", ("format", "has a newline or an invisible character")),
-        ],
-    )
-    def test_printable_text_of_16_characters_passes(self, text: str, expected: tuple[str, str]) -> None:
-        """Any printable text of 16 characters passes, also with blanks and quotes around it. No template does."""
-        assert judge(LEGACY, text) == expected
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("zq9Kif83w7Lp2Xv0", ("", "")),
+        ("'zq9 Kif83w7Lp2X'", ("", "")),
+        ("kif leela zapp fry ", ("", "")),
+        ("\u043f" * 3 + "zq9Kif83w7Lp2", ("", "")),
+        ("django-insecure-8f%k2", ("placeholder", "is a key that django-admin startproject wrote")),
+        ("change-me-please-now", ("placeholder", "is a placeholder")),
+        ("zq9Kif83w7Lp2Xv", ("format", "has fewer than 16 characters")),
+        ("zq9Kif83w7Lp2Xv0\n", ("format", "has a newline at the end")),
+        ("-----BEGIN PRIVATE KEY-----", ("format", "is the first line of a PEM block")),
+        ("zq9Kif83\nw7Lp2Xv0", ("format", "has a newline or an invisible character")),
+    ],
+)
+def test_printable_text_of_16_characters_passes(text: str, expected: tuple[str, str]) -> None:
+    """Any printable text of 16 characters passes, also with blanks and quotes around it. No template does."""
+    assert judge(LEGACY, text) == expected
 
 
 KINDS = [

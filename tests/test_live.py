@@ -26,7 +26,6 @@ from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, kept_text, m
 from robodj_secretguard.errors import RevokedKeyError
 from robodj_secretguard.keyring import Keyring
 
-COMPARISONS = (operator.lt, operator.le, operator.gt, operator.ge)
 USES: dict[str, Callable[[Any], Any]] = {
     "iteration": lambda keys: [*iter(keys)],
     "[key, *keys]": lambda keys: ["key", *keys],
@@ -146,7 +145,10 @@ def test_an_attribute_gets_a_new_text(tmp_path: Path) -> None:
         lambda keys, key: keys.count(key),
         lambda keys, _key: keys * 2,
         lambda keys, _key: 2 * keys,
-        *(lambda keys, key, is_so=each: is_so(keys, [key]) for each in COMPARISONS),
+        *(
+            lambda keys, key, is_so=each: is_so(keys, [key])
+            for each in (operator.lt, operator.le, operator.gt, operator.ge)
+        ),
     ],
     ids=range(20),
 )

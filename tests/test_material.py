@@ -46,7 +46,6 @@ from robodj_secretguard.secret.policy import LEAST_MATERIAL
 
 BASE64URL = string.ascii_letters + string.digits + "-_"
 HEX = "0123456789abcdef"
-CHARACTER = "a character outside A-Za-z0-9_-"
 MATERIAL = {policy.variable: policy.material for policy in RuntimeSecrets.secret_policies.values()}
 
 
@@ -284,7 +283,10 @@ class TestFormat:
             *[(spoil, [NEWLINE]) for spoil in ("{}\n", "{}\r\n")],
             *[(spoil, [BLANK]) for spoil in (" {}", "{}\t")],
             *[(spoil, [QUOTES]) for spoil in ('"{}"', "'{}'", '"{}', "{}'")],
-            *[(spoil, [CHARACTER]) for spoil in ("{}.", "{}é", "{}\N{FULLWIDTH DIGIT ONE}", "\ud800{}")],
+            *[
+                (spoil, ["a character outside A-Za-z0-9_-"])
+                for spoil in ("{}.", "{}é", "{}\N{FULLWIDTH DIGIT ONE}", "\ud800{}")
+            ],
             ("{}=", [PADDING]),
             ("{}+=", [NOT_URL_SAFE]),
             ("{} \n", [NEWLINE, BLANK]),

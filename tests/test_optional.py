@@ -122,23 +122,20 @@ class TestSources:
         assert [delivery.offer(policy).is_empty for policy in POLICIES] == [False, False, True]
 
 
-class TestRefresh:
-    """A secret that appears, changes and goes while the service runs."""
-
-    def test_it_can_be_switched_on_and_not_off(self, machine: Machine) -> None:
-        """Absent stays absent. One that appears is used. One that is gone is an alert, and the keys in use stay."""
-        keys, mounted = values(KEY), machine.root / "mounted"
-        volume(mounted, keys)
-        with process_environment({"ROBODJ_SECRETS_DIR": str(mounted)}):
-            service = Service()
-        ring, more = service.keyring("data.key"), values(DATA)
-        assert (service.refresh().ok, service.data, ring.accepted()) == (True, None, ())
-        volume(mounted, keys | more)
-        assert service.refresh().ok
-        assert ring.verify(more[DATA]) == ring.current
-        volume(mounted, keys)
-        assert found(service.refresh()) == [("missing", "data.key")]
-        assert ring.verify(more[DATA]) == ring.current
+def test_secret_can_be_switched_on_and_not_off(machine: Machine) -> None:
+    """Absent stays absent. One that appears is used. One that is gone is an alert, and the keys in use stay."""
+    keys, mounted = values(KEY), machine.root / "mounted"
+    volume(mounted, keys)
+    with process_environment({"ROBODJ_SECRETS_DIR": str(mounted)}):
+        service = Service()
+    ring, more = service.keyring("data.key"), values(DATA)
+    assert (service.refresh().ok, service.data, ring.accepted()) == (True, None, ())
+    volume(mounted, keys | more)
+    assert service.refresh().ok
+    assert ring.verify(more[DATA]) == ring.current
+    volume(mounted, keys)
+    assert found(service.refresh()) == [("missing", "data.key")]
+    assert ring.verify(more[DATA]) == ring.current
 
 
 class TestStart:

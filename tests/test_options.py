@@ -53,7 +53,6 @@ class Own(RuntimeSecrets):
     own_key: Annotated[SecretStr, POLICY]
 """
 TABLE = "[tool.robodj-secretguard]\n"
-OWN = 'model = "own_settings:Own"\n'
 DEFAULT = (
     "model: robodj_secretguard:RuntimeSecrets (default: RoboDJ's two secrets; init --secret or --model names others)"
 )
@@ -94,7 +93,7 @@ def call(machine: Machine, *argv: str) -> Ran:
     return Ran(status, out.getvalue(), err.getvalue())
 
 
-def configured(machine: Machine, text: str = OWN, *, mode: int = 0o644) -> None:
+def configured(machine: Machine, text: str = 'model = "own_settings:Own"\n', *, mode: int = 0o644) -> None:
     """Write a project's configuration."""
     machine.put("pyproject.toml", text if text.startswith("[") else TABLE + text).chmod(mode)
 
@@ -325,43 +324,40 @@ class TestFile:
         assert find_project(str(tmp_path), must_trust=False)["strict"]
 
 
-class TestLog:
-    """The place and the state of the operations log."""
+def test_location_of_the_log(machine: Machine) -> None:
+    """The option wins over the variable, the variable over the project, and the project over the config directory.
+    Only directories that nobody named are made.
+    """
+    machine.environ["ROBODJ_OPERATIONS_LOG"] = "variable"
 
-    def test_location(self, machine: Machine) -> None:
-        """The option wins over the variable, the variable over the project, and the project over the config directory.
-        Only directories that nobody named are made.
-        """
-        machine.environ["ROBODJ_OPERATIONS_LOG"] = "variable"
+    def located(option: str | None = None, log: str | None = os.path.join("records", "log")) -> tuple[object, ...]:
+        request = Request(operations_log=option, project_directory=str(machine.root), project_log=log)
+        return machine.within(lambda: locate_log(request, RuntimeSecrets))
 
-        def located(option: str | None = None, log: str | None = os.path.join("records", "log")) -> tuple[object, ...]:
-            request = Request(operations_log=option, project_directory=str(machine.root), project_log=log)
-            return machine.within(lambda: locate_log(request, RuntimeSecrets))
-
-        for option, path, named_by in (
-            ("option", "option", "--operations-log"),
-            (None, "variable", "ROBODJ_OPERATIONS_LOG"),
-        ):
-            assert located(option) == (path, f"the operations log that {named_by} names", named_by, ())
-        del machine.environ["ROBODJ_OPERATIONS_LOG"]
-        named_by, directory = "pyproject.toml", os.path.join(machine.root, "records")
-        path = os.path.join(directory, "log")
-        assert located() == (path, f"the operations log that {named_by} names", named_by, (directory,))
-        file = os.path.join("logs", "secret_operations.jsonl")
-        assert located(log=None) == (
-            os.path.join("config", file),
-            "the operations log config/logs/secret_operations.jsonl",
-            None,
-            ("config", os.path.join("config", "logs")),
-        )
-        machine.environ["ROBODJ_CONFIG_DIR"] = "deploy"
-        assert machine.within(lambda: directory_of(Request(), RuntimeSecrets)) == ("deploy", "environment")
-        assert located(log=None) == (
-            os.path.join("deploy", file),
-            "the operations log $ROBODJ_CONFIG_DIR/logs/secret_operations.jsonl",
-            None,
-            (os.path.join("deploy", "logs"),),
-        )
+    for option, path, named_by in (
+        ("option", "option", "--operations-log"),
+        (None, "variable", "ROBODJ_OPERATIONS_LOG"),
+    ):
+        assert located(option) == (path, f"the operations log that {named_by} names", named_by, ())
+    del machine.environ["ROBODJ_OPERATIONS_LOG"]
+    named_by, directory = "pyproject.toml", os.path.join(machine.root, "records")
+    path = os.path.join(directory, "log")
+    assert located() == (path, f"the operations log that {named_by} names", named_by, (directory,))
+    file = os.path.join("logs", "secret_operations.jsonl")
+    assert located(log=None) == (
+        os.path.join("config", file),
+        "the operations log config/logs/secret_operations.jsonl",
+        None,
+        ("config", os.path.join("config", "logs")),
+    )
+    machine.environ["ROBODJ_CONFIG_DIR"] = "deploy"
+    assert machine.within(lambda: directory_of(Request(), RuntimeSecrets)) == ("deploy", "environment")
+    assert located(log=None) == (
+        os.path.join("deploy", file),
+        "the operations log $ROBODJ_CONFIG_DIR/logs/secret_operations.jsonl",
+        None,
+        (os.path.join("deploy", "logs"),),
+    )
 
 
 class TestInput:

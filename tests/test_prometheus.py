@@ -392,27 +392,24 @@ class TestFailures:
             assert leaks(traceback_of(raised.value), [key]) == []
 
 
-class TestRegistry:
-    """What the registry does with a collector."""
-
-    def test_a_registration(self, machine: Machine, now: datetime) -> None:
-        """A registration runs no check, and gives the registry every name."""
-        collector = collector_on(machine, now)
-        registry = CollectorRegistry(auto_describe=True)
-        with patch("robodj_secretguard.adapters.prometheus.check", None):
-            registry.register(collector)
-            described = [*collector.describe()]
-        assert [each.name for each in described] == [
-            "robodj_secret_info",
-            "robodj_secret_expiry_timestamp_seconds",
-            "robodj_secret_previous_until_timestamp_seconds",
-            "robodj_secret_start_timestamp_seconds",
-            "robodj_secret_processes",
-            READ_AT,
-            READ_OK,
-            "robodj_secret_findings",
-        ]
-        assert [each.samples for each in described] == [[]] * 8
+def test_a_registration(machine: Machine, now: datetime) -> None:
+    """A registration runs no check, and gives the registry every name."""
+    collector = collector_on(machine, now)
+    registry = CollectorRegistry(auto_describe=True)
+    with patch("robodj_secretguard.adapters.prometheus.check", None):
+        registry.register(collector)
+        described = [*collector.describe()]
+    assert [each.name for each in described] == [
+        "robodj_secret_info",
+        "robodj_secret_expiry_timestamp_seconds",
+        "robodj_secret_previous_until_timestamp_seconds",
+        "robodj_secret_start_timestamp_seconds",
+        "robodj_secret_processes",
+        READ_AT,
+        READ_OK,
+        "robodj_secret_findings",
+    ]
+    assert [each.samples for each in described] == [[]] * 8
 
 
 def test_it_keeps_no_key(machine: Machine, now: datetime) -> None:

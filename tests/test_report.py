@@ -128,26 +128,23 @@ class TestOrder:
         assert (report.findings, report.secrets, report.checked_at) == ((failure,), (), NOW)
 
 
-class TestRefusal:
-    """The last line of a refusal."""
-
-    @pytest.mark.parametrize(
-        ("alerts", "warnings", "exit_status", "rest"),
-        [
-            ("expired", "", REFUSED, "1 alert (exit status 3). {} expired"),
-            ("expired", "", 0, "1 alert (exit status 0). {} expired"),
-            ("weak expired weak", "cadence", None, "3 alerts. {} weak expired"),
-            ("", "cadence", None, "1 warning. {} cadence"),
-            ("missing format weak shared expired", "", None, "5 alerts. {} missing format weak shared"),
-        ],
-    )
-    def test_it_counts_and_explains(self, alerts: str, warnings: str, exit_status: int | None, rest: str) -> None:
-        """It counts the alerts, or the warnings where there is no alert, and names at most four checks to explain."""
-        findings = [a_finding(Check(each), Severity.ALERT) for each in alerts.split()]
-        findings += [a_finding(Check(each), Severity.WARNING) for each in warnings.split()]
-        report = Report(NOW, require_env_only=True, revocation_list=None, secrets=(), findings=tuple(findings))
-        expected = rest.format("Details: robodj-secretguard explain")
-        assert report.refusal("stopped", exit_status) == f"ALERT: robodj-secretguard stopped: {expected}"
+@pytest.mark.parametrize(
+    ("alerts", "warnings", "exit_status", "rest"),
+    [
+        ("expired", "", REFUSED, "1 alert (exit status 3). {} expired"),
+        ("expired", "", 0, "1 alert (exit status 0). {} expired"),
+        ("weak expired weak", "cadence", None, "3 alerts. {} weak expired"),
+        ("", "cadence", None, "1 warning. {} cadence"),
+        ("missing format weak shared expired", "", None, "5 alerts. {} missing format weak shared"),
+    ],
+)
+def test_refusal_counts_and_explains(alerts: str, warnings: str, exit_status: int | None, rest: str) -> None:
+    """It counts the alerts, or the warnings where there is no alert, and names at most four checks to explain."""
+    findings = [a_finding(Check(each), Severity.ALERT) for each in alerts.split()]
+    findings += [a_finding(Check(each), Severity.WARNING) for each in warnings.split()]
+    report = Report(NOW, require_env_only=True, revocation_list=None, secrets=(), findings=tuple(findings))
+    expected = rest.format("Details: robodj-secretguard explain")
+    assert report.refusal("stopped", exit_status) == f"ALERT: robodj-secretguard stopped: {expected}"
 
 
 class TestStatus:

@@ -38,7 +38,6 @@ PLANNED = f"{PROGRAM} rotate plan secret.key --environment prod"
 SET_IT = f"deliver the newer key of secret.key from the secret manager; if there is none, run {PLANNED}"
 FIX_ALERTS = "fix its alerts, then run this command again"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
-UNKNOWN = "unknown secret (choose from secret.key, secret_v2.key)"
 
 
 @pytest.fixture
@@ -110,7 +109,10 @@ class TestGenerate:
         """An unknown name generates nothing and is not repeated, since it may be a key."""
         every = f"NAME is missing (choose from {NAME}, {OTHER}); for all secrets, pass --format env, shell or json"
         assert usage(machine.call("generate")) == every
-        assert usage(machine.call("generate", key_as_argument())) == UNKNOWN
+        assert (
+            usage(machine.call("generate", key_as_argument()))
+            == "unknown secret (choose from secret.key, secret_v2.key)"
+        )
 
     def test_an_interrupt_while_it_is_written(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -96,7 +96,6 @@ class TestTables:
 
 
 CORRECT = "; if it is right, restore the directory from version control"
-DELETED = "cannot be found: the working directory was deleted"
 
 
 class TestLines:
@@ -123,7 +122,12 @@ class TestLines:
             if named_by == "model":
                 setup = changed_setup(model_directory_fault="fails", directories=("", path))
                 assert problems(Check.SETTING, setup) == [expected]
-        (deleted,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=DELETED))
+        (deleted,) = problems(
+            Check.SETTING,
+            changed_setup(
+                directory_named_by=named_by, directory_fault="cannot be found: the working directory was deleted"
+            ),
+        )
         assert deleted.remedy == "change to the service's directory, then start again"
         (closed,) = problems(Check.SETTING, changed_setup(directory_named_by=named_by, directory_fault=NOT_ALLOWED))
         assert closed.remedy == "let the service's user enter that directory and each directory above"

@@ -37,7 +37,6 @@ KNOWN = {
 }
 KEY_FILE = "config/secret.key"
 UNUSUAL = ("two\nlines", "\x1b[2J", "\udcff", "   ", "back\\slash", "a\ttab", "é", "a:b", "%41", "\u202e")
-NOT_THERE = [("git", f"git does not have every object; {REPAIR}")]
 KNOWN_KEY, ASSIGNED, TRACKED = "known-key", "assigned-key", "tracked-key-file"
 FILES: Final = "files"
 STAGED: Final = "staged"
@@ -445,7 +444,9 @@ class TestWhatGitLacks:
             commit(repository)
         for name in names:
             object_file(repository, name).unlink()
-        assert unread(scanned(scope)) == ([] if is_committed and scope == STAGED else NOT_THERE)
+        assert unread(scanned(scope)) == (
+            [] if is_committed and scope == STAGED else [("git", f"git does not have every object; {REPAIR}")]
+        )
 
     @pytest.mark.parametrize("what", ["blob:none", "tree:0"])
     def test_a_partial_clone(self, repository: Path, root: Path, what: str) -> None:

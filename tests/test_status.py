@@ -23,7 +23,6 @@ ENDS = f"{V1}_EXPIRES_AT"
 NAME = "secret.key"
 OWNER = "Security Operations"
 TO_RECORD = "rotation not recorded"
-CUT = "line 2 does not continue line 1: a line was changed or removed"
 MESSAGE = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
 
 
@@ -301,43 +300,39 @@ def test_strict(
     assert ("Details: " in strict.out) is bool(environ)
 
 
-class TestLog:
-    """The operations log verifies, does not verify, or is unreadable."""
-
-    @posix_only
-    @pytest.mark.parametrize(
-        ("spoil", "why", "is_read"),
-        [
-            (edited, CUT, True),
-            (
-                lambda machine: machine.log.chmod(0o666),
-                f"it {WRITABLE}; correct the permissions, then run log verify --expect",
-                False,
-            ),
-        ],
-        ids=["edited", "exposed"],
-    )
-    def test_unreliable(
-        self,
-        machine: Machine,
-        spoil: Callable[[Machine], None],
-        why: str,
-        is_read: bool,  # noqa: FBT001
-    ) -> None:
-        """The status is 1 if the log does not verify, and 2 if it cannot be read, even with alerts.
-        Readable records are shown.
-        """
-        last = two_recorded(machine)
-        spoil(machine)
-        status = 1 if is_read else 2
-        ran = machine.call("status")
-        verdict = f"{'does not verify' if is_read else 'cannot be read'}: {why}"
-        assert (ran.status, ran.err) == (status, f"{MESSAGE}{verdict}\n")
-        assert f"\noperations log: {verdict}\n" in ran.out
-        assert ("2026-11-30 in prod" in ran.out) is is_read
-        del machine.environ[V2]
-        ran = machine.call("status", "--format", "json", "--strict")
-        document = ran.document
-        assert (ran.status, ran.err, document["ok"]) == (status, f"{MESSAGE}{verdict}\n", False)
-        last_hash = last.hash if is_read else None
-        assert document["operations_log"] == {"found": True, "last_hash": last_hash, "defects": [why]}
+@posix_only
+@pytest.mark.parametrize(
+    ("spoil", "why", "is_read"),
+    [
+        (edited, "line 2 does not continue line 1: a line was changed or removed", True),
+        (
+            lambda machine: machine.log.chmod(0o666),
+            f"it {WRITABLE}; correct the permissions, then run log verify --expect",
+            False,
+        ),
+    ],
+    ids=["edited", "exposed"],
+)
+def test_log_that_is_unreliable(
+    machine: Machine,
+    spoil: Callable[[Machine], None],
+    why: str,
+    is_read: bool,  # noqa: FBT001
+) -> None:
+    """The status is 1 if the log does not verify, and 2 if it cannot be read, even with alerts.
+    Readable records are shown.
+    """
+    last = two_recorded(machine)
+    spoil(machine)
+    status = 1 if is_read else 2
+    ran = machine.call("status")
+    verdict = f"{'does not verify' if is_read else 'cannot be read'}: {why}"
+    assert (ran.status, ran.err) == (status, f"{MESSAGE}{verdict}\n")
+    assert f"\noperations log: {verdict}\n" in ran.out
+    assert ("2026-11-30 in prod" in ran.out) is is_read
+    del machine.environ[V2]
+    ran = machine.call("status", "--format", "json", "--strict")
+    document = ran.document
+    assert (ran.status, ran.err, document["ok"]) == (status, f"{MESSAGE}{verdict}\n", False)
+    last_hash = last.hash if is_read else None
+    assert document["operations_log"] == {"found": True, "last_hash": last_hash, "defects": [why]}

@@ -251,11 +251,9 @@ def test_a_step_that_is_done(names: Names, edit: Edit, step: StepName, now: date
 
 
 WAIT = f"the next key of secret.key has its place since {iso_utc(NOW)}; every instance needs it first"
-NO_CURRENT = "there is no current key of secret.key"
 NO_NEXT = "secret.key has no next key"
 NO_PREVIOUS = "secret.key has no previous key that still verifies"
 NOT_LAST = "the last step of secret.key is not the promotion of its current key over its previous key"
-HAS_NEXT = "secret.key has a next key, whose place the current key needs"
 NO_DEADLINE = f"the previous key of secret.key has no valid deadline in {UNTIL}"
 ENDS = NOW - DAY + OVERLAP  # of the previous key, when another next key is stored a day after the promotion
 VERIFIES = f"the previous key of secret.key verifies until {iso_utc(ENDS)}"
@@ -322,14 +320,19 @@ OBSTACLES: dict[str, tuple[Any, Names, dict[str, Any], list[str]]] = {
         [NOT_LAST],
     ),
     "back: after another step": ("back", AGAIN, {"is_now": True}, [NOT_LAST]),
-    "back: with a next key": ("back", PROMOTED, {"edit": lambda _: {NEXT: good_keys()[V1]}}, [HAS_NEXT]),
+    "back: with a next key": (
+        "back",
+        PROMOTED,
+        {"edit": lambda _: {NEXT: good_keys()[V1]}},
+        ["secret.key has a next key, whose place the current key needs"],
+    ),
     "back: now": ("back", PROMOTED, {"edit": lambda _: {NEXT: good_keys()[V1]}, "is_now": True}, []),
     **{
         f"{step}: a secret of another manager gets no key": (
             step,
             (),
             {"edit": edited(**{V1: ""}), "is_now": True},
-            [NO_CURRENT, *more],
+            ["there is no current key of secret.key", *more],
         )
         for step, more in (("stage", []), ("promote", [NO_NEXT]), ("back", [NO_PREVIOUS]), ("replace", []))
     },

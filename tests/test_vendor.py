@@ -25,7 +25,6 @@ DAY = timedelta(days=1)
 KEY, PASSWORD = "RADIO_KEY", "ICECAST_PASSWORD"
 ISSUER = "https://radio.example/admin"
 ISSUE = f"issue a new one at {ISSUER}, store it in the secret manager, then set {PASSWORD} to it"
-MODEL = ("--model", "test_vendor:Radio")
 declared = partial(SecretPolicy, owner="Integrations", cadence=90 * DAY, warn_before=14 * DAY)
 RADIO = declared(name="radio.key", variable=KEY, generator=Generator("token_urlsafe", 16))
 ICECAST = declared(name="icecast.password", variable=PASSWORD, material=Material.opaque(), issuer=ISSUER)
@@ -75,7 +74,9 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path, keys())
 
 
-def call(machine: Machine, *words: str, model: tuple[str, ...] = MODEL, **options: Any) -> Ran:
+def call(
+    machine: Machine, *words: str, model: tuple[str, ...] = ("--model", "test_vendor:Radio"), **options: Any
+) -> Ran:
     """Run a command, which must not show a part of a value."""
     ran = machine.call(*words, *model, **options)
     assert words[0] == "generate" or leaks(ran.out + ran.err, [*machine.environ.values()]) == []
@@ -145,19 +146,16 @@ class TestGenerate:
         assert ran.err == "robodj-secretguard: left out the secrets that somebody else issues (icecast.password)\n"
 
 
-class TestExplain:
-    """`explain`."""
-
-    def test_explain_says_where_a_new_one_is_issued(self, machine: Machine) -> None:
-        """For a vendor's secret, a comment says where a new one is issued. No command generates it."""
-        out = call(machine, "explain", "missing", "expired").out
-        for text in (
-            f"# icecast.password: issue a new one at {ISSUER}\n",
-            "generate radio.key",
-            "rotate plan icecast.password",
-        ):
-            assert text in out
-        assert "generate icecast.password" not in out
+def test_explain_says_where_a_new_one_is_issued(machine: Machine) -> None:
+    """For a vendor's secret, a comment says where a new one is issued. No command generates it."""
+    out = call(machine, "explain", "missing", "expired").out
+    for text in (
+        f"# icecast.password: issue a new one at {ISSUER}\n",
+        "generate radio.key",
+        "rotate plan icecast.password",
+    ):
+        assert text in out
+    assert "generate icecast.password" not in out
 
 
 WHO = ("--environment", "prod", "--operator", "dana")
