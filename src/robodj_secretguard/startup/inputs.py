@@ -85,30 +85,27 @@ class VariablesRead:
         return [name for name in near if name not in self.targets]
 
 
-_SETTINGS_READ: Final = (
-    VariableRead(PROTECTED_ENV, loosens=True),
-    VariableRead(ALLOW_FILE_SECRET_FALLBACK, loosens=True),
-    VariableRead(CONFIG_DIR),
-    VariableRead(SECRETS_DIR, loosens=True),
-    VariableRead(SECRET_REFRESH, loosens=True),
-    VariableRead(EPHEMERAL, loosens=True),
-    VariableRead(REVOKED_FINGERPRINTS, loosens=True),
-    VariableRead(OPERATIONS_LOG),
-    VariableRead(SECRET_EVENTS),
-    VariableRead(SECRET_HEARTBEAT),
+_LOOSENING: Final = (
+    PROTECTED_ENV,
+    ALLOW_FILE_SECRET_FALLBACK,
+    SECRETS_DIR,
+    SECRET_REFRESH,
+    EPHEMERAL,
+    REVOKED_FINGERPRINTS,
 )
+"""Without one of these, a check protects less."""
 # A shorter name than those that are read would make near misses of more variables: each one costs time.
-SETTINGS: Final = (*[each.name for each in _SETTINGS_READ], SERVICE, INSTANCE)
+_SIMILAR: Final = (*_LOOSENING, CONFIG_DIR, OPERATIONS_LOG, SECRET_EVENTS, SECRET_HEARTBEAT)
+SETTINGS: Final = (*_SIMILAR, SERVICE, INSTANCE)
 
 
 def variables_read(policies: Iterable[SecretPolicy]) -> VariablesRead:
     """Return the variables that are read for some secrets."""
+    settings = [VariableRead(name, None, name in _LOOSENING) for name in _SIMILAR]
     of_secrets = [
-        VariableRead(name, policy, loosens=name not in policy.key_variables)
-        for policy in policies
-        for name in policy.variables
+        VariableRead(name, policy, name not in policy.key_variables) for policy in policies for name in policy.variables
     ]
-    return VariablesRead([*_SETTINGS_READ, *of_secrets])
+    return VariablesRead([*settings, *of_secrets])
 
 
 def parse_marker(marker: SealedStr | None) -> datetime | None:
