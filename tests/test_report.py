@@ -236,6 +236,12 @@ class TestReport:
         empty = Report(NOW, require_env_only=True, revocation_list=None, secrets=(), findings=())
         assert (document_of(json.dumps(empty.as_dict()))["revocation_list"], empty.ok) == (None, True)
 
+    def test_either_list_is_judged(self, checker: Checker) -> None:
+        """An invalid entry is found where there is only the variable, and where there is only the file."""
+        variable_only = found(checker(good_keys() | {REVOKED: "wrong"}))
+        checker.write(LIST, "wrong")
+        assert variable_only == found(checker(good_keys())) == [("revocation-list", None)]
+
     @pytest.mark.skipif(not hasattr(time, "tzset"), reason="a process's timezone cannot be set on Windows")
     def test_every_time_is_in_utc(self, checker: Checker, monkeypatch: pytest.MonkeyPatch) -> None:
         """Every time in a report is in UTC, whatever the timezone of the machine."""
