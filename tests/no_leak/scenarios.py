@@ -1063,7 +1063,7 @@ SCENARIOS: dict[str, Scenario] = {
     "scan-with-a-git-that-lies": Scenario(with_a_git("cat seen/env; env"), "run_commands"),
     "scan-argument-is-a-key": Scenario(pasted, "run_commands"),
     "scan-of-history-with-workers": Scenario(in_history, "run_commands_with_workers"),
-    "scan-interrupted": Scenario(in_history, "run_commands_that_fail"),
+    "scan-interrupted": Scenario(by_fingerprint, "run_commands_that_fail"),
     "scan-on-a-terminal": Scenario(of_scan(), "run_commands_on_a_terminal"),
     **{
         f"from-json-{name}": Scenario(partial(from_json, make), "run_commands_with_input")
