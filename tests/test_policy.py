@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, SecretPolicy
+from robodj_secretguard import Fault, Generator, Length, Material, RuntimeSecrets, SecretPolicy
 
 DECLARED = RuntimeSecrets.secret_policies
 POLICY = DECLARED["secret_key"]._replace(overlap=timedelta(0))
@@ -62,12 +62,14 @@ class TestGenerator:
 class TestSecretPolicy:
     """A policy that cannot be kept, or whose text would break a report's lines, is refused."""
 
-    def test_url_in_place_of_a_key(self) -> None:
-        """A URL whose kind was not declared is no placeholder: the finding says what it is."""
+    def test_format_of_a_key(self) -> None:
+        """A URL whose kind was not declared is no placeholder. Two defects of a key are both named."""
         material = SecretPolicy(name="a.key", variable="ROBODJ_A_KEY").material
         fault = material.fault(f"postgresql://app:{secrets.token_hex(16)}@localhost/app")
         assert fault
         assert (fault.check, fault.message) == ("format", "is a URL, not a generated key")
+        both = Fault("format", "has a newline at the end and quotes around it")
+        assert material.fault(f"'{secrets.token_urlsafe(32)}'\n") == both
 
     def test_the_defaults(self) -> None:
         """A name and a variable declare a key of 32 bytes for 90 days. Its file and marker follow from them."""
