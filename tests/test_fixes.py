@@ -166,6 +166,13 @@ class Managed(Service):
         """Do nothing: what is deployed is in the manager."""
 
 
+def corrected(text: str, right: str, numbers: str, separator: str) -> str:
+    """Return a text whose parts with these numbers, and no others, are those of another text."""
+    parts, wanted = text.split(separator), re.findall(r"\d+", numbers)
+    pairs = enumerate(zip(parts, right.split(separator), strict=False), 1)
+    return separator.join(other if str(number) in wanted else part for number, (part, other) in pairs)
+
+
 class Operator:
     """A person who does exactly what a fix says."""
 
@@ -190,19 +197,23 @@ class Operator:
     def path(self, text: str) -> Path:
         return self.service.root / text.replace(f"${DIRECTORY}", self.environ.get(DIRECTORY, ""))
 
+    def has_other(self, name: str) -> bool:
+        """Check whether the manager has another value than the environment."""
+        return self.manager.get(name) not in {None, self.environ.get(name)}
+
     def set_current(self, name: str) -> None:
         self.environ[name] = self.manager[name]
 
     def set_other(self, name: str, secret: str) -> None:
         """Set the manager's value if it has another one. Otherwise, rotate."""
-        if self.manager.get(name) in {None, self.environ.get(name)}:
-            self.rotate(secret)
-        else:
+        if self.has_other(name):
             self.set_current(name)
+        else:
+            self.rotate(secret)
 
     def set_or_generate(self, name: str, secret: str) -> None:
         """Set the manager's value. If it has none, or the same one, store a new key."""
-        if self.manager.get(name) in {None, self.environ.get(name)}:
+        if not self.has_other(name):
             with process_environment(self.service.shell), contextlib.redirect_stdout(io.StringIO()) as printed:
                 assert main(["generate", secret]) == 0
             self.service.right = self.manager[name] = printed.getvalue().strip()
@@ -228,9 +239,6 @@ class Operator:
             value = each.get(name, self.environ[name])
             each[name] = value.strip({"newline": "\n", "blank": " ", "quotes": '"', "= padding": "="}[what])
 
-    def set_from_file(self, name: str) -> None:
-        self.environ[name] = self.path(self.environ.pop(f"{name}_FILE")).read_text().strip()
-
     def unset_outside(self, names: str | None, secret: str | None) -> None:
         """Unset variables of the environment, where a secret manager delivers `environ`."""
         assert isinstance(self.service, Managed)
@@ -246,14 +254,11 @@ class Operator:
         (unknown,) = (each for each in self.environ if each not in known)
         return unknown
 
-    def add_fingerprints(self, name: str) -> None:
-        self.environ[name] += f",{self.environ[f'{name}X']}"
-
-    def add_fingerprints_of_file(self, other: str, name: str) -> None:
-        self.environ[name] += f",{self.path(self.environ[other]).read_text()}"
-
     def unset(self, name: str) -> None:
         self.environ.pop(self.the_variable(name), None)
+
+    def append(self, name: str, entries: str) -> None:
+        self.environ[name] += f",{entries}"
 
     def unset_slot(self, *names: str | None) -> None:
         """Remove a slot in the secret manager too, and keep its key."""
@@ -284,9 +289,6 @@ class Operator:
         assert other not in self.environ
         self.environ[other] = self.environ.pop(self.the_variable(name))
 
-    def delete(self, path: str) -> None:
-        self.path(path).unlink(missing_ok=True)
-
     def remove_from(self, path: str) -> None:
         file = self.path(path)
         file.write_text(file.read_text().replace('"', ""))
@@ -311,12 +313,14 @@ class Operator:
         """Print the plan of a rotation, and replace the key as one step. tests/trials/plans follows the plans."""
         with process_environment(self.service.shell):
             assert main(["rotate", "plan", name]) == 0
-        policy = BY_NAME[name]
-        new = {policy.variable: generate(policy).get_secret_value(), policy.expiry_variable: marker(policy.cadence)}
+        self.replace(BY_NAME[name], generate(BY_NAME[name]).get_secret_value())
+
+    def replace(self, policy: SecretPolicy, key: str) -> None:
+        """Deliver a new key with its date, in the manager as well, and keep the old one."""
         self.service.kept += [each.get(policy.variable, "") for each in (self.manager, self.environ)]
-        self.service.right = new[policy.variable]
-        self.manager |= new
-        self.environ |= new
+        self.service.right = key
+        for each in (self.manager, self.environ):
+            each |= {policy.variable: key, policy.expiry_variable: marker(policy.cadence)}
 
     def rotate_each(self) -> None:
         for policy in POLICIES.values():
@@ -347,9 +351,6 @@ class Operator:
         content = path.read_bytes()
         return content.decode("utf-16" if content[:2] in {b"\xff\xfe", b"\xfe\xff"} else "latin-1")
 
-    def save_as_utf_8(self, path: str) -> None:
-        self.path(path).write_text(self.decoded(self.path(path)), encoding="utf-8")
-
     def compare(self, with_what: str) -> None:
         for name in ("secret.key", "secret_v2.key"):
             if (file := self.service.config / name).is_file():
@@ -361,18 +362,11 @@ class Operator:
         put(self.path(path), self.service.committed, 0o644)
 
     def restore_lines(self, lines: str, _what: str) -> None:
-        """Restore only the lines that are named."""
         file = self.service.config / LIST
-        current, right = file.read_text().split("\n"), self.service.committed.split("\n")
-        for number in map(int, re.findall(r"\d+", lines)):
-            current[number - 1] = right[number - 1]
-        file.write_text("\n".join(current))
+        file.write_text(corrected(file.read_text(), self.service.committed, lines, "\n"))
 
     def restore_entries(self, entries: str, _what: str) -> None:
-        current, right = self.environ[REVOKED].split(","), self.manager[REVOKED].split(",")
-        for number in map(int, re.findall(r"\d+", entries)):
-            current[number - 1] = right[number - 1]
-        self.environ[REVOKED] = ",".join(current)
+        self.environ[REVOKED] = corrected(self.environ[REVOKED], self.manager[REVOKED], entries, ",")
 
     def restore_directory(self, *_: str) -> None:
         self.service.config.unlink(missing_ok=True)
@@ -394,16 +388,11 @@ class Operator:
         file.write_text(f"{file.read_text()}{entry}\n")
 
     def issue(self) -> None:
-        """Issue a new value with its date, in the manager as well."""
-        policy = self.service.policy
-        self.service.right = policy.material.temporary()
-        new = {policy.variable: self.service.right, policy.expiry_variable: marker(policy.cadence)}
-        self.service.kept += [each.get(policy.variable, "") for each in (self.manager, self.environ)]
-        self.manager |= new
-        self.environ |= new
+        """Issue a new value."""
+        self.replace(self.service.policy, self.service.policy.material.temporary())
 
     def set_or_issue(self, name: str) -> None:
-        if self.manager.get(name) in {None, self.environ.get(name)}:
+        if not self.has_other(name):
             self.issue()
         self.set_current(name)
 
@@ -455,7 +444,11 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"save (\S+) without the quotes": Operator.remove_from,
     r"keep it until its deadline if it signed until now": Operator.nothing,
     r"otherwise (?:in \S+ )?set (\w+) to the (?:secret manager's|right) previous key": Operator.set_slot,
-    r"unset \w+_FILE, and set (\w+) to the content of the file that it named": Operator.set_from_file,
+    r"unset \w+_FILE, and set (\w+) to the content of the file that it named": (
+        lambda operator, name: operator.environ.update(
+            {name: operator.path(operator.environ.pop(f"{name}_FILE")).read_text().strip()}
+        )
+    ),
     r"set (\w+) to the time of the last rotation plus (\d+) days, as \S+Z(?:, in the manager too)?": (
         Operator.after_rotation
     ),
@@ -481,8 +474,10 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"(?:to serve, )?leave out exec --ephemeral": Operator.nothing,
     r"set the keys from the secret manager": lambda operator: operator.environ.update(operator.manager),
     r"set the clock of this machine": Operator.set_clock,
-    r"add its fingerprints to (\w+)": Operator.add_fingerprints,
-    r"add the fingerprints in the file of (\w+) to (\w+)": Operator.add_fingerprints_of_file,
+    r"add its fingerprints to (\w+)": lambda operator, name: operator.append(name, operator.environ[f"{name}X"]),
+    r"add the fingerprints in the file of (\w+) to (\w+)": (
+        lambda operator, other, name: operator.append(name, operator.path(operator.environ[other]).read_text())
+    ),
     r"set (\w+) to (?:the \w+'s name, of .*|stderr, stdout or .*|a number of seconds .*), or unset it": Operator.unset,
     r"unset (\w+|that variable)": Operator.unset,
     r"(\w+) is set": Operator.nothing,
@@ -491,14 +486,16 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
     r"compare (?:its value|it) with (the secret manager|version control)": Operator.compare,
     r"make sure the secret manager has (ROBODJ_\w+), and this value as an old version": Operator.store_old,
     r"(?:store its value in the secret manager|make sure the secret manager has its value)": Operator.store,
-    r"delete (\S+)": Operator.delete,
+    r"delete (\S+)": lambda operator, path: operator.path(path).unlink(missing_ok=True),
     r"run robodj-secretguard rotate plan (\S+) and follow its steps": Operator.rotate,
     r"run namei -l \"?([^\s\"]+)\"?": Operator.namei,
     r"chmod o-w where the mode ends in rwx": Operator.close_directories,
     r"if you keep the file": Operator.nothing,
     r"run (chmod [^,;]+)": Operator.shell,
     r"make the service's user its owner": Operator.nothing,
-    r"save (\S+) as UTF-8, with mode 600, without changing its value": Operator.save_as_utf_8,
+    r"save (\S+) as UTF-8, with mode 600, without changing its value": (
+        lambda operator, path: operator.path(path).write_text(operator.decoded(operator.path(path)), encoding="utf-8")
+    ),
     r"leave only the value in (\S+)": lambda operator, path: operator.path(path).write_text(operator.manager[V2]),
     r"correct (lines? [\d, ]+) by version control or the log; keep the (\w+), .* as @YYYY\S+": (Operator.restore_lines),
     r"correct (entries [\d, ]+) by an earlier version or the log(?:, in the manager too)?; keep the (\w+), .* @Y\S+": (
