@@ -156,11 +156,6 @@ class TestPipelines:
         fields |= {"event": "ALERT: refused", "severity": "alert", "level": "critical", "exit_status": status}
         assert (last.err.splitlines()[-1], last.events[-1]) == ("ALERT: refused", fields)
 
-    @pytest.mark.parametrize("host", ["drop-event", "level-filter"])
-    def test_dropped_events(self, send: Callable[..., Sent], host: str) -> None:
-        """The host can drop warnings."""
-        assert send("warned", TAKING[host]).log == ""
-
     def test_lines_come_first(self, send: Callable[..., Sent], capsys: pytest.CaptureFixture[str]) -> None:
         """The lines of a refusal are written to stderr before the first event, since the pipeline may block."""
         before: list[str] = []

@@ -112,15 +112,9 @@ class TestStarts:
 
     def test_a_logger(self, call: Callable[..., Ended]) -> None:
         """The `logger` argument gets the findings."""
-        lines = []
-
-        class Logger:
-            def warning(self, line: str, **_fields: str) -> None:
-                lines.append(line)
-
-        ended = call("warned", logger=Logger())
-        assert (ended.out, ended.err) == ("", "")
-        assert [line.startswith(WARNING_START) for line in lines] == [True]
+        logger = structlog.wrap_logger(structlog.PrintLogger(file=(log := io.StringIO())))
+        ended = call("warned", logger=logger)
+        assert (ended.out, ended.err, log.getvalue().count(WARNING_START)) == ("", "", 1)
 
     def test_an_event(self, call: Callable[..., Ended]) -> None:
         """A start is an event where a variable says, and in the pipeline of the host."""
@@ -197,8 +191,9 @@ class TestRefuses:
     def test_its_note(self, call: Callable[..., Ended]) -> None:
         """A note of the SystemExit lists the alerts about the secrets and the set-up."""
         refusal = call("bad", more={"ROBODJ_PROTECTED_ENV": "perhaps"}).refusal
-        assert refusal is not None
-        assert refusal.__notes__ == ["refused: set-up: setting, secret.key: format, secret_v2.key: format"]
+        assert getattr(refusal, "__notes__", None) == [
+            "refused: set-up: setting, secret.key: format, secret_v2.key: format"
+        ]
 
     @pytest.mark.parametrize("keys", ["bad", "none"])
     def test_no_context_and_no_values(self, call: Callable[..., Ended], keys: str) -> None:
@@ -225,8 +220,7 @@ class TestRefuses:
         """An error before there is a report is a refusal with one line on stderr."""
         ended = call("good", Breaking())
         assert (ended.status, ended.out, ended.err) == (3, "", LAST_WORD)
-        assert ended.refusal is not None
-        assert ended.refusal.__notes__ == [LAST_WORD.rstrip()]
+        assert getattr(ended.refusal, "__notes__", None) == [LAST_WORD.rstrip()]
 
     def test_nothing_was_taken(self, call: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
         """If no stream accepts the findings, one last line is written to stderr."""

@@ -155,25 +155,29 @@ class TestLines:
         missing = report.findings[-1]
         assert (missing.check, missing.message.endswith(what), missing.remedy) == (Check.MISSING, True, fix)
 
-    def test_failed_check_shows_only_the_type(self) -> None:
-        """Only the type of an error is reported."""
-        assert internal("TypeError") == Problem(
-            "the check itself failed (TypeError), so nothing is verified",
-            "check the arguments of guard(), the kinds and the validators; if they are right, report a bug",
-            "none",
-        )
-        assert (
-            internal("ValidationError").message
-            == "a validator of the model failed (ValidationError), so nothing is verified"
-        )
-
-    def test_failed_import_says_when_to_call_the_guard(self) -> None:
-        """After chroot, the modules of the library are not there any more."""
-        problem = internal("ModuleNotFoundError")
-        assert (problem.message, problem.remedy) == (
-            "a module cannot be imported (ModuleNotFoundError), so nothing is verified",
-            "call guard() before chroot or a change of the user; otherwise allow more open files, or install again",
-        )
+    @pytest.mark.parametrize(
+        ("name", "what", "fix"),
+        [
+            (
+                "TypeError",
+                "the check itself failed",
+                "check the arguments of guard(), the kinds and the validators; if they are right, report a bug",
+            ),
+            (
+                "ValidationError",
+                "a validator of the model failed",
+                "correct the validators of the model; they run only on values that passed every check",
+            ),
+            (
+                "ModuleNotFoundError",
+                "a module cannot be imported",
+                "call guard() before chroot or a change of the user; otherwise allow more open files, or install again",
+            ),
+        ],
+    )
+    def test_failed_check_shows_only_the_type(self, name: str, what: str, fix: str) -> None:
+        """Only the type of an error is reported. After chroot, the modules of the library are not there any more."""
+        assert internal(name) == Problem(f"{what} ({name}), so nothing is verified", fix, "none")
 
     @pytest.mark.parametrize("name", ["\N{GREEK SMALL LETTER ALPHA}", "a\nALERT: forged"])
     def test_odd_name_of_a_type_is_not_shown(self, name: str) -> None:
@@ -505,8 +509,6 @@ class TestSlots:
         environ = self.rotated()
         report = checker(environ | {REVOKED: entries.format(fingerprint_of(environ[f"{V1}{slot}"]))})
         assert (found(report), report.ok) == ([("revoked", K1)] * is_revoked, bool(slot) or not is_revoked)
-        assert report.revocation_list is not None
-        assert len(report.revocation_list.begins) == 1
 
     def test_deadline_is_not_checked_by_a_wrong_clock(self, checker: Checker) -> None:
         """A deadline cannot be checked if the clock is wrong: earlier than the release."""

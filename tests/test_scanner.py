@@ -125,9 +125,7 @@ class TestFiles:
         """A scan that finds nothing and misses nothing is successful. It counts files and bytes."""
         write("a", "four")
         write("sub/b", "fifteen letters")
-        scanning = scanner(KEY)
-        scanning.files(["."])
-        scan = result(scanning)
+        scan = scanned(live=(KEY,))
         assert (scan.ok, scan.complete, scan.findings, unread(scan), scan.scope) == (True, True, (), [], FILES)
         assert (scan.files, scan.objects, scan.size, scan.scanned_at) == (2, 0, 19, NOW)
         assert (scan.looked_for, scan.variables) == ((*KNOWN.values(),), KEY_VARIABLES)
@@ -309,11 +307,7 @@ class TestStaged:
         write("not-staged", KEY)
         put(repository, f"z-{OTHER}", b"content")
         put(repository, "config/x.key", OTHER[::-1].encode())
-        scanning = scanner(KEY, OTHER)
-        within = scanning.repository(".")
-        assert within is not None
-        scanning.staged(within)
-        scan = result(scanning, STAGED, (OTHER[::-1],))
+        scan = scanned(STAGED, keys=(OTHER[::-1],))
         assert found(scan, "rule", "where", "path", "line", "column", "object") == [
             (KNOWN_KEY, "index", "file", 2, 2, name),
             (KNOWN_KEY, "name", "[redacted]", None, None, None),

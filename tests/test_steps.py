@@ -554,8 +554,7 @@ class TestDrift:
         fields = {**take("retire", before), V1: key}
         records, keys = [*records_of(before), *records_of(fields)], stored_keys(POLICY, fields)
         problem = steps.drift(POLICY, keys, records, SOURCE, now=NOW)
-        assert problem is not None
-        assert problem.message == CHANGED
+        assert (problem and problem.message) == CHANGED
         assert steps.drift(POLICY, keys, [*records, *current(key)], SOURCE, now=NOW) is None
 
     def test_a_restored_version_is_drift(self) -> None:
@@ -567,8 +566,7 @@ class TestDrift:
         keys, end = stored_keys(POLICY, staged), NOW + 2 * DAY + OVERLAP
         assert steps.drift(POLICY, keys, later, SOURCE, now=end) is None
         problem = steps.drift(POLICY, keys, later, SOURCE, now=end + MICROSECOND)
-        assert problem is not None
-        assert problem.message == OLDER
+        assert (problem and problem.message) == OLDER
 
     def test_a_promotion_by_hand_is_recorded_next(self) -> None:
         """A new current key whose previous one is the recorded one is in the middle of a rotation."""
@@ -706,8 +704,7 @@ class TestTaken:
         assert [result.fields for result in results[::2]] == [[NEXT], [PREVIOUS, UNTIL]]
         assert desk.store.writes == 3
         assert [each.event for each in desk.log.records] == ["staged", "rotation-incomplete", "retired"]
-        assert results[1].rotated is not None
-        assert results[1].rotated.replaced == fingerprint_of(old)
+        assert (results[1].rotated and results[1].rotated.replaced) == fingerprint_of(old)
         assert desk.store.fields.items() >= OTHERS.items()
 
     def test_the_step_that_is_due_is_taken(self, desk: Desk) -> None:
@@ -715,8 +712,7 @@ class TestTaken:
         assert (desk.take(None).step, desk.store.writes) == ("stage", 1)
         waiting = desk.take(None)
         assert (waiting.step, waiting.outcome, desk.store.writes) == ("promote", "nothing-to-do", 1)
-        assert waiting.refusal is not None
-        assert waiting.refusal.remedy == "run this command again after 2026-12-01T13:00:00Z"
+        assert (waiting.refusal and waiting.refusal.remedy) == "run this command again after 2026-12-01T13:00:00Z"
         assert desk.take(None, NOW + HOUR).outcome == "done"
         nothing = desk.take(None, NOW + HOUR)
         assert (nothing.step, nothing.outcome) == (None, "nothing-to-do")
