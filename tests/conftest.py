@@ -127,6 +127,14 @@ def checker(tmp_path: Path) -> Checker:
     return Checker(config)
 
 
+@pytest.fixture
+def machine(tmp_path: Path) -> Any:
+    """A machine with good keys, of which nothing is recorded, and an empty config directory."""
+    from command_line import machine_at  # noqa: PLC0415 - it imports this module
+
+    return machine_at(tmp_path)
+
+
 def clean_environment() -> dict[str, str]:
     """Return the environment without variables that the guard reads, or that change Python, pytest or `generate`."""
     changes = CHANGES_STREAMS | CHANGES_PYTEST | CHANGES_GENERATE | NO_BYTECODE
@@ -141,6 +149,17 @@ def clean_environment() -> dict[str, str]:
 def clean_env() -> dict[str, str]:
     """The environment of a process, to which a test adds keys."""
     return clean_environment()
+
+
+@contextlib.contextmanager
+def as_user(number: int) -> Iterator[None]:
+    """Act as another user, which only root can. Anybody else stays."""
+    before = os.geteuid()
+    os.seteuid(before or number)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import clean_environment, posix_only, put, root_only
+from conftest import as_user, clean_environment, posix_only, put, root_only
 from mounts import run_with_mounts
 
 from robodj_secretguard.secret.sealed import SealedStr
@@ -206,14 +206,10 @@ class TestContent:
         path.parent.parent.chmod(0o755)
         closed = path if locked == "file" else path.parent
         closed.chmod(mode)
-        user = os.geteuid()
-        if user == 0:
-            os.seteuid(NOBODY)
-        try:
-            assert read_text_file("config/file", most=MOST) == TextFile(exists=True, unreadable=(NOT_ALLOWED,))
-        finally:
-            os.seteuid(user)
-            closed.chmod(0o700)
+        with as_user(NOBODY):
+            file = read_text_file("config/file", most=MOST)
+        closed.chmod(0o700)
+        assert file == TextFile(exists=True, unreadable=(NOT_ALLOWED,))
 
     @posix_only
     def test_a_path_that_cannot_be_judged(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, rotated
 from conftest import NOW, V1, V2, document_of, good_keys, marker
 from markdown_it import MarkdownIt
 
@@ -19,12 +18,6 @@ from robodj_secretguard.lifecycle.records import Record, draft
 
 HOUR = timedelta(hours=1)
 NEW, OLD = (fingerprint_of(good_keys()[V1]) for _ in range(2))
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """A machine with good keys and no operations log."""
-    return machine_at(tmp_path)
 
 
 def revoked(at: datetime, fingerprint: str, **fields: Any) -> Record:

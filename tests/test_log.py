@@ -8,11 +8,10 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, rotated
 from conftest import NOW, V1, V2, Ran, good_keys
 
 from robodj_secretguard import RuntimeSecrets
@@ -30,12 +29,6 @@ ROTATE = ("rotate", "record", "--environment", "prod", "--operator", "dana")
 
 class Other(RuntimeSecrets):
     """A model that is not the default."""
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """A machine with an empty config directory."""
-    return machine_at(tmp_path)
 
 
 @pytest.fixture

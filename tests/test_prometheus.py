@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeAlias
 from unittest.mock import patch
 
 import pytest
-from command_line import Machine, fingerprint_of, machine_at
+from command_line import Machine, fingerprint_of
 from conftest import KEY_VARIABLES, V1, V2, clean_environment, good_keys, marker, posix_only, put
 from detector import leaks
 from prometheus_client import CollectorRegistry, generate_latest
@@ -39,12 +39,6 @@ NAME, OTHER = "secret.key", "secret_v2.key"
 READ_AT, READ_OK = "robodj_secret_refresh_timestamp_seconds", "robodj_secret_refresh_ok"
 STARTED_AT = "robodj_secret_start_timestamp_seconds"
 Service: TypeAlias = tuple[RuntimeSecrets, SecretCollector]
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """A machine with good keys."""
-    return machine_at(tmp_path)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NOW, V1, V2, found, good_keys, posix_only, process_environment, put, root_only
+from conftest import NOW, V1, V2, as_user, found, good_keys, posix_only, process_environment, put, root_only
 
 from robodj_secretguard import Material, RuntimeSecrets, check
 from robodj_secretguard.secret.material import fingerprint
@@ -265,11 +265,8 @@ class TestKeyFiles:
             Path(directory).chmod(mode_of_directory)
             readings = []
             for _ in range(2):
-                os.seteuid(service)
-                try:
+                with as_user(service):
                     readings.append(first({}, config_dir=directory))
-                finally:
-                    os.seteuid(0)
                 os.chown(file, service, -1)
                 file.chmod(0o600)
                 Path(directory).chmod(0o711)
@@ -281,11 +278,8 @@ class TestKeyFiles:
         """It is one fault of the set-up: no file below it is reported."""
         with tempfile.TemporaryDirectory() as directory:
             put(Path(directory) / "secret.key", good_keys()[V1])
-            os.seteuid(65534)
-            try:
+            with as_user(65534):
                 reading = first({}, config_dir=directory)
-            finally:
-                os.seteuid(0)
         assert (reading.setup.directory_fault, reading.used) == (NOT_ALLOWED, NOTHING)
 
     @pytest.mark.parametrize("make", [Path.mkdir, pytest.param(lambda path: path.symlink_to(path), marks=posix_only)])

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from command_line import OTHER, fingerprint_of, rotated
-from conftest import NOW, V1, clean_environment, good_keys, marker, posix_only, umask
+from conftest import NOW, V1, as_user, clean_environment, good_keys, marker, posix_only, umask
 from mounts import run_with_mounts
 from races import just_before
 from rule_cases import model_of
@@ -229,13 +229,8 @@ class TestRefused:
         """A user without write permission reads which mode to change."""
         (config / NAME).write_text("# ours\n")
         (config / NAME).chmod(0o444)
-        user = os.geteuid()
-        if user == 0:
-            os.seteuid(65534)
-        try:
+        with as_user(65534):
             message = refused(config)
-        finally:
-            os.seteuid(user)
         assert message == "this user cannot write it; as its owner, run chmod u+w on it and then this command"
         assert content(config) == "# ours\n"
 

@@ -7,12 +7,11 @@ import shlex
 from base64 import b64encode
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 import pytest
 import structlog
-from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, rotated
 from conftest import NOW, V1, V2, found, good_keys
 from detector import leaks
 from pydantic import SecretStr
@@ -64,12 +63,6 @@ class Required(RuntimeSecrets, require_revocation_list=True):
             warn_before=timedelta(days=1),
         ),
     ]
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """A machine with good keys, and without records."""
-    return machine_at(tmp_path)
 
 
 def another() -> str:

@@ -15,7 +15,6 @@ from command_line import (
     Machine,
     Terminal,
     key_as_argument,
-    machine_at,
     rotated,
 )
 from conftest import NOW, V1, V2, Ran, found, good_keys, marker
@@ -38,12 +37,6 @@ PLANNED = f"{PROGRAM} rotate plan secret.key --environment prod"
 SET_IT = f"deliver the newer key of secret.key from the secret manager; if there is none, run {PLANNED}"
 FIX_ALERTS = "fix its alerts, then run this command again"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """A machine with good keys and nothing recorded."""
-    return machine_at(tmp_path)
 
 
 def usage(ran: Ran) -> str:

@@ -474,8 +474,7 @@ class TestValues:
         ran = scan(machine, keys=[old])
         assert found(ran) == ["secret.key: a.py:1:15"]
         assert f"Unset {V1}_PREVIOUS and its deadline" in ran.out
-        assert "rotate" not in ran.out
-        assert "revoke" not in ran.out
+        assert re.search("rotate|revoke", ran.out) is None
 
     def test_a_file_that_cannot_be_read(self, machine: Machine) -> None:
         """The key in an unreadable fallback file may be missed, which is reported."""

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar
 
 import pytest
+from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, listed, marker, process_environment
 from detector import leaks
 from pydantic import (
@@ -38,8 +39,6 @@ from pydantic_core import PydanticCustomError
 
 from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.secret.material import fingerprint
-from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, ModelSetup, read
 from robodj_secretguard.startup.report import Judgement
@@ -82,11 +81,6 @@ def write(name: str, text: str) -> None:
     Path("config").mkdir(mode=0o700, exist_ok=True)
     Path("config", name).write_text(text, encoding="utf-8")
     Path("config", name).chmod(0o600)
-
-
-def fingerprint_of(key: str) -> str:
-    """Return the fingerprint of a key."""
-    return fingerprint(SealedStr(key))
 
 
 class Cached:

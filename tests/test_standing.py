@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from command_line import OTHER, Machine, fingerprint_of, machine_at, rotated
+from command_line import OTHER, Machine, fingerprint_of, rotated
 from conftest import NOW, V1, Checker, good_keys
 from pydantic import SecretStr
 
@@ -310,11 +309,6 @@ class TestFleet:
 
 class TestRecording:
     """Nothing is recorded, and the result says why. test_rotate.py has what is recorded."""
-
-    @pytest.fixture
-    def machine(self, tmp_path: Path) -> Machine:
-        """A machine with good keys, and a directory for its log."""
-        return machine_at(tmp_path)
 
     def record(self, machine: Machine, model: type[SecretSettings] = RuntimeSecrets, **options: Any) -> Recording:
         """Record a rotation in `prod`."""

@@ -6,11 +6,10 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, machine_at, rotated
+from command_line import DEFAULT_MODEL, OTHER, Machine, Terminal, fingerprint_of, rotated
 from conftest import NOW, V1, V2, good_keys, marker, posix_only
 from publications import volume
 
@@ -24,12 +23,6 @@ NAME = "secret.key"
 OWNER = "Security Operations"
 TO_RECORD = "rotation not recorded"
 MESSAGE = "robodj-secretguard: the operations log config/logs/secret_operations.jsonl "
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    """A machine with good keys, of which nothing is recorded."""
-    return machine_at(tmp_path)
 
 
 def two_recorded(machine: Machine) -> Record:

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from conftest import as_user
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES, Entry, read_place, walk
@@ -89,15 +90,11 @@ class TestWalk:
         for name, mode in {"file": 0o600, "open": 0o644}.items():
             (tmp_path / name).touch(mode)
         tmp_path.chmod(0o755)
-        with contextlib.chdir(tmp_path):
-            os.seteuid(12345)
-            try:
-                found = walked(".")
-                with pytest.raises(UnreadError, match=f"^{why(errno.EACCES)}$"):
-                    read("./file")
-                assert read("./open") == b""
-            finally:
-                os.seteuid(0)
+        with contextlib.chdir(tmp_path), as_user(12345):
+            found = walked(".")
+            with pytest.raises(UnreadError, match=f"^{why(errno.EACCES)}$"):
+                read("./file")
+            assert read("./open") == b""
         assert found == [
             entry(".", "name"),
             entry("./closed", "name"),
