@@ -82,6 +82,7 @@ def test_reference_is_named(begin: str) -> None:
         "A_8XK2Q9",
         "A_XKLQRT",
         "zapp-kif-leela-fry",
+        "your-kif-example-zapp-fry",
         "correct horse battery staple",
         "your mother drinks brandy",
         "your-brannigan-kif-key",
