@@ -311,6 +311,7 @@ class TestContinuity:
         assert "previous" not in slots(service.ring)
         service.read(before)
         assert service.said()[-1] == "discontinuous"
+        assert f"the set in directory:{service.directory} would sign" in service.lines
         assert slots(service.ring)["current"] == fingerprint_of(text_of(before, NEXT))
 
     def test_secrets_without_slots(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
