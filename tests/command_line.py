@@ -17,7 +17,7 @@ from clocks import CLOCKS
 from conftest import NOW, V1, Ran, good_keys, process_environment, put, without_model
 
 from robodj_secretguard.cli import main
-from robodj_secretguard.cli.app import COMMAND_TABLE, _commands_of, _parser
+from robodj_secretguard.cli.app import COMMAND_TABLE, CommandParser, _commands_of, _parser
 from robodj_secretguard.cli.gate import report_result
 from robodj_secretguard.cli.output import format_json
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
@@ -29,16 +29,22 @@ from robodj_secretguard.startup.report import Report
 _Result = TypeVar("_Result")
 
 
-def commands_of(parser: argparse.ArgumentParser) -> Iterator[tuple[str, ...]]:
-    """Yield every command as a tuple of words, but not the groups."""
+def commands_of(parser: CommandParser) -> Iterator[CommandParser]:
+    """Yield the parser of every command, but not of the groups, in the order of the help."""
     groups = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
     for command in [command for choices in groups for command in choices.values()]:
         yield from commands_of(command)
     if not groups:
-        yield tuple(parser.prog.split()[1:])
+        yield parser
 
 
-EVERY_COMMAND = [words for name in COMMAND_TABLE for words in commands_of(_commands_of(_parser(name))[name])]
+PARSERS = {
+    each.prog.partition(" ")[2]: each
+    for name in COMMAND_TABLE
+    for each in commands_of(_commands_of(_parser(name))[name])
+}
+"""The parser of every command, by its words."""
+EVERY_COMMAND = [tuple(name.split()) for name in PARSERS]
 """Every command, as a tuple of words."""
 OTHER = "secret_v2.key"
 """The second declared secret."""

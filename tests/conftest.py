@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 import structlog
@@ -172,17 +173,9 @@ def umask(mask: int) -> Iterator[None]:
         os.umask(before)
 
 
-@contextlib.contextmanager
-def process_environment(environ: Mapping[str, str]) -> Iterator[None]:
+def process_environment(environ: Mapping[str, str]) -> contextlib.AbstractContextManager[object]:
     """Replace the environment of this process."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(environ)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
+    return patch.dict(os.environ, environ, clear=True)
 
 
 @dataclass(frozen=True)

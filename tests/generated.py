@@ -7,18 +7,19 @@ import ast
 import inspect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 import kinds
 from api_page import page_of_api
+from command_line import PARSERS
 from documents import TEXTS
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
-from robodj_secretguard.cli.app import COMMAND_TABLE, CommandParser, _commands_of, _parser
+from robodj_secretguard.cli.app import CommandParser, _parser
 from robodj_secretguard.cli.explain import explanations
 from robodj_secretguard.cli.output import wrapped
 from robodj_secretguard.common import shapes
@@ -105,11 +106,10 @@ def page_of_checks() -> str:
 
 def pages() -> dict[str, str]:
     """Return each generated page, by its path in docs."""
-    commands = dict(every_command())
     rows = [
         f"| [`{name}`](commands/{_file_of(name)}) | {_code(command.text.partition('.')[0])} |"
         f" [`{command.kind}`](schemas/{command.kind}.json) |"
-        for name, command in commands.items()
+        for name, command in PARSERS.items()
     ]
     return {
         "api.md": page_of_api(),
@@ -118,23 +118,8 @@ def pages() -> dict[str, str]:
             commands="\n".join(["| command | what it does | JSON |", "|---|---|---|", *rows]),
             statuses=_table("exit status", _parser("").statuses),
         ),
-        **{f"commands/{_file_of(name)}": _page_of(name, command) for name, command in commands.items()},
+        **{f"commands/{_file_of(name)}": _page_of(name, command) for name, command in PARSERS.items()},
     }
-
-
-def every_command() -> Iterator[tuple[str, CommandParser]]:
-    """Yield each command with its parser, in the order of the help."""
-    for name in COMMAND_TABLE:
-        yield from commands_below(_commands_of(_parser(name))[name])
-
-
-def commands_below(parser: CommandParser) -> Iterator[tuple[str, CommandParser]]:
-    """Yield each command of a parser, in the order of its help."""
-    groups = [action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
-    for command in [command for choices in groups for command in choices.values()]:
-        yield from commands_below(command)
-    if not groups:
-        yield parser.prog.removeprefix(f"{PROGRAM} "), parser
 
 
 def _file_of(command: str) -> str:

@@ -162,25 +162,26 @@ def faults_of_command(words: list[str]) -> Iterator[str]:
 
 
 def faults_of_block(name: str, block: Block) -> Iterator[str]:
-    """Yield what is wrong with the markers of a block."""
+    """Yield the first thing that is wrong with the markers of a block."""
     markers, page = block.markers, os.path.basename(name)
-    if unknown := markers.keys() - MARKERS:
-        yield f"unknown marker {', '.join(sorted(unknown))} (choose from {', '.join(sorted(MARKERS))})"
-    elif len(markers.keys() & EXCLUSIVE) > 1:
-        yield f"more than one of {', '.join(sorted(EXCLUSIVE))}"
-    elif markers.keys().isdisjoint(EXCLUSIVE) and block.language not in RUN and block.language not in PICTURES:
-        yield f"nothing runs {block.language or 'this'}; add {' or '.join(f'<!-- {each} -->' for each in ADD)}"
-    elif markers.get("illustration") == "":
-        yield "the reason is missing; write <!-- illustration: WHY -->"
-    elif block.markers.get("env") is not None and not re.fullmatch(r"(?:\w+=\S* ?)+", block.markers["env"]):
-        yield "invalid env; write <!-- env: NAME=VALUE -->"
-    elif "output" in markers and not block.text.replace("...", "").strip():
-        yield "the output has no line"
-    elif "tested" in markers:
-        test = ROOT / markers["tested"]
-        is_test = re.fullmatch(r"tests/(?:\w+/)*test_\w+\.py", markers["tested"]) and test.is_file()
-        if not is_test or page not in test.read_text(encoding="utf-8"):
-            yield f"{markers['tested']} does not exist, or does not name {page}"
+    unknown, tested = sorted(markers.keys() - MARKERS), markers.get("tested", "")
+    test = ROOT / tested
+    is_test = re.fullmatch(r"tests/(?:\w+/)*test_\w+\.py", tested) and test.is_file()
+    is_run = block.language in RUN | PICTURES or not markers.keys().isdisjoint(EXCLUSIVE)
+    wrong = {
+        f"unknown marker {', '.join(unknown)} (choose from {', '.join(sorted(MARKERS))})": unknown,
+        f"more than one of {', '.join(sorted(EXCLUSIVE))}": len(markers.keys() & EXCLUSIVE) > 1,
+        f"nothing runs {block.language or 'this'}; add {' or '.join(f'<!-- {each} -->' for each in ADD)}": not is_run,
+        "the reason is missing; write <!-- illustration: WHY -->": markers.get("illustration") == "",
+        "invalid env; write <!-- env: NAME=VALUE -->": (
+            "env" in markers and not re.fullmatch(r"(?:\w+=\S* ?)+", markers["env"])
+        ),
+        "the output has no line": "output" in markers and not block.text.replace("...", "").strip(),
+        f"{tested} does not exist, or does not name {page}": (
+            "tested" in markers and not (is_test and page in test.read_text(encoding="utf-8"))
+        ),
+    }
+    yield from [fault for fault, is_fault in wrong.items() if is_fault][:1]
 
 
 # A command in a line may be written without the name of the program.

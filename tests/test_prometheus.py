@@ -169,21 +169,6 @@ class TestProcess:
         assert len({own, *forks}) == 3
 
     @linux_only
-    def test_workers(self) -> None:
-        """Each fork of a server counts the other ones."""
-        wait, end = os.pipe()
-        other = os.fork()
-        if not other:
-            os.close(end)
-            os.read(wait, 1)
-            os._exit(0)
-        both = in_fork(count_processes)
-        os.close(end)
-        os.waitpid(other, 0)
-        os.close(wait)
-        assert (both, in_fork(count_processes)) == ("2", "1")
-
-    @linux_only
     def test_titles(self) -> None:
         """The titles of a server and its workers differ after their colon."""
         argv = ["gunicorn: master [app]", "-c", _SERVER, sys.executable, "gunicorn: worker [app]", "-c", _WORKER]
@@ -194,6 +179,7 @@ class TestProcess:
     @pytest.mark.parametrize(
         ("own", "server", "parent", "number"),
         [
+            ("python\0app.py\0", "python\0app.py\0", 7, 2),  # a fork
             ("python\0--multiprocessing-fork\0", "uvicorn\0", 7, 2),  # spawned by a server
             ("python\0app.py\0", "supervisord\0", 7, 1),
             ("python\0app.py\0", "", 7, 0),  # the server is invisible
@@ -205,7 +191,7 @@ class TestProcess:
     def test_other_command_lines(
         self, monkeypatch: pytest.MonkeyPatch, own: str, server: str, parent: int, number: int
     ) -> None:
-        """A spawned worker says so. Services of a supervisor are not workers."""
+        """A fork has the line of its server, and a spawned worker says so. Services of a supervisor are not workers."""
         lines = {"/proc/self/cmdline": own, f"/proc/{parent}/cmdline": server, "/proc/8/cmdline": own}
         lines |= {f"/proc/{parent}/task/{parent}/children": "8 9 10", "/proc/10/cmdline": own}
         monkeypatch.setattr("os.getppid", lambda: parent)

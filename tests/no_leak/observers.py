@@ -173,7 +173,10 @@ def log_records(action: Action) -> None:
         log.exception("refused")
 
 
-def _log_by_structlog(action: Action) -> None:
+def _log_by_structlog(processors: list[Any], action: Action) -> None:
+    """Log the error with structlog. Without processors, it has its defaults."""
+    if processors:
+        structlog.configure(processors)
     log = structlog.get_logger()
     try:
         log.info("started", secrets=action())
@@ -181,41 +184,20 @@ def _log_by_structlog(action: Action) -> None:
         log.exception("refused", stack_info=True)
 
 
-def structlog_unconfigured(action: Action) -> None:
-    """Log the error with structlog's defaults, which show locals where rich is installed."""
-    _log_by_structlog(action)
-
-
-def structlog_console(action: Action) -> None:
-    """Log the error with structlog's console renderer."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.StackInfoRenderer(),
-            structlog.dev.set_exc_info,
-            structlog.dev.ConsoleRenderer(),
-        ]
-    )
-    _log_by_structlog(action)
-
-
-def structlog_json(action: Action) -> None:
-    """Log the error with structlog as JSON."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.StackInfoRenderer(),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ]
-    )
-    _log_by_structlog(action)
-
-
-def structlog_dict_tracebacks(action: Action) -> None:
-    """Log the error with structlog's structured tracebacks, which have locals."""
-    structlog.configure(processors=[structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()])
-    _log_by_structlog(action)
+_FIELDS = [structlog.processors.add_log_level, structlog.processors.StackInfoRenderer()]
+_AS_JSON = structlog.processors.JSONRenderer()
+STRUCTLOG: dict[str, tuple[list[Any], str]] = {
+    # The defaults show locals where rich is installed.
+    "structlog_unconfigured": ([], "leak_by_local"),
+    "structlog_console": (
+        [*_FIELDS, structlog.dev.set_exc_info, structlog.dev.ConsoleRenderer()],
+        "leak_by_local",
+    ),
+    "structlog_json": ([*_FIELDS, structlog.processors.format_exc_info, _AS_JSON], "leak_by_text"),
+    # These tracebacks have locals.
+    "structlog_dict_tracebacks": ([structlog.processors.dict_tracebacks, _AS_JSON], "leak_by_local"),
+}
+"""The processors of a structlog pipeline, and the action of the narrowest leak that it shows."""
 
 
 # Crash reports
@@ -441,10 +423,6 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
         (exception_group, "leak_by_local"),
         (logging_exception, "leak_by_debugging"),
         (log_records, "leak_by_text"),
-        (structlog_unconfigured, "leak_by_local"),
-        (structlog_console, "leak_by_local"),
-        (structlog_json, "leak_by_text"),
-        (structlog_dict_tracebacks, "leak_by_local"),
         (stack_at_an_event, "leak_by_line"),
         (stack_at_a_line, "leak_by_line"),
         (everything, "leak_by_local"),
@@ -459,6 +437,7 @@ OBSERVERS: dict[str, tuple[Callable[[Action], None], str]] = {
         (dumps, "leak_by_result"),
     )
 }
+OBSERVERS |= {name: (functools.partial(_log_by_structlog, how), leak) for name, (how, leak) in STRUCTLOG.items()}
 """Every observer, and the action of the narrowest leak that it sees."""
 
 STRONGEST = "everything"
@@ -466,20 +445,13 @@ SEEN_BY_THE_STRONGEST = ("leak_by_text", "leak_by_chain", "leak_by_line", "leak_
 """Actions of other leaks, all of which the strongest observer sees."""
 
 
-def advised_structlog_console(action: Action) -> None:
-    """Log the error with structlog's console renderer without locals."""
-    structlog.configure([structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
-    _log_by_structlog(action)
-
-
-def advised_structlog_dict_tracebacks(action: Action) -> None:
-    """Log the error with structlog's structured tracebacks without locals."""
-    transform = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-    structlog.configure([structlog.processors.ExceptionRenderer(transform), structlog.processors.JSONRenderer()])
-    _log_by_structlog(action)
-
-
-ADVISED = {
-    each.__name__: (each, "leak_by_local") for each in (advised_structlog_console, advised_structlog_dict_tracebacks)
+_WITHOUT_LOCALS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+_PLAIN = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+ADVISED: dict[str, tuple[Callable[[Action], None], str]] = {
+    "console": (functools.partial(_log_by_structlog, [_PLAIN]), "leak_by_local"),
+    "dict_tracebacks": (
+        functools.partial(_log_by_structlog, [structlog.processors.ExceptionRenderer(_WITHOUT_LOCALS), _AS_JSON]),
+        "leak_by_local",
+    ),
 }
 """Hosts that are set up as SECURITY.md says, and the action of a leak that none of them shows."""
