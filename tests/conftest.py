@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from unittest.mock import patch
 
 import pytest
@@ -134,6 +134,15 @@ def machine(tmp_path: Path) -> Any:
     from command_line import machine_at  # noqa: PLC0415 - it imports this module
 
     return machine_at(tmp_path)
+
+
+def raising(error: BaseException) -> Any:
+    """Return a function that raises an error, with any arguments."""
+
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    return fail
 
 
 def clean_environment() -> dict[str, str]:

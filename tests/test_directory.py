@@ -23,7 +23,7 @@ from robodj_secretguard.startup import directory as module
 from robodj_secretguard.startup.directory import Delivery, _unsettled, delivery_of
 from robodj_secretguard.startup.inputs import MAX_CHARACTERS as MAX
 from robodj_secretguard.startup.inputs import ROTATION_RECORD
-from robodj_secretguard.startup.readings import Environment
+from robodj_secretguard.startup.readings import Environment, RevocationStatus
 from robodj_secretguard.startup.report import Judgement
 from robodj_secretguard.startup.settings import judgement_of
 
@@ -340,7 +340,9 @@ class TestSecretsDirectory:
         judgement = judged({}, model_of(tmp_path / "keys"))
         monkeypatch.chdir("/")
         assert judgement.again
-        assert judgement.again(None, frozenset()).readings[0].setup.revocation.fingerprints == {entry}
+        assert judgement.again(RevocationStatus((), ()), frozenset()).readings[0].setup.revocation.fingerprints == {
+            entry
+        }
 
     def test_it_is_absent(self, tmp_path: Path) -> None:
         """A directory of the model may be absent: the environment delivers. One that the variable names must exist."""

@@ -11,11 +11,11 @@ import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple
 
 import pytest
 import structlog
-from conftest import NOW
+from conftest import NOW, raising
 from detector import leaks
 from processes import BAD, SECRET, SETS, WARNED, assert_alert_lines
 
@@ -24,15 +24,6 @@ from robodj_secretguard.startup.emit import configured_pipeline, emit, emit_info
 
 LIBRARY: Final = logging.getLogger("robodj_secretguard")
 JSON: Any = (structlog.processors.add_log_level, structlog.processors.JSONRenderer())
-
-
-def raising(error: BaseException) -> Any:
-    """Return a function that raises an error, with any arguments."""
-
-    def processor(*_: object) -> NoReturn:
-        raise error
-
-    return processor
 
 
 def configured(log: io.StringIO, *first: Any, **more: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import as_user, clean_environment, posix_only, put, root_only
+from conftest import as_user, clean_environment, posix_only, put, raising, root_only
 from mounts import run_with_mounts
 
 from robodj_secretguard.secret.sealed import SealedStr
@@ -215,11 +215,7 @@ class TestContent:
     def test_a_path_that_cannot_be_judged(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """If the path of an open file vanishes, the file is unreadable."""
         path.symlink_to(put(path.with_name("target")))
-
-        def fail(_path: object) -> str:
-            raise PermissionError
-
-        monkeypatch.setattr("robodj_secretguard.startup.file_reader.os.readlink", fail)
+        monkeypatch.setattr("robodj_secretguard.startup.file_reader.os.readlink", raising(PermissionError()))
         assert seen(path) == TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
 
     @pytest.mark.parametrize("more", ["b", ""])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import posix_only, umask
+from conftest import posix_only, raising, umask
 from windows import pretend_windows
 
 from robodj_secretguard.common import files
@@ -405,10 +405,6 @@ class TestOwner:
 
     def test_not_root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without root's permission the owner is unchanged, and that is not an error."""
-
-        def refuse(*_: object) -> None:
-            raise PermissionError
-
-        monkeypatch.setattr(os, "fchown", refuse)
+        monkeypatch.setattr(os, "fchown", raising(PermissionError()))
         make_directory(str(tmp_path / "logs"))
         assert (tmp_path / "logs").stat().st_uid == os.geteuid()

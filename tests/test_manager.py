@@ -15,7 +15,7 @@ from pathlib import Path
 import kept_values
 import pytest
 from command_line import Machine, fingerprint_of, key_as_argument, machine_at
-from conftest import NOW, V1, V2, Failure, Ran, failure_of, good_keys, put
+from conftest import NOW, V1, V2, Failure, Ran, failure_of, good_keys, put, raising
 from processes import ENVIRONMENT, needs_fork, run_copy, started_with
 
 from robodj_secretguard import RuntimeSecrets
@@ -495,11 +495,7 @@ class TestUsage:
         self, monkeypatch: pytest.MonkeyPatch, error: BaseException
     ) -> None:
         """A client that ends the process, or fails, while it is imported is a usage error."""
-
-        def fail(_: str) -> None:
-            raise error
-
-        monkeypatch.setattr(module, "import_module", fail)
+        monkeypatch.setattr(module, "import_module", raising(error))
         why = "--from directory: needs the package manager, which cannot be imported; reinstall this program"
         assert usage_error("directory:x") == why
 

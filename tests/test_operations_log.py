@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from command_line import clock
-from conftest import NOW, V1, good_keys, posix_only, put, umask
+from conftest import NOW, V1, good_keys, posix_only, put, raising, umask
 from races import just_before
 
 from robodj_secretguard.common import files
@@ -310,11 +310,7 @@ class TestAppend:
         path.write_bytes(joined([A]) + TORN)
         real = os.ftruncate
         for code in (errno.EPERM, errno.EACCES):
-
-            def refuse(_: int, __: int, code: int = code) -> None:
-                raise OSError(code, os.strerror(code))
-
-            monkeypatch.setattr(os, "ftruncate", refuse)
+            monkeypatch.setattr(os, "ftruncate", raising(OSError(code, os.strerror(code))))
             assert refused(path) == (
                 "its incomplete last line cannot be removed, as the file is append-only; remove that attribute"
                 " (chattr -a), run the command again, and set it again"

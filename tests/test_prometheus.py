@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import pytest
 from command_line import Machine, fingerprint_of
-from conftest import KEY_VARIABLES, V1, V2, clean_environment, good_keys, marker, posix_only, put
+from conftest import KEY_VARIABLES, V1, V2, clean_environment, good_keys, marker, posix_only, put, raising
 from detector import leaks
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
@@ -350,11 +350,7 @@ class TestFailures:
     def test_any_error(self, machine: Machine, now: datetime) -> None:
         """An error of the check is the finding `internal`, and its text is lost."""
         collector = collector_on(machine, now)
-
-        def fail(*_: object, **__: object) -> NoReturn:
-            raise MemoryError(machine.environ[V1])
-
-        with patch("robodj_secretguard.adapters.prometheus.check", fail):
+        with patch("robodj_secretguard.adapters.prometheus.check", raising(MemoryError(machine.environ[V1]))):
             values = scraped(machine, collector, now)
         assert found(values) == {("internal", ""): 1}
         assert found(scraped(machine, collector, now)) == {}

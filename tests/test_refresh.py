@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 from command_line import fingerprint_of
-from conftest import TIMEOUT, V1, V2, Ran, good_keys, posix_only, process_environment
+from conftest import TIMEOUT, V1, V2, Ran, good_keys, posix_only, process_environment, raising
 from detector import leaks
 from processes import checks, ended, fork, needs_fork, run_forked
 from publications import (
@@ -178,12 +178,7 @@ class TestSwitch:
 
     def test_a_function_that_fails(self, service: Service) -> None:
         """An error of a function is an alert without its text. The others are called, and the keys are used."""
-        failed = text_of(service.files, V1)
-
-        def fail(_names: frozenset[str]) -> None:
-            raise LookupError(failed)
-
-        service.secrets.on_change(fail)
+        service.secrets.on_change(raising(LookupError(text_of(service.files, V1))))
         service.secrets.on_change(service.changed.append)
         files = service.use(promoted(service.files))
         assert (slots(service.ring), service.changed) == (slots_of(files), [frozenset({"secret.key"})] * 2)
@@ -282,11 +277,7 @@ class TestKept:
         """An error of a check is raised to the caller, and changes nothing. An interrupt passes."""
         before = slots(service.ring)
         for error, raised in ((LookupError, CheckFailedError), (KeyboardInterrupt, KeyboardInterrupt)):
-
-            def fail(*_: object, error: type[BaseException] = error) -> None:
-                raise error(text_of(service.files, V1))
-
-            monkeypatch.setattr(directory, "read_directory", fail)
+            monkeypatch.setattr(directory, "read_directory", raising(error(text_of(service.files, V1))))
             with pytest.raises(raised):
                 service.read()
         assert slots(service.ring) == before
@@ -516,12 +507,8 @@ class TestThread:
 
     def test_an_error_of_its_own(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """An error of its own is an alert without its text, and the next period tries again."""
-
-        def fail(*_: object) -> None:
-            raise LookupError(text_of(service.files, V1))
-
         with monkeypatch.context() as patch:
-            patch.setattr(directory, "read_directory", fail)
+            patch.setattr(directory, "read_directory", raising(LookupError(text_of(service.files, V1))))
             begin(service, lines=(lines := Lines()))
             assert "internal: the check itself failed (LookupError)" in lines.texts.get(timeout=TIMEOUT)
         until(lambda: service.refresh.is_ok)
@@ -542,11 +529,7 @@ class TestThread:
 
     def test_no_thread_can_be_started(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a further thread, the caller writes the lines."""
-
-        def fail(*_: object) -> None:
-            raise RuntimeError
-
-        monkeypatch.setattr("_thread.start_new_thread", fail)
+        monkeypatch.setattr("_thread.start_new_thread", raising(RuntimeError()))
         service.read(BAD["cut"][0](service.files))
         assert service.said() == ["format"]
 

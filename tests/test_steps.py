@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import OTHER, clock, fingerprint_of, rotated
-from conftest import NOW, V1, V2, good_keys, marker, put
+from conftest import NOW, V1, V2, good_keys, marker, put, raising
 from fleets import GONE, verdict
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, check
@@ -909,12 +909,7 @@ class TestManager:
         result = desk.take("stage")
         message = f"memory:robodj has {V2}, but it is not a string"
         assert (result.refusal, [finding.message for finding in result.findings]) == (None, [message])
-
-        def deny(_: float) -> None:
-            message, remedy = "does not exist", "correct it"
-            raise ManagerError(message, remedy)
-
-        monkeypatch.setattr(desk.store, "current", deny)
+        monkeypatch.setattr(desk.store, "current", raising(ManagerError("does not exist", "correct it")))
         result = desk.take("stage")
         assert (result.outcome, result.keys.filled, result.fields) == ("refused", frozenset(), [])
         found = [(finding.message, str(finding.check)) for finding in result.findings]
