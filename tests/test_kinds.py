@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from command_line import PARSERS, machine_at, rotated
+from conftest import NOW, V1, good_keys, posix_only, run, schema_of
 from fleets import line
 from generated import KINDS, ROOT, SCHEMAS, text_of
 from generated import schema_of as generated
