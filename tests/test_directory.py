@@ -28,6 +28,7 @@ from robodj_secretguard.startup.report import Judgement
 from robodj_secretguard.startup.settings import judgement_of
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
+NOTHING_REVOKED = RevocationStatus((), ())
 NAMES = [name for policy in POLICIES for name in policy.variables]
 
 
@@ -331,6 +332,21 @@ class TestSecretsDirectory:
         assert check(model, environ=keys).ok
         assert checks(judged(keys | {"ROBODJ_SECRETS_EPHEMERAL": "1"}, model)) == [("ephemeral", "warning")]
 
+    def test_how_long_a_read_waits(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A start waits five seconds for files that do not change, and a refresh less than two of its periods."""
+        volume(tmp_path, good_keys())
+        read, waits = module.read_directory, list[float]()
+
+        def waiting(*given: Any) -> Any:
+            waits.append(given[-1])
+            return read(*given)
+
+        monkeypatch.setattr(module, "read_directory", waiting)
+        judgement = judged({}, model_of(tmp_path, 1))
+        assert judgement.again
+        judgement.again(NOTHING_REVOKED, frozenset())
+        assert (waits, module.MAX_BYTES) == ([5.0, 1.2], 1 << 20)
+
     def test_a_change_of_the_working_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The revocation list is read again where it was at the start, also in the default directory."""
         volume(tmp_path / "keys", good_keys())
@@ -340,9 +356,7 @@ class TestSecretsDirectory:
         judgement = judged({}, model_of(tmp_path / "keys"))
         monkeypatch.chdir("/")
         assert judgement.again
-        assert judgement.again(RevocationStatus((), ()), frozenset()).readings[0].setup.revocation.fingerprints == {
-            entry
-        }
+        assert judgement.again(NOTHING_REVOKED, frozenset()).readings[0].setup.revocation.fingerprints == {entry}
 
     def test_it_is_absent(self, tmp_path: Path) -> None:
         """A directory of the model may be absent: the environment delivers. One that the variable names must exist."""
