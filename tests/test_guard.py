@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import structlog
-from conftest import NOW, V1, V2, Ran, found, process_environment
+from conftest import NOW, V1, V2, Ran, found, process_environment, raising
 from detector import leaks
 from processes import (
     BAD,
@@ -85,12 +85,7 @@ class Interrupted(RuntimeSecrets):
 class Breaking:
     """An object whose class cannot be read."""
 
-    @property
-    def __class__(self) -> Any:
-        raise RuntimeError
-
-    @__class__.setter
-    def __class__(self, _: Any) -> None: ...
+    __class__ = property(raising(RuntimeError()))
 
 
 class TestStarts:

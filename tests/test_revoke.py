@@ -12,7 +12,7 @@ from typing import Annotated
 import pytest
 import structlog
 from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, rotated
-from conftest import NOW, V1, V2, found, good_keys
+from conftest import NOW, V1, V2, found, good_keys, raising
 from detector import leaks
 from pydantic import SecretStr
 from races import just_before
@@ -404,11 +404,6 @@ NOT_RECORDED = (
 SPOILED = f"robodj-secretguard: the key was revoked, but now {THE_LIST} cannot be read: it is not UTF-8; until that is"
 
 
-def interrupt(_: Machine) -> None:
-    """Press Control-C."""
-    raise KeyboardInterrupt
-
-
 def record_it(machine: Machine) -> None:
     """Record the revocation in another process."""
     with OperationsLog(str(machine.log), new_directories=(str(machine.log.parent),)).locked() as log:
@@ -418,7 +413,7 @@ def record_it(machine: Machine) -> None:
 MEANWHILE: dict[str, tuple[Callable[[Machine], object], str, str, list[str]]] = {
     "git replaces the list": (lambda machine: machine.write(NAME, "# theirs\n"), "", "# theirs\n{}", ["leaked"]),
     "another process records it": (record_it, "", f"{HEADER}{{}}", ["theirs"]),
-    "Control-C": (interrupt, f"{NOT_RECORDED}interrupted\n", f"{HEADER}{{}}", []),
+    "Control-C": (raising(KeyboardInterrupt()), f"{NOT_RECORDED}interrupted\n", f"{HEADER}{{}}", []),
 }
 
 

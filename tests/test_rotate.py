@@ -17,7 +17,7 @@ from command_line import (
     key_as_argument,
     rotated,
 )
-from conftest import NOW, V1, V2, Ran, found, good_keys, marker
+from conftest import NOW, V1, V2, Ran, found, good_keys, marker, raising
 from detector import leaks
 from test_operations_log import head_of
 
@@ -111,13 +111,9 @@ class TestGenerate:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """No frame of the program shows the key in a traceback with locals."""
-
-        def interrupt() -> None:
-            raise KeyboardInterrupt
-
         for name in CI_VARIABLES:
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr("robodj_secretguard.cli.output.silence_broken_streams", interrupt)
+        monkeypatch.setattr("robodj_secretguard.cli.output.silence_broken_streams", raising(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt) as raised:
             main(["generate", NAME])
         key = capsys.readouterr().out

@@ -19,7 +19,7 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from command_line import fingerprint_of
-from conftest import NOW, V1, V2, Checker, found, good_keys, listed, marker, process_environment
+from conftest import NOW, V1, V2, Checker, found, good_keys, listed, marker, process_environment, raising
 from detector import leaks
 from pydantic import (
     BaseModel,
@@ -499,11 +499,6 @@ def imitate(key: str) -> None:
     raise PydanticCustomError(kind, "{key}", {"key": key})
 
 
-def leave(_key: str) -> None:
-    """Exit with status 0."""
-    raise SystemExit(0)
-
-
 TOGETHER = model_validator(mode="after")(refuse_together)
 REFUSED_TOGETHER = create_model("Host", __base__=RuntimeSecrets, **in_class(_judge=TOGETHER))
 
@@ -517,7 +512,7 @@ class TestValidatorOfTheHost:
             (with_validator(refuse), "secret_v2.key", "(ValidationError)"),
             (with_validator(imitate), "secret_v2.key", "(ValidationError)"),
             (with_validator(refuse, "secret_key", "secret_v2_key"), "secret.key", "(ValidationError)"),
-            (with_validator(leave), None, "(SystemExit)"),
+            (with_validator(raising(SystemExit(0))), None, "(SystemExit)"),
             (REFUSED_TOGETHER, None, "(ValidationError)"),
             (with_validator(SecretStr), None, "(a validator replaced the value of secret_v2.key)"),
         ],
@@ -543,7 +538,7 @@ class TestValidatorOfTheHost:
         first, second = ("expiring", "secret.key"), ("expiring", "secret_v2.key")
         for model, findings in (
             (RuntimeSecrets, [first, second]),
-            (with_validator(leave), [("internal", None), first, second]),
+            (with_validator(raising(SystemExit(0))), [("internal", None), first, second]),
             (with_validator(refuse), [first, ("internal", "secret_v2.key"), second]),
         ):
             assert found(check(model, environ=environ, now=NOW)) == findings
