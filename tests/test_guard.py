@@ -306,10 +306,11 @@ try:
 except BaseException:
     pass
 """
-TWISTED = CAUGHT.format("twisted.internet.reactor", "running=True")
-GREENLET = CAUGHT.format("greenlet", "getcurrent=lambda: types.SimpleNamespace(parent=0)")
 HOSTS = {"thread": THREAD, "future": FUTURE, "loop": LOOP, "task": TASK, "trio": TRIO}
-FAKES = {"twisted": TWISTED, "greenlet": GREENLET}
+FAKES = {
+    "twisted": CAUGHT.format("twisted.internet.reactor", "running=True"),
+    "greenlet": CAUGHT.format("greenlet", "getcurrent=lambda: types.SimpleNamespace(parent=0)"),
+}
 """Fakes of the hosts that tests/trials/hosts tests with the extra `hosts`."""
 QUEUE = """
 import logging, logging.handlers, queue, structlog, time

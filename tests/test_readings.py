@@ -208,14 +208,13 @@ class TestKeyFiles:
         assert (offer.faults, offer.lines) == ((CANNOT_BE_READ,), ())
 
     SET = f"set {V1} to its current value from the secret manager"
-    ENCODING = "save config/secret.key as UTF-8, with mode 600, without changing its value"
     COMPARE = "compare its value with the secret manager"
     OWNER = "make the service's user the owner of config/secret.key (mode 600) and let it enter each directory above"
 
     @pytest.mark.parametrize(
         ("unreadable", "exposed", "fix"),
         [
-            ([NOT_UTF_8], [], ENCODING),
+            ([NOT_UTF_8], [], "save config/secret.key as UTF-8, with mode 600, without changing its value"),
             ([CHANGED], [], "start again; if this repeats, stop the program that writes config/secret.key"),
             ([NOT_ALLOWED], [], OWNER),
             ([NOT_REGULAR], [], f"{SET}, then delete config/secret.key"),
