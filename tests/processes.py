@@ -22,7 +22,7 @@ from typing import IO, Any, NoReturn
 
 import pytest
 from command_line import report_json
-from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, run, without_model
+from conftest import TIMEOUT, V1, V2, Ran, clean_environment, good_keys, put, run, without_model
 from detector import leaks
 
 from robodj_secretguard import check
@@ -77,8 +77,7 @@ def config_files(cwd: Path, keys: Mapping[str, str]) -> None:
     config = cwd / "config"
     config.mkdir(mode=0o700)
     for variable, name in ((V1, "secret.key"), (V2, "secret_v2.key")):
-        (config / name).write_text(f"{keys[variable]}\n", encoding="utf-8")
-        (config / name).chmod(0o600)
+        put(config / name, f"{keys[variable]}\n")
 
 
 def run_script(script: str, keys: Mapping[str, str], cwd: Path, *, options: Sequence[str] = (), **more: str) -> Ran:

@@ -615,17 +615,20 @@ class TestProcesses:
         ran = run_forked(f"{LIFESPAN}\n{served}", GOOD, tmp_path, **{FILE: str(file)})
         assert (ran.status, kinds(file)) == (0, ["started", "ended"])
 
-    def test_the_end_of_an_event(self, tmp_path: Path) -> None:
-        """An event that is being written at the exit is written whole, and the status is that of the process."""
-        ran = run_forked(f"{WRITING}sys.exit(5)", GOOD, tmp_path, **{SECONDS: "1"})
-        assert (ran.status, ran.out, ran.err) == (5, f"{'.' * 1000}whole", "")
-
+    @pytest.mark.parametrize(
+        ("wait", "out"),
+        [("ending.wait()", f"{'.' * 1000}whole"), ("threading.Event().wait()", "")],
+        ids=["written whole", "a pipeline that blocks forever"],
+    )
     @posix_only
-    def test_the_end_of_a_pipeline_that_blocks(self, tmp_path: Path, file: Path) -> None:
-        """A pipeline that blocks forever on a heartbeat does not prevent the exit. The file has the event."""
-        script = WRITING.replace("ending.wait()", "threading.Event().wait()")
+    def test_the_end_of_an_event(self, tmp_path: Path, file: Path, wait: str, out: str) -> None:
+        """An event that is being written at the exit is written whole, and the status is that of the process.
+
+        A pipeline that blocks forever on a heartbeat does not prevent the exit. The file has the event.
+        """
+        script = WRITING.replace("ending.wait()", wait)
         ran = run_forked(f"{script}sys.exit(5)", GOOD, tmp_path, **{SECONDS: "1", FILE: str(file)})
-        assert (ran.status, ran.out, ran.err, kinds(file)) == (5, "", "", ["started", "running", "ended"])
+        assert (ran.status, ran.out, ran.err, kinds(file)) == (5, out, "", ["started", "running", "ended"])
 
     @pytest.mark.parametrize("times", [1, pytest.param(50, marks=pytest.mark.full)])
     @pytest.mark.parametrize("target", ["file", "stdout"])

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 from unittest.mock import patch
 
 import pytest
@@ -200,11 +200,7 @@ class TestProcess:
 
     def test_another_platform(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where the processes cannot be seen, their number is unknown."""
-
-        def absent(*_: object, **__: object) -> NoReturn:
-            raise FileNotFoundError
-
-        monkeypatch.setattr(prometheus, "open", absent, raising=False)
+        monkeypatch.setattr(prometheus, "open", raising(FileNotFoundError()), raising=False)
         assert count_processes() == 0
 
 

@@ -262,14 +262,10 @@ def everything(action: Action) -> None:
     """
     kept: list[object] = []
     out, sys.stdout = sys.stdout, _Looking(sys.stdout)
-    stack_at_an_event(functools.partial(_keep, action, kept))
+    stack_at_an_event(lambda: kept.append(run(action)))
     sys.stdout = out
     for observe in (exception_chain, traceback_with_locals, attributes):
         observe(functools.partial(_again, kept))
-
-
-def _keep(action: Action, kept: list[object]) -> None:
-    kept.append(run(action))
 
 
 def _again(kept: list[Any]) -> object:
