@@ -15,16 +15,19 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock, RLock, Thread
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from types import FrameType
+from typing import Any, NoReturn, Self
 from unittest.mock import patch
 
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
 from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
@@ -38,12 +41,6 @@ from robodj_secretguard.scan import search, workers
 from robodj_secretguard.startup.inputs import SECRETS_DIR
 from robodj_secretguard.startup.rules import EARLIEST_CLOCK
 from robodj_secretguard.startup.settings import live_of, running_report
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import FrameType
-
-    from pydantic.functional_validators import ModelWrapValidatorHandler
 
 V1 = "ROBODJ_SECRET_KEY"
 NOBODY = 65534

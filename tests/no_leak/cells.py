@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from conftest import Ran, clean_environment
 from detector import RUN, leaks
 from forks import HUNG, Forks
-
-if TYPE_CHECKING:
-    from scenarios import Planted, Scenario
+from scenarios import Planted, Scenario
 
 HERE = Path(__file__).parent
 ATTEMPTS = 4

@@ -9,6 +9,7 @@ import secrets
 import string
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -17,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from actions import HOSTS
 from command_line import rotated
@@ -30,9 +31,6 @@ from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.inputs import EVENT_SETTINGS, SECRET_EVENTS, SECRET_HEARTBEAT
 from robodj_secretguard.testing import KINDS, bad_secret
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 EXPIRES, EXPIRES2 = f"{V1}_EXPIRES_AT", f"{V2}_EXPIRES_AT"
