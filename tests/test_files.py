@@ -57,6 +57,17 @@ def write(path: Path, content: bytes, *, replace: bool = True, mode: int = 0o600
     write_file(str(path), content, mode, replace=replace)
 
 
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, function: str) -> None:
+    """Press Control-C after a call of a function of `os`."""
+    do: Callable[..., object] = getattr(os, function)
+
+    def interrupt(*arguments: object) -> None:
+        do(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, function, interrupt)
+
+
 @contextlib.contextmanager
 def lock_of(path: Path) -> Iterator[None]:
     """Open a file, and hold its lock."""
@@ -218,13 +229,7 @@ class TestAppend:
     @pytest.mark.parametrize("function", ["write", "lseek", "fsync"])
     def test_interrupt(self, path: Path, monkeypatch: pytest.MonkeyPatch, function: str) -> None:
         """After an interrupt at any step, the content is removed."""
-        do: Callable[..., object] = getattr(os, function)
-
-        def interrupt(*arguments: object) -> None:
-            do(*arguments)
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(os, function, interrupt)
+        interrupt_after(monkeypatch, function)
         with pytest.raises(KeyboardInterrupt):
             self.append(path, b"second\n")
         assert path.read_bytes() == b"first\n"
@@ -306,13 +311,7 @@ class TestReplace:
 
     def test_interrupt_after_the_last_step(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """After an interrupt, the new file may be in its place."""
-        move = os.replace
-
-        def interrupt(new: str, path: str) -> None:
-            move(new, path)
-            raise KeyboardInterrupt
-
-        monkeypatch.setattr(os, "replace", interrupt)
+        interrupt_after(monkeypatch, "replace")
         with pytest.raises(KeyboardInterrupt):
             write(tmp_path / "file", b"new")
         assert (tmp_path / "file").read_bytes() == b"new"
