@@ -27,13 +27,13 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 8565,
-    "statements of a start": 1840,
-    "modules of a start": 14,
-    "record shapes": 42,
-    "names with two meanings": 1,
+    "statements": 8370,
+    "statements of a start": 1835,
+    "modules of a start": 12,
+    "record shapes": 41,
+    "names with two meanings": 0,
     "branches of the largest function": 14,
-    "statements of tests / 100 of the source": 228,
+    "statements of tests / 100 of the source": 190,
     "exceptions without the common base": 0,
     "file names used twice": 0,
     "import cycles": 0,

@@ -92,6 +92,7 @@ class TestNamedText:
         """A text, a copy, a pickle and a field of a model give the member itself, in declared order."""
         copies = (Check("format"), copy.deepcopy(Check.FORMAT), pickle.loads(pickle.dumps(Check.FORMAT)))  # noqa: S301
         assert all(each is Check.FORMAT for each in (*copies, TypeAdapter(Check).validate_python("format")))
+        assert (len(Severity), Severity["ALERT"] is Severity.ALERT) == (3, True)
         assert [*Severity] == [Severity.ALERT, Severity.WARNING, Severity.NOTE] == ["alert", "warning", "note"]
 
     def test_another_text_is_refused_without_it(self) -> None:

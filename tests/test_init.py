@@ -363,6 +363,14 @@ class TestBuilds:
             ({"pyproject.toml": PROJECT}, {"MANIFEST.in": [f"include shop/{LIST}"]}, {}),
             ({"pyproject.toml": SETUPTOOLS, "MANIFEST.in": "a\n"}, {"MANIFEST.in": [f"include shop/{LIST}"]}, {}),
             ({"setup.py": "setup()"}, {}, {"setup.py": [f'package_data={{"": ["{LIST}"]}},']}),
+            (
+                {
+                    "setup.cfg": "[metadata]\n",
+                    "pyproject.toml": '[build-system]\nbuild-backend="setuptools.build_meta"\n',
+                },
+                {},
+                {"setup.cfg": ["[options.package_data]", f"* = {LIST}"]},
+            ),
             ({"setup.py": f'setup(package_data={{"": ["{LIST}"]}},)'}, {}, {}),
             ({"pyproject.toml": HATCH}, {}, {}),
             ({"pyproject.toml": "[tool.poetry]\npackage-mode = false\n"}, {}, {}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
+import sys
 from importlib import import_module
 
 from api_page import CONTENT, NAME, page_of_api
@@ -22,6 +23,8 @@ def test_exactly_these_names_are_exported() -> None:
     assert robodj_secretguard.__all__ == EXPORTED.split()
     assert all(hasattr(robodj_secretguard, name) for name in robodj_secretguard.__all__)
     assert {*EXPORTED.split()} <= {*dir(robodj_secretguard)}
+    del sys.modules["robodj_secretguard"].errors
+    assert issubclass(robodj_secretguard.errors.UsageError, Exception)
 
 
 NAMED = {line.partition(": ")[0] for line in CONTENT.splitlines() if NAME.match(line)}

@@ -6,14 +6,13 @@ import os
 import secrets
 import signal
 from collections.abc import Callable
-from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import active_children
 
 import pytest
 from conftest import posix_only
 
-from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.errors import CheckFailedError, UsageError
 from robodj_secretguard.scan import workers
 from robodj_secretguard.scan.workers import do_tasks
 from robodj_secretguard.secret.sealed import SealedStr
@@ -68,8 +67,14 @@ def test_short_work_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("at_once")
 def test_a_worker_that_ends_is_an_error() -> None:
     """If a worker is killed, the scan fails: it is never clean."""
-    with pytest.raises(BrokenProcessPool):
+    with pytest.raises(UsageError, match="was killed"):
         [*do_tasks(SealedStr(KEY), [partial(failed, ended)] * 3)]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_no_other_process_can_do_is_done_here() -> None:
+    """Work is done in the process itself where it cannot be sent, or where none can be started."""
+    assert [*do_tasks(lambda: 1, [lambda worker: (worker(), os.getpid())] * 2)] == [(1, os.getpid())] * 2
 
 
 @pytest.mark.usefixtures("at_once")
@@ -77,7 +82,7 @@ def test_an_error_in_a_worker_has_no_text() -> None:
     """An error in a worker reaches the scan by the name of its type: its text could be a key."""
     with pytest.raises(CheckFailedError) as caught:
         [*do_tasks(SealedStr(KEY), [partial(failed, interrupted)])]
-    assert (caught.value.error_type, KEY in repr(caught.getrepr())) == ("ValueError", False)
+    assert (str(caught.value), KEY in repr(caught.getrepr())) == ("the check itself failed: ValueError", False)
 
 
 @posix_only

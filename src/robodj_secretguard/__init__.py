@@ -47,6 +47,8 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import the module of a name at its first use: the command line prints its help without pydantic."""
+    if name == "errors":
+        return import_module(f"{__name__}.errors")
     for module, names in _MODULES.items():
         if name in names:
             globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)

@@ -332,9 +332,10 @@ def _gate(project: dict[str, Any], directory: str) -> Iterator[Change]:
 def _data_file(project: dict[str, Any], directory: str) -> Iterator[Change]:
     """Yield the line that takes the list into a wheel of setuptools. Others take every file of a package."""
     if directory and backend_of(project) == "setuptools":
-        file = "MANIFEST.in" if "project" in project else "setup.py"
+        legacy = "setup.cfg" if os.path.exists("setup.cfg") else "setup.py"
+        file = "MANIFEST.in" if "project" in project else legacy
         line = _INIT_TEXTS[file].format(directory=directory, file=REVOKED_FILE)
-        yield _appended(file, line, by_hand=file == "setup.py")
+        yield _appended(file, line, by_hand=file != "MANIFEST.in")
 
 
 def _hook(model: str, run: str) -> Change:

@@ -121,7 +121,9 @@ class Repository:
     def objects(self, names: Iterable[str]) -> Iterator[Object]:
         """Yield the objects with some names."""
         asked = [f"{name}\n".encode() for name in names]
-        with TemporaryFile() as file:  # a pipe that is full would block git and its reader
+        # A pipe that is full would block git and its reader. A container may have no directory for temporary files.
+        memory = getattr(os, "memfd_create", None)
+        with open(memory("names"), "w+b") if memory else TemporaryFile() as file:
             file.writelines(asked)
             file.seek(0)
             with self._started("cat-file", "--batch", stdin=file) as stdout:

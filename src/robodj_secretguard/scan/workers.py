@@ -9,12 +9,13 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
-from multiprocessing import active_children, current_process, get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.reduction import ForkingPickler
 from threading import Thread
 from time import monotonic
 from typing import Any, Final, TypeVar
 
+from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.sealed import SealedStr, contain
 
 _Worker = TypeVar("_Worker")
@@ -45,7 +46,7 @@ def do_tasks(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]]) -> It
         tasks: the tasks. It must be possible to pickle them and what they return.
 
     Raises:
-        BrokenProcessPool: a process ended before its task.
+        UsageError: a process was killed before it had done its task.
     """
     ahead = iter(tasks)
     count = 1 if current_process().daemon else min(os.cpu_count() or 1, _MOST_WORKERS)
@@ -58,33 +59,42 @@ def do_tasks(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]]) -> It
 
 
 def _done_by_others(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]], count: int) -> Iterator[_Done]:
-    from concurrent.futures import ProcessPoolExecutor  # noqa: PLC0415 - only a long scan needs it
+    """Yield what each task returns. Where no other process can do the first one, do all of them here."""
+    from concurrent.futures import BrokenExecutor, ProcessPoolExecutor  # noqa: PLC0415 - only a long scan needs it
 
-    waiting = deque[Any]()
-    others = {*active_children()}
-    with ProcessPoolExecutor(count, get_context(START), _start_worker, (bytes(_Pickler.dumps(worker)),)) as pool:
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(_do, task))
-                if len(waiting) > count * _AHEAD:
-                    yield pickle.loads(waiting.popleft().result())  # noqa: S301 - from a process of this scan
-            for future in waiting:
-                yield pickle.loads(future.result())  # noqa: S301 - the same
-        finally:  # also after Ctrl-C, when a worker would search large files for minutes
-            for process in {*active_children()} - others:
-                process.kill()
+    ahead, context = iter(tasks), get_context(START)
+    first, stop = next(ahead), context.RawValue("b", 0)  # an Event would wait for a worker that was killed
+    try:
+        pool = ProcessPoolExecutor(count, context, _start_worker, (bytes(_Pickler.dumps(worker)), stop))
+        waiting = deque[Any]([pool.submit(_do, first)])
+    except Exception:  # noqa: BLE001 - no semaphores, no more processes, or a kind of secret that cannot be pickled
+        yield from (task(worker) for task in chain([first], ahead))
+        return
+    try:
+        for task in ahead:
+            waiting.append(pool.submit(_do, task))
+            if len(waiting) > count * _AHEAD:
+                yield pickle.loads(waiting.popleft().result())  # noqa: S301 - from a process of this scan
+        for future in waiting:
+            yield pickle.loads(future.result())  # noqa: S301 - the same
+    except BrokenExecutor:
+        raise UsageError("a process of the search was killed, perhaps for lack of memory; scan fewer paths") from None
+    finally:  # also after Ctrl-C, when a worker would search large files for minutes
+        stop.value = 1
+        pool.shutdown()
 
 
-def _start_worker(packed: bytes) -> None:
-    """Make this process a worker, which ends with the process of the scan."""
+def _start_worker(packed: bytes, stop: Any) -> None:
+    """Make this process a worker, which ends when it is told to, and with the process of the scan."""
     global _worker  # noqa: PLW0603 - each process has one
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process of the scan ends its workers
-    Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+    Thread(target=_end_with, args=(parent_process(), stop), daemon=True).start()
     _worker = pickle.loads(packed)  # noqa: S301 - from the process of this scan
 
 
-def _end_with(parent: Any) -> None:
-    parent.join()
+def _end_with(parent: Any, stop: Any) -> None:
+    while parent.is_alive() and not stop.value:
+        parent.join(0.1)
     os._exit(1)
 
 

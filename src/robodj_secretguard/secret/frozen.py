@@ -82,6 +82,12 @@ else:
         def __iter__(cls) -> Iterator[Any]:
             return iter(cls._members.values())
 
+        def __len__(cls) -> int:
+            return len(cls._members)
+
+        def __getitem__(cls, name: str) -> Any:
+            return {member.name: member for member in cls}[name]
+
     class NamedText(str, metaclass=_NamedTextType):  # noqa: SLOT000 - a member has attributes
         """The base of classes with a fixed number of named texts, which type checkers see as a `StrEnum`.
 
@@ -139,3 +145,6 @@ class CheckFailedError(SafeError):
     def __init__(self, error_type: str) -> None:
         super().__init__(f"the check itself failed: {error_type}")
         self.error_type = error_type
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.error_type,)
