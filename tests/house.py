@@ -27,8 +27,8 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 8370,
-    "statements of a start": 1835,
+    "statements": 8373,
+    "statements of a start": 1828,
     "modules of a start": 12,
     "record shapes": 41,
     "names with two meanings": 0,

@@ -215,7 +215,8 @@ class TestPolicy:
         assert (walk["incident"].status, walk["incident"].err) == (0, "")
         steps = ["1. Detect", "2. Contain", "3. Rotate/Revoke", "4. Recover", "5. Post-incident"]
         assert re.findall(r"^## (\d.*)$", walk["incident"].out, re.MULTILINE) == steps
-        timeline = [line.split()[2:6] for line in walk.lines("incident") if re.match(r" *[0-9]+ +20", line)]
+        rows = [line.split() for line in walk.lines("incident") if re.match(r" *[0-9]+ +20", line)]
+        timeline = [[*row[2:5], next(word for word in row if word.startswith("sgfp1:"))] for row in rows]
         assert timeline == [
             ["rotation-incomplete", "secret.key", "prod", walk.old],
             ["rotation-incomplete", "secret_v2.key", "prod", walk.v2],

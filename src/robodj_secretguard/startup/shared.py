@@ -60,8 +60,12 @@ def _similar(keys: Sequence[tuple[Reading, str]]) -> list[set[int]]:
     for number, (reading, key) in enumerate(keys):
         similar[number] |= whole[reading.value]
         for length, of_length in cores.items() if reading.has_fingerprint else ():
-            parts = {key[at : at + length] for at in range(len(key) - length + 1)}
-            for contained in [each for part in parts & of_length.keys() for each in of_length[part]]:
+            windows = range(len(key) - length + 1)
+            if len(windows) < len(of_length):
+                parts = [*({key[at : at + length] for at in windows} & of_length.keys())]
+            else:  # few secrets, or a long value, of which all parts would take much memory
+                parts = [core for core in of_length if core in key]
+            for contained in [each for part in parts for each in of_length[part]]:
                 similar[number].add(contained)
                 similar[contained].add(number)
     return similar
