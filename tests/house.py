@@ -27,7 +27,7 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 8373,
+    "statements": 8378,
     "statements of a start": 1828,
     "modules of a start": 12,
     "record shapes": 41,

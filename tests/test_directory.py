@@ -251,6 +251,8 @@ class TestVersions:
         monkeypatch.setattr(module, "SETTLED_SECONDS", 9.0)
         monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
         assert fetched(tmp_path, 0.5)[V1] == "new"
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path)[:-1])
+        assert failure_of(lambda: fetched(tmp_path, 0.05)).is_temporary  # a directory whose name only begins like it
 
     @pytest.mark.parametrize("ahead", [0, 3600])
     def test_a_directory_that_does_not_stay_the_same(

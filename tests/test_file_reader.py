@@ -377,6 +377,14 @@ class TestOwners:
         os.chown(given, NOBODY, -1)
         assert seen(path).exposed == (IN_WRITABLE if what == "file" else BELOW_WRITABLE,)
 
+    def test_a_link_in_a_sticky_directory(self, path: Path, tmp_path: Path) -> None:
+        """Another user can replace a link of theirs, whoever has its target."""
+        path.parent.chmod(0o1777)
+        path.symlink_to(put(tmp_path / "target"))
+        assert seen(path).exposed == ()
+        os.chown(path, NOBODY, -1, follow_symlinks=False)
+        assert seen(path).exposed == (IN_WRITABLE,)
+
     @pytest.mark.parametrize(
         ("owned", "foreign"),
         [

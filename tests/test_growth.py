@@ -256,7 +256,10 @@ def test_cost_of_equal_secrets_grows_with_their_number() -> None:
         environ = {f"KEY_{each:03}": secrets.token_urlsafe(32) for each in range(size)} | dict.fromkeys(
             ("KEY_001", "KEY_002"), secrets.token_urlsafe(32)
         )
-        assert [each.check for each in check(model, environ=environ).findings] == [Check.SHARED]
+        environ |= dict.fromkeys(("KEY_003", "KEY_004"), secrets.token_urlsafe(32))
+        report = check(model, environ=environ)
+        assert [each.check for each in report.findings] == [Check.SHARED] * 2
+        assert [each.variable for each in report.secrets if not each.usable] == [f"KEY_00{each}" for each in "1234"]
         return lambda: check(model, environ=environ)
 
     assert_linear(action_of)

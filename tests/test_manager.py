@@ -162,7 +162,7 @@ class TestStored:
         kept, fields = '{"A": [1.5, -0.0, 123456789012345678901234567890]}', f'{{"A": {{"B": [{number}]}}}}'
         assert sealed(Stored(SealedStr(kept), "1").opened(), is_new=True).get_secret_value() == kept
         version = Stored(sealed(Stored(SealedStr(fields), "1").opened()), "1")
-        what = "has a number that would be rounded, so nothing was written"
+        what = "has a number that would change, so nothing was written"
         assert failure_of(lambda: sealed(version.opened(), is_new=True)).what == what
 
     def test_a_field_that_is_nested_too_deeply_is_an_error(self) -> None:

@@ -133,7 +133,7 @@ class TestKnownKeys:
             draft("continued"),  # the fingerprint of no known key
             rotated(NOW, one),
             rotated(NOW, two, environment="dev"),
-            rotated(NOW, one, environment="dev"),
+            rotated(NOW, one, secret=POLICIES[1].name, environment="dev"),
         ]
         assert known_keys([KnownKey(one, known_by=("keys-from",))] * 2, records, [three, one]) == {
             one: KnownKey(one, "secret.key", "prod", ("keys-from", LOG_SOURCE, LIST_SOURCE)),

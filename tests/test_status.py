@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -272,10 +273,17 @@ class TestMetrics:
     [
         (30 * DAY, "attested", {}, 0, "no alerts, no warnings."),
         (30 * DAY + SECOND, "attested", {}, 1, "no alerts, no warnings; to do: secret_v2.key (rotation overdue)."),
+        (
+            30 * DAY + SECOND,
+            "attested",
+            {f"{V2}_NEXT": secrets.token_hex(64)},
+            1,
+            "no alerts, no warnings; to do: secret_v2.key (rotation overdue and promote the next key).",
+        ),
         (DAY, "not-done", {}, 1, "no alerts, no warnings; to do: secret_v2.key (rotation incomplete)."),
         (DAY, "attested", {ENDS: marker(DAY)}, 1, "1 warning."),
     ],
-    ids=["in time", "overdue", "incomplete", "warning"],
+    ids=["in time", "overdue", "overdue with a next key", "incomplete", "warning"],
 )
 def test_strict(
     machine: Machine, age: timedelta, *, startup: Proof, environ: dict[str, str], status: int, last: str
@@ -290,7 +298,7 @@ def test_strict(
     assert (strict.status, usual.status) == (status, 0)
     assert strict.out.splitlines()[-1] == f"Secret status{' FAILED' * status}: {last}"
     assert usual.out.splitlines()[-1] == f"Secret status: {last}"
-    assert ("Details: " in strict.out) is bool(environ)
+    assert ("Details: " in strict.out) is (last == "1 warning.")
 
 
 @posix_only

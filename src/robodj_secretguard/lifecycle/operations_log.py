@@ -295,6 +295,8 @@ def _breaks(number: int, record: Record, last_line: int, last: Record | None) ->
             f"line {number} {f'does not continue line {last_line}' if last else 'is not the first record'}: a line was"
             " changed or removed"
         )
+    elif last and record.recorded_at < last.recorded_at:
+        yield f"line {number} has an earlier time than line {last_line}"
 
 
 def _follows(record: Record, last: Record | None) -> bool:

@@ -252,7 +252,7 @@ def sealed(fields: Mapping[str, Any], *, is_new: bool = False) -> SealedStr:
         return SealedStr(json.dumps(fields, allow_nan=not is_new))
     except ValueError:
         raise ManagerError(
-            "has a number that would be rounded, so nothing was written", "store that number as a string, in quotes"
+            "has a number that would change, so nothing was written", "store that number as a string, in quotes"
         ) from None
     except RecursionError:
         raise ManagerError(

@@ -1,4 +1,4 @@
-"""Processes that do the tasks of a scan, one for each core. Keys go to them and back through pipes alone."""
+"""Processes that do the tasks of a scan, one for each core, at most 8. Keys go to them and back through pipes alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from multiprocessing import current_process, get_context, parent_process
 from multiprocessing.reduction import ForkingPickler
-from threading import Thread
+from threading import Thread, active_count
 from time import monotonic
 from typing import Any, Final, TypeVar
 
@@ -49,7 +49,9 @@ def do_tasks(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]]) -> It
         UsageError: a process was killed before it had done its task.
     """
     ahead = iter(tasks)
-    count = 1 if current_process().daemon else min(os.cpu_count() or 1, _MOST_WORKERS)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    # A fork of a process with threads can wait forever for one of their locks.
+    count = 1 if current_process().daemon or active_count() > 1 else min(cores, _MOST_WORKERS)
     until = monotonic() + ALONE_SECONDS
     for task in ahead:
         if count > 1 and monotonic() >= until:
@@ -87,9 +89,12 @@ def _done_by_others(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]]
 def _start_worker(packed: bytes, stop: Any) -> None:
     """Make this process a worker, which ends when it is told to, and with the process of the scan."""
     global _worker  # noqa: PLW0603 - each process has one
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process of the scan ends its workers
-    Thread(target=_end_with, args=(parent_process(), stop), daemon=True).start()
-    _worker = pickle.loads(packed)  # noqa: S301 - from the process of this scan
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process of the scan ends its workers
+        Thread(target=_end_with, args=(parent_process(), stop), daemon=True).start()
+        _worker = pickle.loads(packed)  # noqa: S301 - from the process of this scan
+    except BaseException:  # noqa: BLE001 - the frames of a traceback would show the keys
+        os._exit(1)
 
 
 def _end_with(parent: Any, stop: Any) -> None:

@@ -39,7 +39,7 @@ def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem
 
 
 def _has_other_finding(reading: Reading, key: str) -> bool:
-    """Check whether a value is refused so that one instruction is enough: a placeholder, or no issued secret."""
+    """Check whether another finding has the one instruction: a value is a placeholder, or an invalid issued secret."""
     is_refused = reading.policy.is_issued and reading.key is None
     return is_refused or reading.policy.material.is_template(key, reading.variable)
 

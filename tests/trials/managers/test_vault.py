@@ -429,7 +429,7 @@ class TestRefused:
         body = json.dumps({"data": {"data": {"NUMBER": 1.5}, "metadata": metadata}})
         with _answered(service, "application/json", body.replace("1.5", f"1.{'0' * 20}1").encode()) as store:
             fields = store.current(5).opened()
-        assert failure_of(lambda: sealed(fields, is_new=True)).what.startswith("has a number that would be rounded")
+        assert failure_of(lambda: sealed(fields, is_new=True)).what.startswith("has a number that would change")
 
 
 @contextlib.contextmanager
