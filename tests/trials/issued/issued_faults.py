@@ -261,7 +261,6 @@ FAULTS: Final[dict[str, dict[str, Callable[[Made, str], str]]]] = {
         "real newlines in a text": _of_right(lambda value: value.replace("\\n", "\n")),
         "the PEM alone": _of_right(lambda value: str(json.loads(value)["private_key"])),
         "in a list": _of_right("[{}]".format),
-        "twice the member": _of_right(lambda value: value.replace("{", '{"private_key": "",', 1)),
         "key of documentation": _constant(
             '{"type": "service_account", "client_email": "name@project.iam.gserviceaccount.com",'
             ' "private_key": "-----BEGIN PRIVATE KEY-----\\nPRIVATE_KEY\\n-----END PRIVATE KEY-----\\n"}'
