@@ -44,7 +44,9 @@ def interrupted() -> None:
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start workers for any scan, also on one core."""
     monkeypatch.setattr(workers, "ALONE_SECONDS", 0.0)
+    monkeypatch.setattr(workers, "active_count", lambda: 1)  # pytest-xdist has a thread
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1}, raising=False)
 
 
 @pytest.mark.usefixtures("at_once")

@@ -177,7 +177,11 @@ def run_commands() -> object:
 
 def run_commands_with_workers() -> object:
     """Run the same ones, where each scan starts two processes at once."""
-    with patch.object(workers, "ALONE_SECONDS", 0.0), patch.object(os, "cpu_count", return_value=2):
+    with (
+        patch.object(workers, "ALONE_SECONDS", 0.0),
+        patch.object(workers, "active_count", return_value=1),
+        patch.object(os, "sched_getaffinity", return_value={0, 1}, create=True),
+    ):
         return run_commands()
 
 
