@@ -44,11 +44,11 @@ def some(count: int) -> list[Record]:
     return [draft("rotated", operator=f"operator {number}") for number in range(count)]
 
 
-def chain(*records: Record, after: Record | None = None) -> list[bytes]:
-    """Return records as the lines of a log, one second apart."""
+def chain(*records: Record, is_back: bool = False, after: Record | None = None) -> list[bytes]:
+    """Return records as the lines of a log, one second apart; each one second earlier with `is_back`."""
     lines: list[bytes] = []
     for number, record in enumerate(records, start=after.sequence if after else 0):
-        at = EARLIEST_CLOCK + timedelta(seconds=number)
+        at = EARLIEST_CLOCK + timedelta(seconds=9 - number if is_back else number)
         previous = hash_of(lines[-1]) if lines else after.hash if after else None
         lines.append(replace(record, sequence=number + 1, recorded_at=at, previous=previous).line())
     return lines
@@ -110,6 +110,7 @@ DAMAGE: dict[str, tuple[bytes, tuple[str, ...]]] = {
     "unreadable, all": (WHOLE.decode().encode("utf-16"), ("lines 1 to 5 cannot be parsed",)),
     "blank": (joined([A, B, b"", C]), ("line 3 cannot be parsed",)),
     "CRLF": (WHOLE.replace(b"\n", b"\r\n"), (breaks(2, 1), breaks(3, 2), breaks(4, 3))),
+    "a clock that went back": (joined(chain(*some(2), is_back=True)), ("line 2 has an earlier time than line 1",)),
     "a line that is null": (WHOLE + b"null\n", ("line 5 cannot be parsed",)),
     **{
         f"a whole last line that is {line!r}": (WHOLE + line + b"\n", ("line 5 cannot be parsed",))

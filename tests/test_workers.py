@@ -25,7 +25,7 @@ def joined(number: int, worker: SealedStr) -> tuple[int, SealedStr, int]:
     return number, SealedStr(f"{worker.get_secret_value()}{number}"), os.getpid()
 
 
-def failed(how: Callable[[], object], _worker: SealedStr) -> None:
+def failed(how: Callable[[], object], _worker: object) -> None:
     """Fail in a worker."""
     how()
 
@@ -38,6 +38,13 @@ def ended() -> None:
 def interrupted() -> None:
     """Raise an error with a secret in its text."""
     raise ValueError(KEY)
+
+
+class Unreadable:
+    """A worker that cannot be unpickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return int, ("x",)
 
 
 @pytest.fixture
@@ -69,8 +76,9 @@ def test_short_work_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("at_once")
 def test_a_worker_that_ends_is_an_error() -> None:
     """If a worker is killed, the scan fails: it is never clean."""
-    with pytest.raises(UsageError, match="was killed"):
-        [*do_tasks(SealedStr(KEY), [partial(failed, ended)] * 3)]
+    for worker in (SealedStr(KEY), Unreadable()):
+        with pytest.raises(UsageError, match="was killed"):
+            [*do_tasks(worker, [partial(failed, ended)] * 3)]
 
 
 @pytest.mark.usefixtures("at_once")
