@@ -8,12 +8,14 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import active_children
+from pathlib import Path
 
 import pytest
-from conftest import posix_only
+from conftest import posix_only, put
 
-from robodj_secretguard.errors import CheckFailedError, UsageError
-from robodj_secretguard.scan import workers
+from robodj_secretguard.errors import CheckFailedError, UnreadError
+from robodj_secretguard.scan import scanner, workers
+from robodj_secretguard.scan.result import Unread
 from robodj_secretguard.scan.workers import do_tasks
 from robodj_secretguard.secret.sealed import SealedStr
 
@@ -77,8 +79,21 @@ def test_short_work_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_worker_that_ends_is_an_error() -> None:
     """If a worker is killed, the scan fails: it is never clean."""
     for worker in (SealedStr(KEY), Unreadable()):
-        with pytest.raises(UsageError, match="was killed"):
+        with pytest.raises(UnreadError, match="was killed"):
             [*do_tasks(worker, [partial(failed, ended)] * 3)]
+
+
+@posix_only
+@pytest.mark.usefixtures("at_once")
+def test_a_scan_with_a_killed_worker_is_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scan says what was not searched and what to do, and is never clean."""
+    here = os.getpid()
+    monkeypatch.setattr(workers, "START", "fork")
+    monkeypatch.setattr(scanner, "read_place", lambda *_: iter(()) if os.getpid() == here else ended())
+    put(tmp_path / "file")
+    found = scanner.scan(paths=[str(tmp_path)])
+    why = "a process was killed, perhaps for lack of memory; scan fewer paths at once"
+    assert (found.complete, Unread("search", why) in found.unread) == (False, True)
 
 
 @pytest.mark.usefixtures("at_once")

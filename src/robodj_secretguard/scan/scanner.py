@@ -90,7 +90,7 @@ def scan(
 
     Raises:
         UsageError: the paths are in several repositories.
-        CheckFailedError: the search itself failed, or one of its processes ended.
+        CheckFailedError: the search itself failed.
     """
     now = datetime.now(UTC)
     policies = tuple(model.secret_policies.values())
@@ -255,7 +255,7 @@ class Scanner:
 
     def files(self, paths: Sequence[str]) -> None:
         """Search files, links and names at some paths and below them."""
-        self._in_parts(Scanner.places, self._places(paths), FILES_AT_ONCE)
+        self._in_parts(Scanner.search_places, self._places(paths), FILES_AT_ONCE)
 
     def _places(self, paths: Sequence[str]) -> Iterator[tuple[str, Where]]:
         """Yield each path, and which part of it is searched."""
@@ -276,8 +276,9 @@ class Scanner:
         ahead = iter(everything)
         parts = iter(lambda: [*islice(ahead, size)], [])
         tasks = (partial(search, part=part, **options) for part in parts)
-        worker = Scanner(self._search, self._policies, fallback_files=())
-        for found, missed, counts, seen in do_tasks(worker, tasks):
+        # In this process it shares the search, so `_taken` empties what that has seen, and each part gives it back.
+        searcher = Scanner(self._search, self._policies, fallback_files=())
+        for found, missed, counts, seen in self._each(do_tasks(searcher, tasks), "search"):
             self._found += found
             self._missed += missed
             self._counts += counts
@@ -290,7 +291,7 @@ class Scanner:
         self._search.seen = {}
         return taken
 
-    def places(self, part: Sequence[tuple[str, Where]]) -> _Part:
+    def search_places(self, part: Sequence[tuple[str, Where]]) -> _Part:
         """Search some files, links and names."""
         for path, where in part:
             self._name(path)
@@ -299,7 +300,7 @@ class Scanner:
                 self._add(self._hits(read_place(path, where), path), where, path)
         return self._taken()
 
-    def objects(self, part: Sequence[str], repository: Repository) -> _Part:
+    def search_objects(self, part: Sequence[str], repository: Repository) -> _Part:
         """Search some objects of git."""
         for _, name, kind, blocks in self._objects_of(repository, [(name, "") for name in part]):
             self._counts["objects"] += 1
@@ -367,7 +368,7 @@ class Scanner:
             self._miss(path, "this is a submodule; scan its history separately", matters=False)
         self._tracked(repository)
         kept = dict.fromkeys(self._each(repository.names()))
-        self._in_parts(Scanner.objects, kept, OBJECTS_AT_ONCE, repository=repository)
+        self._in_parts(Scanner.search_objects, kept, OBJECTS_AT_ONCE, repository=repository)
         with_keys = {found.object for found, *_ in self._found}
         carriers: dict[str | None, dict[_Carried, None]] = {}
         key_files: dict[str, str] = {}

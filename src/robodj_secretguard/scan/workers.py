@@ -15,7 +15,7 @@ from threading import Thread, active_count
 from time import monotonic
 from typing import Any, Final, TypeVar
 
-from robodj_secretguard.errors import UsageError
+from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.secret.sealed import SealedStr, contain
 
 _Worker = TypeVar("_Worker")
@@ -46,7 +46,7 @@ def do_tasks(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]]) -> It
         tasks: the tasks. It must be possible to pickle them and what they return.
 
     Raises:
-        UsageError: a process was killed before it had done its task.
+        UnreadError: a process was killed before it had done its task.
     """
     ahead = iter(tasks)
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
@@ -80,14 +80,14 @@ def _done_by_others(worker: _Worker, tasks: Iterable[Callable[[_Worker], _Done]]
         for future in waiting:
             yield pickle.loads(future.result())  # noqa: S301 - the same
     except BrokenExecutor:
-        raise UsageError("a process of the search was killed, perhaps for lack of memory; scan fewer paths") from None
+        raise UnreadError("a process was killed, perhaps for lack of memory; scan fewer paths at once") from None
     finally:  # also after Ctrl-C, when a worker would search large files for minutes
         stop.value = 1
         pool.shutdown()
 
 
 def _start_worker(packed: bytes, stop: Any) -> None:
-    """Make this process a worker, which ends when it is told to, and with the process of the scan."""
+    """Make this process a worker, which ends when `stop` is set, and with the process of the scan."""
     global _worker  # noqa: PLW0603 - each process has one
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process of the scan ends its workers
