@@ -206,8 +206,9 @@ def _parser(command: str) -> CommandParser:
     commands = parser.add_subparsers(prog=PROGRAM, required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     if command in COMMAND_TABLE:
         import_module(f"robodj_secretguard.cli.{COMMAND_TABLE[command][0]}").add(commands)
-    for name, (_, line) in COMMAND_TABLE.items() if command not in COMMAND_TABLE else ():
-        commands.add_parser(name, help=line, description="")
+    else:
+        for name, (_, line) in COMMAND_TABLE.items():
+            commands.add_parser(name, help=line, description="")
     return parser
 
 
