@@ -16,16 +16,12 @@ from pathlib import Path
 SETTINGS = """
 from typing import Annotated
 
-from pydantic import SecretStr
-from robodj_secretguard import Material, SecretPolicy, SecretSettings
-
-SESSION = SecretPolicy(name="session.key", variable="SESSION_KEY")
-DATABASE = SecretPolicy(name="database.url", variable="DATABASE_URL", material=Material.url("postgresql"))
+from robodj_secretguard import Material, Secret, SecretPolicy, SecretSettings
 
 
 class ServiceSecrets(SecretSettings):
-    session_key: Annotated[SecretStr, SESSION]
-    database_url: Annotated[SecretStr, DATABASE]
+    session_key: Annotated[Secret, SecretPolicy()]
+    database_url: Annotated[Secret, SecretPolicy(material=Material.url("postgresql"))]
 """
 SERVICE = """
 from robodj_secretguard import guard

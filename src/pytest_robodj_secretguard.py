@@ -86,6 +86,12 @@ class _Run:
     def pytest_report_header(self) -> str | None:
         return f"robodj-secretguard: {self.temporary}" if self.temporary else None
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        """Let the models of each test have keys of their own."""
+        if store := sys.modules.get("robodj_secretguard.running.store"):
+            store.forget_stores()
+
     pytest_collection = pytest_sessionstart  # a refusal is the same error there
 
     @pytest.hookimpl(wrapper=True, trylast=True)
@@ -138,8 +144,8 @@ def _may_want_keys(directory: Path) -> bool:
 def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch) -> SecretSettings:
     """Set separate temporary keys in the environment of a test, and return them as the validated settings.
 
-    A secret with an overlap also has a next and a previous key: see `robodj_secrets.keyring(NAME)`. Optional secrets
-    are empty, and off. If `ephemeral-tests` is a list, the other secrets are those of the environment.
+    A secret with an overlap also has a next and a previous key. Optional secrets are empty, and off. If
+    `ephemeral-tests` is a list, the other secrets are those of the environment.
     """
     project = _project(pytestconfig)
     model = _model(pytestconfig, project)
@@ -151,8 +157,8 @@ def robodj_secrets(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch)
 def bad_robodj_secret(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> BadSecret:
     """Return a function that makes one secret bad for a check, and all others good."""
     from robodj_secretguard.secret.sealed import contain
+    from robodj_secretguard.settings import setup_of
     from robodj_secretguard.startup.inputs import SECRETS_DIR
-    from robodj_secretguard.startup.settings import setup_of
     from robodj_secretguard.testing import KINDS, OF_GENERATED, SLOT_KINDS, bad_secret, shareable
 
     model = _model(pytestconfig, _project(pytestconfig))

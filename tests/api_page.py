@@ -39,13 +39,13 @@ Generator: *
 
 ## Use the keys
 
-[Use the keys](recipes.md) shows each adapter at work.
+[Use the keys](recipes.md) shows each adapter at work. A model of your own may have a field of the type `Secret`. It
+takes a `Secret`, and never text.
 
-SecretSettings.keyring
-SecretSettings.on_change
+Secret: current get_secret_value accepted verify find stored derive on_change
+Key
+SecretSettings.at_once
 SecretSettings.refresh
-keyring.Keyring: *
-keyring.Key
 adapters.django.secret_keys
 adapters.flask.sign_sessions
 adapters.itsdangerous.RingSerializer
@@ -75,17 +75,18 @@ pytest_robodj_secretguard.robodj_secrets
 pytest_robodj_secretguard.bad_robodj_secret
 pytest_robodj_secretguard.BadSecret: __call__
 testing.bad_secret
+testing.set_clock
 
 ## Redact logs
 
-redact.SecretRedactor
+running.redact.SecretRedactor
 
 ## Say which keys a process runs on
 
 [Start events](logs.md#start-events) has their fields.
 
-heartbeat.send_heartbeat
-heartbeat.send_end
+running.heartbeat.send_heartbeat
+running.heartbeat.send_end
 
 ## Export metrics
 

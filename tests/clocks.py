@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 CLOCKS: Final = (
-    "keyring",
-    "startup.guard",
-    "startup.settings",
+    "running.keyset",
+    "guarding",
+    "settings",
     "managers.manager",
     "lifecycle.steps",
     "lifecycle.operations_log",

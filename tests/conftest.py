@@ -292,10 +292,12 @@ def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr("_thread.start_new_thread", start)
     yield
-    if module := sys.modules.get("robodj_secretguard.refresh"):
-        for live in [refresh.live for refresh in module._process.begun]:  # noqa: SLF001 - of this library
-            live.refresh = None  # nothing else has it: its thread ends, and no fork sees its keys
-        module._process.begun.clear()  # noqa: SLF001
+    if module := sys.modules.get("robodj_secretguard.running.store"):
+        module.forget_stores()
+    if module := sys.modules.get("robodj_secretguard.running.refresh"):
+        for store in [refresh.store for refresh in module._refreshing]:  # noqa: SLF001 - of this library
+            store.reader = None  # nothing else has it: its thread ends, and no fork sees its keys
+        module._refreshing.clear()  # noqa: SLF001
     for thread in started:  # a reader may still start a writer
         thread.join(2)
 

@@ -18,7 +18,7 @@ from conftest import NOW, good_keys
 from robodj_secretguard import check
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.fleet.verdict import ConditionName, Evidence, Use, Verdict
-from robodj_secretguard.heartbeat import event_of
+from robodj_secretguard.running.heartbeat import event_of
 from robodj_secretguard.startup.inputs import iso_utc
 
 Who: TypeAlias = tuple[str, str]

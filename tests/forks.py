@@ -23,7 +23,7 @@ HUNG: Final = -1000
 LIBRARIES: Final = ("pydantic", "pydantic_settings", "structlog")
 MODULES: Final = (
     *LIBRARIES,
-    "robodj_secretguard.startup.guard",
+    "robodj_secretguard.guarding",
     "robodj_secretguard.cli.gate",
     "fastapi",
     "uvicorn",

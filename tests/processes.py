@@ -227,7 +227,7 @@ def assert_refused(ran: Ran) -> None:
 
 def checks(ran: Ran) -> list[str]:
     """Return the check of each finding: the warnings on stderr, then the alerts on stdout."""
-    return re.findall(r"^(?:ALERT|WARNING): (?:\S+\.key: )?([a-z-]+): ", ran.err + ran.out, re.MULTILINE)
+    return re.findall(r"^(?:ALERT|WARNING): (?:\S+\.key: |\w+_\w+: )?([a-z-]+): ", ran.err + ran.out, re.MULTILINE)
 
 
 def redirected(how: str, command: Sequence[str]) -> list[str]:

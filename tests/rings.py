@@ -25,15 +25,15 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from detector import leaks
 
 import robodj_secretguard
-from robodj_secretguard import RuntimeSecrets, SecretSettings
+from robodj_secretguard import RuntimeSecrets, Secret, SecretSettings
 from robodj_secretguard.errors import RevokedKeyError
-from robodj_secretguard.keyring import Keyring
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.testing import set_clock
 
 Operation = tuple[Callable[[], Any], Callable[[Any], bool]]
 """What signs, and what accepts what was signed."""
-Adapter = Callable[["Keyring"], Operation]
+Adapter = Callable[[Secret], Operation]
 Plain = Callable[[str], Operation]
 NEXT, PREVIOUS, UNTIL = f"{V1}_NEXT", f"{V1}_PREVIOUS", f"{V1}_PREVIOUS_UNTIL"
 LIBRARY, TESTS = (str(Path(each).parent) for each in (robodj_secretguard.__file__, __file__))
@@ -71,13 +71,15 @@ class Rotation:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     deadline: datetime = field(init=False)
     variables: dict[str, str] = field(init=False)
-    ring: Keyring = field(init=False)
+    ring: Secret = field(init=False)
 
     def __post_init__(self) -> None:
         self.deadline = self.now + timedelta(hours=1)
         self.variables = rotation_keys(self.deadline) | ({PREVIOUS: self.old} if self.old else {})
         with process_environment(self.variables):
-            self.ring = RuntimeSecrets().keyring("secret.key", clock=lambda: self.now)
+            made = RuntimeSecrets()
+        set_clock(made, lambda: self.now)
+        self.ring = made.secret_key
 
     def derive(self, purpose: bytes) -> Rotation:
         """Replace the ring by a derived one."""
@@ -117,7 +119,7 @@ class Published:
         self._write({V1: secrets.token_urlsafe(32)})
         with process_environment({}):
             self.secrets = Service()
-        ring = self.secrets.keyring("secret.key")
+        ring: Secret = self.secrets.secret_key
         self.ring = ring.derive(purpose) if purpose else ring
 
     def publish(self, current: str, *revoked: str, **slots: str) -> bool:

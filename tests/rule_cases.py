@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 from typing import Annotated, Any
 
 from command_line import fingerprint_of
-from conftest import NOW, good_keys
+from conftest import NOW, V1, good_keys, marker
 from pydantic import SecretStr, create_model
 
 from robodj_secretguard import Check, Kind, RuntimeSecrets, SecretPolicy, SecretSettings
@@ -48,3 +49,21 @@ def problems(kind: Check, setup: Setup) -> list[Problem]:
     """Return what the rule of a check finds about a set-up."""
     (rule,) = (rule for check, rule in SETUP_RULES + LIST_RULES if check is kind)
     return [*rule(setup)]
+
+
+def rotated(**changes: str) -> dict[str, str]:
+    """Return good keys for each slot of the first secret, with changes."""
+    until = marker(timedelta(days=3))
+    further = {f"{V1}_NEXT": good_keys()[V1], f"{V1}_PREVIOUS": good_keys()[V1], f"{V1}_PREVIOUS_UNTIL": until}
+    return good_keys() | further | changes
+
+
+def new_fingerprint() -> str:
+    """Return the fingerprint of a new key."""
+    return fingerprint_of(secrets.token_urlsafe(32))
+
+
+def spelled(text: str) -> str:
+    """Replace `{a}` and `{b}` by two fingerprints, and `{A}` by the first one in upper case."""
+    a = new_fingerprint()
+    return text.format(a=a, b=new_fingerprint(), A=a.upper())

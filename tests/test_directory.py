@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,16 +20,15 @@ from publications import REVOKED, Files, linked, moved, renamed, volume
 from robodj_secretguard import Material, RuntimeSecrets, check
 from robodj_secretguard.managers.manager import Directory
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.settings import judgement_of
 from robodj_secretguard.startup import directory as module
 from robodj_secretguard.startup.directory import Delivery, _unsettled, delivery_of
+from robodj_secretguard.startup.inputs import GROUP_WRITABLE, IN_OWNED, OWNED, ROTATION_RECORD
 from robodj_secretguard.startup.inputs import MAX_CHARACTERS as MAX
-from robodj_secretguard.startup.inputs import ROTATION_RECORD
-from robodj_secretguard.startup.readings import Environment, RevocationStatus
+from robodj_secretguard.startup.readings import Environment
 from robodj_secretguard.startup.report import Judgement
-from robodj_secretguard.startup.settings import judgement_of
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
-NOTHING_REVOKED = RevocationStatus((), ())
 NAMES = [name for policy in POLICIES for name in policy.variables]
 
 
@@ -265,10 +265,12 @@ class TestVersions:
         assert failure_of(lambda: fetched(tmp_path, 0.05)) == failure
 
 
-def judged(variables: Mapping[str, str], model: type[RuntimeSecrets] = RuntimeSecrets) -> Judgement:
+def judged(
+    variables: Mapping[str, str], model: type[RuntimeSecrets] = RuntimeSecrets, *, is_elsewhere: bool = False
+) -> Judgement:
     """Judge the secrets of a process with these variables."""
     with process_environment(variables):
-        return judgement_of(model, Environment())
+        return judgement_of(model, Environment(), is_elsewhere=is_elsewhere)
 
 
 def checks(judgement: Judgement) -> list[tuple[str, str]]:
@@ -307,15 +309,15 @@ class TestSecretsDirectory:
         ]
 
     def test_the_variable_replaces_the_model(self, tmp_path: Path) -> None:
-        """`ROBODJ_SECRETS_DIR` and `ROBODJ_SECRET_REFRESH` replace what the model says. Empty ones are not set."""
+        """`ROBODJ_SECRETS_DIR` and `ROBODJ_SECRETS_REFRESH` replace what the model says. Empty ones are not set."""
         mine, other = tmp_path / "mine", tmp_path / "other"
         volume(mine, good_keys())
         volume(other, good_keys())
         model = model_of(mine, 30)
         for variables, path, seconds in (
             ({}, mine, 30),
-            ({"ROBODJ_SECRETS_DIR": "", "ROBODJ_SECRET_REFRESH": ""}, mine, 30),
-            ({"ROBODJ_SECRETS_DIR": str(other), "ROBODJ_SECRET_REFRESH": "900"}, other, 900),
+            ({"ROBODJ_SECRETS_DIR": "", "ROBODJ_SECRETS_REFRESH": ""}, mine, 30),
+            ({"ROBODJ_SECRETS_DIR": str(other), "ROBODJ_SECRETS_REFRESH": "900"}, other, 900),
         ):
             judgement = judged(variables, model)
             assert (judgement.readings[0].manager, judgement.seconds) == (f"directory:{path}", seconds)
@@ -346,7 +348,7 @@ class TestSecretsDirectory:
         monkeypatch.setattr(module, "read_directory", waiting)
         judgement = judged({}, model_of(tmp_path, 1))
         assert judgement.again
-        judgement.again(NOTHING_REVOKED, frozenset())
+        judgement.again(lambda read: read, frozenset())
         assert (waits, module.MAX_BYTES) == ([5.0, 1.2], 1 << 20)
 
     def test_a_change_of_the_working_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,13 +360,24 @@ class TestSecretsDirectory:
         judgement = judged({}, model_of(tmp_path / "keys"))
         monkeypatch.chdir("/")
         assert judgement.again
-        assert judgement.again(NOTHING_REVOKED, frozenset()).readings[0].setup.revocation.fingerprints == {entry}
+        assert judgement.again(lambda read: read, frozenset()).readings[0].setup.revocation.fingerprints == {entry}
 
     def test_it_is_absent(self, tmp_path: Path) -> None:
-        """A directory of the model may be absent: the environment delivers. One that the variable names must exist."""
+        """A directory of the model may be absent: the environment delivers. One that the variable names must exist.
+
+        In a protected environment, a start is refused, and not a gate that runs on another machine.
+        """
         path = tmp_path / "nowhere"
-        judgement = judged(good_keys(), model_of(path, 1))
-        assert (checks(judgement), judgement.again) == ([("setting", "note")], None)
+        for protected, is_elsewhere, severity in (
+            ("", False, "warning"),
+            ("true", False, "alert"),
+            ("maybe", False, "alert"),
+            ("true", True, "warning"),
+        ):
+            variables = good_keys() | {"ROBODJ_PROTECTED_ENV": protected}
+            judgement = judged(variables, model_of(path, 1), is_elsewhere=is_elsewhere)
+            absent = [each for each in judgement.report().findings if "secrets_dir" in each.message]
+            assert ([str(each.severity) for each in absent], judgement.again) == ([severity], None)
         judgement = judged(good_keys() | {"ROBODJ_SECRETS_DIR": str(path)})
         assert (checks(judgement), judgement.report().secrets) == ([("setting", "alert")], ())
 
@@ -401,11 +414,33 @@ class TestSecretsDirectory:
             os._exit(checks(judged(good_keys(), model_of(tmp_path / "keys"))) != [("source", "alert")])
         assert os.waitpid(process, 0)[1] == 0
 
+    @root_only
+    @pytest.mark.parametrize(
+        ("path", "owner", "mode", "what"),
+        [
+            (V2, 65534, 0o600, f"{V2}, which {OWNED}"),
+            (V2, 0, 0o660, f"{V2}, which {GROUP_WRITABLE}"),
+            ("", 65534, 0o755, f"{V1}, which {IN_OWNED}"),
+            (V2, 0, 0o600, ""),
+        ],
+        ids=["the owner of a file", "the group of a file", "the owner of the directory", "neither"],
+    )
+    def test_who_else_could_write_it(self, path: str, owner: int, mode: int, what: str) -> None:
+        """Another owner is a warning, as for the config directory, and so is a group that could write a file."""
+        with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # not below pytest's
+            keys = Path(directory, "keys")
+            renamed(keys, good_keys())
+            os.chown(keys / path, owner, -1)
+            (keys / path).chmod(mode)
+            report = judged({}, model_of(keys)).report()
+        found = [(str(each.check), str(each.severity), each.message) for each in report.findings]
+        assert found == ([("file-permissions", "warning", f"directory:{keys} has {what}")] if what else [])
+
     @pytest.mark.parametrize("seconds", ["0", "901", "1.5", "-1", " 5", "5s", "1000", "\u0665"])
     def test_an_invalid_period(self, tmp_path: Path, seconds: str) -> None:
         """A period is a whole number of seconds, from 1 to 900."""
         volume(tmp_path, good_keys())
-        judgement = judged({"ROBODJ_SECRET_REFRESH": seconds}, model_of(tmp_path))
+        judgement = judged({"ROBODJ_SECRETS_REFRESH": seconds}, model_of(tmp_path))
         assert (checks(judgement), judgement.seconds) == ([("setting", "alert")], None)
 
     def test_files_that_never_change(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,8 @@ from django.utils.functional import empty
 from django.views.debug import ExceptionReporter
 from rings import Operation, Published, Rotation, accepts_unless_revoked, every_change
 
+from robodj_secretguard import Secret
 from robodj_secretguard.adapters.django import secret_keys
-from robodj_secretguard.keyring import Keyring
 
 BACKEND = f"{__name__}.Backend"
 
@@ -37,7 +37,7 @@ def _same_settings() -> Iterator[None]:
     settings._wrapped = before  # noqa: SLF001
 
 
-def settings_of(ring: Keyring) -> None:
+def settings_of(ring: Secret) -> None:
     """Take Django's settings from a ring."""
     settings._wrapped = holder = UserSettingsHolder(global_settings)  # noqa: SLF001
     holder.AUTHENTICATION_BACKENDS = [BACKEND]
@@ -144,7 +144,7 @@ def of_key(make: Callable[[], Operation], key: str) -> Operation:
 def test_an_operation(follows: Callable[..., None], make: Callable[[], Operation], tmp_path: Path) -> None:
     """Django signs with the current key, and accepts each accepted key, also after a switch."""
 
-    def adapter(ring: Keyring) -> Operation:
+    def adapter(ring: Secret) -> Operation:
         settings_of(ring)
         sign, accepts = make()
         return sign, accepts_unless_revoked(accepts)

@@ -7,8 +7,8 @@ from detector import leaks
 from fastapi import Depends, FastAPI
 from rings import Published, Rotation, ask
 
+from robodj_secretguard import Key
 from robodj_secretguard.adapters.fastapi import ApiKey
-from robodj_secretguard.keyring import Key
 
 
 def app_of(*dependencies: ApiKey) -> FastAPI:

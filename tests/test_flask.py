@@ -16,8 +16,8 @@ from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import URLSafeTimedSerializer
 from rings import Operation, Published, Rotation, accepts_unless_revoked, every_change, traceback_of
 
+from robodj_secretguard import Secret
 from robodj_secretguard.adapters.flask import sign_sessions
-from robodj_secretguard.keyring import Keyring
 
 
 def app_of(key: str = "") -> Flask:
@@ -58,7 +58,7 @@ def test_sessions(follows: Callable[..., None], tmp_path: Path) -> None:
         app.testing = True  # errors of a page are raised here
         return lambda: sign(app), accepts_unless_revoked(lambda cookie: accepts(app, cookie))
 
-    def adapter(ring: Keyring) -> Operation:
+    def adapter(ring: Secret) -> Operation:
         sign_sessions(app := app_of(), ring)
         return operation(app)
 

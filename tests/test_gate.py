@@ -194,6 +194,16 @@ class TestModel:
         assert [line for line in others if not line.startswith(("ALERT: ", "  fix: "))] == []
         assert last.startswith("robodj-secretguard: --model: ")
 
+    def test_its_absent_secrets_directory(self, tmp_path: Path) -> None:
+        """In a protected environment, it is an alert. It is a warning for a gate, which may run on another machine."""
+        code = "class Mounted(RuntimeSecrets, secrets_dir='/nowhere/keys'): pass"
+        directory = with_model(tmp_path, code)
+        for option, status, severity in (((), 1, "ALERT"), (("--require-env-only",), 0, "WARNING")):
+            argv = ["check", *option, "--model", "ours:Mounted"]
+            ran = call(argv, GOOD, directory, ROBODJ_PROTECTED_ENV="true")
+            line = f"{severity}: setting: the model's secrets_dir /nowhere/keys does not exist, "
+            assert (ran.status, ran.out.count(line)) == (status, 1)
+
     @pytest.mark.parametrize("before", ["", "os.close(2); sys.stderr = None"], ids=["stderr", "no-stderr"])
     def test_what_it_prints(self, tmp_path: Path, before: str) -> None:
         """The output of a module and of its child processes goes to stderr, if there is one."""

@@ -64,9 +64,9 @@ OF_A_START = {
     *(
         f"robodj_secretguard.{name}"
         for name in (
-            *("secret", "startup"),
+            *("guarding", "running", "running.keyset", "running.store", "secret", "settings", "startup"),
             *(f"secret.{each}" for each in ("frozen", "material", "policy", "sealed")),
-            *(f"startup.{each}" for each in ("emit", "guard", "inputs", "readings", "report", "rules", "settings")),
+            *(f"startup.{each}" for each in ("emit", "inputs", "readings", "report", "rules")),
         )
     ),
 }
@@ -84,6 +84,7 @@ GENERATING = {"secrets", "hmac"}
 
 SENDING = {"json", "json.decoder", "json.encoder", "json.scanner", "platform", "shlex"}
 """For an event, where pydantic-settings has not imported them."""
+SENDING_MODULES = ("running.heartbeat", "secret.texts", "startup.event_settings", "version")
 
 
 def imported(program: str, cwd: Path) -> dict[str, set[str]]:
@@ -106,7 +107,7 @@ def test_only_a_start_with_events_imports_heartbeat(tmp_path: Path) -> None:
     program = START.replace("guard()\nstep", 'os.environ["ROBODJ_SECRET_EVENTS"] = "stderr"\nguard()\nstep')
     ran = run(["-c", program], env=clean_environment() | good_keys(), cwd=tmp_path, fresh=True)
     modules = {*json.loads(ran.out.splitlines()[-1])["start"]} - HASHING - OF_A_START
-    assert modules - SENDING == {f"robodj_secretguard.{each}" for each in ("heartbeat", "secret.texts", "version")}
+    assert modules - SENDING == {f"robodj_secretguard.{each}" for each in SENDING_MODULES}
     assert '"secret_event": "started"' in ran.err
 
 
@@ -121,6 +122,7 @@ from datetime import timedelta
 from typing import Annotated
 from pydantic import SecretStr, create_model
 from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, guard
+from robodj_secretguard.running.store import forget_stores
 def policy(number):
     days = {"cadence": timedelta(days=90), "warn_before": timedelta(days=14)}
     return SecretPolicy(name=f"{number}.key", variable=f"KEY_{number:03}", owner="a", backup_owner="b", **days)
@@ -135,6 +137,7 @@ def count(frame, event, argument):
 def lines_of(model):
     global lines
     guard(model)
+    forget_stores()
     lines = 0
     sys.settrace(count)
     guard(model)
@@ -206,8 +209,8 @@ def test_command_imports_only_the_managers_of_its_sources(
 
 
 def test_call_runs_few_lines(lines: dict[str, int]) -> None:
-    """For the policy's two secrets, a call runs fewer than 1,150 lines."""
-    assert lines["call"] < 1150
+    """For the policy's two secrets, a call runs fewer than 1,300 lines."""
+    assert lines["call"] < 1300
 
 
 def test_another_variable_costs_at_most_four_lines(lines: dict[str, int]) -> None:

@@ -39,9 +39,10 @@ from processes import (
 )
 from publications import volume
 
-from robodj_secretguard import Report, RuntimeSecrets, check, guard, heartbeat
+from robodj_secretguard import Report, RuntimeSecrets, check, guard
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.heartbeat import (
+from robodj_secretguard.running import heartbeat
+from robodj_secretguard.running.heartbeat import (
     EventKind,
     event_of,
     identify_process,
@@ -51,7 +52,7 @@ from robodj_secretguard.heartbeat import (
     send_heartbeat,
 )
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.inputs import EVENT_SETTINGS, SECRETS_DIR
+from robodj_secretguard.startup.inputs import ENVIRONMENT, EVENT_SETTINGS, SECRETS_DIR
 from robodj_secretguard.version import VERSION
 
 NAMED, INSTANCE, FILE, SECONDS = EVENT_SETTINGS
@@ -147,11 +148,11 @@ class TestFields:
     """`event_of`: the fields of an event."""
 
     def test_a_start(self) -> None:
-        """An event has who speaks, the times, the library, the model, and each secret with its fingerprint.
+        """An event has who speaks, the times, the library, the environment, the model, and each secret.
 
         The kind is first, so a line that was cut still has it.
         """
-        with environ(**{NAMED: "api", INSTANCE: "web-1"}):
+        with environ(**{NAMED: "api", INSTANCE: "web-1", ENVIRONMENT: "prod"}):
             event = event_of("started", report(), MODEL, 7)
         assert next(iter(event)) == KIND
         found, reported, process = event.pop("secrets"), event.pop("reported_at"), event.pop("process")
@@ -166,6 +167,7 @@ class TestFields:
             "started_at": "2026-12-01T12:00:00Z",
             "heartbeat_seconds": 0,
             "version": VERSION,
+            "environment": "prod",
             "model": MODEL,
             "off": [],
             "checks": [],
@@ -535,7 +537,7 @@ class TestSendHeartbeat:
 
 *_, RECIPE, LIFESPAN = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 WRITING = f"""{GUARD}import atexit, os, sys, threading
-import robodj_secretguard.heartbeat as heartbeat
+import robodj_secretguard.running.heartbeat as heartbeat
 begun, ending = threading.Event(), threading.Event()
 class Logger:
     def info(self, event, **fields):
@@ -557,7 +559,7 @@ class Logger:
 logger = Logger()
 """
 ALWAYS = f"""{GUARD}import json, os, sys
-import robodj_secretguard.heartbeat as heartbeat
+import robodj_secretguard.running.heartbeat as heartbeat
 repeat = heartbeat._repeat
 heartbeat._repeat = lambda _seconds, _first, end, ended: repeat(0, 0, end, ended)
 guard()

@@ -115,7 +115,7 @@ class TestCommand:
             exec(lines, names)  # noqa: S102 - the printed lines
 
         machine.within(start)
-        assert names["secrets"].keyring("secret.key").current
+        assert names["secrets"].secret_key.current
         machine.environ.clear()
         with pytest.raises(SystemExit):
             machine.within(start)
@@ -309,7 +309,7 @@ class TestSecrets:
         kinds = [f"--secret={kind}=THE_{kind.upper()}:{kind}:optional" for kind in ("url", "pem", "json", "opaque")]
         written(machine, *kinds)
         text = contents(machine)[OWN].decode()
-        declared = re.findall(r"SecretStr \| None,\n.*\n.*\n.*\n +material=Material.(.*),\n +required=False,", text)
+        declared = re.findall(r"Secret \| None,\n.*\n.*\n +material=Material.(.*),\n +required=False,", text)
         assert declared == ["url()", "pem()", "json()", "opaque()"]
         assert "timedelta" not in text
         assert machine.call("check").status == 0
@@ -324,7 +324,7 @@ class TestSecrets:
             (["a=ABCDE:ulr"], "invalid; use NAME=VARIABLE"),
             (["a=ABCDE:"], "invalid; use NAME=VARIABLE"),
             (["a b=ABCDE"], "invalid name: letters, digits, dot, hyphen and underscore only"),
-            (["a=abcde"], "invalid variable: a letter, then four or more of A-Z, 0-9 and underscore"),
+            (["a=abcde"], "invalid variable: a letter, then one or more of A-Z, 0-9 and underscore"),
             (["a=ABCDE", "b=ABCDE"], "two secrets have the same variable; use another one"),
             (["a=ABCDE", "a=ABCDF"], "the model declares two secrets that share a name"),
             (["a=ABCDE", "b=ABCDE_NEXT"], "the model declares two secrets that share a variable"),

@@ -68,7 +68,7 @@ class TestNames:
     """The variables that are read, and names that may be one of them misspelled."""
 
     def test_what_a_variable_means(self) -> None:
-        """A check protects less without any variable but a key, a path or a stream. Each secret has one marker."""
+        """Without a key, a path, a name or a stream, no check protects less. Each secret has one marker."""
         read = variables_read(POLICIES).targets.values()
         of_secrets = {name for policy in POLICIES for name in policy.key_variables}
         settings = {"CONFIG_DIR", "OPERATIONS_LOG", "SECRET_EVENTS", "SECRET_HEARTBEAT"}

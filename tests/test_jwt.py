@@ -22,9 +22,8 @@ from detector import leaks
 from pydantic import SecretStr
 from rings import Operation, Published, Rotation, assert_no_key, every_change, traceback_of
 
-from robodj_secretguard import Generator, RuntimeSecrets, SecretPolicy, SecretSettings
+from robodj_secretguard import Generator, RuntimeSecrets, Secret, SecretPolicy, SecretSettings
 from robodj_secretguard.adapters.jwt import RingJWT
-from robodj_secretguard.keyring import Keyring
 
 CLAIMS = {"sub": "jazz"}
 DIGESTS = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
@@ -54,7 +53,7 @@ def test_tokens(follows: Callable[..., None], tmp_path: Path, *, names_its_key: 
     PyJWT warns about a short key, and a warning fails a test. HMAC adds such zeros itself.
     """
 
-    def adapter(ring: Keyring) -> Operation:
+    def adapter(ring: Secret) -> Operation:
         tokens = RingJWT(ring)
         return lambda: tokens.encode(CLAIMS), lambda token: accepts(tokens, token)
 
@@ -83,7 +82,7 @@ def test_the_algorithm_is_pinned(algorithm: str) -> None:
     """A token of another algorithm, or of none, is refused, although its key is right."""
     keys = good_keys()
     with process_environment(keys):
-        tokens = RingJWT(RuntimeSecrets().keyring("secret_v2.key"), algorithm)
+        tokens = RingJWT(RuntimeSecrets().secret_v2_key, algorithm)
     secret = keys[V2]
     for each, digest in DIGESTS.items():
         token = forged(secret, {"alg": each, "typ": "JWT"}, digest=digest)
@@ -230,7 +229,7 @@ def test_an_old_key_has_the_tokens_of_other_ids(algorithm: str, *, is_legacy: bo
     variables = good_keys() | {f"{V2}_NEXT": secrets.token_hex(64), f"{V2}_PREVIOUS": old}
     variables[f"{V2}_PREVIOUS_UNTIL"] = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     with process_environment(variables):
-        ring = RuntimeSecrets().keyring("secret_v2.key")
+        ring = RuntimeSecrets().secret_v2_key
     tokens = RingJWT(ring, algorithm)
     kids = [*[key.kid for key in ring.accepted() if key.role != "previous"], "2019-01", "0" * 32, None]
 

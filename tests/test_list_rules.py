@@ -7,16 +7,19 @@ from itertools import combinations, product
 from typing import Any
 
 import pytest
-from rule_cases import changed_setup, problems
+from rule_cases import changed_setup, problems, spelled
 
 from robodj_secretguard import Check
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.inputs import (
     BELOW_OWNED,
     BELOW_WRITABLE,
+    CANNOT_BE_READ,
     CHANGED,
     IN_OWNED,
     IN_WRITABLE,
+    NO_TEXT,
     NOT_ALLOWED,
     NOT_UTF_8,
     OWNED,
@@ -24,10 +27,9 @@ from robodj_secretguard.startup.inputs import (
     WRITABLE,
     TextFile,
 )
+from robodj_secretguard.startup.list_rules import absent_lists, invalid_lines
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES, NamedBy
-from robodj_secretguard.startup.rules import (
-    Problem,
-)
+from robodj_secretguard.startup.rules import Problem
 
 REVOKED, LIST = "ROBODJ_REVOKED_FINGERPRINTS", "revoked.fingerprints"
 
@@ -159,3 +161,35 @@ class TestRevocationList:
         """It is a warning if others can change a list, or the directory of a missing list."""
         (problem,) = problems(Check.FILE_PERMISSIONS, changed_setup(lists=(file,)))
         assert problem == Problem(what, fix, f"file:config/{LIST}")
+
+    @pytest.mark.parametrize(
+        ("content", "invalid"),
+        [
+            ("", []),
+            ("# none\n\n", []),
+            ("{a}\n{b}", []),
+            ("x\n{a}", [1]),
+            ("# why\n\n{a} # why\nx\n{b}\n \ny", [4, 7]),
+            ("# why\r\n{A}\r\n{a}\r\n", [2]),
+            ("\ufeff{a}\nx", [2]),
+        ],
+    )
+    def test_which_lines_are_invalid(self, content: str, invalid: list[int]) -> None:
+        """A line that is not a fingerprint is reported by its number in the file."""
+        assert invalid_lines(text_of(spelled(content).encode())) == invalid
+
+    @pytest.mark.parametrize(
+        ("files", "absent"),
+        [
+            ([NO_TEXT], (0,)),
+            ([TextFile(exists=True)], (0,)),
+            ([TextFile(exists=True, empty=False)], ()),
+            ([TextFile(exists=True, unreadable=(CANNOT_BE_READ,))], ()),
+            ([TextFile(dangling=True)], ()),
+            ([NO_TEXT, TextFile(exists=True, empty=False)], ()),
+            ([TextFile(exists=True), NO_TEXT], (0, 1)),
+        ],
+    )
+    def test_what_a_model_that_requires_one_finds_absent(self, files: list[TextFile], absent: tuple[int, ...]) -> None:
+        """The model's own list must exist, any list must have a line, and an unreadable list has another alert."""
+        assert absent_lists(files) == absent

@@ -21,10 +21,10 @@ from rings import Published, Rotation, traceback_of
 from sentry_sdk.serializer import serialize
 from test_vendor import Radio
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import RuntimeSecrets, Secret
 from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, kept_text, masked
 from robodj_secretguard.errors import RevokedKeyError
-from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.testing import set_clock
 
 USES: dict[str, Callable[[Any], Any]] = {
     "iteration": lambda keys: [*iter(keys)],
@@ -90,7 +90,9 @@ def test_a_deadline_during_a_use(reads: int) -> None:
     rotation = Rotation()
     times = iter([rotation.now] * reads)
     with process_environment(rotation.variables):
-        ring = RuntimeSecrets().keyring("secret.key", clock=lambda: next(times, rotation.deadline))
+        made = RuntimeSecrets()
+    set_clock(made, lambda: next(times, rotation.deadline))
+    ring = made.secret_key
     assert len([*FallbackKeys(ring)]) in {2, 3}
 
 
@@ -205,7 +207,7 @@ def test_what_is_shown() -> None:
     "make", [FallbackKeys, LiveStr, lambda ring: FallbackKeys(ring)[0]], ids=["list", "text", "item"]
 )
 @pytest.mark.parametrize("pickler", [pickle, cloudpickle], ids=lambda module: module.__name__)
-def test_it_is_not_pickled(pickler: ModuleType, make: Callable[[Keyring], Any]) -> None:
+def test_it_is_not_pickled(pickler: ModuleType, make: Callable[[Secret], Any]) -> None:
     """Neither the list nor a key is pickled. A copy is the same object, which follows the deadline."""
     made = make(Rotation().ring)
     with pytest.raises(TypeError, match="secrets are not pickled"):
@@ -217,6 +219,6 @@ def test_it_is_not_pickled(pickler: ModuleType, make: Callable[[Keyring], Any]) 
 def test_issued_secret_signs_nothing(make: Callable[[Any], object]) -> None:
     """A secret that others issue may be short: a signature would tell whether a guess is right."""
     with process_environment({"RADIO_KEY": token_urlsafe(16), "ICECAST_PASSWORD": token_urlsafe(9)}):
-        ring = Radio().keyring("icecast.password")
+        ring = Radio().password
     with pytest.raises(ValueError, match="does not sign"):
         make(ring)

@@ -293,6 +293,18 @@ class TestCheck:
         alert = f"ALERT: revocation-list: entry 1 of {REVOKED_FINGERPRINTS} in {source} is not a"
         assert alert in machine.call("check", "--from", source).out
 
+    def test_keys_of_another_environment_are_an_alert(self, machine: Machine) -> None:
+        """The gate fails where the source names another environment than the process. It is not compared with none."""
+        source = deliver(machine, good_keys() | {"ROBODJ_ENVIRONMENT": "staging"})
+        for name, status, alerts in (
+            ("prod", EXIT_ALERTS, [f"ALERT: environment: {source} has the secrets of staging, and ROBODJ_ENVIRONMENT"]),
+            ("staging", EXIT_CLEAN, []),
+            ("", EXIT_CLEAN, []),
+        ):
+            machine.environ["ROBODJ_ENVIRONMENT"] = name
+            ran = machine.call("check", "--from", source)
+            assert (ran.status, [each[: len(alerts[0])] for each in ran.alerts]) == (status, alerts)
+
     @pytest.mark.parametrize(
         ("slots", "what", "which"),
         [

@@ -24,7 +24,7 @@ from robodj_secretguard.lifecycle import operations_log
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, MAX_LOG_BYTES, OperationsLog
 from robodj_secretguard.lifecycle.records import Record, draft, hash_of, parse_record
 from robodj_secretguard.startup.inputs import IN_WRITABLE, WRITABLE, iso_utc
-from robodj_secretguard.startup.rules import EARLIEST_CLOCK
+from robodj_secretguard.startup.time_rules import EARLIEST_CLOCK
 
 
 def load(path: str) -> OperationsLog:

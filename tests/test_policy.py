@@ -90,11 +90,12 @@ class TestSecretPolicy:
     @pytest.mark.parametrize(
         ("field", "value"),
         [
-            ("name", ""),
             ("name", "secret key"),
             ("name", "secret.key\n"),
             ("variable", "robodj_secret_key"),
-            ("variable", "KEYS"),
+            ("variable", "K"),
+            ("group", "a b"),
+            ("group", "db\n"),
             ("variable", "ROBODJ-KEY"),
             ("expiry_variable", "robodj"),
             ("file", "secret.key"),
@@ -134,7 +135,8 @@ class TestSecretPolicy:
         [
             *(("cadence", days * DAY) for days in (15, 16, 365)),
             ("warn_before", SECOND),
-            ("variable", "A_KEY"),
+            ("variable", "DB"),
+            ("group", "db"),
             ("overlap", timedelta(0)),
             ("overlap", POLICY.cadence - SECOND),
             ("material", Material(base64url=Length(43, 43), hexadecimal=Length(64, 64))),

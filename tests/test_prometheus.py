@@ -30,8 +30,9 @@ from test_metrics import samples
 from robodj_secretguard import RuntimeSecrets, SecretSettings, guard
 from robodj_secretguard.adapters import prometheus
 from robodj_secretguard.adapters.prometheus import SecretCollector, count_processes
-from robodj_secretguard.startup.inputs import SECRET_REFRESH, SECRETS_DIR
-from robodj_secretguard.startup.settings import live_of
+from robodj_secretguard.running.store import forget_stores
+from robodj_secretguard.settings import store_of
+from robodj_secretguard.startup.inputs import SECRETS_DIR, SECRETS_REFRESH
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 OWNER = "Security Operations"
@@ -156,7 +157,9 @@ class TestProcess:
 
     def test_each_start(self, machine: Machine, now: datetime) -> None:
         """A process has one identity for all its keys, and a later start has another one."""
-        first, second = collector_on(machine, now), collector_on(machine, now + timedelta(microseconds=1))
+        first = collector_on(machine, now)
+        forget_stores()
+        second = collector_on(machine, now + timedelta(microseconds=1))
         identities = machine.within(lambda: [processes_in(each) for each in (first, first, second)])
         assert identities[0] == identities[1] != identities[2]
 
@@ -272,7 +275,7 @@ class TestRefresh:
         place = machine.root / "secrets"
         volume(place, keys)
         machine.environ.clear()
-        machine.environ.update({SECRETS_DIR: str(place), SECRET_REFRESH: "900"})
+        machine.environ.update({SECRETS_DIR: str(place), SECRETS_REFRESH: "900"})
         return place
 
     @pytest.fixture
@@ -304,21 +307,25 @@ class TestRefresh:
     def test_a_refused_set(
         self, machine: Machine, now: datetime, place: Path, keys: dict[str, str], service: Service
     ) -> None:
-        """A refused set has its findings, and changes no key. A directory that is gone was not read completely."""
+        """A refused set has its findings, and changes no key. A directory that is gone was not read.
+
+        Then what was wrong with a secret may still be wrong.
+        """
         secrets, collector = service
         before = scraped(machine, collector, now)["robodj_secret_info"]
         volume(place, keys | {V1: "short"})
-        for hours, finding in ((1, ("format", NAME)), (2, ("source", ""))):
+        bad, gone = ("format", NAME), ("source", "")
+        for hours, findings in ((1, {bad: 1}), (2, {gone: 1, bad: 1})):
             machine.within(secrets.refresh, now=now + hours * HOUR)
             values = scraped(machine, collector, now + hours * HOUR)
             assert (values[READ_AT], values[READ_OK]) == ({(): (now + HOUR).timestamp()}, {(): 0})
-            assert (found(values), values["robodj_secret_info"]) == ({finding: 1}, before)
+            assert (found(values), values["robodj_secret_info"]) == (findings, before)
             place = place.rename(place.with_name(f"gone {hours}"))
 
     def test_a_late_read(self, machine: Machine, now: datetime, service: Service) -> None:
         """Where no read has ended for three periods, the last one does not count as good."""
         secrets, collector = service
-        live_of(secrets).late_at = time.monotonic()
+        store_of(secrets).late_at = time.monotonic()
         assert scraped(machine, collector, now)[READ_OK] == {(): 0}
 
     def test_a_scrape(self, machine: Machine, now: datetime, place: Path, service: Service) -> None:
@@ -329,7 +336,7 @@ class TestRefresh:
 
     def test_without_a_period(self, machine: Machine, now: datetime, place: Path, keys: dict[str, str]) -> None:
         """Without a period, the keys follow a refresh by the service, and each scrape runs a check."""
-        del machine.environ[SECRET_REFRESH]
+        del machine.environ[SECRETS_REFRESH]
         secrets = machine.within(guard, now=now)
         collector = machine.within(lambda: SecretCollector(secrets), now=now)
         volume(place, keys | {V1: "short"})

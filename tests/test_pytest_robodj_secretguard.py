@@ -280,8 +280,8 @@ class TestSecretsFixture:
 
     def test_each_slot(self, robodj_secrets: SecretSettings) -> None:
         """A secret with an overlap has a key in each slot, and nothing but `ephemeral` is found."""
-        ring = robodj_secrets.keyring("secret.key")
-        assert [key.role for key in ring.accepted()] == ["current", "next", "previous"]
+        assert isinstance(robodj_secrets, RuntimeSecrets)
+        assert [key.role for key in robodj_secrets.secret_key.accepted()] == ["current", "next", "previous"]
         assert found(check()) == [("ephemeral", None)]
 
     def test_they_are_gone_afterwards(self) -> None:

@@ -9,35 +9,30 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import NOW, V1, V2, as_user, found, good_keys, posix_only, process_environment, put, root_only
+from rule_cases import new_fingerprint, spelled
 
 from robodj_secretguard import Material, RuntimeSecrets, check
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.directory import Delivery, delivery_of
-from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.inputs import (
-    BELOW_WRITABLE,
     CANNOT_BE_READ,
-    CHANGED,
     IN_OWNED,
     IN_WRITABLE,
     MAX_CHARACTERS,
     NO_TEXT,
     NOT_ALLOWED,
-    NOT_REGULAR,
-    NOT_UTF_8,
     REVOKED_FINGERPRINTS,
-    TOO_LARGE,
     WRITABLE,
     TextFile,
     variables_read,
 )
+from robodj_secretguard.startup.list_rules import invalid_entries, invalid_lines
 from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     MAX_LIST_BYTES,
@@ -51,13 +46,9 @@ from robodj_secretguard.startup.readings import (
     Offer,
     Reading,
     Setup,
-    absent_lists,
     are_files_off,
-    chmod,
     config_directory,
     event_setting,
-    invalid_entries,
-    invalid_lines,
     read,
     revocation_list,
     shown_path,
@@ -97,17 +88,6 @@ def first(environ: dict[str, str], **more: Any) -> Reading:
 def setup(environ: dict[str, str], **more: Any) -> Setup:
     """Return the set-up that is read with the two secrets."""
     return first(environ, **more).setup
-
-
-def new_fingerprint() -> str:
-    """Return the fingerprint of a new key."""
-    return fingerprint(SealedStr(secrets.token_urlsafe(32)))
-
-
-def spelled(text: str) -> str:
-    """Replace `{a}` and `{b}` by two fingerprints, and `{A}` by the first one in upper case."""
-    a = new_fingerprint()
-    return text.format(a=a, b=new_fingerprint(), A=a.upper())
 
 
 class TestEnvironment:
@@ -190,7 +170,7 @@ class TestKeyFiles:
         """Without a named directory, the file is read below the working directory."""
         offer = KeyFiles(None, None, off="").offer(POLICIES[0])
         assert offer.absent == ", and there is no config/secret.key in the working directory"
-        assert (offer.file, offer.faults, offer.remedy) == (NO_TEXT, (), "")
+        assert (offer.file, offer.faults) == (NO_TEXT, ())
 
     def test_without_a_descriptor_for_its_reader_a_file_cannot_be_read(
         self, config: Path, monkeypatch: pytest.MonkeyPatch
@@ -207,51 +187,18 @@ class TestKeyFiles:
         offer = KeyFiles(str(config), None, off="").offer(POLICIES[0])
         assert (offer.faults, offer.lines) == ((CANNOT_BE_READ,), ())
 
-    SET = f"set {V1} to its current value from the secret manager"
-    COMPARE = "compare its value with the secret manager"
-    OWNER = "make the service's user the owner of config/secret.key (mode 600) and let it enter each directory above"
-
-    @pytest.mark.parametrize(
-        ("unreadable", "exposed", "fix"),
-        [
-            ([NOT_UTF_8], [], "save config/secret.key as UTF-8, with mode 600, without changing its value"),
-            ([CHANGED], [], "start again; if this repeats, stop the program that writes config/secret.key"),
-            ([NOT_ALLOWED], [], OWNER),
-            ([NOT_REGULAR], [], f"{SET}, then delete config/secret.key"),
-            ([CANNOT_BE_READ], [], SET),
-            ([TOO_LARGE.format(MAX_FILE_BYTES)], [], "leave only the value in config/secret.key"),
-            ([], [WRITABLE], f"{COMPARE}, then run chmod 600 config/secret.key"),
-            ([], [IN_WRITABLE], f"{COMPARE}, then run chmod -R go-w config"),
-            ([], [WRITABLE, IN_WRITABLE], f"{COMPARE}, then run chmod -R go-w config"),
-            ([NOT_UTF_8], [WRITABLE], SET),
-            ([NOT_REGULAR], [WRITABLE, BELOW_WRITABLE], SET),
-        ],
-    )
-    def test_the_fix_of_an_unsafe_file(
-        self, monkeypatch: pytest.MonkeyPatch, unreadable: list[str], exposed: list[str], fix: str
-    ) -> None:
-        """Each fault has a separate fix. The fix of a file that others could write does not trust its key."""
-        lines = () if unreadable else (SealedStr("x"),)
-        file = TextFile(exists=True, lines=lines, unreadable=tuple(unreadable), exposed=tuple(exposed))
+    def test_an_offer_of_an_unsafe_file(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An offer has the faults of its file."""
+        file = TextFile(exists=True, lines=(SealedStr("x"),), exposed=(WRITABLE, IN_WRITABLE))
         monkeypatch.setattr(KeyFiles, "read", lambda *_: file)
         offer = KeyFiles("config", None, off="").offer(POLICIES[0])
-        assert (offer.file, offer.faults, offer.remedy) == (file, file.unsafe, fix)
+        assert (offer.file, offer.faults) == (file, (WRITABLE, IN_WRITABLE))
 
     def test_an_unsafe_file_without_a_key_refuses_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Others could write a file that has no key: then there is no value, and no fault of one."""
         monkeypatch.setattr(KeyFiles, "read", lambda *_: TextFile(exists=True, exposed=(WRITABLE,)))
         offer = KeyFiles("config", None, off="").offer(POLICIES[0])
-        assert (offer.faults, offer.remedy, offer.absent) == ((), "", ", and config/secret.key has no value")
-
-    @pytest.mark.parametrize("named_by", [None, "environment", "argument", "model"])
-    def test_no_fix_is_too_long(self, monkeypatch: pytest.MonkeyPatch, named_by: NamedBy | None) -> None:
-        """The line of the fix has at most 180 characters for every fault of a file."""
-        whys = (NOT_UTF_8, CHANGED, NOT_ALLOWED, NOT_REGULAR, CANNOT_BE_READ, TOO_LARGE.format(MAX_FILE_BYTES))
-        for why, exposed in product(((), *[(each,) for each in whys]), ((), (IN_WRITABLE,), (BELOW_WRITABLE,))):
-            file = TextFile(exists=True, lines=(SealedStr("x"),), unreadable=why, exposed=exposed)
-            monkeypatch.setattr(KeyFiles, "read", lambda *_, file=file: file)
-            offer = KeyFiles("config", named_by, off="").offer(POLICIES[1])
-            assert len(f"  fix: {offer.remedy}. Owner: {POLICIES[1].owner}") <= 180
+        assert (offer.faults, offer.absent) == ((), ", and config/secret.key has no value")
 
     @root_only
     @pytest.mark.parametrize(("mode", "mode_of_directory"), [(0o600, 0o755), (0o000, 0o755)])
@@ -287,25 +234,6 @@ class TestKeyFiles:
         make(config / "secret.key")
         assert not first({}, config_dir=config).found
         assert first(good_keys(), config_dir=config).used.source == "environment"
-
-    @pytest.mark.parametrize(
-        ("exposed", "named_by", "fix"),
-        [
-            ([WRITABLE], None, "run chmod go-w config/x"),
-            ([WRITABLE], "environment", 'run chmod go-w "$ROBODJ_CONFIG_DIR/x"'),
-            ([IN_WRITABLE], None, "run chmod -R go-w config"),
-            ([WRITABLE, IN_WRITABLE], "environment", 'run chmod -R go-w "$ROBODJ_CONFIG_DIR"'),
-            ([IN_WRITABLE], "argument", "run chmod -R go-w on config_dir"),
-            ([IN_WRITABLE], "model", "run chmod -R go-w on the model's config_dir"),
-            ([WRITABLE], "argument", "run chmod go-w on x in config_dir"),
-            ([BELOW_WRITABLE], "model", ABOVE.format("on the file")),
-            ([WRITABLE, IN_WRITABLE, BELOW_WRITABLE], None, ABOVE.format('"$PWD/config/x"')),
-            ([BELOW_WRITABLE], "environment", ABOVE.format('"$ROBODJ_CONFIG_DIR/x"')),
-        ],
-    )
-    def test_the_command(self, exposed: list[str], named_by: NamedBy | None, fix: str) -> None:
-        """The command fixes the highest fault first: a directory above, the directory, the file."""
-        assert chmod(TextFile(exposed=tuple(exposed)), shown_path("config/x", named_by), named_by) == fix
 
 
 class TestReading:
@@ -517,35 +445,12 @@ class TestSwitches:
         offer = first(environ, **more).offers[-1]
         assert (offer.is_off, offer.absent) == (True, f" ({why})")
 
-    @pytest.mark.parametrize(
-        ("name", "valid", "invalid"),
-        [
-            (
-                "ROBODJ_SERVICE",
-                ["api", "API_2", "robodj@1", "a/b", "x" * 120],
-                ["-api", "a b", "api\n", "\u00e4pi", "x" * 121, "api-{key}"],
-            ),
-            ("ROBODJ_INSTANCE", ["web-1:8000", "10.0.0.1", "0"], ["[::1]", ".x", "x\u202e", "a;b", "{key}:80"]),
-            (
-                "ROBODJ_SECRET_HEARTBEAT",
-                ["1", "60", "86400"],
-                ["86401", "0", "-1", "0.5", "1e3", " 60", "060", "\u0661", "60\n"],
-            ),
-            (
-                "ROBODJ_SECRET_EVENTS",
-                ["stdout", "stderr", "/var/log/robodj/events.jsonl"],
-                ["events.jsonl", "-", "stdin", "STDOUT", "/a\n", "/run/\udcff", "/run/{key}/events", "stdout{key}"],
-            ),
-        ],
-        ids=["service", "instance", "seconds", "file"],
-    )
-    @posix_only
-    def test_settings_of_the_events(self, name: str, valid: list[str], invalid: list[str]) -> None:
-        """An invalid setting is named and ignored. A text that may hold a key is invalid, and empty is unset."""
-        for text in (*valid, *invalid, ""):
-            environ = {name: text.format(key=good_keys()[V1])}
-            assert event_setting(Environment(environ), name) == (text if text in valid else "")
-            assert setup(environ).event_faults == (name,) * (text in invalid)
+    def test_settings_of_the_events(self) -> None:
+        """An invalid setting is named and ignored, and empty is unset."""
+        name = "ROBODJ_SERVICE"
+        for text, used, faults in (("api", "api", ()), ("-api", "", (name,)), ("", "", ())):
+            assert event_setting(Environment({name: text}), name) == used
+            assert setup({name: text}).event_faults == faults
 
     def test_temporary_keys(self) -> None:
         """Keys are temporary if the variable has any value."""
@@ -632,22 +537,6 @@ class TestRevocationList:
         assert invalid_lines(file) == ([] if entries else [7])
 
     @pytest.mark.parametrize(
-        ("content", "invalid"),
-        [
-            ("", []),
-            ("# none\n\n", []),
-            ("{a}\n{b}", []),
-            ("x\n{a}", [1]),
-            ("# why\n\n{a} # why\nx\n{b}\n \ny", [4, 7]),
-            ("# why\r\n{A}\r\n{a}\r\n", [2]),
-            ("\ufeff{a}\nx", [2]),
-        ],
-    )
-    def test_which_lines_are_invalid(self, content: str, invalid: list[int]) -> None:
-        """A line that is not a fingerprint is reported by its number in the file."""
-        assert invalid_lines(text_of(spelled(content).encode())) == invalid
-
-    @pytest.mark.parametrize(
         ("value", "valid", "invalid"),
         [
             ("{a}", 1, []),
@@ -678,22 +567,6 @@ class TestRevocationList:
             assert revocation_list([file]).sources == (LIST_SOURCE,)
         assert setup({REVOKED: ""}).revocation.sources == ()
         assert setup({REVOKED: "x"}).revocation.sources == ("environment",)
-
-    @pytest.mark.parametrize(
-        ("files", "absent"),
-        [
-            ([NO_TEXT], (0,)),
-            ([TextFile(exists=True)], (0,)),
-            ([TextFile(exists=True, empty=False)], ()),
-            ([TextFile(exists=True, unreadable=(CANNOT_BE_READ,))], ()),
-            ([TextFile(dangling=True)], ()),
-            ([NO_TEXT, TextFile(exists=True, empty=False)], ()),
-            ([TextFile(exists=True), NO_TEXT], (0, 1)),
-        ],
-    )
-    def test_what_a_model_that_requires_one_finds_absent(self, files: list[TextFile], absent: tuple[int, ...]) -> None:
-        """The model's own list must exist, any list must have a line, and an unreadable list has another alert."""
-        assert absent_lists(files) == absent
 
     def test_of_two_directories(self, tmp_path: Path) -> None:
         """The argument and the variable add a list to the model's. One directory has one list."""

@@ -33,7 +33,7 @@ from spellings import respelled
 
 from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, guard
 from robodj_secretguard.errors import CheckFailedError, RedactedError
-from robodj_secretguard.redact import MAX_TEXT, MIN_PART, NOT_SEARCHED, TOO_LONG, SecretRedactor
+from robodj_secretguard.running.redact import MAX_TEXT, MIN_PART, NOT_SEARCHED, TOO_LONG, SecretRedactor
 from robodj_secretguard.secret.sealed import SealedStr
 
 DAY = timedelta(days=1)

@@ -98,7 +98,7 @@ class TestOrder:
         assert [status.usable for status in gate.secrets] == [False, True]
 
     def test_further_findings_are_sorted_in(self, checker: Checker) -> None:
-        """Later findings are sorted in. An alert makes its secret unusable, and `internal` does that to all."""
+        """Later findings are sorted in. An alert makes its secret unusable, and `internal` of the set-up each one."""
         report = checker(good_keys() | {f"{V1}S": "x", f"{V2}S": "x"})
         further = [(Check.REVOKED, Severity.ALERT, K2), (Check.SETTING, Severity.ALERT, None)]
         more = with_findings(report, [*(a_finding(*each) for each in further), a_finding(Check.CADENCE, Severity.NOTE)])
@@ -106,8 +106,9 @@ class TestOrder:
             *(("setting", None), ("near-miss", K1), ("cadence", K1), ("revoked", K2), ("near-miss", K2)),
         ]
         assert [status.usable for status in more.secrets] == [True, False]
-        failed = with_findings(report, [a_finding(Check.INTERNAL, Severity.ALERT, K2)])
-        assert [status.usable for status in failed.secrets] == [False, False]
+        for secret, usable in ((K2, [True, False]), (None, [False, False])):
+            failed = with_findings(report, [a_finding(Check.INTERNAL, Severity.ALERT, secret)])
+            assert [status.usable for status in failed.secrets] == usable
         assert [len(each) for each in (more.alerts, more.warnings, report.alerts)] == [2, 2, 0]
         assert (report.ok, more.ok) == (True, False)
         assert with_findings(report, [a_finding(Check.CADENCE, Severity.NOTE)]).ok

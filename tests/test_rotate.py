@@ -409,7 +409,7 @@ class TestPlan:
         """Commands read the directory of this process. Its refresh replaces the restarts."""
         machine.environ["ROBODJ_SECRETS_DIR"] = str(tmp_path)
         read = machine.call("rotate", "plan", NAME).out
-        machine.environ.update({"ROBODJ_SECRET_REFRESH": "30"})
+        machine.environ.update({"ROBODJ_SECRETS_REFRESH": "30"})
         refreshed = machine.call("rotate", "plan", NAME).out
         assert [("load_secrets" in each, "Restart the" in each) for each in (read, refreshed)] == [
             (False, True),

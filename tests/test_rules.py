@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ import pytest
 from command_line import fingerprint_of
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
 from pydantic import SecretStr
-from rule_cases import changed_setup, listed, model_of, problems
+from rule_cases import changed_setup, listed, model_of, problems, rotated
 
 from robodj_secretguard import (
     Check,
@@ -19,12 +19,14 @@ from robodj_secretguard import (
     Kind,
     Material,
     RuntimeSecrets,
+    Secret,
     SecretPolicy,
     SecretSettings,
     Severity,
     State,
     check,
 )
+from robodj_secretguard.startup.environments import ENVIRONMENT_RULES
 from robodj_secretguard.startup.inputs import (
     EVENT_SETTINGS,
     GROUP_WRITABLE,
@@ -37,9 +39,6 @@ from robodj_secretguard.startup.inputs import (
 from robodj_secretguard.startup.list_rules import LIST_RULES
 from robodj_secretguard.startup.readings import Environment, read
 from robodj_secretguard.startup.rules import (
-    EARLIEST_CLOCK,
-    MARKER_RULES,
-    PREVIOUS_RULES,
     SECRET_RULES,
     SETUP_RULES,
     SOUND_RULES,
@@ -49,6 +48,7 @@ from robodj_secretguard.startup.rules import (
     how_to_set,
     internal,
 )
+from robodj_secretguard.startup.time_rules import MARKER_RULES, PREVIOUS_RULES
 from robodj_secretguard.testing import KINDS
 
 K1, K2 = "secret.key", "secret_v2.key"
@@ -61,12 +61,9 @@ WEAK = "Zy" * 30
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 CURRENT = f"set {V1} to its current value from the secret manager"
 EVERY = "set every variable of secret.key from the secret manager if it has"
-
-
+LATE_RULES = (MARKER_RULES, PREVIOUS_RULES, LIST_RULES, ENVIRONMENT_RULES)
 CHECKS_WITH_A_RULE = {
-    check
-    for rules in (VALUE_RULES, SOUND_RULES, MARKER_RULES, SECRET_RULES, PREVIOUS_RULES, SETUP_RULES, LIST_RULES)
-    for check, _ in rules
+    check for rules in (VALUE_RULES, SOUND_RULES, SECRET_RULES, SETUP_RULES, *LATE_RULES) for check, _ in rules
 } | {Check.SHARED, Check.SLOTS_EQUAL}
 
 
@@ -80,9 +77,9 @@ class TestTables:
         assert (Check.EXPIRED.severity, Check.EXPIRED.state) == (Severity.ALERT, State.EXPIRED)
 
     def test_every_check_of_the_guard_has_a_rule(self) -> None:
-        """Only the checks of the operations log, of `--from`, of a refresh and of failed checks have no rule."""
+        """Only the checks of the operations log, of `--from` and of a refresh have no rule."""
         without = [str(check) for check in Check if check not in CHECKS_WITH_A_RULE]
-        assert without == ["discontinuous", "superseded", "drift", "source", "unavailable", "internal"]
+        assert without == ["discontinuous", "superseded", "drift", "source", "unavailable"]
 
     @pytest.mark.parametrize(("check", "rule"), VALUE_RULES, ids=[check for check, _ in VALUE_RULES])
     def test_rule_of_the_value_finds_nothing_in_a_sound_key(self, check: Check, rule: Any) -> None:
@@ -91,8 +88,9 @@ class TestTables:
         assert [*map(list, map(rule, readings))] == [[], []], check
 
     def test_every_check_of_the_guard_has_a_kind(self) -> None:
-        """Each check of the guard has a kind, except `clock`, which a test cannot set up."""
-        assert [*KINDS] == [check for check in Check if check in CHECKS_WITH_A_RULE and check is not Check.CLOCK]
+        """Each check of the guard has a kind, except those that no value of one secret sets up."""
+        without = {Check.CLOCK, Check.INTERNAL, Check.ENVIRONMENT}
+        assert [*KINDS] == [check for check in Check if check in CHECKS_WITH_A_RULE - without]
 
 
 CORRECT = "; if it is right, restore the directory from version control"
@@ -352,6 +350,30 @@ class TestOwnKind:
         )
         assert (hidden, shown) == (None, fingerprint_of(environ["OWN_KEY"]))
 
+    @pytest.mark.parametrize("slot", ["", "_NEXT", "_PREVIOUS"])
+    @pytest.mark.parametrize("name", ["LookupError", "\N{GREEK SMALL LETTER ALPHA}"])
+    def test_its_error_is_an_alert_of_its_secret_alone(self, slot: str, name: str) -> None:
+        """A kind that raises does not verify its value. The alert has no text of the error, and others are judged."""
+
+        class Raising(Shouting):
+            has_fingerprint = True
+
+            def fault(self, text: str, variable: str = "") -> Fault | None:
+                if "no-such-value" in text:
+                    raise type(name, (Exception,), {})(text)
+                return super().fault(text, variable)
+
+        class Own(RuntimeSecrets):
+            own_key: Annotated[Secret, SecretPolicy(material=Raising(), overlap=DAY)]
+
+        environ = good_keys() | {"OWN_KEY": "A-good-value", "OWN_KEY_PREVIOUS_UNTIL": marker(HOUR)}
+        report = check(Own, environ=environ | {f"OWN_KEY{slot}": "a no-such-value of 16"}, now=NOW)
+        shown = name if name.isascii() else "an error"
+        assert [(each.secret, each.message) for each in report.alerts] == [
+            ("own_key", f"the kind of own_key failed ({shown}), so its value is not verified")
+        ]
+        assert [each.usable for each in report.secrets] == [True, True, False]
+
     def test_kinds_with_the_same_parameters_differ(self) -> None:
         """Kinds of two classes are never equal, so that no model keeps the policy of another kind."""
         other = type("Other", (Shouting,), {})()
@@ -362,15 +384,9 @@ class TestOwnKind:
 class TestSlots:
     """The next and the previous key."""
 
-    @staticmethod
-    def rotated(**changes: str) -> dict[str, str]:
-        """Return good keys for each slot of the first secret, with changes."""
-        further = {NEXT: good_keys()[V1], PREVIOUS: good_keys()[V1], UNTIL: marker(3 * DAY)}
-        return good_keys() | further | changes
-
     def test_each_slot_has_a_fingerprint(self, checker: Checker) -> None:
         """Each slot has a fingerprint, and the deadline is shown. State and source describe the current key."""
-        environ = self.rotated()
+        environ = rotated()
         report = checker(environ)
         status = report.secrets[0]
         assert (found(report), status.usable, status.state) == ([], True, State.PRESENT)
@@ -396,7 +412,7 @@ class TestSlots:
     )
     def test_bad_slot_makes_the_secret_unusable(self, checker: Checker, slot: str, value: str, fired: str) -> None:
         """A bad value makes the secret unusable. It has no fingerprint, and the current key stays present."""
-        report = checker(self.rotated(**{f"{V1}_{slot.upper()}": value.replace("KEY", good_keys()[V1])}))
+        report = checker(rotated(**{f"{V1}_{slot.upper()}": value.replace("KEY", good_keys()[V1])}))
         (finding,) = report.alerts
         assert (finding.check, finding.secret, finding.slot, finding.source) == (fired, K1, slot, "environment")
         status = report.secrets[0]
@@ -405,80 +421,18 @@ class TestSlots:
 
     def test_slots_are_read_next_to_a_key_file(self, checker: Checker) -> None:
         """The slots are read from the environment, also where the current key comes from a file."""
-        environ = self.rotated()
+        environ = rotated()
         checker.write(K1, environ.pop(V1))
         assert found(checker(environ)) == [("file-fallback", K1)]
         checker.write(f"{K1}_next", "changeme")
         assert found(checker(environ)) == [("file-fallback", K1)]
-
-    @pytest.mark.parametrize(
-        ("name", "ahead", "fired"),
-        [
-            (UNTIL, -DAY, "previous-past"),
-            (UNTIL, 0 * DAY, "previous-past"),
-            (UNTIL, datetime.min.replace(tzinfo=UTC) - NOW, "previous-past"),
-            (UNTIL, MICROSECOND, None),
-            (UNTIL, 15 * DAY, None),
-            (UNTIL, 15 * DAY + MICROSECOND, "previous-until"),
-            (f"{V2}_PREVIOUS_UNTIL", 8 * DAY, None),
-            (f"{V2}_PREVIOUS_UNTIL", 8 * DAY + MICROSECOND, "previous-until"),
-        ],
-    )
-    def test_deadline_is_at_most_the_overlap_and_a_day_ahead(
-        self, checker: Checker, name: str, ahead: timedelta, fired: str | None
-    ) -> None:
-        """A deadline of now has passed. It is at most the overlap and one day ahead."""
-        variable = name.removesuffix("_UNTIL")
-        environ = good_keys() | {variable: good_keys()[variable.removesuffix("_PREVIOUS")], name: marker(ahead)}
-        assert [check for check, _ in found(checker(environ))] == ([fired] if fired else [])
-        environ.pop(variable)
-        assert [check for check, _ in found(checker(environ))] == ["previous-until"]
-
-    def test_overlap_is_reported_in_hours(self, tmp_path: Path) -> None:
-        """An overlap that is not whole days is reported in hours."""
-
-        class Own(SecretSettings):
-            own: Annotated[SecretStr, POLICIES[0]._replace(overlap=timedelta(hours=36))]
-
-        environ = {V1: good_keys()[V1], PREVIOUS: good_keys()[V1]}
-        for ahead, text in ((3 * DAY, "2026-12-04T12:00:00Z, more than 36 hours ahead"), (60 * HOUR, "")):
-            report = check(Own, environ=environ | {UNTIL: marker(ahead)}, config_dir=tmp_path, now=NOW)
-            assert [each.message for each in report.findings] == ([f"{UNTIL} is {text}"] if text else [])
-
-    @pytest.mark.parametrize("until", ["", "2026-12-04", "2026-12-04T12:00:00", "1796385600", "1796385600000", "never"])
-    def test_bad_deadline_is_an_alert(self, checker: Checker, until: str) -> None:
-        """A missing, naive or numeric deadline is an alert. Without a previous key, a deadline is only a warning."""
-        report = checker(self.rotated(**{UNTIL: until}))
-        assert [(each.check, each.severity, each.slot) for each in report.findings] == [
-            ("previous-until", Severity.ALERT, "previous")
-        ]
-        assert ("is not set" in report.findings[0].message) is (not until)
-        report = checker(good_keys() | {UNTIL: until})
-        assert [(each.check, each.severity, each.source) for each in report.findings] == [
-            ("previous-until", Severity.WARNING, "none") for _ in range(bool(until))
-        ]
-
-    def test_misspelled_deadline_does_not_hide_the_right_one(self, checker: Checker) -> None:
-        """A misspelled deadline is no deadline that is missing where there is one."""
-        assert found(checker(self.rotated(**{f"{UNTIL}S": marker(DAY)}))) == [("near-miss", K1)]
-
-    @pytest.mark.parametrize("value", ["changeme", "short", "equal", "revoked", "shared"])
-    def test_past_key_has_no_other_finding(self, checker: Checker, value: str) -> None:
-        """After its deadline, a previous key has no other finding."""
-        environ = self.rotated(**{UNTIL: marker(-DAY)})
-        environ |= {
-            "equal": {PREVIOUS: environ[V1]},
-            "revoked": {REVOKED: listed(environ[PREVIOUS])},
-            "shared": {PREVIOUS: environ[V2]},
-        }.get(value, {PREVIOUS: value})
-        assert found(checker(environ)) == [("previous-past", K1)]
 
     @pytest.mark.parametrize("one", [V1, NEXT, PREVIOUS])
     @pytest.mark.parametrize("other", [V2, f"{V2}_NEXT", f"{V2}_PREVIOUS"])
     def test_key_of_another_secret_is_an_alert_in_every_slot(self, checker: Checker, one: str, other: str) -> None:
         """The same key in two secrets is an alert in every slot."""
         key = good_keys()[V2]
-        environ = self.rotated() | {f"{V2}_PREVIOUS": good_keys()[V2], f"{V2}_PREVIOUS_UNTIL": marker(DAY)}
+        environ = rotated() | {f"{V2}_PREVIOUS": good_keys()[V2], f"{V2}_PREVIOUS_UNTIL": marker(DAY)}
         report = checker(environ | {one: key, other: key})
         assert found(report) == [("shared", K2)]
         assert report.findings[0].message.startswith(f"{other} and {one} are equal")
@@ -486,7 +440,7 @@ class TestSlots:
 
     def test_shared_slots_are_named_in_their_order(self, checker: Checker) -> None:
         """The slots are named in their order."""
-        environ = self.rotated() | dict.fromkeys((V1, NEXT, PREVIOUS, V2), good_keys()[V2])
+        environ = rotated() | dict.fromkeys((V1, NEXT, PREVIOUS, V2), good_keys()[V2])
         shared = checker(environ).findings[-1]
         assert shared.message.startswith(f"{V2} and {V1} and {NEXT} and {PREVIOUS} are equal")
 
@@ -506,16 +460,9 @@ class TestSlots:
         self, checker: Checker, slot: str, entries: str, *, is_revoked: bool
     ) -> None:
         """An entry with an instant holds from then on. The earliest entry of a key counts. Only current refuses."""
-        environ = self.rotated()
+        environ = rotated()
         report = checker(environ | {REVOKED: entries.format(fingerprint_of(environ[f"{V1}{slot}"]))})
         assert (found(report), report.ok) == ([("revoked", K1)] * is_revoked, bool(slot) or not is_revoked)
-
-    def test_deadline_is_not_checked_by_a_wrong_clock(self, checker: Checker) -> None:
-        """A deadline cannot be checked if the clock is wrong: earlier than the release."""
-        report = checker(environ := self.rotated(), now=EARLIEST_CLOCK - MICROSECOND)
-        assert found(report) == [("clock", K1)]
-        assert report.findings[0].message.endswith(f": {UNTIL} cannot be checked")
-        assert found(checker(environ, now=EARLIEST_CLOCK)) == [("previous-until", K1)]
 
     def test_secret_without_an_overlap_has_no_slots(self, tmp_path: Path) -> None:
         """A secret without an overlap has no slots. A variable of a slot has no effect, which is a warning."""
@@ -528,72 +475,6 @@ class TestSlots:
         assert [each.lines[0] for each in report.findings] == [
             f"WARNING: secret.key: near-miss: {name} is not read; did you mean {V1}?" for name in (NEXT, PREVIOUS)
         ]
-
-
-class TestMarker:
-    """The optional expiry marker, and the clock."""
-
-    @pytest.mark.parametrize(
-        ("name", "ahead", "fired", "period"),
-        [
-            (E1, -DAY, "expired", ""),
-            (E1, 0 * DAY, "expired", ""),
-            (E1, MICROSECOND, "expiring", "within 1 day"),
-            (E1, DAY, "expiring", "within 1 day"),
-            (E1, DAY + MICROSECOND, "expiring", "within 2 days"),
-            (E1, 14 * DAY, "expiring", "within 14 days"),
-            (E1, 14 * DAY + MICROSECOND, None, ""),
-            (E1, 91 * DAY, None, ""),
-            (E1, 91 * DAY + MICROSECOND, "cadence", ""),
-            (E2, 7 * DAY, "expiring", "within 7 days"),
-            (E2, 7 * DAY + MICROSECOND, None, ""),
-            (E2, 31 * DAY + MICROSECOND, "cadence", ""),
-        ],
-    )
-    def test_marker_is_inclusive_at_each_limit(
-        self, checker: Checker, name: str, ahead: timedelta, fired: str | None, period: str
-    ) -> None:
-        """A marker of now is expired. The warning period is inclusive. The cadence has one day of grace."""
-        report = checker(good_keys() | {name: marker(ahead)})
-        secret = report.secrets[name == E2]
-        assert found(report) == ([(fired, secret.secret)] if fired else [])
-        assert not period or f", {period} (" in report.findings[0].message
-        assert secret.state is (State.EXPIRED if fired == "expired" else State.PRESENT)
-
-    def test_only_a_delivered_key_can_expire(self, checker: Checker) -> None:
-        """Malformed and revoked keys can expire, missing ones cannot. Temporary keys have no `expiring` warning."""
-        keys = good_keys()
-        for text in (marker(-DAY), "never"):
-            assert found(checker({V2: keys[V2], E1: text}, now=EARLIEST_CLOCK - DAY)) == [("missing", K1)]
-        report = checker(keys | {V1: "short", E1: marker(-DAY)})
-        assert found(report) == [("format", K1), ("expired", K1)]
-        assert report.secrets[0].state is State.INVALID_FORMAT
-        report = checker(keys | {E1: marker(-DAY), REVOKED: listed(keys[V1])})
-        assert found(report) == [("expired", K1), ("revoked", K1)]
-        assert found(checker(keys | {E1: marker(DAY), EPHEMERAL: "1"})) == [("ephemeral", None)]
-
-    @pytest.mark.parametrize(
-        ("now", "text", "fired"),
-        [
-            (EARLIEST_CLOCK, marker(20 * DAY, now=EARLIEST_CLOCK), []),
-            (EARLIEST_CLOCK - MICROSECOND, marker(20 * DAY, now=EARLIEST_CLOCK), ["clock"]),
-            (EARLIEST_CLOCK - DAY, marker(DAY, now=EARLIEST_CLOCK - DAY), ["clock"]),
-            (EARLIEST_CLOCK - DAY, marker(400 * DAY, now=EARLIEST_CLOCK), ["clock"]),
-            (EARLIEST_CLOCK - DAY, marker(-2 * DAY, now=EARLIEST_CLOCK), ["expired", "clock"]),
-            (EARLIEST_CLOCK - DAY, "never", ["expiry-marker", "clock"]),
-            (EARLIEST_CLOCK - DAY, "", []),
-        ],
-        ids=range(7),
-    )
-    def test_clock_before_the_release_is_an_alert(
-        self, checker: Checker, now: datetime, text: str, fired: list[str]
-    ) -> None:
-        """If a marker is set, a clock before the release is an alert. It suppresses `expiring` and `cadence`."""
-        assert found(checker(good_keys() | {E1: text}, now=now)) == [(each, K1) for each in fired]
-
-    def test_earliest_clock_is_before_this_release(self) -> None:
-        """The earliest clock is not after this release. Only a release changes it."""
-        assert datetime(2026, 11, 1, tzinfo=UTC) == EARLIEST_CLOCK
 
 
 class TestFiles:

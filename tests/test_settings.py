@@ -37,12 +37,12 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Generator, Length, Material, RuntimeSecrets, Secret, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.settings import declares_secrets, running_report, setup_of, store_of
 from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, ModelSetup, read
 from robodj_secretguard.startup.report import Judgement
-from robodj_secretguard.startup.settings import declares_secrets, live_of, running_report, setup_of
 
 REVOKED = "ROBODJ_REVOKED_FINGERPRINTS"
 EXPIRES = f"{V1}_EXPIRES_AT"
@@ -200,6 +200,25 @@ class TestDeclaration:
             class Hidden(base):  # type: ignore[misc, valid-type]
                 key_0: ClassVar[SecretStr] = SecretStr("dev")
 
+    def test_names_are_by_default_those_of_the_field(self) -> None:
+        """The name and the variable of a secret are by default those of its field, and so are its file and marker."""
+
+        class Own(SecretSettings):
+            session_key: Annotated[Secret, SecretPolicy()]
+            db: Annotated[SecretStr, SecretPolicy(name="database.url")]
+            token: Annotated[Secret | None, SecretPolicy(variable="API_TOKEN", required=False)]
+
+        declared = [
+            (each.name, each.variable, each.file, each.expiry_variable) for each in Own.secret_policies.values()
+        ]
+        assert declared == [
+            ("session_key", "SESSION_KEY", "config/session_key", "SESSION_KEY_EXPIRES_AT"),
+            ("database.url", "DB", "config/database.url", "DB_EXPIRES_AT"),
+            ("token", "API_TOKEN", "config/token", "API_TOKEN_EXPIRES_AT"),
+        ]
+        with pytest.raises(ValueError, match=r"^SecretPolicy variable: "):
+            create_model("Own", __base__=SecretSettings, k=(Annotated[Secret, SecretPolicy()], ...))
+
     def test_no_hidden_attributes(self) -> None:
         """A name with a leading underscore is refused: pydantic would not make it a field."""
         with pytest.raises(TypeError, match=r"^Hidden must declare only secrets"):
@@ -316,10 +335,8 @@ class TestInstance:
         made = RuntimeSecrets()
         assert [made.secret_key.get_secret_value(), made.secret_v2_key.get_secret_value()] == [*keys.values()]
         assert found(running_report(made)) == found(made.refresh()) == [("file-fallback", "secret.key")]
-        assert made.keyring("secret.key") is made.keyring("secret.key")
-        assert made.keyring("secret.key", clock=lambda: NOW) is not made.keyring("secret.key")
-        made.on_change(print)
-        assert live_of(made).hooks == []  # there is no secrets directory
+        assert made.secret_key is made.secret_key
+        assert store_of(made).reader is None  # there is no secrets directory
         os.environ["ROBODJ_PROTECTED_ENV"] = "true"
         with pytest.raises(ValidationError, match="fallback files are not read"):
             RuntimeSecrets()
@@ -427,7 +444,7 @@ class TestInstance:
                 change()
         assert made.model_copy() is made.copy(deep=True) is made
         with pytest.raises(AttributeError, match=r"^RuntimeSecrets is frozen$"):
-            made.secret_key = SecretStr(keys[V2])  # type: ignore[misc]
+            made.secret_key = SecretStr(keys[V2])  # type: ignore[misc, assignment]
         with pytest.raises(ValidationError, match="frozen"):
             del made.secret_key
         assert made.secret_key.get_secret_value() == keys[V1]

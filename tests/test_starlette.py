@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from robodj_secretguard import Secret
 from robodj_secretguard.adapters.starlette import RingSessionMiddleware
-from robodj_secretguard.keyring import Keyring
 
 
 def app_of(*middleware: Middleware) -> Starlette:
@@ -47,7 +47,7 @@ def test_sessions(follows: Callable[..., None], tmp_path: Path) -> None:
     def operation(app: Starlette) -> Operation:
         return lambda: sign(app), lambda cookie: accepts(app, cookie)
 
-    def adapter(ring: Keyring) -> Operation:
+    def adapter(ring: Secret) -> Operation:
         return operation(app_of(Middleware(RingSessionMiddleware, ring=ring)))
 
     follows(adapter, lambda key: operation(app_of(Middleware(SessionMiddleware, secret_key=key))), tmp_path)

@@ -9,7 +9,7 @@
 def unreadable: {secret_event: "unreadable"};
 
 def is_field: IN("secret_event", "event", "service", "instance", "process", "number", "started_at", "reported_at",
-                 "heartbeat_seconds", "version", "model", "secrets", "off", "checks");
+                 "heartbeat_seconds", "version", "environment", "model", "secrets", "off", "checks");
 
 def object: (try fromjson catch null | objects) // {};
 

@@ -13,7 +13,7 @@ secrets = guard()  # in lower case, because Django takes upper-case names as set
 
 LABEL = b"robodj example django v1"  # your service's name, and what the key is for
 
-SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(secrets.keyring("secret.key").derive(LABEL))
+SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(secrets.secret_key.derive(LABEL))
 SILENCED_SYSTEM_CHECKS = ["security.W009", "security.W025"]  # they ask for 50 characters: these 44 are 32 random bytes
 
 ALLOWED_HOSTS = ["localhost"]

@@ -26,7 +26,7 @@ from robodj_secretguard.adapters.aesgcm import RingAESGCM
 secrets = guard()
 
 LABEL = b"robodj example encrypted config v1"  # your service's name, and what the key is for
-BOX = RingAESGCM(secrets.keyring("secret.key").derive(LABEL))
+BOX = RingAESGCM(secrets.secret_key.derive(LABEL))
 SUFFIX = ".encrypted"
 OLD = "under an old key"
 

@@ -8,24 +8,23 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI
 
-from robodj_secretguard import guard
+from robodj_secretguard import Key, guard
 from robodj_secretguard.adapters.fastapi import ApiKey
-from robodj_secretguard.keyring import Key
 
 secrets = guard()
 
 LABEL = b"robodj example api v1"  # your service's name, and what the key is for
-RING = secrets.keyring("secret.key").derive(LABEL)
+API_KEY = secrets.secret_key.derive(LABEL)
 
 app = FastAPI()
 
 
 @app.get("/station")
-def station(key: Annotated[Key, Depends(ApiKey(RING))]) -> dict[str, str]:
+def station(key: Annotated[Key, Depends(ApiKey(API_KEY))]) -> dict[str, str]:
     """Return the station, and which key the client sent."""
     return {"station": "jazz", "key": key.role}
 
 
 def headers() -> dict[str, str]:
     """Return the headers that the client sends."""
-    return {"X-API-Key": RING.current.value.get_secret_value()}
+    return {"X-API-Key": API_KEY.get_secret_value()}

@@ -13,7 +13,7 @@ secrets = guard()
 
 LABEL = b"robodj example encrypted cookie v1"  # your service's name, and what the key is for
 LIFETIME = 3600  # seconds
-BOX = RingFernet(secrets.keyring("secret.key").derive(LABEL))  # the keys themselves are not Fernet keys
+BOX = RingFernet(secrets.secret_key.derive(LABEL))  # the keys themselves are not Fernet keys
 
 
 def sealed(note: str) -> str:

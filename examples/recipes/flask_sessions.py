@@ -18,7 +18,7 @@ app.config.update(
     SESSION_COOKIE_SECURE=True,  # over HTTPS only
     SESSION_COOKIE_SAMESITE="Lax",
 )
-sign_sessions(app, secrets.keyring("secret.key").derive(LABEL))
+sign_sessions(app, secrets.secret_key.derive(LABEL))
 
 
 @app.route("/station", methods=["GET", "PUT"])

@@ -16,7 +16,7 @@ secrets = guard()
 SALT = b"robodj example invitation v1"  # your service's name, and what the token is for
 LIFETIME = 3600  # seconds
 INVITATIONS = RingSerializer(
-    secrets.keyring("secret.key"),
+    secrets.secret_key,
     salt=SALT,
     signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},  # the default is SHA-1
 )

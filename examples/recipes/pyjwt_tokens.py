@@ -16,7 +16,7 @@ secrets = guard()
 
 LABEL = b"robodj example access tokens v1"  # your service's name, and what the key is for
 AUDIENCE, ISSUER, LIFETIME = "robodj-playout", "robodj-example", timedelta(minutes=10)
-TOKENS = RingJWT(secrets.keyring("secret_v2.key").derive(LABEL))  # HS256, never the token's own choice
+TOKENS = RingJWT(secrets.secret_v2_key.derive(LABEL))  # HS256, never the token's own choice
 
 
 def issue(subject: str) -> str:

@@ -18,7 +18,7 @@ secrets = guard()
 LABEL = b"robodj example starlette sessions v1"  # your service's name: Starlette's own salt is the same everywhere
 SESSIONS = Middleware(
     RingSessionMiddleware,
-    ring=secrets.keyring("secret.key").derive(LABEL),
+    ring=secrets.secret_key.derive(LABEL),
     https_only=True,  # without it, plain HTTP carries the cookie too
 )
 

@@ -7,25 +7,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from robodj_secretguard.guarding import check, guard
+    from robodj_secretguard.running.keyset import Key
+    from robodj_secretguard.running.store import Secret
     from robodj_secretguard.secret.material import Fault, Generator, Kind, Length
     from robodj_secretguard.secret.policy import Material, SecretPolicy
-    from robodj_secretguard.startup.guard import check, guard
+    from robodj_secretguard.settings import RuntimeSecrets, SecretSettings
     from robodj_secretguard.startup.readings import RevocationStatus
     from robodj_secretguard.startup.report import Finding, Report, SecretStatus
     from robodj_secretguard.startup.rules import Check, Severity, State
-    from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings
 
 __all__ = [
     "Check",
     "Fault",
     "Finding",
     "Generator",
+    "Key",
     "Kind",
     "Length",
     "Material",
     "Report",
     "RevocationStatus",
     "RuntimeSecrets",
+    "Secret",
     "SecretPolicy",
     "SecretSettings",
     "SecretStatus",
@@ -35,13 +39,15 @@ __all__ = [
     "guard",
 ]
 _MODULES = {
+    "running.keyset": {"Key"},
+    "running.store": {"Secret"},
     "secret.material": {"Fault", "Generator", "Kind", "Length"},
     "secret.policy": {"Material", "SecretPolicy"},
-    "startup.guard": {"check", "guard"},
+    "guarding": {"check", "guard"},
     "startup.readings": {"RevocationStatus"},
     "startup.report": {"Finding", "Report", "SecretStatus"},
     "startup.rules": {"Check", "Severity", "State"},
-    "startup.settings": {"RuntimeSecrets", "SecretSettings"},
+    "settings": {"RuntimeSecrets", "SecretSettings"},
 }
 
 

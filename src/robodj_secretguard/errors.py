@@ -1,6 +1,6 @@
 """The exceptions. Their texts never contain an argument or the content of a file: it could be a key."""
 
-from robodj_secretguard.secret.frozen import CheckFailedError, SafeError, SecretGuardError
+from robodj_secretguard.secret.frozen import CheckFailedError, RevokedKeyError, SafeError, SecretGuardError
 
 __all__ = [
     "ChangedError",
@@ -28,10 +28,6 @@ class ManagerError(SafeError):
     def __init__(self, message: str, remedy: str, *, is_temporary: bool = False) -> None:
         super().__init__(message)
         self.message, self.remedy, self.is_temporary = message, remedy, is_temporary
-
-
-class RevokedKeyError(SafeError):
-    """The current key of a ring was revoked while the service runs, and no other set of keys passed the checks."""
 
 
 class UsageError(SecretGuardError):

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from robodj_secretguard.common.generator import generate
+from robodj_secretguard.running.keyset import Clock
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.settings import SecretSettings, store_of
 from robodj_secretguard.startup.inputs import (
     ALLOW_FILE_SECRET_FALLBACK,
     CONFIG_DIR,
@@ -24,6 +26,22 @@ from robodj_secretguard.startup.inputs import (
 )
 from robodj_secretguard.startup.readings import REVOKED_FILE, within_config_dir
 from robodj_secretguard.startup.rules import Check
+
+
+def set_clock(secrets: SecretSettings, clock: Callable[[], datetime] | None) -> None:
+    """Judge the deadlines and revocations of a service's secrets by another clock.
+
+    Args:
+        secrets: what `guard()` or the model returned.
+        clock: return the time, with a timezone; `None` for the clock of the system.
+
+    Raises:
+        ValueError: the time of `clock` has no timezone.
+    """
+    if clock is not None and clock().utcoffset() is None:
+        raise ValueError("the clock must return a time with a timezone")
+    store_of(secrets).clock = Clock(clock)
+
 
 BadVariables = dict[str, str | None]
 

@@ -55,7 +55,6 @@ LOOSE = {
     "annotated-again-as-optional": "class Ours(RuntimeSecrets):\n    secret_key: SecretStr | None = None",
     "shadowed-by-a-property": "class Ours(RuntimeSecrets):\n    @property\n    def secret_key(self): return DEV",
     "mixin": "class Mixin:\n    secret_key: SecretStr = DEV\nclass Ours(Mixin, RuntimeSecrets): pass",
-    "mixin-after": "class Mixin:\n    secret_key: SecretStr = DEV\nclass Ours(RuntimeSecrets, Mixin): pass",
     "mixin-without-annotation": "class Mixin:\n    secret_key = DEV\nclass Ours(Mixin, RuntimeSecrets): pass",
     "mixin-model": "class Mixin(BaseModel):\n    own: OWN = DEV\nclass Ours(RuntimeSecrets, Mixin): pass",
     "alias-generator": "class Ours(RuntimeSecrets, alias_generator=str.upper): pass",
@@ -98,6 +97,7 @@ REPLACES_A_VALUE = {
     "wrap-model-validator": method("judge(cls, _, handler)", "return None", "model_validator(mode='wrap')"),
 }
 IN_VAIN = {
+    "mixin-after": "class Mixin:\n    secret_key: SecretStr = DEV\nclass Ours(RuntimeSecrets, Mixin): pass",
     "length": method("__len__(self)", "return 0"),
     "sources": method("settings_customise_sources(cls, *_, **__)", "return (lambda: {'secret_key': DEV},)"),
     "policies": "class Ours(RuntimeSecrets):\n    secret_policies = {}",

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
+import inspect
 import io
 import itertools
 import json
 import logging
 import os
+import pickle
+import pydoc
 import re
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock, RLock, Thread
@@ -23,24 +28,40 @@ from types import FrameType
 from typing import Any, NoReturn, Self
 from unittest.mock import patch
 
+import cloudpickle
+import dill
+import rich
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
-from pydantic import SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
+from rich.console import Console
+from rich.pretty import Pretty
 
 import robodj_secretguard
-from robodj_secretguard import RuntimeSecrets, check, guard
+from robodj_secretguard import RuntimeSecrets, Secret, check, guard
 from robodj_secretguard.adapters.prometheus import SecretCollector
 from robodj_secretguard.cli import main
-from robodj_secretguard.heartbeat import send_heartbeat
-from robodj_secretguard.refresh import _process
+from robodj_secretguard.running import subscriptions
+from robodj_secretguard.running.heartbeat import send_heartbeat
+from robodj_secretguard.running.refresh import Refresh, _read_again
+from robodj_secretguard.running.stages import Locks
+from robodj_secretguard.running.threads import Writing
 from robodj_secretguard.scan import search, workers
+from robodj_secretguard.settings import running_report, store_of
 from robodj_secretguard.startup.inputs import SECRETS_DIR
-from robodj_secretguard.startup.rules import EARLIEST_CLOCK
-from robodj_secretguard.startup.settings import live_of, running_report
+from robodj_secretguard.startup.time_rules import EARLIEST_CLOCK
 
 V1 = "ROBODJ_SECRET_KEY"
 NOBODY = 65534
@@ -57,26 +78,119 @@ def send_a_heartbeat() -> object:
     return [secrets, send_heartbeat(secrets), running_report(secrets)]  # type: ignore[func-returns-value]
 
 
-def use_keyring() -> object:
-    """Use every method of a ring, and make it fail."""
+class _Model(BaseModel):
+    """A host's own model, with a field that takes only a secret."""
+
+    key: Secret
+
+
+@dataclass
+class _Data:
+    key: Secret
+
+
+class _Slots:
+    __slots__ = ("key",)
+
+    def __init__(self, key: Secret) -> None:
+        self.key = key
+
+
+class _Holder:
+    """An ordinary object: `vars()` shows what it has."""
+
+    def __init__(self, key: Secret) -> None:
+        self.key = key
+        self.get = key.get_secret_value
+        self.read = lambda: key
+
+
+def _inspected(value: object) -> str:
+    """Return what rich shows of an object, with all that is private."""
+    console = Console(file=io.StringIO(), width=200)
+    rich.inspect(value, console=console, all=True, value=False)
+    pretty = Pretty(value, expand_all=True)
+    console.print(pretty)
+    return re.sub("0x[0-9a-f]+", "", console.file.getvalue())  # type: ignore[attr-defined]
+
+
+SHOWING: tuple[Callable[[Any], object], ...] = (
+    vars,
+    repr,
+    str,
+    "{}".format,
+    "{!r:>99}".format,
+    dict,
+    list,
+    bytes,
+    hash,
+    bool,
+    copy.copy,
+    copy.deepcopy,
+    pickle.dumps,
+    cloudpickle.dumps,
+    dill.dumps,
+    json.dumps,
+    asdict,
+    _inspected,
+    pydoc.render_doc,
+    inspect.getmembers,
+    lambda each: {name: getattr(each, name) for name in dir(each) if name != "__init_subclass__"},
+    lambda each: json.dumps(each, default=vars),
+    lambda each: json.dumps(each, default=repr),
+    lambda each: each.__getstate__(),
+    lambda each: each.__reduce_ex__(4),
+    lambda each: each.model_dump(),
+    lambda each: each.model_dump(mode="json"),
+    lambda each: each.model_dump_json(),
+    lambda each: each.model_copy(deep=True),
+    lambda each: type(each).model_json_schema(),
+    lambda each: TypeAdapter(type(each)).dump_python(each, mode="json"),
+    lambda each: TypeAdapter(Any).dump_json({"key": each}),
+    lambda each: each + "",
+    lambda each: f"{each}",
+    lambda each: [*each],
+    lambda each: each[:6],
+)
+"""What a host, a debugger or a crash reporter does with an object."""
+
+
+def use_secret() -> object:
+    """Use every method of a secret, hold it in each kind of object, show each of them, and make all of it fail."""
     secrets = guard()
-    ring = secrets.keyring("secret.key")
-    outcomes: list[object] = [ring, ring.accepted(), ring.derive(b"purpose").accepted(), ring.current]
-    outcomes += [ring.verify(os.environ.get(name)) for name in (V1, f"{V1}_NEXT", f"{V1}_PREVIOUS")]
-    outcomes += [ring.verify(None), ring.verify(b"\xff"), ring.find("no such key")]
-    for fail in (
-        lambda: secrets.keyring(os.environ[V1]),  # type: ignore[arg-type]
-        lambda: ring.derive(os.environ[V1]),  # type: ignore[arg-type]
-        lambda: json.dumps(ring.current),
-        lambda: ring.current._replace(kid=os.environ[V1], unknown=1),
-        lambda: copy.copy(ring).__reduce_ex__(2),
-    ):
-        try:
-            fail()
-        except (TypeError, ValueError) as error:
-            traceback.print_exception(error)
-            outcomes.append(error)
-    return outcomes
+    secret = secrets.secret_key
+    secret.on_change(_fail_with_a_key)
+    derived = secret.derive(b"purpose")
+    outcomes: list[object] = [secret, secret.accepted(), derived, derived.accepted(), secret.current, secret.stored()]
+    outcomes += [secret.verify(os.environ.get(name)) for name in (V1, f"{V1}_NEXT", f"{V1}_PREVIOUS")]
+    outcomes += [secret.verify(None), secret.verify(b"\xff"), secret.find("no such key"), store_of(secrets)]
+    holders = [_Model(key=secret), _Data(secret), _Slots(secret), _Holder(secret), [secret], {"key": secret}]
+    with secrets.at_once() as now:
+        holders += [now, now.secret_key]
+        parts = [secret.get_secret_value, secret.verify, store_of(secrets).keys, type(secrets)]
+        pairs = itertools.product([*outcomes, *holders, *parts], SHOWING)
+        told = [_told(functools.partial(way, each)) for each, way in pairs]
+    failing: list[Callable[[], object]] = [
+        lambda: secret == os.environ[V1],
+        lambda: os.environ[V1].encode() != derived,
+        lambda: secret.derive(os.environ[V1]),  # type: ignore[arg-type]
+        lambda: _Model(key=os.environ[V1]),
+        lambda: _Model.model_validate({"key": os.environ[V1]}),
+        lambda: _Model.model_validate_json(json.dumps({"key": os.environ[V1]})),
+        lambda: TypeAdapter(Secret | None).validate_python(os.environ[V1]),
+        lambda: secret.current._replace(kid=os.environ[V1], unknown=1),
+        lambda: secret.find(os.environ[V1], revoked=os.environ[V1]),  # type: ignore[arg-type]
+    ]
+    return [*outcomes, *holders, *told, *map(_told, failing)]
+
+
+def _told(action: Callable[[], object]) -> object:
+    """Return what an action returns, or the traceback of its error. Print the traceback."""
+    try:
+        return action()
+    except Exception as error:  # noqa: BLE001 - of whatever kind
+        traceback.print_exception(error)
+        return error
 
 
 def scrape() -> object:
@@ -115,7 +229,7 @@ def guard_a_secrets_directory() -> object:
     return [check(), guard()]
 
 
-def _fail_with_a_key(_names: object) -> NoReturn:
+def _fail_with_a_key(_secret: object) -> NoReturn:
     raise LookupError(os.environ[V1])
 
 
@@ -123,8 +237,8 @@ def _guard_a_live_directory() -> RuntimeSecrets:
     """Call `guard()` with the volume that the scenario planted, and let the functions of a change fail."""
     os.environ[SECRETS_DIR] = os.path.abspath(argument())
     secrets = guard()
-    secrets.on_change(_fail_with_a_key)
-    secrets.keyring("secret.key").on_switch(_fail_with_a_key)
+    secrets.secret_key.on_change(_fail_with_a_key)
+    vars(subscriptions).update(start=_start_and_join)
     return secrets
 
 
@@ -138,16 +252,30 @@ def _publish(version: str) -> None:
     new.replace(new.with_name("..data"))
 
 
+def _reader_of(secrets: RuntimeSecrets) -> Refresh:
+    reader = store_of(secrets).reader
+    assert isinstance(reader, Refresh)
+    return reader
+
+
+def _start_and_join(function: Callable[..., object], *arguments: object) -> bool:
+    """Run a function in another thread to its end, so that the order of the lines is always the same."""
+    thread = Thread(target=function, args=arguments)
+    thread.start()
+    thread.join()
+    return True
+
+
 def refresh_on_each_version() -> object:
-    """Publish each version that the scenario planted, read it twice, and use the rings."""
+    """Publish each version that the scenario planted, read it twice, and use the secrets."""
     secrets = _guard_a_live_directory()
-    refresh, ring = live_of(secrets).refresh, secrets.keyring("secret.key")
-    outcomes: list[object] = [secrets, live_of(secrets), refresh, ring]
+    reader, ring = _reader_of(secrets), secrets.secret_key
+    outcomes: list[object] = [secrets, store_of(secrets), reader, ring]
     for version in _versions():
         _publish(version)
         for each in (ring, ring.derive(b"purpose")):
             outcomes += [_outcome(secrets.refresh), _outcome(lambda each=each: each.current), each.accepted()]  # type: ignore[misc]
-            outcomes += [each.stored(), each.verify(os.environ[V1]), refresh.found, _outcome(refresh.say_late)]
+            outcomes += [each.stored(), each.verify(os.environ[V1]), reader.found, _outcome(reader.report_late)]
     for error in (LookupError, KeyboardInterrupt):
 
         def fail(*_: object, error: type[BaseException] = error) -> NoReturn:
@@ -161,13 +289,11 @@ def refresh_on_each_version() -> object:
 def refresh_by_a_thread() -> object:
     """Let a thread read each version that the scenario planted, and send events."""
     secrets = _guard_a_live_directory()
-    refresh = live_of(secrets).refresh
+    reader = _reader_of(secrets)
     for version in _versions():
         _publish(version)
-        reader = Thread(target=refresh.run)
-        reader.start()
-        reader.join()
-    return [secrets, refresh, send_heartbeat(secrets)]  # type: ignore[func-returns-value]
+        _start_and_join(_read_again, reader)
+    return [secrets, reader, store_of(secrets), send_heartbeat(secrets)]  # type: ignore[func-returns-value]
 
 
 def run_commands() -> object:
@@ -355,11 +481,11 @@ def be_interrupted_everywhere() -> object:
 def be_interrupted_in_a_refresh() -> object:
     """Interrupt a switch, and a read that changes nothing, at each line."""
     secrets, versions = _guard_a_live_directory(), itertools.cycle(_versions())
-    modules = ("refresh.py", "keyring.py", "startup/directory.py", "startup/settings.py")
-    ring = secrets.keyring("secret.key")
+    modules = ("running/", "startup/directory.py", "settings.py")
+    ring = secrets.secret_key
 
     def refresh() -> None:
-        _process.deciding, _process.writing = Lock(), RLock()  # as an interrupt can come before the `try`
+        Locks.deciding, Writing.lock = Lock(), RLock()  # as an interrupt can come before the `try`
         for _ in range(2):
             _publish(next(versions))
             secrets.refresh()

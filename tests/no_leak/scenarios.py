@@ -911,16 +911,16 @@ SCENARIOS: dict[str, Scenario] = {
     "format-while-handling": Scenario(FORMATS["short"], "guard_while_handling"),
     "weak-block": Scenario(lambda: in_variable(lambda value: value[:9] * 6)),
     "weak-case": Scenario(lambda: in_variable(lambda value: value.lower() + "-_-_")),
-    "slots": Scenario(rotated_keys, "use_keyring"),
+    "slots": Scenario(rotated_keys, "use_secret"),
     "metrics": Scenario(rotated_keys, "scrape"),
     "metrics-of-status": Scenario(
         of_the_gate("--format", "openmetrics", keys=rotated_keys, command="status"), "run_gate"
     ),
-    "slots-after-the-deadline": Scenario(partial(rotated_keys, ahead=-30), "use_keyring"),
+    "slots-after-the-deadline": Scenario(partial(rotated_keys, ahead=-30), "use_secret"),
     "slots-of-check": Scenario(rotated_keys, "call_check"),
     "slots-next-with-escapes": Scenario(partial(rotated_keys, "{}\n\x1b[31m".format)),
     "slots-previous-truncated": Scenario(partial(rotated_keys, "{}".format, 30, PREVIOUS), "make_model"),
-    "slots-previous-in-quotes": Scenario(partial(rotated_keys, '"{}"'.format, variable=PREVIOUS), "use_keyring"),
+    "slots-previous-in-quotes": Scenario(partial(rotated_keys, '"{}"'.format, variable=PREVIOUS), "use_secret"),
     "previous-until-is-a-key": Scenario(lambda: in_variable(str, 43, UNTIL, **{PREVIOUS: good_keys()[V1]})),
     "previous-until-before-a-key": Scenario(
         lambda: in_variable("2027-01-01T00:00:00{}".format, 43, UNTIL, **{PREVIOUS: good_keys()[V1]}), "make_model"

@@ -14,7 +14,7 @@ import sys
 from typing import NoReturn
 
 from robodj_secretguard import guard
-from robodj_secretguard.heartbeat import send_end
+from robodj_secretguard.running.heartbeat import send_end
 
 
 def serve(environ: dict[str, str], started: int) -> NoReturn:

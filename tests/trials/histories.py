@@ -348,6 +348,7 @@ def written(said: Said, **changes: Any) -> bytes:
         "reported_at": moment(said.age),
         "heartbeat_seconds": process.heartbeat,
         "version": "1.0.0",
+        "environment": None,
         "model": "ours:Ours",
         "secrets": {
             NAME: {

@@ -60,8 +60,8 @@ class TestQuickstart:
         assert start.splitlines()[1:] == ["The service is up.", "exit status: 0"]
         alerts = [line for line in refusal.splitlines() if line.startswith("ALERT: ") and "refused" not in line]
         assert [line.split()[1:3] for line in alerts] == [
-            ["session.key:", "placeholder:"],
-            ["database.url:", "placeholder:"],
+            ["session_key:", "placeholder:"],
+            ["database_url:", "placeholder:"],
         ]
         assert refusal.splitlines()[-1] == "exit status: 3"
         assert passed.splitlines()[-2:] == [PASSED, "exit status: 0"]

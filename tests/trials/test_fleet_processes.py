@@ -177,7 +177,7 @@ def test_a_rotation_without_restarts(tmp_path: Path) -> None:
 
     with Processes(tmp_path) as processes:
         processes.sets = {
-            name: {"ROBODJ_SECRETS_DIR": str(place), "ROBODJ_SECRET_REFRESH": "1"} for name, place in places.items()
+            name: {"ROBODJ_SECRETS_DIR": str(place), "ROBODJ_SECRETS_REFRESH": "1"} for name, place in places.items()
         }
         publish(keys, *places)
         for name in (*GOOD, "gone"):

@@ -398,7 +398,7 @@ class TestPyjwt:
             + """
 import jwt
 
-key = recipe.secrets.keyring("secret_v2.key").derive(recipe.LABEL).current.value.get_secret_value()
+key = recipe.secrets.secret_v2_key.derive(recipe.LABEL).current.value.get_secret_value()
 claims = jwt.decode(make(), options={"verify_signature": False})
 print(claims["exp"] > 0, read(jwt.encode(claims, key, algorithm="HS256")))
 print(

@@ -1,56 +1,76 @@
 """Pin the public types. `mypy --strict` reads this module; it is never run."""
 
-from typing import Annotated, Any, Literal, assert_type
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Any, assert_type
 
 from pydantic import SecretStr
 
 from robodj_secretguard import (
     Finding,
+    Key,
     Kind,
     Material,
     Report,
     RuntimeSecrets,
+    Secret,
     SecretPolicy,
     SecretSettings,
     check,
     guard,
 )
-from robodj_secretguard.startup.settings import RuntimeSecrets as Declared
+from robodj_secretguard.settings import RuntimeSecrets as Declared
+from robodj_secretguard.testing import set_clock
 
 
-def takes_a_policy(policy: SecretPolicy) -> None:
-    """The guard returns an instance of the service's model."""
+def takes_a_policy(policy: SecretPolicy, clock: Callable[[], datetime]) -> None:
+    """The guard returns an instance of the service's model, whose fields are live secrets."""
 
     class Own(SecretSettings):
-        own_key: Annotated[SecretStr, policy]
+        session_key: Annotated[Secret, policy]
+        token: Annotated[Secret | None, policy]
+        plain: Annotated[SecretStr, policy]
 
-    assert_type(guard(Own), Own)
-    assert_type(guard(Own).own_key, SecretStr)
+    secrets = guard(Own)
+    assert_type(secrets, Own)
+    assert_type(secrets.session_key, Secret)
+    assert_type(secrets.session_key.verify("presented"), Key | None)
+    assert_type(secrets.token, Secret | None)
+    secrets.token.verify("")  # type: ignore[union-attr]
+    assert_type(secrets.plain, SecretStr)
     assert_type(check(Own), Report)
-
-
-class Named(SecretSettings[Literal["a.key", "b.key"]]):
-    """The names in the brackets are those that `keyring` takes. Functions take such a model as any other."""
-
-    a_key: Annotated[SecretStr, SecretPolicy(name="a.key", variable="A_KEY")]
-    b_key: Annotated[SecretStr, SecretPolicy(name="b.key", variable="B_KEY")]
+    with secrets.at_once() as now:
+        assert_type(now, Own)
+    set_clock(secrets, clock)
+    secrets._judgement  # type: ignore[attr-defined]  # noqa: B018, SLF001
+    secrets.other  # type: ignore[attr-defined]  # noqa: B018
+    takes_any(secrets)
 
 
 def takes_any(secrets: SecretSettings) -> None:
-    """Take any model."""
-    secrets.keyring("a.key")
+    """Functions take any model."""
+    assert_type(secrets.refresh(), Report)
 
 
-takes_any(guard(Named))
-guard(Named).keyring("a.key")
-guard(Named).keyring("c.key")  # type: ignore[arg-type]
-guard().keyring("secret.key")
-guard().keyring("a.key")  # type: ignore[arg-type]
-Named()._judgement  # type: ignore[attr-defined]  # noqa: B018, SLF001
-assert_type(guard(), RuntimeSecrets[Literal["secret.key", "secret_v2.key"]])
+def called(secret: Secret) -> None:
+    """Functions of a change get the secret."""
+    assert_type(secret.get_secret_value(), str)
+
+
+assert_type(guard(), RuntimeSecrets)
+assert_type(guard().secret_key, Secret)
+assert_type(guard().secret_key.current, Key)
+assert_type(guard().secret_key.accepted(), tuple[Key, ...])
+assert_type(guard().secret_key.stored(), tuple[Key, ...])
+assert_type(guard().secret_key.find("kid", revoked=True), Key | None)
+assert_type(guard().secret_key.derive(b"purpose"), Secret)
+guard().secret_key.on_change(called)
+guard().secret_key.on_change(len)
+guard().secret_key.on_change(takes_any)  # type: ignore[arg-type]
+guard().secret_key.derive("purpose")  # type: ignore[arg-type]
 assert_type(Material.opaque(minimum=8), Kind)
-assert_type(guard(exit_status=78, require_env_only=True).secret_key, SecretStr)
+assert_type(guard(exit_status=78, require_env_only=True).secret_key, Secret)
 assert_type(guard(RuntimeSecrets, config_dir="config"), Declared)
 assert_type(check().alerts, tuple[Finding, ...])
 assert_type(check().as_dict(), dict[str, Any])
-assert_type(RuntimeSecrets().secret_v2_key, SecretStr)
+assert_type(RuntimeSecrets().secret_v2_key, Secret)

@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 secrets = guard(ServiceSecrets)  # first: with a bad secret nothing below runs, and no port is opened
 start = check(ServiceSecrets)
 
-# Each purpose has its own derived keys, so no request has the key itself. A ring knows which keys verify, until when.
-ring = secrets.keyring("secret.key")
-access_tokens = RingJWT(ring.derive(b"robodj access token v1"))
-status_tokens = ring.derive(b"robodj status token v1")
+# Each purpose has its own derived keys, so no request has the key itself. They follow each rotation and revocation.
+access_tokens = RingJWT(secrets.secret_key.derive(b"robodj access token v1"))
+status_tokens = secrets.secret_key.derive(b"robodj status token v1")
 
 LIFETIME = timedelta(minutes=10)
 REQUIRED = {"require": ["exp", "sub"]}  # without `exp` a token would never expire
@@ -102,11 +101,12 @@ def status() -> dict[str, object]:
 @app.get("/keys", dependencies=[Depends(operator)])
 def keys() -> dict[str, dict[str, Any]]:
     """Show which key signs and which keys verify now: their roles and ids, and the deadline of the previous key."""
+    until = {each.secret: each.previous_until for each in start.secrets}
     return {
-        each.secret: {
-            "signs": secrets.keyring(each.secret).current.kid,
-            "verify": [{"role": key.role, "kid": key.kid} for key in secrets.keyring(each.secret).accepted()],
-            "previous_until": each.previous_until,
+        secret.name: {
+            "signs": secret.current.kid,
+            "verify": [{"role": key.role, "kid": key.kid} for key in secret.accepted()],
+            "previous_until": until[secret.name],
         }
-        for each in start.secrets
+        for secret in (secrets.secret_key, secrets.secret_v2_key)
     }

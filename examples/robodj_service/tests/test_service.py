@@ -65,7 +65,7 @@ def test_a_rotation_logs_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
         page = main.keys()["secret.key"]
         roles.append([key["role"] for key in page["verify"]])
     assert roles == [["current", "next"], ["current", "previous"]]
-    assert (page["signs"], page["previous_until"]) == (main.ring.current.kid, until)
+    assert (page["signs"], page["previous_until"]) == (main.secrets.secret_key.current.kid, until)
 
 
 def test_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

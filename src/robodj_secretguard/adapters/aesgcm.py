@@ -9,7 +9,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from robodj_secretguard.adapters.fernet import RingFernet
-from robodj_secretguard.keyring import Key, Keyring
+from robodj_secretguard.running.keyset import Key
+from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import contain
 
 
@@ -30,7 +31,7 @@ class RingAESGCM:
         ValueError: the keys are not derived keys.
     """
 
-    def __init__(self, ring: Keyring) -> None:
+    def __init__(self, ring: Secret) -> None:
         RingFernet(ring)  # its keys are the same: 32 bytes
         self._ring = ring
 

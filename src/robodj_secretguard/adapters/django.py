@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.conf import settings
 
 from robodj_secretguard.adapters.live import FallbackKeys, kept_text
-from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.running.store import Secret
 
 
-def secret_keys(ring: Keyring) -> tuple[str, list[str]]:
+def secret_keys(ring: Secret) -> tuple[str, list[str]]:
     """Return Django's two settings: the key that signs, and the keys that verify.
 
     Write `SECRET_KEY, SECRET_KEY_FALLBACKS = secret_keys(ring)` in the settings module. Both follow the ring: Django

@@ -4,7 +4,8 @@
 from fastapi import HTTPException, Request
 from fastapi.security import APIKeyHeader
 
-from robodj_secretguard.keyring import Key, Keyring
+from robodj_secretguard.running.keyset import Key
+from robodj_secretguard.running.store import Secret
 
 
 class ApiKey(APIKeyHeader):
@@ -19,7 +20,7 @@ class ApiKey(APIKeyHeader):
         header: the name of the header.
     """
 
-    def __init__(self, ring: Keyring, header: str = "X-API-Key") -> None:
+    def __init__(self, ring: Secret, header: str = "X-API-Key") -> None:
         super().__init__(name=header, scheme_name=header)  # by default, all instances would be one in OpenAPI
         self._ring = ring
 

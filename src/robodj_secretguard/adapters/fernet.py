@@ -9,7 +9,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from robodj_secretguard.adapters.live import signing
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.keyring import Key, Keyring
+from robodj_secretguard.running.keyset import Key
+from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import SealedStr, contain
 
 
@@ -26,7 +27,7 @@ class RingFernet:
         ValueError: the keys are not derived keys. Those of the shipped secrets are not Fernet keys.
     """
 
-    def __init__(self, ring: Keyring) -> None:
+    def __init__(self, ring: Secret) -> None:
         self._ring = signing(ring)
         self._fernets: WeakKeyDictionary[SealedStr, Fernet] = WeakKeyDictionary()  # each goes with its key
         self._with([ring.current])

@@ -10,10 +10,10 @@ from flask import Flask, current_app
 from flask.sessions import SecureCookieSessionInterface
 
 from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, MaskedStr, kept_text
-from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.running.store import Secret
 
 
-def sign_sessions(app: Flask, ring: Keyring, old_key: str | None = None) -> None:
+def sign_sessions(app: Flask, ring: Secret, old_key: str | None = None) -> None:
     """Sign the sessions of an app with the current key, and accept those of each accepted key.
 
     It sets `app.secret_key` and `app.config["SECRET_KEY_FALLBACKS"]`. Flask reads both in each request, and both follow

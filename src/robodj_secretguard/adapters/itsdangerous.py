@@ -9,7 +9,7 @@ from itsdangerous import Signer, TimestampSigner, URLSafeSerializer, URLSafeTime
 
 from robodj_secretguard.adapters.live import MaskedBytes, signing
 from robodj_secretguard.errors import RevokedKeyError
-from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.running.store import Secret
 
 
 class _Keys(list[bytes]):
@@ -24,7 +24,7 @@ class _Keys(list[bytes]):
 class _RingKeys:
     """The keys of a ring, where itsdangerous keeps a copy of a list."""
 
-    def __init__(self, ring: Keyring, salt: str | bytes, **options: Any) -> None:
+    def __init__(self, ring: Secret, salt: str | bytes, **options: Any) -> None:
         self._ring = signing(ring)
         super().__init__((), salt, **options)  # type: ignore[call-arg]  # of the class that it is mixed into
 

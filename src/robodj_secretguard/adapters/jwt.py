@@ -7,7 +7,8 @@ from typing import Any, Final
 import jwt
 
 from robodj_secretguard.adapters.live import signing
-from robodj_secretguard.keyring import Key, Keyring
+from robodj_secretguard.running.keyset import Key
+from robodj_secretguard.running.store import Secret
 
 _ALGORITHMS: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 """The accepted algorithms, and the fewest characters of a key for each (RFC 7518, section 3.2)."""
@@ -30,7 +31,7 @@ class RingJWT:
             the secret.
     """
 
-    def __init__(self, ring: Keyring, algorithm: str = "HS256") -> None:
+    def __init__(self, ring: Secret, algorithm: str = "HS256") -> None:
         if algorithm not in _ALGORITHMS:
             raise ValueError(f"the algorithm must be one of {', '.join(_ALGORITHMS)}")
         _require_length(algorithm, *[key for key in signing(ring).accepted() if key.kid])

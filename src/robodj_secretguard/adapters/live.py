@@ -6,7 +6,8 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, Self
 
-from robodj_secretguard.keyring import Key, Keyring
+from robodj_secretguard.running.keyset import Key
+from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import Sealed
 
 
@@ -37,7 +38,7 @@ def masked(key: Key) -> MaskedStr:
     return MaskedStr(key.value.get_secret_value())
 
 
-def signing(ring: Keyring) -> Keyring:
+def signing(ring: Secret) -> Secret:
     """Return a ring whose keys may sign and encrypt what others see, or raise `ValueError`."""
     if not ring.current.kid:
         raise ValueError("a secret that others issue does not sign or encrypt: it could be guessed from the result")
@@ -51,16 +52,16 @@ class LiveStr(MaskedStr):
     `bytes(key, "ascii")`.
 
     Args:
-        ring: the keys. See `SecretSettings.keyring()`.
+        ring: the keys. A field of what `guard()` returned, or one that is derived from it.
     """
 
     __slots__ = ("_ring",)
 
-    def __new__(cls, ring: Keyring) -> Self:
+    def __new__(cls, ring: Secret) -> Self:
         """Return the text of the key that is current now."""
         return super().__new__(cls, ring.current.value.get_secret_value())
 
-    def __init__(self, ring: Keyring) -> None:
+    def __init__(self, ring: Secret) -> None:
         self._ring = ring
 
     def __str__(self) -> str:
@@ -71,7 +72,7 @@ class LiveStr(MaskedStr):
         return str(self).encode(encoding, errors)
 
 
-def kept_text(ring: Keyring, holder: Callable[[], object], name: str) -> LiveStr:
+def kept_text(ring: Secret, holder: Callable[[], object], name: str) -> LiveStr:
     """Return the current key for an attribute, which gets a new `LiveStr` at each switch as long as it has one.
 
     Args:
@@ -80,12 +81,12 @@ def kept_text(ring: Keyring, holder: Callable[[], object], name: str) -> LiveStr
         name: the name of the attribute.
     """
 
-    def renew(_names: object) -> None:
+    def renew(_secret: Secret) -> None:
         found = holder()
         if getattr(getattr(found, name, None), "_ring", None) is ring:
             setattr(found, name, LiveStr(ring))
 
-    signing(ring).on_switch(renew)
+    signing(ring).on_change(renew)
     return LiveStr(ring)
 
 
@@ -98,12 +99,12 @@ class FallbackKeys(_Masked, list[str]):
     methods finds no key. A slice and a sum are ordinary lists, which do not follow the ring: do not keep one.
 
     Args:
-        ring: the keys. See `SecretSettings.keyring()`.
+        ring: the keys. A field of what `guard()` returned, or one that is derived from it.
     """
 
     __slots__ = ("_ring",)
 
-    def __init__(self, ring: Keyring) -> None:
+    def __init__(self, ring: Secret) -> None:
         self._ring = signing(ring)
 
     def __iter__(self) -> Iterator[str]:

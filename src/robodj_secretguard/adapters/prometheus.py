@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -15,14 +14,15 @@ from prometheus_client.registry import Collector
 
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.fleet.metrics import DECLARED, Samples, of_findings, of_keys
-from robodj_secretguard.keyring import Keyring, LiveKeys
+from robodj_secretguard.guarding import check
+from robodj_secretguard.running.store import KeyStore
+from robodj_secretguard.running.views import report_on
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
-from robodj_secretguard.startup.guard import check
+from robodj_secretguard.settings import SecretSettings, setup_of, store_of
 from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.report import Finding, finding
 from robodj_secretguard.startup.rules import Check, Problem, internal
-from robodj_secretguard.startup.settings import SecretSettings, live_of, setup_of
 
 
 class SecretCollector(Collector):
@@ -54,14 +54,14 @@ class SecretCollector(Collector):
     ) -> None:
         self._model, self._require_env_only = type(secrets), require_env_only
         try:
-            self._live, self._rings, self._config_dir = contain(partial(_keys_and_directory, secrets, config_dir))
+            self._store, self._config_dir = contain(partial(_store_and_directory, secrets, config_dir))
         except CheckFailedError:
             raise TypeError(
                 "pass what guard() returned, and the config_dir that it got: SecretCollector(secrets)"
             ) from None
         finally:
             del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
-        self._started = self._live.keys.report.checked_at.timestamp()
+        self._started = report_on(self._store.keys).checked_at.timestamp()
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Return every family without a value. So a registration runs no check."""
@@ -81,25 +81,26 @@ class SecretCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family, after a check where no thread reads the keys again."""
-        keys, refresh = self._live.keys, self._live.refresh
+        keys, refresh = self._store.keys, self._store.reader
         # A fork has another process id, and another start another time. So no two processes have one identity.
         identity = f"{os.getpid()}-{self._started * 1e6:.0f}"
-        families = of_keys(keys.report.secrets, "robodj_secret_info", identity) | {
+        families = of_keys(report_on(keys).secrets, "robodj_secret_info", identity) | {
             "robodj_secret_start_timestamp_seconds": {(): self._started},
             "robodj_secret_processes": {(identity,): float(count_processes())},
         }
-        if self._live.late_at < math.inf:  # a thread reads the keys in each period
-            found, is_ok = refresh.found, refresh.is_ok and time.monotonic() < self._live.late_at
+        if refresh is not None and self._store.late_at < math.inf:  # a thread reads the keys in each period
+            found = refresh.found
             families |= {
                 "robodj_secret_refresh_timestamp_seconds": {(): refresh.read_at.timestamp()},
-                "robodj_secret_refresh_ok": {(): float(is_ok)},
+                "robodj_secret_refresh_ok": {(): float(refresh.is_ok)},
             }
         else:
             try:
-                found = contain(lambda: [*self._found()])
+                found = contain(lambda: tuple(self._found()))
             except CheckFailedError as failure:
-                found = [finding(self._model.secret_policies.values(), Check.INTERNAL, internal(type_name(failure)))]
-        for name, samples in (families | of_findings(keys.report.secrets, found)).items():
+                failed = internal(type_name(failure))
+                found = (finding(self._model.secret_policies.values(), Check.INTERNAL, failed),)
+        for name, samples in (families | of_findings(report_on(keys).secrets, found)).items():
             yield _gauges(name, samples)
 
     def _found(self) -> Iterator[Finding]:
@@ -112,23 +113,23 @@ class SecretCollector(Collector):
         yield from report.findings
         listed = report.revocation_list
         reported = {each.secret for each in report.alerts if each.check is Check.REVOKED}
-        for policy, ring in zip(self._model.secret_policies.values(), self._rings, strict=True):
-            begins = [listed.begin(f"{PREFIX}{key.kid}") for key in ring.accepted()] if listed else []
+        for policy in self._model.secret_policies.values():
+            accepted = self._store.secrets[policy.name].accepted()
+            begins = [listed.begin(f"{PREFIX}{key.kid}") for key in accepted] if listed else []
             if policy.name not in reported and any(begin and begin <= report.checked_at for begin in begins):
                 yield finding((), Check.REVOKED, Problem("a running key is revoked", "restart"), policy)
 
 
-def _keys_and_directory(
+def _store_and_directory(
     secrets: SecretSettings, config_dir: str | os.PathLike[str] | None
-) -> tuple[LiveKeys, list[Keyring], SealedStr | None]:
+) -> tuple[KeyStore, SealedStr | None]:
     """Return the keys that run, and the config directory: absolute, as the working directory may change.
 
     `None` for that of the model, and where there is no directory.
     """
-    rings = [secrets.keyring(policy.name) for policy in secrets.secret_policies.values()]
     directory, named_by = config_directory(Environment(), config_dir, setup_of(type(secrets)))
     is_used = named_by != "model" and (named_by is not None or os.path.isdir(directory))
-    return live_of(secrets), rings, SealedStr(os.path.abspath(directory)) if is_used else None
+    return store_of(secrets), SealedStr(os.path.abspath(directory)) if is_used else None
 
 
 def count_processes() -> int:

@@ -8,7 +8,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.types import ASGIApp
 
 from robodj_secretguard.adapters.itsdangerous import RingSigner
-from robodj_secretguard.keyring import Keyring
+from robodj_secretguard.running.store import Secret
 
 
 class RingSessionMiddleware(SessionMiddleware):
@@ -23,6 +23,6 @@ class RingSessionMiddleware(SessionMiddleware):
         options: the other arguments of `SessionMiddleware`, by name, without `secret_key`.
     """
 
-    def __init__(self, app: ASGIApp, ring: Keyring, *arguments: Any, **options: Any) -> None:
+    def __init__(self, app: ASGIApp, ring: Secret, *arguments: Any, **options: Any) -> None:
         super().__init__(app, "", *arguments, **options)
         self.signer = RingSigner(ring, salt=b"itsdangerous.Signer")  # the salt of Starlette's own signer

@@ -36,21 +36,21 @@ from robodj_secretguard.cli.output import (
     tally,
 )
 from robodj_secretguard.common.generator import ephemeral as temporary_keys
+from robodj_secretguard.guarding import announce
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, mark, paint
-from robodj_secretguard.startup.guard import announce
+from robodj_secretguard.settings import setup_of
 from robodj_secretguard.startup.inputs import ANNOUNCED, CONFIG_DIR, EPHEMERAL, PROTECTED_ENV, SECRETS_DIR
 from robodj_secretguard.startup.readings import Environment, has_directory
 from robodj_secretguard.startup.report import REFUSED, for_gate
-from robodj_secretguard.startup.settings import setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from robodj_secretguard.managers.manager import Sources
+    from robodj_secretguard.settings import SecretSettings
     from robodj_secretguard.startup.readings import ManagedSource
     from robodj_secretguard.startup.report import Report
-    from robodj_secretguard.startup.settings import SecretSettings
 
 
 def add(commands: Commands) -> None:

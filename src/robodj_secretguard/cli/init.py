@@ -13,7 +13,7 @@ from datetime import timedelta
 from importlib import resources
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import SecretStr, create_model
+from pydantic import create_model
 
 from robodj_secretguard.cli.layout import (
     CODING,
@@ -31,11 +31,12 @@ from robodj_secretguard.cli.options import Commands, Request, add_command, direc
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.common.files import make_directory, raise_file_error, reason, write_file
 from robodj_secretguard.lifecycle.revocation import HEADER
+from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.material import Kind
 from robodj_secretguard.secret.policy import Material, SecretPolicy
 from robodj_secretguard.secret.texts import PROGRAM, PYPROJECT, TABLE, ascii_text
+from robodj_secretguard.settings import RuntimeSecrets, SecretSettings
 from robodj_secretguard.startup.readings import REVOKED_FILE
-from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings
 
 CLASS: Final = "ServiceSecrets"
 """The name of the model in a new settings module."""
@@ -60,6 +61,8 @@ _SCHEMES: Final = {
 """The schemes of a URL by the server in its variable. A client refuses temporary values of others."""
 _OVERLAP: Final = timedelta(days=14)
 _GENERATED: Final = f"overlap=timedelta(days={_OVERLAP.days})"
+_SHORT_LINE: Final = 79
+"""The longest line of a field: formatters with any usual limit leave it as it is."""
 _INIT_TEXTS: Final[dict[str, str]] = tomllib.loads(
     resources.files(__package__).joinpath("init.toml").read_text(encoding="utf-8")
 )
@@ -158,7 +161,7 @@ def _fields_of(secrets: Sequence[SecretPolicy]) -> dict[str, SecretPolicy]:
     if len(fields) < len(secrets):
         fail("--secret: two secrets have the same variable; use another one")
     types: dict[str, Any] = {
-        field: Annotated[SecretStr if policy.required else SecretStr | None, policy] for field, policy in fields.items()
+        field: Annotated[Secret if policy.required else Secret | None, policy] for field, policy in fields.items()
     }
     try:
         create_model(CLASS, __base__=SecretSettings if fields else RuntimeSecrets, **types)
@@ -287,7 +290,8 @@ def _settings_before(settings: str, fields: Mapping[str, SecretPolicy], *, is_na
     """Return the text of the settings module, if it can be the one of this command."""
     before = read_file(settings) if settings else ""
     is_there = bool(before.strip())
-    if (is_there or is_named) and any(f'"{policy.variable}"' not in before for policy in fields.values()):
+    is_declared = (f"    {field}: " in before or f'"{policy.variable}"' in before for field, policy in fields.items())
+    if (is_there or is_named) and not all(is_declared):
         fail("--secret: this project has a settings module; declare more secrets there")
     if is_there and not is_named and f"class {CLASS}" not in before:
         raise_file_error(f"{settings}: it exists and has no class {CLASS}; pass --settings FILE with another name")
@@ -370,31 +374,35 @@ def _configuration(model: str, *, is_named: bool) -> Change:
 def _settings_module(fields: Mapping[str, SecretPolicy]) -> str:
     """Return the text of a settings module with a project's own secrets, or RoboDJ's, as ruff formats it."""
     issued, own = [each for each in fields.values() if each.is_issued], len(fields) > 0
-    classes = ["Material"] * bool(issued) + (["SecretPolicy", "SecretSettings"] if own else [RuntimeSecrets.__name__])
+    names = ["Secret", "SecretPolicy", "SecretSettings"] if own else [RuntimeSecrets.__name__]
+    classes = ["Material"] * bool(issued) + names
     imports = [
         *["from datetime import timedelta"] * (len(issued) < len(fields)),
         "from pathlib import Path",
-        *["from typing import Annotated, Literal"] * own,
+        *["from typing import Annotated"] * own,
         "",
-        *["from pydantic import SecretStr"] * own,
         f"from robodj_secretguard import {', '.join(classes)}",
     ]
-    names = "".join(f'            "{policy.name}",\n' for policy in fields.values())
-    declared = (
-        _INIT_TEXTS["field"].format(
-            field=field,
-            policy=policy,
-            type="SecretStr" if policy.required else "SecretStr | None",
-            kind=_material(policy) if policy.is_issued else _GENERATED,
-            optional="" if policy.required else "\n            required=False,",
-        )
-        for field, policy in fields.items()
-    )
     return _INIT_TEXTS["settings"].format(
         imports="\n".join(imports),
-        base=_INIT_TEXTS["base"].format(names) if own else RuntimeSecrets.__name__,
-        fields="".join(declared),
+        base=(SecretSettings if own else RuntimeSecrets).__name__,
+        fields="".join(_declared(field, policy) for field, policy in fields.items()),
     )
+
+
+def _declared(field: str, policy: SecretPolicy) -> str:
+    """Return the text of a field. Its policy has the arguments that differ from the defaults."""
+    arguments = [
+        *[f'name="{policy.name}"'] * (policy.name != field),
+        *[f'variable="{policy.variable}"'] * (policy.variable != field.upper()),
+        _material(policy) if policy.is_issued else _GENERATED,
+        *["required=False"] * (not policy.required),
+    ]
+    texts = {"field": field, "type": "Secret" if policy.required else "Secret | None"}
+    line = _INIT_TEXTS["field"].format(**texts, arguments=", ".join(arguments))
+    if len(line.strip("\n")) <= _SHORT_LINE:
+        return line
+    return _INIT_TEXTS["long_field"].format(**texts, arguments=",\n            ".join(arguments))
 
 
 def _material(policy: SecretPolicy) -> str:

@@ -29,10 +29,10 @@ from robodj_secretguard.secret.texts import (
     count,
     mark,
 )
+from robodj_secretguard.settings import RuntimeSecrets, SecretSettings
 from robodj_secretguard.startup.inputs import OPERATIONS_LOG, iso_utc
 from robodj_secretguard.startup.report import Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity
-from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TextIO, Type
 from robodj_secretguard.cli.output import Result, fail, fail_unknown, is_terminal, wrapped
 from robodj_secretguard.common.loading import load_model
 from robodj_secretguard.errors import CheckFailedError, UsageError
+from robodj_secretguard.guarding import examine
 from robodj_secretguard.secret.material import bare
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import (
@@ -27,8 +28,8 @@ from robodj_secretguard.secret.texts import (
     is_free_text,
     option,
 )
+from robodj_secretguard.settings import RuntimeSecrets, SecretSettings, setup_of
 from robodj_secretguard.startup.emit import write_line
-from robodj_secretguard.startup.guard import check
 from robodj_secretguard.startup.inputs import OPERATIONS_LOG, parse_marker
 from robodj_secretguard.startup.readings import (
     OPERATIONS_FILE,
@@ -39,7 +40,6 @@ from robodj_secretguard.startup.readings import (
     shown_path,
     within_config_dir,
 )
-from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, setup_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -339,8 +339,15 @@ def read_sources(request: Request, model: type[SecretSettings]) -> Sources | Non
 
 def judged(request: Request, model: type[SecretSettings], sources: Sources | None = None) -> Report:
     """Return the check's report, with the options of the command."""
-    check_keys = sources.check if sources else check
-    return check_keys(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
+    if sources:
+        return sources.check(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
+    return examine(
+        model,
+        environment=Environment(),
+        config_dir=request.config_dir,
+        require_env_only=request.require_env_only,
+        is_elsewhere=request.require_env_only,
+    ).report
 
 
 def passes(request: Request, report: Report) -> bool:

@@ -205,7 +205,8 @@ def revocation_line(status: RevocationStatus | None) -> str:
         return "revocation list: not read"
     if not status.sources:
         return "revocation list: none"
-    from robodj_secretguard.startup.readings import REVOKED_FILE, named_list  # noqa: PLC0415 - it imports pydantic
+    from robodj_secretguard.startup.list_rules import named_list  # noqa: PLC0415 - it imports pydantic
+    from robodj_secretguard.startup.readings import REVOKED_FILE  # noqa: PLC0415
 
     names = " and ".join(map(named_list, status.sources))
     where = names.replace(REVOKED_FILE, "revoked.fingerprints in the config directory")  # which may be a package's

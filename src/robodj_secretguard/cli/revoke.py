@@ -47,11 +47,11 @@ from robodj_secretguard.secret.material import FORM, Kind, canonical, fingerprin
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, count
+from robodj_secretguard.settings import SecretSettings
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.readings import REVOKED_FILE, shown_path
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check
-from robodj_secretguard.startup.settings import SecretSettings
 
 if TYPE_CHECKING:
     from robodj_secretguard.managers.manager import Sources

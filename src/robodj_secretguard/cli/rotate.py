@@ -64,7 +64,8 @@ from robodj_secretguard.secret.texts import (
     mark,
     option,
 )
-from robodj_secretguard.startup.inputs import SECRET_REFRESH, iso_utc
+from robodj_secretguard.settings import SecretSettings, setup_of
+from robodj_secretguard.startup.inputs import SECRETS_REFRESH, iso_utc
 from robodj_secretguard.startup.readings import (
     REVOKED_FILE,
     Environment,
@@ -72,7 +73,6 @@ from robodj_secretguard.startup.readings import (
     shown_path,
 )
 from robodj_secretguard.startup.rules import Check, how_to_rotate
-from robodj_secretguard.startup.settings import SecretSettings, setup_of
 
 # A CI system sets one of these, and keeps what is printed.
 CI_VARIABLES: Final = (
@@ -396,7 +396,7 @@ def _plan(
         is_emergency=emergency,
         is_strict=request.strict,
         has_directory=not sources and has_directory(variables, setup),
-        refreshes=bool(setup.refresh) or variables.is_set(SECRET_REFRESH),
+        refreshes=bool(setup.refresh) or variables.is_set(SECRETS_REFRESH),
     )
     words = " ".join(commands for _, commands in steps if commands)
     replaced = [word for word in WORDS_TO_REPLACE if re.search(rf"(?<![\w-]){word}(?![\w-])", words)]

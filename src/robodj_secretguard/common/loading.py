@@ -9,7 +9,7 @@ from typing import Final
 
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.sealed import contain, type_name
-from robodj_secretguard.startup.settings import SecretSettings, declares_secrets
+from robodj_secretguard.settings import SecretSettings, declares_secrets
 
 _HINTS: Final = {
     "SystemExit": "; do not call guard() while the module is imported",

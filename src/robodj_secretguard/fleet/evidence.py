@@ -20,8 +20,8 @@ from pydantic.dataclasses import dataclass
 from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import Evidence, InstanceName, Use
-from robodj_secretguard.heartbeat import EventKind
 from robodj_secretguard.managers.manager import answer_within, is_insecure
+from robodj_secretguard.running.heartbeat import EventKind
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import could_hold_key, count, is_instance_name
 from robodj_secretguard.startup.file_reader import read_text_file
@@ -97,6 +97,7 @@ class SentEvent:
     secrets: dict[SecretName, Slots]
     off: tuple[SecretName, ...]
     checks: tuple[str, ...]
+    environment: Annotated[str, Field(max_length=100)] | None = None
     namespace: InstanceName | None = None
 
 

@@ -29,7 +29,7 @@ from robodj_secretguard.lifecycle.records import Record, draft, parse_record
 from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
 from robodj_secretguard.startup.file_reader import path_faults
 from robodj_secretguard.startup.inputs import OPERATIONS_LOG, iso_utc
-from robodj_secretguard.startup.rules import EARLIEST_CLOCK
+from robodj_secretguard.startup.time_rules import EARLIEST_CLOCK
 
 MAX_LOG_BYTES: Final = 64 << 20
 HEAD_FILE: Final = ".head"  # the suffix of the head file, which has the line of the last acknowledged record

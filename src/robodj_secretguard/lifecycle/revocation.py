@@ -33,18 +33,18 @@ from robodj_secretguard.lifecycle.records import (
 )
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
+from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.file_reader import read_text_file, text_of
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, iso_utc
+from robodj_secretguard.startup.list_rules import absent_lists
 from robodj_secretguard.startup.readings import (
     MAX_LIST_BYTES,
     REVOKED_FILE,
     RevocationStatus,
-    absent_lists,
     revocation_list,
     within_config_dir,
 )
 from robodj_secretguard.startup.report import Report
-from robodj_secretguard.startup.settings import SecretSettings, setup_of
 
 HEADER: Final = """\
 # The revocation list. The service does not start with a key whose fingerprint is here.

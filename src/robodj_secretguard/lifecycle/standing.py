@@ -28,11 +28,11 @@ from robodj_secretguard.lifecycle.records import (
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of, is_listed
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
+from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, RevocationStatus, config_directory
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity, State, how_to_renew
-from robodj_secretguard.startup.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.shared import how_to_exchange
 
 Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]

@@ -19,6 +19,7 @@ from robodj_secretguard.common.generator import generate
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import Verdict
+from robodj_secretguard.guarding import examine
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
     ROTATIONS,
@@ -40,6 +41,7 @@ from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import command, listed
+from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.directory import (
     Delivery,
     delivery_of,
@@ -48,7 +50,6 @@ from robodj_secretguard.startup.directory import (
     source_finding,
     whole_names,
 )
-from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc, parse_marker
 from robodj_secretguard.startup.readings import (
     ALWAYS,
@@ -58,8 +59,8 @@ from robodj_secretguard.startup.readings import (
     revocation_list,
 )
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate
-from robodj_secretguard.startup.rules import CADENCE_GRACE, FOLLOW, Check, Problem, Severity, how_to_rotate
-from robodj_secretguard.startup.settings import SecretSettings, setup_of
+from robodj_secretguard.startup.rules import FOLLOW, Check, Problem, Severity, how_to_rotate
+from robodj_secretguard.startup.time_rules import CADENCE_GRACE
 
 Fields: TypeAlias = "Mapping[str, Any]"
 """The fields of a secret in a manager. A function that takes them runs inside `contain()`."""
@@ -764,14 +765,14 @@ class Rotator:
                 raise
             # An emergency needs only its own fields.
             delivery = delivery_of(self._store.name, fields, names_of([policy]), whole)
-        report, _ = examine(
+        examined = examine(
             self._model,
             environment=Environment({}),
             config_dir=self._config_dir,
             require_env_only=True,
             managers=[delivery],
         )
-        return for_gate(report)
+        return for_gate(examined.report)
 
 
 def _choose_step(

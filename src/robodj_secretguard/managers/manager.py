@@ -15,10 +15,12 @@ from importlib import import_module
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from robodj_secretguard.errors import ManagerError, UsageError
+from robodj_secretguard.guarding import examine
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.secret.texts import could_hold_key, shown_place
+from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.directory import (
     MAX_BYTES,
     Delivery,
@@ -31,11 +33,9 @@ from robodj_secretguard.startup.directory import (
     whole_names,
 )
 from robodj_secretguard.startup.file_reader import read_most
-from robodj_secretguard.startup.guard import examine
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.readings import Environment, are_files_off, switches_of
 from robodj_secretguard.startup.report import Report, with_findings
-from robodj_secretguard.startup.settings import SecretSettings, setup_of
 
 Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
 """Errors of a client, what is wrong (`{}` is the type's name), what to do, and whether it is temporary."""
@@ -348,14 +348,15 @@ class Sources:
         """
         if self.failed is not None:
             return self.failed
-        report, _ = examine(
+        examined = examine(
             model,
             environment=Environment(),
             config_dir=config_dir,
             require_env_only=require_env_only,
             managers=self.deliveries,
+            is_elsewhere=require_env_only,
         )
-        return with_findings(report, conflicts(self.deliveries, tuple(model.secret_policies.values())))
+        return with_findings(examined.report, conflicts(self.deliveries, tuple(model.secret_policies.values())))
 
     def variables(self, model: type[SecretSettings]) -> dict[str, str]:
         """Return the variables for a command. Call it inside `contain()`.

@@ -36,7 +36,7 @@ Where = Literal["file", "name", "link", "index", "history"]
 
 
 _Path = Annotated[str, Field(pattern="^[ -~]*$")]  # escaped, as a scan shows it
-_Secret = Annotated[SecretName, must(is_free_text)]
+_SafeSecretName = Annotated[SecretName, must(is_free_text)]
 _Count = Annotated[int, Field(ge=0)]
 _Number = Annotated[int, Field(ge=1)]
 _ObjectName = Annotated[str, Field(pattern="^(?:[0-9a-f]{40}|[0-9a-f]{64})$")]
@@ -61,7 +61,7 @@ class KnownKey:
 
     fingerprint: Fingerprint | None
     """Null for the value of an issued secret."""
-    secret: _Secret | None = None
+    secret: _SafeSecretName | None = None
     environment: EnvironmentName | None = None
     known_by: tuple[FreeText, ...] = ()
     """The sources of the key or of its fingerprint."""
@@ -82,7 +82,7 @@ class Found:
 
     rule: Rule
     where: Where
-    secret: _Secret | None
+    secret: _SafeSecretName | None
     environment: EnvironmentName | None = None
     fingerprint: Fingerprint | None
     """Null for a key file that is not exactly one valid key, and for an issued secret."""

@@ -34,6 +34,7 @@ from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import is_free_text
+from robodj_secretguard.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
 from robodj_secretguard.startup.directory import Delivery
 from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.list_rules import check_list_owners, check_revocation_list
@@ -45,7 +46,6 @@ from robodj_secretguard.startup.readings import (
     within_config_dir,
 )
 from robodj_secretguard.startup.rules import holds_key_material, unusable_directories
-from robodj_secretguard.startup.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
 
 _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 _Findings: TypeAlias = "list[tuple[Found, str | None, Sequence[_Carried]]]"  # each with its path

@@ -148,3 +148,9 @@ class CheckFailedError(SafeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.error_type,)
+
+
+class RevokedKeyError(SafeError):
+    """The current key of a secret was revoked while the service runs, and no other key passed the checks."""
+
+    __module__ = "robodj_secretguard.errors"

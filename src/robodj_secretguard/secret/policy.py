@@ -139,20 +139,21 @@ _DEFAULT_GENERATOR: Final = Generator("token_urlsafe", 32)
 
 # No regular expressions: compiling one takes a twentieth of the startup time.
 _NO_PUNCTUATION: Final = str.maketrans("", "", "._-")
-_SHORTEST_VARIABLE: Final = 5
+_SHORTEST_VARIABLE: Final = 2
 
 
 class SecretPolicy(Frozen, kw_only=True):
     """The policy of one declared secret, next to its type on a settings model.
 
-    `session_key: Annotated[SecretStr, SecretPolicy(name="session.key", variable="SESSION_KEY")]`
+    `session_key: Annotated[Secret, SecretPolicy()]`
 
     A key of the service's own is made by a generator: `generator=Generator("token_urlsafe", 16)`. Somebody else issues
     the others: `material=Material.url("postgresql")`.
 
     Args:
-        name: the secret's name in findings and reports.
-        variable: the environment variable that delivers it, in upper case (policy section 2).
+        name: the secret's name in findings and reports; by default that of its field. Derived keys depend on it.
+        variable: the environment variable that delivers it, in upper case (policy section 2); by default the name of
+            the field in upper case.
         owner: who rotates it (policy section 3); empty for nobody in particular.
         cadence: how often it is rotated (policy section 3); by default 90 days.
         warn_before: how long before its expiry the warnings begin; by default 14 days.
@@ -162,17 +163,19 @@ class SecretPolicy(Frozen, kw_only=True):
             `None` for a secret that somebody else issues.
         material: the kind of its values (policy section 6); by default keys with at least the generator's bytes.
         issuer: where somebody else issues a new one, such as an address; empty where nobody needs to be told.
+        group: the name of a group, such as `db`; empty for none. The secrets of a group, such as a user and its
+            password, change together or not at all.
         file: the fallback file, always below `config/`; by default `config/` and the name.
         expiry_variable: the variable of the expiry marker; by default the variable and `_EXPIRES_AT`.
-        required: whether a service refuses to start without it. If not, the type of the field is `SecretStr | None`.
+        required: whether a service refuses to start without it. If not, the type of the field is `Secret | None`.
 
     Raises:
         TypeError: a field is missing, or is not of its type.
         ValueError: a field is invalid, or the material refuses the generator's keys or accepts keys of fewer bytes.
     """
 
-    name: str
-    variable: str
+    name: str = ""
+    variable: str = ""
     owner: str = ""
     cadence: timedelta = timedelta(days=90)
     warn_before: timedelta = timedelta(days=14)
@@ -180,6 +183,7 @@ class SecretPolicy(Frozen, kw_only=True):
     generator: Generator | None = _DEFAULT_GENERATOR
     material: Kind = least_material(_DEFAULT_GENERATOR.size)
     issuer: str = ""
+    group: str = ""
     file: str = ""
     expiry_variable: str = ""
     overlap: timedelta = timedelta(0)
@@ -187,8 +191,10 @@ class SecretPolicy(Frozen, kw_only=True):
 
     def __new__(cls, **fields: Any) -> Self:
         """Return a policy whose fields are valid."""
-        fields["file"] = fields.get("file") or f"config/{fields.get('name')}"
-        fields["expiry_variable"] = fields.get("expiry_variable") or f"{fields.get('variable')}_EXPIRES_AT"
+        if name := fields.get("name"):
+            fields["file"] = fields.get("file") or f"config/{name}"
+        if variable := fields.get("variable"):
+            fields["expiry_variable"] = fields.get("expiry_variable") or f"{variable}_EXPIRES_AT"
         if not isinstance(fields.get("material", LEAST_MATERIAL), Material):
             fields.setdefault("generator", None)
         elif isinstance(generator := fields.get("generator"), Generator):
@@ -196,6 +202,12 @@ class SecretPolicy(Frozen, kw_only=True):
         policy = super().__new__(cls, **fields)
         policy._validate()
         return policy
+
+    def of_field(self, field: str) -> Self:
+        """Return the policy with the name and the variable that a field gives by default."""
+        if self.name and self.variable:
+            return self
+        return self._replace(name=self.name or field, variable=self.variable or field.upper())
 
     @property
     def is_issued(self) -> bool:
@@ -224,18 +236,26 @@ class SecretPolicy(Frozen, kw_only=True):
 
     def _validate(self) -> None:
         """Raise an error, without the value, for an invalid field: no text may break or forge a line."""
-        texts = (self.name, self.variable, self.expiry_variable, self.file, self.owner, self.backup_owner, self.issuer)
+        declared = (self.name, self.variable, self.expiry_variable, self.file, self.group)
+        texts = (*declared, self.owner, self.backup_owner, self.issuer)
         types = {str: texts, timedelta: (self.cadence, self.warn_before, self.overlap)}
         if not all(isinstance(each, kind) for kind, values in types.items() for each in values):
             raise TypeError(
                 "SecretPolicy: cadence, warn_before and overlap are timedeltas; name, variable, expiry_variable, file,"
-                " owner, backup_owner and issuer are strings"
+                " group, owner, backup_owner and issuer are strings"
             )
         rules = (
-            (is_secret_name(self.name), "name: letters, digits, dot, hyphen and underscore only"),
-            (_is_variable(self.variable), "variable: a letter, then four or more of A-Z, 0-9 and underscore"),
-            (_is_variable(self.expiry_variable), "expiry_variable: as variable"),
-            (_is_file(self.file), "file: a path below config/, of letters, digits, dot, hyphen and underscore"),
+            (not self.name or is_secret_name(self.name), "name: letters, digits, dot, hyphen and underscore only"),
+            (
+                not self.variable or _is_variable(self.variable),
+                "variable: a letter, then one or more of A-Z, 0-9 and underscore",
+            ),
+            (not self.expiry_variable or _is_variable(self.expiry_variable), "expiry_variable: as variable"),
+            (not self.group or is_secret_name(self.group), "group: as name"),
+            (
+                not self.file or _is_file(self.file),
+                "file: a path below config/, of letters, digits, dot, hyphen and underscore",
+            ),
             (
                 all(not each or is_plain_text(each) for each in texts[-3:]),
                 "owner, backup_owner and issuer: printable ASCII",

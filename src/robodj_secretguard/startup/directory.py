@@ -9,24 +9,25 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import shown_place
-from robodj_secretguard.startup.file_reader import read_text_file, without_newline
+from robodj_secretguard.startup.file_reader import group_faults, path_faults, read_text_file, without_newline
 from robodj_secretguard.startup.inputs import (
     BELOW_WRITABLE,
     CHANGED,
+    ENVIRONMENT,
     MAX_CHARACTERS,
     MOST_REFRESH_SECONDS,
     NOT_ALLOWED,
     REVOKED_FINGERPRINTS,
     ROTATION_RECORD,
-    SECRET_REFRESH,
     SECRETS_DIR,
+    SECRETS_REFRESH,
     TextFile,
     VariablesRead,
 )
@@ -41,9 +42,15 @@ from robodj_secretguard.startup.readings import (
     RevocationStatus,
     directory_fault,
     find_near_misses,
+    is_protected,
+    switches_of,
 )
 from robodj_secretguard.startup.report import Finding, Judgement, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity
+
+Learn: TypeAlias = Callable[[RevocationStatus], RevocationStatus]
+"""Takes the revocations that were read, and returns all that hold."""
+Read: TypeAlias = Callable[[Sequence["Delivery"], Learn | None], Sequence[Reading]]
 
 MAX_BYTES: Final = 1 << 20
 """The largest answer of a manager, and the largest file."""
@@ -60,6 +67,9 @@ _OTHERS: Final = (
     "compare the keys with their origin, then run chmod o-w on their directory and {} (or mount it read-only)"
 )
 _VALUE: Final = "write {} again, with the value alone, in UTF-8"
+_REMEDY_OF_OWNERS: Final = (
+    "make root or the service's user the owner of the files and of each directory above, and run chmod g-w on the files"
+)
 _FIXES: Final = {
     BELOW_WRITABLE: "compare the keys with their origin, then use a directory that is below no directory of others",
     NOT_ALLOWED: "let the user of this command read {} and enter the directory",
@@ -105,7 +115,7 @@ class Delivery(Frozen):
     def near_misses(self, variables_read: VariablesRead) -> Iterator[NearMiss]:
         """Yield the misspelled variables. A switch is none, as a manager delivers no switches."""
         for miss in find_near_misses(variables_read, self.found, is_set=self.found.__contains__):
-            if miss.meant.policy or miss.meant.name == REVOKED_FINGERPRINTS:
+            if miss.meant.policy or miss.meant.name in {ENVIRONMENT, REVOKED_FINGERPRINTS}:
                 yield miss._replace(manager=self.name)
 
 
@@ -237,7 +247,8 @@ def _unsettled(place: str, version: Mapping[str, tuple[int, ...]], earlier: Mapp
 
 def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
     """Return the fields of a manager that are read."""
-    return [*(name for policy in policies for name in policy.variables), REVOKED_FINGERPRINTS, ROTATION_RECORD]
+    declared = [name for policy in policies for name in policy.variables]
+    return [*declared, ENVIRONMENT, REVOKED_FINGERPRINTS, ROTATION_RECORD]
 
 
 def whole_names(policies: Iterable[SecretPolicy]) -> list[str]:
@@ -278,11 +289,98 @@ def conflicts(
             )
 
 
-def judge_directory(
+class SecretsDirectory:
+    """The secrets directory of a service, which is read at each start, and again while the service runs.
+
+    Args:
+        place: its path.
+        seconds: after how many seconds it is read again; `None` for never.
+        faults: what is wrong with how it was set up.
+        policies: the declared secrets.
+        read: reads every secret from these sources first. It gets `learn` of `readings.read`.
+    """
+
+    def __init__(
+        self, place: str, seconds: int | None, faults: Sequence[Problem], policies: Sequence[SecretPolicy], read: Read
+    ) -> None:
+        self.name = f"directory:{shown_place(place)}"
+        self._place = place
+        self._seconds = seconds
+        self._faults = faults
+        self._policies = policies
+        self._read = read
+
+    def judge(self, learn: Learn | None = None, sole: frozenset[str] = frozenset()) -> Judgement:
+        """Read the directory once, and judge the keys that it and the environment deliver.
+
+        Args:
+            learn: takes the revocations that were read; `None` at a start.
+            sole: the secrets that no other source may deliver any more.
+        """
+        most = READ_SECONDS
+        if learn is not None and self._seconds is not None:
+            # A read that fails may take less than two periods, as after three without a read that is an alert as well.
+            most = min(READ_SECONDS, 1.2 * self._seconds)
+        names = names_of(self._policies)
+        try:
+            delivery = delivery_of(self.name, read_directory(self._place, self._policies, names, most), names)
+        except ManagerError as error:
+            return self._refused(error, learn)
+        # A file that is empty, such as one that is being written, is no reason to ask the environment.
+        there = [each.name for each in self._policies if not delivery.found.isdisjoint((each.name, *each.variables))]
+        delivery = delivery._replace(sole=sole.union(there))
+        judgement = Judgement(self._read((delivery,), learn))
+        judgement.again = self.judge
+        judgement.seconds = self._seconds
+        judgement.source = SealedStr(self._place)
+        problems = [finding(self._policies, Check.SETTING, problem) for problem in self._faults]
+        owners = [finding(self._policies, Check.FILE_PERMISSIONS, problem) for problem in self._owners(delivery)]
+        judgement.add([*problems, *owners, *conflicts((delivery,), self._policies, Severity.NOTE)])
+        return judgement
+
+    def _refused(self, error: ManagerError, learn: Learn | None) -> Judgement:
+        """Return that nothing was read but the revocations: each one counts, whatever else is in the directory."""
+        path = os.path.join(_version_of(self._place), REVOKED_FINGERPRINTS)
+        text = read_text_file(path, most=MAX_CHARACTERS)
+        entries = []
+        if not text.unsafe:
+            entries = " ".join([line.get_secret_value() for line in text.lines]).replace(",", " ").split()
+        if error.is_temporary:  # while files change, the last entry may be cut
+            entries = entries[:-1]
+        delivery = Delivery(
+            self.name,
+            {REVOKED_FINGERPRINTS: SealedStr(" ".join(entries))},
+            found=frozenset(),
+            sole=frozenset([policy.name for policy in self._policies]),
+        )
+        judgement = Judgement(self._read((delivery,), learn), source_finding(self._policies, self.name, error))
+        judgement.source = SealedStr(self._place)
+        return judgement
+
+    def _owners(self, delivery: Delivery) -> Iterator[Problem]:
+        """Yield who else owns the files or a directory on their way, or could write a file."""
+        seen = set[str]()
+        directory = _version_of(self._place)
+        for name in sorted(delivery.found & {*names_of(self._policies), *[each.name for each in self._policies]}):
+            path = os.path.join(directory, name)
+            try:
+                status = os.stat(path)
+                faults = path_faults(path, status).foreign + group_faults(status)
+            except OSError:  # it was replaced in the meantime: the next read judges it
+                continue
+            for fault in faults:
+                if fault not in seen:
+                    seen.add(fault)
+                    yield Problem(f"{self.name} has {name}, which {fault}", _REMEDY_OF_OWNERS, self.name)
+
+
+def open_directory(
     environment: Environment,
     model_setup: ModelSetup,
     policies: Sequence[SecretPolicy],
-    read: Callable[[Sequence[Delivery], RevocationStatus | None], Sequence[Reading]],
+    read: Read,
+    *,
+    is_elsewhere: bool = False,
 ) -> Judgement:
     """Read the secrets directory, and judge the keys that it and the environment deliver (policy section 2).
 
@@ -290,70 +388,45 @@ def judge_directory(
         environment: the variables of the process.
         model_setup: the directory and the period that the model declares.
         policies: the declared secrets.
-        read: reads every secret from these sources first, with known revocations.
+        read: reads every secret from these sources first.
+        is_elsewhere: whether this may be another machine than the service's, such as one that makes a release.
     """
     named = environment.get(SECRETS_DIR) or None
     place = os.path.abspath(named.get_secret_value() if named else model_setup.secrets_dir or "")
-    name = f"directory:{shown_place(place)}"
-    if directory_fault(place) == ABSENT:
-        if named:
-            problem = Problem(
-                f"{SECRETS_DIR} names no directory",
-                f"start what writes the directory first; if it runs, correct the path in {SECRETS_DIR}",
-                "environment",
-            )
-            return Judgement(read((), None), finding(policies, Check.SETTING, problem))
+    if directory_fault(place) != ABSENT:
+        return SecretsDirectory(place, *_period(environment, model_setup, place), policies, read).judge()
+    if named:
         problem = Problem(
-            f"the model's secrets_dir {name.partition(':')[2]} does not exist, so the environment delivers the keys",
-            f"on a developer's machine, nothing; elsewhere, mount the directory or set {SECRETS_DIR}",
-            severity=Severity.NOTE,
+            f"{SECRETS_DIR} names no directory",
+            f"start what writes the directory first; if it runs, correct the path in {SECRETS_DIR}",
+            "environment",
         )
-        judgement = Judgement(read((), None))
-        judgement.add([finding(policies, Check.SETTING, problem)])
-        return judgement
-    seconds, faults = _period(environment, model_setup, place)
-    names = names_of(policies)
-
-    def judge(known: RevocationStatus | None, sole: frozenset[str]) -> Judgement:
-        # A read that fails may take less than two periods, as after three without a read that is an alert as well.
-        most = READ_SECONDS if known is None or seconds is None else min(READ_SECONDS, 1.2 * seconds)
-        try:
-            delivery = delivery_of(name, read_directory(place, policies, names, most), names)
-        except ManagerError as error:
-            # A revocation counts, whatever else is in the directory. While files change, the last entry may be cut.
-            text = read_text_file(os.path.join(_version_of(place), REVOKED_FINGERPRINTS), most=MAX_CHARACTERS)
-            lines = " ".join([line.get_secret_value() for line in text.lines if not text.unsafe])
-            entries = lines.replace(",", " ").split()[: -1 if error.is_temporary else None]
-            refused = Delivery(
-                name,
-                {REVOKED_FINGERPRINTS: SealedStr(" ".join(entries))},
-                found=frozenset(),
-                sole=frozenset([policy.name for policy in policies]),
-            )
-            return Judgement(read((refused,), known), source_finding(policies, name, error))
-        # A file that is empty, such as one that is being written, is no reason to ask the environment.
-        there = [each.name for each in policies if not delivery.found.isdisjoint((each.name, *each.variables))]
-        delivery = delivery._replace(sole=sole.union(there))
-        judgement = Judgement(read((delivery,), known))
-        judgement.again, judgement.seconds = judge, seconds
-        found = [finding(policies, Check.SETTING, problem) for problem in faults]
-        judgement.add([*found, *conflicts((delivery,), policies, Severity.NOTE)])
-        return judgement
-
-    return judge(None, frozenset())
+        return Judgement(read((), None), finding(policies, Check.SETTING, problem))
+    shown = f"the model's secrets_dir {shown_place(place)} does not exist"
+    problem = Problem(
+        f"{shown}, so the environment delivers the keys",
+        f"on a developer's machine, nothing; elsewhere, mount the directory or set {SECRETS_DIR}",
+        severity=Severity.WARNING,
+    )
+    if is_protected(switches_of(environment)) and not is_elsewhere:
+        remedy = "mount the directory, or start what writes it, then start again"
+        problem = Problem(f"{shown}, and the environment is protected", remedy)
+    judgement = Judgement(read((), None))
+    judgement.add([finding(policies, Check.SETTING, problem)])
+    return judgement
 
 
 def _period(environment: Environment, model_setup: ModelSetup, place: str) -> tuple[int | None, list[Problem]]:
     """Return after how many seconds the directory is read again, and what is wrong with that."""
     seconds = model_setup.refresh
-    if text := environment.get(SECRET_REFRESH):
+    if text := environment.get(SECRETS_REFRESH):
         is_number = re.fullmatch("[1-9][0-9]{0,2}", text.get_secret_value(), re.ASCII)
         seconds = int(text.get_secret_value()) if is_number else MOST_REFRESH_SECONDS + 1
     if seconds is not None and seconds > MOST_REFRESH_SECONDS:
         return None, [
             Problem(
-                f"{SECRET_REFRESH} has an invalid value, so no key can change",
-                f"set {SECRET_REFRESH} to a number of seconds from 1 to {MOST_REFRESH_SECONDS}, or unset it",
+                f"{SECRETS_REFRESH} has an invalid value, so no key can change",
+                f"set {SECRETS_REFRESH} to a number of seconds from 1 to {MOST_REFRESH_SECONDS}, or unset it",
                 "environment",
             )
         ]

@@ -127,6 +127,17 @@ def emit_info(event: str, fields: Mapping[str, Any], logger: Any = None) -> None
         _this_thread.is_emitting = False
 
 
+def emit_notice(line: str, logger: Any = None) -> bool:
+    """Write one line that is no finding, where the alerts go. Return whether that worked."""
+    pipeline = configured_pipeline() if logger is None else logger
+    if pipeline is None:
+        return _write_plainly([("alert", line, {})], "stdout", "stderr")
+    # As a warning: it ends an alert, and a pipeline may leave out what is less.
+    return _send(pipeline, [("warning", line, {"severity": "notice"})]) or _write_plainly(
+        [("warning", line, {})], "stderr", "stdout"
+    )
+
+
 StreamName = Literal["stdout", "stderr"]
 
 

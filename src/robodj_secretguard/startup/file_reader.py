@@ -194,14 +194,13 @@ def _is_ours(status: os.stat_result) -> bool:
     return status.st_uid in {0, os.geteuid()}
 
 
+def group_faults(status: os.stat_result) -> tuple[str, ...]:
+    """Return whether the group of a file could write it."""
+    return (GROUP_WRITABLE,) if POSIX and status.st_mode & stat.S_IWGRP else ()
+
+
 def _lax(status: os.stat_result) -> tuple[str, ...]:
     """Return the permissions that are wider than those of a key file should be."""
-    return tuple(
-        phrase
-        for holds, phrase in (
-            (status.st_mode & stat.S_IROTH, READABLE),
-            (status.st_mode & stat.S_IWGRP, GROUP_WRITABLE),
-            (not _is_ours(status), OWNED),
-        )
-        if holds
-    )
+    readable = (READABLE,) if status.st_mode & stat.S_IROTH else ()
+    owned = () if _is_ours(status) else (OWNED,)
+    return readable + group_faults(status) + owned

@@ -22,7 +22,9 @@ PROTECTED_ENV: Final = "ROBODJ_PROTECTED_ENV"
 ALLOW_FILE_SECRET_FALLBACK: Final = "ROBODJ_ALLOW_FILE_SECRET_FALLBACK"  # noqa: S105 - a name
 CONFIG_DIR: Final = "ROBODJ_CONFIG_DIR"
 SECRETS_DIR: Final = "ROBODJ_SECRETS_DIR"
-SECRET_REFRESH: Final = "ROBODJ_SECRET_REFRESH"  # noqa: S105
+SECRETS_REFRESH: Final = "ROBODJ_SECRETS_REFRESH"
+ENVIRONMENT: Final = "ROBODJ_ENVIRONMENT"
+"""Whose secrets these are, such as `prod`: of the process, and of a set of secrets."""
 EPHEMERAL: Final = "ROBODJ_SECRETS_EPHEMERAL"
 """Set where the keys are temporary, for an image build or a test."""
 ANNOUNCED: Final = "announced"
@@ -43,6 +45,10 @@ _INSTANT: Final = (
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
     r"(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
 )
+
+
+SHORTEST_SIMILAR: Final = 5
+"""A shorter name is one edit away from too many others: nothing is a typo of it."""
 
 
 class VariableRead(Frozen):
@@ -73,10 +79,11 @@ class VariablesRead:
         self.targets = {target.name: target for target in targets}
         # One edit keeps the first or the last k characters of a name of 2k + 1 or more. Every other kind of near miss
         # begins like its target. So two look-ups dismiss nearly all names of a large environment.
-        kept = (min(map(len, self.targets)) - 1) // 2
+        long = [name for name in self.targets if len(name) >= SHORTEST_SIMILAR]
+        kept = (min(map(len, long)) - 1) // 2
         self._head, self._tail = slice(kept), slice(-kept, None)
-        self._heads = {name[self._head] for name in self.targets}
-        self._tails = {name[self._tail] for name in self.targets}
+        self._heads = {name[self._head] for name in long}
+        self._tails = {name[self._tail] for name in long}
 
     def similar(self, names: Iterable[str]) -> list[str]:
         """Return the names that are not read and may be misspelled. `near_miss` looks at them closely."""
@@ -89,8 +96,9 @@ _LOOSENING: Final = (
     PROTECTED_ENV,
     ALLOW_FILE_SECRET_FALLBACK,
     SECRETS_DIR,
-    SECRET_REFRESH,
+    SECRETS_REFRESH,
     EPHEMERAL,
+    ENVIRONMENT,
     REVOKED_FINGERPRINTS,
 )
 """Without one of these, a check protects less."""

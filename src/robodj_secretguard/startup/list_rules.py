@@ -6,19 +6,59 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from robodj_secretguard.secret.material import join_faults
-from robodj_secretguard.startup.inputs import BELOW_OWNED, IN_OWNED, INSTANT_FORM, NOT_ALLOWED, OWNED, TextFile
+from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.file_remedies import chmod
+from robodj_secretguard.startup.inputs import (
+    BELOW_OWNED,
+    IN_OWNED,
+    INSTANT_FORM,
+    NOT_ALLOWED,
+    OWNED,
+    REVOKED_FINGERPRINTS,
+    TextFile,
+)
 from robodj_secretguard.startup.readings import (
     REVOKED_FILE,
     NamedBy,
     Setup,
-    absent_lists,
-    chmod,
-    invalid_entries,
-    invalid_lines,
-    named_list,
+    entries_in,
+    entries_of,
+    parsed_entry,
     shown_path,
 )
 from robodj_secretguard.startup.rules import Check, Problem
+
+
+def named_list(source: str) -> str:
+    """Return the name of the revocation list of a source."""
+    return {f"file:{REVOKED_FILE}": REVOKED_FILE, "environment": REVOKED_FINGERPRINTS}.get(
+        source, f"{REVOKED_FINGERPRINTS} in {source}"
+    )
+
+
+def invalid_lines(file: TextFile) -> list[int]:
+    """Return the numbers of the lines that are not fingerprints. Never return a line: it may be a key."""
+    return [number for number, entry in zip(file.numbers, entries_of(file), strict=True) if not parsed_entry(entry)]
+
+
+def invalid_entries(variable: SealedStr) -> list[int]:
+    """Return the numbers, from 1, of the variable's entries that are not fingerprints."""
+    return [number for number, entry in enumerate(entries_in(variable), start=1) if not parsed_entry(entry)]
+
+
+def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:
+    """Return the numbers of the lists that count as absent for a model that requires a list.
+
+    That is the last one, if it does not exist, and each empty one: a checkout may not be finished. An unreadable list
+    has another alert.
+    """
+    last = len(files) - 1
+    return tuple(
+        number
+        for number, file in enumerate(files)
+        if file.empty and not file.unreadable and not file.dangling and (file.exists or number == last)
+    )
+
 
 _SOURCE_OF_LISTS: Final = f"file:{REVOKED_FILE}"
 

@@ -15,6 +15,7 @@ from robodj_secretguard.startup.inputs import (
     EPHEMERAL,
     PROTECTED_ENV,
     REVOKED_FINGERPRINTS,
+    SHORTEST_SIMILAR,
     VariableRead,
 )
 
@@ -125,7 +126,8 @@ def _near_miss(name: str, targets: Collection[VariableRead], is_set: Callable[[s
     folded = name.upper()
     words = {*folded.split("_")}
     # All but one of its characters are known, so such a name does not contain a key.
-    meant = near = next((target for target in targets if _is_one_edit_away(name, target.name)), None)
+    similar = (target for target in targets if len(target.name) >= SHORTEST_SIMILAR)
+    meant = near = next((target for target in similar if _is_one_edit_away(name, target.name)), None)
     if near is None and not re.fullmatch(_SERVICE_LINK, folded):
         found = (target for target in targets if words == _words(target) or _is_mistake(target, folded))
         meant = next(found, None) or _marker(name, words, [target for target in targets if target.is_marker], is_set)

@@ -13,23 +13,16 @@ from robodj_secretguard.secret.material import canonical, fingerprint, is_finger
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.inputs import (
     ALLOW_FILE_SECRET_FALLBACK,
-    BELOW_WRITABLE,
     CANNOT_BE_READ,
-    CHANGED,
     CONFIG_DIR,
+    ENVIRONMENT,
     EPHEMERAL,
     EVENT_SETTINGS,
-    IN_WRITABLE,
     MAX_CHARACTERS,
-    MOST_HEARTBEAT_SECONDS,
     NO_TEXT,
     NOT_ALLOWED,
-    NOT_REGULAR,
-    NOT_UTF_8,
     PROTECTED_ENV,
     REVOKED_FINGERPRINTS,
-    SECRET_EVENTS,
-    SECRET_HEARTBEAT,
     SECRETS_DIR,
     TextFile,
     VariablesRead,
@@ -107,7 +100,6 @@ class Offer(Frozen):
         location: where the value is: the variable, or the path that operators know.
         lines: the value. A file may have several lines, of which none is used.
         faults: why the value may not be used.
-        remedy: how to fix the faults.
         absent: a part of the message of `missing`. The parts of all sources make one sentence.
         is_empty: whether the value is there and empty. An optional secret is not switched off by that.
         file: the fallback file. It is for emergencies: its use is a warning, and a key that stays in it is reported.
@@ -120,7 +112,6 @@ class Offer(Frozen):
     location: str
     lines: tuple[SealedStr, ...] = ()
     faults: tuple[str, ...] = ()
-    remedy: str = ""
     absent: str = ""
     is_empty: bool = False
     file: TextFile | None = None
@@ -211,13 +202,11 @@ class KeyFiles(Frozen):
             absent = f", and there is no {where}{'' if self.named_by else ' in the working directory'}"
         # A file that others could write and that has no key refuses nothing.
         faults = file.unsafe if file.lines or file.unreadable else ()
-        remedy = _file_remedy(file, where, self.named_by, policy) if faults else ""
         return Offer(
             f"file:{policy.file}",
             where,
             file.lines,
             faults,
-            remedy,
             absent,
             is_empty=file.exists and not self.off,
             file=file,
@@ -228,25 +217,6 @@ class KeyFiles(Frozen):
 def set_current(policy: SecretPolicy) -> str:
     """Return the fix that is right where the secret manager has the value."""
     return f"set {policy.variable} to its current value from the secret manager"
-
-
-def _file_remedy(file: TextFile, where: str, named_by: NamedBy | None, policy: SecretPolicy) -> str:
-    """Return the fix for the faults of a fallback file, and for nothing else."""
-    set_it = set_current(policy)
-    if file.unreadable and file.exposed:  # the key may be another one, and cannot be compared
-        return set_it
-    remedies = {
-        NOT_UTF_8: f"save {where} as UTF-8, with mode 600, without changing its value",
-        CHANGED: f"start again; if this repeats, stop the program that writes {where}",
-        NOT_ALLOWED: f"make the service's user the owner of {where} (mode 600) and let it enter each directory above",
-        NOT_REGULAR: f"{set_it}, then delete {where}",
-        CANNOT_BE_READ: set_it,
-    }
-    # The default is for a file that is too large.
-    steps = [remedies.get(fault, f"leave only the value in {where}") for fault in file.unreadable]
-    if file.exposed:
-        steps = ["compare its value with the secret manager", chmod(file, where, named_by, "600")]
-    return ", then ".join(steps)
 
 
 class RevocationStatus(Frozen):
@@ -329,6 +299,8 @@ class Setup(Frozen):
         added: the variables that add entries to the lists, by their sources.
         revocation: the revoked keys.
         list_required: whether a revocation list must exist.
+        environments: the names of the environment, by their sources: that of the process, and that of each manager.
+        managers: the names of the sources that are asked before the environment.
     """
 
     now: datetime
@@ -347,6 +319,8 @@ class Setup(Frozen):
     added: tuple[tuple[str, SealedStr], ...]
     revocation: RevocationStatus
     list_required: bool
+    environments: tuple[tuple[str, SealedStr], ...]
+    managers: tuple[str, ...]
 
 
 class Reading(Frozen):
@@ -439,25 +413,29 @@ def read(
     config_dir: str | os.PathLike[str] | None = None,
     require_env_only: bool = False,
     managers: Sequence[ManagedSource] = (),
-    known: RevocationStatus | None = None,
+    learn: Callable[[RevocationStatus], RevocationStatus] | None = None,
     now: datetime,
 ) -> tuple[Reading, ...]:
     """Read every declared secret once. Return one reading for each, in declared order.
 
-    Ask `managers` first, then the environment, then the fallback files. The revocations of `known` hold as well.
+    Ask `managers` first, then the environment, then the fallback files. `learn` gets the revocations before any value
+    is judged, and returns all that hold.
     """
     named, named_by = config_directory(environment, config_dir, model_setup)
     named_by_model = None if named_by == "model" else model_setup.config_dir
     fault, model_fault = directory_fault(named), directory_fault(named_by_model)
     directory = None if fault else named
     switches = switches_of(environment)
-    protected = bool(require_env_only) or _is_protected(switches)
+    protected = bool(require_env_only) or is_protected(switches)
     files_off = protected or are_files_off(switches, model_setup)
     why_off = "protected environment: fallback files are not read" if protected else "fallback files are not read"
     key_files = KeyFiles(directory, named_by, off=why_off if files_off else "")
     lists = _read_lists(directory, None if model_fault else named_by_model)
     variables: dict[str, Variables] = {"environment": environment, **{each.name: each for each in managers}}
-    added = tuple([(name, entries) for name, each in variables.items() if (entries := each.get(REVOKED_FINGERPRINTS))])
+    added = _delivered(variables, REVOKED_FINGERPRINTS)
+    revocation = revocation_list(lists, added)
+    if learn is not None:
+        revocation = learn(revocation)
     names = frozenset(environment.names())
     near_misses = find_near_misses(variables_read, names, is_set=environment.is_set)
     setup = Setup(
@@ -475,11 +453,19 @@ def read(
         ephemeral=environment.is_set(EPHEMERAL),
         lists=lists,
         added=added,
-        revocation=revocation_list(lists, added).joined(known),
+        revocation=revocation,
         list_required=model_setup.require_revocation_list,
+        environments=_delivered(variables, ENVIRONMENT),
+        managers=tuple([each.name for each in managers]),
     )
     asked: tuple[Source, ...] = (*managers, environment, key_files)
     return tuple([_reading(policy, setup, environment, asked, names) for policy in policies])
+
+
+def _delivered(sources: Mapping[str, Variables], name: str) -> tuple[tuple[str, SealedStr], ...]:
+    """Return a variable of each source that has it, by the names of the sources."""
+    found = [(source, variables.get(name)) for source, variables in sources.items()]
+    return tuple([(source, value) for source, value in found if value])
 
 
 def has_directory(environment: Environment, model_setup: ModelSetup) -> bool:
@@ -508,7 +494,15 @@ def _reading(
 
 
 def _key_in(value: SealedStr | None, kind: Kind, variable: str) -> SealedStr | None:
-    return value if value is not None and kind.accepts(value.get_secret_value(), variable) else None
+    return value if value is not None and accepts(kind, value, variable) else None
+
+
+def accepts(kind: Kind, value: SealedStr, variable: str) -> bool | None:
+    """Return whether a kind accepts a value; `None` for one that raises, which the rules report for its secret."""
+    try:
+        return kind.accepts(value.get_secret_value(), variable)
+    except (Exception, SystemExit):  # noqa: BLE001 - of a service's own kind
+        return None
 
 
 def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: str) -> Iterator[Reading]:
@@ -528,8 +522,9 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
             if slot == "previous" and value and key is None:
                 from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
 
-                # A key of the policy in quotes or blanks is a format error.
-                is_wrapped = policy.material.accepts(value.get_secret_value().strip(" \t\"'"), variable)
+                # A key of the policy in quotes or blanks is a format error. What a kind has not judged is no old key.
+                bare = SealedStr(value.get_secret_value().strip(" \t\"'"))
+                is_wrapped = any(accepts(policy.material, each, variable) is not False for each in (value, bare))
                 key = None if is_wrapped else _key_in(value, LEGACY, variable)
                 is_legacy = key is not None
             yield Reading(
@@ -595,13 +590,14 @@ def _why_absent() -> str:
 
 def are_files_off(switches: Mapping[str, bool | str | None], model_setup: ModelSetup) -> bool:
     """Check whether fallback files are ignored."""
-    if _is_protected(switches):
+    if is_protected(switches):
         return True
     allowed = switches[ALLOW_FILE_SECRET_FALLBACK]
     return not model_setup.file_fallback if allowed is None else allowed is not True
 
 
-def _is_protected(switches: Mapping[str, bool | str | None]) -> bool:
+def is_protected(switches: Mapping[str, bool | str | None]) -> bool:
+    """Check whether the environment is protected: staging, production."""
     return switches[PROTECTED_ENV] in (True, _INVALID)
 
 
@@ -618,18 +614,10 @@ def _event_faults(environment: Environment) -> tuple[str, ...]:
 
 
 def event_setting(environment: Environment, name: str) -> str:
-    """Return a setting of the events; empty where it is not set or invalid. Its text is never a key."""
-    from robodj_secretguard.secret.texts import could_hold_key, is_instance_name  # noqa: PLC0415 - few starts have one
+    """Return a setting of the events; empty where it is not set or invalid."""
+    from robodj_secretguard.startup.event_settings import valid_event_setting  # noqa: PLC0415 - few starts have one
 
-    text = (environment.get(name) or SealedStr("")).get_secret_value()
-    if name == SECRET_HEARTBEAT:
-        is_valid = re.fullmatch(r"[1-9][0-9]{0,4}", text) is not None and int(text) <= MOST_HEARTBEAT_SECONDS
-    elif name == SECRET_EVENTS:
-        is_path = os.path.isabs(text) and not could_hold_key(text) and text.isprintable()
-        is_valid = is_path or text in {"stdout", "stderr"}
-    else:
-        is_valid = is_instance_name(text)
-    return text if is_valid else ""
+    return valid_event_setting(name, environment.get(name) or SealedStr(""))
 
 
 def config_directory(
@@ -658,33 +646,9 @@ def shown_path(file: str, named_by: NamedBy | None) -> str:
     return f"{directory}/{name}" if named_by in {None, "environment"} else f"{name} in {directory}"
 
 
-def in_command(shown: str) -> str:
-    """Return a shown path for a shell command, or in words where it is not a path."""
-    if shown.startswith("$"):
-        return f'"{shown}"'
-    return shown if re.match(rf"{DEFAULT_CONFIG_DIR}(/|\Z)", shown) else f"on {shown}"
-
-
-def chmod(file: TextFile, where: str, named_by: NamedBy | None, mode: str = "go-w") -> str:
-    """Return the command that protects a file, or the directories above it, from others who may write."""
-    if BELOW_WRITABLE in file.exposed:
-        absolute = {None: f"$PWD/{where}", "environment": where}.get(named_by, "the file")
-        return f"run namei -l {in_command(absolute)}, then chmod o-w where the mode ends in rwx"
-    if IN_WRITABLE in file.exposed:
-        return f"run chmod -R go-w {in_command(SHOWN_DIRECTORIES[named_by])}"
-    return f"run chmod {mode} {in_command(where)}"
-
-
 def within_config_dir(file: str) -> str:
     """Return the path, relative to the config directory, of a file that is declared below `config/`."""
     return file.removeprefix(f"{DEFAULT_CONFIG_DIR}/")
-
-
-def named_list(source: str) -> str:
-    """Return the name of the revocation list of a source."""
-    return {f"file:{REVOKED_FILE}": REVOKED_FILE, "environment": REVOKED_FINGERPRINTS}.get(
-        source, f"{REVOKED_FINGERPRINTS} in {source}"
-    )
 
 
 def revocation_list(files: Sequence[TextFile], added: Sequence[tuple[str, SealedStr]] = ()) -> RevocationStatus:
@@ -692,46 +656,23 @@ def revocation_list(files: Sequence[TextFile], added: Sequence[tuple[str, Sealed
     sources = tuple([source for source, _ in added])
     if any(file.exists or file.dangling for file in files):
         sources = (f"file:{REVOKED_FILE}", *sources)
-    entries = chain(*map(_entries_of, files), *[_entries_in(each) for _, each in added])
-    return RevocationStatus(sources, _earliest(filter(None, map(_parsed_entry, entries))))
+    entries = chain(*map(entries_of, files), *[entries_in(each) for _, each in added])
+    return RevocationStatus(sources, _earliest(filter(None, map(parsed_entry, entries))))
 
 
-def _parsed_entry(entry: str) -> tuple[str, datetime] | None:
+def parsed_entry(entry: str) -> tuple[str, datetime] | None:
     """Return the fingerprint of an entry and the instant from which it is revoked; `None` for an invalid entry."""
     fingerprint, at, instant = entry.partition("@")
     begin = parse_marker(SealedStr(instant)) if at else ALWAYS
     return (fingerprint, begin) if begin is not None and is_fingerprint(fingerprint) else None
 
 
-def _entries_of(file: TextFile) -> list[str]:
+def entries_of(file: TextFile) -> list[str]:
     """Return the entries of a file without their comments. Keep a comment that could hide another entry."""
     lines = (line.get_secret_value() for line in file.lines)
     return [line.partition("#")[0].rstrip() if is_one_line(line) else line for line in lines]
 
 
-def _entries_in(variable: SealedStr) -> list[str]:
+def entries_in(variable: SealedStr) -> list[str]:
+    """Return the entries of a variable."""
     return [*filter(None, re.split(r"[\s,]+", variable.get_secret_value()))]
-
-
-def invalid_lines(file: TextFile) -> list[int]:
-    """Return the numbers of the lines that are not fingerprints. Never return a line: it may be a key."""
-    return [number for number, entry in zip(file.numbers, _entries_of(file), strict=True) if not _parsed_entry(entry)]
-
-
-def invalid_entries(variable: SealedStr) -> list[int]:
-    """Return the numbers, from 1, of the variable's entries that are not fingerprints."""
-    return [number for number, entry in enumerate(_entries_in(variable), start=1) if not _parsed_entry(entry)]
-
-
-def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:
-    """Return the numbers of the lists that count as absent for a model that requires a list.
-
-    That is the last one, if it does not exist, and each empty one: a checkout may not be finished. An unreadable list
-    has another alert.
-    """
-    last = len(files) - 1
-    return tuple(
-        number
-        for number, file in enumerate(files)
-        if file.empty and not file.unreadable and not file.dangling and (file.exists or number == last)
-    )

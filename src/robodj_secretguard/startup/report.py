@@ -16,8 +16,6 @@ from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.startup.inputs import CONFIG_DIR, NO_TEXT, iso_utc
 from robodj_secretguard.startup.readings import NOTHING, Reading, RevocationStatus, Setup, Slot
 from robodj_secretguard.startup.rules import (
-    MARKER_RULES,
-    PREVIOUS_RULES,
     SECRET_RULES,
     SETUP_RULES,
     SOUND_RULES,
@@ -30,8 +28,8 @@ from robodj_secretguard.startup.rules import (
 )
 
 _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
-Again: TypeAlias = Callable[[RevocationStatus, frozenset[str]], "Judgement"]
-"""Reads and judges again, with known revocations, and with the secrets that no other source delivers any more."""
+Again: TypeAlias = Callable[[Callable[[RevocationStatus], RevocationStatus], frozenset[str]], "Judgement"]
+"""Reads and judges again. It gets `learn` of `read`, and the secrets that no other source delivers any more."""
 
 REFUSED: Final = 3
 """At this exit status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""
@@ -225,14 +223,16 @@ class Judgement:
         readings: as passed.
         again: reads and judges the secrets directory again; `None` without one.
         seconds: after how many seconds to do so; `None` for never.
+        source: which keys these are: the secrets directory, or the values themselves.
     """
 
-    __slots__ = ("_report", "again", "readings", "seconds")
+    __slots__ = ("_report", "again", "readings", "seconds", "source")
 
     def __init__(self, readings: Sequence[Reading], failure: Finding | None = None) -> None:
         self.readings = readings
         self.again: Again | None = None
         self.seconds: int | None = None
+        self.source: object = None
         if failure is None:
             self._report = _report_of(readings)
         else:
@@ -255,6 +255,10 @@ def _report_of(readings: Sequence[Reading]) -> Report:
         from robodj_secretguard.startup.list_rules import LIST_RULES  # noqa: PLC0415 - few starts have a list
 
         of_setup = SETUP_RULES + LIST_RULES
+    if setup.environments or setup.managers:
+        from robodj_secretguard.startup.environments import ENVIRONMENT_RULES  # noqa: PLC0415 - few starts have one
+
+        of_setup = (*of_setup, *ENVIRONMENT_RULES)
     findings = [finding(setup.policies, check, problem) for check, rule in of_setup for problem in rule(setup)]
     shared = set[str]()
     if has_repeated_key(readings):
@@ -267,11 +271,11 @@ def _report_of(readings: Sequence[Reading]) -> Report:
             shared |= {*names}
     secrets = []
     for reading in readings:
-        of_secret = _findings_of(reading, SECRET_RULES if reading.marker is None else SECRET_RULES + MARKER_RULES)
+        of_secret = _findings_of(reading, SECRET_RULES)
         secrets.append(_secret_status(reading, of_secret, is_usable=reading.policy.name not in shared))
         findings += of_secret
         for slot in reading.slots:
-            findings += _findings_of(slot, PREVIOUS_RULES if slot.slot == "previous" else ())
+            findings += _findings_of(slot, ())
     report = Report(
         checked_at=setup.now,
         require_env_only=setup.files_off,
@@ -311,6 +315,10 @@ def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
     of_value: _Rules = ()
     if not reading.is_past:  # its kind accepts a key, so no rule of VALUE_RULES finds anything in it
         of_value = VALUE_RULES if reading.key is None else SOUND_RULES
+    if reading.marker is not None or reading.slot == "previous":
+        from robodj_secretguard.startup.time_rules import MARKER_RULES, PREVIOUS_RULES  # noqa: PLC0415 - few starts do
+
+        others = (*others, *(PREVIOUS_RULES if reading.slot == "previous" else MARKER_RULES))
     first = islice(((check, problem) for check, rule in of_value for problem in rule(reading)), 1)
     found = [*first, *[(check, problem) for check, rule in others for problem in rule(reading)]]
     if found and found[0][0] is Check.FORMAT:
@@ -366,7 +374,7 @@ def with_findings(report: Report, further: Iterable[Finding]) -> Report:
     )
     alerts = [finding for finding in findings if finding.severity is Severity.ALERT]
     refused = {finding.secret for finding in alerts}
-    if any(finding.check is Check.INTERNAL for finding in alerts):
+    if any(finding.check is Check.INTERNAL and finding.secret is None for finding in alerts):
         refused.update(rank)
     secrets = [status._replace(usable=status.usable and status.secret not in refused) for status in report.secrets]
     return report._replace(secrets=tuple(secrets), findings=tuple(findings))

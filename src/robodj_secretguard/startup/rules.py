@@ -7,27 +7,23 @@ declared names, lengths and times. No rule reads, shows a value or raises.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
 from robodj_secretguard.secret.frozen import Frozen, NamedText
 from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, is_plain_text, join_faults, last_characters
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
-from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.sealed import type_name
 from robodj_secretguard.startup.inputs import (
     CONFIG_DIR,
     EPHEMERAL,
     INSTANCE,
-    INSTANT_FORM,
     NOT_ALLOWED,
     NOT_REGULAR,
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
     SERVICE,
     TextFile,
-    iso_utc,
-    parse_marker,
 )
 from robodj_secretguard.startup.readings import (
     NOTHING,
@@ -38,16 +34,10 @@ from robodj_secretguard.startup.readings import (
     Reading,
     Setup,
     Slot,
-    in_command,
     set_current,
     shown_path,
     within_config_dir,
 )
-
-EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
-"""This release is later: an earlier clock is wrong, and an expired key could pass."""
-CADENCE_GRACE: Final = timedelta(days=1)
-"""How much further ahead than the cadence a marker may be, as clocks and times of day differ."""
 
 
 class Severity(NamedText):
@@ -89,6 +79,7 @@ class Check(NamedText):
     FILE_PRESENT = "file-present", Severity.ALERT
     SETTING = "setting", Severity.ALERT
     REVOKED = "revoked", Severity.ALERT
+    ENVIRONMENT = "environment", Severity.ALERT
     DISCONTINUOUS = "discontinuous", Severity.ALERT
     REVOCATION_LIST = "revocation-list", Severity.ALERT
     PREVIOUS_UNTIL = "previous-until", Severity.ALERT
@@ -222,14 +213,19 @@ def how_to_renew(policy: SecretPolicy, manager: str, key: str = "") -> str:
     )
 
 
-def _everywhere(instruction: str, manager: str) -> str:
+def everywhere(instruction: str, manager: str) -> str:
     """Return an instruction about a variable. The environment and the secret manager may have the same fault."""
     return f"in {manager}, {instruction}" if manager else f"{instruction}, in the manager too"
 
 
 def _check_file_unsafe(reading: Reading) -> Iterator[Problem]:
-    if faults := reading.used.faults:
-        yield Problem(f"{reading.used.location} {join_faults(faults)}", reading.used.remedy)
+    file = reading.used.file
+    if file is not None and reading.used.faults:
+        from robodj_secretguard.startup.file_remedies import how_to_correct_file  # noqa: PLC0415 - few starts do
+
+        where = reading.used.location
+        remedy = how_to_correct_file(file, where, reading.setup.directory_named_by, reading.policy)
+        yield Problem(f"{where} {join_faults(reading.used.faults)}", remedy)
 
 
 def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
@@ -240,6 +236,17 @@ def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
     if check is Check.FORMAT and reading.value is None and reading.found:
         lines = f"{len(reading.used.lines)} lines, not 1 (without blank lines and comments)"
         yield Problem(f"{reading.used.location} has {lines}", how_to_set(reading))
+
+
+def _check_kind(reading: Reading) -> Iterator[Problem]:
+    """Yield that the kind of the secret raises an error. Then no other rule of the value has a finding."""
+    try:
+        _fault_of(reading)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - of a service's own kind
+        yield Problem(
+            f"the kind of {reading.policy.name} failed ({type_name(error)}), so its value is not verified",
+            "correct fault() of the kind: it returns a Fault or None for each text",
+        )
 
 
 def _fault_of(reading: Reading) -> Fault | None:
@@ -262,7 +269,7 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
     """Return the remedy for a value that its kind refuses."""
     if fault.fix and reading.used.file is not None:
         return fault.fix.replace("set {}", "save {}").replace("{}", reading.used.location)
-    return _everywhere(fault.fix.replace("{}", reading.variable), reading.manager) if fault.fix else how_to_set(reading)
+    return everywhere(fault.fix.replace("{}", reading.variable), reading.manager) if fault.fix else how_to_set(reading)
 
 
 def _check_revoked(reading: Reading) -> Iterator[Problem]:
@@ -299,123 +306,6 @@ def core_of(key: str) -> str:
     return key if len(last_characters(key)) == 1 else key[:-1]
 
 
-def _check_expired(reading: Reading) -> Iterator[Problem]:
-    instant, policy = reading.expires_at, reading.policy
-    if instant is not None and instant <= reading.setup.now and reading.found:
-        yield Problem(
-            f"{policy.variable} expired at {iso_utc(instant)} ({policy.expiry_variable})",
-            how_to_renew(policy, reading.manager),
-        )
-
-
-def _check_expiry_marker(reading: Reading) -> Iterator[Problem]:
-    if reading.marker is not None and reading.expires_at is None and reading.found:
-        limit = f"the expiry time (the last rotation plus {_in_words(reading.policy.cadence)})"
-        yield _invalid_instant(reading.policy.expiry_variable, reading.marker, limit, reading.manager)
-
-
-def _invalid_instant(name: str, marker: SealedStr, time: str, manager: str) -> Problem:
-    completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
-    why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
-    return Problem(
-        f"{name} {why}",
-        _everywhere(f"write {time} into {name} as {INSTANT_FORM}", manager),
-    )
-
-
-_INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time and no timezone"}
-"""The missing end of a marker, and the fault of a marker without it."""
-
-
-def _check_clock(reading: Reading) -> Iterator[Problem]:
-    now, policy = reading.setup.now, reading.policy
-    if reading.marker is not None and now < EARLIEST_CLOCK and reading.found:
-        name = policy.slot_variables[2] if reading.slot == "previous" else policy.expiry_variable
-        yield Problem(
-            f"the clock says {iso_utc(now)}, before this release: {name} cannot be checked",
-            "set the clock of this machine, then start again",
-        )
-
-
-def _expiry_ahead(reading: Reading) -> datetime | None:
-    """Return when a valid key expires; `None` for an expired key, or where that is unknown."""
-    instant = reading.expires_at
-    return instant if instant and EARLIEST_CLOCK <= reading.setup.now < instant and reading.found else None
-
-
-def _check_expiring(reading: Reading) -> Iterator[Problem]:
-    instant, policy, setup = _expiry_ahead(reading), reading.policy, reading.setup
-    # Temporary keys have another finding.
-    if instant is not None and instant - setup.now <= policy.warn_before and not setup.ephemeral:
-        days = -((setup.now - instant) // timedelta(days=1))
-        yield Problem(
-            f"{policy.variable} expires at {iso_utc(instant)}, within {days} day{'s' if days > 1 else ''}"
-            f" ({policy.expiry_variable})",
-            how_to_renew(policy, reading.manager),
-        )
-
-
-def _check_cadence(reading: Reading) -> Iterator[Problem]:
-    instant, policy = _expiry_ahead(reading), reading.policy
-    if instant is not None and instant - reading.setup.now > policy.cadence + CADENCE_GRACE:
-        name, days = policy.expiry_variable, policy.cadence.days
-        yield Problem(
-            f"{name} is {iso_utc(instant)}, more than {days} days ahead",
-            _everywhere(
-                f"set {name} to the time of the last rotation plus {days} days, as {INSTANT_FORM}", reading.manager
-            ),
-        )
-
-
-def _check_previous_until(reading: Reading) -> Iterator[Problem]:
-    (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
-    misspelled = [miss.meant.name for miss in reading.setup.near_misses]
-    overlap, limit = reading.policy.overlap, _in_words(reading.policy.overlap)
-    remedy = _everywhere(f"set {until} to the time of the rotation plus {limit}, as {INSTANT_FORM}", reading.manager)
-    if not reading.found:
-        delete = f"in {reading.manager}, delete" if reading.manager else "unset"
-        yield Problem(
-            f"{until} is set, but {previous} is not",
-            "first do what the near-miss warning says, then start again"
-            if previous in misspelled
-            else f"{delete} {until}; only if the previous key must still verify, set that key too",
-            severity=Severity.WARNING,
-        )
-    elif reading.marker is None and until in misspelled:
-        yield Problem(f"{until} is not set", "first do what the near-miss alert says, then start again")
-    elif reading.marker is None:
-        yield Problem(f"{until} is not set, so {previous} has no deadline", remedy)
-    elif instant is None:
-        yield _invalid_instant(until, reading.marker, f"the deadline (the rotation plus {limit})", reading.manager)
-    elif now >= EARLIEST_CLOCK and instant - now > overlap + CADENCE_GRACE:
-        yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", remedy)
-
-
-def _in_words(duration: timedelta) -> str:
-    """Return a duration in the largest unit of which it is a multiple."""
-    units = {"days": timedelta(days=1), "hours": timedelta(hours=1), "minutes": timedelta(minutes=1)}
-    name, unit = next((each for each in units.items() if not duration % each[1]), ("microseconds", duration.resolution))
-    return f"{duration // unit} {name}"
-
-
-def _check_previous_past(reading: Reading) -> Iterator[Problem]:
-    if reading.is_past and reading.found and reading.expires_at is not None:
-        yield Problem(
-            f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}",
-            f"first re-encrypt data that needs this key, then {how_to_remove(reading)}",
-        )
-
-
-def _check_legacy(reading: Reading) -> Iterator[Problem]:
-    if reading.is_legacy and not reading.is_past:
-        which = f"in {reading.manager}, set {{}} to the right" if reading.manager else "set {} to the secret manager's"
-        yield Problem(
-            f"{reading.variable} is not a key that this policy accepts, so it has no fingerprint",
-            "keep it until its deadline if it signed until now; otherwise"
-            f" {which.format(reading.variable)} previous key",
-        )
-
-
 def _check_file_fallback(reading: Reading) -> Iterator[Problem]:
     if reading.used.file is not None and reading.found:
         where = reading.used.location
@@ -431,6 +321,8 @@ def _check_file_fallback(reading: Reading) -> Iterator[Problem]:
 def _check_file_permissions(reading: Reading) -> Iterator[Problem]:
     where, file = reading.used.location, reading.used.file
     if file is not None and reading.found and (faults := file.lax + file.lax_paths):
+        from robodj_secretguard.startup.file_remedies import in_command  # noqa: PLC0415 - few starts have such a file
+
         yield Problem(
             f"{where} {join_faults(faults)}",
             f"{set_current(reading.policy)}, then take the file out of the read-only mount"
@@ -458,7 +350,10 @@ def _how_to_store(reading: Reading) -> str:
 
 def holds_key_material(file: TextFile, kind: Kind = LEAST_MATERIAL) -> bool:
     """Check whether a key file has a line that may be a key, or cannot be read."""
-    return bool(file.unreadable) or not all(kind.is_template(line.get_secret_value()) for line in file.lines)
+    try:
+        return bool(file.unreadable) or not all(kind.is_template(line.get_secret_value()) for line in file.lines)
+    except (Exception, SystemExit):  # noqa: BLE001 - of a service's own kind, which has a finding where its value is used
+        return True
 
 
 def _check_misnamed_file(reading: Reading) -> Iterator[Problem]:
@@ -589,6 +484,7 @@ def internal(error_type: str) -> Problem:
 
 VALUE_RULES: Final = (
     (Check.MISSING, _check_missing),
+    (Check.INTERNAL, _check_kind),
     (Check.PLACEHOLDER, partial(_check_fault, check=Check.PLACEHOLDER)),
     (Check.FORMAT, partial(_check_fault, check=Check.FORMAT)),
     (Check.WEAK, partial(_check_fault, check=Check.WEAK)),
@@ -600,14 +496,6 @@ They run only for a value that its kind does not accept.
 """
 SOUND_RULES: Final = ((Check.REVOKED, _check_revoked),)
 """For each key that is well-formed, and neither a placeholder nor weak."""
-MARKER_RULES: Final = (
-    (Check.EXPIRED, _check_expired),
-    (Check.EXPIRY_MARKER, _check_expiry_marker),
-    (Check.CLOCK, _check_clock),
-    (Check.EXPIRING, _check_expiring),
-    (Check.CADENCE, _check_cadence),
-)
-"""For each secret, as its current key, where its expiry marker is set."""
 SECRET_RULES: Final = (
     (Check.FILE_PRESENT, partial(_check_unused_files, is_off=True)),
     (Check.NEAR_MISS, _check_misnamed_file),
@@ -616,13 +504,6 @@ SECRET_RULES: Final = (
     (Check.FILE_PERMISSIONS, _check_file_permissions),
 )
 """For each secret, as its current key."""
-PREVIOUS_RULES: Final = (
-    (Check.CLOCK, _check_clock),
-    (Check.PREVIOUS_UNTIL, _check_previous_until),
-    (Check.PREVIOUS_PAST, _check_previous_past),
-    (Check.LEGACY, _check_legacy),
-)
-"""For the previous key of a secret, where it or its deadline is set."""
 SETUP_RULES: Final = (
     (Check.SETTING, _check_setting),
     (Check.NEAR_MISS, _check_near_miss),

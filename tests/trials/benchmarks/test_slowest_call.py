@@ -17,7 +17,7 @@ from conftest import V1, V2, good_keys, process_environment
 
 from robodj_secretguard import guard
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.redact import SecretRedactor
+from robodj_secretguard.running.redact import SecretRedactor
 from robodj_secretguard.startup.readings import MAX_LIST_BYTES
 
 if TYPE_CHECKING:

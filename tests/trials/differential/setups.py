@@ -1016,9 +1016,11 @@ class Maker:
             }
         )
         after = ["print('served', SECRETS)", "print(sorted(SECRETS.secret_policies))"]
+        field = "next(getattr(SECRETS, field) for field, each in SECRETS.secret_policies.items() if each.name == name)"
+        after.append(f"ring = lambda name: SECRETS.keyring(name) if hasattr(SECRETS, 'keyring') else {field}")
         for secret in self.secrets:
             if secret.kind != "opaque" and self.often(0.3):
-                ring = f"SECRETS.keyring({secret.name!r})"
+                ring = f"ring({secret.name!r})"
                 after.append(f"print([(key.role, key.value) for key in {ring}.accepted()], {ring}.current.role)")
         self.write_program(before, f"SECRETS = guard({', '.join(arguments)})", *after)
         if self.often(0.05):

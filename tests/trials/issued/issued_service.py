@@ -36,7 +36,7 @@ def work() -> dict[str, object]:
         "payments": post("payments", SECRETS.payments.get_secret_value()),
         "storage": post("storage", assertion()),
         "webhook": sign_webhook(),
-        "session": SECRETS.keyring("secret.key").verify(SECRETS.secret_key.get_secret_value()) is not None,
+        "session": SECRETS.secret_key.verify(SECRETS.secret_key.get_secret_value()) is not None,
     }
 
 

@@ -15,7 +15,7 @@ from openbao import MOUNT, OpenBao, binary, require, running, until
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.common.loading import load_model
 from robodj_secretguard.managers.manager import Directory
-from robodj_secretguard.startup.settings import live_of
+from robodj_secretguard.settings import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -103,7 +103,7 @@ def test_issued_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
             process_environment({"ROBODJ_SECRETS_DIR": str(directory)}),
         ):
             until(lambda: check(model).ok)
-            held = {each.variable: each.value for each in live_of(model()).keys.readings if each.value}
+            held = {each.variable: each.value for each in store_of(model()).keys.readings if each.value}
             assert {name: value.get_secret_value() for name, value in held.items()} == values
             server.write("robodj", {**values, "SMTP_PASSWORD": None})
             until(lambda: found(check(model)) == [("placeholder", "smtp")])

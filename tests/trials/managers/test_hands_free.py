@@ -68,7 +68,7 @@ from robodj_secretguard import guard
 from robodj_secretguard.adapters.itsdangerous import RingSerializer
 from service_secrets import ServiceSecrets
 
-ring = guard(ServiceSecrets).keyring("secret.key")
+ring = guard(ServiceSecrets).secret_key
 tokens = RingSerializer(ring, salt=b"hands-free v1")
 
 
@@ -132,7 +132,7 @@ class Machine:
             text = text.replace(there, here)
         return (
             text.replace('"30s"', '"1s"')
-            .replace("SECRET_REFRESH=30", "SECRET_REFRESH=1")
+            .replace("SECRETS_REFRESH=30", "SECRETS_REFRESH=1")
             .replace("8000", f"{self.port}")
         )
 

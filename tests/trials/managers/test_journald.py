@@ -50,7 +50,7 @@ journalctl --output=json >cut
 PROGRAM: Final = """
 import json, socket
 from robodj_secretguard import check, guard
-from robodj_secretguard.heartbeat import event_of
+from robodj_secretguard.running.heartbeat import event_of
 
 guard()
 forged = json.dumps(event_of("started", check(), "m:M", 0) | {"service": "other", "instance": "other-1"})

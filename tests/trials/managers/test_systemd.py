@@ -213,7 +213,7 @@ class Booted:
         put(driver / "service.d" / "python.conf", f"[Service]\nEnvironment={settings}\n", 0o644)
         for name in ("robodj", "refused"):
             (driver / f"{name}.service.d").mkdir()
-            refresh = "[Service]\nEnvironment=ROBODJ_SECRET_REFRESH=1\n"
+            refresh = "[Service]\nEnvironment=ROBODJ_SECRETS_REFRESH=1\n"
             put(driver / f"{name}.service.d" / "refresh.conf", refresh, 0o644)
         return [*texts]
 

@@ -25,7 +25,7 @@ from command_line import OTHER, fingerprint_of
 from conftest import TIMEOUT, V1, V2, clean_environment, free_port, good_keys
 from publications import volume
 
-from robodj_secretguard.startup.inputs import SECRET_REFRESH, SECRETS_DIR
+from robodj_secretguard.startup.inputs import SECRETS_DIR, SECRETS_REFRESH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -172,7 +172,7 @@ class Service:
     def deliver(self, **changes: str) -> None:
         """Write the keys to the secrets directory, which is read each second."""
         volume(self.secrets_dir, {V1: self.environ[V1], V2: self.environ[V2]} | changes)
-        self.environ |= {SECRETS_DIR: str(self.secrets_dir), SECRET_REFRESH: "1"}
+        self.environ |= {SECRETS_DIR: str(self.secrets_dir), SECRETS_REFRESH: "1"}
 
     @property
     def fingerprints(self) -> dict[str, str]:

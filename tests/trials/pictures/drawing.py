@@ -29,8 +29,8 @@ PICTURES: Final = Path(__file__).parents[3] / "docs" / "pictures"
 COLUMNS: Final = 80
 REFUSAL: Final = "robodj-secretguard exec -- uvicorn main:app"
 STATUS: Final = "robodj-secretguard status"
-KEY: Final = "session.key"
-URL: Final = "database.url"
+KEY: Final = "session_key"
+URL: Final = "database_url"
 """The secrets of the service in the README."""
 
 _DAY: Final = timedelta(days=1)

@@ -8,16 +8,16 @@ import os
 from typing import TYPE_CHECKING
 
 from robodj_secretguard import guard
-from robodj_secretguard.startup.settings import live_of
+from robodj_secretguard.settings import store_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIEnvironment
 
-    from robodj_secretguard.keyring import Key
+    from robodj_secretguard import Key
 
 SECRETS = guard()
-RING = SECRETS.keyring("secret.key")
+RING = SECRETS.secret_key
 DERIVED = RING.derive(b"trial")
 
 
@@ -36,8 +36,8 @@ def answer(path: str, token: str) -> tuple[str, object]:
         keys = [key for ring in (RING, DERIVED) for key in ring.accepted() if key.kid == kid]
         return ("200 OK" if signature in map(signed, keys) else "401 Unauthorized"), kid
     slots = {key.role: key.kid for key in RING.accepted()}
-    refresh = live_of(SECRETS).refresh
-    alerts = [] if refresh.is_ok else [str(each.check) for each in refresh.found]
+    reader = store_of(SECRETS).reader
+    alerts = [] if reader is None or reader.is_ok else [str(each.check) for each in reader.found]
     return "200 OK", {"process": os.getpid(), "slots": slots, "alerts": alerts}
 
 

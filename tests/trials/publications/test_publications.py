@@ -194,7 +194,7 @@ def serving(
     directory, output, port = tmp_path / "keys", tmp_path / "output", free_port()
     engine(directory, files)
     time.sleep(1.1)  # otherwise each worker waits at its start until the files have settled
-    environ = clean_environment() | {"ROBODJ_SECRETS_DIR": str(directory), "ROBODJ_SECRET_REFRESH": str(period)}
+    environ = clean_environment() | {"ROBODJ_SECRETS_DIR": str(directory), "ROBODJ_SECRETS_REFRESH": str(period)}
     command = [sys.executable, "-m", "gunicorn", "signing_service:app", "--bind", f"127.0.0.1:{port}", "--chdir"]
     command += [str(Path(__file__).parent), "--workers", str(WORKERS), "--log-level", "warning"]
     with output.open("wb") as out:

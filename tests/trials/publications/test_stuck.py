@@ -16,7 +16,7 @@ from mounts import run_with_mounts
 from processes import host_env, run_forked
 from publications import first, revoking, volume
 
-from robodj_secretguard.startup.inputs import SECRET_REFRESH, SECRETS_DIR
+from robodj_secretguard.startup.inputs import SECRETS_DIR, SECRETS_REFRESH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,10 +26,11 @@ pytestmark = [posix_only, pytest.mark.full]
 
 SERVICE = """
 import sys, time
-from robodj_secretguard import guard, refresh
+from robodj_secretguard import guard
+from robodj_secretguard.running import refresh
 from robodj_secretguard.errors import RevokedKeyError
 refresh.END_SECONDS = 2.0
-ring = guard().keyring("secret.key")
+ring = guard().secret_key
 print("started", file=sys.stderr, flush=True)
 while True:
     time.sleep(0.05)
@@ -49,9 +50,9 @@ path = Path(os.environ["ROBODJ_SECRETS_DIR"])
 files = first()
 renamed(path, files)
 from robodj_secretguard import guard
-from robodj_secretguard.startup.settings import live_of
+from robodj_secretguard.settings import store_of
 secrets = guard()
-ring = secrets.keyring("secret.key")
+ring = secrets.secret_key
 
 # A file system that nobody serves: whatever reads it waits.
 server, libc = os.open("/dev/fuse", os.O_RDWR), ctypes.CDLL(None)
@@ -64,7 +65,7 @@ while time.monotonic() < until:
     assert len(ring.accepted()) == 1
     slowest = max(slowest, time.monotonic() - began)
     time.sleep(0.01)
-assert not live_of(secrets).refresh.is_ok
+assert not store_of(secrets).reader.is_ok
 print(f"hung: the slowest operation of a ring took {slowest:.3f} s", flush=True)
 
 os.close(server)
@@ -97,7 +98,7 @@ def full_pipe() -> Iterator[int]:
 def test_a_full_pipe(tmp_path: Path) -> None:
     """A service whose stdout nobody reads refuses a revoked key within two periods, and ends."""
     volume(tmp_path / "keys", files := first())
-    environ = host_env({SECRETS_DIR: str(tmp_path / "keys"), SECRET_REFRESH: "1"})
+    environ = host_env({SECRETS_DIR: str(tmp_path / "keys"), SECRETS_REFRESH: "1"})
     with (
         full_pipe() as stdout,
         subprocess.Popen(
@@ -124,7 +125,7 @@ def test_a_hung_file_system(tmp_path: Path) -> None:
     if not os.path.exists("/dev/fuse"):
         pytest.skip("there is no /dev/fuse")
     tests = os.path.dirname(publications.__file__)
-    environ = host_env({SECRETS_DIR: str(tmp_path / "keys"), SECRET_REFRESH: "1"}, PYTHONPATH=tests)
+    environ = host_env({SECRETS_DIR: str(tmp_path / "keys"), SECRETS_REFRESH: "1"}, PYTHONPATH=tests)
     (tmp_path / "app.py").write_text(HUNG, encoding="utf-8")
     ran = run_with_mounts([], [sys.executable, "app.py"], env=environ, cwd=tmp_path)
     print(ran.out)  # noqa: T201 - its figures
@@ -134,13 +135,14 @@ def test_a_hung_file_system(tmp_path: Path) -> None:
 
 EXITS = """
 import random, sys, time
-from robodj_secretguard import guard, refresh
-refresh.ALERT_AGAIN = 0.0
-from robodj_secretguard.startup.settings import live_of
+from robodj_secretguard import guard
+from robodj_secretguard.running import news, refresh
+news.ALERT_AGAIN = 0.0
+from robodj_secretguard.settings import store_of
 secrets = guard()
-reader = live_of(secrets).refresh
+reader = store_of(secrets).reader
 vars(refresh.Refresh)["_seconds"].__set__(reader, 0.001)
-reader.begin(1.0)
+reader.begin()
 open({path!r}, "w").write("changeme")
 time.sleep(random.random() / 50)
 sys.exit(5)

@@ -4,9 +4,7 @@ import os
 from datetime import timedelta
 from typing import Annotated, Final
 
-from pydantic import SecretStr
-
-from robodj_secretguard import RuntimeSecrets, SecretSettings
+from robodj_secretguard import RuntimeSecrets, Secret, SecretSettings
 
 PERIOD: Final = timedelta(seconds=2)
 OVERLAP: Final = timedelta(seconds=40)
@@ -18,5 +16,5 @@ class ServiceSecrets(
 ):
     """The shipped secrets, of which the first one is rotated in seconds."""
 
-    secret_key: Annotated[SecretStr, _SHIPPED["secret_key"]._replace(overlap=OVERLAP)]
-    secret_v2_key: Annotated[SecretStr, _SHIPPED["secret_v2_key"]]
+    secret_key: Annotated[Secret, _SHIPPED["secret_key"]._replace(overlap=OVERLAP)]
+    secret_v2_key: Annotated[Secret, _SHIPPED["secret_v2_key"]]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SECRETS: Final = guard(ServiceSecrets)
-RING: Final = SECRETS.keyring("secret.key")
+RING: Final = SECRETS.secret_key
 _KEY, _FALLBACKS = secret_keys(RING)
 settings.configure(
     SECRET_KEY=_KEY,

@@ -18,10 +18,10 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
 
+from robodj_secretguard import Key
 from robodj_secretguard.adapters.fastapi import ApiKey
 from robodj_secretguard.adapters.flask import sign_sessions
 from robodj_secretguard.adapters.starlette import RingSessionMiddleware
-from robodj_secretguard.keyring import Key
 
 
 def _django_sign(asked: HttpRequest) -> HttpResponse:

@@ -54,7 +54,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 Environment=PYTHONPATH=/opt/packages:/opt/source:/opt/trial LD_LIBRARY_PATH=/opt/python/lib HOME=/run/work/%N
-Environment=TRIAL_SECRETS=/run/robodj/secrets TRIAL_REDIS={redis} ROBODJ_SECRET_REFRESH={period}
+Environment=TRIAL_SECRETS=/run/robodj/secrets TRIAL_REDIS={redis} ROBODJ_SECRETS_REFRESH={period}
 WorkingDirectory=/run/work/%N
 ExecStart={command}
 Restart=always

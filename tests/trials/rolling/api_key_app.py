@@ -5,14 +5,13 @@ from typing import Annotated
 from fastapi import Depends, FastAPI
 from fastapi.responses import PlainTextResponse
 
-from robodj_secretguard import guard
+from robodj_secretguard import Key, guard
 from robodj_secretguard.adapters.fastapi import ApiKey
-from robodj_secretguard.keyring import Key
 
 
 def make() -> FastAPI:
     """Return the app of an instance."""
-    api_key = ApiKey(guard().keyring("secret.key"))
+    api_key = ApiKey(guard().secret_key)
     app = FastAPI(default_response_class=PlainTextResponse)
 
     @app.get("/who")

@@ -49,7 +49,7 @@ urlpatterns = [path("login", log_in), path("who", who)]
 
 def configured(*middleware: str, **more: Any) -> Any:
     """Configure Django, and return the app."""
-    key, fallbacks = secret_keys(guard().keyring("secret.key"))
+    key, fallbacks = secret_keys(guard().secret_key)
     settings.configure(
         SECRET_KEY=key,
         SECRET_KEY_FALLBACKS=fallbacks,

@@ -12,7 +12,7 @@ from robodj_secretguard.adapters.fernet import RingFernet
 
 def make() -> FastAPI:
     """Return the app of an instance."""
-    box = RingFernet(guard().keyring("secret.key").derive(b"cookies v1"))
+    box = RingFernet(guard().secret_key.derive(b"cookies v1"))
     app = FastAPI(default_response_class=PlainTextResponse)
 
     @app.get("/login")

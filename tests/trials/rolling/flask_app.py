@@ -14,7 +14,7 @@ from robodj_secretguard.adapters.flask import sign_sessions
 def make() -> Any:
     """Return the app of an instance."""
     app = Flask(__name__)
-    sign_sessions(app, guard().keyring("secret.key"))
+    sign_sessions(app, guard().secret_key)
 
     @app.get("/login")
     def log_in() -> str:

@@ -12,7 +12,7 @@ from robodj_secretguard.adapters.jwt import RingJWT
 
 def make() -> FastAPI:
     """Return the app of an instance."""
-    tokens = RingJWT(guard().keyring("secret.key"))
+    tokens = RingJWT(guard().secret_key)
     app = FastAPI(default_response_class=PlainTextResponse)
 
     @app.get("/login")

@@ -1,24 +1,24 @@
 """The settings models, which declare a service's secrets, and the only way to make an instance of one."""
 
 import os
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import chain
-from types import GenericAlias, MappingProxyType, NoneType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, NoReturn, Self
+from types import MappingProxyType, NoneType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
 from pydantic import SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from typing_extensions import TypeIs, TypeVar  # pydantic depends on it
+from typing_extensions import TypeIs  # pydantic depends on it
 
+from robodj_secretguard.running.keyset import KeySet
+from robodj_secretguard.running.store import KeyStore, Secret, registered
 from robodj_secretguard.secret.frozen import CheckFailedError
 from robodj_secretguard.secret.material import Generator, Length
 from robodj_secretguard.secret.policy import Material, SecretPolicy
-from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, type_name
+from robodj_secretguard.secret.sealed import Sealed, contain
 from robodj_secretguard.startup.inputs import (
     MOST_REFRESH_SECONDS,
     SETTINGS,
@@ -35,39 +35,54 @@ from robodj_secretguard.startup.readings import (
     has_directory,
     read,
 )
-from robodj_secretguard.startup.report import Finding, Judgement, Report, finding
-from robodj_secretguard.startup.rules import Check, internal
+from robodj_secretguard.startup.report import Judgement, Report
+from robodj_secretguard.startup.rules import Check
 
 if TYPE_CHECKING:
-    from robodj_secretguard.keyring import Keyring, LiveKeys
-    from robodj_secretguard.startup.readings import ManagedSource, RevocationStatus
+    from contextlib import AbstractContextManager
 
-_SCHEMA = "__get_pydantic_core_schema__"
-
-Name = TypeVar("Name", bound=str, default=Any)
-"""The names of a model's secrets, as `Literal["session.key", "database.url"]`; by default any text."""
-
-if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
+
+    from robodj_secretguard.startup.readings import ManagedSource, RevocationStatus
 
     class _Meta(ModelMetaclass):
         """Without the `dataclass_transform` of pydantic's, which makes each field an argument."""
 
-    class _Base(BaseSettings, Generic[Name], metaclass=_Meta):
+    class _Base(BaseSettings, metaclass=_Meta):
         def __init__(self) -> None: ...
 
 else:
-    _Base = GenericAlias(BaseSettings, Name)
+    _Base = BaseSettings
+
+_SCHEMA = "__get_pydantic_core_schema__"
 
 
-class SecretSettings(Sealed, _Base[Name], defer_build=True):
+class LiveField:
+    """The attribute of a field: the live secret in the store of the instance, or `None` for one that is not set."""
+
+    __slots__ = ("_field", "_name")
+
+    def __init__(self, field: str, name: str) -> None:
+        self._field = field
+        self._name = name
+
+    def __get__(self, secrets: "SecretSettings | None", _model: type | None = None) -> Secret | None:
+        if secrets is None:  # pydantic would take an object for a default
+            raise AttributeError(self._field)
+        return store_of(secrets).field(self._name)
+
+    def __set__(self, secrets: "SecretSettings", value: object) -> NoReturn:
+        del value
+        raise AttributeError(f"{type(secrets).__name__} is frozen")
+
+
+class SecretSettings(Sealed, _Base, defer_build=True):
     """A settings model in which every field is a declared secret. Subclass it, or `RuntimeSecrets`.
 
     An instance takes no arguments. It reads the environment and the fallback files, and applies the rules of `guard()`.
-    It is frozen, shows no value, and refuses pickling.
-
-    `class ServiceSecrets(SecretSettings[Literal["session.key", "database.url"]])` also tells type checkers which names
-    `keyring()` takes: those of all its secrets. Without the brackets, it takes any text.
+    Each field is a live `Secret`, which follows every change while the service runs. An optional field is `None` while
+    the secret is not set. The instances of a model that have the same source share the same secrets. An instance is
+    frozen, shows no value, and refuses pickling.
 
     `class ServiceSecrets(RuntimeSecrets, config_dir=ROOT / "config", require_revocation_list=True)` declares the set-up
     together with the secrets. The service, the gate, `exec` and the tests use it. A subclass can only tighten it.
@@ -84,13 +99,13 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
             delivers. `ROBODJ_SECRETS_DIR` replaces it.
         refresh: an argument of the class: after which time `guard()` reads that directory and the revocation list
             again, and switches to keys that pass; whole seconds from 1 to 900, by default never.
-            `ROBODJ_SECRET_REFRESH`, in seconds, replaces it.
+            `ROBODJ_SECRETS_REFRESH`, in seconds, replaces it.
 
     Raises:
         TypeError: in the definition of a subclass:
 
-            - There is no field, or a field is not `Annotated[SecretStr, SecretPolicy(...)]`.
-            - A field is `SecretStr | None` without `required=False`, or the reverse, or has a default or an alias.
+            - There is no field, or a field is not `Annotated[Secret, SecretPolicy(...)]`.
+            - A field is `Secret | None` without `required=False`, or the reverse, or has a default or an alias.
             - Two secrets share a name, a variable or a file.
             - An inherited secret is missing or has another policy.
             - A computed field, a cached property or a serializer could show a key.
@@ -106,14 +121,11 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
     secret_policies: ClassVar[Mapping[str, SecretPolicy]] = MappingProxyType({})
     """The policies by field, in declared order."""
     if not TYPE_CHECKING:  # pragma: no branch - a service's type checker and editor show nothing of this
-        __slots__ = ("_judgement", "_lives", "_started")
+        __slots__ = ("_store",)
         _setup: ClassVar[ModelSetup] = NO_SETUP
 
-        def __class_getitem__(cls, names: object) -> GenericAlias:
-            return GenericAlias(cls, names)
-
         def __init__(self, **values: Any) -> None:
-            judgement = values.pop("_judgement", None)  # `guard()` passes it
+            judgement = values.pop("_judgement", None)  # `guard()` and a refresh pass it
             if values or type(judgement) not in (Judgement, NoneType):
                 values.clear()
                 del judgement
@@ -160,6 +172,8 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
         cls.secret_policies = MappingProxyType(
             {name: _declared_policy(cls.__name__, name, field) for name, field in cls.model_fields.items()}
         )
+        for name, policy in cls.secret_policies.items():
+            setattr(cls, name, LiveField(name, policy.name))
         _require_distinct(cls.__name__, cls.secret_policies.values())
         setattr(cls, "_variables_read", variables_read(cls.secret_policies.values()))  # noqa: B010 - as above
         _refuse_attributes(cls)
@@ -168,34 +182,8 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
             if any(cls.secret_policies.get(name) != policy for name, policy in inherited.items()):
                 raise TypeError(f"{cls.__name__} must keep every secret that it inherits, with its policy")
 
-    def keyring(self, name: Name, *, clock: Callable[[], datetime] | None = None) -> "Keyring":
-        """Return the keys of a secret: the one that signs, and those that verify (policy section 3).
-
-        Args:
-            name: the secret's name, such as `session.key`.
-            clock: a function that returns the time, with a timezone; `None` for the system's clock. A deadline also
-                passes where that clock steps back.
-
-        Returns:
-            The ring. Without `clock`, it is always the same object.
-
-        Raises:
-            ValueError: the model declares no such secret, or the time of `clock` has no timezone.
-        """
-        from robodj_secretguard.keyring import Keyring  # noqa: PLC0415 - a start may not need it
-
-        live, names = live_of(self), [policy.name for policy in self.secret_policies.values()]
-        if name not in names:
-            del name
-            raise ValueError(f"unknown secret; choose from {', '.join(names)}")
-        if clock is None:
-            return live.rings.setdefault(name, Keyring(live, name))
-        if clock().utcoffset() is None:
-            raise ValueError("the clock must return a time with a timezone")
-        return Keyring(live, name, clock=clock)
-
     def refresh(self) -> Report:
-        """Read the secrets directory and the revocation list now, and switch to the keys if they pass (section 3).
+        """Read the secrets directory and the revocation list now, and use the secrets that pass (section 3).
 
         Call it from the host's own scheduler where the host runs no threads. Otherwise set `refresh`, and a thread
         does it. Without a secrets directory, nothing changes.
@@ -205,20 +193,25 @@ class SecretSettings(Sealed, _Base[Name], defer_build=True):
             no alert.
 
         Raises:
-            robodj_secretguard.errors.CheckFailedError: a check itself failed. The keys in use stay.
+            robodj_secretguard.errors.CheckFailedError: a check itself failed. The secrets in use stay.
         """
-        refresh = live_of(self).refresh
-        return refresh.run() if refresh else running_report(self)
+        reader = store_of(self).reader
+        return running_report(self) if reader is None else reader.read()
 
-    def on_change(self, function: Callable[[frozenset[str]], object]) -> None:
-        """Call a function after each switch to other keys, such as to make a connection pool again (policy section 3).
+    def at_once(self) -> "AbstractContextManager[Self]":
+        """Give the secrets of one moment, such as a user and its password, for a `with` block (section 3).
 
-        Args:
-            function: gets the names of the changed secrets, such as `secret.key`, in another thread. An error that it
-                raises is an alert, and its text is not shown.
+        Inside of the block, no field changes. Afterwards, each one is live again.
+
+        Returns:
+            What gives the settings of that moment.
+
+        Raises:
+            robodj_secretguard.errors.RevokedKeyError: by a field, where it is read: its current key is revoked.
         """
-        if running_judgement(self).again:
-            live_of(self).hooks.append(function)
+        from robodj_secretguard.running.views import at_once  # noqa: PLC0415 - few starts need it
+
+        return at_once(self, store_of(self))
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         del value  # a traceback with locals would show it
@@ -259,23 +252,65 @@ Model = TypeVar("Model", bound=SecretSettings)
 
 
 def _fill(secrets: SecretSettings, given: Judgement | None) -> None:
-    """Give an instance the values of readings that passed, or read and judge them now."""
+    """Give an instance a store of its own with values that passed, or the common store of the values read now."""
     judgement = given or judgement_of(type(secrets), Environment())
+    report = judgement.report()
     # One verdict: the report of `guard()` and of the gate refuses here too, and pydantic judges nothing again.
     # So the validators of a host run only on values that passed every check.
-    # Each start refuses an expired key before. A refresh goes on with one.
-    if alerts := [each for each in judgement.report().alerts if not given or each.check is not Check.EXPIRED]:
-        raise _refusal(secrets, alerts)
-    values = dict(zip(secrets.secret_policies, [each.value for each in judgement.readings], strict=True))
+    # Each start refuses an expired and a revoked key before. A refresh may go on with one.
+    alerts = [each for each in report.alerts if not given or each.check not in {Check.EXPIRED, Check.REVOKED}]
+    if alerts:
+        if not given:
+            join(type(secrets), judgement)
+        from robodj_secretguard.startup.validation import refusal  # noqa: PLC0415 - no start that passes needs it
+
+        raise refusal(secrets, alerts)
+    store = KeyStore(KeySet(judgement.readings, report, judgement.readings[0].setup.revocation))
+    object.__setattr__(secrets, "_store", store)
+    values = {field: store.field(policy.name) for field, policy in secrets.secret_policies.items()}
     try:
         # Use one separate source: those of pydantic-settings copy the whole environment, unsealed.
         super(SecretSettings, secrets).__init__(_build_sources=((lambda: values,), {}))  # type: ignore[call-arg]
     except ValidationError as error:
-        raise _without_inputs(secrets, error) from None
+        from robodj_secretguard.startup.validation import without_inputs  # noqa: PLC0415 - as above
+
+        raise without_inputs(secrets, error) from None
     if not given:  # otherwise `guard()` does that, after the host's `__init__`
-        require_values(secrets, judgement)
-    for name, value in {"_judgement": judgement, "_lives": {}, "_started": time.monotonic()}.items():
-        object.__setattr__(secrets, name, value)
+        require_values(secrets)
+        join(type(secrets), judgement, secrets)
+
+
+def join(model: type[SecretSettings], judgement: Judgement, secrets: SecretSettings | None = None) -> KeyStore | None:
+    """Let an instance use the one store of its model and source, which follows what was read.
+
+    Args:
+        model: the settings model.
+        judgement: what was read.
+        secrets: the new instance; `None` where the start is refused.
+
+    Returns:
+        The store; `None` where there is none.
+    """
+    own = None if secrets is None else store_of(secrets)
+    source = judgement.source or tuple([each.value for each in judgement.readings])
+    store = contain(lambda: registered(model, source, own))  # it compares values
+    if store is None:
+        return None
+    if store is own:
+        if judgement.again is not None:
+            from robodj_secretguard.running.refresh import Refresh  # noqa: PLC0415 - few services have a directory
+
+            store.reader = Refresh(store, judgement.again, judgement.seconds, candidate_of(model))
+        return store
+    from robodj_secretguard.running.views import follow_another_read  # noqa: PLC0415 - few processes have one
+
+    contain(lambda: follow_another_read(store, judgement, candidate_of(model), secrets))
+    return store
+
+
+def candidate_of(model: type[Model]) -> Callable[[Judgement], Model]:
+    """Return what lets the validators of a host judge a set that would be used."""
+    return lambda judgement: require_values(model(_judgement=judgement))  # type: ignore[call-arg]
 
 
 def _refuse_values(model: type[SecretSettings]) -> NoReturn:
@@ -290,11 +325,18 @@ def judgement_of(
     config_dir: str | os.PathLike[str] | None = None,
     require_env_only: bool = False,
     managers: "Sequence[ManagedSource]" = (),
+    is_elsewhere: bool = False,
 ) -> Judgement:
-    """Read and judge every secret that a model declares. Without `managers`, ask its secrets directory first."""
-    setup, policies = setup_of(model), tuple(model.secret_policies.values())
+    """Read and judge every secret that a model declares. Without `managers`, ask its secrets directory first.
 
-    def read_from(managers: "Sequence[ManagedSource]", known: "RevocationStatus | None" = None) -> tuple[Reading, ...]:
+    `is_elsewhere`: this may be another machine than the service's.
+    """
+    setup = setup_of(model)
+    policies = tuple(model.secret_policies.values())
+
+    def read_from(
+        managers: "Sequence[ManagedSource]", learn: "Callable[[RevocationStatus], RevocationStatus] | None" = None
+    ) -> tuple[Reading, ...]:
         return read(
             policies,
             vars(model)["_variables_read"],
@@ -303,75 +345,32 @@ def judgement_of(
             config_dir=config_dir,
             require_env_only=require_env_only,
             managers=managers,
-            known=known,
+            learn=learn,
             now=now or datetime.now(UTC),
         )
 
     if managers or not has_directory(environment, setup):
         return Judgement(read_from(managers))
-    from robodj_secretguard.startup.directory import judge_directory  # noqa: PLC0415 - few services have one
+    from robodj_secretguard.startup.directory import open_directory  # noqa: PLC0415 - few services have one
 
     named, _ = config_directory(environment, config_dir, setup)
     if os.path.isdir(named):  # for the reads that follow: the working directory may change
         config_dir = config_dir if os.path.isabs(named) else os.path.abspath(named)
-    judgement = judge_directory(environment, setup, policies, read_from)
+    judgement = open_directory(environment, setup, policies, read_from, is_elsewhere=is_elsewhere)
     now = None  # for the reads that follow
     return judgement
 
 
-def live_of(secrets: Any) -> "LiveKeys":
-    """Return the keys that an instance uses now. Type checkers do not know its slots."""
-    from robodj_secretguard.keyring import KeySet, LiveKeys  # noqa: PLC0415 - a start may not need it
-
-    judgement: Judgement | None = secrets._judgement  # noqa: SLF001 - of this module, as below
-    lives: dict[str, LiveKeys] = secrets._lives  # noqa: SLF001
-    if judgement and not lives:
-        revocation = judgement.readings[0].setup.revocation
-        live = LiveKeys(KeySet(judgement, secrets._started, revocation))  # noqa: SLF001
-        if judgement.again:
-            from robodj_secretguard.refresh import Refresh  # noqa: PLC0415 - few services have a secrets directory
-
-            model = type(secrets)
-            live.refresh = Refresh(
-                live,
-                judgement.again,
-                judgement.seconds,
-                lambda changed: require_values(model(_judgement=changed), changed),
-            )
-        lives.setdefault("", live)  # another thread may have been faster
-        object.__setattr__(secrets, "_judgement", None)  # a switch must leave nothing of it
-    return lives[""]
+def store_of(secrets: Any) -> KeyStore:
+    """Return the store of an instance. Type checkers do not know its slot."""
+    return secrets._store  # type: ignore[no-any-return]  # noqa: SLF001 - of this module
 
 
-def begin_refresh(secrets: SecretSettings | None, send: Callable[[str, Report], object], logger: Any) -> None:
-    """Begin to read the secrets directory in each period, if a start passed and there is one."""
-    if secrets is not None and running_judgement(secrets).again:
-        live_of(secrets).refresh.start(send, logger)
-
-
-def running_judgement(secrets: Any) -> Judgement:
-    """Return the readings of the keys in use, and the report on them."""
-    live: LiveKeys | None = secrets._lives.get("")  # noqa: SLF001
-    judgement = live.keys.judgement if live else secrets._judgement  # noqa: SLF001
-    return judgement or live_of(secrets).keys.judgement  # another thread has just replaced it
-
-
-def live_keys(secrets: SecretSettings) -> Iterator[tuple[SecretPolicy, SealedStr]]:
-    """Yield every key of an instance, with the policy of its secret: those in use, and those in its fields.
-
-    Leave out a past key that is invalid: short text, for example, is a part of other texts.
-    """
-    fields = ((policy, getattr(secrets, field)) for field, policy in secrets.secret_policies.items())
-    yield from ((policy, value) for policy, value in fields if value is not None)
-    for reading in running_judgement(secrets).readings:
-        yield from ((reading.policy, key) for each in (reading, *reading.slots) if (key := each.key))
-
-
-def running_report(secrets: Any) -> Report:
+def running_report(secrets: SecretSettings) -> Report:
     """Return the report on the keys in use, of the time when they were read."""
-    return contain(
-        lambda: secrets._lives[""].keys.report if secrets._lives else running_judgement(secrets).report()  # noqa: SLF001
-    )
+    from robodj_secretguard.running.views import report_on  # noqa: PLC0415 - few starts need it
+
+    return contain(lambda: report_on(store_of(secrets).keys))
 
 
 def setup_of(model: type[SecretSettings]) -> ModelSetup:
@@ -384,56 +383,33 @@ def declares_secrets(model: object) -> TypeIs[type[SecretSettings]]:
     return isinstance(model, type) and issubclass(model, SecretSettings) and bool(model.secret_policies)
 
 
-def require_values(secrets: Model, judgement: Judgement) -> Model:
-    """Return the model if it has exactly the values that were read: a validator of the host may have replaced one.
+def require_values(secrets: Model) -> Model:
+    """Return the model if it has exactly the secrets of its store: a validator of the host may have replaced one.
 
     Raises:
         CheckFailedError: the model has another value or another attribute.
     """
-    for field, reading in zip(secrets.secret_policies, judgement.readings, strict=True):
-        if getattr(secrets, field, None) is not reading.value:
-            raise CheckFailedError(f"a validator replaced the value of {reading.policy.name}")
+    store = store_of(secrets)
+    for field, policy in secrets.secret_policies.items():
+        if vars(secrets).get(field) is not store.field(policy.name):
+            raise CheckFailedError(f"a validator replaced the value of {policy.name}")
     if vars(secrets).keys() != secrets.secret_policies.keys():  # vars() would show what a hook added
         raise CheckFailedError("an attribute was added to the settings")
     return secrets
 
 
-def _refusal(secrets: SecretSettings, alerts: Iterable[Finding]) -> ValidationError:
-    """Return the error of all alerts, each with the field of its secret."""
-    fields = {policy.name: (field,) for field, policy in secrets.secret_policies.items()}
-    return _validation_error(secrets, [(fields.get(alert.secret or "", ()), alert) for alert in alerts])
-
-
-def _without_inputs(secrets: SecretSettings, error: ValidationError) -> ValidationError:
-    """Return an error without inputs and without the texts of the host's validators, which may contain a key."""
-    policies = secrets.secret_policies
-    failed = finding(policies.values(), Check.INTERNAL, internal(type_name(error)))
-    return _validation_error(
-        secrets, [(tuple(name for name in policies if name in each["loc"])[:1], failed) for each in error.errors()]
-    )
-
-
-def _validation_error(secrets: SecretSettings, found: Iterable[tuple[tuple[str, ...], Finding]]) -> ValidationError:
-    """Return pydantic's error of findings and their fields, without inputs."""
-    lines = [
-        InitErrorDetails(type=PydanticCustomError(each.check.value, each.message), loc=place, input=None)
-        for place, each in found
-    ]
-    title = secrets.model_config.get("title") or type(secrets).__name__
-    return ValidationError.from_exception_data(title, lines, hide_input=True)
-
-
 def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
     policies = [entry for entry in field.metadata if isinstance(entry, SecretPolicy)]
     plain = field.is_required() and field.alias is None and field.validation_alias is None
-    if len(policies) != 1 or field.annotation not in (SecretStr, SecretStr | None) or not plain:
+    is_required = field.annotation in (Secret, SecretStr)
+    if len(policies) != 1 or not (is_required or field.annotation in (Secret | None, SecretStr | None)) or not plain:
         raise TypeError(
-            f"{model}.{name} must be declared as Annotated[SecretStr, SecretPolicy(...)], without a default or an"
+            f"{model}.{name} must be declared as Annotated[Secret, SecretPolicy(...)], without a default or an"
             " alias, with both names imported at run time; other settings belong in another model"
         )
-    if policies[0].required is not (field.annotation is SecretStr):
-        raise TypeError(f"{model}.{name}: an optional secret has the type SecretStr | None and required=False")
-    return policies[0]
+    if policies[0].required is not is_required:
+        raise TypeError(f"{model}.{name}: an optional secret has the type Secret | None and required=False")
+    return policies[0].of_field(name)
 
 
 def _declared_setup(
@@ -528,7 +504,7 @@ def _require_distinct(model: str, declared: Collection[SecretPolicy]) -> None:
             raise TypeError(f"{model} declares two secrets that share {what}, or one that this library uses")
 
 
-class RuntimeSecrets(SecretSettings[Name]):
+class RuntimeSecrets(SecretSettings):
     """The two runtime secrets of the policy (policy sections 1 to 3): the default of `guard()` and of the commands.
 
     Attributes:
@@ -537,7 +513,7 @@ class RuntimeSecrets(SecretSettings[Name]):
     """
 
     secret_key: Annotated[
-        SecretStr,
+        Secret,
         SecretPolicy(
             name="secret.key",
             variable="ROBODJ_SECRET_KEY",
@@ -553,7 +529,7 @@ class RuntimeSecrets(SecretSettings[Name]):
         ),
     ]
     secret_v2_key: Annotated[
-        SecretStr,
+        Secret,
         SecretPolicy(
             name="secret_v2.key",
             variable="ROBODJ_SECRET_V2_KEY",

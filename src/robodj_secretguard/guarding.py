@@ -7,25 +7,26 @@ import sys
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, Literal, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from pydantic import ValidationError
 
+from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.sealed import contain, type_name
-from robodj_secretguard.startup.emit import configured_pipeline, emit, silence_broken_streams, write_line
-from robodj_secretguard.startup.inputs import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT
-from robodj_secretguard.startup.readings import Environment
-from robodj_secretguard.startup.report import REFUSED, Report, finding, with_findings
-from robodj_secretguard.startup.rules import Check, Severity, internal
-from robodj_secretguard.startup.settings import (
+from robodj_secretguard.settings import (
     Model,
     RuntimeSecrets,
     SecretSettings,
-    begin_refresh,
+    candidate_of,
     declares_secrets,
+    join,
     judgement_of,
-    require_values,
 )
+from robodj_secretguard.startup.emit import configured_pipeline, emit, silence_broken_streams, write_line
+from robodj_secretguard.startup.inputs import ANNOUNCED, EPHEMERAL, SECRET_EVENTS, SECRET_HEARTBEAT
+from robodj_secretguard.startup.readings import Environment
+from robodj_secretguard.startup.report import REFUSED, Judgement, Report, finding, with_findings
+from robodj_secretguard.startup.rules import Check, Severity, internal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -75,27 +76,41 @@ def check(
     environment = Environment(environ)
     del environ  # a traceback with locals would show every variable
     try:
-        report, _ = examine(
+        examined = examine(
             model, environment=environment, config_dir=config_dir, require_env_only=require_env_only, now=now
         )
     finally:
         del model, config_dir, require_env_only, now  # an argument may be a key, too
-    return report
+    return examined.report
+
+
+class Examination(Frozen):
+    """The result of one check of a model.
+
+    Attributes:
+        report: the report.
+        secrets: the settings of the values that were checked; `None` when the report has an alert.
+        judgement: the values; `None` where the check itself failed.
+    """
+
+    report: Report
+    secrets: SecretSettings | None
+    judgement: Judgement | None = None
 
 
 def examine(
-    model: type[Model],
+    model: type[SecretSettings],
     *,
     environment: Environment,
     config_dir: str | os.PathLike[str] | None,
     require_env_only: bool,
     managers: Sequence[ManagedSource] = (),
     now: datetime | None = None,
-) -> tuple[Report, Model | None]:
+    is_elsewhere: bool = False,
+) -> Examination:
     """Read all values once, run every check on them, and build the model from them when there is no alert.
 
-    Returns:
-        The report, and the model of the values that were checked: `None` when the report has an alert.
+    `is_elsewhere`: this may be another machine than the service's.
 
     Raises:
         TypeError: `model` declares no secret.
@@ -119,6 +134,7 @@ def examine(
                 config_dir=config_dir,
                 require_env_only=require_env_only,
                 managers=managers,
+                is_elsewhere=is_elsewhere,
             )
         )
     except Exception as failure:  # noqa: BLE001 - of whatever type, it is a reason to refuse
@@ -126,22 +142,20 @@ def examine(
         empty = Report(
             checked_at=now, require_env_only=require_env_only is True, revocation_list=None, secrets=(), findings=()
         )
-        return _failed(empty, model.secret_policies, failure)
+        return Examination(_failed(empty, model.secret_policies, failure), None)
     finally:
         config_dir = None  # it may be a key, and an interrupt can show this frame
     report = judgement.report()
     if not report.ok:
-        return report, None
+        return Examination(report, None, judgement)
     try:
         # Require it here too: the host's `__init__` may not have called that of `SecretSettings`.
-        return report, contain(
-            lambda: require_values(model(_judgement=judgement), judgement)  # type: ignore[call-arg]
-        )
+        return Examination(report, contain(lambda: candidate_of(model)(judgement)), judgement)
     except Exception as failure:  # noqa: BLE001 - as above
-        return _failed(report, model.secret_policies, failure)
+        return Examination(_failed(report, model.secret_policies, failure), None, judgement)
 
 
-def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: Exception) -> tuple[Report, None]:
+def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: Exception) -> Report:
     """Return the report with an alert that has only the type and the secret of a failure."""
     policies = tuple(declared.values())
     policy = None
@@ -149,7 +163,8 @@ def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: Excep
         location = failure.errors()[0]["loc"]
         policy = declared.get(str(location[0])) if location else None
     failed = finding(policies, Check.INTERNAL, internal(type_name(failure)), policy)
-    return with_findings(report, [failed]), None
+    unverified = tuple([status._replace(usable=False) for status in report.secrets])
+    return with_findings(report._replace(secrets=unverified), [failed])
 
 
 @overload
@@ -159,7 +174,7 @@ def guard(
     require_env_only: bool = False,
     logger: Any = None,
     exit_status: int | None = None,
-) -> RuntimeSecrets[Literal["secret.key", "secret_v2.key"]]: ...
+) -> RuntimeSecrets: ...
 
 
 @overload
@@ -214,11 +229,10 @@ def guard(
     name = ""
     try:
         required_status = _valid_status(exit_status)
-        report, secrets = examine(
-            model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only
-        )
+        examined = examine(model, environment=Environment(), config_dir=config_dir, require_env_only=require_env_only)
+        report, secrets = examined.report, examined.secrets
         name = f"{model.__module__}:{model.__qualname__}"
-        begin_refresh(secrets, lambda kind, running: announce(kind, running, name, logger), logger)
+        _follow_sources(model, examined, name, logger)
     except (TypeError, ValueError, KeyboardInterrupt):  # invalid arguments, or Ctrl-C
         raise
     except BaseException:  # noqa: BLE001 - no stack or no memory is left for the check
@@ -254,6 +268,15 @@ def guard(
         refusal.__context__ = None  # an exception that the host is handling during this call
 
 
+def _follow_sources(model: type[SecretSettings], examined: Examination, name: str, logger: Any) -> None:
+    """Let the secrets of this process follow what was read, and begin to read the secrets directory again."""
+    if examined.judgement is None:
+        return
+    store = join(model, examined.judgement, examined.secrets)
+    if examined.secrets is not None and store is not None and store.reader is not None:
+        store.reader.follow_directory(lambda kind, running: announce(kind, running, name, logger), logger)
+
+
 def _summary(report: Report) -> str:
     """Return the alerts in one line, as a note of the exception. The pytest plugin reads it."""
     return "refused: " + ", ".join(f"{alert.secret or 'set-up'}: {alert.check}" for alert in report.alerts)
@@ -282,7 +305,7 @@ def announce(kind: str, report: Report, model: str, logger: Any = None, secrets:
     with suppress(BaseException):
         has_pipeline = kind != "refused" and (logger is not None or configured_pipeline() is not None)
         if has_pipeline or SECRET_EVENTS in os.environ or SECRET_HEARTBEAT in os.environ:
-            from robodj_secretguard import heartbeat  # noqa: PLC0415 - few starts need it
+            from robodj_secretguard.running import heartbeat  # noqa: PLC0415 - few starts need it
 
             heartbeat.send_and_repeat(kind, report, model, logger, secrets)
 

@@ -20,8 +20,10 @@ from typing import Any, Final, Literal, TypeAlias
 
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import is_instance_name
+from robodj_secretguard.settings import SecretSettings, running_report
 from robodj_secretguard.startup.emit import PASSED_EVENT, emit, emit_info, silence_broken_streams, write_line
 from robodj_secretguard.startup.inputs import (
+    ENVIRONMENT,
     INSTANCE,
     MOST_HEARTBEAT_SECONDS,
     SECRET_EVENTS,
@@ -32,10 +34,9 @@ from robodj_secretguard.startup.inputs import (
 from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Finding, Report, owners_of
 from robodj_secretguard.startup.rules import Check, Severity, State
-from robodj_secretguard.startup.settings import SecretSettings, running_report
 from robodj_secretguard.version import VERSION
 
-EventKind: TypeAlias = Literal["started", "running", "switched", "kept", "late", "ended", "refused"]
+EventKind: TypeAlias = Literal["started", "running", "switched", "kept", "following", "late", "ended", "refused"]
 """All but `refused` have the keys in use."""
 
 FORK_SECONDS: Final = 5
@@ -47,6 +48,7 @@ _EVENT_TEXTS: Final = {
     "running": "secrets in use",
     "switched": "changed secrets in use",
     "kept": "changed secrets refused",
+    "following": "secrets follow again",
     "late": "secrets not read in time",
     "ended": "process ended",
     "refused": "secret integrity check failed",
@@ -97,6 +99,7 @@ def event_of(kind: str, report: Report, model: str, number: int) -> dict[str, An
         "reported_at": iso_utc(now),
         "heartbeat_seconds": int(event_setting(Environment(), SECRET_HEARTBEAT) or 0),
         "version": VERSION,
+        "environment": event_setting(Environment(), ENVIRONMENT) or None,
         "model": model,
         "secrets": {
             each.secret: {

@@ -14,8 +14,9 @@ from urllib.parse import quote
 
 from robodj_secretguard.errors import RedactedError
 from robodj_secretguard.secret.material import is_hexadecimal, last_characters
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
-from robodj_secretguard.startup.settings import SecretSettings, live_keys
+from robodj_secretguard.settings import SecretSettings, store_of
 
 _Form: TypeAlias = tuple[SealedStr, tuple[SealedStr, ...], str]
 """The common beginning of all spellings of a key in one encoding, the spellings, and their replacement."""
@@ -35,8 +36,8 @@ class SecretRedactor(logging.Filter):
 
     One object is a structlog processor and a logging filter. It must be the last processor, after the renderer. As a
     filter it belongs to a handler: `handler.addFilter(redact)`. It finds each key as text, in hexadecimal and in
-    base64: the keys of the start, and those in use. Text without a key does not change. Records are changed in place.
-    No record is dropped, and no error is raised.
+    base64: those in use, and those that this process has used in the last 24 hours (at most 1,000). Text without a key
+    does not change. Records are changed in place. No record is dropped, and no error is raised.
 
     Args:
         secrets: the settings that `guard()` returned.
@@ -50,25 +51,50 @@ class SecretRedactor(logging.Filter):
             del secrets
             raise TypeError("SecretRedactor takes the settings that guard() returned")
         super().__init__()
-        self._renew(secrets)
-        secrets.on_change(lambda _names: self._renew(secrets))
+        self._store = contain(lambda: store_of(secrets))
+        self._known: dict[SealedStr, list[_Form]] = {}
+        self._searched: object = None
+        self._renew()
 
-    def _renew(self, secrets: SecretSettings) -> None:
-        """Take the keys in use. A line that is redacted at this moment may see the keys from before."""
-        forms = contain(lambda: sorted(_forms(secrets), key=lambda form: len(form[1][0]), reverse=True))
+    def _renew(self) -> None:
+        """Take the keys in use, and those that were in use before, where a set has taken the place of another one."""
+        keys = self._store.keys
+        if self._searched is keys.readings:
+            return
+        known = self._known
+        self._known = contain(lambda: {value: known.get(value) or [*_forms(*each)] for value, each in self._held()})
+        forms = [form for each in self._known.values() for form in each]
+        forms.sort(key=lambda form: len(form[1][0]), reverse=True)
         lengths = [len(spellings[0]) for _, spellings, _ in forms]
-        self._shortest, self._longest, self._forms = min(lengths, default=sys.maxsize), max(lengths, default=0), forms
+        self._shortest = min(lengths, default=sys.maxsize)
+        self._longest = max(lengths, default=0)
+        self._forms = forms
+        self._searched = keys.readings
+
+    def _held(self) -> Iterator[tuple[SealedStr, tuple[SecretPolicy, SealedStr]]]:
+        """Yield each value that the process has or had, in a sealed form of this object. It runs inside `contain()`."""
+        held = [(each.policy, each.value) for each in self._store.replaced]
+        for reading in self._store.keys.readings:
+            held += [(reading.policy, each.key) for each in (reading, *reading.slots) if each.key is not None]
+        for policy, value in held:
+            own = SealedStr(value.get_secret_value())
+            yield own, (policy, own)
 
     def __call__(self, _logger: object, _method: str, event: Any) -> Any:
         """Return the output of a renderer redacted."""
-        return _attempt(lambda: self._value(event), lambda: NOT_SEARCHED)
+        return _attempt(lambda: self._redacted(event), lambda: NOT_SEARCHED)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Redact a record in place, and let it pass."""
         _attempt(lambda: self._record(record), lambda: _blank(record))
         return True
 
+    def _redacted(self, event: Any) -> Any:
+        self._renew()
+        return self._value(event)
+
     def _record(self, record: logging.LogRecord) -> None:
+        self._renew()
         fields = vars(record)
         redacted = self._mapping(fields)
         if redacted["exc_info"] is not fields["exc_info"]:
@@ -140,18 +166,20 @@ class SecretRedactor(logging.Filter):
         return redacted
 
 
-def _forms(secrets: SecretSettings) -> Iterator[_Form]:
+def _forms(policy: SecretPolicy, sealed: SealedStr) -> Iterator[_Form]:
     """Yield every encoding of a key that is searched for, sealed."""
-    for policy, sealed in live_keys(secrets):
-        value = sealed.get_secret_value()
-        # A previous key of before the adoption is of no kind. A short part occurs in other texts.
+    value = sealed.get_secret_value()
+    # A previous key of before the adoption is of no kind. A short part occurs in other texts.
+    try:
         parts = policy.material.searched(value) if policy.material.accepts(value) else ()
-        for key in (value, *[part for part in parts if MIN_PART <= len(part) < len(value)]):
-            # Only a key has unused bits.
-            lasts = last_characters(key) if policy.material.has_fingerprint else key[-1:]
-            for texts in dict.fromkeys(zip(*(_encodings(key[:-1] + last) for last in lasts), strict=True)):
-                # A key's last character changes at most the last two characters of any encoding.
-                yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]"
+    except Exception:  # noqa: BLE001 - of a service's own kind: the value itself is searched all the same
+        parts = ()
+    for key in (value, *[part for part in parts if MIN_PART <= len(part) < len(value)]):
+        # Only a key has unused bits.
+        lasts = last_characters(key) if policy.material.has_fingerprint else key[-1:]
+        for texts in dict.fromkeys(zip(*(_encodings(key[:-1] + last) for last in lasts), strict=True)):
+            # A key's last character changes at most the last two characters of any encoding.
+            yield SealedStr(texts[0][:-2]), tuple(map(SealedStr, texts)), f"[redacted {policy.name}]"
 
 
 def _encodings(key: str) -> Iterator[str]:

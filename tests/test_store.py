@@ -1,10 +1,11 @@
-"""The keys of one secret at run time."""
+"""A live secret: the keys of it that are in use, and what nothing shows of them."""
 
 from __future__ import annotations
 
 import base64
 import copy
 import hmac
+import json
 import os
 import pickle
 import secrets
@@ -22,32 +23,33 @@ from conftest import NOW, V1, V2, good_keys, process_environment
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from detector import leaks
 from django.core.management.utils import get_random_secret_key
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from rings import NEXT, PREVIOUS, SLOTS, Published, Rotation, rotation_keys, traceback_of
 from test_vendor import PASSWORD, Rotating
 
-from robodj_secretguard import RuntimeSecrets, SecretPolicy, SecretSettings, check
+from robodj_secretguard import RuntimeSecrets, Secret, SecretPolicy, SecretSettings, check
 from robodj_secretguard.errors import CheckFailedError, RevokedKeyError
-from robodj_secretguard.keyring import Keyring, KeySet, LiveKeys
+from robodj_secretguard.running.keyset import Clock, KeySet
+from robodj_secretguard.running.store import KeyStore
+from robodj_secretguard.running.views import report_on
 from robodj_secretguard.secret.material import last_characters
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.settings import judgement_of, store_of
 from robodj_secretguard.startup.readings import Environment
-from robodj_secretguard.startup.settings import judgement_of
 
 DERIVED = b"config v1"
 
 
-def ring_of(
-    variables: dict[str, str], *, clock: Callable[[], datetime] | None = None, started: float = 0, name: str = V1
-) -> Keyring:
-    """Return the ring of a secret that was read at `NOW`, when the monotonic clock was `started`."""
+def secret_of(variables: dict[str, str], *, clock: Callable[[], datetime] | None = None, name: str = V1) -> Secret:
+    """Return a secret that was read at `NOW`."""
     judgement = judgement_of(RuntimeSecrets, Environment(variables), now=NOW)
-    (reading,) = (each for each in judgement.readings if each.variable == name)
-    live = LiveKeys(KeySet(judgement, started, reading.setup.revocation))
-    return Keyring(live, reading.policy.name, clock=clock)
+    store = KeyStore(KeySet(judgement.readings, judgement.report(), judgement.readings[0].setup.revocation))
+    store.clock = Clock(clock)
+    (secret,) = (store.secrets[each.policy.name] for each in judgement.readings if each.variable == name)
+    return secret
 
 
-def roles(ring: Keyring) -> list[str]:
+def roles(ring: Secret) -> list[str]:
     """Return the roles of the accepted keys."""
     return [key.role for key in ring.accepted()]
 
@@ -91,22 +93,22 @@ class TestAccepted:
                 roles(ring)  # as another thread does
             return read
 
-        ring = ring_of(rotation.variables, clock=clock)
+        ring = secret_of(rotation.variables, clock=clock)
         assert roles(ring) == ["current", "next"]
 
     def test_the_monotonic_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a clock of the caller, the deadline also passes where the system's clock is behind."""
-        ahead, started = timedelta(days=3650), 5.0
-        ring = ring_of(rotation_keys(NOW + ahead), started=started)
-        monkeypatch.setattr(time, "monotonic", lambda: started + ahead.total_seconds() - 1)
-        assert roles(ring) == ["current", "next", "previous"]
-        monkeypatch.setattr(time, "monotonic", lambda: started + ahead.total_seconds())
-        assert roles(ring) == ["current", "next"]
+        ahead, now = timedelta(days=3650), time.monotonic()
+        secret = secret_of(rotation_keys(datetime.now(UTC) + ahead))
+        for seconds, expected in ((-60, ["current", "next", "previous"]), (60, ["current", "next"])):
+            monkeypatch.setattr(time, "monotonic", partial(float, now + ahead.total_seconds() + seconds))
+            assert roles(secret) == expected
 
-    def test_the_clock_of_the_system(self) -> None:
+    def test_the_clock_of_the_system(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Without a clock of the caller, the system's clock holds, also where the monotonic clock has stood still."""
-        past = rotation_keys(datetime.now(UTC) - timedelta(seconds=1))
-        assert roles(ring_of(past, started=float("inf"))) == ["current", "next"]
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        assert roles(secret_of(rotation_keys(datetime.now(UTC) - timedelta(seconds=1)))) == ["current", "next"]
 
     def test_a_past_key(self) -> None:
         """A previous key that is past at startup is found for data at rest, unless it is invalid or plainly revoked."""
@@ -119,7 +121,7 @@ class TestAccepted:
             ({revoked: its_fingerprint}, False),
             ({revoked: f"{its_fingerprint}@2026-11-30T00:00:00Z"}, True),
         ):
-            ring = ring_of(past | more)
+            ring = secret_of(past | more)
             assert roles(ring) == ["current", "next"]
             assert (ring.find(kid_of((past | more)[PREVIOUS])) is not None) is is_found
 
@@ -129,14 +131,16 @@ class TestAccepted:
         later = f"{fingerprint_of(keys[PREVIOUS])}@2999-01-01T00:00:00Z"
         revoked = {"ROBODJ_REVOKED_FINGERPRINTS": f"{fingerprint_of(keys[NEXT])},{later}"}
         judgement = judgement_of(RuntimeSecrets, Environment(keys | revoked))
-        status, _ = KeySet(judgement, 0, judgement.readings[0].setup.revocation).report.secrets
+        keys_in_use = KeySet(judgement.readings, judgement.report(), judgement.readings[0].setup.revocation)
+        status, _ = report_on(keys_in_use).secrets
         assert (status.next_fingerprint, status.previous_fingerprint) == (None, fingerprint_of(keys[PREVIOUS]))
 
     def test_a_current_key_that_is_revoked(self) -> None:
         """Where the current key is revoked and there is no other one, nothing signs, verifies or is found."""
         judgement = judgement_of(RuntimeSecrets, Environment(keys := good_keys()), now=NOW)
         revocation = judgement.readings[0].setup.revocation
-        ring = Keyring(LiveKeys(KeySet(judgement, 0, revocation, frozenset({"secret.key"}))), "secret.key")
+        refused = frozenset({"secret.key"})
+        ring = KeyStore(KeySet(judgement.readings, judgement.report(), revocation, refused)).secrets["secret.key"]
         with pytest.raises(RevokedKeyError):
             ring.current  # noqa: B018
         assert (ring.accepted(), ring.stored(), ring.verify(keys[V1]), ring.find(kid_of(keys[V1]))) == (
@@ -149,7 +153,7 @@ class TestAccepted:
 
 
 class TestVerify:
-    """`Keyring.verify` on what a request presents."""
+    """`Secret.verify` on what a request presents."""
 
     @pytest.mark.parametrize(
         "form", [str, str.encode, lambda text: bytearray(text.encode())], ids=["str", "bytes", "bytearray"]
@@ -191,14 +195,14 @@ class TestVerify:
         """A key in two slots has the role of the first one."""
         keys = rotation_keys(NOW + timedelta(days=1))
         for same, role in ((V1, "current"), (NEXT, "next")):
-            ring = ring_of(keys | {PREVIOUS: keys[same]}, clock=lambda: NOW)
+            ring = secret_of(keys | {PREVIOUS: keys[same]}, clock=lambda: NOW)
             for match in (ring.verify(keys[same]), ring.find(kid_of(keys[same]))):
                 assert match is not None
                 assert match.role == role
 
 
 class TestFind:
-    """`Keyring.find` for data at rest."""
+    """`Secret.find` for data at rest."""
 
     def test_each_key(self) -> None:
         """Each key is found by its id, and the previous one also after its deadline."""
@@ -223,11 +227,11 @@ def hkdf(key: bytes, name: bytes, purpose: bytes) -> str:
 
 def derived(variables: dict[str, str], purpose: bytes = DERIVED, name: str = V1) -> str:
     """Return the derived current key."""
-    return ring_of(variables, name=name).derive(purpose).current.value.get_secret_value()
+    return secret_of(variables, name=name).derive(purpose).current.value.get_secret_value()
 
 
 class TestDerive:
-    """`Keyring.derive`."""
+    """`Secret.derive`."""
 
     def test_the_value(self) -> None:
         """The value is that of RFC 5869 for the decoded key, or for its text where no bytes have that length."""
@@ -316,27 +320,81 @@ def test_it_shows_no_key() -> None:
     ring = rotation.ring
     derived = ring.derive(DERIVED)
     texts = [key.value.get_secret_value() for key in derived.accepted()]
-    shown = f"{ring} {ring!r} {ring.current} {ring.accepted()} {derived.accepted()}"
+    shown = f"{ring!r} {ring.current} {ring.accepted()} {derived.accepted()}"
     for key in ring.accepted():
         shown = shown.replace(key.kid, "")
     assert leaks(shown, [*rotation.delivered, *texts]) == []
-    assert repr(ring) == repr(derived) == "Keyring('secret.key')"
+    assert repr(ring) == repr(derived) == "Secret('**********')"
     for each in (ring, ring.current, derived):
         with pytest.raises(TypeError, match="secrets are not pickled"):
             pickle.dumps(each)
     assert copy.copy(ring) is copy.deepcopy(ring) is ring
 
 
-def test_the_ring_of_a_secret() -> None:
-    """Without a clock, a model returns the same ring each time. An unknown name is an error that shows no name."""
-    with process_environment(keys := good_keys()):
-        model = RuntimeSecrets()
-    assert model.keyring("secret_v2.key").current.value is model.secret_v2_key
-    with pytest.raises(ValueError, match=r"^unknown secret; choose from secret.key, secret_v2.key$") as raised:
-        model.keyring(keys[V1])
-    assert leaks(traceback_of(raised.value), [keys[V1]]) == []
-    with pytest.raises(ValueError, match="the clock must return a time with a timezone"):
-        model.keyring("secret.key", clock=lambda: NOW.replace(tzinfo=None))
+class TestSecret:
+    """What a secret is for Python and for pydantic."""
+
+    def test_it_is_compared_by_identity(self) -> None:
+        """A secret equals itself alone. A comparison with text is an error that does not show it."""
+        rotation = Rotation()
+        secret, text = rotation.ring, rotation.values["current"]
+        assert secret == secret  # noqa: PLR0124 - this is what is tested
+        assert (secret == SealedStr(text), secret == rotation.derive(DERIVED).ring, [secret].count(secret)) == (
+            False,
+            False,
+            1,
+        )
+        uses: list[Callable[[], object]] = [
+            lambda: secret == text,
+            lambda: text.encode() != secret,
+            lambda: secret in ["", None],
+        ]
+        for use in uses:
+            with pytest.raises(TypeError, match=r"call verify\(\)") as raised:
+                use()
+            assert leaks(traceback_of(raised.value), rotation.delivered) == []
+
+    def test_text(self) -> None:
+        """`str()` is an error that says what to call. Length and truth are those of a set value."""
+        secret = Rotation().ring
+        with pytest.raises(TypeError, match=r"call get_secret_value\(\)"):
+            str(secret)
+        assert (len(secret), bool(secret)) == (43, True)
+
+    def test_a_field_of_a_model(self) -> None:
+        """A host's own model takes the secret itself, as its copy too, and masks it. Text is an error without it."""
+        secret = Rotation().ring
+
+        class Host(BaseModel):
+            key: Secret
+            other: SecretStr | None = None
+
+        made = Host(key=secret, other=secret)
+        assert made.key is made.other is made.model_copy(deep=True).key is secret
+        masked = {"key": "**********", "other": "**********"}
+        assert json.loads(made.model_dump_json()) == masked
+        assert Host.model_json_schema()["properties"]["key"] == {
+            "format": "password", "title": "Key", "type": "string", "writeOnly": True
+        }  # fmt: skip
+        key = secrets.token_urlsafe(32)
+        makers: list[Callable[[], object]] = [
+            lambda: Host.model_validate({"key": key}),
+            lambda: Host.model_validate_json(json.dumps({"key": key})),
+        ]
+        for make in makers:
+            with pytest.raises(TypeError, match="and no text") as raised:
+                make()
+            assert leaks(f"{raised.value!r} {traceback_of(raised.value, own=True)}", [key]) == []
+
+    def test_a_field_of_the_settings(self) -> None:
+        """A field of the settings is the same object each time. It cannot be set, and the class has no value."""
+        with process_environment(good_keys()):
+            made = RuntimeSecrets()
+        assert made.secret_v2_key is made.secret_v2_key is vars(made)["secret_v2_key"]
+        with pytest.raises(AttributeError, match=r"^RuntimeSecrets is frozen$"):
+            made.secret_key = made.secret_v2_key  # type: ignore[misc]
+        with pytest.raises(AttributeError, match=r"^secret_key$"):
+            RuntimeSecrets.secret_key  # noqa: B018
 
 
 OLD: dict[str, Callable[[], str]] = {
@@ -371,7 +429,7 @@ def test_old_keys_of_two_secrets_have_a_deadline_each(monkeypatch: pytest.Monkey
         variables |= {f"{name}_PREVIOUS": text, f"{name}_PREVIOUS_UNTIL": (now + ahead).isoformat()}
     with process_environment(variables):
         service = RuntimeSecrets()
-    rings = [service.keyring(name) for name in ("secret.key", "secret_v2.key")]
+    rings = [service.secret_key, service.secret_v2_key]
 
     def verified() -> list[bool]:
         return [ring.verify(text) is not None for ring, text in zip(rings, old, strict=True)]
@@ -389,7 +447,7 @@ def test_old_key_with_padding_is_revoked_like_the_key_without(begin: str) -> Non
     variables = rotation_keys(datetime.now(UTC) + timedelta(days=1)) | {PREVIOUS: old}
     with process_environment(variables | {"ROBODJ_REVOKED_FINGERPRINTS": f"{fingerprint_of(old)}{begin}"}):
         service, report = RuntimeSecrets(), check()
-    assert service.keyring("secret.key").verify(old) is None
+    assert service.secret_key.verify(old) is None
     assert ("revoked", "previous") in [(each.check, each.slot) for each in report.findings]
 
 
@@ -421,7 +479,7 @@ class Optional(SecretSettings):
 def test_ring_of_an_optional_secret() -> None:
     """The ring of an optional secret that is absent accepts nothing, and says so where a key is needed."""
     with process_environment({}):
-        ring = Optional().keyring("beta.key")
+        ring = store_of(Optional()).secrets["beta.key"]
     assert (ring.accepted(), ring.stored(), ring.verify(""), ring.find("0" * 32)) == ((), (), None, None)
     for use in (lambda: ring.current, lambda: ring.derive(DERIVED)):
         with pytest.raises(LookupError, match=r"^beta.key is optional, and it is not set$"):
@@ -434,7 +492,7 @@ def test_ring_of_an_issued_secret() -> None:
     until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     slots = {f"{PASSWORD}_PREVIOUS": previous, f"{PASSWORD}_PREVIOUS_UNTIL": until}
     with process_environment({PASSWORD: current} | slots):
-        ring = Rotating().keyring("icecast.password")
+        ring = store_of(Rotating()).secrets["icecast.password"]
     assert [(key.role, key.kid) for key in ring.accepted()] == [("current", ""), ("previous", "")]
     assert ring.verify(previous) == ring.accepted()[1]
     assert ring.find("") is None

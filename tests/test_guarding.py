@@ -36,7 +36,7 @@ from processes import (
 from pydantic import SecretStr, field_validator
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings, check, guard
-from robodj_secretguard.startup.guard import WRITE_SECONDS
+from robodj_secretguard.guarding import WRITE_SECONDS
 
 LAST_WORD = "ALERT: robodj-secretguard refused to start: the check or its report failed, so nothing is verified.\n"
 
@@ -347,7 +347,7 @@ HALVES = {
 
 BLOCKED = """
 import os, sys
-sys.modules["robodj_secretguard.startup.guard"].WRITE_SECONDS = 0.1
+sys.modules["robodj_secretguard.guarding"].WRITE_SECONDS = 0.1
 ends = os.pipe()
 os.set_blocking(ends[1], False)
 try:

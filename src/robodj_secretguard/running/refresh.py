@@ -1,0 +1,347 @@
+"""Read the secrets again while the service runs, and say what a read has found (policy sections 3, 4 and 6).
+
+`stages` decides what a read changes. A start without a secrets directory does not import this module.
+"""
+
+from __future__ import annotations
+
+import _thread
+import atexit
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+from weakref import WeakSet, ref
+
+from robodj_secretguard.running.news import ALERT_AGAIN, News
+from robodj_secretguard.running.stages import WHOLE_SET, Plan, follow, learn, read_numbers, revoked_in_use, settle
+from robodj_secretguard.running.store import KeyStore
+from robodj_secretguard.running.subscriptions import faults, notify, renew
+from robodj_secretguard.running.threads import LOCK_WAIT, Writing, do_aside, start
+from robodj_secretguard.running.views import report_on
+from robodj_secretguard.secret.sealed import Sealed, contain, type_name
+from robodj_secretguard.startup.emit import emit, emit_notice, silence_broken_streams
+from robodj_secretguard.startup.report import REFUSED, Again, Finding, Judgement, Report, finding, with_findings
+from robodj_secretguard.startup.rules import Check, Problem, internal
+
+END_SECONDS: Final = 30.0
+"""How long a process whose current key is revoked goes on without it, so that operators can read why."""
+MOST_PERIODS: Final = 3
+"""After how many periods without a read that is said."""
+EXIT_WAIT: Final = 1.0
+"""How long the exit of the process waits for lines that are being written."""
+_MOST_NAMES: Final = 3
+
+
+class Refresh(Sealed):
+    """Read the sources of a store again: in a thread, or whenever `read` is called.
+
+    Args:
+        store: the keys that the process uses.
+        again: reads and judges the sources again.
+        seconds: the period; `None` for no thread.
+        build: lets the validators of the host judge a set.
+
+    Attributes:
+        found: the findings of the last read.
+        read_at: when the sources were last read completely, in UTC.
+        kept: the secrets whose last candidates were refused. `WHOLE_SET` where nothing could change.
+        is_ending: whether a thread waits to end the process.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_again",
+        "_build",
+        "_known",
+        "_logger",
+        "_news",
+        "_seconds",
+        "_send",
+        "_standing",
+        "found",
+        "is_ending",
+        "kept",
+        "read_at",
+        "store",
+    )
+
+    def __init__(
+        self, store: KeyStore, again: Again, seconds: int | None, build: Callable[[Judgement], object]
+    ) -> None:
+        self.store = store
+        self._again = again
+        self._seconds = seconds
+        self._build = build
+        report = report_on(store.keys)
+        self.found = self._known = report.findings
+        self.read_at = report.checked_at
+        self.kept: frozenset[str] = frozenset()
+        self.is_ending = False
+        self._news = News(report.findings)  # the start has written them
+        self._standing: dict[str, Finding] = {}  # faults that no read finds
+        self._send: Callable[[str, Report], object] = _send_nothing
+        self._logger: Any = None
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the last read passed, and came in time."""
+        return not self.kept and time.monotonic() < self.store.late_at
+
+    def read(self) -> Report:
+        """Read and judge the sources once, use what passes, and return the report on what was read.
+
+        Raises:
+            CheckFailedError: the check itself failed. The keys in use stay, and revocations hold.
+        """
+        number = next(read_numbers)
+        try:
+            judgement = contain(self._judged)
+        except BaseException:
+            contain(lambda: settle(self.store))
+            raise
+        plan, revoked = contain(lambda: follow(self.store, judgement, self._build, number))
+        report = with_findings(plan.report, revoked_in_use(revoked, plan.report))
+        if self.store.last_read == number:
+            self._announce(plan, report)
+        self.notify()
+        return report
+
+    def _judged(self) -> Judgement:
+        store = self.store
+        # What the directory has delivered never comes from elsewhere.
+        delivered = frozenset([reading.policy.name for reading in store.keys.readings if reading.used.manager])
+        return self._again(partial(learn, store), delivered)
+
+    def _announce(self, plan: Plan, report: Report) -> None:
+        """Say what a read has changed, and what is wrong."""
+        store, before = self.store, self.kept
+        if self._seconds:
+            store.late_at = time.monotonic() + MOST_PERIODS * self._seconds
+        self._standing.clear()
+        self.kept = plan.kept
+        self.found = report.findings
+        if report.secrets:
+            self.read_at = report.checked_at
+        else:  # nothing was read: what was wrong with a secret may still be wrong
+            self.kept |= before
+            self.found += tuple([each for each in self._known if each.secret in before])
+        self._known = self.found
+        if store.keys.refused and not self.is_ending:
+            self._news.forget(self.found)  # they are written again, with the end of the process
+            self.is_ending = start(self._end_process)
+        if plan.changed:
+            running = report_on(store.keys)
+            _write_aside(lambda: self._send("switched", running) is None)
+        self._write("kept" if self.kept else "")
+        self._say_follows_again(before - self.kept, is_event=not plan.changed)
+
+    def _write(self, kind: str = "") -> bool:
+        """Write the findings that are due, and send an event of this kind with them. Return whether that worked."""
+        functions = [
+            self._finding(Check.INTERNAL, _function_problem(fault)) for fault in faults(self.store.subscriptions)
+        ]
+        due = self._news.take((*self.found, *self._standing.values(), *functions), time.monotonic())
+        if not due:
+            return True
+        report = report_on(self.store.keys)._replace(findings=due)
+        refusal = "" if report.ok else report.refusal(self._what_happens())
+
+        def write() -> bool:
+            if kind and refusal:  # first: a file can be written where nobody reads the lines
+                self._send(kind, report)
+            return emit(report, self._logger, refusal=refusal)
+
+        is_written = _write_aside(write)
+        if not is_written:
+            self._news.forget(due)
+        return is_written
+
+    def _what_happens(self) -> str:
+        """Return what the process does, for the last line of its alerts."""
+        if self.store.keys.refused:
+            return f"stops process {os.getpid()} within {END_SECONDS:.0f} s"
+        if WHOLE_SET in self.kept:
+            return "kept the keys in use"
+        if self.kept:
+            return f"kept the last good value of {_named(self.kept)}"
+        return "goes on with the keys in use"
+
+    def _say_follows_again(self, names: frozenset[str], *, is_event: bool) -> None:
+        """Write one line, and send one event, where a read has passed after a refused one."""
+        if not names:
+            return
+        who = _named(names)
+        if WHOLE_SET in names:
+            who = "every other secret" if self.kept else "every secret"
+        running = report_on(self.store.keys)
+
+        def write() -> bool:
+            if is_event:
+                self._send("following", running)
+            return emit_notice(f"NOTICE: {who} follows again", self._logger)
+
+        _write_aside(write)
+
+    def _finding(self, check: Check, problem: Problem) -> Finding:
+        return finding([reading.policy for reading in self.store.keys.readings], check, problem)
+
+    def notify(self) -> None:
+        """Call the functions that have missed a change."""
+        notify(self.store.subscriptions, self._write)
+
+    def say_failed(self, error: BaseException) -> None:
+        """Say that a read failed by itself. The next one tries again."""
+        self.kept = frozenset({WHOLE_SET})
+        self._standing["read"] = self._finding(Check.INTERNAL, internal(type_name(error)))
+        self._write("kept")
+
+    def report_late(self) -> None:
+        """Say that the sources were not read for three periods. A watchdog calls it, or the next use of a secret."""
+        store, seconds = self.store, MOST_PERIODS * (self._seconds or 0)
+        late_at = store.late_at
+        store.late_at = time.monotonic() + ALERT_AGAIN
+        if time.monotonic() < late_at:  # another thread has said it
+            store.late_at = late_at
+            return
+        self.kept = frozenset({WHOLE_SET})
+        problem = Problem(
+            f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
+            "check that the secrets directory can be read; if it can, call secrets.refresh() in a timer of the host",
+        )
+        self._standing["late"] = self._finding(Check.UNAVAILABLE, problem)
+        if not self._write("late"):
+            store.late_at = time.monotonic() + seconds
+
+    def follow_directory(self, send: Callable[[str, Report], object], logger: Any) -> None:
+        """Begin to read the sources in each period, unless this process does so already.
+
+        Args:
+            send: sends an event of this kind with this report.
+            logger: the structlog logger that gets the findings; `None` for the host's configured one.
+        """
+        if self not in _refreshing:
+            self._send = send
+            self._logger = logger
+            _refreshing.add(self)
+            self.begin()
+
+    def begin(self) -> None:
+        """Begin the threads, also in a fork: one reads, and one watches it."""
+        if not self._seconds:
+            return
+        self.store.late_at = time.monotonic() + MOST_PERIODS * self._seconds
+        for action in (_read_again, _watch_reads):
+            # Not an Event: the collector of garbage may end the thread while it holds the lock of the Event.
+            end = _thread.allocate_lock()
+            end.acquire()
+            # Once nobody has the keys, the thread ends at once.
+            start(_do_repeatedly, action, ref(self, partial(_release, end)), end, self._seconds)
+
+    def after_fork(self) -> None:
+        """Go on in a child, which has the newest set and every known revocation."""
+        self.end_if_refused()
+        self.is_ending = False  # its thread is in the parent
+        renew(self.store.subscriptions)
+        self.notify()
+        self.begin()
+
+    def end_if_refused(self) -> None:
+        """End the process where its current key is revoked."""
+        if self.store.keys.refused:
+            os._exit(REFUSED)
+
+    def _end_process(self) -> None:
+        """End the process, unless a good key has come in the meantime."""
+        time.sleep(END_SECONDS)
+        self.is_ending = False  # another key may be revoked later
+        if self.store.keys.refused and (events := sys.modules.get("robodj_secretguard.running.heartbeat")):
+            start(events.send_end)  # a file system may hang
+            time.sleep(EXIT_WAIT)
+        self.end_if_refused()
+
+
+def _send_nothing(_kind: str, _report: Report) -> None:
+    """Send no event."""
+
+
+def _named(names: frozenset[str]) -> str:
+    """Return the names of a few secrets, or how many there are."""
+    return ", ".join(sorted(names)) if len(names) <= _MOST_NAMES else f"{len(names)} secrets"
+
+
+def _function_problem(fault: str) -> Problem:
+    return Problem(
+        f"a function of on_change() {fault}, so a part of the service may use old keys",
+        "correct the function: each read calls it again until it returns",
+    )
+
+
+def _write_aside(write: Callable[[], bool]) -> bool:
+    """Write lines in another thread, and return whether that worked after a short time."""
+    written = [False]
+
+    def write_alone() -> None:
+        lock = Writing.lock
+        if lock.acquire(timeout=LOCK_WAIT):
+            try:
+                written[0] = write()
+            finally:
+                lock.release()
+
+    do_aside(write_alone)
+    return written[0]
+
+
+_refreshing: Final[WeakSet[Refresh]] = WeakSet()
+"""What reads in this process."""
+
+
+def _continue_in_child() -> None:
+    for refresh in [*_refreshing]:
+        refresh.after_fork()
+
+
+def _end() -> None:
+    # A daemon thread that writes while the interpreter ends would abort it. This lock is not released.
+    Writing.lock.acquire(timeout=EXIT_WAIT)
+    silence_broken_streams()
+
+
+atexit.register(_end)
+getattr(os, "register_at_fork", dict)(after_in_child=_continue_in_child)  # not on Windows
+
+
+def _release(end: _thread.LockType, _refresh: object) -> None:
+    end.release()
+
+
+def _do_repeatedly(
+    action: Callable[[Refresh], object], refresh_of: ref[Refresh], end: _thread.LockType, seconds: float
+) -> None:
+    """Do something in each period, as long as somebody uses the keys. Many processes do not read at once."""
+    # Not the generator of the module random: forks would share its state, and tests of a service may seed it.
+    while not end.acquire(timeout=seconds * (1.0 - random.SystemRandom().random() / 10)):
+        refresh = refresh_of()
+        if refresh is None:
+            return
+        action(refresh)
+        del refresh
+
+
+def _read_again(refresh: Refresh) -> None:
+    try:
+        refresh.read()
+    except BaseException as error:  # noqa: BLE001 - the next period tries again
+        with suppress(BaseException):
+            refresh.say_failed(error)
+
+
+def _watch_reads(refresh: Refresh) -> None:
+    with suppress(BaseException):
+        if time.monotonic() >= refresh.store.late_at:
+            refresh.report_late()

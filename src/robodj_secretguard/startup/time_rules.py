@@ -1,0 +1,154 @@
+"""The checks of instants: expiry markers, and the deadline of a previous key (policy sections 3 and 6).
+
+A start imports this module only where a secret has such an instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.inputs import INSTANT_FORM, iso_utc, parse_marker
+from robodj_secretguard.startup.readings import Reading
+from robodj_secretguard.startup.rules import Check, Problem, Severity, everywhere, how_to_remove, how_to_renew
+
+EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
+"""This release is later: an earlier clock is wrong, and an expired key could pass."""
+CADENCE_GRACE: Final = timedelta(days=1)
+"""How much further ahead than the cadence a marker may be, as clocks and times of day differ."""
+
+
+def _check_expired(reading: Reading) -> Iterator[Problem]:
+    instant, policy = reading.expires_at, reading.policy
+    if instant is not None and instant <= reading.setup.now and reading.found:
+        yield Problem(
+            f"{policy.variable} expired at {iso_utc(instant)} ({policy.expiry_variable})",
+            how_to_renew(policy, reading.manager),
+        )
+
+
+def _check_expiry_marker(reading: Reading) -> Iterator[Problem]:
+    if reading.marker is not None and reading.expires_at is None and reading.found:
+        limit = f"the expiry time (the last rotation plus {_in_words(reading.policy.cadence)})"
+        yield _invalid_instant(reading.policy.expiry_variable, reading.marker, limit, reading.manager)
+
+
+def _invalid_instant(name: str, marker: SealedStr, time: str, manager: str) -> Problem:
+    completed = ((SealedStr(marker.get_secret_value() + rest), why) for rest, why in _INCOMPLETE_MARKERS.items())
+    why = next((why for text, why in completed if parse_marker(text)), "is not a valid instant")
+    return Problem(
+        f"{name} {why}",
+        everywhere(f"write {time} into {name} as {INSTANT_FORM}", manager),
+    )
+
+
+_INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time and no timezone"}
+"""The missing end of a marker, and the fault of a marker without it."""
+
+
+def _check_clock(reading: Reading) -> Iterator[Problem]:
+    now, policy = reading.setup.now, reading.policy
+    if reading.marker is not None and now < EARLIEST_CLOCK and reading.found:
+        name = policy.slot_variables[2] if reading.slot == "previous" else policy.expiry_variable
+        yield Problem(
+            f"the clock says {iso_utc(now)}, before this release: {name} cannot be checked",
+            "set the clock of this machine, then start again",
+        )
+
+
+def _expiry_ahead(reading: Reading) -> datetime | None:
+    """Return when a valid key expires; `None` for an expired key, or where that is unknown."""
+    instant = reading.expires_at
+    return instant if instant and EARLIEST_CLOCK <= reading.setup.now < instant and reading.found else None
+
+
+def _check_expiring(reading: Reading) -> Iterator[Problem]:
+    instant, policy, setup = _expiry_ahead(reading), reading.policy, reading.setup
+    # Temporary keys have another finding.
+    if instant is not None and instant - setup.now <= policy.warn_before and not setup.ephemeral:
+        days = -((setup.now - instant) // timedelta(days=1))
+        yield Problem(
+            f"{policy.variable} expires at {iso_utc(instant)}, within {days} day{'s' if days > 1 else ''}"
+            f" ({policy.expiry_variable})",
+            how_to_renew(policy, reading.manager),
+        )
+
+
+def _check_cadence(reading: Reading) -> Iterator[Problem]:
+    instant, policy = _expiry_ahead(reading), reading.policy
+    if instant is not None and instant - reading.setup.now > policy.cadence + CADENCE_GRACE:
+        name, days = policy.expiry_variable, policy.cadence.days
+        yield Problem(
+            f"{name} is {iso_utc(instant)}, more than {days} days ahead",
+            everywhere(
+                f"set {name} to the time of the last rotation plus {days} days, as {INSTANT_FORM}", reading.manager
+            ),
+        )
+
+
+def _check_previous_until(reading: Reading) -> Iterator[Problem]:
+    (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
+    misspelled = [miss.meant.name for miss in reading.setup.near_misses]
+    overlap, limit = reading.policy.overlap, _in_words(reading.policy.overlap)
+    remedy = everywhere(f"set {until} to the time of the rotation plus {limit}, as {INSTANT_FORM}", reading.manager)
+    if not reading.found:
+        delete = f"in {reading.manager}, delete" if reading.manager else "unset"
+        yield Problem(
+            f"{until} is set, but {previous} is not",
+            "first do what the near-miss warning says, then start again"
+            if previous in misspelled
+            else f"{delete} {until}; only if the previous key must still verify, set that key too",
+            severity=Severity.WARNING,
+        )
+    elif reading.marker is None and until in misspelled:
+        yield Problem(f"{until} is not set", "first do what the near-miss alert says, then start again")
+    elif reading.marker is None:
+        yield Problem(f"{until} is not set, so {previous} has no deadline", remedy)
+    elif instant is None:
+        yield _invalid_instant(until, reading.marker, f"the deadline (the rotation plus {limit})", reading.manager)
+    elif now >= EARLIEST_CLOCK and instant - now > overlap + CADENCE_GRACE:
+        yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", remedy)
+
+
+def _in_words(duration: timedelta) -> str:
+    """Return a duration in the largest unit of which it is a multiple."""
+    units = {"days": timedelta(days=1), "hours": timedelta(hours=1), "minutes": timedelta(minutes=1)}
+    name, unit = next((each for each in units.items() if not duration % each[1]), ("microseconds", duration.resolution))
+    return f"{duration // unit} {name}"
+
+
+def _check_previous_past(reading: Reading) -> Iterator[Problem]:
+    if reading.is_past and reading.found and reading.expires_at is not None:
+        yield Problem(
+            f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}",
+            f"first re-encrypt data that needs this key, then {how_to_remove(reading)}",
+        )
+
+
+def _check_legacy(reading: Reading) -> Iterator[Problem]:
+    if reading.is_legacy and not reading.is_past:
+        which = f"in {reading.manager}, set {{}} to the right" if reading.manager else "set {} to the secret manager's"
+        yield Problem(
+            f"{reading.variable} is not a key that this policy accepts, so it has no fingerprint",
+            "keep it until its deadline if it signed until now; otherwise"
+            f" {which.format(reading.variable)} previous key",
+        )
+
+
+MARKER_RULES: Final = (
+    (Check.EXPIRED, _check_expired),
+    (Check.EXPIRY_MARKER, _check_expiry_marker),
+    (Check.CLOCK, _check_clock),
+    (Check.EXPIRING, _check_expiring),
+    (Check.CADENCE, _check_cadence),
+)
+"""For each secret, as its current key, where its expiry marker is set."""
+PREVIOUS_RULES: Final = (
+    (Check.CLOCK, _check_clock),
+    (Check.PREVIOUS_UNTIL, _check_previous_until),
+    (Check.PREVIOUS_PAST, _check_previous_past),
+    (Check.LEGACY, _check_legacy),
+)
+"""For the previous key of a secret, where it or its deadline is set."""
