@@ -355,6 +355,14 @@ class TestContinuity:
         assert service.store.secrets["radio.key"].accepted() == ()  # a revocation is applied all the same
         service.use({**other, ENVIRONMENT: "prod"})
 
+    def test_a_set_that_loses_its_name(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A set that does not name its environment any more changes nothing: it may be another one's."""
+        files = {KEY: secrets.token_urlsafe(16), PASSWORD: secrets.token_hex(8), ENVIRONMENT: "prod"}
+        service = Service(tmp_path / "keys", capsys, {**files}, Radio)
+        service.read({**without(files, ENVIRONMENT), PASSWORD: secrets.token_hex(8)})
+        assert (service.said(), service.value("icecast.password")) == (["environment"], files[PASSWORD])
+        assert f"restore {ENVIRONMENT} there, with the value prod" in service.lines
+
     def test_secrets_without_slots(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Secrets without slots change. Where all of them do, a warning says how to name the environment."""
         sets = [{KEY: secrets.token_urlsafe(16), PASSWORD: secrets.token_hex(8)} for _ in range(3)]
