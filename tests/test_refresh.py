@@ -177,7 +177,7 @@ class TestThread:
             volume(service.directory, step(service.files))
             assert service.changes(1) == {"secret.key"}
             service.files = step(service.files)
-            until(lambda: "NOTICE: secret.key follows again" in lines.texts.get(timeout=TIMEOUT))
+            until(lambda: "follows again" in lines.texts.get(timeout=TIMEOUT))
         assert "previous" not in slots(service.secret)
 
     def test_an_error_of_its_own(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,7 +196,7 @@ class Refresh(Sealed):
 
     def say_failed(self, error: BaseException) -> None:
         """Say that a read failed by itself. The next one tries again."""
-        self.kept = frozenset({WHOLE_SET})
+        self.kept |= {WHOLE_SET}
         self._standing["read"] = self._finding(Check.INTERNAL, internal(type_name(error)))
         self._write("kept")
 
@@ -208,7 +208,7 @@ class Refresh(Sealed):
         if time.monotonic() < late_at:  # another thread has said it
             store.late_at = late_at
             return
-        self.kept = frozenset({WHOLE_SET})
+        self.kept |= {WHOLE_SET}
         problem = Problem(
             f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
             "check that the secrets directory can be read; if it can, call secrets.refresh() in a timer of the host",

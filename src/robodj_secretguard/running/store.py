@@ -78,8 +78,7 @@ class Secret(Sealed, SecretStr):
         held = self._held()
         if held and held[0].is_revoked:
             return ()
-        has_passed = self.store.clock.has_passed
-        return tuple([each.key for each in held if each.ends is None or not has_passed(each.ends)])
+        return tuple([each.key for each in held if each.ends is None or not self.store.clock.has_passed(each.ends)])
 
     def verify(self, presented: str | bytes | None) -> Key | None:
         """Return the accepted key that equals a presented one, or `None`.
@@ -178,10 +177,10 @@ class Secret(Sealed, SecretStr):
         self._store = store
 
     def _held(self) -> tuple[Held, ...]:
-        store = self.store
-        if time.monotonic() >= store.late_at and store.reader is not None:
+        store = self._store if self._parent is None else self._parent.store
+        if store.reader is not None and time.monotonic() >= store.late_at:
             store.reader.report_late()
-        return self._held_in(store.keys)
+        return store.keys.held(self.name) if self._parent is None else self._held_in(store.keys)
 
     def _held_in(self, keys: KeySet) -> tuple[Held, ...]:
         if self._parent is None:
