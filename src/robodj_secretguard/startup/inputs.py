@@ -83,7 +83,8 @@ class VariablesRead:
         kept = (min(map(len, long)) - 1) // 2
         self._head, self._tail = slice(kept), slice(-kept, None)
         self._heads = {name[self._head] for name in long}
-        self._tails = {name[self._tail] for name in long}
+        # Many variables end like this one, such as SENTRY_ENVIRONMENT. A typo in its end keeps the beginning.
+        self._tails = {name[self._tail] for name in long if name != ENVIRONMENT}
 
     def similar(self, names: Iterable[str]) -> list[str]:
         """Return the names that are not read and may be misspelled. `near_miss` looks at them closely."""
