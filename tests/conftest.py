@@ -298,6 +298,7 @@ def _traced_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         for store in [refresh.store for refresh in module._refreshing]:  # noqa: SLF001 - of this library
             store.reader = None  # nothing else has it: its thread ends, and no fork sees its keys
         module._refreshing.clear()  # noqa: SLF001
+        module._hooked.clear()  # noqa: SLF001
     for thread in started:  # a reader may still start a writer
         thread.join(2)
 

@@ -31,9 +31,10 @@ from pydantic import SecretStr
 from rings import Published
 from spellings import respelled
 
-from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, SecretSettings, guard
+from robodj_secretguard import Material, RuntimeSecrets, Secret, SecretPolicy, SecretSettings, guard
 from robodj_secretguard.errors import CheckFailedError, RedactedError
 from robodj_secretguard.running.redact import MAX_TEXT, MIN_PART, NOT_SEARCHED, TOO_LONG, SecretRedactor
+from robodj_secretguard.secret.issued import Opaque
 from robodj_secretguard.secret.sealed import SealedStr
 
 DAY = timedelta(days=1)
@@ -481,6 +482,20 @@ class TestItShowsNothing:
         redact(None, "info", {"event": "x", "looks": Looks()})
         assert len(seen) > 3
         assert leaks(repr(seen), list(KEYS.values())) == []
+
+    def test_a_kind_that_raises(self) -> None:
+        """A value whose kind raises an error is redacted as a whole."""
+
+        class Raising(Opaque):
+            def searched(self, text: str) -> tuple[str, ...]:
+                raise LookupError(text)
+
+        class Own(SecretSettings):
+            token: Annotated[Secret, SecretPolicy(material=Raising(8, "", None))]
+
+        with process_environment({"TOKEN": (text := secrets.token_hex(9))}):
+            redact = SecretRedactor(Own())
+        assert redact(None, "info", f"the token is {text}") == "the token is [redacted token]"
 
     def test_broken_settings_are_an_error(self) -> None:
         """Settings that return no value are a `CheckFailedError`."""

@@ -20,10 +20,10 @@ import pytest
 from command_line import fingerprint_of
 from conftest import TIMEOUT, V1, V2, good_keys, posix_only, process_environment, raising
 from processes import checks, ended, fork, needs_fork, run_forked
-from publications import BAD, PREVIOUS, first, promoted, replaced, retired, revoking, staged, text_of, volume
+from publications import BAD, NEXT, PREVIOUS, first, promoted, replaced, retired, revoking, staged, text_of, volume
 from running_service import Service, slots, slots_of, until
 
-from robodj_secretguard import RuntimeSecrets
+from robodj_secretguard import Material, RuntimeSecrets, guard
 from robodj_secretguard.running import heartbeat, news, threads
 from robodj_secretguard.running import refresh as module
 from robodj_secretguard.running.refresh import Refresh
@@ -92,6 +92,12 @@ class TestRead:
         service.read(service.files)
         assert (service.said(), service.notices) == ([], ["NOTICE: secret.key follows again"])
 
+    def test_the_first_read_of_a_revocation(self, service: Service) -> None:
+        """At the first read that finds the current key revoked, the last line says that the key is still used."""
+        service.read(revoking(service.files, V1))
+        assert service.said() == ["revoked"]
+        assert "uses a revoked key until the next read, and then refuses it: 1 alert" in service.lines
+
     def test_many_bad_secrets(self, service: Service) -> None:
         """The last line of the alerts says which secrets keep their values."""
         service.read({**service.files, V1: "changeme", V2: ""})
@@ -154,6 +160,20 @@ class TestLate:
         assert "no keys were read for 0.06 s" in lines.texts.get(timeout=TIMEOUT)
         may_go.set()
 
+    @pytest.mark.parametrize("name", ["next", "current"])
+    def test_revocations_while_a_read_hangs(self, service: Service, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        """While a read hangs in a kind, a revocation is applied all the same. It stops the current key as well."""
+        may_go, variable = threading.Event(), {"next": NEXT, "current": V1}[name]
+        monkeypatch.setattr(Refresh, "_end_process", lambda _: None)
+        monkeypatch.setattr(Material, "fault", lambda *_: may_go.wait(TIMEOUT) and None)
+        text = text_of(service.files, variable)
+        begin(service, lines=Lines())
+        until(lambda: service.refresh.is_late)
+        volume(service.directory, revoking(service.files, variable))
+        until(lambda: service.secret.verify(text) is None)
+        assert (service.secret.accepted() == ()) is (name == "current")
+        may_go.set()
+
     def test_it_cannot_be_said(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where lines cannot be written, a later use says it."""
         monkeypatch.setattr(module, "LOCK_WAIT", 0.01)
@@ -212,7 +232,11 @@ class TestThread:
         """It ends as soon as nobody has the keys, whatever its period is."""
         before = thread_count()
         for _ in range(3):
-            begin(Service(tmp_path / "keys", capsys), 900)
+            service = Service(tmp_path / "keys", capsys)
+            service.store.subscriptions.clear()  # a function keeps its store
+            module._hooked.clear()  # noqa: SLF001
+            begin(service, 900)
+            del service
         gc.collect()
         until(lambda: thread_count() <= before)
 
@@ -224,6 +248,22 @@ class TestThread:
         for _ in range(100):
             module._do_repeatedly(print, gone, end, 10)  # noqa: SLF001
         assert (9 <= min(waits) < 9.5 < max(waits) <= 10, len({*waits}) > 1) == (True, True)
+
+    def test_a_function_keeps_its_store(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A function is called after each change, although nobody has kept the settings."""
+        names, directory = Queue[str](), tmp_path / "keys"
+        files = staged(first())
+        volume(directory, files)
+
+        def register() -> None:
+            with process_environment({"ROBODJ_SECRETS_DIR": str(directory), "ROBODJ_SECRETS_REFRESH": "1"}):
+                guard().secret_key.on_change(lambda secret: names.put(secret.name))
+
+        register()
+        gc.collect()
+        volume(directory, promoted(files))
+        assert names.get(timeout=TIMEOUT) == "secret.key"
+        capsys.readouterr()
 
     def test_it_begins_once(self, service: Service) -> None:
         """A second `guard()` in the process begins no further thread."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import pytest
 from command_line import fingerprint_of
-from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only
+from conftest import NOW, V1, V2, Checker, found, good_keys, marker, posix_only, put
 from pydantic import SecretStr
 from rule_cases import changed_setup, listed, model_of, problems, rotated
 
@@ -373,6 +373,23 @@ class TestOwnKind:
             ("own_key", f"the kind of own_key failed ({shown}), so its value is not verified")
         ]
         assert [each.usable for each in report.secrets] == [True, True, False]
+
+    def test_a_file_that_its_kind_cannot_judge(self, tmp_path: Path) -> None:
+        """A fallback file that is not used, and that a kind cannot judge, counts as key material."""
+
+        class Raising(Shouting):
+            def fault(self, text: str, variable: str = "") -> Fault | None:
+                if "no-such-value" in text:
+                    raise SystemExit(text)
+                return super().fault(text, variable)
+
+        class Own(RuntimeSecrets):
+            own_key: Annotated[Secret, SecretPolicy(material=Raising())]
+
+        put(tmp_path / "own_key", "a no-such-value")
+        tmp_path.chmod(0o700)
+        report = check(Own, environ=good_keys() | {"OWN_KEY": "A-GOOD-VALUE"}, config_dir=tmp_path, now=NOW)
+        assert ("file-stale", "own_key") in found(report)
 
     def test_kinds_with_the_same_parameters_differ(self) -> None:
         """Kinds of two classes are never equal, so that no model keeps the policy of another kind."""

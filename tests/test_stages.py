@@ -9,11 +9,12 @@ import weakref
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from queue import Queue
 from typing import Annotated, Any
 
 import pytest
 from command_line import fingerprint_of
-from conftest import V1, V2, good_keys, posix_only, process_environment, raising
+from conftest import TIMEOUT, V1, V2, good_keys, posix_only, process_environment, raising
 from publications import (
     BAD,
     EXPIRES,
@@ -44,8 +45,10 @@ from robodj_secretguard.errors import CheckFailedError, RevokedKeyError
 from robodj_secretguard.running import stages as module
 from robodj_secretguard.running.store import forget_stores
 from robodj_secretguard.secret.material import Fault
-from robodj_secretguard.settings import store_of
+from robodj_secretguard.settings import judgement_of, store_of
 from robodj_secretguard.startup import directory
+from robodj_secretguard.startup.directory import Delivery, delivery_of, names_of
+from robodj_secretguard.startup.readings import Environment
 
 pytestmark = posix_only
 DERIVED = b"config v1"
@@ -112,6 +115,11 @@ def rotated(files: Files) -> Set:
     return shop(**previous)
 
 
+def delivered(files: Files) -> Delivery:
+    """Return what a directory with these files delivers."""
+    return delivery_of("directory:x", files, names_of(RuntimeSecrets.secret_policies.values()))
+
+
 NAMES = tuple(Shop.secret_policies)
 BROKEN: dict[str, Callable[[str], str | None]] = {
     "empty": lambda _: "",
@@ -160,7 +168,7 @@ class TestSecretBySecret:
         assert service.said() == []
         assert service.store.secrets["session_key"].verify(old)  # as the current or as the previous key
         service.read(good | listed)
-        assert (service.said(), service.notices) == ([], [f"NOTICE: {name} follows again"])
+        assert (service.said(), service.notices) == ([], [f"NOTICE: {', '.join(sorted(kept))} follows again"])
         assert {each: service.value(each) for each in NAMES} == {each: text_of(good, each.upper()) for each in NAMES}
 
     def test_a_revocation_behind_a_kind_that_raises(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -505,6 +513,49 @@ class TestInstances:
         with process_environment(keys | {REVOKED: fingerprint_of(keys[NEXT])}):
             RuntimeSecrets()
         assert first_one.secret_key.verify(keys[NEXT]) is None
+
+    def test_reads_that_overlap(self, service: Service) -> None:
+        """A set that was judged against keys that another read has just replaced is judged again."""
+        judged = []
+        for files in (promoted(service.files), staged(promoted(service.files))):
+            volume(service.directory, files)
+            again = judgement_of(RuntimeSecrets, Environment({}), now=None, managers=(delivered(files),))
+            judged.append(again)
+        numbers = [next(module.read_numbers) for _ in range(2)]
+        nested = [lambda: module.follow(service.store, judged[0], lambda _: None, numbers[0])]
+
+        def build(_judgement: object) -> None:
+            if nested:
+                nested.pop()()
+
+        plan, _ = module.follow(service.store, judged[1], build, numbers[1])
+        assert plan.changed == {"secret.key"}
+        assert slots(service.secret) == slots_of(files)
+
+    def test_many_instances_in_a_moment(self, service: Service) -> None:
+        """Instances that are refused in a moment do not count as reads in a row: a good key may come."""
+        volume(service.directory, revoking(service.files, V1))
+        with process_environment({"ROBODJ_SECRETS_DIR": str(service.directory)}):
+            for _ in range(3):
+                with pytest.raises(ValueError, match="is revoked"):
+                    service.model()
+        assert service.secret.current
+
+    def test_a_function_of_a_validator(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A function that a validator of a later instance registers is called after each change, too."""
+        kids = Queue[str]()
+
+        class Own(RuntimeSecrets):
+            @model_validator(mode="after")
+            def _subscribe(self) -> Own:
+                self.secret_key.on_change(lambda secret: kids.put(secret.current.kid))
+                return self
+
+        service = Service(tmp_path / "keys", capsys, model=Own)
+        with process_environment({"ROBODJ_SECRETS_DIR": str(service.directory)}):
+            Own()
+        service.use(promoted(service.files))
+        assert [kids.get(timeout=TIMEOUT) for _ in range(2)] == [service.secret.current.kid] * 2
 
     def test_a_store_lives_as_long_as_a_view(self, service: Service) -> None:
         """A store is kept by an instance, by a secret and by a derived one, and goes with the last of them."""

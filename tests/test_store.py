@@ -393,6 +393,8 @@ class TestSecret:
         assert made.secret_v2_key is made.secret_v2_key is vars(made)["secret_v2_key"]
         with pytest.raises(AttributeError, match=r"^RuntimeSecrets is frozen$"):
             made.secret_key = made.secret_v2_key  # type: ignore[misc]
+        with pytest.raises(AttributeError, match=r"^RuntimeSecrets is frozen$"):
+            object.__setattr__(made, "secret_key", made.secret_v2_key)
         with pytest.raises(AttributeError, match=r"^secret_key$"):
             RuntimeSecrets.secret_key  # noqa: B018
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from conftest import V1, found, listed
+from conftest import NOW, V1, found, good_keys, listed, process_environment
 from pydantic import SecretStr
 
 from robodj_secretguard import Material, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check
 from robodj_secretguard.startup.inputs import MAX_CHARACTERS
-from robodj_secretguard.testing import KINDS, OF_GENERATED, bad_secret
+from robodj_secretguard.testing import KINDS, OF_GENERATED, bad_secret, set_clock
 
 POLICIES = {policy.name: policy for policy in RuntimeSecrets.secret_policies.values()}
 K1, K2 = POLICIES
@@ -142,3 +142,13 @@ def test_only_the_last_fault_remains(tmp_path: Path) -> None:
 def test_required_list_has_no_entry(tmp_path: Path) -> None:
     """The list for a model that requires one has no entry."""
     assert listed(make_bad({}, tmp_path, "missing", K1)) == (("file:config/revoked.fingerprints",), 0)
+
+
+def test_clock_has_a_timezone() -> None:
+    """A clock without a timezone is an error. `None` is the clock of the system again."""
+    with process_environment(good_keys()):
+        made = RuntimeSecrets()
+    with pytest.raises(ValueError, match="the clock must return a time with a timezone"):
+        set_clock(made, lambda: NOW.replace(tzinfo=None))
+    set_clock(made, None)
+    assert made.secret_key.accepted()

@@ -10,6 +10,7 @@ import atexit
 import os
 import random
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -56,6 +57,7 @@ class Refresh(Sealed):
     __slots__ = (
         "__weakref__",
         "_again",
+        "_alone",
         "_build",
         "_known",
         "_logger",
@@ -77,6 +79,7 @@ class Refresh(Sealed):
         self._again = again
         self._seconds = seconds
         self._build = build
+        self._alone = threading.Lock()  # held while a thread reads the revocations alone
         report = report_on(store.keys)
         self.found = self._known = report.findings
         self.read_at = report.checked_at
@@ -86,6 +89,11 @@ class Refresh(Sealed):
         self._standing: dict[str, Finding] = {}  # faults that no read finds
         self._send: Callable[[str, Report], object] = _send_nothing
         self._logger: Any = None
+
+    @property
+    def is_late(self) -> bool:
+        """Whether no read has come to its end for three periods."""
+        return "late" in self._standing
 
     @property
     def is_ok(self) -> bool:
@@ -131,14 +139,32 @@ class Refresh(Sealed):
             self.kept |= before
             self.found += tuple([each for each in self._known if each.secret in before])
         self._known = self.found
-        if store.keys.refused and not self.is_ending:
-            self._news.forget(self.found)  # they are written again, with the end of the process
-            self.is_ending = start(self._end_process)
+        self._end_if_due()
         if plan.changed:
             running = report_on(store.keys)
             _write_aside(lambda: self._send("switched", running) is None)
         self._write("kept" if self.kept else "")
         self._say_follows_again(before - self.kept, is_event=not plan.changed)
+
+    def _end_if_due(self) -> None:
+        """Begin to end the process, where a current key is refused."""
+        if self.store.keys.refused and not self.is_ending:
+            self._news.forget(self.found)  # they are written again, with the end of the process
+            self.is_ending = start(self._end_process)
+
+    def apply_revocations(self) -> None:
+        """Do stage one alone, while a read does not come to its end: a kind, a validator or a file system may hang."""
+        start(self._learn_alone)
+        revoked = revoked_in_use(settle(self.store), self.store.keys.report)
+        self._standing |= {f"revoked {each.secret}": each for each in revoked}
+        self._end_if_due()
+        self._write("kept")
+
+    def _learn_alone(self) -> None:
+        if self._alone.acquire(blocking=False):  # otherwise, an earlier one hangs
+            with suppress(BaseException):
+                contain(lambda: self._again(partial(learn, self.store), None))
+            self._alone.release()
 
     def _write(self, kind: str = "") -> bool:
         """Write the findings that are due, and send an event of this kind with them. Return whether that worked."""
@@ -149,7 +175,7 @@ class Refresh(Sealed):
         if not due:
             return True
         report = report_on(self.store.keys)._replace(findings=due)
-        refusal = "" if report.ok else report.refusal(self._what_happens())
+        refusal = "" if report.ok else report.refusal(self._what_happens(report))
 
         def write() -> bool:
             if kind and refusal:  # first: a file can be written where nobody reads the lines
@@ -161,10 +187,12 @@ class Refresh(Sealed):
             self._news.forget(due)
         return is_written
 
-    def _what_happens(self) -> str:
+    def _what_happens(self, report: Report) -> str:
         """Return what the process does, for the last line of its alerts."""
         if self.store.keys.refused:
             return f"stops process {os.getpid()} within {END_SECONDS:.0f} s"
+        if any(alert.check is Check.REVOKED for alert in report.alerts):
+            return "uses a revoked key until the next read, and then refuses it"
         if WHOLE_SET in self.kept:
             return "kept the keys in use"
         if self.kept:
@@ -191,7 +219,9 @@ class Refresh(Sealed):
         return finding([reading.policy for reading in self.store.keys.readings], check, problem)
 
     def notify(self) -> None:
-        """Call the functions that have missed a change."""
+        """Call the functions that have missed a change. They keep the store, as other views do."""
+        if self.store.subscriptions:
+            _hooked.add(self)
         notify(self.store.subscriptions, self._write)
 
     def say_failed(self, error: BaseException) -> None:
@@ -211,7 +241,7 @@ class Refresh(Sealed):
         self.kept |= {WHOLE_SET}
         problem = Problem(
             f"no keys were read for {seconds} s, so no rotation and no revocation arrives",
-            "check that the secrets directory can be read; if it can, call secrets.refresh() in a timer of the host",
+            "restore the secrets directory; if it can be read, find the kind, validator or host that blocks it",
         )
         self._standing["late"] = self._finding(Check.UNAVAILABLE, problem)
         if not self._write("late"):
@@ -301,6 +331,10 @@ _refreshing: Final[WeakSet[Refresh]] = WeakSet()
 """What reads in this process."""
 
 
+_hooked: Final[set[Refresh]] = set()
+"""What is kept for its functions."""
+
+
 def _continue_in_child() -> None:
     for refresh in [*_refreshing]:
         refresh.after_fork()
@@ -345,3 +379,5 @@ def _watch_reads(refresh: Refresh) -> None:
     with suppress(BaseException):
         if time.monotonic() >= refresh.store.late_at:
             refresh.report_late()
+        if refresh.is_late:
+            refresh.apply_revocations()

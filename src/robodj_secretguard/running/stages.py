@@ -165,6 +165,8 @@ def follow(
         number: when the read began, as a number of `read_numbers`; `None` for now.
     """
     learn(store, judgement.readings[0].setup.revocation)
+    # Further instances may read many times in a moment: with a reader, only its reads refuse a key.
+    is_periodic = number is not None or store.reader is None
     number = next(read_numbers) if number is None else number
     while True:
         plan = planned(store, judgement)
@@ -177,7 +179,7 @@ def follow(
                 store.last_read = number
                 if plan.changed:
                     adopt(store, _resulting_set(store.keys, plan))
-                return plan, _settled(store)
+                return plan, _settled(store) if is_periodic else []
 
 
 def _resulting_set(keys: KeySet, plan: Plan) -> KeySet:
@@ -226,7 +228,8 @@ def planned(store: KeyStore, judgement: Judgement) -> Plan:
         if not more:
             break
         kept |= _with_groups(more, base)
-    return Plan(base, result, report, _changed(base.readings, result.readings), frozenset(refused))
+    changed = _changed(base.readings, result.readings)
+    return Plan(base, result, report, changed, _with_groups(refused, base))
 
 
 def _refused(report: Report, base: KeySet, readings: Sequence[Reading]) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import math
 import time
 from collections import deque
@@ -92,6 +91,8 @@ class Secret(Sealed, SecretStr):
             presented = presented.encode("utf-8", "surrogatepass")
         elif not isinstance(presented, (bytes, bytearray)):
             return None
+        import hmac  # noqa: PLC0415 - few starts verify a key
+
         match = None
         for key in self.accepted():
             is_equal = hmac.compare_digest(key.value.get_secret_value().encode(), presented)
@@ -293,7 +294,7 @@ class KeyStore(Sealed):
         """Call a function after each change from now on, and at once for one that it has missed."""
         self.subscriptions.append(subscription)
         if self.reader is not None:
-            self.reader.notify()
+            self.reader.notify()  # it also keeps this store: a function is a view of it
 
 
 _stores: WeakValueDictionary[tuple[type, object], KeyStore] = WeakValueDictionary()

@@ -19,7 +19,7 @@ CALL_SECONDS: Final = 2.0
 def notify(subscriptions: Iterable[Subscription], report_fault: Callable[[], object]) -> None:
     """Call each function that has missed a change. `report_fault` is called once a function has failed."""
     for each in [*subscriptions]:
-        if each.is_behind:
+        if each.is_behind and not each.lock.locked():  # otherwise, a thread calls it already
             is_ignored = time.monotonic() - each.asked_at >= CALL_SECONDS  # a host that runs no threads
             each.asked_at = min(each.asked_at, time.monotonic())
             if is_ignored or not start(deliver, each, report_fault):

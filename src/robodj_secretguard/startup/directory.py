@@ -39,17 +39,14 @@ from robodj_secretguard.startup.readings import (
     ModelSetup,
     Offer,
     Reading,
-    RevocationStatus,
     directory_fault,
     find_near_misses,
     is_protected,
     switches_of,
 )
-from robodj_secretguard.startup.report import Finding, Judgement, finding
+from robodj_secretguard.startup.report import Finding, Judgement, Learn, finding
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 
-Learn: TypeAlias = Callable[[RevocationStatus], RevocationStatus]
-"""Takes the revocations that were read, and returns all that hold."""
 Read: TypeAlias = Callable[[Sequence["Delivery"], Learn | None], Sequence[Reading]]
 
 MAX_BYTES: Final = 1 << 20
@@ -310,13 +307,15 @@ class SecretsDirectory:
         self._policies = policies
         self._read = read
 
-    def judge(self, learn: Learn | None = None, sole: frozenset[str] = frozenset()) -> Judgement:
+    def judge(self, learn: Learn | None = None, sole: frozenset[str] | None = frozenset()) -> Judgement:
         """Read the directory once, and judge the keys that it and the environment deliver.
 
         Args:
             learn: takes the revocations that were read; `None` at a start.
-            sole: the secrets that no other source may deliver any more.
+            sole: the secrets that no other source may deliver any more; `None` to read the revocations alone.
         """
+        if sole is None:
+            return self._refused(ManagerError("is read for its revocations alone", ""), learn)
         most = READ_SECONDS
         if learn is not None and self._seconds is not None:
             # A read that fails may take less than two periods, as after three without a read that is an alert as well.
@@ -342,9 +341,8 @@ class SecretsDirectory:
         """Return that nothing was read but the revocations: each one counts, whatever else is in the directory."""
         path = os.path.join(_version_of(self._place), REVOKED_FINGERPRINTS)
         text = read_text_file(path, most=MAX_CHARACTERS)
-        entries = []
-        if not text.unsafe:
-            entries = " ".join([line.get_secret_value() for line in text.lines]).replace(",", " ").split()
+        lines = () if text.unsafe else text.lines
+        entries = " ".join([line.get_secret_value() for line in lines]).replace(",", " ").split()
         if error.is_temporary:  # while files change, the last entry may be cut
             entries = entries[:-1]
         delivery = Delivery(

@@ -28,8 +28,10 @@ from robodj_secretguard.startup.rules import (
 )
 
 _Rules: TypeAlias = Sequence[tuple[Check, Callable[[Reading], Iterable[Problem]]]]
-Again: TypeAlias = Callable[[Callable[[RevocationStatus], RevocationStatus], frozenset[str]], "Judgement"]
-"""Reads and judges again. It gets `learn` of `read`, and the secrets that no other source delivers any more."""
+Learn: TypeAlias = Callable[[RevocationStatus], RevocationStatus]
+"""Takes the revocations that were read, and returns all that hold."""
+Again: TypeAlias = Callable[[Learn, frozenset[str] | None], "Judgement"]
+"""Reads and judges again: see `SecretsDirectory.judge`."""
 
 REFUSED: Final = 3
 """At this exit status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""

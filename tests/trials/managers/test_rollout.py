@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from command_line import fingerprint_of
-from conftest import NOW, V1, good_keys
+from conftest import V1, good_keys
 from test_rotate_steps import DAY, EXPIRES, HOUR, NAME, NEXT, PREVIOUS, UNTIL, WHO, Production, bao, production
 
 from robodj_secretguard.lifecycle import steps
@@ -21,6 +21,7 @@ __all__ = ["bao", "production"]
 pytestmark = pytest.mark.full
 STEPS = ("--attest", "startup", "--attest", "functions")
 WEEK = timedelta(days=7)
+NOW = datetime.now(UTC).replace(microsecond=0)  # the server dates its versions
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ def test_steps(production: Production) -> None:
     """Each step is silent on its own version and on the one before, until the overlap ends."""
     record(production, NOW)
     first = stored(production)
-    assert production.rotate("stage").status == 0
+    assert production.rotate("stage", now=NOW).status == 0
     staged = stored(production)
     assert reported(production, NOW + HOUR, first, staged) == []
     assert production.rotate("promote", now=NOW + DAY).status == 0
@@ -77,7 +78,7 @@ def test_steps(production: Production) -> None:
 def test_back(production: Production) -> None:
     """A step back is silent but for the expiry of the key that is current again."""
     record(production, NOW)
-    production.rotate("stage")
+    production.rotate("stage", now=NOW)
     production.rotate("promote", now=NOW + DAY)
     promoted = stored(production)
     assert production.rotate("back", now=NOW + DAY + HOUR).status == 0
