@@ -35,7 +35,7 @@ SLOW: Final = (
     "tests/trials/test_refresh_races.py",
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
-REFRESH: Final = ("tests/trials/refresh", "tests/trials/publications")
+REFRESH: Final = ("tests/trials/refresh", "tests/trials/publications", "tests/trials/live")
 MANAGERS: Final = "tests/trials/managers"
 ELSEWHERE: Final = ("tests/trials/hosts", "tests/trials/monitoring", "tests/trials/benchmarks", *REFRESH, MANAGERS)
 """Trials that have a session of their own."""
