@@ -201,8 +201,8 @@ class SecretSettings(Sealed, _Base, defer_build=True):
     def at_once(self) -> "AbstractContextManager[Self]":
         """Give the secrets of one moment, such as a user and its password, for a `with` block (section 3).
 
-        Inside of the block, no field changes. Afterwards, each one is live again. Keep the block short: a revocation that
-        comes meanwhile counts after it.
+        Inside of the block, no field changes. Afterwards, each one is live again. Keep the block short: a revocation
+        that comes meanwhile counts after it.
 
         Returns:
             What gives the settings of that moment.

@@ -18,7 +18,7 @@ from openbao import MOUNT, OpenBao, require, running
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle import steps
-from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD
+from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,29 +119,31 @@ class TestRotation:
 
     def test_from_stage_to_retire(self, production: Production) -> None:
         """Each step is one version, tells what to do next, and is recorded once."""
+        began = datetime.now(UTC).replace(microsecond=0)  # the server dates its versions
+        promoted, ends = began + 2 * HOUR, iso_utc(began + 2 * HOUR + 14 * DAY)
         old = production.fields[V1]
-        ran = production.rotate("stage")
+        ran = production.rotate("stage", now=began)
         assert (ran.status, production.version) == (0, 2)
         assert ran.out.startswith(f"Done: store a next key of {NAME} in {production.source}.\n  changed: {NEXT}\n")
         assert f"--require has-next:\n     robodj-secretguard rotate promote {NAME} --to" in ran.out
-        assert "After 2026-12-01T13:00:00Z, run this. To run it earlier, add --fleet" in ran.out
+        assert f"After {iso_utc(began + HOUR)}, run this. To run it earlier, add --fleet" in ran.out
         new = production.fields[NEXT]
-        ran = production.rotate("promote", "--note", "reviewed by Grace", now=NOW + HOUR)
+        ran = production.rotate("promote", "--note", "reviewed by Grace", now=promoted)
         assert (ran.status, production.version) == (0, 3)
         assert production.machine.records[-1].note == "reviewed by Grace"
         assert f"complete the record:\n     robodj-secretguard rotate record {NAME} --from vault:" in ran.out
-        assert "After 2026-12-15T13:00:00Z, run:\n     robodj-secretguard rotate retire" in ran.out
+        assert f"After {ends}, run:\n     robodj-secretguard rotate retire" in ran.out
         fields = production.fields
-        assert (fields[V1], fields[PREVIOUS], fields[UNTIL]) == (new, old, "2026-12-15T13:00:00Z")
-        assert fields[REVOKED_FINGERPRINTS] == f"{fingerprint_of(old)}@2026-12-15T13:00:00Z"
+        assert (fields[V1], fields[PREVIOUS], fields[UNTIL]) == (new, old, ends)
+        assert fields[REVOKED_FINGERPRINTS] == f"{fingerprint_of(old)}@{ends}"
         complete = shlex.split(ran.out.partition("complete the record:\n")[2].splitlines()[0])
-        assert production.machine.call(*complete[1:], now=NOW + HOUR).status == 0
-        ran = production.rotate("retire", now=NOW + 15 * DAY)
+        assert production.machine.call(*complete[1:], now=promoted).status == 0
+        ran = production.rotate("retire", now=promoted + 15 * DAY)
         assert (ran.status, production.version) == (0, 4)
         assert production.events() == ["staged", "rotation-incomplete", "rotated", "retired"]
         assert production.fields.items() >= {**OTHERS, V1: new}.items()
         assert not {NEXT, PREVIOUS, UNTIL} & {*production.fields}
-        ran = production.machine.call("status", "--from", production.source, now=NOW + 15 * DAY)
+        ran = production.machine.call("status", "--from", production.source, now=promoted + 15 * DAY)
         assert ran.status == 0
         assert "drift" not in ran.out
 
