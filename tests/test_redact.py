@@ -483,6 +483,13 @@ class TestItShowsNothing:
         assert len(seen) > 3
         assert leaks(repr(seen), list(KEYS.values())) == []
 
+    def test_a_secret_itself(self) -> None:
+        """A live secret in an event, which has no text, is masked."""
+        with process_environment(good_keys()):
+            made = RuntimeSecrets()
+        event = {"event": "x", "key": made.secret_key}
+        assert SecretRedactor(made)(None, "info", event) == {"event": "x", "key": "**********"}
+
     def test_a_kind_that_raises(self) -> None:
         """A value whose kind raises an error is redacted as a whole."""
 

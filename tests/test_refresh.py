@@ -130,7 +130,7 @@ def begin(service: Service, seconds: float = 0.02, lines: Lines | None = None) -
     """Begin the threads of a service, with a short period and a logger."""
     vars(Refresh)["_seconds"].__set__(service.refresh, seconds)
     module._refreshing.discard(service.refresh)  # noqa: SLF001 - it was begun without a period
-    service.refresh.follow_directory(lambda kind, report: service.events.append((kind, report)), lines)
+    service.refresh.follow_directory(None, lambda kind, report: service.events.append((kind, report)), lines)
 
 
 class TestLate:
@@ -271,7 +271,7 @@ class TestThread:
         """A second `guard()` in the process begins no further thread."""
         begin(service, 900)
         before = thread_count()
-        service.refresh.follow_directory(lambda *_: pytest.fail("another one sends"), None)
+        service.refresh.follow_directory(None, lambda *_: pytest.fail("another one sends"), None)
         assert thread_count() == before
         service.use(promoted(service.files))
 

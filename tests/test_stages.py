@@ -532,6 +532,19 @@ class TestInstances:
         assert plan.changed == {"secret.key"}
         assert slots(service.secret) == slots_of(files)
 
+    def test_an_instance_while_the_directory_is_away(self, tmp_path: Path) -> None:
+        """While the directory is away, a further instance has the keys in use, and not those of the first day."""
+
+        class Own(RuntimeSecrets, secrets_dir=tmp_path / "keys"):
+            pass
+
+        volume(tmp_path / "keys", files := first())
+        with process_environment(good_keys()):
+            made = Own()
+            (tmp_path / "keys").rename(tmp_path / "away")
+            assert Own().secret_key is made.secret_key
+        assert made.secret_key.get_secret_value() == text_of(files, V1)
+
     def test_many_instances_in_a_moment(self, service: Service) -> None:
         """Instances that are refused in a moment do not count as reads in a row: a good key may come."""
         volume(service.directory, revoking(service.files, V1))

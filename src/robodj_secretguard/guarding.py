@@ -274,7 +274,8 @@ def _follow_sources(model: type[SecretSettings], examined: Examination, name: st
         return
     store = join(model, examined.judgement, examined.secrets)
     if examined.secrets is not None and store is not None and store.reader is not None:
-        store.reader.follow_directory(lambda kind, running: announce(kind, running, name, logger), logger)
+        again = examined.judgement.again
+        store.reader.follow_directory(again, lambda kind, running: announce(kind, running, name, logger), logger)
 
 
 def _summary(report: Report) -> str:

@@ -293,15 +293,15 @@ def join(model: type[SecretSettings], judgement: Judgement, secrets: SecretSetti
         The store; `None` where there is none.
     """
     own = None if secrets is None else store_of(secrets)
-    source = judgement.source or tuple([each.value for each in judgement.readings])
-    store = contain(lambda: registered(model, source, own))  # it compares values
-    if store is None:
-        return None
-    if store is own:
-        if judgement.again is not None:
-            from robodj_secretguard.running.refresh import Refresh  # noqa: PLC0415 - few services have a directory
+    source = judgement.source
+    if judgement.again is not None and own is not None:
+        from robodj_secretguard.running.refresh import Refresh  # noqa: PLC0415 - few services have a directory
 
-            store.reader = Refresh(store, judgement.again, judgement.seconds, candidate_of(model))
+        own.reader = Refresh(own, judgement.again, judgement.seconds, candidate_of(model))
+    elif source is None or registered(model, source) is None:  # there is no directory that this process follows
+        source = tuple([each.value for each in judgement.readings])
+    store = contain(lambda: registered(model, source, own))  # it compares values
+    if store is None or store is own:
         return store
     from robodj_secretguard.running.views import follow_another_read  # noqa: PLC0415 - few processes have one
 

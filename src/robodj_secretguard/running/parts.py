@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.report import Finding, Report
+from robodj_secretguard.startup.report import Again, Finding, Report
 
 
 class Reader(Protocol):
@@ -38,7 +38,7 @@ class Reader(Protocol):
     def report_late(self) -> None:
         """Say that the sources were not read in time."""
 
-    def follow_directory(self, send: Callable[[str, Report], object], logger: Any) -> None:
+    def follow_directory(self, again: Again | None, send: Callable[[str, Report], object], logger: Any) -> None:
         """Read them in each period from now on."""
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 from robodj_secretguard.errors import RedactedError
+from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.material import is_hexadecimal, last_characters
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
@@ -73,7 +74,7 @@ class SecretRedactor(logging.Filter):
 
     def _held(self) -> Iterator[tuple[SealedStr, tuple[SecretPolicy, SealedStr]]]:
         """Yield each value that the process has or had, in a sealed form of this object. It runs inside `contain()`."""
-        held = [(each.policy, each.value) for each in self._store.replaced]
+        held = [(each.policy, each.value) for each in tuple(self._store.replaced)]
         for reading in self._store.keys.readings:
             held += [(reading.policy, each.key) for each in (reading, *reading.slots) if each.key is not None]
         for policy, value in held:
@@ -126,7 +127,7 @@ class SecretRedactor(logging.Filter):
 
     def _object(self, value: Any) -> Any:
         """Return an object, or its redacted text if a text that a renderer could show for it has a key."""
-        if isinstance(value, SealedStr):  # it has no str()
+        if isinstance(value, (SealedStr, Secret)):  # it has no str()
             return "**********"
         if isinstance(value, (bytes, bytearray)):
             text = value.decode("latin-1")

@@ -111,6 +111,7 @@ class Refresh(Sealed):
             judgement = contain(self._judged)
         except BaseException:
             contain(lambda: settle(self.store))
+            self._end_if_due()
             raise
         plan, revoked = contain(lambda: follow(self.store, judgement, self._build, number))
         report = with_findings(plan.report, revoked_in_use(revoked, plan.report))
@@ -247,14 +248,16 @@ class Refresh(Sealed):
         if not self._write("late"):
             store.late_at = time.monotonic() + seconds
 
-    def follow_directory(self, send: Callable[[str, Report], object], logger: Any) -> None:
+    def follow_directory(self, again: Again | None, send: Callable[[str, Report], object], logger: Any) -> None:
         """Begin to read the sources in each period, unless this process does so already.
 
         Args:
+            again: reads and judges the sources, with the arguments of `guard()`; `None` where the directory is away.
             send: sends an event of this kind with this report.
             logger: the structlog logger that gets the findings; `None` for the host's configured one.
         """
         if self not in _refreshing:
+            self._again = again or self._again
             self._send = send
             self._logger = logger
             _refreshing.add(self)
@@ -276,6 +279,7 @@ class Refresh(Sealed):
         """Go on in a child, which has the newest set and every known revocation."""
         self.end_if_refused()
         self.is_ending = False  # its thread is in the parent
+        self._alone = threading.Lock()
         renew(self.store.subscriptions)
         self.notify()
         self.begin()

@@ -68,7 +68,6 @@ def deciding() -> Iterator[bool]:
 def adopt(store: KeyStore, keys: KeySet) -> None:
     """Use other keys, in all views at once, and remember what was in use before."""
     before = store.keys
-    store.keys = keys
     in_use = {each.key for reading in keys.readings for each in (reading, *reading.slots)}
     while store.replaced and not is_recent(store.replaced[0]):
         store.replaced.popleft()
@@ -77,6 +76,7 @@ def adopt(store: KeyStore, keys: KeySet) -> None:
             if each.key is not None and each.key not in in_use:
                 value = SealedStr(each.key.get_secret_value())
                 store.replaced.append(Replaced(reading.policy, value, time.monotonic()))
+    store.keys = keys  # last, so that a redactor that sees it knows what it has replaced
     _watch_instants(store)
     while len(store.replaced) > MOST_REPLACED:
         store.replaced.popleft()
@@ -107,7 +107,7 @@ class Plan(Frozen):
         result: the set that would result.
         report: the report on what was read, with every finding.
         changed: the secrets that would change.
-        kept: the secrets whose candidates are refused. `WHOLE_SET` where nothing changes.
+        kept: the secrets that keep their values: those that are refused, and their groups. `WHOLE_SET` for all.
     """
 
     base: KeySet

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from robodj_secretguard.running.keyset import KeySet
-from robodj_secretguard.running.stages import follow
+from robodj_secretguard.running.stages import follow, learn
 from robodj_secretguard.running.store import KeyStore
 from robodj_secretguard.startup.report import Judgement, Report
 
@@ -51,7 +51,10 @@ def follow_another_read(
         build: lets the validators of the host judge the set that would result.
         secrets: the further instance; `None` where its start is refused.
     """
-    follow(store, judgement, build)
+    if judgement.again is None and store.reader is not None:  # the directory is away, or cannot be read
+        learn(store, judgement.readings[0].setup.revocation)
+    else:
+        follow(store, judgement, build)
     if secrets is not None:
         move(secrets._store, store)  # noqa: SLF001 - of a settings model, of which this is a part
         object.__setattr__(secrets, "_store", store)

@@ -410,6 +410,7 @@ def open_directory(
         remedy = "mount the directory, or start what writes it, then start again"
         problem = Problem(f"{shown}, and the environment is protected", remedy)
     judgement = Judgement(read((), None))
+    judgement.source = SealedStr(place)  # a process that has read it before follows it on
     judgement.add([finding(policies, Check.SETTING, problem)])
     return judgement
 

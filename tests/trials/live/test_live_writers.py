@@ -209,7 +209,7 @@ def test_one_file_a_second(tmp_path: Path) -> None:
     with process_environment({}):
         for each in services:
             reader = each.secrets._store.reader  # type: ignore[attr-defined]  # noqa: SLF001 - as guard() begins it
-            reader.follow_directory(lambda *_: None, None)
+            reader.follow_directory(None, lambda *_: None, None)
         watcher = threading.Thread(target=follow)
         watcher.start()
         began = time.monotonic()
