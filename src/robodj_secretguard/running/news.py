@@ -1,4 +1,4 @@
-"""What is written of a read: a function of the findings before it, and of those that it has."""
+"""Which findings of a read are written. It depends on the findings of the read before."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from robodj_secretguard.startup.rules import Check, Problem, internal
 END_SECONDS: Final = 30.0
 """How long a process whose current key is revoked goes on without it, so that operators can read why."""
 MOST_PERIODS: Final = 3
-"""After how many periods without a read that is said."""
+"""After how many periods without a complete read an alert is written."""
 EXIT_WAIT: Final = 1.0
 """How long the exit of the process waits for lines that are being written."""
 _MOST_NAMES: Final = 3
@@ -59,7 +59,6 @@ class Refresh(Sealed):
         "_again",
         "_alone",
         "_build",
-        "_known",
         "_logger",
         "_news",
         "_seconds",
@@ -81,7 +80,7 @@ class Refresh(Sealed):
         self._build = build
         self._alone = threading.Lock()  # held while a thread reads the revocations alone
         report = report_on(store.keys)
-        self.found = self._known = report.findings
+        self.found = report.findings
         self.read_at = report.checked_at
         self.kept: frozenset[str] = frozenset()
         self.is_ending = False
@@ -128,7 +127,8 @@ class Refresh(Sealed):
 
     def _announce(self, plan: Plan, report: Report) -> None:
         """Say what a read has changed, and what is wrong."""
-        store, before = self.store, self.kept
+        store = self.store
+        before, known = self.kept, self.found
         if self._seconds:
             store.late_at = time.monotonic() + MOST_PERIODS * self._seconds
         self._standing.clear()
@@ -138,8 +138,7 @@ class Refresh(Sealed):
             self.read_at = report.checked_at
         else:  # nothing was read: what was wrong with a secret may still be wrong
             self.kept |= before
-            self.found += tuple([each for each in self._known if each.secret in before])
-        self._known = self.found
+            self.found += tuple([each for each in known if each.secret in before])
         self._end_if_due()
         if plan.changed:
             running = report_on(store.keys)

@@ -156,7 +156,7 @@ def _is_revoked(reading: Reading, keys: KeySet, clock: Clock) -> bool:
 def follow(
     store: KeyStore, judgement: Judgement, build: Callable[[Judgement], object], number: int | None = None
 ) -> tuple[Plan, list[Reading]]:
-    """Do both stages of a read. Return what it changed, and the secrets whose current key is revoked.
+    """Do stage two of a read, after `learn`. Return what it changed, and the secrets whose current key is revoked.
 
     Args:
         store: the keys in use.
@@ -164,7 +164,6 @@ def follow(
         build: lets the validators of the host judge the set that would result.
         number: when the read began, as a number of `read_numbers`; `None` for now.
     """
-    learn(store, judgement.readings[0].setup.revocation)
     # Further instances may read many times in a moment: with a reader, only its reads refuse a key.
     is_periodic = number is not None or store.reader is None
     number = next(read_numbers) if number is None else number

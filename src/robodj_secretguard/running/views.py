@@ -51,9 +51,8 @@ def follow_another_read(
         build: lets the validators of the host judge the set that would result.
         secrets: the further instance; `None` where its start is refused.
     """
-    if judgement.again is None and store.reader is not None:  # the directory is away, or cannot be read
-        learn(store, judgement.readings[0].setup.revocation)
-    else:
+    learn(store, judgement.readings[0].setup.revocation)
+    if judgement.again is not None or store.reader is None:  # otherwise, the directory is away or cannot be read
         follow(store, judgement, build)
     if secrets is not None:
         move(secrets._store, store)  # noqa: SLF001 - of a settings model, of which this is a part
