@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
+
+from values import block
 
 MODEL = """
 from datetime import timedelta
@@ -35,8 +36,7 @@ OPTIONS = ("--model", "issued_model:Issued")
 
 def issued() -> dict[str, str]:
     """Make values of all its required secrets: with blanks, marks of comments, lines and indentation."""
-    body = base64.encodebytes(secrets.token_bytes(600)).decode()
-    pem = f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----"
+    pem = block("PRIVATE KEY", b"\x30\x82\x02\x58\x02\x01\x00" + secrets.token_bytes(597)).strip()
     return {
         "SMTP_PASSWORD": f"#{secrets.token_urlsafe(12)} 'x\" \u00e9\\",
         "DATABASE_URL": f"postgresql://orders_rw:{secrets.token_urlsafe(12)}@db.internal:5432/orders?sslmode=require",

@@ -211,7 +211,8 @@ class AnyText(Kind):
 
 TEXT = POLICY1._replace(name="vendor.key", variable="VENDOR_KEY", material=AnyText(), generator=None, issuer="vendor")
 URL = f"postgresql://orders:{secrets.token_urlsafe(9)}@db.internal:5432/orders?sslmode=require"
-PEM = f"-----BEGIN PRIVATE KEY-----\n{base64.encodebytes(secrets.token_bytes(90)).decode()}-----END PRIVATE KEY-----\n"
+LINES = base64.encodebytes(b"\x30\x5d\x02\x01\x00" + secrets.token_bytes(90)).decode()
+PEM = f"-----BEGIN PRIVATE KEY-----\n{LINES}-----END PRIVATE KEY-----\n"
 ISSUED = {
     "URL": (f"VENDOR_KEY={URL}\n", URL),
     "URL without a digit": ("VENDOR_KEY: redis://default:pass.word@cache/\n", "redis://default:pass.word@cache/"),

@@ -5,37 +5,32 @@ from __future__ import annotations
 import base64
 import re
 import secrets
-import string
 from collections.abc import Callable
 from hashlib import blake2b
 from typing import ClassVar
 
 import pytest
 from command_line import fingerprint_of
-from conftest import V1, V2, good_keys
+from conftest import V1, good_keys
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from spellings import respelled
+from values import BASE64URL, HEX, random_text
 
 from robodj_secretguard import Generator, Kind, RuntimeSecrets
 from robodj_secretguard.secret.material import (
     _BEGINNINGS,
-    BLANK,
     DEFAULTS,
     MAX_WORD,
     MIN_WORD,
-    NEWLINE,
-    NOT_URL_SAFE,
-    PADDING,
     PHRASES,
-    QUOTES,
     canonical,
     default_digest,
-    format_defects,
     has_shape,
     is_fingerprint,
     is_hexadecimal,
     is_plain_text,
+    is_well_formed,
     join_faults,
     last_characters,
     listed_words,
@@ -44,23 +39,12 @@ from robodj_secretguard.secret.material import (
 )
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 
-BASE64URL = string.ascii_letters + string.digits + "-_"
-HEX = "0123456789abcdef"
 MATERIAL = {policy.variable: policy.material for policy in RuntimeSecrets.secret_policies.values()}
 
 
 def is_placeholder(text: str) -> bool:
     """Check whether text is any kind of placeholder."""
     return bool(placeholder(text))
-
-
-def random_text(alphabet: str, length: int, distinct: int = 0) -> str:
-    """Make random text, with letters of both cases unless hexadecimal. `distinct` limits the distinct characters."""
-    while True:
-        chosen = secrets.SystemRandom().sample(alphabet, distinct) if distinct else []
-        text = "".join([*chosen, *(secrets.choice(chosen or alphabet) for _ in range(length - distinct))])
-        if alphabet is HEX or (text != text.lower() and text != text.upper()):
-            return text
 
 
 class TestPlaceholder:
@@ -243,66 +227,7 @@ class TestPlaceholder:
 
 
 class TestFormat:
-    """The accepted material, and the defects of other text."""
-
-    @pytest.mark.parametrize(
-        ("variable", "alphabet", "length", "defect"),
-        [
-            (V1, BASE64URL, 42, "42 characters, not 43 or more"),
-            (V1, BASE64URL, 43, ""),
-            (V1, BASE64URL, 500, ""),
-            (V1, HEX, 63, "63 hexadecimal digits, not 64 or more"),
-            (V1, HEX, 64, ""),
-            (V1, HEX, 65, ""),
-            (V2, BASE64URL, 85, "85 characters, not 86 or more"),
-            (V2, BASE64URL, 86, ""),
-            (V2, BASE64URL, 500, ""),
-            (V2, HEX, 127, "127 hexadecimal digits, not exactly 128"),
-            (V2, HEX, 128, ""),
-            (V2, HEX, 129, "129 hexadecimal digits, not exactly 128"),
-        ],
-    )
-    def test_length(self, variable: str, alphabet: str, length: int, defect: str) -> None:
-        """A key needs the length of its generator's keys. Hexadecimal text may have either case."""
-        text = random_text(alphabet, length)
-        for each in (text, text.upper()) if alphabet is HEX else (text,):
-            assert format_defects(each, *MATERIAL[variable]) == ([defect] if defect else [])
-
-    @pytest.mark.parametrize(
-        ("length", "defect"), [(1, "fewer than 16 characters"), (15, "fewer than 16 characters"), (16, "16 {}, not {}")]
-    )
-    def test_a_short_length_is_not_reported(self, length: int, defect: str) -> None:
-        """For fewer than 16 characters, the exact length and the alphabet are not reported."""
-        for alphabet, exact in ((BASE64URL, ("characters", "43 or more")), (HEX, ("hexadecimal digits", "64 or more"))):
-            text = random_text(alphabet, length) if length > 1 else alphabet[0]
-            assert format_defects(text, *MATERIAL[V1]) == [defect.format(*exact)]
-
-    @pytest.mark.parametrize(
-        ("spoil", "defects"),
-        [
-            *[(spoil, [NEWLINE]) for spoil in ("{}\n", "{}\r\n")],
-            *[(spoil, [BLANK]) for spoil in (" {}", "{}\t")],
-            *[(spoil, [QUOTES]) for spoil in ('"{}"', "'{}'", '"{}', "{}'")],
-            *[
-                (spoil, ["a character outside A-Za-z0-9_-"])
-                for spoil in ("{}.", "{}é", "{}\N{FULLWIDTH DIGIT ONE}", "\ud800{}")
-            ],
-            ("{}=", [PADDING]),
-            ("{}+=", [NOT_URL_SAFE]),
-            ("{} \n", [NEWLINE, BLANK]),
-            ('"{}="\n', [NEWLINE, QUOTES, PADDING]),
-        ],
-    )
-    def test_what_surrounds_a_key(self, spoil: str, defects: list[str]) -> None:
-        """All defects around a key are reported at once, from the outside in. No character is shown."""
-        assert format_defects(spoil.format(good_keys()[V1]), *MATERIAL[V1]) == defects
-
-    @pytest.mark.parametrize(
-        ("value", "defect"), [("", None), (" ", BLANK), ("\n", NEWLINE), ('""', QUOTES), ("=", PADDING)]
-    )
-    def test_nothing_left(self, value: str, defect: str | None) -> None:
-        """A value with only blanks, quotes or padding has "nothing else"."""
-        assert format_defects(value, *MATERIAL[V1]) == [*filter(None, [defect]), "nothing else"]
+    """The alphabet of a key."""
 
     def test_hexadecimal(self) -> None:
         """Text is hexadecimal if it is not empty and every character is a digit of either case."""
@@ -438,7 +363,7 @@ class TestWeak:
     )
     def test_clearly_bad_short_keys(self, text: str) -> None:
         """The rules also refuse typed keys of 16 bytes."""
-        assert not format_defects(text, *LEAST_MATERIAL)
+        assert is_well_formed(text, *LEAST_MATERIAL)
         assert not LEAST_MATERIAL.accepts(text)
 
     def test_sound(self) -> None:

@@ -206,3 +206,45 @@ class TestSecretPolicy:
         """A duration is a timedelta, and not a number."""
         with pytest.raises(TypeError, match="are timedeltas"):
             POLICY._replace(**{field: 5})
+
+
+class TestKeyOfAnyGenerator:
+    """A secret that is declared with `Material.key()`."""
+
+    def test_it_has_the_generator_of_its_kind(self) -> None:
+        """By default, new keys are made by the generator of the kind, with its prefix."""
+        key = SecretPolicy(**FIELDS, material=Material.key(50, "kif-"))
+        assert (key.generator, key.is_issued) == (Generator("token_urlsafe", 35, "kif-"), False)
+        assert key.replacement.endswith("""print('kif-' + secrets.token_urlsafe(35))\"""")
+
+    def test_issuer_makes_it_issued(self) -> None:
+        """With an issuer, somebody else makes it, and it has a fingerprint still."""
+        key = SecretPolicy(**FIELDS, material=Material.key(), issuer="https://vendor.example")
+        assert (key.generator, key.is_issued, key.material.has_fingerprint) == (None, True, True)
+        assert key.replacement == "issue a new one at https://vendor.example"
+
+    @pytest.mark.parametrize("generator", [Generator("token_hex", 32), Generator("token_urlsafe", 64)], ids=repr)
+    def test_other_generator_with_keys_of_the_length(self, generator: Generator) -> None:
+        """Another generator may be declared, if its keys are long enough."""
+        assert SecretPolicy(**FIELDS, material=Material.key(), generator=generator).generator == generator
+
+    @pytest.mark.parametrize(
+        ("material", "generator", "message"),
+        [
+            (Material.key(50), Generator("token_urlsafe", 32), "material: must accept what the generator makes"),
+            (Material.key(32, "k-"), Generator("token_urlsafe", 64), "material: must accept what the generator makes"),
+            (Material.key(), Generator("token_urlsafe", 64, "k-"), "material: must accept what the generator makes"),
+            (Material.opaque(), Generator("token_urlsafe", 32), "generator: none, as others issue this secret"),
+            (Material.key(), Generator("token_hex", 15), "generator: at least 16 bytes"),
+        ],
+        ids=range(5),
+    )
+    def test_generator_whose_keys_are_refused(self, material: Any, generator: Generator, message: str) -> None:
+        """A generator whose keys the material refuses, or of a secret that others issue, is a `ValueError`."""
+        with pytest.raises(ValueError, match=f"^SecretPolicy {message}$"):
+            SecretPolicy(**FIELDS, material=material, generator=generator)
+
+    def test_generator_of_a_prefix_is_that_of_a_key(self) -> None:
+        """A generated key of `Material` has no prefix."""
+        with pytest.raises(ValueError, match="material: must accept what the generator makes"):
+            SecretPolicy(**FIELDS, generator=Generator("token_urlsafe", 32, "k-"))

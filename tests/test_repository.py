@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.secret.material import format_defects, placeholder, weakness
+from robodj_secretguard.secret.material import is_well_formed, placeholder, weakness
 
 ROOT = Path(__file__).parent.parent
 
@@ -31,7 +31,7 @@ def test_no_literal_passes_as_a_key() -> None:
         (path.name, text[:4])
         for path in tracked()
         for text in re.findall(r"(?<![A-Za-z0-9_-])(?<!sha256:)[A-Za-z0-9_-]{43,}", path.read_text(encoding="utf-8"))
-        if not placeholder(text) and not weakness(text) and any(not format_defects(text, *each) for each in materials)
+        if not placeholder(text) and not weakness(text) and any(is_well_formed(text, *each) for each in materials)
     ]
     assert passing == []
     assert len(tracked()) > 40

@@ -352,22 +352,30 @@ class TestOwnKind:
 
     @pytest.mark.parametrize("slot", ["", "_NEXT", "_PREVIOUS"])
     @pytest.mark.parametrize("name", ["LookupError", "\N{GREEK SMALL LETTER ALPHA}"])
-    def test_its_error_is_an_alert_of_its_secret_alone(self, slot: str, name: str) -> None:
+    @pytest.mark.parametrize("method", ["fault", "usable"])
+    def test_its_error_is_an_alert_of_its_secret_alone(self, slot: str, name: str, method: str) -> None:
         """A kind that raises does not verify its value. The alert has no text of the error, and others are judged."""
 
         class Raising(Shouting):
             has_fingerprint = True
 
             def fault(self, text: str, variable: str = "") -> Fault | None:
-                if "no-such-value" in text:
-                    raise type(name, (Exception,), {})(text)
+                self.judge(text, "fault")
                 return super().fault(text, variable)
+
+            def usable(self, text: str) -> str:
+                self.judge(text, "usable")
+                return text
+
+            def judge(self, text: str, called: str) -> None:
+                if "no-such-value" in text and called == method:
+                    raise type(name, (Exception,), {})(text)
 
         class Own(RuntimeSecrets):
             own_key: Annotated[Secret, SecretPolicy(material=Raising(), overlap=DAY)]
 
         environ = good_keys() | {"OWN_KEY": "A-good-value", "OWN_KEY_PREVIOUS_UNTIL": marker(HOUR)}
-        report = check(Own, environ=environ | {f"OWN_KEY{slot}": "a no-such-value of 16"}, now=NOW)
+        report = check(Own, environ=environ | {f"OWN_KEY{slot}": "A no-such-value of 16"}, now=NOW)
         shown = name if name.isascii() else "an error"
         assert [(each.secret, each.message) for each in report.alerts] == [
             ("own_key", f"the kind of own_key failed ({shown}), so its value is not verified")

@@ -358,7 +358,7 @@ class TestWithinLongerText:
 
 
 PASSWORD = f'p.${secrets.token_urlsafe(9)}/ :"{secrets.token_urlsafe(9)}'
-LINES = base64.encodebytes(secrets.token_bytes(150)).decode()
+LINES = base64.encodebytes(b"\x30\x81\x99\x02\x01\x00" + secrets.token_bytes(150)).decode()
 PEM = f"-----BEGIN PRIVATE KEY-----\n{LINES}-----END PRIVATE KEY-----\n"
 PARTS = {
     "password": PASSWORD,

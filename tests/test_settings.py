@@ -310,6 +310,18 @@ class TestDeclaration:
         with pytest.raises(TypeError, match=f"two secrets that share {shared}"):
             model_of(other)
 
+    @pytest.mark.parametrize(
+        "pairs",
+        [{"a": "b"}, {"a": "a"}, {"a": "b", "b": "c", "c": "a"}, {"a": "secret_v2.key"}, {"a": "missing"}],
+        ids=repr,
+    )
+    def test_secrets_that_may_be_equal_name_each_other(self, pairs: dict[str, str]) -> None:
+        """Of two secrets that may have one value, each names the other."""
+        names = {"a", "b", "c"}
+        policies = [policy(each, each.upper() * 3)._replace(shared_with=pairs.get(each, "")) for each in sorted(names)]
+        with pytest.raises(TypeError, match="shared_with that does not name another secret which names it back"):
+            model_of(*policies)
+
     @pytest.mark.parametrize("file", ["config/keys/revoked.fingerprints", "config/secret_operations.jsonl"])
     def test_a_file_that_is_nearly_reserved(self, checker: Checker, file: str) -> None:
         """A secret may have any other file, and its file is not reported as a misnamed revocation list."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from typing import Annotated
 
 import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 from rule_cases import POLICIES, model_of
 from spellings import respelled
 
-from robodj_secretguard import Check, Material, RuntimeSecrets, check
+from robodj_secretguard import Check, Material, RuntimeSecrets, Secret, SecretPolicy, SecretSettings, check
 from robodj_secretguard.startup.directory import delivery_of
 from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, read
@@ -64,6 +65,58 @@ class TestShared:
         keys = good_keys()
         findings = check(model, environ=keys | {"OWN_KEY": keys[V1]}).findings
         assert [(str(each.check), each.secret) for each in findings] == [("format", "own.key")]
+
+
+def test_short_value_is_not_searched_in_a_key(checker: Checker) -> None:
+    """A value of fewer than 16 characters may occur in a key by chance, so it is not the fault of the key."""
+    key = good_keys()[V2]
+    for length in (1, 15, 16):
+        blamed = [each for each in found(checker({V1: key[9 : 9 + length], V2: key})) if each[0] == "shared"]
+        assert blamed == ([("shared", K2)] if length == 16 else [])
+    assert found(checker({V1: "7", V2: f"{key[:-1]}7"})) == [("format", K1)]
+
+
+def two(shared_with: str, other_shared_with: str) -> tuple[SecretPolicy, SecretPolicy]:
+    """Return the policies of two secrets that name others."""
+    one, other = POLICIES[0], POLICIES[0]._replace(name="other", variable="OTHER", file="", expiry_variable="")
+    return one._replace(shared_with=shared_with), other._replace(shared_with=other_shared_with)
+
+
+class TestSharedWith:
+    """Two secrets that rightly have one value."""
+
+    @pytest.mark.parametrize(
+        ("shared_with", "other_shared_with", "is_shared"),
+        [("other", K1, False), ("other", "", True), ("", K1, True), ("other", "third", True), ("", "", True)],
+    )
+    def test_two_that_name_each_other_may_be_equal(
+        self, shared_with: str, other_shared_with: str, *, is_shared: bool
+    ) -> None:
+        """Two secrets may be equal, or one contain the other, only if each of them names the other."""
+        policies = two(shared_with, other_shared_with)
+        key = good_keys()[V1]
+        for value in (key, f"{key}{secrets.token_urlsafe(32)}"):
+            environment = Environment({V1: key, "OTHER": value})
+            readings = read(policies, variables_read(policies), environment=environment, now=NOW)
+            assert [others for _, _, others in check_shared(readings)] == [[K1]] * is_shared
+
+    def test_a_third_is_still_reported(self) -> None:
+        """A third secret with the value is reported with both of them."""
+        policies = (*two("other", K1), POLICIES[1])
+        key = good_keys()[V2]
+        environment = Environment({V1: key, "OTHER": key, V2: key})
+        readings = read(policies, variables_read(policies), environment=environment, now=NOW)
+        assert [(reading.policy.name, others) for reading, _, others in check_shared(readings)] == [(K2, [K1, "other"])]
+
+    def test_model_with_one_value_for_two_secrets(self) -> None:
+        """A service starts where both variables have the one value."""
+
+        class Paired(SecretSettings):
+            signing: Annotated[Secret, SecretPolicy(shared_with="verifying")]
+            verifying: Annotated[Secret, SecretPolicy(shared_with="signing")]
+
+        key = secrets.token_urlsafe(32)
+        assert found(check(Paired, environ={"SIGNING": key, "VERIFYING": key})) == []
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,15 @@ from urllib.parse import quote
 
 import pytest
 from command_line import Machine, fingerprint_of, machine_at
-from conftest import NOW, Ran, found
+from conftest import NOW, Ran, found, marker, process_environment
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from detector import leaks
+from django.core.management.utils import get_random_secret_key
 from pydantic import SecretStr
 from repositories import made, put
+from values import PRIVATE_KEYS, WRITTEN, key_pair, loaded
 
-from robodj_secretguard import Generator, Material, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Generator, Material, Secret, SecretPolicy, SecretSettings, check, guard
 
 DAY = timedelta(days=1)
 KEY, PASSWORD = "RADIO_KEY", "ICECAST_PASSWORD"
@@ -267,3 +270,35 @@ class TestScan:
             None,
         )
         assert "zq9" not in ran.out
+
+
+class Signing(SecretSettings):
+    """A service that signs with a key of its own, and with one that somebody else issues."""
+
+    django_key: Annotated[Secret, SecretPolicy(material=Material.key(50), overlap=7 * DAY)]
+    signing_key: Annotated[Secret, SecretPolicy(material=Material.pem("EC PRIVATE KEY"), overlap=7 * DAY)]
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_what_programs_get_can_be_loaded(written: str) -> None:
+    """However PEM is delivered, the value of the secret has newlines. A cut one is refused."""
+    pem, django_key = PRIVATE_KEYS["EC"](), get_random_secret_key()
+    environ = {"DJANGO_KEY": django_key, "SIGNING_KEY": WRITTEN[written](pem)}
+    with process_environment(environ):
+        guarded = guard(Signing)
+    assert guarded.signing_key.get_secret_value().split() == pem.split()
+    assert loaded(guarded.signing_key.get_secret_value())
+    assert guarded.django_key.get_secret_value() == django_key
+    assert found(check(Signing, environ=environ | {"SIGNING_KEY": "\n".join(pem.splitlines()[:2])})) == [
+        ("format", "signing_key")
+    ]
+
+
+def test_public_key_is_no_previous_key() -> None:
+    """A public key as the previous key is refused, since anybody could sign with it. A short text is no key either."""
+    until = {"DJANGO_KEY_PREVIOUS_UNTIL": marker(DAY)}
+    environ = {"DJANGO_KEY": get_random_secret_key(), "SIGNING_KEY": PRIVATE_KEYS["EC"]()} | until
+    public = key_pair("RSA").public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    for key, expected in ((public, [("format", "django_key")]), (secrets.token_urlsafe(18), [])):
+        report = check(Signing, environ=environ | {"DJANGO_KEY_PREVIOUS": key}, now=NOW)
+        assert [each for each in found(report) if each[0] == "format"] == expected

@@ -106,7 +106,7 @@ class SecretSettings(Sealed, _Base, defer_build=True):
 
             - There is no field, or a field is not `Annotated[Secret, SecretPolicy(...)]`.
             - A field is `Secret | None` without `required=False`, or the reverse, or has a default or an alias.
-            - Two secrets share a name, a variable or a file.
+            - Two secrets share a name, a variable or a file, or only one of them names the other as `shared_with`.
             - An inherited secret is missing or has another policy.
             - A computed field, a cached property or a serializer could show a key.
             - The set-up is invalid, or looser than an inherited one.
@@ -503,6 +503,9 @@ def _require_distinct(model: str, declared: Collection[SecretPolicy]) -> None:
     ):
         if len(set(names)) < len(names):
             raise TypeError(f"{model} declares two secrets that share {what}, or one that this library uses")
+    pairs = {(policy.name, policy.shared_with) for policy in declared if policy.shared_with}
+    if not all((other, name) in pairs and name != other for name, other in pairs):
+        raise TypeError(f"{model} has a shared_with that does not name another secret which names it back")
 
 
 class RuntimeSecrets(SecretSettings):

@@ -65,6 +65,10 @@ class _Case:
         other, value = shareable(self.policy, self.policies)[0]
         return dict.fromkeys((self.variable, other.variable), value.get_secret_value())
 
+    def weak(self) -> BadVariables:
+        prefix = getattr(self.policy.material, "prefix", "")
+        return {self.variable: prefix + "".join(secrets.choice("jkqz") for _ in range(2 * len(self.key())))}
+
     def legacy(self) -> BadVariables:
         passphrase = f"{secrets.token_hex(8)} {secrets.token_hex(8)}"
         return {self.previous: passphrase, self.until: self.ahead(self.policy.overlap / 2)}
@@ -92,8 +96,8 @@ def _write_config_file(directory: str, name: str, text: str, mode: int) -> None:
 _KINDS: Final[Mapping[str, Callable[[_Case], BadVariables]]] = {
     "missing": lambda case: {case.variable: ""},  # load_dotenv() would fill an unset one
     "placeholder": lambda case: {case.variable: "<replace_with_a_key>"},
-    "format": lambda case: {case.variable: f"{case.key()}\x7f" if case.policy.is_issued else case.key()[:-20]},
-    "weak": lambda case: {case.variable: "Zz" * len(case.key())},
+    "format": lambda case: {case.variable: f"{case.key()}\x7f"},
+    "weak": _Case.weak,
     "shared": _Case.shared,
     "expired": lambda case: {case.marker: case.ahead(timedelta(0))},
     "expiry-marker": lambda case: {case.marker: "2027-01-31"},

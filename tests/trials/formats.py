@@ -58,10 +58,10 @@ def jwt(rng: random.Random) -> str:
 
 
 def pem(label: str = "PRIVATE KEY", size: int = 1190, newline: str = "\n") -> Maker:
-    """Return what makes a PEM block of random bytes."""
+    """Return what makes a PEM block of DER with random bytes."""
 
     def make(rng: random.Random) -> str:
-        body = base64.b64encode(b"\x30\x82" + rng.randbytes(size)).decode()
+        body = base64.b64encode(b"\x30\x82" + (size + 3).to_bytes(2) + b"\x02\x01\x00" + rng.randbytes(size)).decode()
         lines = [body[start : start + 64] for start in range(0, len(body), 64)]
         return newline.join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
 

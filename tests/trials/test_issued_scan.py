@@ -16,6 +16,7 @@ from conftest import posix_only
 from detector import leaks
 from pydantic import SecretStr
 from repositories import commit, git, made
+from values import block
 
 from robodj_secretguard import Material, SecretPolicy, SecretSettings
 from robodj_secretguard.scan.search import parts_of
@@ -67,9 +68,8 @@ class Service(SecretSettings):
 
 
 def pem() -> str:
-    """Return a private key as PEM. Its bytes are random."""
-    body = base64.encodebytes(secrets.token_bytes(600)).decode()
-    return f"-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n"
+    """Return a private key as PEM. Its bytes are random, but for the length of the DER."""
+    return block("PRIVATE KEY", b"\x30\x82\x02\x58\x02\x01\x00" + secrets.token_bytes(597))
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from formats import FORMATS, filled
-from test_issued import ROWS, declared
+from values import ROWS, declared
 
 from robodj_secretguard import RuntimeSecrets
-from robodj_secretguard.secret.material import format_defects, placeholder, weakness
+from robodj_secretguard.secret.material import is_well_formed, placeholder, weakness
 from robodj_secretguard.secret.policy import LEAST_MATERIAL
 from robodj_secretguard.secret.templates import template
 
@@ -50,7 +50,7 @@ class TestFalseAlarms:
     def test_by_any_rule_of_material(self, material: Material, function: str, size: int, count: int) -> None:
         """A key has the right format, and is not a placeholder or weak. Of 16 bytes, one in five million is."""
         keys = (getattr(secrets, function)(size) for _ in range(count))
-        refused = sum(bool(placeholder(key) or format_defects(key, *material) or weakness(key)) for key in keys)
+        refused = sum(bool(placeholder(key) or not is_well_formed(key, *material) or weakness(key)) for key in keys)
         # More than 3 in a million: once in 17,000 runs. More than 1 in a thousand: never.
         assert refused <= (min(3, count // 1_000) if size == 16 else 0)
 

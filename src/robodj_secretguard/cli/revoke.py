@@ -279,18 +279,31 @@ def _found_in(word: str) -> str:
     return text if re.fullmatch("[A-Za-z0-9+/_=-]+", text) else word
 
 
+def _keys_in_lines(text: SealedStr, kinds: Sequence[Kind]) -> set[str]:
+    """Return the fingerprints of the lines that are a key of any alphabet, also after a name or in quotes."""
+    if not kinds:
+        return set()
+    from robodj_secretguard.secret.issued import unnamed  # noqa: PLC0415 - few services declare such a kind
+
+    lines = [unnamed(line.strip(), "").strip("\"'") for line in text.get_secret_value().splitlines()]
+    return {fingerprint(SealedStr(line)) for line in lines if any(kind.accepts(line) for kind in kinds)}
+
+
 def _fingerprint_in(path: str, kinds: Sequence[Kind]) -> str:
     """Return the fingerprint of the one key in a file, whatever is around it."""
     text = SealedStr(read_input("--key-from", path, most=1 << 16).replace(b"\0", b"").decode("ascii", "replace"))
     # In a URL, a slash is between two words.
     words = "[A-Za-z0-9+_-]+" if "://" in text.get_secret_value() else "[A-Za-z0-9+/_-]+"
     found = contain(
-        lambda: {
-            fingerprint(SealedStr(part))
-            for part in map(_found_in, re.findall(words, text.get_secret_value()))
-            if any(kind.accepts(canonical(part)) for kind in kinds)
-            and not (part.isupper() and "_" in part)  # a variable's name
-        }
+        lambda: (
+            {
+                fingerprint(SealedStr(part))
+                for part in map(_found_in, re.findall(words, text.get_secret_value()))
+                if any(kind.accepts(canonical(part)) for kind in kinds)
+                and not (part.isupper() and "_" in part)  # a variable's name
+            }
+            | _keys_in_lines(text, [kind for kind in kinds if kind.is_taken_whole])
+        )
     )
     if len(found) != 1:
         fail(

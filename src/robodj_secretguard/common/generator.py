@@ -30,7 +30,8 @@ def generate(policy: SecretPolicy) -> SealedStr:
             return SealedStr(policy.material.temporary())
         raise UsageError(f"{policy.name} has no temporary value; give its kind a method temporary() (docs/kinds.md)")
     while True:
-        key = SealedStr(getattr(secrets, policy.generator.function)(policy.generator.size))
+        made = getattr(secrets, policy.generator.function)(policy.generator.size)
+        key = SealedStr(f"{policy.generator.prefix}{made}")
         if policy.material.accepts(key.get_secret_value()):
             return key
 

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 MIN_KEY_BYTES: Final = 16
 """The fewest random bytes of a key: with fewer, it could be guessed from its fingerprint."""
-EXACT_LENGTH_FROM: Final = 16
-"""Messages do not give a length below this one: it would help to guess the value."""
 PART: Final = 6
 """No part of a value with this many characters is shown."""
 ONE_CASE_FROM: Final = 34
@@ -55,10 +53,10 @@ _TEMPLATE: Final = r"<[^<>]+>|\$\{[^{}]+\}|\{\{[^{}]+\}\}|%[A-Z_][A-Z0-9_]*%"
 _BYTE_ORDER_MARKS: Final = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 LOOKALIKES: Final = str.maketrans("013457@$", "oieastas")
 _TO_STANDARD: Final = str.maketrans("-_", "+/")
-_TO_URL_SAFE: Final = str.maketrans("+/", "-_")
+TO_URL_SAFE: Final = str.maketrans("+/", "-_")
 # In the order of their values.
 _DIGITS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-_BASE64URL_DIGITS: Final = frozenset(_DIGITS)
+BASE64URL_DIGITS: Final = frozenset(_DIGITS)
 _SAME_LAST: Final = {2: 16, 3: 4}
 """How many last digits encode the same bytes, by the length of the text modulo 4: 4 or 2 of the bits are unused."""
 SEQUENCES: Final = (
@@ -95,17 +93,24 @@ class Fault(Frozen):
 class Kind(Frozen):
     """What may be the value of a secret (policy section 6, "Invalid key format"): one subclass for each kind.
 
-    The kinds of this library are `Material` for keys that a generator makes, and `Material.opaque()`,
-    `Material.url()`, `Material.pem()` and `Material.json()` for secrets that somebody else issues. A service may write
-    its own: a subclass with `fault` and `temporary`, and with its parameters as annotated fields. docs/kinds.md has an
-    example.
+    The kinds of this library are `Material` for keys that its generators make, `Material.key()` for keys of any
+    generator, and `Material.opaque()`, `Material.url()`, `Material.pem()` and `Material.json()` for secrets that
+    somebody else issues. A service may write its own: a subclass with `fault` and `temporary`, and with its parameters
+    as annotated fields. docs/kinds.md has an example.
 
     Attributes:
         has_fingerprint: whether a fingerprint of the value may be shown. It is the digest of the value, so only for
             values that nobody can guess: 16 random bytes or more. Without one, a value cannot be revoked.
+        is_taken_whole: whether a file has the value alone, so that a `#` in it begins no comment.
     """
 
     has_fingerprint = False
+    is_taken_whole = True
+
+    @property
+    def generator(self) -> Generator | None:
+        """The generator of new values, where the service's owner makes them; `None` where somebody issues them."""
+        return None
 
     # Two kinds with the same parameters have other rules.
     def __eq__(self, other: object) -> bool:
@@ -135,6 +140,14 @@ class Kind(Frozen):
             NotImplementedError: the subclass does not define it. Then tests and image builds need a real value.
         """
         raise NotImplementedError
+
+    def usable(self, text: str) -> str:
+        """Return what `get_secret_value()` gives: a value as programs need it.
+
+        Args:
+            text: a value without a fault.
+        """
+        return text
 
     def searched(self, text: str) -> tuple[str, ...]:
         """Return the parts of a valid value that are secret. `scan` searches those of 20 characters or more.
@@ -181,20 +194,23 @@ class Generator(Frozen):
     Args:
         function: the function's name.
         size: how many random bytes it draws.
+        prefix: how each of its keys begins; empty for nothing in particular.
     """
 
     function: Literal["token_urlsafe", "token_hex"]
     size: int
+    prefix: str = ""
 
     @property
     def command(self) -> str:
         """The approved command, which an operator can paste."""
-        return f'python -c "import secrets; print(secrets.{self.function}({self.size}))"'
+        before = f"'{self.prefix}' + " * bool(self.prefix)
+        return f'python -c "import secrets; print({before}secrets.{self.function}({self.size}))"'
 
     @property
     def characters(self) -> int:
         """The number of characters of its keys."""
-        return self.size * 2 if self.function == "token_hex" else -(-self.size * 4 // 3)
+        return len(self.prefix) + (self.size * 2 if self.function == "token_hex" else -(-self.size * 4 // 3))
 
 
 def join_faults(faults: Sequence[str], *, most: int = 1) -> str:
@@ -219,7 +235,7 @@ def canonical(text: str) -> str:
     Standard base64 becomes base64url without padding, where the unused bits of the last character are zero: decoders
     ignore them. Hexadecimal text is in lower case.
     """
-    plain = text.rstrip("=").translate(_TO_URL_SAFE) or text
+    plain = text.rstrip("=").translate(TO_URL_SAFE) or text
     return plain.lower() if is_hexadecimal(plain) else plain[:-1] + last_characters(plain)[:1]
 
 
@@ -246,13 +262,12 @@ def placeholder(text: str) -> str:
         folded in WHOLE_VALUES
         or (bool(folded) and not folded.strip("x"))
         or (not {"<", "{", "%"}.isdisjoint(text) and re.search(_TEMPLATE, text))
-        or _has_template_words(folded)
-        or (not is_hexadecimal(text) and _has_template_words(bare(text.translate(LOOKALIKES))))
+        or has_template_words(text)
     ):
         return "a placeholder, not a key"
     if default_digest(text) in DEFAULTS:
         return "the default key of a well-known project"
-    return "readable text in base64 or hexadecimal, not a random key" if _is_encoded_text(text) else ""
+    return "readable text in base64 or hexadecimal, not a random key" if is_encoded_text(text) else ""
 
 
 def bare(text: str) -> str:
@@ -260,19 +275,32 @@ def bare(text: str) -> str:
     return "".join(filter(str.isalnum, text.lower()))
 
 
-def _has_template_words(folded: str) -> bool:
-    """Check whether text in lower case, without separators, has a listed phrase or enough listed words."""
-    starts = _starts(folded, _BEGINNINGS)
-    if not starts:
-        return False
-    covered = _covered(folded, starts)
-    return covered >= max(MIN_COVERED, len(folded) // MIN_SHARE) or any(phrase in folded for phrase in PHRASES)
+def has_template_words(text: str) -> bool:
+    """Check whether text has a listed phrase or enough listed words, also with look-alikes in place of letters."""
+    for each in spelled(text):
+        starts = _starts(each, _BEGINNINGS)
+        if starts and (
+            _covered(each, starts) >= max(MIN_COVERED, len(each) // MIN_SHARE)
+            or any(phrase in each for phrase in PHRASES)
+        ):
+            return True
+    return False
+
+
+def spelled(text: str) -> list[str]:
+    """Return the letters and digits of text in lower case, also with letters in place of their look-alikes."""
+    return [bare(text)] if is_hexadecimal(text) else [bare(text), bare(text.translate(LOOKALIKES))]
 
 
 def _starts(text: str, fours: frozenset[str]) -> list[int]:
     """Return where one of some texts of four characters begins. Most keys have none, so this runs in C."""
     found = map(fours.__contains__, map("".join, zip(text, text[1:], text[2:], text[3:], strict=False)))
     return [*compress(count(), found)]
+
+
+def covered_length(folded: str) -> int:
+    """Return how many characters of text in lower case, without separators, are of listed words."""
+    return _covered(folded, _starts(folded, _BEGINNINGS))
 
 
 def _covered(folded: str, starts: Iterable[int]) -> int:
@@ -304,7 +332,7 @@ def default_digest(text: str) -> str:
     return blake2b(canonical(text.strip()).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def _is_encoded_text(text: str) -> bool:
+def is_encoded_text(text: str) -> bool:
     """Check whether base64 or hexadecimal text decodes to a placeholder or to other readable text."""
     data = decoded(text.strip())
     size = len(data)
@@ -342,65 +370,16 @@ def decoded(text: str) -> bytes:
         return b""
 
 
-NEWLINE: Final = "a newline at the end"
-BLANK: Final = "a blank at the beginning or end"
-QUOTES: Final = "quotes around it"
-PADDING: Final = "= padding at the end"
-NOT_URL_SAFE: Final = "the alphabet of standard base64"
-REMOVABLE: Final = {
-    NEWLINE: "set {} without the newline (printf %s writes none; echo does)",
-    BLANK: "set {} without the blank",
-    QUOTES: "set {} without the quotes (docker --env-file keeps them)",
-    PADDING: "set {} without the = padding (not if it already signs: see docs/adopting.md)",
-    NOT_URL_SAFE: "set {} without =, and with - in place of + and _ in place of / (not if it already signs: see"
-    " docs/adopting.md)",
-}
-"""The fix where this is the only fault of a value, and where it usually comes from."""
-
-
-def format_defects(text: str, base64url: Length, hexadecimal: Length) -> list[str]:
-    """Return the parts of a key that its format does not allow (policy section 6), from the outside to the inside."""
-    core, defects = text, list[str]()
-    if not _BASE64URL_DIGITS.issuperset(text):  # most keys have no other character
-        core, defects = _without_wrapping(text)
-    if not core:
-        return [*defects, "nothing else"]
-    if not _BASE64URL_DIGITS.issuperset(core):
-        defects.append("a character outside A-Za-z0-9_-")
-    needed, characters = (hexadecimal, "hexadecimal digits") if is_hexadecimal(core) else (base64url, "characters")
-    if not needed.accepts(len(core)):
-        defects.append(_wrong_length(len(core), needed, characters))
-    return defects
-
-
-def _without_wrapping(text: str) -> tuple[str, list[str]]:
-    """Return a key without newlines, blanks, quotes and padding around it, and which of them it has."""
-    defects = []
-    core = text.rstrip("\r\n")
-    if core != text:
-        defects.append(NEWLINE)
-    if core != core.strip():
-        defects.append(BLANK)
-        core = core.strip()
-    if (inner := core.strip("\"'")) != core:
-        defects.append(QUOTES)
-        core = inner
-    plain = core.rstrip("=").translate(_TO_URL_SAFE)
-    if plain != core and _BASE64URL_DIGITS.issuperset(plain):
-        defects.append(PADDING if plain == core.rstrip("=") else NOT_URL_SAFE)
-        core = plain
-    return core, defects
-
-
-def _wrong_length(length: int, needed: Length, kind: str) -> str:
-    if length >= EXACT_LENGTH_FROM:
-        return f"{length} {kind}, not {needed}"
-    return f"fewer than {min(EXACT_LENGTH_FROM, needed.minimum)} characters"
+def is_well_formed(text: str, base64url: Length, hexadecimal: Length) -> bool:
+    """Check whether a key has the alphabet and the length that its format needs (policy section 6)."""
+    needed = hexadecimal if is_hexadecimal(text) else base64url
+    return BASE64URL_DIGITS.issuperset(text) and needed.accepts(len(text))
 
 
 def has_shape(text: str, generator: Generator) -> bool:
     """Check whether text has the length and the alphabet of a generator's keys."""
-    is_of_alphabet = is_hexadecimal(text) if generator.function == "token_hex" else _BASE64URL_DIGITS.issuperset(text)
+    core = text.removeprefix(generator.prefix)
+    is_of_alphabet = is_hexadecimal(core) if generator.function == "token_hex" else BASE64URL_DIGITS.issuperset(core)
     return len(text) == generator.characters and is_of_alphabet
 
 
@@ -419,21 +398,26 @@ def weakness(text: str) -> str | None:
     """
     hexadecimal = is_hexadecimal(text)
     folded = text.lower()
-    judged = folded if hexadecimal else text
-    fewest = fewest_distinct(len(text), hexadecimal=hexadecimal)
-    if len(set(judged)) < fewest:
-        return f"fewer than {fewest} distinct characters"
-    if _repeats_one_block(judged):
-        return "one block that is repeated"
-    if _counts(decoded(text)):
-        return "bytes that count up or down"
-    if _is_of_runs(folded):
-        return "alphabet or keyboard runs in half of it"
-    if not hexadecimal and text in {folded, text.upper()}:
+    pattern = pattern_in(folded if hexadecimal else text, fewest_distinct(len(text), hexadecimal=hexadecimal))
+    if pattern is None and not hexadecimal and text in {folded, text.upper()}:
         others = len(text) - sum(map(str.isalpha, text))
         if len(text) >= ONE_CASE_FROM or others <= most_others(len(text)):
             return "letters of one case only"
-    return None
+    return pattern
+
+
+def pattern_in(text: str, fewest: int) -> str | None:
+    """Return which pattern a key has that random text of any alphabet has not; `None` for none.
+
+    `fewest` is how many distinct characters the key must have.
+    """
+    if len(set(text)) < fewest:
+        return f"fewer than {fewest} distinct characters"
+    if _repeats_one_block(text):
+        return "one block that is repeated"
+    if _counts(decoded(text)):
+        return "bytes that count up or down"
+    return "alphabet or keyboard runs in half of it" if _is_of_runs(text.lower()) else None
 
 
 def most_others(length: int) -> int:

@@ -11,14 +11,12 @@ from typing import Any, Final, Self
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import (
     MIN_KEY_BYTES,
-    REMOVABLE,
     Fault,
     Generator,
     Kind,
     Length,
-    format_defects,
     is_plain_text,
-    join_faults,
+    is_well_formed,
     placeholder,
     weakness,
 )
@@ -37,6 +35,7 @@ class Material(Kind):
     base64url: Length
     hexadecimal: Length
     has_fingerprint = True
+    is_taken_whole = False
 
     def fault(self, text: str, variable: str = "") -> Fault | None:  # noqa: ARG002 - as documented
         """Return what is wrong with a key; `None` for one that may be used.
@@ -53,11 +52,33 @@ class Material(Kind):
             )
         if kind := placeholder(text):
             return Fault("placeholder", f"is {kind}")
-        if defects := format_defects(text, self.base64url, self.hexadecimal):
-            return Fault("format", f"has {join_faults(defects, most=2)}", REMOVABLE.get("".join(defects), ""))
+        if not is_well_formed(text, self.base64url, self.hexadecimal):
+            try:
+                from robodj_secretguard.secret.defects import format_fault  # noqa: PLC0415 - few keys have a fault
+            except OSError:  # no descriptor is left
+                return Fault("format", "does not have the format of a key")
+            return format_fault(text, self.base64url, self.hexadecimal)
         if pattern := weakness(text):
             return Fault("weak", f"is clearly not random: it has {pattern}")
         return None
+
+    @staticmethod
+    def key(minimum: int = 32, prefix: str = "") -> Kind:
+        """Return the kind of a key that any generator made, such as a key from before the adoption.
+
+        It accepts printable text of any alphabet with 128 bits or more, by an estimate: each character counts by the
+        alphabet of the key, and a word counts 11 bits. New keys are made with `token_urlsafe`, after the prefix.
+
+        Args:
+            minimum: the fewest characters, 16 or more.
+            prefix: how each value begins.
+
+        Raises:
+            ValueError: an argument is invalid.
+        """
+        from robodj_secretguard.secret.key import AnyKey  # noqa: PLC0415 - the two shipped secrets need none
+
+        return AnyKey(minimum, prefix)
 
     @staticmethod
     def opaque(minimum: int = 8, prefix: str = "", pattern: str | None = None) -> Kind:
@@ -68,48 +89,55 @@ class Material(Kind):
         Args:
             minimum: the fewest characters, 4 or more.
             prefix: how each value begins: `sk_live_` refuses a test key.
-            pattern: a regular expression that the whole value matches; `None` for any.
+            pattern: a regular expression that the whole value matches; `None` for any. It is of characters and
+                classes with lengths, such as `[0-9a-f]{32}`, and cannot hang: docs/kinds.md has the rules.
 
         Raises:
             ValueError: an argument is invalid.
         """
-        from robodj_secretguard.secret.issued import Opaque  # noqa: PLC0415 - the two shipped secrets need none
+        from robodj_secretguard.secret.issued import Opaque  # noqa: PLC0415
 
         return Opaque(minimum, prefix, pattern)
 
     @staticmethod
-    def url(*schemes: str) -> Kind:
+    def url(*schemes: str, passwordless: bool = False) -> Kind:
         """Return the kind of a URL with a password, such as that of a database.
 
-        It accepts a URL with a host and a password, or with a user of 16 characters or more.
+        It accepts a URL with a host and a password, or with a user of 16 characters or more. The password may be a
+        parameter, as in `jdbc:postgresql://`.
 
         Args:
             schemes: the accepted schemes, such as `postgresql`; by default each one.
+            passwordless: whether a URL of a file, a socket, the loopback or a host without a dot needs no password.
 
         Raises:
-            ValueError: a scheme is invalid.
+            ValueError: an argument is invalid.
         """
-        from robodj_secretguard.secret.issued import Url  # noqa: PLC0415
+        from robodj_secretguard.secret.url import Url  # noqa: PLC0415
 
-        return Url(schemes)
+        return Url(schemes, passwordless)
 
     @staticmethod
     def pem(*labels: str) -> Kind:
-        r"""Return the kind of a private key in one PEM block, also with each newline written as `\n`.
+        r"""Return the kind of a private key in PEM, also in base64, and with each newline written as `\n`.
+
+        The secret's value is PEM with newlines, however it is delivered. Certificates and parameters may stand beside
+        the key.
 
         Args:
-            labels: the accepted labels, such as `RSA PRIVATE KEY`; by default each that ends with `PRIVATE KEY`.
+            labels: the accepted labels, such as `RSA PRIVATE KEY`; by default those of each private key, also of PGP
+                and OpenSSH, and a key of age.
 
         Raises:
             ValueError: a label is invalid.
         """
-        from robodj_secretguard.secret.issued import Pem  # noqa: PLC0415
+        from robodj_secretguard.secret.pem import Pem  # noqa: PLC0415
 
         return Pem(labels)
 
     @staticmethod
     def json(*members: str) -> Kind:
-        """Return the kind of credentials as a JSON object.
+        """Return the kind of credentials as a JSON object, and of keys in JSON (JWK, or a list of them).
 
         Args:
             members: the names of the secret members, each a text that the object must have. By default, each text in
@@ -118,7 +146,7 @@ class Material(Kind):
         Raises:
             ValueError: a name is invalid.
         """
-        from robodj_secretguard.secret.issued import Json  # noqa: PLC0415
+        from robodj_secretguard.secret.credentials import Json  # noqa: PLC0415
 
         return Json(members)
 
@@ -165,6 +193,8 @@ class SecretPolicy(Frozen, kw_only=True):
         issuer: where somebody else issues a new one, such as an address; empty where nobody needs to be told.
         group: the name of a group, such as `db`; empty for none. The secrets of a group, such as a user and its
             password, change together or not at all.
+        shared_with: the name of another secret that may have the same value, if each of them names the other; empty
+            for none.
         file: the fallback file, always below `config/`; by default `config/` and the name.
         expiry_variable: the variable of the expiry marker; by default the variable and `_EXPIRES_AT`.
         required: whether a service refuses to start without it. If not, the type of the field is `Secret | None`.
@@ -184,6 +214,7 @@ class SecretPolicy(Frozen, kw_only=True):
     material: Kind = least_material(_DEFAULT_GENERATOR.size)
     issuer: str = ""
     group: str = ""
+    shared_with: str = ""
     file: str = ""
     expiry_variable: str = ""
     overlap: timedelta = timedelta(0)
@@ -195,8 +226,9 @@ class SecretPolicy(Frozen, kw_only=True):
             fields["file"] = fields.get("file") or f"config/{name}"
         if variable := fields.get("variable"):
             fields["expiry_variable"] = fields.get("expiry_variable") or f"{variable}_EXPIRES_AT"
-        if not isinstance(fields.get("material", LEAST_MATERIAL), Material):
-            fields.setdefault("generator", None)
+        if not isinstance(material := fields.get("material", LEAST_MATERIAL), Material):
+            is_made = isinstance(material, Kind) and not fields.get("issuer")
+            fields.setdefault("generator", material.generator if is_made else None)
         elif isinstance(generator := fields.get("generator"), Generator):
             fields.setdefault("material", least_material(generator.size))
         policy = super().__new__(cls, **fields)
@@ -236,13 +268,13 @@ class SecretPolicy(Frozen, kw_only=True):
 
     def _validate(self) -> None:
         """Raise an error, without the value, for an invalid field: no text may break or forge a line."""
-        declared = (self.name, self.variable, self.expiry_variable, self.file, self.group)
+        declared = (self.name, self.variable, self.expiry_variable, self.file, self.group, self.shared_with)
         texts = (*declared, self.owner, self.backup_owner, self.issuer)
         types = {str: texts, timedelta: (self.cadence, self.warn_before, self.overlap)}
         if not all(isinstance(each, kind) for kind, values in types.items() for each in values):
             raise TypeError(
                 "SecretPolicy: cadence, warn_before and overlap are timedeltas; name, variable, expiry_variable, file,"
-                " group, owner, backup_owner and issuer are strings"
+                " group, shared_with, owner, backup_owner and issuer are strings"
             )
         rules = (
             (not self.name or is_secret_name(self.name), "name: letters, digits, dot, hyphen and underscore only"),
@@ -251,7 +283,7 @@ class SecretPolicy(Frozen, kw_only=True):
                 "variable: a letter, then one or more of A-Z, 0-9 and underscore",
             ),
             (not self.expiry_variable or _is_variable(self.expiry_variable), "expiry_variable: as variable"),
-            (not self.group or is_secret_name(self.group), "group: as name"),
+            (all(not each or is_secret_name(each) for each in declared[4:]), "group and shared_with: as name"),
             (
                 not self.file or _is_file(self.file),
                 "file: a path below config/, of letters, digits, dot, hyphen and underscore",
@@ -274,21 +306,32 @@ class SecretPolicy(Frozen, kw_only=True):
         """Yield whether each rule holds. A rule needs the earlier ones."""
         generator, material = self.generator, self.material
         yield isinstance(material, Kind), "material: a Kind, such as Material.opaque()"
-        if not isinstance(material, Material):
-            yield generator is None, "generator: none, as somebody else issues this secret"
+        if generator is None:
+            yield not isinstance(material, Material), "generator: an approved one"
             return
+        own = material.generator or generator
+        yield (
+            material.generator is not None or isinstance(material, Material),
+            "generator: none, as others issue this secret",
+        )
         yield not self.issuer, "issuer: only for a secret that somebody else issues"
+        yield (
+            type(generator) is Generator and generator.function in {"token_urlsafe", "token_hex"},
+            "generator: an approved one",
+        )
+        yield generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"
+        yield (
+            generator.prefix == own.prefix * (not isinstance(material, Material))
+            and generator.characters >= own.characters,
+            "material: must accept what the generator makes",
+        )
+        if not isinstance(material, Material):
+            return
         # An object of a subclass could be equal and have other rules.
         yield (
             type(material) is Material and type(material.base64url) is type(material.hexadecimal) is Length,
             "material: a Material of two Lengths",
         )
-        yield (
-            type(generator) is Generator and generator.function in {"token_urlsafe", "token_hex"},
-            "generator: an approved one",
-        )
-        generator = generator or _DEFAULT_GENERATOR  # for type checkers
-        yield generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"
         needed = material.hexadecimal if generator.function == "token_hex" else material.base64url
         yield needed.accepts(generator.characters), "material: must accept what the generator makes"
         fewest = least_material(generator.size)

@@ -1,51 +1,72 @@
 """Recognize a template: text in place of a secret.
 
 Only the whole value is judged, never a word that happens to be in it: a passphrase may have any words. The words that
-templates use, and how telling each of them is, are at the end.
+templates use, and how telling each of them is, are in `words.py`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import dropwhile
+from collections.abc import Iterable, Iterator
 from typing import Final
 from unicodedata import normalize
+from urllib.parse import unquote
 
 from robodj_secretguard.secret.material import (
     DEFAULTS,
     LOOKALIKES,
     MAX_WORD,
-    PHRASES,
     SEQUENCES,
     WHOLE_VALUES,
     bare,
     decoded,
     default_digest,
     is_hexadecimal,
-    listed_words,
+)
+from robodj_secretguard.secret.words import (
+    COMMON,
+    ENDINGS,
+    ERRORS,
+    EXAMPLES,
+    NOUNS,
+    ORDINARY,
+    PAIRS,
+    REFERENCES,
+    ROOTS,
+    STEMS,
+    STRONG,
+    VENDORS,
+    WORTH,
 )
 
 LONGEST: Final = 512
 """Longer text is judged by its beginning, and by whether it is repeated: the time for words grows with the length."""
 LEAST: Final = 8
 """The fewest characters of a run, a sequence or a name without a listed word. Shorter ones occur in random text."""
-STRONG: Final = 2
-"""How telling a word is that only templates have."""
 MOST_WORDS: Final = 24
 """How many words and numbers a template has at most. Random text has more of them, and each one takes time."""
+MOST_UNLISTED: Final = 4
+"""How many unlisted words a template with a strong word has at most. A passphrase has more words."""
+USUAL: Final = 0.6
+"""The share of usual neighbours from which letters may be a word. In random letters it is 0.27, in words 0.89."""
+MOST_WITH_NOUN: Final = 3
+"""How many words a template with the noun of its variable has at most, where one is not listed."""
+LONGEST_WORD: Final = 14
+"""The most letters of an unlisted word, or of two that are glued."""
 MIN_GLUED: Final = 3
-"""The fewest characters of a word that is glued to others. A shorter one is only listed as a separate word."""
+"""The fewest letters of a telling word that is glued to others; another one has more. A shorter word tells nothing."""
 
 PLACEHOLDER: Final = "is a placeholder"
 NAME: Final = "is the name of a variable"
 
-_SEPARATORS: Final = str.maketrans("", "", " _-.:/|,\\")
-_PAIRS: Final = frozenset("<> [] {} () %% @@ ## || ** :: !! __ ~~".split())
+_AROUND: Final = " \t\r\n\"'`"
+_NOT_JUDGED: Final = str.maketrans("", "", " _-.:/|,\\")
+_BRACKETS: Final = frozenset(("<>", "[]", "{}", "()", "%%", "@@", "##", "||", "**", "::", "!!", "__", "~~"))
 _VARIABLE: Final = (
     r"\$\{[\w.]+([:?+=|-].*)?\}|\$\([\w.-]+( .*)?\)|#\{[\w.]+\}#?|%(\(\w+\))?s"
-    r"|\$?\{\{.*\}\}|\(\(.*\)\)|\[\[.*\]\]|<%.*%>|\{%.*%\}|<.* .*>"
+    r"|\$?\{\{.*\}\}|\(\(.*\)\)|\[\[.*\]\]|<%.*%>|\{%.*%\}|<[^<>]* [^<>]*>"
     r"|\w+://.*(<|\$\{|\{\{).*"  # a URL has no such characters
+    r"|<[A-Za-z]{3,}([ _.:-]?[A-Za-z]{2,})*[ _.:-]?[0-9]{0,4}>"
     r"|<[A-Za-z][A-Za-z _.:-]+>|([\w ;:/.=-]+;)?\w{3,}=<[A-Za-z][A-Za-z _.:-]+>(;.*)?"  # also in a connection string
     r"|\[object \w+\]|SecretStr\(.*\)|b'.*'"  # what a program wrote in place of the value
 )
@@ -53,7 +74,23 @@ _VARIABLE: Final = (
 _RELATIVE: Final = r"(~|\.{1,2})(/[a-z._-][a-z0-9._-]*)+|[A-Za-z]:[/\\][A-Za-z._ -]+([/\\][\w. -]+)+"
 _MARKS: Final = ("...", "***", "\u2026", "\u2022")
 _NO_MARKS: Final = str.maketrans("", "", "._-*\u2026\u2022")
+_MASKED: Final = r"(?<![A-Za-z0-9])[xX]{5,}(?![A-Za-z0-9])|[xX]{6}"
 _ORDERED: Final = tuple((each * 4)[::step] for each in (*SEQUENCES, "0123456789", "abcdef") for step in (1, -1))
+_LETTERS: Final = str.maketrans(
+    {"\u0142": "l", "\u0111": "d", "\u00f8": "o", "\u0131": "i", "\u00df": "ss", "\u00e6": "ae"}
+)
+"""Letters without a decomposition: those of Polish, Vietnamese, Danish, Turkish and German."""
+_FORM_OF_WORD: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+"
+_SHORT_WORD: Final = r"(?<![^\W_])[^\W\d_]{1,2}(?![^\W_])"
+_RUNS_OF_ONE: Final = r"(?:(.)\1{2,}(?!\1))+"
+_NUMBER: Final = r"[0-9]{1,3}|(19|20)[0-9]{2}|([0-9])\2*"
+_MAY_BE_FILLED: Final = r"(?i)[<>\[\]{}$%]|^your|^x+$|change.?me|replace|placeholder|dummy"
+_LOGIN_OF_URL: Final = r"[a-z][a-z0-9+.:-]*://(?P<user>[^:/@\s]*):(?P<password>[^@/\s]*)@"
+_BEFORE_PARAMETERS: Final = r"^[a-z][a-z0-9+.:-]*://[^?;]*[?;]?"
+_PASSWORD: Final = r"(password|passwd|pwd|sharedaccesskey|accountkey|secret)\Z"  # noqa: S105 - names
+_OF_LOGIN: Final = (
+    r"(?i)(server|host|hostname|data source|endpoint|accountname|user( ?id|name)?|uid|driver|database|dbname)\Z"
+)
 
 
 def template(text: str, variable: str = "") -> str:
@@ -63,46 +100,75 @@ def template(text: str, variable: str = "") -> str:
         text: the text.
         variable: the name of its variable; empty where it is unknown.
     """
-    core = text.strip(" \t\r\n\"'`")
+    core = text.strip(_AROUND)
     if message := _plain_template(core, variable):
         return message
     data = decoded(core) if len(core) <= LONGEST else b""
     shown = data.decode(errors="surrogateescape").strip()  # a byte that is not UTF-8 is not printable then
-    is_encoded = len(shown) >= LEAST and shown.isprintable() and _plain_template(shown, variable)
-    return f"{PLACEHOLDER} in {'hexadecimal' if is_hexadecimal(core) else 'base64'}" if is_encoded else ""
+    if len(shown) >= LEAST and shown.isprintable() and _plain_template(shown, variable):
+        return f"{PLACEHOLDER} in {'hexadecimal' if is_hexadecimal(core) else 'base64'}"
+    return ""
 
 
 def _plain_template(text: str, variable: str) -> str:
     """Return which template a text is, apart from encoded text."""
-    lower = text[:LONGEST].lower()
-    begins = (each for each in REFERENCES if lower.startswith(each.lower()))
-    if begin := next((each for each in begins if each != "projects/" or "/secrets/" in lower), ""):
-        return f"is a reference that nobody resolved ({begin})"
+    return next(filter(None, _templates(text, variable)), "") if text else ""
+
+
+def _templates(text: str, variable: str) -> Iterator[str]:
+    """Yield the message of each template that a text is. The words come last: they cost most."""
+    if begin := _reference(text[:LONGEST]):
+        yield f"is a reference that nobody resolved ({begin})"
     if _is_repeated(text):
-        return PLACEHOLDER
-    rules = _rules(text, variable) if text and len(text) <= LONGEST else ()
-    return next((message for holds, message in rules if holds), "")
+        yield PLACEHOLDER
+    if len(text) > LONGEST:
+        return
+    if _is_bracketed(text):
+        yield "is a shell variable that nobody replaced" if text[0] in "$%" else PLACEHOLDER
+    if variable and bare(text) == bare(variable):
+        yield NAME
+    if _is_path(text):
+        yield "is a path, not the content of the file"
+    yield from _published(text)
+    if " " in text and re.search(ERRORS, text.lower()):
+        yield "is the text of an error"
+    yield from _templates_of_login(text, variable)
+    if message := _template_of_words(text, variable):
+        yield message
 
 
-def _rules(text: str, variable: str) -> Iterator[tuple[bool, str]]:
-    """Yield whether each rule finds a template, and its message. The words come last: they cost most."""
+def _reference(text: str) -> str:
+    """Return how a reference to a secret in a manager begins; empty for other text."""
+    lower = text.lower()
+    for begin in REFERENCES:
+        if lower.startswith(begin.lower()) and (begin != "projects/" or "/secrets/" in lower):
+            return begin
+    return ""
+
+
+def _published(text: str) -> Iterator[str]:
+    """Yield where a value is published that looks like a real one."""
     digest = default_digest(text)
-    yield _is_bracketed(text), "is a shell variable that nobody replaced" if text[0] in "$%" else PLACEHOLDER
-    yield bool(variable) and bare(text) == bare(variable), NAME
-    yield _is_path(text), "is a path, not the content of the file"
-    yield digest in EXAMPLES or text.endswith(("EXAMPLE", "EXAMPLEKEY")), "is a well-known example of a vendor"
-    yield digest in DEFAULTS, "is the default key of a well-known project"
-    yield text.startswith("django-insecure-"), "is a key that django-admin startproject wrote"
+    if digest in EXAMPLES or text.endswith(("EXAMPLE", "EXAMPLEKEY")):
+        yield "is a well-known example of a vendor"
+    if digest in DEFAULTS:
+        yield "is the default key of a well-known project"
+    if text.startswith("django-insecure-"):
+        yield "is a key that django-admin startproject wrote"
+
+
+def _template_of_words(text: str, variable: str) -> str:
     is_filled = _is_cut(text) or _is_ordered(text) or _is_of_words(text, variable)
-    is_clear = is_filled and any(_telling(each) >= STRONG for each in _tokens(text))
-    yield _is_name(text) and not is_clear, NAME
-    yield is_filled, PLACEHOLDER
+    if _is_name(text):
+        is_clear = is_filled and any(_telling(each) >= STRONG for each in split_words(text))
+        return PLACEHOLDER if is_clear else NAME
+    return PLACEHOLDER if is_filled else ""
 
 
-def _tokens(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """Return the words and the numbers of a text, in lower case and without accents. A capital begins a word."""
-    plain = "".join(each for each in normalize("NFKD", text) if each.isascii() or each.isalnum())
-    return [each.lower() for each in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+", plain)]
+    plain = "".join(each for each in normalize("NFKD", text).translate(_LETTERS) if each.isascii() or each.isalnum())
+    return [each.lower() for each in re.findall(_FORM_OF_WORD, plain)]
 
 
 def _is_repeated(text: str) -> bool:
@@ -110,55 +176,74 @@ def _is_repeated(text: str) -> bool:
     folded = bare(text)
     judged = folded if len(folded) * 2 >= len(text) and len(folded) * 2 >= LEAST else text
     period = (judged + judged).find(judged, 1)
-    return period == 1 or len(judged) >= max(3 * period, period + LEAST - 2)
+    is_block = period == 1 or len(judged) >= max(3 * period, period + LEAST - 2)
+    return is_block or (len(judged) >= LEAST and re.fullmatch(_RUNS_OF_ONE, judged) is not None)
 
 
 def _is_path(text: str) -> bool:
     """Check whether a text is the path of a file: below a known root, relative, or with the ending of a key file."""
-    is_known = text.startswith(ROOTS) or text.lower().endswith(ENDINGS)
-    is_plain = text.translate(_SEPARATORS).lstrip("~").isalnum()
-    return (is_known and is_plain) or re.fullmatch(_RELATIVE, text) is not None
+    if text.startswith(ROOTS) or text.lower().endswith(ENDINGS):
+        plain = text.translate(_NOT_JUDGED).lstrip("~")
+        if plain.isalnum():
+            return True
+    return re.fullmatch(_RELATIVE, text) is not None
 
 
 def _is_bracketed(text: str) -> bool:
     """Check whether a text is a variable of a shell or of a template language, or words in brackets."""
+    if re.fullmatch(_VARIABLE, text):
+        return True
+    if text[0] != "$" and text[0] + text[-1] not in _BRACKETS:
+        return False
     inner = text.strip("<>[]{}()%@#*|:!_~$ ")
-    is_around = text[0] == "$" or text[0] + text[-1] in _PAIRS
-    is_one_case = len(inner) >= LEAST and inner in {inner.lower(), inner.upper()}
-    are_listed = all(_is_number(each) or _telling(each) >= 0 for each in _tokens(inner))
-    plain = inner.translate(_SEPARATORS)
-    are_words = (is_one_case and plain.isalpha()) or (are_listed and plain.isalnum() and not plain.isdigit())
-    return (is_around and are_words) or re.fullmatch(_VARIABLE, text) is not None
+    plain = inner.translate(_NOT_JUDGED)
+    if len(inner) >= LEAST and inner in {inner.lower(), inner.upper()} and plain.isalpha():
+        return True
+    are_listed = all(_is_number(each) or _telling(each) >= 0 for each in split_words(inner))
+    return are_listed and plain.isalnum() and not plain.isdigit()
 
 
 def _is_name(text: str) -> bool:
     """Check whether a text is a name in capitals with an underscore, with two of: long, only letters, a listed word."""
     words = text.strip("_").split("_")
-    are_words = len(words) > 1 and all(each.isalnum() and each.isascii() for each in words) and text == text.upper()
+    if text != text.upper() or words == [text] or not all(each.isalnum() and each.isascii() for each in words):
+        return False
     is_listed = any(len(each) >= MIN_GLUED and _telling(each.lower()) >= 0 for each in words)
-    return are_words and [len(text) >= 2 * LEAST, "".join(words).isalpha(), is_listed].count(True) > 1
+    return [len(text) >= 2 * LEAST, "".join(words).isalpha(), is_listed].count(True) > 1
 
 
 def _is_cut(text: str) -> bool:
     """Check whether a mark, a run of x or another repeated character is in place of the rest, or in the middle."""
-    rest, run = text.translate(_NO_MARKS), re.search(r"(.)\1{7,}", bare(text))
-    has_place = text.startswith(_MARKS) or text.endswith(_MARKS) or len(text) >= 2 * LEAST - 2
-    has_mark = has_place and any(map(text.__contains__, _MARKS)) and (not rest or rest.isalnum())
-    is_masked = re.search(r"(?<![A-Za-z0-9])[xX]{5,}(?![A-Za-z0-9])|[xX]{6}", text) is not None
-    return has_mark or is_masked or (run is not None and len(run[0]) * 2 >= len(text))
+    if text.startswith(_MARKS) or text.endswith(_MARKS):
+        return True
+    if len(text) >= 2 * LEAST - 2 and any(map(text.__contains__, _MARKS)):
+        rest = text.translate(_NO_MARKS)
+        if not rest or rest.isalnum():
+            return True
+    if re.search(_MASKED, text):
+        return True
+    run = re.search(r"(.)\1{7,}", bare(text))
+    return run is not None and len(run[0]) * 2 >= len(text)
 
 
 def _is_ordered(text: str) -> bool:
     """Check whether the parts of a text, or its letters and its digits, are in the order of an alphabet."""
-    folded, tokens = bare(text), _tokens(text)
-    rest = [*dropwhile(lambda token: len(token) < LEAST - 2, tokens)]  # after a prefix
+    tokens = split_words(text)
+    folded = bare(text)
+    rest = tokens
+    while rest and len(rest[0]) < LEAST - 2:  # a prefix
+        rest = rest[1:]
     if len("".join(rest)) >= LEAST and all(len(each) >= LEAST - 2 and _is_sequence(each) for each in rest):
         return True
-    kinds = ["".join(filter(check, folded)) for check in (str.isalpha, str.isdigit)]
-    are_long = all(len(each) >= MIN_GLUED for each in tokens)
-    return len(folded) >= LEAST and any(
-        all(map(_is_sequence, each)) for each in (kinds, tokens if are_long else [text])
-    )
+    if len(folded) < LEAST:
+        return False
+    letters = "".join(filter(str.isalpha, folded))
+    digits = "".join(filter(str.isdigit, folded))
+    if _is_sequence(letters) and _is_sequence(digits):
+        return True
+    if all(len(each) >= MIN_GLUED for each in tokens):
+        return all(map(_is_sequence, tokens))
+    return _is_sequence(text)
 
 
 def _is_sequence(text: str) -> bool:
@@ -167,32 +252,105 @@ def _is_sequence(text: str) -> bool:
 
 def _is_of_words(text: str, variable: str) -> bool:
     """Check whether a text is of listed words with a telling one among them, also glued or with look-alikes."""
-    plain, own = text.translate(_SEPARATORS).lower(), _tokens(variable)
+    plain = text.translate(_NOT_JUDGED).lower()
+    if plain in WHOLE_VALUES or plain in COMMON:
+        return True
     if not text.isascii() and any(map(text.lower().__contains__, STEMS)):
         return True
-    letters = sum(map(str.isalpha, text)) * 2 >= len(plain)
-    without_number = re.sub(r"(?<![0-9])[0-9]{0,3}[^a-zA-Z0-9]*\Z", "", text)
-    alike = [_tokens(each.translate(LOOKALIKES)) for each in (text, without_number) if letters]
-    # Random text with look-alikes has short words.
-    long = [each for each in alike if any(len(word) > LEAST // 2 and word in WORTH for word in each)]
-    tokens = [_tokens(text), *long, [plain] * plain.isalpha()]
-    return plain in WHOLE_VALUES or any(_are_listed(each, own) for each in tokens if len(each) <= MOST_WORDS)
+    own = [*split_words(variable), *re.findall(_SHORT_WORD, text.lower())]
+    if plain.isalpha() and _are_template([plain], own):
+        return True
+    return _are_template(split_words(text), own) or any(_are_template(each, own) for each in _alike(text, plain))
 
 
-def _are_listed(tokens: list[str], own: list[str]) -> bool:
-    """Check whether tokens are listed words, those of the variable, or numbers. A clear template may have others."""
-    worths = [max(_telling(each), 0 if each in own or _is_number(each) else -1) for each in tokens]
-    unlisted = worths.count(-1)
-    told = sum(worths) + unlisted
-    words = [*filter(_is_long_word, tokens)]
-    word, length = "".join(words), sum(map(len, words))
-    is_short = length < LEAST // 2 and told * 2 < len("".join(tokens))
-    if is_short or length * 2 < len("".join(tokens)):  # random text has short words between digits
+def _alike(text: str, plain: str) -> Iterator[list[str]]:
+    """Yield the words of a text with look-alikes in place of letters, also without its number at the end."""
+    if sum(map(str.isalpha, text)) * 2 < len(plain):
+        return
+    for each in (text, re.sub(r"(?<![0-9])[0-9]{0,4}[^a-zA-Z0-9]*\Z", "", text)):
+        words = split_words(each.translate(LOOKALIKES))
+        # Random text with look-alikes has short words.
+        if any(len(word) > LEAST // 2 and word in WORTH for word in words):
+            yield words
+
+
+def _are_template(tokens: list[str], own: list[str]) -> bool:
+    """Check whether the words of a text make a template. Those of its variable, and short ones, are `own`."""
+    if not tokens or len(tokens) > MOST_WORDS:
         return False
-    if unlisted:
-        return max(worths) >= STRONG and unlisted <= told - STRONG and "".join(tokens).isalpha()
-    is_one_word = word in WORTH and len(words) == len(tokens) - sum(map(str.isdigit, tokens))
-    return told > 0 or (is_one_word and length >= LEAST - 2)
+    worths = [_weight(token, own) for token in tokens]
+    unlisted = [token for token, worth in zip(tokens, worths, strict=True) if worth < 0]
+    if _are_short(tokens, told=sum(worths) + len(unlisted)):  # random text has short words between digits
+        return False
+    if not unlisted:
+        return sum(worths) > 0 or _is_one_word(tokens)
+    return _are_clear(tokens, worths, unlisted) or _have_noun(tokens, unlisted)
+
+
+def _weight(token: str, own: list[str]) -> int:
+    """Return how telling a word is; -1 for one that is neither listed nor of `own`, and no number."""
+    worth = _telling(token)
+    return 0 if worth < 0 and (token in own or _is_number(token)) else worth
+
+
+def _are_short(tokens: list[str], *, told: int) -> bool:
+    """Check whether the long words are too short, or less than half of a text."""
+    whole = len("".join(tokens))
+    length = sum(len(token) for token in tokens if _is_long_word(token))
+    return length * 2 < whole or (length < LEAST // 2 and told * 2 < whole)
+
+
+def _is_one_word(tokens: list[str]) -> bool:
+    """Check whether a text is one listed word of six letters or more, with numbers."""
+    letters = [token for token in tokens if not token.isdigit()]
+    return len(letters) == 1 and len(letters[0]) >= LEAST - 2 and letters[0] in WORTH
+
+
+def _are_clear(tokens: list[str], worths: list[int], unlisted: list[str]) -> bool:
+    """Check whether words with unlisted ones among them are a template, because of a word that only templates have."""
+    if max(worths) < STRONG or not all(map(_is_plain, tokens)):
+        return False
+    told = sum(worth for worth in worths if worth > 0)
+    if len(unlisted) <= told - STRONG:
+        return True
+    strong = {token for token in tokens if WORTH.get(token) == STRONG}
+    is_sure = bool(strong - ORDINARY) or not strong.isdisjoint((tokens[0], tokens[-1]))
+    return is_sure and len(unlisted) <= MOST_UNLISTED and all(map(reads_like_word, unlisted))
+
+
+def _have_noun(tokens: list[str], unlisted: list[str]) -> bool:
+    """Check whether words begin or end with the noun of a variable, as `archivebox-password` does."""
+    words = [token for token in tokens if not token.isdigit()]
+    if len(words) == 1:
+        return any(_is_glued(words[0], noun) for noun in NOUNS if len(noun) > MIN_GLUED)
+    has_noun = len(words) <= MOST_WITH_NOUN and not NOUNS.isdisjoint((words[0], words[-1]))
+    return has_noun and all(map(reads_like_word, unlisted))
+
+
+def _is_glued(token: str, noun: str) -> bool:
+    rest = token.removesuffix(noun) if token.endswith(noun) else token.removeprefix(noun)
+    rest = rest if rest == token else rest.removeprefix("my")
+    return rest != token and reads_like_word(rest)
+
+
+def reads_like_word(token: str) -> bool:
+    """Check whether letters are neighbours as in a word."""
+    return MIN_GLUED <= len(token) <= LONGEST_WORD and share_of_pairs([token]) >= USUAL
+
+
+def share_of_pairs(tokens: Iterable[str]) -> float:
+    """Return how many of the neighbours in some words are usual ones, from 0 to 1."""
+    pairs = [token[at : at + 2] for token in tokens for at in range(len(token) - 1)]
+    return sum(pair in PAIRS for pair in pairs) / max(1, len(pairs))
+
+
+def is_of_words(token: str) -> bool:
+    """Check whether letters in lower case are one or more words."""
+    return _telling(token) >= 0 or (len(token) > LEAST // 2 and share_of_pairs([token]) >= USUAL)
+
+
+def _is_plain(token: str) -> bool:
+    return token.isalpha() or _is_number(token)
 
 
 def _is_long_word(token: str) -> bool:
@@ -201,9 +359,7 @@ def _is_long_word(token: str) -> bool:
 
 def _is_number(token: str) -> bool:
     """Check whether a token is a number as templates have: a short one, a year, a sequence or one repeated digit."""
-    return bool(re.fullmatch(r"[0-9]{1,3}|(19|20)[0-9]{2}|([0-9])\2*", token)) or (
-        token.isdigit() and _is_sequence(token)
-    )
+    return re.fullmatch(_NUMBER, token) is not None or (token.isdigit() and _is_sequence(token))
 
 
 def _telling(token: str) -> int:
@@ -216,122 +372,51 @@ def _telling(token: str) -> int:
         return 1
     best = {0: 0}
     for start in range(len(token)):
-        for end in range(start + MIN_GLUED, min(start + MAX_WORD, len(token)) + 1) if start in best else ():
-            if (worth := WORTH.get(token[start:end])) is not None:
+        if start not in best:
+            continue
+        for end in range(start + MIN_GLUED, min(start + MAX_WORD, len(token)) + 1):
+            worth = WORTH.get(token[start:end], -1)
+            if worth > 0 or (worth == 0 and end - start > MIN_GLUED):
                 best[end] = max(best.get(end, 0), best[start] + worth)
     return best.get(len(token), -1)
 
 
-REFERENCES: Final = (
-    "op://", "vault:", "ref+", "arn:aws:secretsmanager:", "arn:aws:ssm:", "projects/", "@Microsoft.KeyVault(", "env:",
-    "file:", "secretKeyRef", "valueFrom", "ENC[", "ENC(", "{cipher}", "!vault", "!secret", "$ANSIBLE_VAULT",
-    "keyring:", "doppler:", "infisical:", "bws:", "sm://", "awssm://", "gcpsm://", "azkv:", "azurekeyvault:",
-    "keyvault:", "ssm:", "conjur:", "akeyless:", "lpass:", "bitwarden:", "secret://", "vault kv ", "vault read ",
-    "op read ", "aws secretsmanager ", "aws ssm ", "gcloud secrets ", "kubectl get secret", "process.env",
-    "os.environ", "os.getenv", "getenv(", "System.getenv", "ENV[", "ENV.", "import.meta.env", "!Ref ",
-    "!Sub ", "!ENV ", "gcp:secretmanager:", "awskms:", "aws-sm:", "gcp-sm:", "akv:", "bw://", "ref:",
-    "awssm(", "berglas://", "chamber://", "hcp://", "keychain:", "ksm://", "sops:",
-)  # fmt: skip
-"""How a reference to a secret that is somewhere else begins."""
-ROOTS: Final = tuple(
-    f"/{each}/" for each in "run var etc home opt mnt usr tmp srv root app data secrets Users proc config".split()
-)
-ENDINGS: Final = tuple(f".{each}" for each in "pem key json txt crt cer p12 pfx env yaml yml".split())
+def may_be_filled(text: str) -> bool:
+    """Check whether a user, a host or a member may be a template. Others may be any words, such as admin."""
+    return re.search(_MAY_BE_FILLED, text) is not None
 
-STEMS: Final = tuple(
-    """
-    ваш замени змін встав сгенерир _ключ ключ_ _токен токен_ 密钥 密码 替换 你的 您的 请 여기
-    비밀번호 ここ キー مفتاح ضع_ السر توکن คีย์ รหัส ของคุณ
-    """.split()
-)
-"""Parts of words of other scripts, whose words are not always separate: templates have them, and no generator does."""
-WORTH: Final = {
-    **dict.fromkeys(
-        [
-            *listed_words(),
-            *"""
-    a ab abcd abcdef acak ad add agent ai akia aleatoria algolia all also am amazon an ant anthropic any api
-    aplikace app apps are arn as asana asdfgh assistant at atlas atlassian auto aws az azerty azure b baidu ban bang
-    bar baz be bedrock bigquery binance bit bitbucket boost bot botfather box braintree brevo broker browserbase bus
-    but by byt ca can captcha cas cdn celery cert cette checked chuoi ci circleci claude clerk cli clickhouse cloud
-    cloudflare cloudinary cms cname cohere coinbase com coming con connection connectionstring consumer contentful
-    copy crm cs csrf cua customer dai dall datadog db de deepl deepseek del dengan der des detected devops did
-    digitalocean din discord div dkim dns do docusign donot dop dropbox du dumneavoastra duo e e2e ecr eks ekte el
-    elastic elasticsearch en endpoint entra es esto etc etsy eu eur face facebook far fastly fcm fernet figma
-    firebase firefly flutterwave for foursquare fqdn ftp gcp gcs gelecek gemini gh gho ghp ghs git gitlab glpat
-    gmail go goog google gpg gpt groq gsk har harbor hcaptcha heroku hf hooks hub hubspot hugging huggingface hunter
-    i iam ibm id idp imap in ini instagram int internal into io ip is isa isan it its jenkins jira jks job kafka
-    kakao keepit keystore klaviyo kms ky la lang langchain langfuse langsmith larga lastfm launchdarkly ldap le let
-    line linear linkedin litellm ll llm lm log long longa los losowy lyft ma mac mail mailchimp mailgun mailjet
-    mailtrap main mais map mapbox maps mat max me meilisearch mein meta mfa microsoft mig min mindestens minimum
-    miniosecret mistral mit mixpanel ml mnie moi mon motherduck mqtt msg my myapi myapp mydb mykey mytoken nahodny
-    nasa net netlify new newrelic nexmo ngau ngrok nhien no not nota notion now npm ntn nvidia of off og ok okta old
-    ollama on one onesignal openai openassistant openrouter opensearch openweather openweathermap or ordinarily org
-    otp our out outgoing pagerduty pandadoc panjang path pay paypal paystack perplexity pg pinecone plaid pls plugin
-    por posthog postmark precious pro production proj provider pub publishable pulumi pusher pypi qa qdrant questo
-    qwertz rabbit railway razorpay rds re read recaptcha reddit ref region registry replicate repo resend restricted
-    rk role rollbar rpc rsa run runtime rzp sa salesforce say sdk se seeding seen segment sendgrid sendinblue sentry
-    serpapi services sg shopify should sicura sid sig signup slack slug sms snowflake sns so some sonar soon
-    specific spotify sql sqs square ssh ssl sso st stability sterk sterke stmp stringa stripe su sub supabase
-    superuser sur swoje t ta tavily teams telegram tenant terraform thay the this thisisa tiktok tls to tobe
-    together too turnstile twilio twitch twitter two txt typeform ui um un una unsplash up upstash ur urn use usr ut
-    uuid v val valeur vapid vault vendor vercel vertex via voyage vpn wandb weak weather weaviate web who whsec will
-    wp www x xai xapp xkeysib xml xoxa xoxb xoxp xyz ya ya29 yandex yang yes yet yml yo you youtube yyy zeichen
-    zendesk znaki zoho zoom zzz
-            """.split(),
-        ],
-        0,
-    ),
-    **dict.fromkeys(
-        """
-    abc above access account acme admin akey anahtar anon apikey arandom ask auth authtoken bearer bitwarden blank
-    cadena camelcase certificate characters chars chave chiave cipher clave cle client code commit contact
-    contrasena cookie cred credential credentials creds crypt dashboard dbpass dbuser defined demo demopass dev
-    devel development disabled domain dsn email empty encryption env filled fizzbuzz foo foobar geheim geheimer
-    generated get gizli guest hash haslo hello hemlig hemliga heslo hex hidden himitsu jwt kennwort key keyboardcat
-    keyid keys khau kluc klucz kode kodeord kunci laravel lastpass leave letmein license lipsum local login lorem
-    losenord managed master mima missing miyao mot motdepasse needed nonce none noop nothing null nyckel obtain
-    onepassword openssl optional owner parola parole parool pasahitza pass passcode passe passord passphrase passwd
-    password passwords passwort pat pem pepper phrase pin pk private pwd qwerty rahasia random refresh robodj root
-    salasana salt schluessel schlussel secret secreta secretkey secrets see segredo segreta senha session shared
-    sifre sifreniz sifresi sign signature signing sk sleutel smtp string studio super supersecret tajne tajny temp
-    temporary test tester testing tests text tmp token tokens toor tua tuo uid unset unused uri url used user userid
-    username valor value variable wachtwoord webhook welcome wert
-    ключ пароль секрет токен キー パスワード 令牌 密码 密钥 秘密 비밀번호
-        """.split(),
-        1,
-    ),
-    **dict.fromkeys(
-        [
-            *PHRASES,
-            *"""
-    actual aqui asdf autogenerated beispiel bogus buraya cafebabe cambia cambiame cambiar censored change changed
-    changeit changeme changethis changez comingsoon deadbeef dein deine deinen ditt dummy ejemplo enter esempio
-    example exemple exemplo fake fill fixme generate generateme hackme hardtoguess here hier ici ihr ihre injected
-    insecure insert invalid jouw keepitsafe masked mock modified mypassword mysecret nope obfuscated omitted own
-    paste placeholder provide provided put real redacted removed remplacer remplacez replace replaced replaceme
-    required sample sanitized secrethere set shhh snip specify stub sua supply tbd todo troque tu tuclave tupropia
-    tvoj twoj twoje undefined unsafe update valtoztass vase vervang voastra voer votre vuestra vul whatever wijzig
-    xyour your youraccount yours youwillneverguess zmen zmien
-    ваш здесь ここ 你的 你的密码 你的密钥 您的 您的密码 您的密钥 请修改 请替换
-            """.split(),
-        ],
-        STRONG,
-    ),
-}
-"""Listed words, and how telling each is: 2 for one that only templates have."""
 
-EXAMPLES: Final = frozenset(
+def login_template(user: str, password: str, variable: str) -> str:
+    """Return which template the password of a login is; empty for none."""
+    lower = password.lower()
+    if not password.strip():
+        return "has an empty password"
+    if lower.rstrip("0123456789") == user.lower():
+        return "has the user's name as its password"
+    if lower in VENDORS:
+        return "has a vendor's default password"
+    message = template(password, variable)
+    return message and f"has a password that {message}"
+
+
+def parameters(text: str) -> dict[str, str]:
+    """Return the values of `name=value` pairs by their names in lower case, also those after the address of a URL.
+
+    `;`, `&` or a blank is between them.
     """
-    01f64466a8b3e86f 0546dfdf7f054cd2 0d6580cc269cb8be 16a1ed59066e6ce1 188887d297766300 19fa26c82bdcc541
-    1c84746fcb793603 22453c18537209fc 29046caa9f097042 398a836468919cb5 42a99a297bc46687 44abb3ae90f29254
-    47b00e6f81783cda 47c25be74eea6819 491a2dada905c9ac 57ee4f4b9884f630 595eb577ef33023b 59c73184681a3e41
-    6384ecbed5ff26b8 64b7a1c08ac16a8b 741ed10cc765017c 7630a5bba0491dca 797efb586569f544 8119c76033e52a79
-    8125c516de25444c 821a23471ececfe1 8574cec0bc28fae1 85df6a0a458d69ce 86b8f56c924cf2e4 90bf6cb1058856db
-    97ce4ce6b9406644 97f6e43b4314a5aa 98d7bb34a73acf9d 9d58f2386bc5e2d9 a1ef69fbdc059583 a2ed67e02b8ce045
-    a3e7b0a287080b1e af6b5734ed866a85 b1dba8e85ee052b5 bc2b96d967bbb746 bcf573804dcbd43e bec7da02be091c9c
-    bf8bfbf6c62533dc c2945bcd936cf1d3 c87e7d0454b975d9 cd5b49fcc80a6e3d d1881361e7a24f2b d51f3960d4d38442
-    df912a6347ee21a0 ea8ebb3373f9b718 f1750096e6e1f0da f8c661bbd238e78b fc9f94683b968d58 fcbbe885eff0f466
-    """.split()
-)
-"""Digests of examples in the documentation of vendors and projects. No key is here as text."""
+    text = re.sub(_BEFORE_PARAMETERS, "", text)
+    separator = next((each for each in ";&" if each in text), " ")
+    pairs = [part.partition("=") for part in text.split(separator)]
+    return {name.strip().lower(): value.strip(" '\"") for name, sign, value in pairs if sign}
+
+
+def _templates_of_login(text: str, variable: str) -> Iterator[str]:
+    """Yield which template the password in a URL or in a connection string is."""
+    if login := re.match(_LOGIN_OF_URL, text):
+        yield login_template(login["user"], unquote(login["password"]), variable)
+    named = parameters(text) if "=" in text else {}
+    logins = [name for name in named if re.match(_OF_LOGIN, name)]
+    user = next((named[name] for name in logins if name.startswith("u")), "")
+    for name, value in named.items():
+        if logins and re.search(_PASSWORD, name) and (message := login_template(user, value, variable)):
+            yield message

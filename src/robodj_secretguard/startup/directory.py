@@ -250,7 +250,9 @@ def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
 
 def whole_names(policies: Iterable[SecretPolicy]) -> list[str]:
     """Return the variables that are taken whole: what others issue, and previous keys, which Django may have made."""
-    wholes = (policy.key_variables if policy.is_issued else policy.slot_variables[1:2] for policy in policies)
+    wholes = (
+        policy.key_variables if policy.material.is_taken_whole else policy.slot_variables[1:2] for policy in policies
+    )
     return [name for names in wholes for name in names]
 
 

@@ -186,8 +186,9 @@ class KeyFiles(Frozen):
         """Return the content of a secret's fallback file. A secret that somebody else issues is taken whole."""
         if self.directory is None:
             return NO_TEXT
-        most = MAX_CHARACTERS if policy.is_issued else MAX_FILE_BYTES
-        return _read_config_file(f"{self.directory}/{within_config_dir(policy.file)}", most, is_whole=policy.is_issued)
+        is_whole = policy.material.is_taken_whole
+        most = MAX_CHARACTERS if is_whole else MAX_FILE_BYTES
+        return _read_config_file(f"{self.directory}/{within_config_dir(policy.file)}", most, is_whole=is_whole)
 
     def offer(self, policy: SecretPolicy) -> Offer:
         """Return the fallback file of a secret as an offer."""
@@ -494,13 +495,16 @@ def _reading(
 
 
 def _key_in(value: SealedStr | None, kind: Kind, variable: str) -> SealedStr | None:
-    return value if value is not None and accepts(kind, value, variable) else None
+    if value is None or not accepts(kind, value, variable):
+        return None
+    text = value.get_secret_value()
+    return value if (usable := kind.usable(text)) == text else SealedStr(usable)
 
 
 def accepts(kind: Kind, value: SealedStr, variable: str) -> bool | None:
     """Return whether a kind accepts a value; `None` for one that raises, which the rules report for its secret."""
     try:
-        return kind.accepts(value.get_secret_value(), variable)
+        return kind.accepts(value.get_secret_value(), variable) and kind.usable(value.get_secret_value()) is not None
     except (Exception, SystemExit):  # noqa: BLE001 - of a service's own kind
         return None
 
@@ -520,7 +524,7 @@ def _slots(policy: SecretPolicy, setup: Setup, variables: Variables, manager: st
             used, instant = offer if value else NOTHING, parse_marker(deadline)
             key, is_legacy = _key_in(value, policy.material, variable), False
             if slot == "previous" and value and key is None:
-                from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
+                from robodj_secretguard.secret.key import LEGACY  # noqa: PLC0415 - few keys are that old
 
                 # A key of the policy in quotes or blanks is a format error. What a kind has not judged is no old key.
                 bare = SealedStr(value.get_secret_value().strip(" \t\"'"))

@@ -34,6 +34,7 @@ from robodj_secretguard.startup.readings import (
     Reading,
     Setup,
     Slot,
+    accepts,
     set_current,
     shown_path,
     within_config_dir,
@@ -242,6 +243,8 @@ def _check_kind(reading: Reading) -> Iterator[Problem]:
     """Yield that the kind of the secret raises an error. Then no other rule of the value has a finding."""
     try:
         _fault_of(reading)
+        if reading.value is not None and accepts(reading.policy.material, reading.value, reading.variable) is None:
+            reading.policy.material.usable(reading.value.get_secret_value())
     except (Exception, SystemExit) as error:  # noqa: BLE001 - of a service's own kind
         yield Problem(
             f"the kind of {reading.policy.name} failed ({type_name(error)}), so its value is not verified",
@@ -254,7 +257,7 @@ def _fault_of(reading: Reading) -> Fault | None:
     text, kind = reading.value.get_secret_value() if reading.value else "", reading.policy.material
     fault = kind.fault(text, reading.variable) if text else None
     if reading.slot == "previous" and text:
-        from robodj_secretguard.secret.issued import LEGACY  # noqa: PLC0415 - few keys are that old
+        from robodj_secretguard.secret.key import LEGACY  # noqa: PLC0415 - few keys are that old
 
         fault = LEGACY.fault(text, reading.variable) or fault
     if not text or type(kind).__module__.startswith("robodj_secretguard."):

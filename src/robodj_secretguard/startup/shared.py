@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import combinations
+from typing import Final
 
 from robodj_secretguard.secret.material import canonical, has_shape
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -22,6 +23,9 @@ from robodj_secretguard.startup.rules import (
     keys_of,
 )
 
+MIN_CONTAINED: Final = 16
+"""The fewest characters of a value that is searched in others. A shorter one may occur in a key by chance."""
+
 
 def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem, list[str]]]:
     """Yield each secret that equals, contains or is in earlier secrets, and the names of these."""
@@ -29,13 +33,18 @@ def check_shared(readings: Sequence[Reading]) -> Iterator[tuple[Reading, Problem
     similar = _similar(keys)
     for index, (reading, _) in enumerate(keys):
         others = [keys[each][0] for each in sorted(similar[index]) if each < index]
-        shared = [other for other in others if other.policy is not reading.policy]
+        shared = [other for other in others if not _may_share(other.policy, reading.policy)]
         if shared:
             problem = Problem(
                 f"{' and '.join(each.variable for each in (reading, *shared))} are equal, or one contains the other",
                 _how_to_separate([reading, *shared]),
             )
             yield reading, problem, [other.policy.name for other in shared]
+
+
+def _may_share(one: SecretPolicy, other: SecretPolicy) -> bool:
+    """Check whether two values may be equal: those of one secret, and of two secrets that name each other."""
+    return one is other or (one.shared_with == other.name and other.shared_with == one.name)
 
 
 def _has_other_finding(reading: Reading, key: str) -> bool:
@@ -47,15 +56,15 @@ def _has_other_finding(reading: Reading, key: str) -> bool:
 def _similar(keys: Sequence[tuple[Reading, str]]) -> list[set[int]]:
     """Return the numbers of the keys that equal, contain or are in each key, without a comparison of each pair.
 
-    A password may occur in another value by chance, so those without a fingerprint are only compared as a whole.
+    A password or a short text may occur in another value by chance, so it is only compared as a whole.
     """
     similar: list[set[int]] = [set() for _ in keys]
     whole = defaultdict[SealedStr | None, set[int]](set)
     cores = defaultdict[int, defaultdict[str, set[int]]](lambda: defaultdict(set))  # by length
     for number, (reading, key) in enumerate(keys):
         whole[reading.value].add(number)
-        if reading.has_fingerprint:
-            core = core_of(key)
+        core = core_of(key)
+        if reading.has_fingerprint and len(core) >= MIN_CONTAINED:
             cores[len(core)][core].add(number)
     for number, (reading, key) in enumerate(keys):
         similar[number] |= whole[reading.value]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import platform
-import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.full
 
 BENCHMARKS = os.path.dirname(os.path.abspath(__file__))
-PAGE = Path(__file__).parents[3] / "docs" / "performance.md"
 REQUIRED = "SECRETGUARD_BENCH_REQUIRED"
 """If this variable is set, a library that is not installed is a failure."""
 RIVALS_PACKAGES = {rival: {"starlette.config": "starlette"}.get(rival, rival) for rival in RIVALS}
@@ -241,18 +238,6 @@ class TestCommand:
         monkeypatch.setattr(platform, "uname", lambda: named)
         assert platform.node() == "a-host-of-ours"
         assert "a-host-of-ours" not in str(machine.describe())
-
-    def test_the_page_has_what_the_command_prints(self) -> None:
-        """The headings and table heads of the page are those of the output, in its order."""
-
-        def heads(text: str) -> list[str]:
-            lines = re.sub(r"rounds: \d+", "rounds", text).splitlines()
-            return [line for line, after in itertools.pairwise(lines) if line.startswith("### ") or "| ---" in after]
-
-        printed, shown = (
-            heads(text) for text in (report.document(figures(100.0), {}, smoke=False), PAGE.read_text("utf-8"))
-        )
-        assert shown == [line for line in printed if line in shown]
 
     def test_a_missing_package_is_named(self, clean_env: dict[str, str], tmp_path: Path) -> None:
         """One line names the missing packages and how to install them."""

@@ -193,7 +193,9 @@ FAULTS: Final[dict[str, dict[str, Callable[[Made, str], str]]]] = {
     },
     CACHE: OF_ALL | _of_url("redis") | {"local": _constant("redis://localhost:6379/0")},
     MAIL: OF_ALL | _of_url("smtp") | {"http": _url("http", "{user}:{password}@{host}:587")},
-    SIGNING: OF_ALL
+    SIGNING: {
+        name: break_ for name, break_ in OF_ALL.items() if name != "base64 of it"
+    }  # which is how it may be delivered
     | {
         "documentation": _constant("-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----"),
         "template": _constant("-----BEGIN PRIVATE KEY-----\nYOUR_PRIVATE_KEY\n-----END PRIVATE KEY-----"),
@@ -211,7 +213,11 @@ FAULTS: Final[dict[str, dict[str, Callable[[Made, str], str]]]] = {
         "labels differ": _of_right(lambda value: value.replace("BEGIN PRIVATE", "BEGIN RSA PRIVATE")),
         "four dashes": _of_right(lambda value: value.replace("-----", "----")),
         "empty body": _constant("-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----"),
-        "certificate after it": _of_right(lambda value: value + value.replace("PRIVATE KEY", "CERTIFICATE")),
+        "request after it": _of_right(lambda value: value + value.replace("PRIVATE KEY", "CERTIFICATE REQUEST")),
+        "ten lines are missing": _of_right(
+            lambda value: "".join(value.splitlines(keepends=True)[:5] + value.splitlines(keepends=True)[15:])
+        ),
+        "its last line is cut": _of_right(lambda value: value.replace(value[-40:-26], "")),
         "masked body": _of_right(lambda value: value[:200] + "****" + value[210:]),
         "ssh public key": _made(lambda made: f"ssh-ed25519 {_base64(made.password)} {made.user}@{made.host}"),
     },

@@ -1,0 +1,167 @@
+"""The kind of credentials as JSON, such as those of a cloud, and of keys in JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from robodj_secretguard.secret.issued import Issued, are_texts, part_message
+from robodj_secretguard.secret.material import Fault, decoded
+from robodj_secretguard.secret.pem import Pem
+from robodj_secretguard.secret.templates import may_be_filled, template
+
+_SECRET_NAME: Final = r"(?i)(pass(word|wd|phrase)?|pwd|secret|key|token|credentials?)[0-9]*\Z"  # noqa: S105 - names
+"""How the name of a member ends that is secret, where no member is declared."""
+_OF_KEYS: Final = ("d", "k", "p", "q", "dp", "dq", "qi")
+"""The secret members of a key in JSON (RFC 7518)."""
+_CURVES: Final = {
+    "P-256": 32, "P-384": 48, "P-521": 66, "secp256k1": 32, "Ed25519": 32, "X25519": 32, "Ed448": 57, "X448": 56,
+}  # fmt: skip
+"""The bytes of a private key on each curve."""
+
+
+class Json(Issued):
+    """Credentials as a JSON object, or a list of keys. `Material.json()` describes the field."""
+
+    members: tuple[str, ...]
+
+    has_lines = True
+
+    def validate(self) -> None:
+        """Raise a `ValueError` for an invalid field."""
+        if not are_texts(self.members, "[!-~]+"):
+            raise ValueError("Material.json: names in printable ASCII without blanks")
+
+    def faults(self, text: str, variable: str) -> Iterator[Fault]:
+        """Yield what is wrong with credentials. The first fault counts."""
+        if read_members(text) is None:  # only other text has comments or a name beside it
+            yield from super().faults(text, variable)
+        if message := self.placeholder_in(text, variable):
+            yield Fault("placeholder", message)
+        yield from self.format_faults(text)
+
+    def placeholder_in(self, text: str, variable: str) -> str:
+        """Return the message about a member that is a template; empty for none."""
+        members = read_members(text)
+        if members is None:
+            return template(text, variable)
+        for part, value in self._judged(members):
+            fault = _member_fault(value)
+            if fault is not None and fault.check == "placeholder":
+                return part_message(part, fault.message)
+        return ""
+
+    def format_faults(self, text: str) -> Iterator[Fault]:
+        """Yield what is not the format of credentials."""
+        members = read_members(text)
+        if members is None:
+            yield Fault("format", "is not a JSON object")
+            return
+        for name in self.members:
+            if name not in members:
+                yield Fault("format", f"has no member {name}")
+        if not self.members and not any(_texts_in(members)):
+            yield Fault("format", "has no member that is a text")
+        for part, value in self._judged(members):
+            if fault := _member_fault(value):
+                yield Fault("format", part_message(part, fault.message))
+        yield from _faults_of_keys(members)
+
+    def _judged(self, members: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Yield each member that may be a template, with its name if that is declared: others show the value."""
+        yield from ((f"member {name}", members[name]) for name in self.members if name in members)
+        for name, text in self._undeclared(members):
+            if re.search(_SECRET_NAME, name) or may_be_filled(text):
+                yield "member", text
+
+    def _undeclared(self, members: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+        """Return each text, where no member is declared."""
+        return () if self.members else _texts_in(members)
+
+    def searched(self, text: str) -> tuple[str, ...]:
+        """Return the secret members that are no e-mail addresses. A private key is searched by its lines."""
+        members = read_members(text) or {}
+        values = [members[name] for name in self.members]
+        values += [value for name, value in self._undeclared(members) if re.search(_SECRET_NAME, name)]
+        values += [key[name] for key in _json_keys(members) for name in _OF_KEYS if name in key]
+        found: list[str] = []
+        for value in values:
+            if _is_pem(value):
+                found += Pem().searched(value)
+            elif not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+                found.append(value)
+        return tuple(found)
+
+    def temporary(self) -> str:
+        """Return an object with random members that has no fault."""
+        return json.dumps({name: secrets.token_urlsafe(32) for name in self.members or ("password",)})
+
+
+def read_members(text: str) -> dict[str, Any] | None:
+    """Return the members of a JSON object, or a list of keys as one; `None` for other text."""
+    try:
+        found = json.loads(text, parse_int=len, parse_float=len)  # a long number is not parsed
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(found, list) and found and all(isinstance(each, dict) and "kty" in each for each in found):
+        return {"keys": found}
+    return found if isinstance(found, dict) else None
+
+
+def _texts_in(members: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield each member that is a text, also in objects and lists inside."""
+    found = [*members.items()]
+    for name, value in found:
+        if isinstance(value, str):
+            yield name, value
+        elif isinstance(value, dict):
+            found += value.items()
+        elif isinstance(value, list):
+            found += [(name, each) for each in value]
+
+
+def _json_keys(members: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the keys in JSON: the object itself, or those in its list. Only texts count."""
+    listed = members.get("keys")
+    found = [each for each in (listed if isinstance(listed, list) else [members]) if isinstance(each, dict)]
+    return [{name: text for name, text in each.items() if isinstance(text, str)} for each in found if "kty" in each]
+
+
+def _faults_of_keys(members: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield that a key in JSON is public, or that a part of it is missing (RFC 7518, section 6)."""
+    for key in _json_keys(members):
+        secret = decoded(key.get("d", key.get("k", "")))
+        if not secret:
+            yield Fault("format", "has a key without its private part", "set {} to the private keys")
+        elif not _is_whole(key, secret):
+            yield Fault("format", "has a key of which a part is missing", "set {} to the whole key")
+
+
+def _is_whole(key: Mapping[str, str], secret: bytes) -> bool:
+    """Check whether the private part has the length of its curve, or fits to the other numbers of RSA."""
+    if key["kty"] != "RSA":
+        return len(secret) == _CURVES.get(key.get("crv", ""), len(secret))
+    if "p" not in key:  # the factors may be left out
+        return len(secret) * 2 > len(decoded(key.get("n", "")))
+    modulus, exponent, one, other = (int.from_bytes(decoded(key.get(name, ""))) for name in ("n", "e", "p", "q"))
+    return one * other == modulus and (int.from_bytes(secret) * exponent - 1) % max(1, one - 1) == 0
+
+
+def _member_fault(value: object) -> Fault | None:
+    """Return what is wrong with a member: a text of any length, or a private key."""
+    if not isinstance(value, str) or re.search("[\ud800-\udfff]", value):  # JSON can have half of a character
+        return Fault("format", "is not a text")
+    if not value.strip():
+        return Fault("placeholder", "is empty")
+    if not _is_pem(value):
+        return Fault("placeholder", message) if (message := template(value)) else None
+    if "\\n" in value:  # JSON has such an escape of its own
+        return Fault("format", "has newlines that were escaped twice")
+    return Pem().fault(value)
+
+
+def _is_pem(text: str) -> bool:
+    return text.lstrip().startswith("-----BEGIN ") and "PRIVATE KEY" in text
