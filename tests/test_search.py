@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import html
 import itertools
 import json
+import re
 import secrets
 import string
 import sys
@@ -68,10 +70,15 @@ EACH_KEY = pytest.mark.parametrize("key", [KEY1, KEY2, KEY3], ids=["base64url", 
 def found(keys: KeySearch, data: bytes) -> set[Occurrence]:
     """Return what is found in all text of some bytes."""
     return {
-        (start + offset * step, key, encodings)
-        for text, start, step, forms in views(data)
-        for offset, key, encodings in keys.find(text, forms)
+        (view.place(offset), key, forms)
+        for view in views(data)
+        for offset, key, forms in keys.find(view.text, view.forms)
     }
+
+
+def viewed(data: bytes) -> list[tuple[bytes, int, int, Forms]]:
+    """Return each view of some bytes: its text, where it begins, the bytes of a character there, and its encodings."""
+    return [(each.text, each.place(0), each.place(1) - each.place(0), each.forms) for each in views(data)]
 
 
 def in_hexadecimal(data: bytes) -> bytes:
@@ -104,6 +111,41 @@ ENCODINGS: dict[str, tuple[Callable[[bytes], bytes], Forms]] = {
     "UTF-16 in hexadecimal": (lambda data: in_hexadecimal(in_utf_16(data)), ("hex", UTF_16_FORM)),
 }
 ENCODED = pytest.mark.parametrize(("encode", "forms"), ENCODINGS.values(), ids=ENCODINGS)
+
+
+def each_character(form: str, of: str = r"[^\w -]") -> Callable[[str], str]:
+    """Return a function that escapes some characters of text by their numbers."""
+    return lambda text: re.sub(of, lambda each: form.format(ord(each[0])), text)
+
+
+def in_go(text: str) -> str:
+    """Write each byte that is not a letter or a digit as an escape of Go."""
+    return re.sub(rb"[^\w]", lambda each: b"\\x%02x" % each[0][0], text.encode()).decode()
+
+
+ESCAPED: dict[str, Callable[[str], str]] = {
+    "percent-encoded": lambda text: quote(text, safe=""),
+    "percent-encoded path": quote,
+    "percent-encoded in lower case": lambda text: re.sub("%..", lambda each: each[0].lower(), quote(text, safe="")),
+    "every byte percent-encoded": lambda text: "".join(f"%{each:02x}" for each in text.encode()),
+    "percent-encoded twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "form": quote_plus,
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)[1:-1])[1:-1],
+    "JSON in Unicode": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "JSON of PHP": lambda text: json.dumps(text)[1:-1].replace("/", "\\/"),
+    "JSON of Go": lambda text: each_character("\\u{:04x}", "[&<>+=]")(json.dumps(text, ensure_ascii=False)[1:-1]),
+    "every character in JSON": each_character("\\u{:04X}", "[\0-\uffff]"),
+    "Go": in_go,
+    "Python": lambda text: repr(text)[1:-1].encode("ascii", "backslashreplace").decode(),
+    "HTML": html.escape,
+    "decimal entities": each_character("&#{};"),
+    "hexadecimal entities": each_character("&#x{:x};", "."),
+    "JSON in HTML": lambda text: html.escape(json.dumps(text)[1:-1]),
+    "HTML in JSON": lambda text: json.dumps(html.escape(text))[1:-1],
+    "URL in JSON of Go": lambda text: json.dumps(quote(text))[1:-1].replace("%", "\\u0025"),
+}
+"""How the characters of text are escaped."""
 
 
 class TestKnownKeys:
@@ -151,8 +193,8 @@ class TestViews:
         """All bytes are one view. Printable UTF-16 is another, in either byte order and wherever it begins."""
         text = f"{string.printable[:95]}\t\r\n"
         data = before + text.encode(order) + b"\xff\xff"
-        assert next(views(data)) == (data, 0, 1, ())
-        assert (text.encode(), len(before) + shift, 2, (UTF_16_FORM,)) in [*views(data)]
+        assert viewed(data)[0] == (data, 0, 1, ())
+        assert (text.encode(), len(before) + shift, 2, (UTF_16_FORM,)) in viewed(data)
 
     @pytest.mark.parametrize(("length", "count"), [(22, 2), (21, 1)])
     @pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
@@ -163,11 +205,11 @@ class TestViews:
     def test_several(self) -> None:
         """Each stretch of UTF-16 is a view, which ends at a non-ASCII character. It needs zero bytes."""
         one, other = "a" * 50, "b" * 60
-        assert [*views(f"{one}é{other}é".encode("utf-16-le"))][1:] == [
+        assert viewed(f"{one}é{other}é".encode("utf-16-le"))[1:] == [
             (one.encode(), 0, 2, (UTF_16_FORM,)),
             (other.encode(), 2 * len(one) + 2, 2, (UTF_16_FORM,)),
         ]
-        assert [*views(KEY1)] == [(KEY1, 0, 1, ())]
+        assert viewed(KEY1) == [(KEY1, 0, 1, ())]
 
 
 @BOTH
@@ -299,6 +341,18 @@ class TestRespelled:
             assert len(found(search, b"keys/" + standard)) == (keys is LIVE)
             assert search.shows_part(b"~" + standard[:PART] + b"~") == (keys is LIVE)
 
+    @pytest.mark.parametrize("escape", ESCAPED.values(), ids=ESCAPED)
+    def test_escaped(self, keys: KeySearch, escape: Callable[[str], str]) -> None:
+        """A key in standard base64 is found where it begins, also in base64, whatever characters are escaped."""
+        standard = base64.b64encode(b"\xfb\xff\xbe" + secrets.token_bytes(29))  # "+/++"
+        key = standard.rstrip(b"=").translate(bytes.maketrans(b"+/", b"-_"))
+        for encode, forms in ((bytes, ()), (in_base64, ("base64",))):
+            escaped = escape(f"\n&{encode(standard).decode()}=").encode()
+            plain = escape("\n&").encode()
+            assert found(searching(key, live=keys is LIVE), b"% &\\\n" + escaped) == {
+                (5 + len(plain), known(key), forms)
+            }
+
     def test_the_spelling_that_is_kept(self, keys: KeySearch) -> None:
         """A key that is found by its fingerprint is kept as keys are compared. A live one is known."""
         search = searching(KEY1, live=keys is LIVE)
@@ -357,24 +411,19 @@ class TestWithinLongerText:
             assert found(searching(key, live=False), key) == {(0, known(key), ())}
 
 
-PASSWORD = f'p.${secrets.token_urlsafe(9)}/ :"{secrets.token_urlsafe(9)}'
+PASSWORD = f"p.${secrets.token_urlsafe(9)}/ :\"&<>+='{secrets.token_urlsafe(9)}"
 LINES = base64.encodebytes(b"\x30\x81\x99\x02\x01\x00" + secrets.token_bytes(150)).decode()
 PEM = f"-----BEGIN PRIVATE KEY-----\n{LINES}-----END PRIVATE KEY-----\n"
 PARTS = {
     "password": PASSWORD,
-    "passphrase": f"Дом и сад {secrets.token_hex(8)}",
+    "passphrase": f"Дом и \U0001f511 сад {secrets.token_hex(8)}",
     "PEM": LINES,
     "short": secrets.token_hex(10),
 }
 ISSUED = KnownKey(None, "vendor.key")
 WRITTEN: dict[str, tuple[Callable[[str], str | bytes], Forms]] = {
     "plain": (str, ()),
-    "percent-encoded": (lambda text: quote(text, safe=""), ()),
-    "percent-encoded path": (quote, ()),
-    "form": (quote_plus, ()),
-    "JSON": (lambda text: json.dumps(text)[1:-1], ()),
-    "JSON in JSON": (lambda text: json.dumps(json.dumps(text)), ()),
-    "JSON in Unicode": (lambda text: json.dumps(text, ensure_ascii=False), ()),
+    **{name: (escape, ()) for name, escape in ESCAPED.items()},
     "UTF-16 LE": (lambda text: f"key: {text}".encode("utf-16-le"), (UTF_16_FORM,)),
     "UTF-16 BE": (lambda text: f"key: {text}".encode("utf-16-be"), (UTF_16_FORM,)),
     "base64": (lambda text: in_base64(text.encode()), ("base64",)),
@@ -382,6 +431,7 @@ WRITTEN: dict[str, tuple[Callable[[str], str | bytes], Forms]] = {
     "hexadecimal": (lambda text: text.encode().hex(), ("hex",)),
     "base64 of user and password": (lambda text: in_base64(f"user:{text}".encode()), ("base64",)),
     "UTF-16 in base64": (lambda text: in_base64(f"key: {text}".encode("utf-16-le")), ("base64", UTF_16_FORM)),
+    "JSON of PHP in UTF-16": (lambda text: f"key: {text}".replace("/", "\\/").encode("utf-16-le"), (UTF_16_FORM,)),
     "JSON in base64": (lambda text: in_base64(json.dumps({"key": text}).encode()), ("base64",)),
 }
 
@@ -398,7 +448,7 @@ class TestIssued:
     @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
     @pytest.mark.parametrize(("write", "forms"), WRITTEN.values(), ids=WRITTEN)
     def test_it_is_found_as_it_is_written(self, part: str, write: Callable[[str], str | bytes], forms: Forms) -> None:
-        """A part is found once: any characters plain, in URLs and in JSON, and ASCII encoded."""
+        """A part is found once: any characters plain or escaped, and ASCII encoded."""
         part = part.encode("ascii", "replace").decode() if forms else part
         text = write(part)
         data = text if isinstance(text, bytes) else text.encode()
@@ -416,13 +466,13 @@ class TestIssued:
         assert len(found(issued(middle), PEM.replace("\n", end).encode())) == 1
 
     def test_members_of_a_json_are_parts(self) -> None:
-        """Each declared member is searched for, and of a private key one line. A lone surrogate breaks nothing."""
+        """Each declared member is searched for, and of a private key one line. So is a lone surrogate."""
         text = json.dumps({"key": PEM, "token": PASSWORD, "other": f"\ud800{PASSWORD}", "id": "short"})
         value = SealedStr(text)
         parts = [*parts_of(value, Material.json("key", "token", "other", "id"))]
         assert [is_searched for _, is_searched in parts] == [False, True, False, True, True, False]
         search = issued(*(part.get_secret_value() for part, is_searched in parts if is_searched))
-        assert len(found(search, text.encode())) == 3
+        assert len(found(search, text.encode())) == 4  # the other one begins before the token in it
 
     def test_shorter_part_is_not_found_and_not_shown(self) -> None:
         """A part of fewer than 20 characters could occur by chance. It is hidden too."""
@@ -504,15 +554,15 @@ HOSTILE: dict[str, tuple[bytes, float]] = {
     "short hexadecimal": (b"0123456789abcdef" * 3 + b"-", 2),
     "base64 of separators": (in_base64(b"-a-b_c-d-e_f-g-h-i-j-k--"), 8),
     "base64 in base64": (in_base64(in_base64(in_base64(bytes(range(81))))), 0.6),
-    "base64 in lines": (base64.encodebytes(bytes(range(200)) * 9) + b" ", 6),
-    "hexadecimal in hexadecimal": (bytes(range(64)).hex().encode().hex().encode(), 0.09),
+    "base64 in lines": (base64.encodebytes(bytes(range(200)) * 9) + b" ", 9),
+    "hexadecimal in hexadecimal": (bytes(range(64)).hex().encode().hex().encode(), 0.11),
     "short lines": (b"abc\n", 0.02),
     "long indents": (b"x" * 43 + b"\n" + b" " * 500, 0.25),
     "ends of lines": (b"\\\n=\r\n", 0.02),
     "parts of paths": (b"abcdefghijklmnop/", 0.4),
     "words": (string.ascii_letters[:22].encode() + b" ", 6),
     "almost long enough": (b"x" * 21 + b" ", 0.02),
-    "UTF-16": (in_utf_16(b"abc-defghijk "), 0.03),
+    "UTF-16": (in_utf_16(b"abc-defghijk "), 0.04),
     "UTF-16 cut short": (in_utf_16(b"x" * 21) + b"\xff", 0.02),
     "zeros": (b"\0", 0.02),
     "keys in lines": (KEY1 + b"\n", 10),
@@ -544,5 +594,5 @@ def found_in_repeated(unit: bytes, size: int) -> int:
 def test_hostile_text_takes_linear_time(unit: bytes, most: float) -> None:
     """Text that cannot be a key is neither hashed nor decoded. Twice as much text takes twice as much work."""
     once, twice = (found_in_repeated(unit, size) for size in (SMALL_TEXT, 2 * SMALL_TEXT))
-    assert once <= most * SMALL_TEXT
+    assert once <= most * SMALL_TEXT + 100
     assert twice <= 2.1 * once + 100

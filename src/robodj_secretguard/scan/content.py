@@ -95,13 +95,13 @@ class ContentSearch:
 
     def _in(self, window: bytes) -> dict[int, tuple[Rule, KnownKey, Forms]]:
         """Return what is found, by offset."""
-        found: dict[int, tuple[Rule, KnownKey, Forms]] = {}
-        for text, start, step, encoding in views(window):
-            for offset, policy, key, forms in assignments(text, self._policies):
+        found: dict[int, tuple[Rule, KnownKey, Forms]] = {}  # a known key before its assignment, plain before escaped
+        for view in views(window):
+            for offset, known, forms in self._search.find(view.text, view.forms):
+                found.setdefault(view.place(offset), ("known-key", known, forms))
+            for offset, policy, key, forms in assignments(view.text, self._policies):
                 assigned = self._search.see(key, policy.material, policy.name)
-                found[start + offset * step] = "assigned-key", assigned, (*encoding, *forms)
-            for offset, known, forms in self._search.find(text, encoding):
-                found[start + offset * step] = "known-key", known, forms
+                found.setdefault(view.place(offset), ("assigned-key", assigned, (*view.forms, *forms)))
         return found
 
 

@@ -1,16 +1,16 @@
-"""Known keys and values that others issue, and the search for them in text, plain or encoded."""
+"""Known keys and values that others issue, and the search for them in text: plain, escaped or encoded."""
 
 from __future__ import annotations
 
-import json
+import html
+import os
 import re
 from base64 import urlsafe_b64decode
 from binascii import unhexlify
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Final, TypeAlias
-from urllib.parse import quote, quote_plus
 
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
@@ -36,7 +36,7 @@ Occurrence: TypeAlias = tuple[int, KnownKey, Forms]  # the offset of the key, or
 _LiveKey: TypeAlias = "tuple[SealedStr, SealedStr, bool, KnownKey]"
 """A key without its last character, its possible last characters, whether it is hexadecimal, what is known about it."""
 
-MOST_LAYERS: Final = 2  # nested encodings to decode: Kubernetes has base64 in base64
+MOST_LAYERS: Final = 2  # nested encodings to decode, and as many escapes: Kubernetes has base64 in base64
 UTF_16_FORM: Final = "utf-16"
 LEAST_ISSUED: Final = 20  # a shorter part of an issued value could occur by chance
 
@@ -70,11 +70,83 @@ _ENCODED_TEXTS: Final = (
     re.compile(rb"[AI-Za-f][AC-HQS-Xgi-nwyz0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]" * 6),
     re.compile(rb"[02-7][0-9A-Fa-f]" * 20),
 )
+_AROUND: Final = 1 << 10  # the bytes of other lines that belong to an escape, as a value can have several
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_CONTROLS: Final = bytes.maketrans(b"bfnrt", b"\b\f\n\r\t")
 _LAST_CHARACTERS: Final = [
     {byte: canonical("-" * (3 + rest) + chr(byte))[-1:].encode() for byte in _ALPHABET} for rest in range(4)
 ]
 """The last byte of base64url text in canonical form, by the length of the text modulo 4."""
+
+
+def _of_backslash(escape: re.Match[bytes]) -> bytes:
+    """Return the character of an escape of JSON, or the byte of one of Go."""
+    byte, utf_16, low_half, utf_32, other = escape.groups(b"")
+    if utf_16:
+        return unhexlify(utf_16 + low_half).decode("utf-16-be", "surrogatepass").encode(errors="surrogatepass")
+    if utf_32:
+        return unhexlify(utf_32).decode("utf-32-be", "replace").encode()
+    return unhexlify(byte) or other.translate(_CONTROLS)
+
+
+def _of_entity(escape: re.Match[bytes]) -> bytes:
+    return html.unescape(escape[0].decode()).encode(errors="surrogatepass")
+
+
+def _of_percent(escape: re.Match[bytes]) -> bytes:
+    return unhexlify(escape[1])
+
+
+_ESCAPES: Final = (
+    (
+        re.compile(
+            rb"\\(?:x([0-9A-Fa-f]{2})"
+            rb"|u([0-9A-Fa-f]{4})(?:(?<=[Dd][89ABab]..)\\u([Dd][C-Fc-f][0-9A-Fa-f]{2}))?"
+            rb"|U([0-9A-Fa-f]{8})"
+            rb"|([bfnrt!-/:-@\[-`{-~]))"
+        ),
+        _of_backslash,
+    ),
+    (re.compile(rb"&(?:#[0-9]{1,7}|#[Xx][0-9A-Fa-f]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});"), _of_entity),
+    (re.compile(rb"%([0-9A-Fa-f]{2})"), _of_percent),
+)
+"""Each kind of escape, of JSON and Go, of HTML and XML, and of URLs; and the function that returns what it means."""
+
+
+class View:
+    """Possible text with one byte for each character, and where it is in the data.
+
+    Args:
+        text: the text.
+        forms: its encodings, without escapes.
+        begins: where the parts of the text begin.
+        starts: where each part starts in the data, or in the text of the view that has the escapes.
+        step: the bytes of a character there.
+        within: the view that has the escapes.
+    """
+
+    def __init__(
+        self,
+        text: bytes,
+        forms: Forms = (),
+        *,
+        begins: Sequence[int] = (0,),
+        starts: Sequence[int] = (0,),
+        step: int = 1,
+        within: View | None = None,
+    ) -> None:
+        self.text = text
+        self.forms = forms
+        self.starts = starts
+        self._begins = begins
+        self._step = step
+        self._within = within
+
+    def place(self, offset: int) -> int:
+        """Return the offset in the data of a character."""
+        part = bisect_right(self._begins, offset) - 1
+        place = self.starts[part] + (offset - self._begins[part]) * self._step
+        return self._within.place(place) if self._within else place
 
 
 def live_values(readings: Iterable[Reading]) -> Iterator[tuple[SealedStr, KnownKey | None, bool]]:
@@ -144,17 +216,47 @@ def known_keys(
     return known
 
 
-def views(data: bytes) -> Iterator[tuple[bytes, int, int, Forms]]:
-    """Yield possible text with one byte for each character: all of the data, then each run of UTF-16 in it.
+def views(data: bytes) -> Iterator[View]:
+    """Yield possible text: all of the data, and each run of UTF-16 in it; then the lines around escapes in each.
 
-    Each comes with its offset in the data, the bytes of a character there, and its encoding. Big-endian UTF-16 begins
-    at its first byte that is not zero.
+    Big-endian UTF-16 begins at its first byte that is not zero.
     """
-    yield data, 0, 1, ()
+    yield from _with_unescaped(View(data), MOST_LAYERS)
     if b"\0" in data:
         kinds = data.translate(_OF_UTF_16)
         for run in _RUN_IN_UTF_16.finditer(kinds) if _BEGINS_IN_UTF_16 in kinds else ():
-            yield data[run.start() : run.end() : 2], run.start(), 2, (UTF_16_FORM,)
+            text = data[run.start() : run.end() : 2]
+            yield from _with_unescaped(View(text, (UTF_16_FORM,), starts=(run.start(),), step=2), MOST_LAYERS)
+
+
+def _with_unescaped(view: View, layers: int) -> Iterator[View]:
+    """Yield a view; and for each kind of escape, the lines around them, with what these mean."""
+    yield view
+    for escapes, meaning in _ESCAPES if layers else ():
+        if escapes.search(view.text):
+            yield from _with_unescaped(_unescaped(view, escapes, meaning), layers - 1)
+
+
+def _unescaped(view: View, escapes: re.Pattern[bytes], meaning: Callable[[re.Match[bytes]], bytes]) -> View:
+    text = view.text
+    unescaped = bytearray()
+    begins = [0]
+    starts = [0]
+    end = 0  # of the text that was read
+    for escape in escapes.finditer(text):
+        line = text.rfind(b"\n", end + _AROUND, escape.start() - _AROUND) + 1
+        if line:
+            unescaped += text[end : text.index(b"\n", end + _AROUND) + 1]
+            begins.append(len(unescaped))
+            starts.append(line)
+            end = line
+        unescaped += text[end : escape.start()]
+        unescaped += meaning(escape)
+        end = escape.end()
+        begins.append(len(unescaped))
+        starts.append(end)
+    unescaped += text[end : text.find(b"\n", end + _AROUND) + 1 or len(text)]
+    return View(bytes(unescaped), view.forms, begins=begins, starts=starts, within=view)
 
 
 class KeySearch:
@@ -162,7 +264,7 @@ class KeySearch:
 
     `known` has every key with a fingerprint. `live` keys, whose values are available, are found inside longer text
     too. So are keys with the lengths of the `generators`. A `live` value without a fingerprint is a part of an issued
-    one: it is found with any characters in it, also as URLs and JSON write it. No part of a `hidden` value is shown.
+    one: it is found with any characters in it. No part of a `hidden` value is shown.
     """
 
     def __init__(
@@ -172,7 +274,9 @@ class KeySearch:
         generators: Iterable[Generator],
         hidden: Iterable[SealedStr] = (),
     ) -> None:
-        self._hidden = [*hidden]
+        self._salt = os.urandom(16)
+        self._hidden: set[int] = set()  # salted hashes of parts
+        self._hide(hidden)
         self.seen: dict[SealedStr, KnownKey] = {}
         """The values that were found in an assignment or by fingerprint."""
         made = {(generator.function, generator.characters) for generator in generators}
@@ -190,32 +294,31 @@ class KeySearch:
         }
 
     def find(self, text: bytes, forms: Forms = ()) -> Iterator[Occurrence]:
-        """Yield every known key in text: plain, in hexadecimal, and in base64 at every alignment.
+        """Yield every known key in the text of a view: plain, in hexadecimal, and in base64 at every alignment.
 
         `forms` are the encodings of the text itself.
         """
         for written, key in self._issued:
             yield from ((offset, key, forms) for offset in _occurrences(written, text))
         pieces = [*_pieces(text, _SHORTEST if self._by_digest else self._shortest)]
-        joined = b"\n".join([piece for piece, *_ in pieces])  # most text needs no look at each piece
+        joined = b"\n".join([piece.text for piece in pieces])  # most text needs no look at each piece
         live = [key for key in self._live if next(_live_in(joined, key), None) is not None]
         may_decode = sum(form != UTF_16_FORM for form in forms) < MOST_LAYERS and _may_decode(joined)
         if not (live or may_decode or self._by_digest):
             return
-        for piece, begins, starts in pieces:
-            found = [(offset, key[-1], forms) for key in live for offset in _live_in(piece, key)]
-            if self._by_digest and len(starts) <= _MOST_LINES:
-                found += [(offset, key, forms) for offset, key in self._with_digests(piece)]
+        for piece in pieces:
+            found = [(offset, key[-1], forms) for key in live for offset in _live_in(piece.text, key)]
+            if self._by_digest and len(piece.starts) <= _MOST_LINES:
+                found += [(offset, key, forms) for offset, key in self._with_digests(piece.text)]
             if may_decode:
-                found += self._encoded_in(piece, forms)
-            for offset, key, key_forms in found:
-                line = bisect_right(begins, offset) - 1
-                yield starts[line] + offset - begins[line], key, key_forms
+                found += self._encoded_in(piece.text, forms)
+            yield from ((piece.place(offset), key, key_forms) for offset, key, key_forms in found)
 
-    def shows_part(self, text: bytes) -> bool:
-        """Return whether text has `PART` characters of a hidden value, in any case or reversed."""
-        folded = text.lower().translate(_URL_SAFE)
-        return any(part in folded or part[::-1] in folded for key in self._hidden for part in _hidden_parts(key))
+    def shows_part(self, data: bytes) -> bool:
+        """Return whether data, also encoded, has `PART` characters of a hidden value, in any case or reversed."""
+        if not self._hidden:
+            return False
+        return any(not self._hidden.isdisjoint(self._hashes(text)) for text in _texts(data))
 
     def see(self, value: SealedStr, kind: Kind, secret: str | None = None) -> KnownKey:
         """Remember the secret parts of a valid value that was found, and return what is known about it."""
@@ -224,9 +327,19 @@ class KeySearch:
         return known
 
     def learn(self) -> None:
-        """Search for the values in `seen` inside longer text too, and hide them."""
-        self._add(self.seen.items())
-        self._hidden += self.seen
+        """Hide the values in `seen` too."""
+        self._hide(self.seen)
+
+    def _hide(self, values: Iterable[SealedStr]) -> None:
+        for value in values:
+            for spelling in _last_spellings(value):
+                self._hidden.update(self._hashes(spelling), self._hashes(spelling[::-1]))
+
+    def _hashes(self, text: bytes) -> Iterator[int]:
+        """Yield a hash of every part of text that must not be shown. Without the salt, a guess could be verified."""
+        folded = text.lower().translate(_URL_SAFE)
+        for at in range(len(folded) - PART + 1):
+            yield hash((self._salt, folded[at : at + PART]))
 
     def _add(self, values: Iterable[tuple[SealedStr, KnownKey]]) -> None:
         """Search for keys, and for parts of issued values."""
@@ -242,9 +355,12 @@ class KeySearch:
         decodings = _decodings(piece, LEAST_ISSUED if self._issued else _SHORTEST) if _may_decode(piece) else ()
         for data, form, start in decodings:
             characters, size = (2, 1) if form == "hex" else (4, 3)  # and the bytes that they encode
-            for text, begin, step, encoding in views(data):
-                for offset, key, key_forms in self.find(text, (*forms, form, *encoding)):
-                    yield start + (begin + offset * step) * characters // size, key, key_forms
+            found: dict[int, Occurrence] = {}
+            for view in views(data):
+                for offset, key, key_forms in self.find(view.text, (*forms, form, *view.forms)):
+                    place = start + view.place(offset) * characters // size
+                    found.setdefault(place, (place, key, key_forms))
+            yield from found.values()
 
     def _with_digests(self, piece: bytes) -> Iterator[tuple[int, KnownKey]]:
         """Yield every key in a piece that is known by its fingerprint alone."""
@@ -291,14 +407,10 @@ def _live_in(text: bytes, key: _LiveKey) -> Iterator[int]:
 
 
 def _spellings(value: SealedStr) -> Iterator[SealedStr]:
-    """Yield how a part of an issued value is written: plain, in a URL or in JSON, with one character for each byte."""
-    text = value.get_secret_value()
-    data, escaped = text.encode(errors="surrogateescape"), json.dumps(text)[1:-1]
-    in_json = {escaped, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(escaped)[1:-1]}
-    # As quote() may leave them, and as JavaScript does.
-    in_urls = {quote_plus(data), *(quote(data, safe) for safe in ("", "/", "!'()*"))}
-    for spelling in {text} | in_urls | in_json:
-        yield SealedStr(spelling.encode(errors="surrogateescape").decode("latin-1"))
+    """Yield a part of an issued value, with one character for each byte, and with the blanks of a form's URL."""
+    text = value.get_secret_value().encode(errors="surrogateescape").decode("latin-1")
+    for spelling in {text, text.replace(" ", "+")}:
+        yield SealedStr(spelling)
 
 
 def _occurrences(written: SealedStr, text: bytes) -> Iterator[int]:
@@ -314,32 +426,39 @@ def _in_canonical_form(text: bytes) -> bytes:
     return text[:-1] + _LAST_CHARACTERS[len(text) % 4][text[-1]]
 
 
-def _hidden_parts(key: SealedStr) -> list[bytes]:
-    """Return every part of a key that must not be shown, in any spelling, in lower case."""
+def _last_spellings(key: SealedStr) -> Iterator[bytes]:
+    """Yield a key, and its last characters in each spelling."""
     text = key.get_secret_value()
-    spellings = (text, *(text[-PART:-1] + last for last in last_characters(text)))
-    folded = [spelling.encode("utf-8", "surrogateescape").lower().translate(_URL_SAFE) for spelling in spellings]
-    return [spelling[at : at + PART] for spelling in folded for at in range(len(spelling) - PART + 1)]
+    for spelling in (text, *(text[-PART:-1] + last for last in last_characters(text))):
+        yield spelling.encode(errors="surrogateescape")
 
 
-def _pieces(text: bytes, shortest: int) -> Iterator[tuple[bytes, list[int], list[int]]]:
-    """Yield each line that is long enough, and wrapped lines joined, so both wrapped text and lists are found.
+def _texts(data: bytes, layers: int = MOST_LAYERS) -> Iterator[bytes]:
+    """Yield all text in some data, also encoded."""
+    for view in views(data):
+        yield view.text
+        for piece in _pieces(view.text, _SHORTEST) if layers else ():
+            if _may_decode(piece.text):
+                for decoded, *_ in _decodings(piece.text, LEAST_ISSUED):
+                    yield from _texts(decoded, layers - 1)
 
-    Each comes with the offsets of its lines in the piece and in the text.
-    """
+
+def _pieces(text: bytes, shortest: int) -> Iterator[View]:
+    """Yield each line that is long enough, and wrapped lines joined, so both wrapped text and lists are found."""
     kinds = text.translate(_OF_A_KEY) + _NOT_OF_A_KEY
     start = kinds.find(_RUN)
     while start >= 0:
         end = kinds.find(_NOT_OF_A_KEY, start)
         further = _FURTHER_LINES.match(text, end) if text[end : end + 1] in b"=\\\r\n" else None  # a line end begins
         if further is None and end - start >= shortest:
-            yield text[start:end], [0], [start]
+            yield View(text[start:end], starts=(start,))
         elif further:
             end = further.end()
             lines = [*_KEY_LINE.finditer(text, start, end)]
-            yield from ((line[1], [0], [line.start(1)]) for line in lines)
+            starts = [line.start(1) for line in lines]
+            yield from (View(line[1], starts=(line.start(1),)) for line in lines)
             begins = [0, *accumulate(len(line[1]) for line in lines[:-1])]
-            yield b"".join(line[1] for line in lines), begins, [line.start(1) for line in lines]
+            yield View(b"".join(line[1] for line in lines), begins=begins, starts=starts)
         start = kinds.find(_RUN, end)
 
 
