@@ -44,25 +44,51 @@ _MEMBER: Final = rb"""
       | [^\s"'\[{,}\\] [^\n,}]{0,500}+ (?: ,(?! \s*+ ["']? \w [\w.-]*+ ["']? \s*+ [:=] ) [^\n,}]{0,500}+ ){0,8}+ )
     """
 """Another member of an object, such as `"type": "SecureString"`."""
-_ASSIGNMENT: Final = rb"""
-    \\?+ ["'`)\]}]*+                                        # the end of the name: "NAME":, env["NAME"] =
-    (?: (?: \s*+ : )?+ %(blanks)b [,{]?+ %(blanks)b (?: %(member)b %(blanks)b (?: , %(blanks)b )?+ ){0,6}+
-        -?+ [ \t]*+ \\?+ ["']? [Vv]alue \\?+ ["']? \s*+ [:=] %(blanks)b  # name: NAME, and value:
-      | -                                                   # ${NAME-value}
-      | \s*+ (?: => | :- | [:?+]?= | : %(blanks)b | [,>] )  # NAME=, NAME:, ${NAME:-value} and other assignments
-      | [ \t] )                                             # ENV NAME value, setenv NAME value
+_TYPE: Final = rb"""
+    (?: [\w.|?*&'" \t] | <[^<>\n]{0,200}+>
+      | \[ (?: [^\[\]] | \[ (?: [^\[\]] | \[[^\[\]]{0,200}+\] ){0,200}+ \] ){0,500}+ \] ){1,100}+
+    """
+"""The type of a variable in Python or TypeScript, such as `Final[str]`."""
+_VALUE_BEGINS: Final = rb"""
     [ \t]*+
     (?: [!&]{1,2} \w*+ [ \t]++ )?                           # a tag or an anchor of YAML
     (?: [|>][+-]?[1-9]?[+-]? [ \t]*+ (?: \#[^\n]{0,500}+ )?+ \r?\n \s*+ | \\ \r?\n [ \t]*+ )?
                                                             # a YAML block, a continued line
+    (?: \( \s*+ )?+ (?: [bBfFrRuU]{1,2}+ (?=["']) )?+       # ("...", b"..."
     \\?+ \$?
+    """
+_VALUE_KEY: Final = rb"""[Vv]alue \\?+ ["']? \s*+ [:=] %b""" % _BLANKS
+_ASSIGNMENT: Final = rb"""
+    \\?+ ["'`)\]}]*+                                        # the end of the name: "NAME":, env["NAME"] =
+    (?: [?!]?+ [ \t]*+ : %(type)b = (?![=>])                # NAME: str =
+      | (?: \s*+ (?P<colon>:) )?+ %(blanks)b [,{]?+ %(blanks)b (?: %(member)b %(blanks)b (?: , %(blanks)b )?+ ){0,6}+
+        (?(colon)-?+) [ \t]*+ \\?+ ["']? %(value_key)b      # name: NAME, and value:
+      | -                                                   # ${NAME-value}
+      | \s*+ (?: => | :- | [:?+]?= | : %(blanks)b | [,>] )  # NAME=, NAME:, ${NAME:-value} and other assignments
+      | [ \t] )                                             # ENV NAME value, setenv NAME value
+    %(value_begins)b
+    """ % {
+    b"blanks": _BLANKS,
+    b"member": _MEMBER,
+    b"type": _TYPE,
+    b"value_begins": _VALUE_BEGINS,
+    b"value_key": _VALUE_KEY,
+}
+_VALUE_FIRST: Final = rb"(?<!\w)" + _VALUE_KEY + _VALUE_BEGINS
+_THEN_NAME: Final = rb"""
+    \\?+ ["'`]?+ %(blanks)b ,?+ %(blanks)b (?: %(member)b %(blanks)b ,?+ %(blanks)b ){0,6}+
+    \\?+ ["']?+ \w[\w.-]{0,63}+ \\?+ ["']?+ \s*+ [:=] \s*+ \\?+ ["'`]?+ \Z
     """ % {b"blanks": _BLANKS, b"member": _MEMBER}
-_OF_KEY: Final = re.compile(_ASSIGNMENT + rb"""["'`]? (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )""", re.VERBOSE)
+_MOST_BEFORE: Final = 1 << 12  # the bytes from a value to its name
+_MOST_VALUES: Final = 4  # how many of the words before a name could be the key of its value
+_KEY: Final = rb"""["'`]? (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )"""
 # Of an issued secret: in quotes, or plain and unlike an expression of a program.
-_IN_QUOTES: Final = re.compile(
-    _ASSIGNMENT + rb"""(?P<quote>["'`]) (?P<value> [^\x00]{1,%d}? ) (?=\\?(?P=quote))""" % OVERLAP_BYTES, re.VERBOSE
+_QUOTED: Final = rb"""(?P<quote>["'`]) (?P<value> [^\x00]{1,%d}? ) (?=\\?(?P=quote))""" % OVERLAP_BYTES
+_PLAIN: Final = rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )"""
+_OF_KEY, _IN_QUOTES, _UNQUOTED = (re.compile(_ASSIGNMENT + value, re.VERBOSE) for value in (_KEY, _QUOTED, _PLAIN))
+_KEY_FIRST, _QUOTED_FIRST, _UNQUOTED_FIRST = (
+    re.compile(_VALUE_FIRST + value + _THEN_NAME, re.VERBOSE) for value in (_KEY, _QUOTED, _PLAIN)
 )
-_UNQUOTED: Final = re.compile(_ASSIGNMENT + rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )""", re.VERBOSE)
 # A key, also in standard base64: unlike a path, that has padding or a usual length.
 _NOT_A_PATH: Final = re.compile(
     rb"[\w-]+=*|(?!/)(?:[A-Za-z0-9+/]{4})+|[A-Za-z0-9+/]+(?:=|==|(?<=\A.{43})|(?<=\A.{86}))"
@@ -125,23 +151,37 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple
         for variable in policy.key_variables
     ]
     for policy, name in variables:
-        patterns = (_OF_KEY,) if policy.material.has_fingerprint else (_IN_QUOTES, _UNQUOTED)
         start = text.find(name)
         while start >= 0:
             end = start + len(name)
-            is_part_of_name = start > 0 and _NAME_GOES_ON.match(text, start - 1)
-            match = None if is_part_of_name else next(filter(None, (each.match(text, end) for each in patterns)), None)
-            if match:
+            ahead = end
+            for match in _values(text, start, end, has_fingerprint=policy.material.has_fingerprint):
+                stop = max(end, match.end())
                 # Another assignment may begin in what only seems to be a text in quotes.
-                end = end if match.re is _IN_QUOTES else match.end()
-                if _ENDED.match(text, match.end()) and _could_be_value(match):
+                ahead = end if match.re is _IN_QUOTES else stop
+                if _ENDED.match(text, stop) and _could_be_value(match):
                     sound = (
                         (match.start("value"), policy, key, forms)
                         for value, forms in _readings(match["value"])
                         if (key := valid_key(value, policy.material, policy.variable))
                     )
                     yield from islice(sound, 1)
-            start = text.find(name, end)
+            start = text.find(name, ahead)
+
+
+def _values(text: bytes, start: int, end: int, *, has_fingerprint: bool) -> Iterator[re.Match[bytes]]:
+    """Yield the value before a name, and the one after it."""
+    if start > 0 and _NAME_GOES_ON.match(text, start - 1):
+        return
+    at = start
+    for _ in range(_MOST_VALUES):
+        at = text.rfind(b"alue", max(1, start - _MOST_BEFORE), at)
+        if at < 0:
+            break
+        before = (_KEY_FIRST,) if has_fingerprint else (_QUOTED_FIRST, _UNQUOTED_FIRST)
+        yield from islice(filter(None, (each.match(text, at - 1, start) for each in before)), 1)
+    after = (_OF_KEY,) if has_fingerprint else (_IN_QUOTES, _UNQUOTED)
+    yield from islice(filter(None, (each.match(text, end) for each in after)), 1)
 
 
 def _could_be_value(match: re.Match[bytes]) -> bool:
@@ -150,9 +190,9 @@ def _could_be_value(match: re.Match[bytes]) -> bool:
     Most words have no digit, and in quotes only one case or blanks.
     """
     value = match["value"]
-    if match.re is _OF_KEY:
+    if match.re in {_OF_KEY, _KEY_FIRST}:
         return _NOT_A_PATH.fullmatch(value) is not None
-    has_cases = match.re is _IN_QUOTES and b" " not in value and value.lower() != value != value.upper()
+    has_cases = "quote" in match.re.groupindex and b" " not in value and value.lower() != value != value.upper()
     is_value = has_cases or re.search(rb"[0-9]|://[^/]*@", value) is not None
     return is_value and not re.fullmatch(rb"\$?[A-Z0-9]*_[A-Z0-9_]*", value)
 
