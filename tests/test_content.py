@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import content
-from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, ContentSearch, Hit, assignments
+from robodj_secretguard.scan.content import BLOCK_BYTES, OVERLAP_BYTES, Block, ContentSearch, Hit, assignments
 from robodj_secretguard.scan.result import KnownKey
 from robodj_secretguard.scan.search import UTF_16_FORM, Forms, KeySearch
 from robodj_secretguard.secret.material import Fault, Kind, canonical
@@ -452,6 +452,21 @@ class TestBlocks:
         ]
         assert max(searched) == BLOCK_BYTES + 2 * OVERLAP_BYTES == (1 << 20) + (1 << 16)
         assert sum(searched) <= 1.1 * (blocks + 1) * BLOCK_BYTES
+
+    def test_holes(self) -> None:
+        """A key beside a hole is found, with its offset in the file. A hole has no line and no column."""
+        hole, key = 1 << 41, KEY1.encode()
+        in_utf_16 = KEY1.encode("utf-16-be")  # its first byte is zero
+        blocks: list[Block] = [b"\n ", key, hole, key + b"\n", in_utf_16, b"", hole, hole, in_utf_16[1:], 0, hole]
+        found = [(offset, *place) for offset, *place, _, _, _ in SEARCH.find(blocks)]
+        size = len(key)
+        after = 2 + size + hole + size + 1
+        assert found == [
+            (2, 2, 2),
+            (2 + size + hole, 2, 2 + size),
+            (after + 1, 3, 1),
+            (after + 2 * size + 2 * hole, 3, 1 + size),
+        ]
 
     def test_nothing_is_held_back(self) -> None:
         """A key is reported before the end of the content is read."""

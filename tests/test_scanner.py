@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -221,6 +222,18 @@ class TestFiles:
         scan = scanned()
         assert found(scan, "path") == [("a",), ("b",)]
         assert unread(scan) == [("b", "it changed while it was read; scan again"), ("c", "it does not exist")]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="not every file system elsewhere has holes")
+    def test_holes(self) -> None:
+        """A file of holes is not read. Its size counts, and its keys are found."""
+        write("a", KEY)
+        os.truncate("a", 1 << 41)
+        with open("a", "r+b") as file:
+            file.seek(1 << 40)
+            file.write(OTHER.encode())
+        scan = scanned()
+        assert found(scan, "offset", "line") == [(0, 1), (1 << 40, 1)]
+        assert scan.size == 1 << 41
 
     @pytest.mark.parametrize("more", [0, 1])
     def test_many_keys_in_one_place(self, more: int) -> None:

@@ -6,18 +6,20 @@ import contextlib
 import errno
 import os
 import socket
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import as_user
 
 from robodj_secretguard.errors import UnreadError
-from robodj_secretguard.scan.content import BLOCK_BYTES, Entry, read_place, walk
+from robodj_secretguard.scan.content import BLOCK_BYTES, Block, Entry, read_place, walk
 from robodj_secretguard.scan.result import Where
 from robodj_secretguard.startup.inputs import CHANGED, NOT_REGULAR
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs FIFOs, devices and such names")
 
+PAGE = 4096
 NOT_THERE = "it does not exist"
 IRREGULAR = f"it {NOT_REGULAR}"
 
@@ -44,7 +46,7 @@ def unread(path: Path | str, why: str, *, matters: bool = True) -> Entry:
 
 def read(path: Path | str, where: Where = "file") -> bytes:
     """Return the content of a file, or the target of a link."""
-    return b"".join(read_place(str(path), where))
+    return b"".join(map(bytes, read_place(str(path), where)))  # bytes() of the length of a hole is the hole
 
 
 class TestWalk:
@@ -163,6 +165,47 @@ class TestContent:
         expected = [data[at : at + BLOCK_BYTES] for at in range(0, size, BLOCK_BYTES)]
         assert [*read_place(str(tmp_path / "file"), "file")] == expected
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems store holes of other sizes")
+    @pytest.mark.parametrize(
+        ("data", "size", "expected"),
+        [
+            ({}, 1 << 40, [1 << 40]),
+            ({}, BLOCK_BYTES, [bytes(BLOCK_BYTES)]),
+            ({0: b"a"}, 1 << 40, [b"a".ljust(BLOCK_BYTES, b"\0"), (1 << 40) - BLOCK_BYTES]),
+            ({(1 << 40) - 1: b"a"}, 1 << 40, [(1 << 40) - PAGE, b"a".rjust(PAGE, b"\0")]),
+            (
+                {BLOCK_BYTES: b"a", 1 << 30: b"b"},
+                1 << 31,
+                [
+                    BLOCK_BYTES,
+                    b"a".ljust(BLOCK_BYTES, b"\0"),
+                    (1 << 30) - 2 * BLOCK_BYTES,
+                    b"b".ljust(BLOCK_BYTES, b"\0"),
+                    (1 << 30) - BLOCK_BYTES,
+                ],
+            ),
+        ],
+        ids=["only a hole", "small", "data first", "data last", "data between"],
+    )
+    def test_holes(self, tmp_path: Path, data: dict[int, bytes], size: int, expected: list[Block]) -> None:
+        """A hole of a large file is not read. Its length takes the place of a block."""
+        with open(tmp_path / "file", "wb") as file:
+            for offset, written in data.items():
+                os.pwrite(file.fileno(), written, offset)
+            file.truncate(size)
+        assert [*read_place(str(tmp_path / "file"), "file")] == expected
+
+    @pytest.mark.parametrize("whence", [None, 99], ids=["of Windows", "of a file system"])
+    def test_no_holes(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whence: int | None) -> None:
+        """Where a system or a file system knows no holes, a file is read as a whole."""
+        if whence is None:
+            monkeypatch.delattr(os, "SEEK_DATA", raising=False)
+        else:
+            monkeypatch.setattr(os, "SEEK_DATA", whence, raising=False)
+        (tmp_path / "file").touch()
+        os.truncate(tmp_path / "file", BLOCK_BYTES + 1)
+        assert [*read_place(str(tmp_path / "file"), "file")] == [bytes(BLOCK_BYTES), b"\0"]
+
     @pytest.mark.parametrize("target", [b"nothing", b"two\nlines", b"\xff"])
     def test_a_link(self, tmp_path: Path, target: bytes) -> None:
         """The content of a link is its target."""
@@ -201,7 +244,7 @@ class TestContent:
         else:
             os.truncate(path, {"grows": 12 * BLOCK_BYTES, "shrinks": BLOCK_BYTES + 1, "is emptied": 0}[change])
         left = {"grows": BLOCK_BYTES, "shrinks": 1, "is rewritten": BLOCK_BYTES, "is emptied": 0}[change]
-        assert left == 0 or bytes(next(blocks)) == bytes(left)
+        assert left == 0 or next(blocks) == bytes(left)
         with pytest.raises(UnreadError, match=f"^it {CHANGED}; scan again$"):
             next(blocks)
 

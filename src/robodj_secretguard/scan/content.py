@@ -6,6 +6,7 @@ What cannot be read is reported, and never blocks.
 from __future__ import annotations
 
 import binascii
+import errno
 import os
 import re
 import stat
@@ -27,6 +28,7 @@ Entry: TypeAlias = tuple[str, Where, str, bool]
 """A path, and the part of it that may hold a key: of a directory, the name alone. Then why that part cannot be
 read, if it cannot, and whether a key may be missed. A pipe keeps nothing."""
 Hit: TypeAlias = tuple[int, int, int, Rule, KnownKey, Forms]  # the offset in bytes, the line, the column, the key
+Block: TypeAlias = "bytes | int"  # some bytes, or the length of a hole: zero bytes that a file does not store
 _Position: TypeAlias = tuple[int, int, int]  # the bytes, whole lines and characters of the line before it
 
 BLOCK_BYTES: Final = 1 << 20  # searched at once, so memory does not grow with the size of a content
@@ -103,21 +105,26 @@ class ContentSearch:
         self._search = search
         self._policies = policies
 
-    def find(self, blocks: Iterable[bytes]) -> Iterator[Hit]:
+    def find(self, blocks: Iterable[Block]) -> Iterator[Hit]:
         """Yield every key in a content, in order."""
         window, searched = b"", 0
         position: _Position = (0, 0, 0)
-        for block, following in pairwise(chain(filter(None, blocks), [b""])):
+        ended: Iterator[Block] = chain(filter(None, blocks), [0])
+        for block, following in pairwise(ended):
+            if isinstance(block, int):
+                position = (position[0] + block, *position[1:])
+                continue
             window += block
-            end = max(searched, len(window) - OVERLAP_BYTES) if following else len(window)
+            end = kept_from = len(window)
+            if not isinstance(following, int):
+                end = max(searched, end - OVERLAP_BYTES)
+                kept_from = max(0, end - OVERLAP_BYTES) // 2 * 2  # between two characters of UTF-16
             found = self._in(window)
             for start in sorted(start for start in found if searched <= start < end):
                 offset, lines, column = _after(position, window[:start])
                 yield offset, lines + 1, column + 1, *found[start]
-            if following:
-                kept_from = max(0, end - OVERLAP_BYTES) // 2 * 2  # between two characters of UTF-16
-                position = _after(position, window[:kept_from])
-                window, searched = window[kept_from:], end - kept_from
+            position = _after(position, window[:kept_from])
+            window, searched = window[kept_from:], end - kept_from
 
     def _in(self, window: bytes) -> dict[int, tuple[Rule, KnownKey, Forms]]:
         """Return what is found, by offset."""
@@ -226,7 +233,7 @@ def walk(paths: Sequence[str]) -> Iterator[Entry]:
             yield here, "name", _why_unread(error), True
 
 
-def read_place(path: str, where: Where) -> Iterator[bytes]:
+def read_place(path: str, where: Where) -> Iterator[Block]:
     """Yield the content of a file, block by block; or the target of a link.
 
     `UnreadError` says why the rest cannot be read.
@@ -237,15 +244,34 @@ def read_place(path: str, where: Where) -> Iterator[bytes]:
         raise UnreadError(_why_unread(error)) from None
 
 
-def _blocks(path: str) -> Iterator[bytes]:
+def _blocks(path: str) -> Iterator[Block]:
     with closing(open_unlinked(path, os.O_RDONLY)) as descriptor:
         status = regular_status(descriptor)
-        left = status.st_size
-        while block := os.read(descriptor, min(left, BLOCK_BYTES)):
-            left -= len(block)
-            yield block
+        offset = 0
+        while offset < status.st_size:
+            if hole := _data_after(descriptor, offset, status.st_size) - offset:
+                offset += hole
+                yield hole
+            elif block := os.read(descriptor, min(status.st_size - offset, BLOCK_BYTES)):
+                offset += len(block)
+                yield block
+            else:
+                break
         if os.read(descriptor, 1) or version(os.fstat(descriptor)) != version(status):
             raise UnreadError(f"it {CHANGED}; scan again")
+
+
+def _data_after(descriptor: int, offset: int, size: int) -> int:
+    """Return where the data at or after an offset begins, and read on from there. Before it is a hole."""
+    if size <= BLOCK_BYTES or not hasattr(os, "SEEK_DATA"):
+        return offset
+    try:
+        return min(os.lseek(descriptor, offset, os.SEEK_DATA), size)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # a file system without holes
+            return offset
+    end = min(size, os.fstat(descriptor).st_size)  # of the file, which may be shorter now
+    return os.lseek(descriptor, max(end, offset), os.SEEK_SET)
 
 
 def _why_unread(error: OSError) -> str:

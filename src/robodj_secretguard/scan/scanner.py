@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.scan.content import ContentSearch, Hit, read_place, walk
+from robodj_secretguard.scan.content import Block, ContentSearch, Hit, read_place, walk
 from robodj_secretguard.scan.git import DOT_GIT, MISSING, REPAIR, Repository, work_tree_of
 from robodj_secretguard.scan.result import (
     LIST_SOURCE,
@@ -458,7 +458,7 @@ class Scanner:
         """Search the last name in a path. The directories before it have their own searches."""
         self._add(self._content.find([os.fsencode(os.path.basename(path))]), "name", path)
 
-    def _hits(self, blocks: Iterable[bytes], place: str) -> Iterator[Hit]:
+    def _hits(self, blocks: Iterable[Block], place: str) -> Iterator[Hit]:
         """Yield what is found in a content, and record if it is not searched or listed completely."""
         for number, hit in enumerate(self._content.find(self._counted(self._each(blocks, place)))):
             if number == MOST_IN_ONE_PLACE:
@@ -466,9 +466,9 @@ class Scanner:
                 return
             yield hit
 
-    def _counted(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    def _counted(self, blocks: Iterable[Block]) -> Iterator[Block]:
         for block in blocks:
-            self._counts["size"] += len(block)
+            self._counts["size"] += block if isinstance(block, int) else len(block)
             yield block
 
     def _add(self, hits: Iterable[Hit], where: Where, path: str | None, **of_git: Any) -> None:
