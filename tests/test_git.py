@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +16,7 @@ from repositories import GIT, SETTINGS, commit, git, made, object_file, program,
 
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
-from robodj_secretguard.scan.git import MISSING, REPAIR, TOO_EARLY, Repository, work_tree_of
+from robodj_secretguard.scan.git import MISSING, REPAIR, TOO_EARLY, Repository, blocking_file, work_tree_of
 
 pytestmark = pytest.mark.skipif(os.name != "posix" or not GIT, reason="needs git and POSIX file names")
 
@@ -119,6 +121,14 @@ class TestRepository:
         with pytest.raises(UnreadError, match=NO_ANSWER):
             of(top)
 
+    def test_a_git_that_goes_silent(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A pipe that blocks git in the middle of a long answer is reported after a time limit."""
+        monkeypatch.setattr("robodj_secretguard.scan.git._SILENT_SECONDS", 0.5)
+        repository = of(top)
+        os.mkfifo(top / ".git" / "packed-refs")
+        with pytest.raises(UnreadError, match=NO_ANSWER):
+            [*repository.history()]
+
     @pytest.mark.parametrize("setting", [".mailmap", "mailmap.file", "diff.orderFile", "core.excludesFile"])
     def test_a_pipe_that_is_not_needed(self, top: Path, setting: str) -> None:
         """A pipe that a setting of git names is not opened, as nothing that is searched depends on it."""
@@ -136,6 +146,61 @@ class TestRepository:
         monkeypatch.setenv("GIT_DIR", str(other / ".git"))
         monkeypatch.setenv("GIT_WORK_TREE", str(other))
         assert of(top).top == os.path.realpath(top)
+
+
+class TestBlockingFile:
+    """Pipes and devices that could block git are found before it runs."""
+
+    @pytest.mark.parametrize(
+        "name", [".git", ".git/HEAD", ".git/index", ".git/a/b/pipe", ".git/objects/info/alternates", ".git/commondir"]
+    )
+    def test_a_pipe(self, top: Path, name: str) -> None:
+        """A pipe is found in place of git's directory and anywhere below it, from any directory of the work tree."""
+        (top / "a").mkdir()
+        path = top / name
+        if path.is_dir():
+            path.rename(top / "apart")
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+        assert blocking_file(str(top)) == blocking_file(str(top / "a")) == str(path)
+
+    @pytest.mark.parametrize(
+        ("target", "is_found"),
+        [("/dev/zero", True), ("pipe", True), (os.devnull, False), ("gone", False), (".", False)],
+    )
+    def test_a_link(self, top: Path, target: str, *, is_found: bool) -> None:
+        """A link counts as what it leads to. Neither the null device nor a link to nothing or to itself blocks git."""
+        os.mkfifo(top / "pipe")
+        link = top / ".git" / "info" / "exclude"
+        link.unlink()
+        link.symlink_to(target if target[0] in "/." else top / target)
+        assert blocking_file(str(top)) == (str(link) if is_found else None)
+
+    def test_a_socket(self, top: Path) -> None:
+        """A socket does not block git. Its daemon that watches files has one."""
+        with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(top):
+            server.bind(".git/fsmonitor--daemon.ipc")
+            assert blocking_file(str(top)) is None
+
+    def test_directories_elsewhere(self, top: Path) -> None:
+        """The directories that git's files name are searched: those of a linked worktree and of further objects."""
+        commit(top)
+        git(top, "worktree", "add", "-q", "../linked")
+        git(top.parent, "clone", "-q", "--shared", str(top), "shared")
+        directories = [str(top.parent / name) for name in ("repository", "linked", "shared")]
+        assert [*map(blocking_file, directories)] == [None] * 3
+        os.mkfifo(top / ".git" / "objects" / "pack" / "pipe")
+        found = [os.path.realpath(blocking_file(each) or "") for each in directories]
+        assert found == [str(top / ".git" / "objects" / "pack" / "pipe")] * 3
+
+    def test_without_a_work_tree(self, top: Path, tmp_path: Path) -> None:
+        """A bare repository and git's own directory are searched, and no directory outside of repositories."""
+        os.mkfifo(tmp_path / "pipe")
+        bare = made(tmp_path / "bare", "--bare")
+        assert [*map(blocking_file, map(str, (tmp_path, bare, bare / "refs", top / ".git" / "refs")))] == [None] * 4
+        os.mkfifo(bare / "pipe")
+        assert blocking_file(str(bare)) == blocking_file(str(bare / "refs")) == str(bare / "pipe")
 
 
 OWN_PROGRAMS = (

@@ -455,6 +455,16 @@ class TestWhatGitLacks:
             [] if is_committed and scope == STAGED else [("git", f"git does not have every object; {REPAIR}")]
         )
 
+    @pytest.mark.parametrize("scope", [FILES, STAGED, HISTORY])
+    def test_a_pipe_in_its_directory(self, repository: Path, scope: Scope) -> None:
+        """Git does not run where a pipe could block it. The pipe is reported once, and files are searched."""
+        write("a", KEY)
+        os.mkfifo(repository / ".git" / "packed-refs")
+        scan = scanned(scope)
+        why = "git would wait for this pipe or device, so git was not read; delete it, then scan again"
+        assert unread(scan) == [(f"{repository}/.git/packed-refs", why)]
+        assert found(scan, "path") == [("a",)] * (scope == FILES)
+
     @pytest.mark.parametrize("what", ["blob:none", "tree:0"])
     def test_a_partial_clone(self, repository: Path, root: Path, what: str) -> None:
         """A partial clone is incomplete while objects are missing, which are not fetched. Its fix makes it complete."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import stat
 import subprocess
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from tempfile import TemporaryFile
-from typing import IO, Final, TypeAlias, cast
+from typing import IO, Any, Final, TypeAlias, cast
 
+from robodj_secretguard.common.files import read_unlinked
 from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.secret.sealed import SealedStr
@@ -24,6 +27,11 @@ TOO_EARLY: Final = "git exited before everything was read; run git fsck"
 MISSING: Final = "missing"  # the kind of an object that git does not have
 
 _ANSWER_SECONDS: Final = 30.0  # for a short answer, as git's configuration can include a pipe, which blocks it
+_SILENT_SECONDS: Final = 60.0  # until the next part of a long answer
+_NO_ANSWER: Final = "git did not answer within {:g} seconds; remove each pipe that its settings name"
+_POINTERS: Final = {".git": "", "commondir": "", "alternates": os.pardir}
+"""The files that name directories of git, and what the paths are relative to, from the file's directory."""
+_PIPE_BYTES: Final = 1 << 16  # as many as a pipe of Linux holds
 _SUBMODULE: Final = b"160000"
 # Git runs no program from a repository's configuration, fetches nothing and writes nothing.
 _GIT_ENVIRONMENT: Final = {
@@ -55,6 +63,53 @@ def work_tree_of(directory: str) -> str | None:
         if here == before or os.path.basename(before) == DOT_GIT:
             return None
     return here
+
+
+def blocking_file(directory: str) -> str | None:
+    """Return the path of a pipe or a device in the directories of git, which could block git; `None` without one."""
+    ahead = _git_directory(directory)
+    seen: set[tuple[int, int]] = set()
+    while ahead:
+        here = ahead.pop()
+        with suppress(OSError):  # git cannot read it either
+            status = os.stat(here)
+            kind = stat.S_IFMT(status.st_mode)
+            if kind in {stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK}:
+                if not os.path.samestat(status, os.stat(os.devnull)):
+                    return here
+            elif (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                ahead += _named_in(here) if kind == stat.S_IFREG else _entries_of(here)
+    return None
+
+
+def _git_directory(directory: str) -> list[str]:
+    """Return git's directory or the file that names it, as git looks for it; none outside of repositories."""
+    here = os.path.realpath(directory)
+    while True:
+        if os.path.lexists(os.path.join(here, DOT_GIT)):
+            return [os.path.join(here, DOT_GIT)]
+        if os.path.lexists(os.path.join(here, "HEAD")) and os.path.lexists(os.path.join(here, "objects")):
+            return [here]
+        here, before = os.path.dirname(here), here
+        if here == before:
+            return []
+
+
+def _entries_of(directory: str) -> list[str]:
+    """Return the paths in a directory, except files that name no directory."""
+    with os.scandir(directory) as entries:
+        return [each.path for each in entries if each.name in _POINTERS or not each.is_file(follow_symlinks=False)]
+
+
+def _named_in(path: str) -> list[str]:
+    """Return the directories that a file names."""
+    relative_to = _POINTERS.get(os.path.basename(path))
+    if relative_to is None:
+        return []
+    content, _ = read_unlinked(os.path.realpath(path), BLOCK_BYTES)
+    lines = os.fsdecode(content).splitlines()
+    return [os.path.join(os.path.dirname(path), relative_to, line.removeprefix("gitdir: ")) for line in lines]
 
 
 class Repository:
@@ -159,9 +214,7 @@ class Repository:
                 answer, _ = process.communicate(timeout=_ANSWER_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
-                raise UnreadError(
-                    f"git did not answer within {_ANSWER_SECONDS:g} seconds; remove each pipe that its settings name"
-                ) from None
+                raise UnreadError(_NO_ANSWER.format(_ANSWER_SECONDS)) from None
         if process.returncode:
             raise UnreadError(
                 f"there is no repository, or git refuses it (exit status {process.returncode}); run git status"
@@ -181,7 +234,8 @@ class Repository:
         """Run git, and yield its stdout."""
         with self._process(*arguments, stdin=stdin) as process:
             try:
-                yield cast("BufferedReader", process.stdout)
+                stdout = cast("IO[bytes]", process.stdout)
+                yield BufferedReader(_Output(stdout.fileno(), closefd=False), _PIPE_BYTES)
             except BaseException:
                 process.kill()
                 raise
@@ -201,6 +255,19 @@ class Repository:
                     stderr=subprocess.DEVNULL,
                 )
         raise UnreadError("git cannot be run; install it, or add it to PATH")
+
+
+class _Output(FileIO):
+    """The output of git. On POSIX, a read raises `UnreadError` when git is silent for too long."""
+
+    def readinto(self, buffer: Any) -> int:
+        """Read at least one byte, or none at the end."""
+        if os.name == "posix":
+            ready = select.poll()
+            ready.register(self, select.POLLIN)
+            if not ready.poll(_SILENT_SECONDS * 1000):
+                raise UnreadError(_NO_ANSWER.format(_SILENT_SECONDS))
+        return super().readinto(buffer) or 0
 
 
 class _SealedPath(SealedStr):

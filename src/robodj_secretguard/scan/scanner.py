@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.scan.content import Block, ContentSearch, Hit, read_place, walk
-from robodj_secretguard.scan.git import DOT_GIT, MISSING, REPAIR, Repository, work_tree_of
+from robodj_secretguard.scan.git import DOT_GIT, MISSING, REPAIR, Repository, blocking_file, work_tree_of
 from robodj_secretguard.scan.result import (
     LIST_SOURCE,
     LOG_SOURCE,
@@ -56,6 +56,7 @@ OBJECTS_AT_ONCE: Final = 1024
 MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 
 _Item = TypeVar("_Item")
+_BLOCKING: Final = "git would wait for this pipe or device, so git was not read; delete it, then scan again"
 _MISSING_OBJECTS: Final = f"git does not have every object; {REPAIR}"
 
 
@@ -309,6 +310,10 @@ class Scanner:
 
     def repository(self, directory: str) -> Repository | None:
         """Return the repository that a directory is in. If git finds none, report that and return `None`."""
+        if blocking := blocking_file(directory):
+            self._work_trees.add(os.path.realpath(directory))
+            self._miss(blocking, _BLOCKING)
+            return None
         try:
             return Repository(directory, {variable for policy in self._policies for variable in policy.variables})
         except UnreadError as error:
