@@ -303,6 +303,23 @@ class TestSources:
         assert f"known by: directory:{source}; " in ran.out
         assert f"{PROGRAM} rotate plan secret.key --emergency --from directory:{source}\n" in ran.out
 
+    @pytest.mark.parametrize("name", ["two\nlines", "\x1b[2J", "\r", "\u202e", "\x9b2J", "\udcff"], ids=ascii)
+    def test_a_directory_with_an_unusual_name(self, laptop: Machine, name: str) -> None:
+        """No name in a source, in a path or below it writes to the terminal: the output is ASCII, in whole lines."""
+        key = new_key()
+        for directory in (laptop.root / f"at-{name}", laptop.root / f"keys-{name}"):
+            directory.mkdir(mode=0o700)
+        put(laptop.root / f"keys-{name}" / V1, key, 0o600)
+        made(laptop.root / f"at-{name}")
+        os.mkfifo(laptop.root / f"at-{name}" / ".git" / name)
+        laptop.put(f"at-{name}/{name}", key)
+        for source in (f"keys-{name}", f"none-{name}"):
+            for form in ("text", "json"):
+                ran = scan(laptop, f"at-{name}", "--from", f"directory:{source}", "--format", form, keys=[key])
+                written = ran.out + ran.err
+                assert (written.isascii(), written.replace("\n", "").isprintable()) == (True, True)
+                assert not any(line.startswith(name[-5:]) for line in written.splitlines())
+
     def test_stdin(self, laptop: Machine) -> None:
         """Stdin is read once, for the sources or for further keys. No command that is printed reads it."""
         key = new_key()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import os
 import secrets
@@ -20,7 +21,8 @@ from repositories import SETTINGS, commit, git, made, object_file, program, put,
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import scanner as scanner_module
-from robodj_secretguard.scan.content import BLOCK_BYTES, read_place
+from robodj_secretguard.scan import workers
+from robodj_secretguard.scan.content import BLOCK_BYTES, Block, read_place
 from robodj_secretguard.scan.git import DOT_GIT, REPAIR
 from robodj_secretguard.scan.result import KnownKey, Scan, Scope, Unread, Where
 from robodj_secretguard.scan.scanner import MOST_IN_ONE_PLACE, Scanner
@@ -211,7 +213,7 @@ class TestFiles:
         for name in "abc":
             write(name, KEY.ljust(2 * BLOCK_BYTES))
 
-        def hostile(path: str, where: Where) -> Iterator[bytes]:
+        def hostile(path: str, where: Where) -> Iterator[Block]:
             for block in read_place(path, where):
                 if path.endswith("b"):
                     write("b", "another")
@@ -234,6 +236,28 @@ class TestFiles:
         scan = scanned()
         assert found(scan, "offset", "line") == [(0, 1), (1 << 40, 1)]
         assert scan.size == 1 << 41
+
+    @pytest.mark.parametrize("kinds", [{"files"}, {"lines"}, {"files", "lines"}], ids=" ".join)
+    def test_cost_of_a_finding_does_not_grow(self, monkeypatch: pytest.MonkeyPatch, kinds: set[str]) -> None:
+        """Twice as many findings cost twice as many calls, in many files and in one."""
+        monkeypatch.setattr(workers, "ALONE_SECONDS", 600.0)  # the calls of another process are not counted
+
+        def calls(size: int) -> int:
+            for number in range(size if "files" in kinds else 1):
+                lines = [f"{V1}={secrets.token_urlsafe(32)}" for _ in range(size if "lines" in kinds else 1)]
+                write(f"{size}/file-{number}", "\n".join(lines))
+            scanning, counted = scanner(), itertools.count()
+            sys.setprofile(lambda *_: next(counted))
+            try:
+                scanning.files([str(size)])
+                scan = scanning.result(FILES, KNOWN.values(), NOW, [])
+            finally:
+                sys.setprofile(None)
+            assert len(scan.findings) == size ** len(kinds)
+            return next(counted)
+
+        few, some, many = (calls(size) for size in (10, 20, 40))
+        assert many - some <= 2.2 ** len(kinds) * (some - few)
 
     @pytest.mark.parametrize("more", [0, 1])
     def test_many_keys_in_one_place(self, more: int) -> None:

@@ -175,7 +175,8 @@ def _scan_places(
     status = EXIT_CLEAN if found.ok else EXIT_ALERTS
     if not found.complete:
         status = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
-    options = [*given_sources(request), *given(request, "operations_log", "config_dir", "model")]
+    named = [word if is_free_text(word) else "SOURCE" for word in given_sources(request)]  # a path can forge a line
+    options = [*named, *given(request, "operations_log", "config_dir", "model")]
     text = scan_as_text(found, model.secret_policies.values(), options)
     return Result(status, [text], found.as_dict, [MODEL], bare=True)
 

@@ -67,7 +67,10 @@ def work_tree_of(directory: str) -> str | None:
 
 def blocking_file(directory: str) -> str | None:
     """Return the path of a pipe or a device in the directories of git, which could block git; `None` without one."""
-    ahead = _git_directory(directory)
+    top = work_tree_of(directory)
+    if top is None and not os.path.lexists(os.path.join(directory, "HEAD")):
+        return None
+    ahead = [directory if top is None else os.path.join(top, DOT_GIT)]
     seen: set[tuple[int, int]] = set()
     while ahead:
         here = ahead.pop()
@@ -81,19 +84,6 @@ def blocking_file(directory: str) -> str | None:
                 seen.add((status.st_dev, status.st_ino))
                 ahead += _named_in(here) if kind == stat.S_IFREG else _entries_of(here)
     return None
-
-
-def _git_directory(directory: str) -> list[str]:
-    """Return git's directory or the file that names it, as git looks for it; none outside of repositories."""
-    here = os.path.realpath(directory)
-    while True:
-        if os.path.lexists(os.path.join(here, DOT_GIT)):
-            return [os.path.join(here, DOT_GIT)]
-        if os.path.lexists(os.path.join(here, "HEAD")) and os.path.lexists(os.path.join(here, "objects")):
-            return [here]
-        here, before = os.path.dirname(here), here
-        if here == before:
-            return []
 
 
 def _entries_of(directory: str) -> list[str]:

@@ -10,7 +10,7 @@ from binascii import unhexlify
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
@@ -113,10 +113,10 @@ _ESCAPES: Final = (
 """Each kind of escape, of JSON and Go, of HTML and XML, and of URLs; and the function that returns what it means."""
 
 
-class View:
+class View(NamedTuple):
     """Possible text with one byte for each character, and where it is in the data.
 
-    Args:
+    Attributes:
         text: the text.
         forms: its encodings, without escapes.
         begins: where the parts of the text begin.
@@ -125,28 +125,18 @@ class View:
         within: the view that has the escapes.
     """
 
-    def __init__(
-        self,
-        text: bytes,
-        forms: Forms = (),
-        *,
-        begins: Sequence[int] = (0,),
-        starts: Sequence[int] = (0,),
-        step: int = 1,
-        within: View | None = None,
-    ) -> None:
-        self.text = text
-        self.forms = forms
-        self.starts = starts
-        self._begins = begins
-        self._step = step
-        self._within = within
+    text: bytes
+    forms: Forms = ()
+    begins: Sequence[int] = (0,)
+    starts: Sequence[int] = (0,)
+    step: int = 1
+    within: View | None = None
 
     def place(self, offset: int) -> int:
         """Return the offset in the data of a character."""
-        part = bisect_right(self._begins, offset) - 1
-        place = self.starts[part] + (offset - self._begins[part]) * self._step
-        return self._within.place(place) if self._within else place
+        part = bisect_right(self.begins, offset) - 1
+        place = self.starts[part] + (offset - self.begins[part]) * self.step
+        return self.within.place(place) if self.within else place
 
 
 def live_values(readings: Iterable[Reading]) -> Iterator[tuple[SealedStr, KnownKey | None, bool]]:
