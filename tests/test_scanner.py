@@ -174,6 +174,12 @@ class TestFiles:
             write(f"{name}/file", KEY)
         assert found(scanned(live=live), "path") == [("[redacted]/file",)] * 3
 
+    def test_key_over_several_names(self) -> None:
+        """A path is not shown where its names together are a key in standard base64."""
+        key = "_".join(secrets.token_hex(2) + secrets.choice("KLMN") for _ in range(9))
+        write(key.replace("_", "/"), f"{V1}={key}")
+        assert found(scanned(keys=(key,)), "rule", "path") == [(ASSIGNED, "[redacted]")]
+
     @pytest.mark.parametrize("name", UNUSUAL, ids=ascii)
     def test_unusual_names(self, name: str) -> None:
         """Unusual characters of a name are escaped."""

@@ -83,13 +83,15 @@ _THEN_NAME: Final = rb"""
     """ % {b"blanks": _BLANKS, b"member": _MEMBER}
 _MOST_BEFORE: Final = 1 << 12  # the bytes from a value to its name
 _MOST_VALUES: Final = 4  # how many of the words before a name could be the key of its value
-_KEY: Final = rb"""["'`]? (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )"""
+_KEY_VALUE: Final = rb"""["'`]? (?P<value> [A-Za-z0-9+/_-]++ ={0,2}+ )"""
 # Of an issued secret: in quotes, or plain and unlike an expression of a program.
-_QUOTED: Final = rb"""(?P<quote>["'`]) (?P<value> [^\x00]{1,%d}? ) (?=\\?(?P=quote))""" % OVERLAP_BYTES
-_PLAIN: Final = rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )"""
-_OF_KEY, _IN_QUOTES, _UNQUOTED = (re.compile(_ASSIGNMENT + value, re.VERBOSE) for value in (_KEY, _QUOTED, _PLAIN))
+_QUOTED_VALUE: Final = rb"""(?P<quote>["'`]) (?P<value> [^\x00]{1,%d}? ) (?=\\?(?P=quote))""" % OVERLAP_BYTES
+_PLAIN_VALUE: Final = rb"""(?!=) (?P<value> [!#%&*+./0-9:=?@A-Z^_a-z~-]++ )"""
+_OF_KEY, _IN_QUOTES, _UNQUOTED = (
+    re.compile(_ASSIGNMENT + value, re.VERBOSE) for value in (_KEY_VALUE, _QUOTED_VALUE, _PLAIN_VALUE)
+)
 _KEY_FIRST, _QUOTED_FIRST, _UNQUOTED_FIRST = (
-    re.compile(_VALUE_FIRST + value + _THEN_NAME, re.VERBOSE) for value in (_KEY, _QUOTED, _PLAIN)
+    re.compile(_VALUE_FIRST + value + _THEN_NAME, re.VERBOSE) for value in (_KEY_VALUE, _QUOTED_VALUE, _PLAIN_VALUE)
 )
 # A key, also in standard base64: unlike a path, that has padding or a usual length.
 _NOT_A_PATH: Final = re.compile(
@@ -162,7 +164,7 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple
         while start >= 0:
             end = start + len(name)
             ahead = end
-            for match in _values(text, start, end, has_fingerprint=policy.material.has_fingerprint):
+            for match in _assigned_values(text, start, end, has_fingerprint=policy.material.has_fingerprint):
                 stop = max(end, match.end())
                 # Another assignment may begin in what only seems to be a text in quotes.
                 ahead = end if match.re is _IN_QUOTES else stop
@@ -176,7 +178,7 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple
             start = text.find(name, ahead)
 
 
-def _values(text: bytes, start: int, end: int, *, has_fingerprint: bool) -> Iterator[re.Match[bytes]]:
+def _assigned_values(text: bytes, start: int, end: int, *, has_fingerprint: bool) -> Iterator[re.Match[bytes]]:
     """Yield the value before a name, and the one after it."""
     if start > 0 and _NAME_GOES_ON.match(text, start - 1):
         return

@@ -82,11 +82,11 @@ def blocking_file(directory: str) -> str | None:
                     return here
             elif (status.st_dev, status.st_ino) not in seen:
                 seen.add((status.st_dev, status.st_ino))
-                ahead += _named_in(here) if kind == stat.S_IFREG else _entries_of(here)
+                ahead += _named_in(here) if kind == stat.S_IFREG else _paths_in(here)
     return None
 
 
-def _entries_of(directory: str) -> list[str]:
+def _paths_in(directory: str) -> list[str]:
     """Return the paths in a directory, except files that name no directory."""
     with os.scandir(directory) as entries:
         return [each.path for each in entries if each.name in _POINTERS or not each.is_file(follow_symlinks=False)]

@@ -97,7 +97,7 @@ def _of_percent(escape: re.Match[bytes]) -> bytes:
     return unhexlify(escape[1])
 
 
-_ESCAPES: Final = (
+_ESCAPE_KINDS: Final = (
     (
         re.compile(
             rb"\\(?:x([0-9A-Fa-f]{2})"
@@ -222,7 +222,7 @@ def views(data: bytes) -> Iterator[View]:
 def _with_unescaped(view: View, layers: int) -> Iterator[View]:
     """Yield a view; and for each kind of escape, the lines around them, with what these mean."""
     yield view
-    for escapes, meaning in _ESCAPES if layers else ():
+    for escapes, meaning in _ESCAPE_KINDS if layers else ():
         if escapes.search(view.text):
             yield from _with_unescaped(_unescaped(view, escapes, meaning), layers - 1)
 
