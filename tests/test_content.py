@@ -111,7 +111,7 @@ ASSIGNED = {
         '<env value="KEY" name="NAME"/>',
         '[[env]]\nvalue = "KEY"\nname = "NAME"\n',
     ),
-    "other": ("?NAME=KEY&a=b", "A=b\0NAME=KEY\0B=c"),
+    "other": ("values, values, values, values, values\nNAME=KEY", "?NAME=KEY&a=b", "A=b\0NAME=KEY\0B=c"),
 }
 """`NAME` is the variable, and `KEY` the key."""
 NOT_ASSIGNED = {

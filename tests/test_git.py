@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -129,6 +130,13 @@ class TestRepository:
         with pytest.raises(UnreadError, match=NO_ANSWER):
             [*repository.history()]
 
+    def test_a_system_without_poll(self, top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On Windows, where no name of a file is a pipe, git is read without a time limit."""
+        name = put(top, "file", b"content")
+        repository = of(top)
+        monkeypatch.delattr(select, "poll")
+        assert [*repository.staged()] == [(name, "file")]
+
     @pytest.mark.parametrize("setting", [".mailmap", "mailmap.file", "diff.orderFile", "core.excludesFile"])
     def test_a_pipe_that_is_not_needed(self, top: Path, setting: str) -> None:
         """A pipe that a setting of git names is not opened, as nothing that is searched depends on it."""
@@ -167,7 +175,7 @@ class TestBlockingFile:
 
     @pytest.mark.parametrize(
         ("target", "is_found"),
-        [("/dev/zero", True), ("pipe", True), (os.devnull, False), ("gone", False), (".", False)],
+        [("/dev/zero", True), ("pipe", True), (os.devnull, False), ("gone", False), (".", False), ("../HEAD", False)],
     )
     def test_a_link(self, top: Path, target: str, *, is_found: bool) -> None:
         """A link counts as what it leads to. Neither the null device nor a link to nothing or to itself blocks git."""

@@ -248,11 +248,11 @@ class Repository:
 
 
 class _Output(FileIO):
-    """The output of git. On POSIX, a read raises `UnreadError` when git is silent for too long."""
+    """The output of git. Except on Windows, a read raises `UnreadError` when git is silent for too long."""
 
     def readinto(self, buffer: Any) -> int:
         """Read at least one byte, or none at the end."""
-        if os.name == "posix":
+        if hasattr(select, "poll"):
             ready = select.poll()
             ready.register(self, select.POLLIN)
             if not ready.poll(_SILENT_SECONDS * 1000):
