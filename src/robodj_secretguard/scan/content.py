@@ -164,7 +164,7 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple
         while start >= 0:
             end = start + len(name)
             ahead = end
-            for match in _assigned_values(text, start, end, has_fingerprint=policy.material.has_fingerprint):
+            for match in _assigned_values(text, start, end, is_taken_whole=policy.material.is_taken_whole):
                 stop = max(end, match.end())
                 # Another assignment may begin in what only seems to be a text in quotes.
                 ahead = end if match.re is _IN_QUOTES else stop
@@ -178,7 +178,7 @@ def assignments(text: bytes, policies: Iterable[SecretPolicy]) -> Iterator[tuple
             start = text.find(name, ahead)
 
 
-def _assigned_values(text: bytes, start: int, end: int, *, has_fingerprint: bool) -> Iterator[re.Match[bytes]]:
+def _assigned_values(text: bytes, start: int, end: int, *, is_taken_whole: bool) -> Iterator[re.Match[bytes]]:
     """Yield the value before a name, and the one after it."""
     if start > 0 and _NAME_GOES_ON.match(text, start - 1):
         return
@@ -187,9 +187,9 @@ def _assigned_values(text: bytes, start: int, end: int, *, has_fingerprint: bool
         at = text.rfind(b"alue", max(1, start - _MOST_BEFORE), at)
         if at < 0:
             break
-        before = (_KEY_FIRST,) if has_fingerprint else (_QUOTED_FIRST, _UNQUOTED_FIRST)
+        before = (_QUOTED_FIRST, _UNQUOTED_FIRST) if is_taken_whole else (_KEY_FIRST,)
         yield from islice(filter(None, (each.match(text, at - 1, start) for each in before)), 1)
-    after = (_OF_KEY,) if has_fingerprint else (_IN_QUOTES, _UNQUOTED)
+    after = (_IN_QUOTES, _UNQUOTED) if is_taken_whole else (_OF_KEY,)
     yield from islice(filter(None, (each.match(text, end) for each in after)), 1)
 
 

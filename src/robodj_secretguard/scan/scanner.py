@@ -445,7 +445,7 @@ class Scanner:
             beginning = next(self._each(blocks), b"")[: MAX_FILE_BYTES + 1]
             put = () if carriers is None else tuple(carriers[name])
             policy = self._policy(put[0][1] if put else path)
-            kind = policy.material if policy and policy.is_issued else LEAST_MATERIAL
+            kind = policy.material if policy and policy.material.is_taken_whole else LEAST_MATERIAL
             text = text_of(beginning, is_whole=kind is not LEAST_MATERIAL)
             if len(beginning) > MAX_FILE_BYTES or holds_key_material(text, kind):
                 seen = [self._search.see(key, kind) for line in text.lines if (key := valid_key(line, kind))]

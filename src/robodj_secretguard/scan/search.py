@@ -15,6 +15,7 @@ from typing import Final, NamedTuple, TypeAlias
 from robodj_secretguard.lifecycle.records import Record
 from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.secret.material import (
+    BASE64URL_DIGITS,
     PART,
     PREFIX,
     Generator,
@@ -334,8 +335,8 @@ class KeySearch:
     def _add(self, values: Iterable[tuple[SealedStr, KnownKey]]) -> None:
         """Search for keys, and for parts of issued values."""
         for value, known in values:
-            if known.fingerprint:
-                text = canonical(value.get_secret_value())
+            text = canonical(value.get_secret_value())
+            if known.fingerprint and BASE64URL_DIGITS.issuperset(text):
                 self._live.append((SealedStr(text[:-1]), SealedStr(last_characters(text)), is_hexadecimal(text), known))
                 self._shortest = min(self._shortest, len(text))
             elif len(value) >= LEAST_ISSUED:

@@ -28,7 +28,7 @@ _PAIRS_OF_QUOTES: Final = frozenset(('""', "''", "``", "\u2018\u2019", "\u201c\u
 _COMMENT_LINE: Final = r"(?m)^[ \t]*#.*"
 _COMMENT_BEFORE: Final = r"(#|//)\s+"
 _COMMENT_AFTER: Final = r"(?<=\S)\s+(#|//)(\s.*|[^\W\d_]+(\s.*)?)?\Z"
-_NAME_BEFORE: Final = r"(export |set |ENV |\$env:)?[A-Z][A-Z0-9]{2,}(_[A-Z0-9]+)+(:\s|\s?=\s?(?=[^=\s]))"
+_NAME_BEFORE: Final = r"(export |set |ENV |\$env:)?[A-Z]{3,}[0-9]*(_[A-Z0-9]+)+(:\s|\s?=\s?(?=[^=\s]))"
 
 
 class Issued(Kind):
@@ -84,8 +84,9 @@ def uncommented(text: str) -> str:
     if before := re.match(_COMMENT_BEFORE, stripped):
         rest = stripped[before.end() :]
         return "" if " " in rest else rest
-    after = None if "\n" in stripped else re.search(_COMMENT_AFTER, stripped)
-    return stripped[: after.start()] if after else text
+    last = stripped.rfind("\n") + 1
+    after = re.search(_COMMENT_AFTER, stripped[last:])
+    return stripped[: last + after.start()] if after else text
 
 
 def unnamed(text: str, variable: str) -> str:

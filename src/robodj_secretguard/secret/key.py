@@ -172,10 +172,10 @@ def bits(text: str) -> float:
     plain = text.translate(_NOT_COUNTED)
     if is_hexadecimal(plain) and not plain.isdigit():
         return 4 * len(plain)
-    each = log2(max(1, alphabet_size(plain)))
+    each = log2(max(1, alphabet_size(text)))
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)
     if share_of_pairs([part.lower() for part in parts]) < USUAL_OF_ALL:  # random text has a word by chance
-        return each * len(plain)
+        return each * len(text.rstrip("="))
     total = each * (len(plain) - len("".join(parts)))
     for part in parts:
         is_random = len(part) >= MIN_LETTERS and not is_of_words(part.lower())
@@ -187,7 +187,10 @@ def bits(text: str) -> float:
 def alphabet_size(text: str) -> int:
     """Return how many characters the alphabet of a text seems to have. Of symbols, those that occur count."""
     symbols = {each for each in text if each.isascii() and not each.isalnum()}
-    return len(symbols) + sum(size for pattern, size in _ALPHABETS.items() if re.search(pattern, text))
+    found = [size for pattern, size in _ALPHABETS.items() if re.search(pattern, text)]
+    if re.search("[a-z]", text) and re.search("[A-Z]", text) and not re.search("[0-9]", text):
+        found.append(10)  # a short key may have no digit by chance
+    return len(symbols) + sum(found)
 
 
 def _fewest_of_alphabet(text: str) -> int:

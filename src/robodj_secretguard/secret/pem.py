@@ -28,6 +28,8 @@ OF_DER: Final = frozenset(
 """Labels whose body is DER. Others have formats of their own."""
 
 _AGE: Final = r"AGE-SECRET-KEY-(PQ-)?1[02-9AC-HJ-NP-Z]{58,}"
+_ATTRIBUTES: Final = r"(?m)^(Bag Attributes.*|Key Attributes.*|[ \t]+[\w .]+: .*|(subject|issuer) ?=.*)$"
+"""What `openssl pkcs12` writes beside the blocks."""
 _BASE64: Final = r"[A-Za-z0-9+/\n]*=*"
 _ED25519: Final = bytes.fromhex("302e020100300506032b657004220420")
 _P256: Final = bytes.fromhex("30310201010420")
@@ -40,7 +42,7 @@ _OPENSSH_START: Final = _OPENSSH + bytes(12) + b"\0\0\0\x01" + bytes(4) + b"\0\0
 """All before the private part, with nothing in each text."""
 
 
-class Block(Frozen):
+class PemBlock(Frozen):
     """A block of PEM.
 
     Attributes:
@@ -135,7 +137,7 @@ class Pem(Issued):
             fix = "set {} to the whole key, with each of its lines"
             yield Fault("format", "has a body of which a part is missing", fix)
 
-    def _faults_of_labels(self, blocks: list[Block]) -> Iterator[Fault]:
+    def _faults_of_labels(self, blocks: list[PemBlock]) -> Iterator[Fault]:
         if sum(block.is_private for block in blocks) > 1:
             yield Fault("format", "has more than one private key", "set {} to the private key alone")
         if not any(self._is_declared(block) for block in blocks):
@@ -144,7 +146,7 @@ class Pem(Issued):
             fix = f"{ALONE}, without the other block"
             yield Fault("format", "has a block that is no key, certificate or parameters", fix)
 
-    def _is_declared(self, block: Block) -> bool:
+    def _is_declared(self, block: PemBlock) -> bool:
         return block.label in self.labels if self.labels else block.is_private
 
     def usable(self, text: str) -> str:
@@ -184,7 +186,7 @@ def pem_text(text: str) -> str:
     return text.replace("\\r", "").replace("\\n", "\n")
 
 
-def read_blocks(text: str) -> tuple[list[Block], str]:
+def read_blocks(text: str) -> tuple[list[PemBlock], str]:
     """Return the blocks of PEM, and the text beside them."""
     blocks = []
     outside, begin, rest = pem_text(text).partition("-----BEGIN ")
@@ -194,10 +196,10 @@ def read_blocks(text: str) -> tuple[list[Block], str]:
         blocks.append(_block(label, content, is_ended=bool(end)))
         between, begin, rest = rest.partition("-----BEGIN ")
         outside += between
-    return blocks, outside.strip()
+    return blocks, re.sub(_ATTRIBUTES, "", outside).strip()
 
 
-def _block(label: str, content: str, *, is_ended: bool) -> Block:
+def _block(label: str, content: str, *, is_ended: bool) -> PemBlock:
     lines = [line.strip() for line in content.splitlines()]
     is_encrypted = any(line.startswith("Proc-Type:") and "ENCRYPTED" in line for line in lines)
     body = [line for line in lines if line and ":" not in line]
@@ -209,7 +211,7 @@ def _block(label: str, content: str, *, is_ended: bool) -> Block:
         data = a2b_base64("".join(body), strict_mode=True)
     except ValueError:
         data = b""
-    return Block(label, "\n".join(body).replace("\\", " "), data, is_encrypted, is_ended, checksum)
+    return PemBlock(label, "\n".join(body).replace("\\", " "), data, is_encrypted, is_ended, checksum)
 
 
 def is_whole_der(data: bytes) -> bool:

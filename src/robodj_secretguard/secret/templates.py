@@ -59,7 +59,7 @@ MIN_GLUED: Final = 3
 PLACEHOLDER: Final = "is a placeholder"
 NAME: Final = "is the name of a variable"
 
-_AROUND: Final = " \t\r\n\"'`"
+_EDGE: Final = " \t\r\n\"'`"
 _NOT_JUDGED: Final = str.maketrans("", "", " _-.:/|,\\")
 _BRACKETS: Final = frozenset(("<>", "[]", "{}", "()", "%%", "@@", "##", "||", "**", "::", "!!", "__", "~~"))
 _VARIABLE: Final = (
@@ -76,9 +76,9 @@ _MARKS: Final = ("...", "***", "\u2026", "\u2022")
 _NO_MARKS: Final = str.maketrans("", "", "._-*\u2026\u2022")
 _MASKED: Final = r"(?<![A-Za-z0-9])[xX]{5,}(?![A-Za-z0-9])|[xX]{6}"
 _ORDERED: Final = tuple((each * 4)[::step] for each in (*SEQUENCES, "0123456789", "abcdef") for step in (1, -1))
-_LETTERS: Final = str.maketrans(
-    {"\u0142": "l", "\u0111": "d", "\u00f8": "o", "\u0131": "i", "\u00df": "ss", "\u00e6": "ae"}
-)
+_LETTERS: Final = str.maketrans("\u0142\u0111\u00f8\u0131\u00e6\u0141\u0110\u00d8\u0130\u00c6", "ldoiaLDOIA", "") | {
+    0xDF: "ss"
+}
 """Letters without a decomposition: those of Polish, Vietnamese, Danish, Turkish and German."""
 _FORM_OF_WORD: Final = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_a-zA-Z]+"
 _SHORT_WORD: Final = r"(?<![^\W_])[^\W\d_]{1,2}(?![^\W_])"
@@ -100,7 +100,7 @@ def template(text: str, variable: str = "") -> str:
         text: the text.
         variable: the name of its variable; empty where it is unknown.
     """
-    core = text.strip(_AROUND)
+    core = text.strip(_EDGE)
     if message := _plain_template(core, variable):
         return message
     data = decoded(core) if len(core) <= LONGEST else b""
@@ -313,7 +313,7 @@ def _are_clear(tokens: list[str], worths: list[int], unlisted: list[str]) -> boo
     told = sum(worth for worth in worths if worth > 0)
     if len(unlisted) <= told - STRONG:
         return True
-    strong = {token for token in tokens if WORTH.get(token) == STRONG}
+    strong = {token for token in tokens if len(token) > MIN_GLUED and WORTH.get(token) == STRONG}
     is_sure = bool(strong - ORDINARY) or not strong.isdisjoint((tokens[0], tokens[-1]))
     return is_sure and len(unlisted) <= MOST_UNLISTED and all(map(reads_like_word, unlisted))
 
