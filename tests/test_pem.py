@@ -233,6 +233,12 @@ class TestBlocks:
         """Blanks around it, and parameters and public parts beside it, are no defect."""
         assert judge(KIND, text) == ("", "")
 
+    def test_attributes_of_pkcs12_may_stand_beside_the_blocks(self) -> None:
+        """`openssl pkcs12` writes attributes, the subject and the issuer beside the blocks."""
+        attributes = "Bag Attributes\n    localKeyID: 0F 2A\nKey Attributes: <No Attributes>\n"
+        beside = f"subject=CN = kif\n\nissuer=CN = zapp\n\n{pem('CERTIFICATE')}"
+        assert judge(KIND, f"{attributes}{KEY}Bag Attributes\n{beside}") == ("", "")
+
     def test_parameters_are_whole(self) -> None:
         """Parameters of which a part is missing make the key unreadable, so they are refused."""
         key = pem("EC PRIVATE KEY", 100)
@@ -278,7 +284,7 @@ class TestBlocks:
             (KEY + KEY, ("format", "has its value twice")),
             (KEY + pem(), ("format", "has more than one private key")),
             (KEY + KEY.replace("RSA PRIVATE KEY", "CERTIFICATE REQUEST"), OTHER_BLOCK),
-            (f"Bag Attributes\n{KEY}", BESIDE),
+            (f"Bag of {KEY}", BESIDE),
             (f"{KEY}kif\n{KEY.replace('PRIVATE', 'PUBLIC')}", BESIDE),
             (f"{KEY}kif", BESIDE),
             (f"{BEGIN}\n", ("format", "has its first line alone")),

@@ -172,10 +172,10 @@ def bits(text: str) -> float:
     plain = text.translate(_NOT_COUNTED)
     if is_hexadecimal(plain) and not plain.isdigit():
         return 4 * len(plain)
-    each = log2(max(1, alphabet_size(text)))
     parts = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)
     if share_of_pairs([part.lower() for part in parts]) < USUAL_OF_ALL:  # random text has a word by chance
-        return each * len(text.rstrip("="))
+        return log2(alphabet_size(text) or 1) * len(text.rstrip("="))
+    each = log2(alphabet_size(plain) or 1)
     total = each * (len(plain) - len("".join(parts)))
     for part in parts:
         is_random = len(part) >= MIN_LETTERS and not is_of_words(part.lower())
