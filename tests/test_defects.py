@@ -94,3 +94,10 @@ def test_fix_of_a_single_defect(spoil: str, defect: str) -> None:
     assert other is not None
     assert (fault.message, fault.fix) == (f"has {defect}", REMOVABLE[defect])
     assert other.fix == ""
+
+
+def test_two_defects_are_told() -> None:
+    """A fault tells the first two defects, and the number of the others."""
+    fault = MATERIAL[V1].fault('"kif!"\n')
+    assert fault is not None
+    assert fault.message == f"has {NEWLINE}, {QUOTES}, and 2 more"

@@ -129,6 +129,19 @@ class TestKey:
         assert judge(KEY, f"{key}\n") == ("format", "has a newline at the end")
         assert judge(KEY, "<the secret key of the shop goes here>")[0] == "placeholder"
 
+    def test_template_after_the_prefix_is_a_placeholder(self) -> None:
+        """What is after the prefix may be a template by itself."""
+        assert judge(Material.key(prefix="zq9-83-"), "zq9-83-op://vault/item/field") == (
+            "placeholder",
+            "is a reference that nobody resolved (op://)",
+        )
+
+    @pytest.mark.parametrize("prefix", ["a\n", " a", "\u00e9"])
+    def test_prefix_is_printable(self, prefix: str) -> None:
+        """A prefix that no key can have is an error where the kind is made."""
+        with pytest.raises(ValueError, match="Material.key prefix: printable ASCII"):
+            Material.key(prefix=prefix)
+
     def test_new_keys_are_made_with_the_prefix(self) -> None:
         """The generator makes keys with the prefix, of 32 bytes or more and of the declared length."""
         for minimum, prefix, size in ((32, "", 32), (16, "kif-", 32), (100, "", 75), (101, "k", 75)):
@@ -165,7 +178,7 @@ class TestBits:
         assert bits(text) == pytest.approx(expected, abs=0.1)
 
     def test_alphabet(self) -> None:
-        """An alphabet is of the classes of characters that occur, and of the symbols. Letters of both cases imply digits."""
+        """An alphabet has the classes of characters that occur, and the symbols. Letters of both cases imply digits."""
         assert [alphabet_size(text) for text in ("", "a", "aA", "aA0", "aA0!!?", "\u0431a")] == [0, 26, 62, 62, 64, 90]
 
     @pytest.mark.parametrize("text", ["winter garden summer forest river mountain", "Winter-Garden-Summer-2026"])

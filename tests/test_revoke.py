@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
 from base64 import b64encode
 from collections.abc import Callable
@@ -333,6 +334,21 @@ class TestKeyFrom:
         ran = machine.call(*REVOKE, "--key-from", "found.txt")
         assert ran.out.startswith(f"Revoked: {machine.fingerprint()} (secret.key; ")
         assert leaks(ran.out + ran.err, [key]) == []
+
+    @pytest.mark.parametrize("form", ["{}", "SIGNING_KEY={}\n", 'say "{}"\n\n'.removeprefix("say ")])
+    def test_key_of_any_alphabet(self, machine: Machine, form: str) -> None:
+        """A key with symbols is the whole line, without the name and the quotes around it."""
+        machine.put(
+            "any_model.py",
+            "from typing import Annotated\n"
+            "from robodj_secretguard import Material, Secret, SecretPolicy, SecretSettings\n"
+            "class Any(SecretSettings):\n"
+            "    signing_key: Annotated[Secret, SecretPolicy(material=Material.key())]\n",
+        )
+        key = "".join(secrets.choice("abcdefghijkmnpqrstuvwxyz23456789!@#%^*(+)") for _ in range(50))
+        machine.put("found.txt", form.format(key))
+        command = ("revoke", "signing_key", "--reason", "leaked", "--key-from", "found.txt", "--unknown")
+        assert fingerprint_of(key) in machine.call(*command, "--model", "any_model:Any").out
 
     def test_without_name(self, machine: Machine) -> None:
         """The secret and the slot are those of the source. Another secret's name is refused."""

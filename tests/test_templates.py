@@ -38,7 +38,7 @@ EXAMPLE = "is a well-known example of a vendor"
             PATH,
             "/run/secrets/stripe|~/keys/stripe|./stripe-sk|./stripe.key|../a/b2|C:\\keys\\stripe.txt|config/stripe.pem|D:/a/b",
         ),
-        (EXAMPLE, "AKIAIOSFODNN7EXAMPLE|wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+        (EXAMPLE, "kq7zw9mpEXAMPLE|AKIAIOSFODNN7EXAMPLE|wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
         ("is a key that django-admin startproject wrote", "django-insecure-7f$k2"),
         ("is the text of an error", "Permission denied|ERROR: secret not found|could not read /zapp|not found: kif"),
         (
@@ -138,6 +138,12 @@ def test_other_text_is_no_template(text: str) -> None:
         ("t0k3n|s3cr3t", "53cr37|s3t1c1"),
         ("test-1|set-1|test-837-1|kif_xxx", "url-83|test-837-19|kif_zapp_xxx|kif_xx"),
         ("dragon12|dragon", "horse12|dragon-movie|db-dragon"),
+        (
+            "orange-winter-password|password-orange-winter|orange-2-winter-password|databaseserverbackendpassword",
+            "orange-winter-stone-password|orange-password-winter",
+        ),
+        ("fake-orange-winter", "put-orange-winter|orange-tu-winter|fake-orange-kqzvjx|fake-orange-2-83746"),
+        ("orange-replaceme-winter|winter-example", "orange-example-winter"),
         ("app_kjhgfd|app_yyyyyy", "app_kjhgf|app_yyyyy|kif_key_kjhgfd|appmusic"),
     ],
 )
