@@ -139,7 +139,7 @@ class TestKey:
     @pytest.mark.parametrize("prefix", ["a\n", " a", "\u00e9"])
     def test_prefix_is_printable(self, prefix: str) -> None:
         """A prefix that no key can have is an error where the kind is made."""
-        with pytest.raises(ValueError, match="Material.key prefix: printable ASCII"):
+        with pytest.raises(ValueError, match="key prefix: printable ASCII"):
             Material.key(prefix=prefix)
 
     def test_new_keys_are_made_with_the_prefix(self) -> None:
