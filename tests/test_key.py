@@ -170,6 +170,7 @@ class TestBits:
             ("\u0431\u0433\u0434\u0436", 24),
             ("correct horse battery staple", 44),
             ("correcthorse battery", 33),
+            ("winterstem", 22),
             ("the 8374629105", 62.7),
         ],
     )

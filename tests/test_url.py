@@ -94,6 +94,7 @@ class TestUrl:
             (f'"{URL}"', "has quotes around it"),
             (URL.replace("postgresql", "mysql"), "is not a URL of postgresql or redis or https"),
             ("orders_rw:zq9Kif83w@db", "is not a URL of postgresql or redis or https"),
+            ("redis", "is not a URL of postgresql or redis or https"),
             (URL.replace("Kif", "Kif 7"), "has a blank, or a password with /, ? or # in it"),
             ("redis://localhost:6379/0", NO_LOGIN),
             ("redis://a...", NO_LOGIN),
