@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import secrets
 from collections.abc import Callable
 from secrets import token_bytes
 from typing import Any
@@ -224,3 +226,26 @@ def test_comment_or_name_beside_an_object() -> None:
     assert judge(Material.json(), text) == ("", "")
     assert judge(Material.json(), f"# The account\n{text}")[1] == "has a comment next to its value"
     assert judge(Material.json(), 'SHOP_SECRET={"password": "zq9Kif83w"}')[1] == "has a name in front of its value"
+
+
+@pytest.mark.parametrize(
+    ("curve", "size"),
+    [
+        ("P-256", 32),
+        ("P-384", 48),
+        ("P-521", 66),
+        ("secp256k1", 32),
+        ("Ed25519", 32),
+        ("X25519", 32),
+        ("Ed448", 57),
+        ("X448", 56),
+    ],
+)
+def test_private_part_has_the_length_of_its_curve(curve: str, size: int) -> None:
+    """The private part of a key on a curve has the bytes of that curve, no fewer and no more."""
+    parts = [
+        base64.urlsafe_b64encode(secrets.token_bytes(length)).decode().rstrip("=")
+        for length in (size - 1, size, size + 1)
+    ]
+    keys = [json.dumps({"kty": "EC", "crv": curve, "d": part}) for part in parts]
+    assert [bool(judge(Material.json(), key)[0]) for key in keys] == [True, False, True]

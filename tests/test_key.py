@@ -129,6 +129,10 @@ class TestKey:
         assert judge(KEY, f"{key}\n") == ("format", "has a newline at the end")
         assert judge(KEY, "<the secret key of the shop goes here>")[0] == "placeholder"
 
+    def test_key_has_a_fingerprint(self) -> None:
+        """Nobody can guess a key of 128 bits, so it has a fingerprint, also where others issue it."""
+        assert (KEY.has_fingerprint, KEY.is_taken_whole) == (True, True)
+
     def test_template_after_the_prefix_is_a_placeholder(self) -> None:
         """What is after the prefix may be a template by itself."""
         assert judge(Material.key(prefix="zq9-83-"), "zq9-83-op://vault/item/field") == (
