@@ -195,13 +195,15 @@ def test_cut_web_key_is_refused(name: str, member: str) -> None:
         ({"kty": "EC", "crv": [], "d": "zq9Kif83w7LA"}, ("", "")),
         ({"kty": "EC", "crv": "P-256", "d": "zq9Kif83w7L~"}, PUBLIC),
         ({"kty": "RSA", "d": {}, "n": "zq9Kif83w7LA"}, PUBLIC),
-        ({"kty": "oct", "k": ""}, PUBLIC),
+        ({"kty": "oct", "k": ""}, ("placeholder", "has a key that is empty")),
+        ({"kty": "oct", "k": "Y2hhbmdlbWU"}, ("placeholder", "has a key that is a placeholder in base64")),
+        ({"kty": True, "d": "zq9Kif83w7LA"}, ("", "")),
         ({"kty": "RSA", "n": "Kq9Kif83w7LB", "p": "zq9Kif83w7LA", "d": "zq9Kif83w7LA"}, CUT),
         ({"keys": "zq9Kif83w"}, ("", "")),
         ({"keys": [7, "zq9Kif83w"]}, ("", "")),
         ({"keys": [{"d": "zq9Kif83w"}]}, ("", "")),
     ],
-    ids=range(8),
+    ids=range(10),
 )  # fmt: skip
 def test_malformed_web_key(members: dict[str, Any], expected: tuple[str, str]) -> None:
     """Members of other types are no error. What only looks like a key is an object of texts."""

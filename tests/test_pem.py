@@ -233,6 +233,25 @@ class TestBlocks:
         """Blanks around it, and parameters and public parts beside it, are no defect."""
         assert judge(KIND, text) == ("", "")
 
+    @pytest.mark.parametrize(
+        "key",
+        [
+            block("PRIVATE KEY", b"\x30\x2a\x30\x05\x06\x03" + DATA[:38]),
+            block("RSA PRIVATE KEY", b"\x30\x28\x02\x20" + DATA[:38]),
+            of_pgp(b"\xc6\x28" + DATA[:40]),
+            of_pgp(b"\x99\x00\x28" + DATA[:40]),
+        ],
+        ids=["SPKI", "RSA", "PGP", "older PGP"],
+    )
+    def test_public_key_under_the_label_of_a_private_one(self, key: str) -> None:
+        """What is inside is a private key, whatever the label says."""
+        assert judge(KIND, key) == ("format", "has a public key under the label of a private one")
+
+    def test_blanks_beside_a_block_are_read_once(self) -> None:
+        """Blanks without a block are judged in a time that grows with their number alone."""
+        assert judge(KIND, f"x{' ' * 60_000}{KEY}") == BESIDE
+        assert judge(KIND, KEY.strip().replace("\n", " ", 1)) == BLANKS
+
     def test_attributes_of_pkcs12_may_stand_beside_the_blocks(self) -> None:
         """`openssl pkcs12` writes attributes, the subject and the issuer beside the blocks."""
         attributes = "Bag Attributes\n    localKeyID: 0F 2A\nKey Attributes: <No Attributes>\n"
@@ -249,7 +268,7 @@ class TestBlocks:
 
     def test_body_has_32_bytes_or_more(self) -> None:
         """A body of fewer bytes is no key."""
-        assert judge(KIND, block("PRIVATE KEY", b"\x30\x1e\x02" + DATA[:29])) == ("", "")
+        assert judge(KIND, block("PRIVATE KEY", b"\x30\x1e\x02\x01" + DATA[:28])) == ("", "")
         assert judge(KIND, block("PRIVATE KEY", b"\x30\x1d\x02" + DATA[:28])) == ("placeholder", NO_BODY)
 
     @pytest.mark.parametrize(
@@ -259,7 +278,7 @@ class TestBlocks:
     )
     def test_der_has_its_length(self, data: bytes) -> None:
         """DER is a sequence of the length that it says, of a sequence or a number."""
-        key = block("EC PRIVATE KEY", b"\x30\x28\x02" + DATA[:39])
+        key = block("EC PRIVATE KEY", b"\x30\x28\x02\x01" + DATA[:38])
         assert judge(KIND, key) == ("", "")
         assert judge(KIND, key + block("CERTIFICATE", data)) == CUT
 

@@ -162,6 +162,8 @@ class TestPasswordless:
         "text",
         [
             "sqlite:///shop.sqlite3",
+            "sqlite+aiosqlite:///./shop.sqlite3",
+            "mongodb://%2Frun%2Fmongodb-27017.sock",
             "sqlite:////var/lib/shop.sqlite3",
             "sqlite:///:memory:",
             "sqlite://",

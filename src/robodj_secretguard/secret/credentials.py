@@ -76,6 +76,7 @@ class Json(Issued):
         for name, text in self._undeclared(members):
             if re.search(_SECRET_NAME, name) or may_be_filled(text):
                 yield "member", text
+        yield from (("key", key["k"]) for key in _json_keys(members) if "k" in key)
 
     def _undeclared(self, members: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         """Return each text, where no member is declared."""
@@ -127,7 +128,11 @@ def _json_keys(members: Mapping[str, Any]) -> list[dict[str, str]]:
     """Return the keys in JSON: the object itself, or those in its list. Only texts count."""
     listed = members.get("keys")
     found = [each for each in (listed if isinstance(listed, list) else [members]) if isinstance(each, dict)]
-    return [{name: text for name, text in each.items() if isinstance(text, str)} for each in found if "kty" in each]
+    return [
+        {name: text for name, text in each.items() if isinstance(text, str)}
+        for each in found
+        if isinstance(each.get("kty"), str)
+    ]
 
 
 def _faults_of_keys(members: Mapping[str, Any]) -> Iterator[Fault]:

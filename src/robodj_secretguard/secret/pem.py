@@ -28,7 +28,7 @@ OF_DER: Final = frozenset(
 """Labels whose body is DER. Others have formats of their own."""
 
 _AGE: Final = r"AGE-SECRET-KEY-(PQ-)?1[02-9AC-HJ-NP-Z]{58,}"
-_ATTRIBUTES: Final = r"(?m)^(Bag Attributes.*|Key Attributes.*|[ \t]+[\w .]+: .*|(subject|issuer) ?=.*)$"
+_ATTRIBUTES: Final = r"(?m)^(Bag Attributes.*|Key Attributes.*|[ \t]+\w[\w .]*: .*|(subject|issuer) ?=.*)$"
 """What `openssl pkcs12` writes beside the blocks."""
 _BASE64: Final = r"[A-Za-z0-9+/\n]*=*"
 _ED25519: Final = bytes.fromhex("302e020100300506032b657004220420")
@@ -36,6 +36,9 @@ _P256: Final = bytes.fromhex("30310201010420")
 _P256_END: Final = bytes.fromhex("a00a06082a8648ce3d030107")
 _SEQUENCE: Final = b"\x30"
 _INTEGER: Final = b"\x02"
+_VERSION: Final = b"\x02\x01"
+_SECRET_KEY_TAGS: Final = b"\x94\x95\x96\x97\xc5"
+"""The first byte of a secret key of OpenPGP, in the older format of packets and in the newer one."""
 _OBJECT_IDENTIFIER: Final = b"\x06"
 _OPENSSH: Final = b"openssh-key-v1\0"
 _OPENSSH_START: Final = _OPENSSH + bytes(12) + b"\0\0\0\x01" + bytes(4) + b"\0\0\0\x40"
@@ -71,6 +74,14 @@ class PemBlock(Frozen):
         """Whether the body is base64 that is long enough, or a part of such base64. Other text is a template."""
         is_base64 = re.fullmatch(_BASE64, self.body) is not None
         return " " in self.body or (is_base64 and len(self.body.rstrip("=")) * 3 >= MIN_BYTES * 4)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether a public key is under the label of a private one, which begins with a version or a tag of its own."""
+        if self.label.startswith("PGP "):
+            return self.data[:1] not in _SECRET_KEY_TAGS
+        has_version = self.is_private and self.label in OF_DER and not self.label.startswith("ENCRYPTED")
+        return has_version and not self.is_encrypted and _VERSION not in self.data[2:6]
 
     @property
     def is_whole(self) -> bool:
@@ -136,6 +147,8 @@ class Pem(Issued):
         if not all(block.data and block.is_whole for block in blocks):
             fix = "set {} to the whole key, with each of its lines"
             yield Fault("format", "has a body of which a part is missing", fix)
+        if any(block.is_private and block.data and block.is_public for block in blocks):
+            yield Fault("format", "has a public key under the label of a private one")
 
     def _faults_of_labels(self, blocks: list[PemBlock]) -> Iterator[Fault]:
         if sum(block.is_private for block in blocks) > 1:
@@ -181,7 +194,7 @@ def pem_text(text: str) -> str:
     r"""Return PEM with newlines, where they are written as `\n` or where the whole is in base64."""
     if "-----" not in text:
         data = decoded("".join(text.split()))
-        if data.startswith((b"-----BEGIN ", b"AGE-SECRET-KEY-", b"# created: ")):
+        if b"-----BEGIN " in data or data.startswith((b"AGE-SECRET-KEY-", b"# created: ")):
             text = data.decode("utf-8", "replace")
     return text.replace("\\r", "").replace("\\n", "\n")
 
@@ -211,7 +224,10 @@ def _block(label: str, content: str, *, is_ended: bool) -> PemBlock:
         data = a2b_base64("".join(body), strict_mode=True)
     except ValueError:
         data = b""
-    return PemBlock(label, "\n".join(body).replace("\\", " "), data, is_encrypted, is_ended, checksum)
+    written = "\n".join(body).replace("\\", " ")
+    if written and content.strip(" ")[:1] not in {"\n", "\r"}:
+        written = f" {written}"  # a blank in place of the first newline
+    return PemBlock(label, written, data, is_encrypted, is_ended, checksum)
 
 
 def is_whole_der(data: bytes) -> bool:

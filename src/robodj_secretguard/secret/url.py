@@ -18,7 +18,7 @@ MIN_USER: Final = 16
 """How many characters the user of a URL without a password has: it is the secret, as in a Sentry DSN."""
 
 _SCHEME: Final = "(jdbc:)?[a-z][a-z0-9+.-]*"
-_LOCAL: Final = r"127\.[0-9.]+|\[?::1\]?|[^.:]*"
+_LOCAL: Final = r"%2f.*|127\.[0-9.]+|\[?::1\]?|[^.:]*"
 _ENCODED: Final = "set {} with the special characters of its password percent-encoded"
 _COMPLETED: Final = "set {} to the URL with its password"
 _PASSWORDLESS: Final = (
@@ -89,7 +89,7 @@ class Url(Issued):
         address = read_address(core)
         if not address.user and not address.password:
             rest = address.rest.lstrip("/")
-            is_judged = may_be_filled(rest) or not rest[:1].isalnum()
+            is_judged = may_be_filled(rest) or not (rest[:1].isalnum() or self.passwordless)
             if is_judged and (message := template(rest, variable)):
                 return message
         if address.password is not None:
@@ -134,7 +134,8 @@ class Url(Issued):
 
 def is_local(text: str) -> bool:
     """Check whether a URL needs no network: a file, a socket, loopback or hosts without a dot."""
-    named = parameters(text).get("host", "")
+    given = parameters(text)
+    named = given.get("hostaddr", given.get("host", ""))
     hosts = read_address(text).host.split(",")
     if not named.startswith("/"):
         hosts.append(named)

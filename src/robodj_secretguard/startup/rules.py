@@ -271,7 +271,8 @@ def _fault_of(reading: Reading) -> Fault | None:
 def _how_to_correct(reading: Reading, fault: Fault) -> str:
     """Return the remedy for a value that its kind refuses."""
     if fault.fix and reading.used.file is not None:
-        return fault.fix.replace("set {}", "save {}").replace("{}", reading.used.location)
+        fix = fault.fix.replace("set {} to ", "save in {} ").replace("set {}", "save {}")
+        return fix.replace("{}", reading.used.location)
     return everywhere(fault.fix.replace("{}", reading.variable), reading.manager) if fault.fix else how_to_set(reading)
 
 
