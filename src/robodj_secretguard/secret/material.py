@@ -494,64 +494,64 @@ _WORDS: Final = """
     another antes antesde anything apache apikey aplicatiei aplikacji application aqui asdf assignment auth
     authentication authorization avain avant avantdemettre avec backend banking baomat bara bardzo base baseball basic
     bearer before being beispiel belong below benim best between bezpieczny bimat bimil bimilbeonho bimilkeyreul bits
-    bitte blog booking boot bootcamp brown build buraya buyao byte bytes bytut cambia cambiala cambiame cambiami
-    cambiar cambiare cambiarla cambie canli caracteres caratteri cargar casuale cette chaine chance change changed
-    changer changez changing char character characters charles chars chat chave cheie chiave chuoi ciag cipher clave
-    claves clef clesecrete client clinic cluster code college colocar coloque como company complex complexe compliance
-    compose confidential confidentiel config configuration consectetur container contrasena contrasenia cookie
-    corporate correct count course create created cryptographic cryptographically csereld cuaban cuatoi custom cypher
-    daemon dashboard data database dayla decrypt default define degeri degistir degistirin dein deine demo dengan
-    deploy deployed deploying deployment desarrollo desenvolvimento detta develop developer development developpement
-    devices dian dichoduan dickens diese dieser different difficile difficult digest digital django dlinny dlugi
-    docker docs dolor done dont dopo dragon driftsattning dummy durch ecommerce edit edoto egen eigen eigenen eigener
-    eigenes eine einer einfuegen eintragen ejemplo elit empty encode encoded encoding encrypt encrypted encryption
-    ending ennen enough enter enterprise entorno entropy entwicklung environment ersetze ersetzen esempio esta este
-    every everything exemple expected expires express extra extremely fake fallback file fill final finally finance
-    first flask follow football fore forgot fort forta forte from frontend fuerte fully gaat ganti gantilah gateway
-    geaendert geheim geheime geheimer geheimes geheimnis geheimnisvoll generar generate generated generating
-    generation generator gengai geslo github given gizli goes golang good grafana guards guclu guess guvenli guvenlik
-    hack hackathon hardcoded harus hash haslo have health healthcare hello hemlig hemlighet hemligt hemmelig henkou
-    here heslo hexadecimal hidden hier high himitsu himitsunokagi hmac homework horse hospital hosszu host hotel http
-    https ideally iets ihre ihren immediately important inainte initial insecure inserire inserisci insert insira
-    instance instead integration interview into inventory invullen ipryeok ipsum isikan issuer izmeni izmenite java
-    javascript jelszo jeton jibun joshua json julkaisua jumps just kagi kankyou karakter keep kesinlikle keycloak keys
-    khoa khoabimat khongduoc kleidi klic kluch klucz klyuch koko kubernetes kulcs kullanmayin kullanmayiniz kunci
-    laita lange langes lansarea laravel larga large largo lazy least length lengthy lesson letters level library ligne
-    like live livegang llave local localhost login lokal long longer longue lorem losenord losowa losowe losowy
-    lozinka lunga lutfen make management manager manh market marketplace masked master masukkan matkhau maubimat
-    maximum meantime medical mein meine menos message mets metti mettre microservice middleware mima mimi mindestens
-    minha minimal minimo minimum minio minuscule mise missing mistiko miyao mock modify module moeilijk molto mongo
-    mongodb monkey more most motdepasse movie movies much mude muito music must mustang mysql naar nagyon nahrad name
-    nasazenim need needs nest nestjs never next nextauth ngau ngaunhien nhap nicht nide node noegle nokkel nonprod
-    note nothing nube nuestra number numbers nyckel oauth obtain ochen official olmali only open openssl options order
-    orders organisation organization ortamda other otherwise over override panjang para parol parola parool pass
-    passphrase passport password passwort paste payload payment payments pered personal phoenix phrase placeholder
-    placer platform playground please policy pomenyai pomenyat ponaqui poner portal postgres pour pred preencha
-    preencher prefer prilozheniya prima prisma private probably prod producao produccion product productie production
-    produkcja produkcji produktion produzione program project projeto promeni properly propia propre proprio protected
+    bitte blog booking boot bootcamp brown build buraya buyao byte bytes bytut cambia cambiala cambiame cambiami cambiar
+    cambiare cambiarla cambie canli caracteres caratteri cargar casuale cette chaine chance change changed changer
+    changez changing char character characters charles chars chat chave cheie chiave chuoi ciag cipher clave claves clef
+    clesecrete client clinic cluster code college colocar coloque como company complex complexe compliance compose
+    confidential confidentiel config configuration consectetur container contrasena contrasenia cookie corporate correct
+    count course create created cryptographic cryptographically csereld cuaban cuatoi custom cypher daemon dashboard
+    data database dayla decrypt default define degeri degistir degistirin dein deine demo dengan deploy deployed
+    deploying deployment desarrollo desenvolvimento detta develop developer development developpement devices dian
+    dichoduan dickens diese dieser different difficile difficult digest digital django dlinny dlugi docker docs dolor
+    done dont dopo dragon driftsattning dugacak dummy durch ecommerce edit edoto egen eigen eigenen eigener eigenes eine
+    einer einfuegen eintragen ejemplo elit empty encode encoded encoding encrypt encrypted encryption ending ennen
+    enough enter enterprise entorno entropy entwicklung environment ersetze ersetzen esempio esta este every everything
+    exemple expected expires express extra extremely fake fallback file fill final finally finance first flask follow
+    football fore forgot fort forta forte from frontend fuerte fully gaat ganti gantilah gateway geaendert geheim
+    geheime geheimer geheimes geheimnis geheimnisvoll generar generate generated generating generation generator gengai
+    geslo github given gizli goes golang good grafana guards guclu guess guvenli guvenlik hack hackathon hardcoded harus
+    hash haslo have health healthcare hello hemlig hemlighet hemligt hemmelig henkou here heslo hexadecimal hidden hier
+    high himitsu himitsunokagi hmac homework horse hospital hosszu host hotel http https ideally iets ihre ihren
+    immediately important inainte initial insecure inserire inserisci insert insira instance instead integration
+    interview into inventory invullen ipryeok ipsum isikan issuer izmeni izmenite java javascript jelszo jeton jibun
+    joshua json julkaisua jumps just kagi kankyou karakter keep kesinlikle keycloak keys khoa khoabimat khongduoc kleidi
+    klic kljuc kluch klucz klyuch koko kubernetes kulcs kullanmayin kullanmayiniz kunci laita lange langes lansarea
+    laravel larga large largo lazy least length lengthy lesson letters level library ligne like live livegang llave
+    local localhost login lokal long longer longue lorem losenord losowa losowe losowy lozinka lunga lutfen make
+    management manager manh market marketplace masked master masukkan matkhau maubimat maximum meantime medical mein
+    meine menos message mets metti mettre microservice middleware mima mimi mindestens minha minimal minimo minimum
+    minio minuscule mise missing mistiko miyao mock modify module moeilijk molto mongo mongodb monkey more most
+    motdepasse movie movies much mude muito music must mustang mysql naar nagyon nahrad name nasazenim need needs nest
+    nestjs never next nextauth ngau ngaunhien nhap nicht nide node noegle nokkel nonprod note nothing nube nuestra
+    number numbers nyckel oauth obtain ochen official olmali only open openssl options order orders organisation
+    organization ortamda other otherwise ovdje over override panjang para parol parola parool pass passphrase passport
+    password passwort paste payload payment payments pered personal phoenix phrase placeholder placer platform
+    playground please policy pomenyai pomenyat ponaqui poner portal postgres pour pred preencha preencher prefer
+    prilozheniya prima prisma private probably prod producao produccion product productie production produkcja produkcji
+    produktion produzione program project projeto promeni promijeni promijeniti properly propia propre proprio protected
     provide provided proxy proyecto prueba przed public pune purpose purposes puternica python qing qingxiugai quick
     quite rabbitmq rahasia rahasiakan rails raktas rand random randomly rastgele ratmanh react real really recipe
-    recipes recommended redacted redis reemplaza reemplazar refresh release rellenar remember remove remplacer
-    remplacez remplir renseigner repeat replace replaced request required requires reset right rotate running rust
-    safe safely sajat salainen salaisuus salasana salt same sample sanctum sandbox sandi sangat satt satunnainen
-    schema schimba schluessel schlussel school secret secreta secretas secrete secretissime secretkey secreto secrets
-    secure secured securely security seed segredo segreta segreto segura seguridad seguro sehr sehrgeheim sekret
-    sekretnaya sekretniy sekretny sekretnyi sekretnyj sekretnyklyuch senha separate server serveur service sesion
-    session setting settings setup seusua shadow shared shengchan shop should showcase shuru sicher sicherer sicheres
-    sicura sicuro siempre sifre sifreleme sign signature signed signing silna silny simple sistema site size skrivnost
-    slapukas sleutel slumpmassig smenite smoke social some something sostituire sostituisci special spring sqlite
-    stage staging staple stark starke startup state sterk sterke storage store strict string stroka strong stronger
-    student students subir suficientemente suiji super supersecret superset supply sure survive svoy svuj swoj symfony
-    symmetric system tajemnica tajna tajne tajny tajnyklic task tasks team temp template temporary tener test teste
-    tester testing tests text than that thay thaydoi their them then there these thesis thing this tianxie tiene
-    tihuan tijiao time times titkos titkoskulcs todo token tokens topsecret tracker travel tree tres troque tuachiave
-    tuclave tuotantoon tupropia tutaj tutorial typescript ubah under unique unit university unknown unsafe until untuk
-    update uretim uruchomieniem usar used user username using utilizar utveckling uzun vahva vaihda vale valid
-    validation value values variable variables verander veranderen verification verify vervang very vlozte voorbeeld
-    voordat vostra votre vstavte vulhier wachtwoord want webhook website werden wert what when where which wijzig wiki
-    will willekeurig willekeurige willekeurigs with without wlasna wlasne wlasnego wlasny word wordpress words
-    workshop world worst wort would write wstaw xiugai year yeogie your yours yourself zameni zamenite zapuskom
-    zeichen zheli zifu zmente zmien znaki znakow znaku zufaellig zufall zufallig
+    recipes recommended redacted redis reemplaza reemplazar refresh release rellenar remember remove remplacer remplacez
+    remplir renseigner repeat replace replaced request required requires reset right rotate running rust safe safely
+    sajat salainen salaisuus salasana salt same sample sanctum sandbox sandi sangat satt satunnainen schema schimba
+    schluessel schlussel school secret secreta secretas secrete secretissime secretkey secreto secrets secure secured
+    securely security seed segredo segreta segreto segura seguridad seguro sehr sehrgeheim sekret sekretnaya sekretniy
+    sekretny sekretnyi sekretnyj sekretnyklyuch senha separate server serveur service sesion session setting settings
+    setup seusua shadow shared shengchan shop should showcase shuru sicher sicherer sicheres sicura sicuro siempre sifre
+    sifreleme sign signature signed signing silna silny simple sistema site size skrivnost slapukas sleutel slumpmassig
+    smenite smoke social some something sostituire sostituisci special spring sqlite stage staging staple stark starke
+    startup state sterk sterke storage store strict string stroka strong stronger student students subir suficientemente
+    suiji super supersecret superset supply sure survive svoy svuj swoj symfony symmetric system tajemnica tajna tajne
+    tajny tajnyklic task tasks team temp template temporary tener test teste tester testing tests text than that thay
+    thaydoi their them then there these thesis thing this tianxie tiene tihuan tijiao time times titkos titkoskulcs todo
+    token tokens topsecret tracker travel tree tres troque tuachiave tuclave tuotantoon tupropia tutaj tutorial
+    typescript ubah under unique unit university unknown unsafe until untuk update uretim uruchomieniem usar used user
+    username using utilizar utveckling uzun vahva vaihda vale valid validation value values variable variables verander
+    veranderen verification verify vervang very vlozte voorbeeld voordat vostra votre vstavte vulhier wachtwoord want
+    webhook website werden wert what when where which wijzig wiki will willekeurig willekeurige willekeurigs with
+    without wlasna wlasne wlasnego wlasny word wordpress words workshop world worst wort would write wstaw xiugai year
+    yeogie your yours yourself zameni zamenite zapuskom zeichen zheli zifu zmente zmien znaka znaki znakow znaku
+    zufaellig zufall zufallig
     """
 """Words of four letters or more that templates use, in several languages. None is hexadecimal throughout."""
 
@@ -591,30 +591,30 @@ _BEGINNINGS: Final = frozenset(
     canl cara carg casu cett chai chan char chat chav chei chia chuo ciag ciph clav clef cles clie clin clus code coll
     colo como comp conf cons cont cook corp corr coun cour crea cryp cser cuab cuat cust cyph daem dash data dayl decr
     defa defi dege degi dein demo deng depl desa dese dett deve devi dian dich dick dies diff dige digi djan dlin dlug
-    dock docs dolo done dono dont dopo drag drif dumm durc ecom edit edot egen eige eine einf eint ejem elit empt enco
-    encr endi enne enou ente ento entr entw envi erse esem esta este ever exam exem expe expi expr extr fake fall file
-    fill fina firs flas foll foot fore forg forl fort from fron fuer full gaat gant gate geae gehe gene geng gesl gith
-    give gizl goes gola good graf guar gucl gues guve hack hard haru hash hasl have heal hell heml hemm henk here hesl
-    hexa hidd hier high himi hmac home hors hosp hoss host hote http idea iets ihre imme impo inai init inse insi inst
-    inte into inve invu ipry ipsu isik issu izme java jels jeto jibu josh json julk jump just kagi kank kara keep kesi
-    keyc keyg keys khoa khon klei klic kluc klyu koko kube kulc kull kunc lait lang lans lara larg lazy leas leng less
-    lett leve libr lign like live llav loca logi loka long lore lose loso lozi lung lutf make mana manh mark mask mast
-    masu matk maub maxi mean medi mein meno mess mets mett micr midd mima mimi mind minh mini minu mise miss mist miya
-    mock modi modu moei molt mong monk more most motd movi much mude muit musi must myse mysq naar nagy nahr name nasa
-    need nest neve next ngau nhap nich nide node noeg nokk nonp nota note noth nots nube nues numb nyck oaut obta oche
-    offi olma only open opti orde orga orta othe over panj para paro pass past payl paym pere pers phoe phra plac plat
-    play plea poli pome pona pone port post pour pred pree pref pril prim pris priv prob prod prog proj prom prop prot
-    prov prox proy prue prze publ pune purp pute pyth qing quic quit rabb raha rail rakt rand rast ratm reac real reci
-    reco reda redi reem refr rele rell reme remo remp rens repe repl requ rese righ rota runn rust safe saja sala salt
-    same samp sanc sand sang satt satu sche schi schl scho secr secu seed segr segu sehr sekr senh sepa serv sesi sess
-    sett setu seus shad shar shen shop shou show shur sich sicu siem sifr sign siln simp sist site size skri slap sleu
-    slum smen smok soci some sost spec spri sqli stag stap star stat ster stor stri stro stud subi sufi suij supe supp
-    sure surv svoy svuj swoj symf symm syst taje tajn task team temp tene test text than that thay thei them then ther
-    thes thin this tian tien tihu tiji time titk todo toke tops trac trav tree tres troq tuac tucl tuot tupr tuta tuto
-    type ubah unde uniq unit univ unkn unsa unti untu upda uret uruc usar used user usin util utve uzun vahv vaih vale
-    vali valu vari vera veri verv very vloz voor vost votr vsta vulh wach want webh webs werd wert what when wher whic
-    wijz wiki will with wlas word work worl wors wort woul writ wsta xiug xxxx year yeog your zame zapu zeic zhel zifu
-    zmen zmie znak zufa
+    dock docs dolo done dono dont dopo drag drif duga dumm durc ecom edit edot egen eige eine einf eint ejem elit empt
+    enco encr endi enne enou ente ento entr entw envi erse esem esta este ever exam exem expe expi expr extr fake fall
+    file fill fina firs flas foll foot fore forg forl fort from fron fuer full gaat gant gate geae gehe gene geng gesl
+    gith give gizl goes gola good graf guar gucl gues guve hack hard haru hash hasl have heal hell heml hemm henk here
+    hesl hexa hidd hier high himi hmac home hors hosp hoss host hote http idea iets ihre imme impo inai init inse insi
+    inst inte into inve invu ipry ipsu isik issu izme java jels jeto jibu josh json julk jump just kagi kank kara keep
+    kesi keyc keyg keys khoa khon klei klic klju kluc klyu koko kube kulc kull kunc lait lang lans lara larg lazy leas
+    leng less lett leve libr lign like live llav loca logi loka long lore lose loso lozi lung lutf make mana manh mark
+    mask mast masu matk maub maxi mean medi mein meno mess mets mett micr midd mima mimi mind minh mini minu mise miss
+    mist miya mock modi modu moei molt mong monk more most motd movi much mude muit musi must myse mysq naar nagy nahr
+    name nasa need nest neve next ngau nhap nich nide node noeg nokk nonp nota note noth nots nube nues numb nyck oaut
+    obta oche offi olma only open opti orde orga orta othe ovdj over panj para paro pass past payl paym pere pers phoe
+    phra plac plat play plea poli pome pona pone port post pour pred pree pref pril prim pris priv prob prod prog proj
+    prom prop prot prov prox proy prue prze publ pune purp pute pyth qing quic quit rabb raha rail rakt rand rast ratm
+    reac real reci reco reda redi reem refr rele rell reme remo remp rens repe repl requ rese righ rota runn rust safe
+    saja sala salt same samp sanc sand sang satt satu sche schi schl scho secr secu seed segr segu sehr sekr senh sepa
+    serv sesi sess sett setu seus shad shar shen shop shou show shur sich sicu siem sifr sign siln simp sist site size
+    skri slap sleu slum smen smok soci some sost spec spri sqli stag stap star stat ster stor stri stro stud subi sufi
+    suij supe supp sure surv svoy svuj swoj symf symm syst taje tajn task team temp tene test text than that thay thei
+    them then ther thes thin this tian tien tihu tiji time titk todo toke tops trac trav tree tres troq tuac tucl tuot
+    tupr tuta tuto type ubah unde uniq unit univ unkn unsa unti untu upda uret uruc usar used user usin util utve uzun
+    vahv vaih vale vali valu vari vera veri verv very vloz voor vost votr vsta vulh wach want webh webs werd wert what
+    when wher whic wijz wiki will with wlas word work worl wors wort woul writ wsta xiug xxxx year yeog your zame zapu
+    zeic zhel zifu zmen zmie znak zufa
     """.split()
 )
 """The first four letters of each word and phrase."""

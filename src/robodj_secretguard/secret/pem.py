@@ -6,7 +6,7 @@ import re
 import secrets
 from base64 import b64encode
 from binascii import a2b_base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from robodj_secretguard.secret.frozen import Frozen
@@ -36,7 +36,7 @@ _P256: Final = bytes.fromhex("30310201010420")
 _P256_END: Final = bytes.fromhex("a00a06082a8648ce3d030107")
 _SEQUENCE: Final = b"\x30"
 _INTEGER: Final = b"\x02"
-_VERSION: Final = b"\x02\x01"
+_FIRST_NUMBER: Final = b"\x02\x01"
 _SECRET_KEY_TAGS: Final = b"\x94\x95\x96\x97\xc5"
 """The first byte of a secret key of OpenPGP, in the older format of packets and in the newer one."""
 _OBJECT_IDENTIFIER: Final = b"\x06"
@@ -81,7 +81,7 @@ class PemBlock(Frozen):
         if self.label.startswith("PGP "):
             return self.data[:1] not in _SECRET_KEY_TAGS
         has_version = self.is_private and self.label in OF_DER and not self.label.startswith("ENCRYPTED")
-        return has_version and not self.is_encrypted and _VERSION not in self.data[2:6]
+        return has_version and not self.is_encrypted and _FIRST_NUMBER not in self.data[2:6]
 
     @property
     def is_whole(self) -> bool:
@@ -144,11 +144,7 @@ class Pem(Issued):
         if outside:
             yield Fault("format", "has text beside its blocks", f"{ALONE}, from its first BEGIN to its last END line")
         yield from self._faults_of_labels(blocks)
-        if not all(block.data and block.is_whole for block in blocks):
-            fix = "set {} to the whole key, with each of its lines"
-            yield Fault("format", "has a body of which a part is missing", fix)
-        if any(block.is_private and block.data and block.is_public for block in blocks):
-            yield Fault("format", "has a public key under the label of a private one")
+        yield from _faults_of_bodies(blocks)
 
     def _faults_of_labels(self, blocks: list[PemBlock]) -> Iterator[Fault]:
         if sum(block.is_private for block in blocks) > 1:
@@ -180,8 +176,18 @@ class Pem(Issued):
             data = _P256 + secrets.token_bytes(32) + _P256_END
         if label == "OPENSSH PRIVATE KEY":
             data = _OPENSSH_START + secrets.token_bytes(64)
+        if label.startswith("PGP "):
+            data = b"\xc5\x20" + secrets.token_bytes(32)
         body = b64encode(data).decode()
         return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
+
+
+def _faults_of_bodies(blocks: Iterable[PemBlock]) -> Iterator[Fault]:
+    if not all(block.data and block.is_whole for block in blocks):
+        fix = "set {} to the whole key, with each of its lines"
+        yield Fault("format", "has a body of which a part is missing", fix)
+    elif any(block.is_private and block.is_public for block in blocks):
+        yield Fault("format", "has a public key under the label of a private one")
 
 
 def without_age_comments(text: str) -> str:

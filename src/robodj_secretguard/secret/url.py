@@ -87,11 +87,9 @@ class Url(Issued):
         if not self._has_scheme(core):
             return template(text, variable)
         address = read_address(core)
-        if not address.user and not address.password:
-            rest = address.rest.lstrip("/")
-            is_judged = may_be_filled(rest) or not (rest[:1].isalnum() or self.passwordless)
-            if is_judged and (message := template(rest, variable)):
-                return message
+        is_empty = not address.user and not address.password
+        if is_empty and (message := template_of_rest(address.rest.lstrip("/"), variable)):
+            return message
         if address.password is not None:
             password = unquote(address.password)
             if message := login_template(address.user, password, variable):
@@ -130,6 +128,12 @@ class Url(Issued):
         """Return a URL with a random password that has no fault."""
         scheme = self.schemes[0] if self.schemes else "postgresql"
         return f"{scheme}://temporary:{secrets.token_urlsafe(32)}@localhost/temporary"
+
+
+def template_of_rest(rest: str, variable: str) -> str:
+    """Return which template a host or a path without a login is; empty for none. A path may be relative."""
+    is_plain = rest[:1].isalnum() or rest.startswith("./")
+    return "" if is_plain and not may_be_filled(rest) else template(rest, variable)
 
 
 def is_local(text: str) -> bool:
