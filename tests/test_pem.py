@@ -364,13 +364,13 @@ class TestLabels:
         assert judge(self.kind, KEY.replace("RSA PRIVATE KEY", "CERTIFICATE")) == ("", "")
         assert judge(self.kind, KEY + KEY.replace("RSA PRIVATE KEY", "CERTIFICATE")) == OTHER_BLOCK
 
-    @pytest.mark.parametrize("label", ["PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY"])
+    @pytest.mark.parametrize("label", ["PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY", "PGP PRIVATE KEY BLOCK"])
     def test_temporary_value_can_be_loaded(self, label: str) -> None:
         """A temporary key of the first label is whole. Those of PKCS#8 and EC can be loaded."""
         kind = Material.pem(label, "RSA PRIVATE KEY")
         key = kind.temporary()
         assert (judge(kind, key), key.startswith(f"-----BEGIN {label}-----\n")) == (("", ""), True)
-        assert "OPENSSH" in label or loaded(key)
+        assert label.startswith(("OPENSSH", "PGP")) or loaded(key)
         assert not any(kind.accepts(text) for text in cuts(key.strip()))
 
 
