@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,13 +52,15 @@ def of_ssh_keygen(folder: Path) -> str:
     return (folder / "key").read_text(encoding="utf-8")
 
 
-def of_gpg(folder: Path) -> str:
-    """Make a key of GnuPG."""
-    folder.chmod(0o700)
-    gpg = ("gpg", "--homedir", str(folder), "--batch")
-    output_of(*gpg, "--gen-key", given="%no-protection\nKey-Type: eddsa\nKey-Curve: ed25519\nName-Real: Kif\n%commit\n")
-    written = output_of(*gpg, "--armor", "--export-secret-keys")
-    output_of("gpgconf", "--homedir", str(folder), "--kill", "all")
+def of_gpg(_folder: Path) -> str:
+    """Make a key of GnuPG. The path of its socket must be short, which a folder of a test is not everywhere."""
+    with tempfile.TemporaryDirectory(prefix="g", dir="/tmp", ignore_cleanup_errors=True) as home:
+        gpg = ("gpg", "--homedir", home, "--batch")
+        output_of(
+            *gpg, "--gen-key", given="%no-protection\nKey-Type: eddsa\nKey-Curve: ed25519\nName-Real: Kif\n%commit\n"
+        )
+        written = output_of(*gpg, "--armor", "--export-secret-keys")
+        output_of("gpgconf", "--homedir", home, "--kill", "all")
     return written
 
 
