@@ -531,6 +531,12 @@ class TestParts:
         assert all(LIVE.shows_part(b"a " + part + b" b") for part in parts)
         assert not any(LIVE.shows_part(b"~" + part[1:] + b"~") for part in parts)
 
+    def test_part_in_encoded_text(self) -> None:
+        """A part is found in encoded text too. Encoded text without one shows none."""
+        other = in_base64(secrets.token_bytes(60))
+        assert not LIVE.shows_part(other + b"\n!\n" + other)
+        assert LIVE.shows_part(other + b"\n!\n" + in_base64(b"x" * 30 + KEY1[:PART] + b"x" * 30))
+
     def test_nothing_is_hidden(self) -> None:
         """A key that is only known by its fingerprint, or has fewer than six characters, has no parts."""
         assert not LIVE.shows_part(b"")

@@ -74,6 +74,7 @@ def test_reference_is_named(begin: str) -> None:
         "projects/7f3a/k92",
         "$2b$12$K8hN1pGqX0e7",
         "/9j4AAQSk/ZJRg/run/x",
+        "/run/kq7+z$9mp",
         "./a8Fz_kQ2",
         "C:ax/9",
         "wait...wh7t",
