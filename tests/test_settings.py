@@ -319,7 +319,7 @@ class TestDeclaration:
         """Of two secrets that may have one value, each names the other."""
         names = {"a", "b", "c"}
         policies = [policy(each, each.upper() * 3)._replace(shared_with=pairs.get(each, "")) for each in sorted(names)]
-        with pytest.raises(TypeError, match="shared_with that does not name another secret which names it back"):
+        with pytest.raises(TypeError, match="a secret and the one in its shared_with must name each other"):
             model_of(*policies)
 
     @pytest.mark.parametrize("file", ["config/keys/revoked.fingerprints", "config/secret_operations.jsonl"])

@@ -505,7 +505,7 @@ def _require_distinct(model: str, declared: Collection[SecretPolicy]) -> None:
             raise TypeError(f"{model} declares two secrets that share {what}, or one that this library uses")
     pairs = {(policy.name, policy.shared_with) for policy in declared if policy.shared_with}
     if not all((other, name) in pairs and name != other for name, other in pairs):
-        raise TypeError(f"{model} has a shared_with that does not name another secret which names it back")
+        raise TypeError(f"{model}: a secret and the one in its shared_with must name each other")
 
 
 class RuntimeSecrets(SecretSettings):

@@ -1,4 +1,4 @@
-"""The base of the kinds of secrets that somebody else issues, and the kind of passwords and API keys.
+"""The base of all kinds but that of the generated keys, and the kind of passwords and API keys.
 
 A start with the two shipped secrets does not import this module. A fault is described in constants and declared names.
 No part of a value is in it, and no length below 16.
@@ -152,7 +152,7 @@ class Opaque(Issued):
 
     def placeholder_in(self, text: str, variable: str) -> str:
         """Return the message about a template, also after the prefix; empty for none."""
-        return template(text, variable) or template(text.strip(EDGES).removeprefix(self.prefix), variable)
+        return template_with_prefix(text, self.prefix, variable)
 
     def format_faults(self, text: str) -> Iterator[Fault]:
         """Yield what the prefix, the length and the pattern do not allow."""
@@ -176,13 +176,20 @@ class Opaque(Issued):
         raise ValueError("Material.opaque pattern: no text of it begins with the prefix and has the length")
 
 
+def template_with_prefix(text: str, prefix: str, variable: str) -> str:
+    """Return the message about a template, also after a prefix; empty for none."""
+    core = text.strip(EDGES).removeprefix(prefix)
+    message = template(text, variable)
+    return message if message or core == text else template(core, variable)
+
+
 def is_prefix(value: object) -> bool:
     """Check whether a value may begin the values of a kind."""
     return isinstance(value, str) and re.fullmatch("(?! )[ -~]*", value) is not None
 
 
 def too_short(text: str, minimum: int) -> Fault:
-    """Return the fault of a value with too few characters. A length below 16 is not told."""
+    """Return the fault of a value with too few characters. A length below 16 is not reported."""
     if len(text) >= EXACT_LENGTH_FROM:
         return Fault("format", f"has {len(text)} characters, not {minimum} or more")
     return Fault("format", f"has fewer than {min(EXACT_LENGTH_FROM, minimum)} characters")

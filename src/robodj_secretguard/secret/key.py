@@ -19,6 +19,7 @@ from robodj_secretguard.secret.issued import (
     faults_around,
     is_prefix,
     removable,
+    template_with_prefix,
     too_short,
     uncommented,
 )
@@ -106,9 +107,9 @@ class AnyKey(Issued):
 
     def placeholder_in(self, text: str, variable: str) -> str:
         """Return the message about a template, also after the prefix; empty for none."""
-        core = text.strip(EDGES).removeprefix(self.prefix)
-        if message := template(text, variable) or template(core, variable):
+        if message := template_with_prefix(text, self.prefix, variable):
             return message
+        core = text.strip(EDGES).removeprefix(self.prefix)
         is_covered = any(covered_length(each) * 2 >= max(MIN_COVERED * 2, len(each)) for each in spelled(core))
         return PLACEHOLDER if is_covered or is_encoded_text(core) else ""
 
@@ -154,7 +155,7 @@ LEGACY: Final[Kind] = Legacy()
 
 
 def faults_of_other_keys(text: str) -> Iterator[Fault]:
-    """Yield that text is a public key, with which anybody could sign, or what else has a key of another kind inside."""
+    """Yield that text is a public key, with which anybody could sign, or has a key of another kind inside."""
     data = decoded(text)
     for each in (text, data.decode("latin-1")):
         if re.match(_PUBLIC, each):

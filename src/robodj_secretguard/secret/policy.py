@@ -309,7 +309,6 @@ class SecretPolicy(Frozen, kw_only=True):
         if generator is None:
             yield not isinstance(material, Material), "generator: an approved one"
             return
-        own = material.generator or generator
         yield (
             material.generator is not None or isinstance(material, Material),
             "generator: none, as others issue this secret",
@@ -320,9 +319,9 @@ class SecretPolicy(Frozen, kw_only=True):
             "generator: an approved one",
         )
         yield generator.size >= MIN_KEY_BYTES, f"generator: at least {MIN_KEY_BYTES} bytes"
+        own = material.generator or generator._replace(prefix="")
         yield (
-            generator.prefix == own.prefix * (not isinstance(material, Material))
-            and generator.characters >= own.characters,
+            generator.prefix == own.prefix and generator.characters >= own.characters,
             "material: must accept what the generator makes",
         )
         if not isinstance(material, Material):

@@ -249,7 +249,7 @@ def names_of(policies: Iterable[SecretPolicy]) -> list[str]:
 
 
 def whole_names(policies: Iterable[SecretPolicy]) -> list[str]:
-    """Return the variables that are taken whole: what others issue, and previous keys, which Django may have made."""
+    """Return the variables that are taken whole: all but generated keys, and previous keys, which may be older."""
     wholes = (
         policy.key_variables if policy.material.is_taken_whole else policy.slot_variables[1:2] for policy in policies
     )

@@ -183,7 +183,7 @@ class KeyFiles(Frozen):
     off: str
 
     def read(self, policy: SecretPolicy) -> TextFile:
-        """Return the content of a secret's fallback file. A secret that somebody else issues is taken whole."""
+        """Return the content of a secret's fallback file. Only that of a generated key may have comments."""
         if self.directory is None:
             return NO_TEXT
         is_whole = policy.material.is_taken_whole
