@@ -31,11 +31,11 @@ ENDINGS: Final = tuple(f".{each}" for each in "pem key json txt crt cer p12 pfx 
 
 STEMS: Final = tuple(
     """
-    _ключ _токен αλλάξ εδώ κλειδ κωδικ будь-як ваш введ
+    _ключ _токен αλλάξ εδώ κλειδ κωδικ будь-як ваша ваше ваши введ
     встав замени замін згенер здесь змін измен ключ ключ_
     любая мінімум пароль приклад пример рядок сгенерир
     секрет символ случайн смени строка сюда твій токен
-    токен_ тут הכנס מפתח סיסמ أدخل السر المرور المفتاح
+    токен_ הכנס מפתח סיסמ أدخل السر المرور المفتاح
     تصادفی توکن رشته رمز ضع ضع_ كلمة مفتاح هنا کاراکتر
     کلید कुंजी पासवर्ड यहाँ ของคุณ คีย์ รหัส เปลี่ยน ใส่
     あなた ください ここ キー サンプル パスワード 你的 修改 入力 占位 填入 填写 変更 密码 密碼
@@ -146,7 +146,7 @@ WORTH: Final = {
     veranderen vervang vervangen vidu vloz voastra voer voorbeeld votre vstavte vuestra vul vvedite whatever wijzig
     wijzigen wpisz wstaw xyour your youraccount yourkey yourpassword yours yoursecret yourtoken youwillneverguess
     zameni zamenite zmen zmenit zmente zmien zmienic
-    ваш здесь ここ 你的 你的密码 你的密钥 您的 您的密码 您的密钥 请修改 请替换
+    ваш тут твій здесь ここ 你的 你的密码 你的密钥 您的 您的密码 您的密钥 请修改 请替换
             """.split(),
         ],
         STRONG,
