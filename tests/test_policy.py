@@ -14,7 +14,7 @@ import pytest
 from robodj_secretguard import Fault, Generator, Length, Material, RuntimeSecrets, SecretPolicy
 
 DECLARED = RuntimeSecrets.secret_policies
-POLICY = DECLARED["secret_key"]._replace(overlap=timedelta(0))
+POLICY = DECLARED["secret_key"]._replace(overlap=timedelta(0), stores_data=False)
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 FIELDS: Any = {"name": "a.key", "variable": "A_KEY", "owner": "Us", "cadence": 90 * DAY, "warn_before": DAY}
 
@@ -113,6 +113,8 @@ class TestSecretPolicy:
             ("generator", Generator("token_urlsafe", 31)),
             ("generator", "token_urlsafe"),
             ("issuer", "https://vendor.example"),
+            ("expires", None),
+            ("stores_data", 0),
             ("generator", Generator("token_bytes", 32)),  # type: ignore[arg-type]
             ("generator", Generator("token_hex", 33)),
             ("generator", Generator("token_urlsafe", 64)),
@@ -146,6 +148,12 @@ class TestSecretPolicy:
     def test_accepted(self, field: str, value: Any) -> None:
         """Values just inside each limit are accepted."""
         assert getattr(POLICY._replace(**{field: value}), field) == value
+
+    def test_stored_data_needs_an_overlap(self) -> None:
+        """Without a previous key, no stored data could be encrypted again."""
+        policy = POLICY._replace(overlap=timedelta(0), stores_data=False)
+        with pytest.raises(ValueError, match=r"^SecretPolicy stores_data: needs an overlap"):
+            policy._replace(stores_data=True)
 
     @pytest.mark.parametrize(
         ("generator", "base64url", "hexadecimal"),

@@ -493,7 +493,7 @@ class TestSlots:
         """A secret without an overlap has no slots. A variable of a slot has no effect, which is a warning."""
 
         class Own(SecretSettings):
-            own: Annotated[SecretStr, POLICIES[0]._replace(overlap=timedelta(0))]
+            own: Annotated[SecretStr, POLICIES[0]._replace(overlap=timedelta(0), stores_data=False)]
 
         environ = {V1: good_keys()[V1], NEXT: "changeme", PREVIOUS: "changeme"}
         report = check(Own, environ=environ, config_dir=tmp_path, now=NOW)

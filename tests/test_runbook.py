@@ -23,7 +23,7 @@ Steps = list[tuple[str, str | None]]
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 POLICY, SECOND = POLICIES
 NAME = POLICY.name
-WITHOUT_OVERLAP = POLICY._replace(overlap=timedelta(0))
+WITHOUT_OVERLAP = POLICY._replace(overlap=timedelta(0), stores_data=False)
 CURRENT, COMING, PREVIOUS, OTHER_KEY = (f"sgfp1:{digit * 32}" for digit in "cbad")
 DAY = timedelta(days=1)
 NEXT, BEFORE, UNTIL, EXPIRES = (f"{V1}_{each}" for each in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))

@@ -137,6 +137,8 @@ SHOWING: dict[str, dict[str, Any]] = {
                 cadence=timedelta(days=90),
                 warn_before=timedelta(days=14),
                 overlap=timedelta(days=14),
+                expires=True,
+                stores_data=True,
             ),
         ),
         (
@@ -153,6 +155,8 @@ SHOWING: dict[str, dict[str, Any]] = {
                 cadence=timedelta(days=30),
                 warn_before=timedelta(days=7),
                 overlap=timedelta(days=7),
+                expires=True,
+                stores_data=False,
             ),
         ),
     ],

@@ -30,7 +30,7 @@ Edit = Callable[[Fields], Fields]
 Names = tuple[StepName, ...]
 
 POLICY = RuntimeSecrets.secret_policies["secret_key"]
-SINGLE = POLICY._replace(overlap=timedelta(0))
+SINGLE = POLICY._replace(overlap=timedelta(0), stores_data=False)
 VENDOR = SecretPolicy(
     name="vendor.password",
     variable="VENDOR_PASSWORD",

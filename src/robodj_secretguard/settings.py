@@ -530,6 +530,8 @@ class RuntimeSecrets(SecretSettings):
             cadence=timedelta(days=90),
             warn_before=timedelta(days=14),
             overlap=timedelta(days=14),
+            expires=True,
+            stores_data=True,
         ),
     ]
     secret_v2_key: Annotated[
@@ -546,6 +548,8 @@ class RuntimeSecrets(SecretSettings):
             cadence=timedelta(days=30),
             warn_before=timedelta(days=7),
             overlap=timedelta(days=7),
+            expires=True,
+            stores_data=False,
         ),
     ]
 

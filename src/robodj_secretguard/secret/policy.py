@@ -198,6 +198,11 @@ class SecretPolicy(Frozen, kw_only=True):
         file: the fallback file, always below `config/`; by default `config/` and the name.
         expiry_variable: the variable of the expiry marker; by default the variable and `_EXPIRES_AT`.
         required: whether a service refuses to start without it. If not, the type of the field is `Secret | None`.
+        expires: whether a rotation writes the expiry marker. Without it, a late rotation is reported and refuses
+            nothing. A marker that is set always counts.
+        stores_data: whether stored data is encrypted with it. Then a rotation removes no key before that data is
+            encrypted again, so the secret needs an overlap. False: nothing that is stored needs it. `None`: undecided,
+            and the adapters that encrypt refuse the secret.
 
     Raises:
         TypeError: a field is missing, or is not of its type.
@@ -219,6 +224,8 @@ class SecretPolicy(Frozen, kw_only=True):
     expiry_variable: str = ""
     overlap: timedelta = timedelta(0)
     required: bool = True
+    expires: bool = False
+    stores_data: bool | None = None
 
     def __new__(cls, **fields: Any) -> Self:
         """Return a policy whose fields are valid."""
@@ -297,6 +304,12 @@ class SecretPolicy(Frozen, kw_only=True):
             (not self.cadence % timedelta(days=1), "cadence: whole days"),
             (timedelta(0) <= self.overlap < self.cadence, "overlap: shorter than the cadence, and not negative"),
             (isinstance(self.required, bool), "required: true or false"),
+            (isinstance(self.expires, bool), "expires: true or false"),
+            (self.stores_data is None or isinstance(self.stores_data, bool), "stores_data: true, false or None"),
+            (
+                self.overlap or not self.stores_data,
+                "stores_data: needs an overlap, such as timedelta(days=14), to encrypt data again",
+            ),
         )
         for holds, rule in chain(rules, self._rules_of_material()):
             if not holds:
