@@ -30,6 +30,7 @@ SLOW: Final = (
     "tests/trials/managers/test_rotation_crashes.py",
     "tests/trials/plans",
     "tests/trials/projects",
+    "tests/trials/stores",
     "tests/trials/test_properties.py",
     "tests/trials/test_random_values.py",
     "tests/trials/test_refresh_races.py",

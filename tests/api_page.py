@@ -103,16 +103,17 @@ managers.manager.open_store
 
 ## Rotate
 
-`rotate plan`, `rotate record` and `status` call the functions. `Rotator` takes the steps in a secret manager, as
+`rotate plan`, `rotate record` and `status` call the functions. `Rotator` takes the steps in a store, as
 [`rotate`](rotation.md) does.
 
-lifecycle.runbook.plan_rotation
 lifecycle.standing.record_rotation
 lifecycle.standing.Recording: as_dict
 lifecycle.standing.standing_of
 lifecycle.standing.late_steps
-lifecycle.steps.Rotator: take
-lifecycle.steps.StepResult: as_dict
+lifecycle.records.Who
+lifecycle.rotator.Wish
+lifecycle.rotator.Rotator: take put restore
+lifecycle.rotator.StepResult: as_dict
 
 ## Revoke
 

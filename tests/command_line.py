@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import io
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,11 +19,14 @@ from conftest import NOW, V1, Ran, good_keys, process_environment, put, without_
 from robodj_secretguard.cli import main
 from robodj_secretguard.cli.app import COMMAND_TABLE, CommandParser, _commands_of, _parser
 from robodj_secretguard.cli.gate import report_result
+from robodj_secretguard.cli.options import NEED_PROJECT
 from robodj_secretguard.cli.output import format_json
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Proof, Record, Validation, draft, hash_of
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.model_option import LIBRARY_MODEL
+from robodj_secretguard.startup.model_option import without_model as library_without_model
 from robodj_secretguard.startup.report import Report
 
 _Result = TypeVar("_Result")
@@ -48,8 +51,28 @@ EVERY_COMMAND = [tuple(name.split()) for name in PARSERS]
 """Every command, as a tuple of words."""
 OTHER = "secret_v2.key"
 """The second declared secret."""
-DEFAULT_MODEL = {"name": "robodj_secretguard:RuntimeSecrets", "source": "default"}
-"""The `model` field of a command's document."""
+DEFAULT_MODEL = {"name": LIBRARY_MODEL, "source": "default"}
+"""The `model` field of a command's document, where no model is named."""
+NAMED_MODEL = {"name": LIBRARY_MODEL, "source": "pyproject.toml"}
+"""The same where the project names RoboDJ's two secrets."""
+OF_ROBODJ = ("--model", LIBRARY_MODEL)
+"""The option for a command that needs a model."""
+
+
+def in_project(text: str) -> str:
+    """Return the text of findings as the commands print them in a project that names RoboDJ's two secrets."""
+    return library_without_model(text, LIBRARY_MODEL)
+
+
+def of_project(words: Sequence[str]) -> list[str]:
+    """Add the option for RoboDJ's two secrets to a command that needs a model, if it names none."""
+    if "--model" in words or not words:
+        return [*words]
+    if words[0] in NEED_PROJECT:
+        return [*words, *OF_ROBODJ]
+    if "--ephemeral" in words:
+        return [words[0], *OF_ROBODJ, *words[1:]]
+    return [*words]
 
 
 class Terminal(io.StringIO):
@@ -91,6 +114,19 @@ def key_as_argument() -> str:
 def fingerprint_of(key: str) -> str:
     """Return a key's fingerprint."""
     return fingerprint(SealedStr(key))
+
+
+_WITHOUT_DATA = """
+from typing import Annotated
+from robodj_secretguard import RuntimeSecrets, Secret, SecretSettings
+
+POLICIES = RuntimeSecrets.secret_policies
+
+
+class Robodj(SecretSettings):
+    secret_key: Annotated[Secret, POLICIES["secret_key"]._replace(stores_data=False)]
+    secret_v2_key: Annotated[Secret, POLICIES["secret_v2_key"]]
+"""
 
 
 @dataclass(frozen=True)
@@ -158,9 +194,21 @@ class Machine:
         return self.records
 
 
+def name_model(root: Path, model: str = LIBRARY_MODEL) -> None:
+    """Let the pyproject.toml of a directory name the settings model: by default RoboDJ's two secrets."""
+    put(root / "pyproject.toml", f'[tool.robodj-secretguard]\nmodel = "{model}"\n', 0o644)
+
+
+def name_model_without_data(root: Path) -> None:
+    """Let a directory's project have RoboDJ's two secrets, and no stored data that needs one of them."""
+    put(root / "robodj_model.py", _WITHOUT_DATA, 0o644)
+    name_model(root, "robodj_model:Robodj")
+
+
 def machine_at(root: Path) -> Machine:
-    """Make a machine with an empty config directory."""
+    """Make a machine with an empty config directory, whose project names RoboDJ's two secrets."""
     (root / "config").mkdir(mode=0o700)
+    name_model(root)
     return Machine(root)
 
 

@@ -36,7 +36,8 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _CODE: Final = re.compile(
     r"\bROBODJ_\w+(?:=true|=false)?|\bconfig/[\w.]+\w|\brobodj-secretguard (?:rotate )?[a-z]+(?: NAME)?|\bguard\(\)"
     r"|\b(?:scan|fleet --require [\w-]+) --format json|\bNO_COLOR\b|\b[\w/]+\.(?:toml|jsonl)\b"
-    r"|(?:\bexec )?(?<![\w-])--[a-z][a-z-]+|\b(?:vault|aws|directory|json):(?:[A-Z_/-]+|(?= or))|'environment=\S+"
+    r"|(?:\bexec )?(?<![\w-])--[a-z][a-z-]+|\b(?:vault|aws|directory|envfile|exec|json):(?:[A-Z_/-]+|(?= or))"
+    r"|'environment=\S+"
 )
 """The code in the texts of the program."""
 _CHECKS: Final = """\
@@ -73,7 +74,7 @@ known word: `unknown command; did you mean check?`. It never repeats what was ty
 | `off` | it is optional (`required=False`), and nothing of it is set |
 
 Every command says which model it used, and what named it: `model: service_secrets:ServiceSecrets (pyproject.toml)`.
-`(default: ...)` means that it did not use yours.
+`model: none is named` means that it did not use yours.
 """
 
 
@@ -84,6 +85,7 @@ _GUIDES: Final = {
     "status": "rotation",
     "generate": "rotation",
     "rotate": "rotation",
+    "store": "other-managers",
     "revoke": "incident",
     "log": "operations-log",
     "fleet": "monitoring",

@@ -27,10 +27,10 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 9990,
+    "statements": 11879,
     "statements of a start": 2000,
     "modules of a start": 14,
-    "record shapes": 48,
+    "record shapes": 54,
     "names with two meanings": 0,
     "branches of the largest function": 14,
     "statements of tests / 100 of the source": 190,

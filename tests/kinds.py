@@ -16,6 +16,7 @@ from pydantic import Field
 
 from robodj_secretguard.fleet import verdict as instances
 from robodj_secretguard.lifecycle import records
+from robodj_secretguard.lifecycle.records import StepName
 from robodj_secretguard.scan import result
 from robodj_secretguard.startup.rules import Severity
 
@@ -23,7 +24,7 @@ Record = Annotated[dict[str, Any], described_by(records.Record)]
 Verdict = Annotated[dict[str, Any], described_by(instances.Verdict)]
 Scan = Annotated[dict[str, Any], described_by(result.Scan)]
 Hash = Annotated[str, described_by(records.Hash)]
-Stage = Annotated[str, described_by(Literal["next", "promote", "retire"])]
+DueStep = Annotated[str, described_by(Literal["stage", "promote", "retire"])]
 ValidationStep = Annotated[str, described_by(Literal["gate", "startup", "functions", "log"])]
 Keys = Annotated[
     dict[str, str],
@@ -65,8 +66,8 @@ SecretStatus = document(
     overdue=(bool, "Whether the key is older than the cadence."),
     open_steps=(list[ValidationStep], "The steps of the rotation's validation that are not done."),
     due=(
-        Stage | None,
-        "The stage of a rotation that is due: the next key is set, or the deadline of the previous key has passed.",
+        DueStep | None,
+        "The step of a rotation that is due: the key gets old, a next key is set, or a previous key's time is over.",
     ),
 )
 
@@ -94,8 +95,8 @@ RotationPlan = document(
     "What `rotate plan` prints.",
     kind=(Literal["rotation-plan"], ""),
     secret=(str, "The name of the secret."),
-    stage=(Stage | None, "The stage that comes next. Null for a rotation at once, without an overlap."),
-    steps=(list[PlannedStep], "The steps from this stage on."),
+    due=(DueStep | None, "The step that is due. Null where a rotation may begin, and need not yet."),
+    steps=(list[PlannedStep], "The steps that come next. Empty where `--from` names no store."),
 )
 
 
@@ -124,7 +125,7 @@ RotationStep = document(
     "What one of the steps of `rotate` did for a secret.",
     secret=(str, "The name of the secret."),
     step=(
-        Annotated[str, described_by(Literal["stage", "promote", "retire", "back", "replace"])] | None,
+        Annotated[str, described_by(StepName)] | None,
         "The step. Null where `rotate run` found none that is due.",
     ),
     outcome=(Annotated[str, described_by(Literal["done", "would-be-done", "nothing-to-do", "refused"])], ""),
@@ -137,7 +138,7 @@ RotationStep = document(
 
 RotationSteps = document(
     "RotationSteps",
-    "What `rotate stage`, `promote`, `retire`, `back` and `run` print.",
+    "What the steps of `rotate` print, from `stage` to `restore`.",
     kind=(Literal["rotation-steps"], ""),
     source=(str, "The secret manager."),
     dry_run=(bool, "Whether nothing was written because of `--dry-run`."),
@@ -312,6 +313,23 @@ Init = document(
 )
 
 
+StoreFault = document(
+    "StoreFault",
+    "What a store does wrong.",
+    message=(str, "What is wrong, as the end of a sentence that begins with the store."),
+    remedy=(str, "What to do."),
+)
+
+
+StoreCheck = document(
+    "StoreCheck",
+    "What `store check` prints.",
+    kind=(Literal["store-check"], ""),
+    store=(str, "The store."),
+    faults=(list[StoreFault], ""),
+)
+
+
 KINDS: Final[dict[str, Any]] = {
     "init": Init,
     "report": documents.Report,
@@ -327,5 +345,6 @@ KINDS: Final[dict[str, Any]] = {
     "fleet": FleetStatus,
     "scan": Scan,
     "keys": Keys,
+    "store-check": StoreCheck,
 }
 """The type of each kind of document. docs/schemas has a schema of each."""

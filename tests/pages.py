@@ -256,9 +256,9 @@ class Workspace:
 
     def keys(self) -> list[str]:
         """Return the keys that no output may have."""
-        stored = [path.read_text(encoding="utf-8").strip() for path in self._manager.iterdir()]
+        stored = [path.read_text(encoding="utf-8").strip() for path in self._manager.iterdir() if path.is_file()]
         set_here = [self._environ.get(name, "") for name in (V1, V2)]
-        return [key for key in {*stored, *set_here} if len(key) > 40]  # no placeholders
+        return [key for key in {*stored, *set_here} if re.fullmatch(r"[\w-]{41,}", key)]  # no placeholders or records
 
     def substituted(self, block: Block) -> Block:
         """Replace the words that stand for something."""

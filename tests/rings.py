@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from traceback import TracebackException
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
@@ -95,6 +95,17 @@ class Rotation:
     def delivered(self) -> list[str]:
         """Every key in the environment."""
         return [text for name, text in self.variables.items() if name != UNTIL]
+
+
+def derived_of(*, stores_data: bool | None) -> Secret:
+    """Return derived keys of a `secret.key` whose policy declares this about stored data."""
+    policy = RuntimeSecrets.secret_policies["secret_key"]._replace(stores_data=stores_data)
+
+    class Service(SecretSettings):
+        own: Annotated[Secret, policy]
+
+    with process_environment(good_keys()):
+        return Service().own.derive(b"notes v1")
 
 
 class Published:

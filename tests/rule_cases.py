@@ -12,7 +12,7 @@ from pydantic import SecretStr, create_model
 
 from robodj_secretguard import Check, Kind, RuntimeSecrets, SecretPolicy, SecretSettings
 from robodj_secretguard.startup.inputs import variables_read
-from robodj_secretguard.startup.list_rules import LIST_RULES
+from robodj_secretguard.startup.list_rules import DIRECTORY_RULES, LIST_RULES
 from robodj_secretguard.startup.readings import Environment, Setup, read
 from robodj_secretguard.startup.rules import SETUP_RULES, Problem
 
@@ -46,9 +46,9 @@ def changed_setup(**changes: Any) -> Setup:
 
 
 def problems(kind: Check, setup: Setup) -> list[Problem]:
-    """Return what the rule of a check finds about a set-up."""
-    (rule,) = (rule for check, rule in SETUP_RULES + LIST_RULES if check is kind)
-    return [*rule(setup)]
+    """Return what the rules of a check find about a set-up."""
+    rules = [rule for check, rule in SETUP_RULES + DIRECTORY_RULES + LIST_RULES if check is kind]
+    return [problem for rule in rules for problem in rule(setup)]
 
 
 def rotated(**changes: str) -> dict[str, str]:

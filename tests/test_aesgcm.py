@@ -11,7 +11,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from detector import leaks
-from rings import Published, Rotation, assert_no_key, traceback_of
+from rings import Published, Rotation, assert_no_key, derived_of, traceback_of
 
 from robodj_secretguard.adapters.aesgcm import RingAESGCM
 from robodj_secretguard.errors import RevokedKeyError
@@ -26,6 +26,13 @@ def decrypts(box: RingAESGCM, stored: Any, *associated_data: bytes | None, **opt
         return box.decrypt(stored, *associated_data, **options) == b"jazz"
     except InvalidTag:
         return False
+
+
+@pytest.mark.parametrize(("declared", "message"), [(None, "undecided: declare"), (False, "RingAESGCM encrypts stored")])
+def test_undeclared_storage(declared: Any, message: str) -> None:
+    """Without `stores_data=True`, a rotation would remove the key of stored data, so the secret is refused."""
+    with pytest.raises(ValueError, match=message):
+        RingAESGCM(derived_of(stores_data=declared))
 
 
 def test_the_form_of_encrypted_data() -> None:

@@ -20,7 +20,9 @@ from repositories import commit, made
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, main
 from robodj_secretguard.secret.texts import PROGRAM
 
-COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, fleet, incident, scan, explain)"
+COMMANDS = (
+    "(choose from init, check, exec, status, generate, rotate, store, revoke, log, fleet, incident, scan, explain)"
+)
 MODEL = """
 import sys, threading
 from pydantic import field_validator
@@ -177,6 +179,8 @@ def test_examples(machine: Machine, monkeypatch: pytest.MonkeyPatch, command: tu
         pytest.importorskip("hvac")
     examples = [shlex.split(line) for line in re.findall(rf"^  {PROGRAM} ([^|>\n]*)", shown, re.MULTILINE)]
     assert [tuple(words[: len(command)]) for words in examples] == [command] * (len(examples) or 1)
+    if command == ("init",):
+        (machine.root / "pyproject.toml").unlink()  # it sets up a new project
     for words in examples:
         status = machine.call(*words).status
         assert status != EXIT_USAGE

@@ -244,10 +244,11 @@ def test_comment_or_name_beside_an_object() -> None:
     ],
 )
 def test_private_part_has_the_length_of_its_curve(curve: str, size: int) -> None:
-    """The private part of a key on a curve has the bytes of that curve, no fewer and no more."""
+    """The private part of a key on a curve has the bytes of its public part, no fewer and no more."""
+    public = base64.urlsafe_b64encode(secrets.token_bytes(size)).decode().rstrip("=")
     parts = [
         base64.urlsafe_b64encode(secrets.token_bytes(length)).decode().rstrip("=")
         for length in (size - 1, size, size + 1)
     ]
-    keys = [json.dumps({"kty": "EC", "crv": curve, "d": part}) for part in parts]
+    keys = [json.dumps({"kty": "EC", "crv": curve, "x": public, "d": part}) for part in parts]
     assert [bool(judge(Material.json(), key)[0]) for key in keys] == [True, False, True]

@@ -18,7 +18,7 @@ from processes import fork
 from publications import REVOKED, Files, linked, moved, renamed, volume
 
 from robodj_secretguard import Material, RuntimeSecrets, check
-from robodj_secretguard.managers.manager import Directory
+from robodj_secretguard.managers.folder import Directory
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.settings import judgement_of
 from robodj_secretguard.startup import directory as module

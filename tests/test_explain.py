@@ -164,9 +164,9 @@ class TestCommand:
             "  Show when each key was recorded:\n"
             "    robodj-secretguard log show --secret secret.key\n"
             "    robodj-secretguard log show --secret secret_v2.key\n"
-            "  Print the steps of a rotation:\n"
-            "    robodj-secretguard rotate plan secret.key\n"
-            "    robodj-secretguard rotate plan secret_v2.key\n"
+            "  Print the steps of a rotation (SOURCE is the store of the keys):\n"
+            "    robodj-secretguard rotate plan secret.key --from SOURCE\n"
+            "    robodj-secretguard rotate plan secret_v2.key --from SOURCE\n"
             "\n"
         )
 
@@ -185,8 +185,10 @@ class TestCommand:
         assert expired == checks[ALL.index("expired")]
         assert expired == EXPLANATIONS["expired"] | {"commands": expired["commands"]}
         assert expired["commands"][1] == {
-            "purpose": "Print the steps of a rotation",
-            "commands": [f"robodj-secretguard rotate plan {name}" for name in ("secret.key", "secret_v2.key")],
+            "purpose": "Print the steps of a rotation (SOURCE is the store of the keys)",
+            "commands": [
+                f"robodj-secretguard rotate plan {name} --from SOURCE" for name in ("secret.key", "secret_v2.key")
+            ],
         }
 
     def test_every_command_runs_as_it_is(self, machine: Machine) -> None:
@@ -195,19 +197,19 @@ class TestCommand:
         checks = machine.call("explain", "--format", "json").document["checks"]
         commands = {line for check in checks for each in check["commands"] for line in each["commands"]}
         assert not [command for command in commands if re.search("[{}]", command)]
-        valid = [shlex.split(command.partition(" | ")[0])[1:] for command in commands if command.startswith("robodj-")]
-        assert {words[0] for words in valid} == {"check", "generate", "rotate", "log", "scan"}
-        for words in valid:
-            options = ["--show"] if words[0] == "generate" else []
-            ran = machine.call(*[word for word in words if word != "--git-history"], *options)
+        store = f"directory:{machine.root}.keys"
+        valid = [shlex.split(command.replace("SOURCE", store))[1:] for command in commands if command[:7] == "robodj-"]
+        assert {words[0] for words in valid} == {"check", "rotate", "log", "scan"}
+        for words in sorted(valid, key=lambda words: ("put" not in words, words)):  # the others need the keys
+            ran = machine.call(*[word for word in words if word != "--git-history"])
             assert ran.status == EXIT_CLEAN, (words, ran.err)
 
     def test_commands_are_for_the_declared_secrets(self, machine: Machine) -> None:
         """The commands name the secrets that the model declares, and have its `--model` option. Others are issued."""
-        out = machine.call("explain", "revoked", "--model", "explained:Own").out
+        out = machine.call("explain", "weak", "missing", "--model", "explained:Own").out
         for line in (
-            "robodj-secretguard rotate plan webhook.key --model explained:Own",
-            "robodj-secretguard generate webhook.key --model explained:Own | YOUR-SECRET-MANAGER",
+            "robodj-secretguard rotate plan webhook.key --from SOURCE --model explained:Own",
+            "robodj-secretguard rotate put mail.password --to SOURCE --model explained:Own",
             'python -c "import secrets; print(secrets.token_urlsafe(32))"  # webhook.key',
             "# mail.password: issue a new one",
         ):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
 from detector import leaks
-from rings import Operation, Rotation, assert_no_key, follows_deadline, follows_switch, traceback_of
+from rings import Operation, Rotation, assert_no_key, derived_of, follows_deadline, follows_switch, traceback_of
 
 from robodj_secretguard.adapters.fernet import RingFernet
 
@@ -73,6 +73,14 @@ def test_other_keys() -> None:
     with pytest.raises(ValueError, match=r'not derived keys: pass ring\.derive\(b"\.\.\."\)') as raised:
         RingFernet(rotation.ring)
     assert leaks(traceback_of(raised.value), rotation.delivered) == []
+
+
+def test_undecided_storage() -> None:
+    """A secret whose policy leaves `stores_data` undecided is refused. The error says what to declare."""
+    for stores_data in (True, False):
+        RingFernet(derived_of(stores_data=stores_data))
+    with pytest.raises(ValueError, match=r"secret\.key leaves stores_data undecided: declare .*=True\) if "):
+        RingFernet(derived_of(stores_data=None))
 
 
 def test_it_keeps_and_shows_no_key() -> None:

@@ -25,7 +25,7 @@ from robodj_secretguard.startup.readings import MAX_FILE_BYTES, NamedBy, shown_p
 
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 ABOVE = "run namei -l {}, then chmod o-w where the mode ends in rwx"
-SET = f"set {V1} to its current value from the secret manager"
+SET = f"set {V1} from the secret manager"
 COMPARE = "compare its value with the secret manager"
 OWNER = "make the service's user the owner of config/secret.key (mode 600) and let it enter each directory above"
 

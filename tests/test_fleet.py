@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import pytest
-from command_line import DEFAULT_MODEL, fingerprint_of, key_as_argument, machine_at, rotated
+from command_line import NAMED_MODEL, fingerprint_of, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, V2, Ran, document_of, good_keys
 from detector import leaks
 from fleets import COMING, GONE, MINUTE, NAME, OLD, OTHER, SECOND, WEB, Prometheus, Who, event, row
@@ -220,6 +220,15 @@ class TestEvidence:
         ran = operator.fleet("--require", "moved", *options, source=("--prometheus", "http://127.0.0.1:9"))
         assert (ran.status, ran.out) == (75, "")
         assert ran.err.startswith("robodj-secretguard: --prometheus: the server ")
+
+    def test_a_roster_names_no_program(self, operator: Operator) -> None:
+        """Who could change the roster could run one."""
+        operator.roster(f"{NAMES}from = ['exec:/bin/true']\n")
+        ran = operator.fleet("--require", "moved")
+        assert (ran.status, ran.err.partition(";")[0]) == (
+            2,
+            "robodj-secretguard: --roster: a roster names no exec:PROGRAM",
+        )
 
     @pytest.mark.parametrize("form", ["text", "json"])
     def test_a_source_that_cannot_be_read(self, operator: Operator, form: str) -> None:
@@ -450,7 +459,7 @@ class TestJson:
             "schema": 1,
             "kind": "fleet",
             "ok": False,
-            "model": DEFAULT_MODEL,
+            "model": NAMED_MODEL,
             "services": [{"service": "api", "secret": NAME, "instances": 1, "proven": 1, "runs_on": {"unrecorded": 1}}],
             "verdicts": expected,
         }

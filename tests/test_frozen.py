@@ -10,6 +10,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from robodj_secretguard import Check, Severity
+from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.secret.frozen import Frozen
 
 
@@ -101,3 +102,9 @@ class TestNamedText:
             Severity("fatal")
         with pytest.raises(ValidationError, match="'alert', 'warning' or 'note'"):
             TypeAdapter(Severity).validate_python("fatal")
+
+
+def test_a_failed_check_survives_a_pickle() -> None:
+    """An error that crosses processes keeps its text, which has the type alone."""
+    copied = pickle.loads(pickle.dumps(CheckFailedError("KeyError")))  # noqa: S301 - of this test
+    assert (copied.error_type, str(copied)) == ("KeyError", "the check itself failed: KeyError")

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from command_line import fingerprint_of
+from command_line import OF_ROBODJ, fingerprint_of
 from conftest import (
     TIMEOUT,
     V1,
@@ -384,7 +384,7 @@ class TestEphemeral:
 
     def test_a_guarded_import_works(self, tmp_path: Path) -> None:
         """A command that imports a guarded service runs without a key. Only the gate reports the temporary keys."""
-        ran = call(["exec", "--ephemeral", "--", sys.executable, "-c", SERVICE], {}, tmp_path)
+        ran = call(["exec", "--ephemeral", *OF_ROBODJ, "--", sys.executable, "-c", SERVICE], {}, tmp_path)
         assert (ran.status, ran.out, ran.err.split(":")[:2]) == (0, "", ["WARNING", " ephemeral"])
 
     def test_fresh_keys(self, tmp_path: Path) -> None:
@@ -392,7 +392,7 @@ class TestEphemeral:
         before = datetime.now(UTC)
         more = {"ROBODJ_ALLOW_FILE_SECRET_FALLBACK": "false"}
         first, second = (
-            gated(f'echo "${V1} ${V2} ${V1}_EXPIRES_AT"', {}, tmp_path, "--ephemeral", **more).out.split()
+            gated(f'echo "${V1} ${V2} ${V1}_EXPIRES_AT"', {}, tmp_path, "--ephemeral", *OF_ROBODJ, **more).out.split()
             for _ in range(2)
         )
         assert len({*first[:2], *second[:2]}) == 4
@@ -403,17 +403,23 @@ class TestEphemeral:
     @pytest.mark.parametrize("name", [V1, f"{V2}_EXPIRES_AT", f"{V1}_NEXT", f"{V2}_PREVIOUS_UNTIL", SECRETS_DIR])
     def test_with_a_declared_variable(self, tmp_path: Path, name: str) -> None:
         """Temporary keys never replace a variable that is set. An empty variable counts as unset."""
-        ran = call(["exec", "--ephemeral", *TOUCH], {name: GOOD.get(name, "2099-01-01T00:00:00Z")}, tmp_path)
+        value = GOOD.get(name, "2099-01-01T00:00:00Z")
+        ran = call(["exec", "--ephemeral", *OF_ROBODJ, *TOUCH], {name: value}, tmp_path)
         fix = f"  fix: unset {name}, or run the command without --ephemeral"
         assert ran == Ran(3, "", f"{REFUSED}--ephemeral does not replace keys that are set\n{fix}\n")
         assert not (tmp_path / "started").exists()
-        assert gated("", {name: ""}, tmp_path, "--ephemeral").status == 0
+        assert gated("", {name: ""}, tmp_path, "--ephemeral", *OF_ROBODJ).status == 0
 
     @pytest.mark.parametrize("value", ["true", "perhaps"])
     def test_in_a_protected_environment(self, tmp_path: Path, value: str) -> None:
         """A protected environment refuses temporary keys."""
-        ran = call(["exec", "--ephemeral", *TOUCH], {}, tmp_path, ROBODJ_PROTECTED_ENV=value)
+        ran = call(["exec", "--ephemeral", *OF_ROBODJ, *TOUCH], {}, tmp_path, ROBODJ_PROTECTED_ENV=value)
         assert (ran.status, checks(ran)[-1], (tmp_path / "started").exists()) == (3, "ephemeral", False)
+
+    def test_without_a_model(self, tmp_path: Path) -> None:
+        """Without a model, no keys are made: those of RoboDJ would hide that the project's own are missing."""
+        ran = call(["exec", "--ephemeral", *TOUCH], {}, tmp_path)
+        assert (ran.status, "no model is named" in ran.err, (tmp_path / "started").exists()) == (2, True, False)
 
     def test_another_model(self, tmp_path: Path) -> None:
         """Every secret that a model declares gets a key."""
@@ -460,6 +466,36 @@ class TestSecretsDirectory:
         ran = call(["exec", "--from", f"directory:{directory}", *TOUCH], {SECRETS_DIR: str(directory)}, tmp_path)
         assert (ran.status, "reads its secrets directory, and not --from" in ran.err) == (2, True)
         assert not (tmp_path / "started").exists()
+
+
+class TestPrevious:
+    """`--previous`: a removed key for one job. `test_removed` tests where it comes from."""
+
+    def test_it_needs_a_source(self, tmp_path: Path) -> None:
+        """The key is in the versions of a store, and not in the environment."""
+        ran = call(["exec", "--previous", fingerprint_of(good_keys()[V1]), *TOUCH], GOOD, tmp_path)
+        assert (ran.status, "exec --previous needs --from SOURCE, which keeps the key" in ran.err) == (2, True)
+
+    def test_a_source_that_fails(self, tmp_path: Path) -> None:
+        """Its finding is the only one."""
+        options = ["--from", "directory:absent", "--previous", fingerprint_of(good_keys()[V1])]
+        ran = call(["exec", *options, *TOUCH], GOOD, tmp_path)
+        assert (ran.status, ran.out.count("ALERT: "), (tmp_path / "started").exists()) == (3, 1, False)
+
+    def test_a_secrets_directory_does_not_matter(self, tmp_path: Path) -> None:
+        """The environment delivers the keys of the job, also where the service reads a directory."""
+        options = ["--from", f"directory:{tmp_path}", "--previous", fingerprint_of(good_keys()[V1])]
+        for name, key in GOOD.items():
+            put(tmp_path / name, key)
+        ran = call(["exec", *options, *TOUCH], {SECRETS_DIR: str(tmp_path)}, tmp_path)
+        assert (ran.status, ran.err[:35]) == (2, "robodj-secretguard: --previous: no ")
+
+    def test_no_directory(self, tmp_path: Path) -> None:
+        """`ROBODJ_SECRETS_DIR=/dev/null` means none, also where the model declares one."""
+        with_model(tmp_path, "class Mounted(RuntimeSecrets, secrets_dir='/nowhere/keys'): pass")
+        options = ["check", "--model", "ours:Mounted"]
+        ran = call(options, GOOD, tmp_path, ROBODJ_PROTECTED_ENV="true", ROBODJ_SECRETS_DIR=os.devnull)
+        assert (ran.status, ran.alerts, "/nowhere" in ran.out) == (0, [], False)
 
 
 class TestWindows:

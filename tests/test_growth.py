@@ -71,6 +71,7 @@ OF_A_START = {
     ),
 }
 """The modules that a guard imports in addition to a bare `BaseSettings`. Each further one must be worth it."""
+MODEL_OPTION = {"robodj_secretguard.startup.model_option"}
 OF_THE_GATE = {
     *("robodj_secretguard.cli", "robodj_secretguard.common.generator", "robodj_secretguard.secret.texts"),
     *("robodj_secretguard.errors", "robodj_secretguard.version"),
@@ -98,7 +99,7 @@ def test_start_and_gate_import_only_their_modules(tmp_path: Path) -> None:
     """A start imports no structlog and no lifecycle. The gate imports no other command, with any options."""
     steps = imported(START, tmp_path)
     assert steps["start"] - HASHING == OF_A_START
-    assert steps["gate"] - GENERATING == OF_THE_GATE
+    assert steps["gate"] - GENERATING == OF_THE_GATE | MODEL_OPTION
     assert not [name for name in steps["options"] if name.startswith("robodj_secretguard.cli")]
 
 
@@ -112,8 +113,8 @@ def test_only_a_start_with_events_imports_heartbeat(tmp_path: Path) -> None:
 
 
 def test_refusal_imports_only_structlog_in_addition(tmp_path: Path) -> None:
-    """A refusal imports the modules of a start, and structlog."""
-    assert imported(REFUSAL, tmp_path)["refusal"] - HASHING == OF_A_START
+    """A refusal imports the modules of a start, structlog, and what names the model in its fixes."""
+    assert imported(REFUSAL, tmp_path)["refusal"] - HASHING == OF_A_START | MODEL_OPTION
 
 
 COUNT_LINES = """
@@ -191,7 +192,9 @@ def test_help_and_unknown_words_import_no_pydantic(tmp_path: Path, words: str, s
     assert ran.status == status
 
 
-@pytest.mark.parametrize(("options", "managers"), [((), []), (("--from", "directory:."), ["manager"])])
+@pytest.mark.parametrize(
+    ("options", "managers"), [((), []), (("--from", "directory:."), ["folder", "local", "manager"])]
+)
 def test_command_imports_only_the_managers_of_its_sources(
     tmp_path: Path, options: tuple[str, ...], managers: list[str]
 ) -> None:

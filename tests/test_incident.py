@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, rotated
+from command_line import NAMED_MODEL, OTHER, Machine, fingerprint_of, in_project, rotated
 from conftest import NOW, V1, V2, document_of, good_keys, marker
 from markdown_it import MarkdownIt
 
@@ -55,7 +55,7 @@ def test_document(machine: Machine) -> None:
     machine.write("revoked.fingerprints", OLD)
     machine.environ.update({V2: "changeme", f"{V1}_EXPIRES_AT": marker(timedelta(days=3))})
     gap = " " * (len(OLD) - len("FINGERPRINT") + 2)
-    alert, warning = check(environ=machine.environ, config_dir=machine.config, now=NOW).findings
+    first, second = check(environ=machine.environ, config_dir=machine.config, now=NOW).findings
     assert (
         report(machine)
         == f"""\
@@ -109,8 +109,9 @@ As checked at 2026-12-01T12:00:00Z:
       SECRET         STATE           FROM  EXPIRES     LEFT  OWNER
 warn  secret.key     present         env   2026-12-04  3d    Security Operations
 FAIL  secret_v2.key  invalid-format  env   no marker   -     Security Operations
-{alert.text}
-{warning.text}
+{in_project(first.text)}
+{second.lines[0]}
+  fix: deliver the key {NEW}; if it is lost, run robodj-secretguard rotate plan secret_v2.key
 revocation list: revoked.fingerprints in the config directory, 1 entry
 ```
 """
@@ -126,7 +127,7 @@ def test_json(machine: Machine) -> None:
         "schema": 1,
         "kind": "incident",
         "ok": True,
-        "model": DEFAULT_MODEL,
+        "model": NAMED_MODEL,
         "operations_log": {"found": True, "last_hash": last.hash, "defects": []},
         "since": "2026-12-01T00:00:00Z",
         "until": "2026-12-01T12:00:00Z",

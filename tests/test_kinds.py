@@ -29,15 +29,16 @@ PRINTED_BY: list[tuple[str, str, int]] = [
     ("explanation", "explain format", 0),
     ("status", "status", 0),
     ("keys", "generate secret.key", 0),
-    ("rotation-plan", "rotate plan secret.key", 0),
+    ("rotation-plan", "rotate plan secret.key", 2),
     ("rotation-record", f"rotate record secret_v2.key {' '.join(WHO)}", 1),
-    ("rotation-steps", f"rotate stage secret.key --to vault:secret/robodj {' '.join(WHO)}", 1),
+    ("rotation-steps", f"rotate put secret.key --to directory:keys {' '.join(WHO)}", 1),
     ("revocation", f"revoke secret_v2.key {' '.join(WHY)}", 1),
     ("log", "log show", 0),
     ("log-verification", "log verify", 0),
     ("incident", "incident --since 2026-11-30", 0),
     ("fleet", "fleet --roster roster --events events --require moved --secret secret.key", 1),
     ("scan", "scan", 0),
+    ("store-check", "store check --to directory:store", 0),
 ]
 
 

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, rotated
+from command_line import NAMED_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, rotated
 from conftest import NOW, V1, V2, Ran, good_keys
 
 from robodj_secretguard import RuntimeSecrets
@@ -93,7 +93,7 @@ class TestShow:
             "schema": 1,
             "kind": "log",
             "ok": True,
-            "model": DEFAULT_MODEL,
+            "model": NAMED_MODEL,
             "records": [json.loads(line) | {"hash": hash_of(line)} for line in lines],
         }
 
@@ -155,7 +155,7 @@ class TestVerify:
             "schema": 1,
             "kind": "log-verification",
             "ok": True,
-            "model": DEFAULT_MODEL,
+            "model": NAMED_MODEL,
             "count": 4,
             "last_hash": last,
             "defects": [],

@@ -36,7 +36,7 @@ from robodj_secretguard.managers.manager import (
     time_of,
 )
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup import directory
+from robodj_secretguard.startup import directory, file_reader
 from robodj_secretguard.startup.directory import MAX_BYTES, Delivery
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.report import REFUSED
@@ -45,7 +45,9 @@ AWAY = ManagerError("is away", "wait", is_temporary=True)
 DENIED = ManagerError("denies it", "log in")
 CUT = Failure("is cut off", "fix", is_temporary=True)
 NO_OBJECT = Failure("is not a JSON object", "fix")
-INVALID = "invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once"
+INVALID = (
+    "invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH, exec:PROGRAM or json:- once"
+)
 
 
 class Scripted(Manager):
@@ -280,7 +282,7 @@ class TestCheck:
         sources = [deliver(machine, {}, "one"), deliver(machine, {f"{V1}_EXPIRES_AT": "2099-01-01T00:00:00Z"}, "two")]
         ran = machine.call("check", *(f"--from={each}" for each in (*sources, deliver(machine, good_keys(), "three"))))
         what = f"ALERT: secret.key: missing: directory:one and directory:two have no {V1}\n"
-        assert f"{what}  fix: restore the value from the last right version; if there is none, run robodj-" in ran.out
+        assert f"{what}  fix: run robodj-secretguard rotate plan secret.key --from directory:" in ran.out
 
     def test_the_revocation_list_of_a_source_holds_for_all_keys(self, machine: Machine) -> None:
         """The revocation list of a source holds for a key of the environment too."""
@@ -490,10 +492,19 @@ class TestUsage:
             (manager,) = open_sources([f"directory:{place}"], ())
             assert manager.name == "directory:PATH"
 
-    def test_only_some_managers_can_be_written(self) -> None:
-        """A directory is no secret manager that `rotate` could write."""
-        with pytest.raises(UsageError, match=r"^--to: invalid source; use vault:MOUNT/PATH or aws:SECRET_ID$"):
-            open_store("directory:x", ())
+    def test_stdin_cannot_be_written(self) -> None:
+        """`json:-` is a source, and no store."""
+        with pytest.raises(UsageError, match=r"^--to: invalid source; use vault:.*, envfile:PATH or exec:PROGRAM$"):
+            open_store("json:-", ())
+
+    @pytest.mark.parametrize("kind", ["directory", "envfile", "exec"])
+    def test_nothing_on_windows_is_written(self, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+        """On Windows, no file is written and no helper program is run."""
+        monkeypatch.setattr(file_reader, "POSIX", False)
+        with pytest.raises(UsageError, match=r"^--to: files and programs are not written on Windows"):
+            open_store(f"{kind}:/x", ())
+        if kind == "exec":
+            assert "does not work on Windows" in usage_error("exec:/x")
 
     @pytest.mark.parametrize("seconds", ["-1", "1e3", "10000", "nan", ""])
     def test_the_time_to_wait_is_a_number_of_seconds(self, machine: Machine, seconds: str) -> None:
@@ -508,7 +519,7 @@ class TestUsage:
     ) -> None:
         """A client that ends the process, or fails, while it is imported is a usage error."""
         monkeypatch.setattr(module, "import_module", raising(error))
-        why = "--from directory: needs the package manager, which cannot be imported; reinstall this program"
+        why = "--from directory: needs the package folder, which cannot be imported; reinstall this program"
         assert usage_error("directory:x") == why
 
     @pytest.mark.parametrize(("kind", "package"), [("vault:a/b", "hvac"), ("aws:a", "boto3")])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from spellings import respelled
 from values import BASE64URL, HEX, random_text
 
-from robodj_secretguard import Generator, Kind, RuntimeSecrets
+from robodj_secretguard import Kind, RuntimeSecrets
 from robodj_secretguard.secret.material import (
     _BEGINNINGS,
     DEFAULTS,
@@ -26,7 +26,6 @@ from robodj_secretguard.secret.material import (
     PHRASES,
     canonical,
     default_digest,
-    has_shape,
     is_fingerprint,
     is_hexadecimal,
     is_plain_text,
@@ -249,36 +248,6 @@ class TestFormat:
         """A placeholder is a template. A key and a malformed value are none."""
         key = good_keys()[V1]
         assert [MATERIAL[V1].is_template(text) for text in ("changeme", key, key[:9])] == [True, False, False]
-
-
-class TestShape:
-    """Whether text looks like the key of another secret."""
-
-    @pytest.mark.parametrize(
-        ("generator", "alphabet", "length"),
-        [
-            (Generator("token_urlsafe", 32), BASE64URL, 43),
-            (Generator("token_urlsafe", 64), BASE64URL, 86),
-            (Generator("token_hex", 64), HEX, 128),
-            (Generator("token_hex", 32), HEX, 64),
-        ],
-    )
-    def test_of_a_generator(self, generator: Generator, alphabet: str, length: int) -> None:
-        """Text has the shape of a generator's keys if it has their length and alphabet."""
-        text = random_text(alphabet, length)
-        assert has_shape(text, generator)
-        assert generator.characters == length
-        assert generator.command.endswith(f'print(secrets.{generator.function}({generator.size}))"')
-        others = (text[:-1], f"{text}a", f"{text[:-1]}+", f"{text[:-1]}\n", f"{text[:-1]}=", "")
-        assert [has_shape(other, generator) for other in others] == [False] * 6
-
-    def test_of_two_alphabets(self) -> None:
-        """Hexadecimal text in either case has a base64url shape, but not the reverse."""
-        digits = secrets.token_hex(32)
-        for text in (digits, digits.upper()):
-            assert has_shape(text, Generator("token_hex", 32))
-            assert has_shape(text, Generator("token_urlsafe", 48))
-        assert not has_shape(secrets.token_urlsafe(48)[:-1] + "z", Generator("token_hex", 32))
 
 
 class TestWeak:

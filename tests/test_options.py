@@ -14,7 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from command_line import DEFAULT_MODEL, Machine, Terminal, key_as_argument, machine_at, rotated
+from command_line import NAMED_MODEL, Machine, Terminal, key_as_argument, machine_at, rotated
 from conftest import NOW, V1, Ran, posix_only, put, root_only
 
 from robodj_secretguard import RuntimeSecrets
@@ -37,8 +37,10 @@ from robodj_secretguard.cli.options import (
     request_of,
     span_of,
 )
+from robodj_secretguard.cli.output import EXIT_USAGE
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.startup.inputs import OWNED, WRITABLE
+from robodj_secretguard.startup.model_option import LIBRARY_MODEL
 
 MODEL = """
 from datetime import timedelta
@@ -53,9 +55,8 @@ class Own(RuntimeSecrets):
     own_key: Annotated[SecretStr, POLICY]
 """
 TABLE = "[tool.robodj-secretguard]\n"
-DEFAULT = (
-    "model: robodj_secretguard:RuntimeSecrets (default: RoboDJ's two secrets; init --secret or --model names others)"
-)
+DEFAULT = "model: none is named, so this is about RoboDJ's two secrets (init or --model names others)"
+NAMED = f"model: {LIBRARY_MODEL} (pyproject.toml)"
 STDERR = "robodj-secretguard: "
 EVERY_KEY = (
     'model = "a:B"\noperations-log = "log"\nstrict = true\nrequire-env-only = true\nephemeral-tests = ["a.key"]\n'
@@ -200,7 +201,7 @@ class TestModel:
         for option, project, name, source in (
             ("caf\xe9:Own", "a:B", "caf\\xe9:Own", "option"),
             (None, "a:B", "a:B", "pyproject.toml"),
-            (None, None, DEFAULT_MODEL["name"], "default"),
+            (None, None, LIBRARY_MODEL, "default"),
         ):
             assert model_used(Request(model=option, project_model=project)) == {"name": name, "source": source}
         configured(machine, 'model = "nowhere:Own"\n')
@@ -226,10 +227,62 @@ class TestModel:
     def test_every_command(self, machine: Machine, argv: tuple[str, ...], where: str) -> None:
         """Every command names the model once, on stderr where stdout is a key or a document. `exec`: test_gate.py."""
         machine.record(rotated(NOW, machine.fingerprint()))
-        line = DEFAULT if where == "out" else f"{STDERR}{DEFAULT}"
+        line = NAMED if where == "out" and argv[0] != "scan" else f"{STDERR}{NAMED}"
+        if argv[0] == "scan":  # it reads no project
+            line = f"{STDERR}{DEFAULT}"
         assert getattr(call(machine, *argv), where).splitlines().count(line) == 1
         if argv[0] not in {"generate", "scan"}:
-            assert call(machine, *argv, "--format", "json").document["model"] == DEFAULT_MODEL
+            assert call(machine, *argv, "--format", "json").document["model"] == NAMED_MODEL
+
+    @pytest.mark.parametrize(
+        ("argv", "where"),
+        [
+            (("check",), "out"),
+            (("status",), "out"),
+            (("exec", "--", "true"), "err"),
+            (("log", "show"), "err"),
+            (("incident", "--since", "2026-11-01"), "err"),
+            (("scan",), "err"),
+        ],
+    )
+    def test_no_model(self, machine: Machine, argv: tuple[str, ...], where: str) -> None:
+        """Where no model is named, a command first says that it is about RoboDJ's two secrets."""
+        machine.record(rotated(NOW, machine.fingerprint()))
+        (machine.root / "pyproject.toml").unlink()
+        del machine.environ[V1]
+        line = DEFAULT if where == "out" else f"{STDERR}{DEFAULT}"
+        assert getattr(call(machine, *argv), where).splitlines()[0] == line
+
+    @pytest.mark.parametrize(
+        "argv",
+        [
+            ("generate", "secret.key"),
+            ("rotate", "plan", "secret.key"),
+            RECORD,
+            ("rotate", "stage", "secret.key", "--to", "vault:a/b", "--environment", "prod", "--operator", "Ada"),
+            ("revoke", "secret.key", "--reason", "leaked"),
+        ],
+        ids=lambda argv: " ".join(argv[:2]),
+    )
+    def test_a_project_is_needed(self, machine: Machine, argv: tuple[str, ...]) -> None:
+        """What makes, prints or writes keys needs a model, and says how to name one, also RoboDJ's."""
+        (machine.root / "pyproject.toml").unlink()
+        ran = call(machine, *argv)
+        assert (ran.status, ran.out) == (EXIT_USAGE, "")
+        assert ran.err == (
+            f"{STDERR}no model is named, so nothing was done; pass --model MODULE:CLASS, or add model to"
+            f" [tool.robodj-secretguard] in pyproject.toml (RoboDJ's two secrets: --model {LIBRARY_MODEL})\n"
+        )
+        assert call(machine, *argv, "--model", "nowhere:Own").err.startswith(f"{STDERR}--model: the import failed")
+
+    def test_fixes_name_the_model(self, machine: Machine) -> None:
+        """A command in a fix names the model, unless the project does."""
+        del machine.environ[V1]
+        generate = "robodj-secretguard generate secret.key"
+        assert f"add one: {generate} --show" in call(machine, "check").out
+        (machine.root / "pyproject.toml").unlink()
+        for option in ((), ("--model", LIBRARY_MODEL)):
+            assert f"add one: {generate} --model {LIBRARY_MODEL} --show\n" in call(machine, "check", *option).out
 
     def test_scan(self, machine: Machine) -> None:
         """A scan does not import the model of the project: it also reads repositories that nobody trusts."""

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robodj_secretguard import Material
-from robodj_secretguard.secret.pattern import MOST_ALTERNATIVES, matches, parse_pattern, random_texts
+from robodj_secretguard.secret.issued import Opaque
+from robodj_secretguard.secret.pattern import parse_pattern, random_text
 
 HOSTILE = [
     "(a+)+",
@@ -69,8 +70,10 @@ MALFORMED = [
     r"\x41",
     "\u00e9",
     "[\u0430-\u044f]",
-    "|".join("a" * (MOST_ALTERNATIVES + 1)),
-    "(a|b)" * 7,
+    "a|b",
+    "(ab)",
+    "(?:ab)?",
+    "()a",
     "(" * 5000,
 ]
 USEFUL = {
@@ -79,12 +82,6 @@ USEFUL = {
     "AC[0-9a-f]{4}": ("AC01fe", "ac01fe"),
     "[A-Z]{2}-[0-9a-f]{3,5}": ("KI-0aff", "KI-0aff00"),
     "[A-Z]+-[0-9]+": ("KIF-83", "KIF-"),
-    "[0-9]{9}|[0-9]{4}-.*": ("8374-kif!", "83746291"),
-    "(live|test)_[A-Za-z0-9]+": ("test_q7", "dev_q7"),
-    "(?:live|test)_.{4,}": ("live_kif!", "live_kif"),
-    "sk(_(a|b))": ("sk_b", "sk_c"),
-    "a|": ("", "b"),
-    "()a": ("a", ""),
     "a?b*c+": ("bbc", "ab"),
     "[a-c]*[d-f]*[0-9]": ("aed7", "dae7"),
     r"\$2y\$10\$[./A-Za-z0-9]{5}": ("$2y$10$./aB7", "$2y$10x./aB7"),
@@ -117,42 +114,39 @@ def test_pattern_is_a_text(pattern: str) -> None:
         Material.opaque(pattern=pattern)
 
 
+def matches(pattern: str, text: str) -> bool:
+    """Check whether a kind with this pattern finds no other text than one of the pattern."""
+    fault = "does not match the pattern of its declaration"
+    return fault not in [each.message for each in Opaque(4, "", pattern).format_faults(text)]
+
+
 @pytest.mark.parametrize("pattern", USEFUL)
 def test_useful_pattern_is_matched_as_a_whole(pattern: str) -> None:
-    """Characters, classes, lengths, groups and alternatives match a value as a whole, as `re` does."""
+    """Characters, classes and lengths match a value as a whole."""
     good, bad = USEFUL[pattern]
     assert (matches(pattern, good), matches(pattern, bad), matches(pattern, f"{good}\n")) == (True, False, False)
-    assert re.fullmatch(pattern, good)
-
-
-def test_most_alternatives() -> None:
-    """A pattern has 64 alternatives at most, counted with those in its groups."""
-    assert len(parse_pattern("|".join("a" * MOST_ALTERNATIVES))) == MOST_ALTERNATIVES
-    assert len(parse_pattern("(a|b)" * 6)) == MOST_ALTERNATIVES
 
 
 @pytest.mark.parametrize("pattern", USEFUL)
 def test_random_text_matches(pattern: str) -> None:
-    """Each alternative has a random text that it matches."""
-    texts = [*random_texts(pattern, 40)]
-    assert len(texts) == len(parse_pattern(pattern))
-    assert all(matches(pattern, text) for text in texts)
+    """A random text of a pattern matches it."""
+    assert matches(pattern, random_text(pattern, 40))
 
 
 @pytest.mark.parametrize(
-    ("pattern", "lengths"),
+    ("pattern", "length"),
     [
-        ("[a-f]{4}-[0-9]+", [40]),
-        ("[a-f]{4}-[0-9]{2,6}", [11]),
-        ("[a-f]{2,6}-.{50}", [53]),
-        ("a{1,3}b{1,90}c*|d", [40, 1]),
+        ("[a-f]{4}-[0-9]+", 40),
+        ("[a-f]{4}-[0-9]{2,6}", 11),
+        ("[a-f]{2,6}-.{50}", 53),
+        ("a{1,3}b{1,90}c*", 40),
     ],
 )
-def test_random_text_has_the_length_where_it_can(pattern: str, lengths: list[int]) -> None:
-    """A random text has the length that is wanted, if its alternative allows that. It is of letters and digits."""
-    texts = [*random_texts(pattern, 40)]
-    assert [len(text) for text in texts] == lengths
-    assert all(text.replace("-", "").isalnum() for text in texts)
+def test_random_text_has_the_length_where_it_can(pattern: str, length: int) -> None:
+    """A random text has the length that is wanted, if its pattern allows that. It is of letters and digits."""
+    text = random_text(pattern, 40)
+    assert len(text) == length
+    assert text.replace("-", "").isalnum()
 
 
 @pytest.mark.parametrize("pattern", [each for each in USEFUL if re.search(r"[*+]|,\}", each)])
@@ -173,9 +167,8 @@ PATTERNS = st.lists(st.tuples(PARTS, LENGTHS).map("".join), max_size=5).map("".j
 def test_accepted_pattern_matches_as_re_does(pattern: str, text: str) -> None:
     """A pattern that is accepted matches the same texts as with `re`. Its random texts match."""
     try:
-        alternatives = parse_pattern(pattern)
+        parse_pattern(pattern)
     except ValueError:
         return
     assert matches(pattern, text) is (re.fullmatch(pattern, text) is not None)
-    assert len(alternatives) == 1
-    assert all(matches(pattern, each) for each in random_texts(pattern, 12))
+    assert matches(pattern, random_text(pattern, 12))

@@ -21,6 +21,7 @@ from robodj_secretguard.lifecycle.records import (
     Proof,
     Record,
     Validation,
+    Who,
     completion,
     draft,
     draft_rotation,
@@ -30,8 +31,6 @@ from robodj_secretguard.lifecycle.records import (
     revoked,
     rotations,
     slots_of,
-    stage_due,
-    stage_of,
     unkept_key,
 )
 from robodj_secretguard.startup.rules import Problem
@@ -196,32 +195,6 @@ class TestRecords:
         assert revoked([revocation(4), recorded(3, OLDER), revocation(2, KEY), revocation(1)]) == [OLD, KEY]
 
     @pytest.mark.parametrize(
-        ("keys", "until", "stage", "due"),
-        [
-            ((None, None), None, "next", None),
-            ((KEY, None), None, "promote", "promote"),
-            ((OLD, None), None, "next", None),
-            ((None, OLDER), DAY, "retire", None),
-            ((None, OLDER), timedelta(0), "retire", "retire"),
-            ((None, OLD), DAY, "next", None),
-            ((KEY, OLDER), DAY, "promote", None),
-            ((KEY, OLDER), timedelta(0), "promote", "promote"),
-            ((KEY, None), DAY, "promote", "promote"),
-            ((KEY, OLDER), None, "promote", "promote"),
-        ],
-        ids=[
-            *("none", "next", "next is current", "overlap", "past", "previous is current", "both", "both, past"),
-            *("a deadline alone", "no deadline"),
-        ],
-    )
-    def test_stage(
-        self, keys: tuple[str | None, str | None], until: timedelta | None, stage: str, due: str | None
-    ) -> None:
-        """A next key is to be promoted, but not before the previous one has ended. A past one is to be removed."""
-        slots = Slots(OLD, *keys, None if until is None else NOW + until)
-        assert (stage_of(slots), stage_due(slots, NOW)) == (stage, due)
-
-    @pytest.mark.parametrize(
         ("records", "replaced", "is_unkept"),
         [
             ([recorded(3, OLDER), recorded(2), revocation(1, OLDER)], None, True),
@@ -247,7 +220,7 @@ class TestDraft:
     def test_a_draft(self, checker: Checker, startup: Proof, event: Event) -> None:
         """A rotation is recorded with the result of the gate, and as incomplete while a step is open."""
         status = checker(good_keys() | {f"{V1}_EXPIRES_AT": marker(9 * DAY)}).secrets[0]
-        new = draft_rotation(status, startup, ATTESTED, environment="prod", operator="Ada", ticket="OPS-1")
+        new = draft_rotation(status, startup, ATTESTED, Who(environment="prod", operator="Ada", ticket="OPS-1"))
         assert new == draft(
             event,
             secret=NAME,
@@ -266,7 +239,7 @@ class TestDraft:
         status = checker(good_keys()).secrets[0]._replace(next_fingerprint=KEY, previous_until=NOW + DAY)
         for previous, expected in ((OLD, (OLD, NOW + DAY)), (status.fingerprint, (None, None)), (None, (None, None))):
             promoted = status._replace(previous_fingerprint=previous)
-            new = draft_rotation(promoted, ATTESTED, ATTESTED)
+            new = draft_rotation(promoted, ATTESTED, ATTESTED, Who())
             assert (new.replaced, new.replaced_until) == expected
             assert slots_of(promoted) == Slots(status.fingerprint, KEY, previous, NOW + DAY)
 
@@ -274,7 +247,7 @@ class TestDraft:
 def deliver(why: str, name: str = NAME) -> Problem:
     """Return the problem of a key that is not new."""
     plan = f"{PROGRAM} rotate plan {name} --environment prod --log x --model m:C"
-    return Problem(why, f"deliver the newer key of {name} from the secret manager; if there is none, run {plan}")
+    return Problem(why, f"deliver the new key of {name} from the secret manager; if none was made, run {plan}")
 
 
 class TestJudge:

@@ -17,7 +17,7 @@ from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, read
-from robodj_secretguard.startup.report import REFUSED, Judgement, finding, for_gate, with_findings
+from robodj_secretguard.startup.report import LONGEST_FIX, REFUSED, Judgement, finding, for_gate, with_findings
 from robodj_secretguard.startup.rules import Problem
 
 K1, K2 = "secret.key", "secret_v2.key"
@@ -45,6 +45,14 @@ class TestFinding:
         """The first line has severity, secret, check and message. The second line has the fix, and the owner if any."""
         assert made._replace(owner="").lines == (line, "  fix: rotate it")
         assert made.text == f"{line}\n  fix: rotate it. Owner: Us"
+
+    def test_owner_is_left_out_of_a_long_line(self) -> None:
+        """A fix has at most 180 characters with its owner. A longer one is whole, and has no owner."""
+        made = a_finding(Check.EXPIRED, Severity.ALERT)
+        room = LONGEST_FIX - len("  fix: ") - len(f". Owner: {made.owner}")
+        for length, has_owner in ((room, True), (room + 1, False)):
+            fix = made._replace(remedy="x" * length).lines[1]
+            assert (len(fix) <= LONGEST_FIX, "Owner" in fix) == (True, has_owner)
 
     def test_finding_about_the_set_up_has_all_owners(self) -> None:
         """A finding about the set-up names the owners of all secrets that have one, each once."""

@@ -12,6 +12,7 @@ from conftest import NOW, V1, V2
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan.result import (
     CLEAN,
+    DATED_SOURCE,
     Carrier,
     Found,
     KnownKey,
@@ -211,6 +212,12 @@ class TestText:
             PLAN.replace("1.", "2."),
         ]
         assert not any(DELETE in line for line in out)
+
+    def test_a_key_that_is_revoked_later(self) -> None:
+        """A key whose entry on the list begins later is not revoked yet: a command revokes it now."""
+        out = written(scan(finding(), looked_for=(KnownKey(ONE, known_by=("operations log", DATED_SOURCE)),)))
+        assert not any("already revoked" in line for line in out)
+        assert any(f" revoke --fingerprint {ONE} " in line for line in out)
 
     @pytest.mark.parametrize("source", ["environment", "operations log"])
     def test_a_revoked_key(self, source: str) -> None:

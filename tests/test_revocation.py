@@ -314,7 +314,7 @@ class TestRaces:
 
 
 NOT_CURRENT = (
-    "Remove the {} key from the secret manager and the services (in Vault or AWS: {}). Restart each service that does"
+    "Remove the {} key from the secret manager and the services. Restart each service that does"
     " not refresh its keys: until then it accepts this key."
 )
 
@@ -369,10 +369,10 @@ class TestKey:
         facts = {"is_current": is_current, "has_replacement": has_replacement}
         steps = steps_after(known | facts, ["--operator", "Ada"])
         command = "robodj-secretguard rotate plan secret.key --emergency --environment prod --operator Ada"
-        assert [each["command"] for each in steps] == [None, *[command] * has_plan, None, None]
+        assert [each["command"] for each in steps] == [None, *[command] * has_plan, None]
 
-    @pytest.mark.parametrize(("slot", "step"), [("next", "rotate stage --now"), ("previous", "rotate retire")])
-    def test_slots(self, slot: str, step: str) -> None:
+    @pytest.mark.parametrize("slot", ["next", "previous"])
+    def test_slots(self, slot: str) -> None:
         """A next or a previous key is removed. No service needs a replacement of it."""
         other = secrets.token_urlsafe(32)
         slots = {f"{V1}_{slot.upper()}": other, f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
@@ -381,7 +381,7 @@ class TestKey:
         known = known_of(key, report, [], slots_of(report.secrets[0]))
         assert (known["delivered_as"], known["is_current"]) == ([{"secret": "secret.key", "slot": slot}], False)
         first, _ = steps_after(known, [])
-        assert first["text"] == NOT_CURRENT.format(slot, step)
+        assert first["text"] == NOT_CURRENT.format(slot)
 
     def test_known(self) -> None:
         """Without keys, the log tells whether a key is known, revoked or current, and whether another one follows."""

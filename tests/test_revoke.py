@@ -12,7 +12,7 @@ from typing import Annotated
 
 import pytest
 import structlog
-from command_line import DEFAULT_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, rotated
+from command_line import NAMED_MODEL, OTHER, Machine, fingerprint_of, key_as_argument, rotated
 from conftest import NOW, V1, V2, found, good_keys, raising
 from detector import leaks
 from pydantic import SecretStr
@@ -38,10 +38,9 @@ STEPS = [
     "",
     "What to do next:",
     "1. [ ] Stop every service that runs on this key. A revocation stops only those that refresh their keys.",
-    "2. [ ] Replace the key, restart the services and record the rotation. This plan has the steps:",
+    "2. [ ] If you follow a plan, go on there. Otherwise replace the key, as this plan says:",
     f"       {PLAN}",
-    "3. [ ] Disable the old version in the secret manager.",
-    "4. [ ] Invalidate the sessions and tokens that were signed with the old key.",
+    "3. [ ] Invalidate the sessions and tokens that were signed with the old key.",
     "",
 ]
 PREVIEW = ("revoke", "secret.key", "--reason", "leaked")
@@ -130,14 +129,14 @@ class TestRevoked:
         """The document has the key, the state, the steps and the record. Without --yes, the last two are missing."""
         ran = machine.call(*(REVOKE if yes else PREVIEW), "--format", "json")
         document = ran.document
-        assert [step["command"] for step in document.pop("steps")] == [None, PLAN, None, None] * yes
+        assert [step["command"] for step in document.pop("steps")] == [None, PLAN, None] * yes
         assert document.pop("records") == ([each.as_dict() for each in machine.records] if yes else [])
         assert (ran.status, ran.err.count("\n"), document) == (
             *(int(not yes), int(not yes)),
             {
                 "schema": 1,
                 "kind": "revocation",
-                "model": DEFAULT_MODEL,
+                "model": NAMED_MODEL,
                 "ok": yes,
                 "recorded": yes,
                 "key": {
@@ -481,7 +480,7 @@ class TestLog:
         assert (ran.status, ran.err) == (2, f"{NOT_RECORDED}it is not a regular file\n")
         assert listed(machine) == HEADER + entry(machine.fingerprint())
         state = [ran.document[name] for name in ("ok", "recorded", "revoked", "records")]
-        assert (state, len(ran.document["steps"])) == ([False, False, True, []], 4)
+        assert (state, len(ran.document["steps"])) == ([False, False, True, []], 3)
 
     def test_damaged_after_the_record(self, machine: Machine) -> None:
         """For a key with a recorded revocation, a log that does not verify is reported too."""

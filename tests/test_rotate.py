@@ -6,11 +6,11 @@ import json
 import re
 import traceback
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from command_line import (
-    DEFAULT_MODEL,
+    NAMED_MODEL,
+    OF_ROBODJ,
     OTHER,
     Machine,
     Terminal,
@@ -34,7 +34,7 @@ AT, BEFORE = "2026-12-01T12:00:00Z", NOW - timedelta(days=30)
 PROGRAM = "robodj-secretguard"
 UNCHANGED = "this key is already recorded"
 PLANNED = f"{PROGRAM} rotate plan secret.key --environment prod"
-SET_IT = f"deliver the newer key of secret.key from the secret manager; if there is none, run {PLANNED}"
+SET_IT = f"deliver the new key of secret.key from the secret manager; if none was made, run {PLANNED}"
 FIX_ALERTS = "fix its alerts, then run this command again"
 THE_LOG = "the operations log config/logs/secret_operations.jsonl"
 
@@ -115,7 +115,7 @@ class TestGenerate:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setattr("robodj_secretguard.cli.output.silence_broken_streams", raising(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt) as raised:
-            main(["generate", NAME])
+            main(["generate", NAME, *OF_ROBODJ])
         key = capsys.readouterr().out
         frames = traceback.TracebackException.from_exception(raised.value, capture_locals=True).stack
         shown = "".join(str(frame.locals) for frame in frames if "robodj_secretguard" in frame.filename)
@@ -150,6 +150,22 @@ class TestShow:
 
 class TestRecord:
     """`rotate record`: the record, and the output."""
+
+    def test_a_key_that_is_found(self, machine: Machine) -> None:
+        """A key of which nothing is recorded is recorded as found, without any step. It is then a recorded key."""
+        assert recorded(machine, NAME) == [
+            sentence(machine, 1, "the key of secret.key that is in use", machine.fingerprint(V1)),
+            "There was no earlier record of the environment prod.",
+        ]
+        (found,) = machine.records
+        assert (found.event, found.validation, found.open_steps) == ("found", None, ())
+        assert "REFUSED: secret.key: this key is already recorded" in refused(machine, NAME)
+        status = machine.call("status", "--format", "json", now=NOW + timedelta(days=100)).document["secrets"][0]
+        shown = [status[name] for name in ("rotated_at", "age_days", "overdue", "open_steps")]
+        assert shown == ["2026-12-01T12:00:00Z", 100, True, []]
+        machine.environ[V1] = good_keys()[V1]
+        recorded(machine, NAME)
+        assert [each.event for each in machine.records] == ["found", "rotation-incomplete"]
 
     def test_an_incomplete_rotation(self, machine: Machine) -> None:
         """Every new key is recorded, with the open steps and their command. Both are reported as first keys."""
@@ -199,20 +215,33 @@ class TestRecord:
             "previous": None,
         }
 
+    def test_the_environment_may_be_left_out(self, machine: Machine) -> None:
+        """Where one earlier record names it. Otherwise it is needed, and several are named."""
+        words = ("rotate", "record", OTHER, "--operator", "dana")
+        none = "--environment is missing; pass it once, such as --environment prod: no record names it yet"
+        assert usage(machine.call(*words)) == none
+        recorded(machine, OTHER, *DONE)
+        machine.environ[V2] = good_keys()[V2]
+        assert machine.call(*words, *DONE).status == 0
+        machine.environ[V2] = good_keys()[V2]
+        recorded(machine, OTHER, *DONE, environment="dev")
+        assert usage(machine.call(*words)) == "--environment is missing (choose from dev, prod)"
+
     def test_from(self, machine: Machine) -> None:
         """In a shell without the keys, a source delivers them, and the command that completes the record has it too."""
         for name, key in machine.environ.items():
             machine.put(f"delivered/{name}", key)
         expected, source = machine.fingerprint(), ("--from", "directory:delivered")
         machine.environ.clear()
-        assert any(line.endswith(" ".join((*DONE, *source))) for line in recorded(machine, NAME, *source))
+        lines = recorded(machine, NAME, "--attest", "startup", *source)
+        assert any(line.endswith(" ".join((*DONE, *source))) for line in lines)
         assert machine.records[0].fingerprint == expected
         assert record(machine, NAME, "--from", "directory:absent").status == 1
 
     def test_json(self, machine: Machine) -> None:
         """The document has the records of the log with their hashes. A refusal has the reasons of each secret."""
         recorded(machine, NAME, *DONE)
-        common = {"schema": 1, "kind": "rotation-record", "model": DEFAULT_MODEL}
+        common = {"schema": 1, "kind": "rotation-record", "model": NAMED_MODEL}
         common["check"] = machine.within(lambda: check(require_env_only=True)).as_dict()
         ran = record(machine, NAME, "--format", "json")
         refusals = [{"secret": NAME, "reason": UNCHANGED, "remedy": SET_IT}]
@@ -354,64 +383,7 @@ def test_damaged_log(machine: Machine) -> None:
     why = f"{THE_LOG}: it does not verify (line 2 does not "
     assert usage(record(machine)).startswith(f"nothing was recorded: {why}")
     assert content(machine) == damaged
-    ran = machine.call("rotate", "plan", NAME)
+    for name, key in good_keys().items():
+        machine.put(f"keys/{name}", key)
+    ran = machine.call("rotate", "plan", NAME, "--from", "directory:keys")
     assert (ran.status, ran.err.partition(": line 2 ")[0]) == (0, f"{PROGRAM}: {THE_LOG} does not verify")
-
-
-QUOTE = "Quote a name or a reason with a blank."
-
-
-class TestPlan:
-    """`rotate plan`: the next commands, ready to be pasted."""
-
-    def test_text(self, machine: Machine) -> None:
-        """The steps are numbered, each with its commands below it. The words to replace are named first."""
-        words = (NAME, "--environment", "prod", "--config-dir", "config")
-        lines = machine.call("rotate", "plan", *words).out.splitlines()
-        emergency = f"{PROGRAM} rotate plan {NAME} --emergency --environment prod --operator YOUR-NAME"
-        replaced = "Replace these words with your own values:"
-        assert lines[:4] == [
-            "Rotation of secret.key (owner: Security Operations; cadence: 90 days)",
-            f"{replaced} READ-COMMAND, WRITE-COMMAND, REMOVE-COMMAND, YOUR-NAME. {QUOTE}",
-            f"If others may know the current key, do this instead: {emergency} --config-dir config",
-            "",
-        ]
-        assert lines[5] == '       read_secret() { READ-COMMAND "$1"; }'
-        machine.environ["SECRETGUARD_LOADED"] = "yes"
-        lines = machine.call("rotate", "plan", *words, "--operator", "Ada").out.splitlines()
-        assert lines[1].startswith("If others may know")
-        assert lines[3].startswith("1. Record the current key")
-        lines = machine.call("rotate", "plan", V2, "--emergency").out.splitlines()
-        assert lines[1] == f"{replaced} ENVIRONMENT, YOUR-NAME, WHY. {QUOTE}"
-        assert not any("others may know" in line for line in lines)
-
-    def test_json(self, machine: Machine) -> None:
-        """The document has the stage, and each step from there on with its commands."""
-        machine.environ.update({f"{V1}_NEXT": good_keys()[V1], "SECRETGUARD_LOADED": "yes"})
-        document = machine.call("rotate", "plan", NAME, "--format", "json").document
-        steps = document.pop("steps")
-        head = {"schema": 1, "kind": "rotation-plan", "ok": True, "model": DEFAULT_MODEL, "secret": NAME}
-        assert document == head | {"stage": "promote"}
-        assert [[*step] for step in steps] == [["text", "command"]] * 10
-
-    def test_sources(self, machine: Machine, tmp_path: Path) -> None:
-        """The keys of a source decide on the steps. Without any, the alert says why."""
-        words = ("rotate", "plan", NAME, "--from", f"directory:{tmp_path / 'keys'}")
-        ran = machine.call(*words)
-        assert (ran.status, ran.alerts[0]) == (1, f"ALERT: source: {words[-1]} does not exist")
-        (tmp_path / "keys").mkdir(mode=0o700)
-        (tmp_path / "keys" / V1).write_text(good_keys()[V1], encoding="utf-8")
-        out = machine.call(*words).out
-        assert f"check --require-env-only --from {words[-1]}\n" in out
-        assert "4. When the secrets directory has the change, run the check in ENVIRONMENT:\n" in out
-
-    def test_a_secrets_directory(self, machine: Machine, tmp_path: Path) -> None:
-        """Commands read the directory of this process. Its refresh replaces the restarts."""
-        machine.environ["ROBODJ_SECRETS_DIR"] = str(tmp_path)
-        read = machine.call("rotate", "plan", NAME).out
-        machine.environ.update({"ROBODJ_SECRETS_REFRESH": "30"})
-        refreshed = machine.call("rotate", "plan", NAME).out
-        assert [("load_secrets" in each, "Restart the" in each) for each in (read, refreshed)] == [
-            (False, True),
-            (False, False),
-        ]

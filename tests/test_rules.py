@@ -37,18 +37,17 @@ from robodj_secretguard.startup.inputs import (
     variables_read,
 )
 from robodj_secretguard.startup.list_rules import LIST_RULES
+from robodj_secretguard.startup.model_option import LIBRARY_MODEL
 from robodj_secretguard.startup.readings import Environment, read
 from robodj_secretguard.startup.rules import (
     SECRET_RULES,
     SETUP_RULES,
-    SOUND_RULES,
     VALUE_RULES,
     Problem,
-    how_to_renew,
     how_to_set,
     internal,
 )
-from robodj_secretguard.startup.time_rules import MARKER_RULES, PREVIOUS_RULES
+from robodj_secretguard.startup.time_rules import MARKER_RULES, PREVIOUS_RULES, REVOKED_RULES, how_to_renew
 from robodj_secretguard.testing import KINDS
 
 K1, K2 = "secret.key", "secret_v2.key"
@@ -59,11 +58,10 @@ PROTECTED, EPHEMERAL = "ROBODJ_PROTECTED_ENV", "ROBODJ_SECRETS_EPHEMERAL"
 MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
 WEAK = "Zy" * 30
 POLICIES = tuple(RuntimeSecrets.secret_policies.values())
-CURRENT = f"set {V1} to its current value from the secret manager"
-EVERY = "set every variable of secret.key from the secret manager if it has"
+CURRENT = f"set {V1} from the secret manager"
 LATE_RULES = (MARKER_RULES, PREVIOUS_RULES, LIST_RULES, ENVIRONMENT_RULES)
 CHECKS_WITH_A_RULE = {
-    check for rules in (VALUE_RULES, SOUND_RULES, SECRET_RULES, SETUP_RULES, *LATE_RULES) for check, _ in rules
+    check for rules in (VALUE_RULES, REVOKED_RULES, SECRET_RULES, SETUP_RULES, *LATE_RULES) for check, _ in rules
 } | {Check.SHARED, Check.SLOTS_EQUAL}
 
 
@@ -143,8 +141,8 @@ class TestLines:
         """Where the config directory cannot be used, the fix refers to that alert, unless files are off."""
         environ = {V2: good_keys()[V2]}
         report = check(environ=environ, config_dir=tmp_path / "x", require_env_only=require_env_only, now=NOW)
-        plan = "if it has none, run robodj-secretguard generate secret.key and store it"
-        what, fix = "fallback files are not read)", f"set {V1} to its current value from the secret manager; {plan}"
+        add = f"add one: robodj-secretguard generate secret.key --model {LIBRARY_MODEL} --show"
+        what, fix = "fallback files are not read)", f"set {V1} from the secret manager; if it has none, {add}"
         if not require_env_only:
             what, fix = (
                 f"{V1} is not set, and there is no secret.key in config_dir",
@@ -190,9 +188,7 @@ class TestLines:
 
 
 ISSUED = POLICIES[0]._replace(material=Material.opaque(), generator=None, issuer="us")
-RESTORE = "restore the value from the last right version; if there is none, "
 ROTATE, ISSUE = "run robodj-secretguard rotate plan secret.key", "issue a new one at us"
-OFF = "; to leave it off, remove every variable and file of secret.key"
 
 
 class TestRemedies:
@@ -202,9 +198,9 @@ class TestRemedies:
         ("policy", "slot", "manager", "remedy"),
         [
             (POLICIES[0], "current", "", f"{CURRENT}; if it has no other value, {ROTATE}"),
-            (POLICIES[0], "current", "a", f"{RESTORE}{ROTATE} --from a"),
-            (POLICIES[0], "current", "json:-", f"{RESTORE}{ROTATE}"),
-            (POLICIES[0]._replace(required=False), "current", "a", f"{RESTORE}{ROTATE} --from a{OFF}"),
+            (POLICIES[0], "current", "a", f"{ROTATE} --from a"),
+            (POLICIES[0], "current", "json:-", ROTATE),
+            (POLICIES[0]._replace(required=False), "current", "a", f"{ROTATE} --from a"),
             (
                 POLICIES[0],
                 "next",
@@ -219,7 +215,7 @@ class TestRemedies:
                 "in a, set K to the right previous key; if there is none, delete it and its deadline",
             ),
             (ISSUED, "current", "", f"{CURRENT}; if it has no other value, {ISSUE} and store it there"),
-            (ISSUED, "current", "a", f"{RESTORE}{ISSUE}, then in a, set {V1} to it"),
+            (ISSUED, "current", "a", f"{ISSUE}, then run robodj-secretguard rotate put {ISSUED.name} --to a"),
         ],
     )
     def test_how_to_set(self, policy: SecretPolicy, slot: Any, manager: str, remedy: str) -> None:
@@ -229,23 +225,20 @@ class TestRemedies:
         assert how_to_set(reading._replace(policy=policy, slot=slot, variable="K", used=used)) == remedy
 
     @pytest.mark.parametrize(
-        ("policy", "manager", "key", "remedy"),
+        ("policy", "manager", "remedy"),
         [
-            (POLICIES[0], "", "", f"{EVERY} a newer key; otherwise {ROTATE}"),
-            (POLICIES[0], "", "x", f"{EVERY} x; otherwise {ROTATE}"),
-            (POLICIES[0], "a", "", f"{ROTATE} --from a and follow its steps"),
-            (POLICIES[0], "a", "x", f"restore secret.key from the version with x; if there is none, {ROTATE} --from a"),
+            (POLICIES[0], "", f"{ROTATE} and follow its steps"),
+            (POLICIES[0], "a", f"{ROTATE} --from a and follow its steps"),
             (
                 ISSUED,
-                "",
                 "",
                 f"{ISSUE}, store it in the secret manager, then set {V1} to it, and {E1} to its expiry time",
             ),
         ],
     )
-    def test_how_to_renew(self, policy: SecretPolicy, manager: str, key: str, remedy: str) -> None:
-        """A key is renewed with its date: from the manager, if that may have another one."""
-        assert how_to_renew(policy, manager, key) == remedy
+    def test_how_to_renew(self, policy: SecretPolicy, manager: str, remedy: str) -> None:
+        """A key is renewed with its date, by a plan."""
+        assert how_to_renew(policy, manager) == remedy
 
 
 class TestValue:
@@ -258,7 +251,7 @@ class TestValue:
             ("changeme", "placeholder", State.INVALID_FORMAT),
             ("short", "format", State.INVALID_FORMAT),
             ("=", "format", State.INVALID_FORMAT),
-            ("é" * 43, "format", State.INVALID_FORMAT),
+            ("é" * 43, "placeholder", State.INVALID_FORMAT),
             ("\udcff" * 43, "format", State.INVALID_FORMAT),
             (WEAK, "weak", State.INVALID_FORMAT),
             (None, None, State.PRESENT),
@@ -322,7 +315,7 @@ class TestOwnKind:
     @pytest.mark.parametrize(
         ("kind", "message", "remedy"),
         [
-            (Shouting(), "has a wrong first letter", "set OWN_KEY to its current value from the secret manager"),
+            (Shouting(), "has a wrong first letter", "set OWN_KEY from the secret manager"),
             (Shouting(fix="set {} with an {A}"), "has a wrong first letter", "set OWN_KEY with an {A}"),
             (Shouting("equals VARIABLE"), "equals OWN_KEY", "set OWN_KEY"),
             (Shouting("is TEXT"), "is refused by its kind", "set OWN_KEY"),
@@ -534,7 +527,7 @@ class TestFiles:
         assert [*rule(reading._replace(used=offer))] == [
             Problem(
                 f"{V1} is lax, and 1 more",
-                f"set {V1} to its current value from the secret manager, then take the file out of the read-only mount",
+                f"set {V1} from the secret manager, then take the file out of the read-only mount",
             )
         ]
         assert [*rule(reading._replace(used=offer._replace(faults=("is unsafe",))))] == []

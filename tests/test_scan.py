@@ -25,6 +25,7 @@ from repositories import NO_CONFIGURATION, commit, git, made
 from robodj_secretguard import RuntimeSecrets, SecretPolicy
 from robodj_secretguard.scan.result import CLEAN, KnownKey, Scan
 from robodj_secretguard.startup.inputs import NOT_UTF_8
+from robodj_secretguard.startup.model_option import LIBRARY_MODEL
 
 PROGRAM = "robodj-secretguard"
 V3 = "ROBODJ_PLAYER_KEY"
@@ -162,7 +163,7 @@ class TestResult:
         machine.put("a.txt", machine.environ[V1])
         machine.record(rotated(NOW, machine.fingerprint()))
         scan_ = TypeAdapter(Scan).validate_json(scan(machine, "--format", "json").out)
-        assert (scan_.scanned_at, scan_.scope, scan_.variables, scan_.files) == (NOW, "files", KEY_VARIABLES, 2)
+        assert (scan_.scanned_at, scan_.scope, scan_.variables, scan_.files) == (NOW, "files", KEY_VARIABLES, 3)
         one = KnownKey(machine.fingerprint(), "secret.key", "prod", ("environment", "operations log"))
         assert scan_.looked_for == (one, KnownKey(machine.fingerprint(V2), OTHER, None, ("environment",)))
         assert [each.fingerprint for each in scan_.findings] == [one.fingerprint]
@@ -301,7 +302,10 @@ class TestSources:
         ran = scan(laptop, "--from", f"directory:{source}", "a.txt", keys=[key, revoked])
         assert (ran.status, found(ran)) == (1, ["secret.key: a.txt:1:1", "a key: a.txt:2:1"])
         assert f"known by: directory:{source}; " in ran.out
-        assert f"{PROGRAM} rotate plan secret.key --emergency --from directory:{source}\n" in ran.out
+        assert (
+            f"{PROGRAM} rotate plan secret.key --emergency --from directory:{source} --model {LIBRARY_MODEL}\n"
+            in ran.out
+        )
 
     @pytest.mark.parametrize("name", ["two\nlines", "\x1b[2J", "\r", "\u202e", "\x9b2J", "\udcff"], ids=ascii)
     def test_a_directory_with_an_unusual_name(self, laptop: Machine, name: str) -> None:
@@ -327,7 +331,7 @@ class TestSources:
         stdin = json.dumps({V1: key}).encode()
         ran = scan(laptop, "--from", "json:-", stdin=stdin, keys=[key])
         assert found(ran) == ["secret.key: a.txt:1:1"]
-        assert f"{PROGRAM} rotate plan secret.key --emergency\n" in ran.out
+        assert f"{PROGRAM} rotate plan secret.key --emergency --model {LIBRARY_MODEL}\n" in ran.out
         both = ("--from", "json:-", "--keys-from", "-")
         refused(
             scan(laptop, *both, stdin=stdin),

@@ -21,7 +21,6 @@ from repositories import SETTINGS, commit, git, made, object_file, program, put,
 
 from robodj_secretguard import RuntimeSecrets
 from robodj_secretguard.scan import scanner as scanner_module
-from robodj_secretguard.scan import workers
 from robodj_secretguard.scan.content import BLOCK_BYTES, Block, read_place
 from robodj_secretguard.scan.git import DOT_GIT, REPAIR
 from robodj_secretguard.scan.result import KnownKey, Scan, Scope, Unread, Where
@@ -244,9 +243,8 @@ class TestFiles:
         assert scan.size == 1 << 41
 
     @pytest.mark.parametrize("kinds", [("files",), ("lines",), ("files", "lines")], ids=" ".join)
-    def test_cost_of_a_finding_does_not_grow(self, monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...]) -> None:
+    def test_cost_of_a_finding_does_not_grow(self, kinds: tuple[str, ...]) -> None:
         """Twice as many findings cost twice as many calls, in many files and in one."""
-        monkeypatch.setattr(workers, "ALONE_SECONDS", 600.0)  # the calls of another process are not counted
 
         def calls(size: int) -> int:
             for number in range(size if "files" in kinds else 1):

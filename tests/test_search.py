@@ -11,6 +11,7 @@ import secrets
 import string
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 from urllib.parse import quote, quote_plus
@@ -24,7 +25,7 @@ from spellings import respelled
 
 from robodj_secretguard import Material, RuntimeSecrets
 from robodj_secretguard.lifecycle.records import draft
-from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
+from robodj_secretguard.scan.result import DATED_SOURCE, LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.scan.search import (
     UTF_16_FORM,
     Forms,
@@ -168,7 +169,7 @@ class TestKnownKeys:
         ]
 
     def test_what_the_sources_know(self) -> None:
-        """The facts of all sources are combined. The first secret and the first environment count."""
+        """The facts of all sources are combined. An entry of the list that begins later revokes nothing yet."""
         keys = [secrets.token_urlsafe(32) for _ in range(3)]
         one, two, three = map(fingerprint_of, keys)
         records = [
@@ -177,9 +178,10 @@ class TestKnownKeys:
             rotated(NOW, two, environment="dev"),
             rotated(NOW, one, secret=POLICIES[1].name, environment="dev"),
         ]
-        assert known_keys([KnownKey(one, known_by=("keys-from",))] * 2, records, [three, one]) == {
+        begins = {three: NOW, one: NOW, two: NOW + timedelta(seconds=1)}
+        assert known_keys([KnownKey(one, known_by=("keys-from",))] * 2, records, begins, NOW) == {
             one: KnownKey(one, "secret.key", "prod", ("keys-from", LOG_SOURCE, LIST_SOURCE)),
-            two: KnownKey(two, "secret.key", "dev", (LOG_SOURCE,)),
+            two: KnownKey(two, "secret.key", "dev", (LOG_SOURCE, DATED_SOURCE)),
             three: KnownKey(three, None, None, (LIST_SOURCE,)),
         }
 

@@ -10,17 +10,21 @@ import pytest
 from conftest import NOW, V1, V2, Checker, found, good_keys, marker
 from rule_cases import POLICIES, model_of
 from spellings import respelled
+from values import BASE64URL, HEX, random_text
 
-from robodj_secretguard import Check, Material, RuntimeSecrets, Secret, SecretPolicy, SecretSettings, check
+from robodj_secretguard import Check, Generator, Material, RuntimeSecrets, Secret, SecretPolicy, SecretSettings, check
 from robodj_secretguard.startup.directory import delivery_of
 from robodj_secretguard.startup.inputs import variables_read
 from robodj_secretguard.startup.readings import Environment, read
-from robodj_secretguard.startup.shared import check_shared, how_to_exchange
+from robodj_secretguard.startup.shared import check_shared, has_shape, how_to_exchange
 
 NEXT, PREVIOUS, UNTIL, E1 = (f"{V1}_{end}" for end in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL", "EXPIRES_AT"))
 K1, K2 = "secret.key", "secret_v2.key"
 DAY = timedelta(days=1)
-COMPARE = "compare them with the secret manager, and set each to its own value; if the manager has equal values, "
+SEPARATE = (
+    "set each from the manager's last version in which they differ; if none, run robodj-secretguard rotate plan"
+    " secret_v2.key"
+)
 SLOT = "set {} to the secret manager's next key; if it has no other, unset it, there too"
 
 
@@ -73,7 +77,7 @@ def test_short_value_is_not_searched_in_a_key(checker: Checker) -> None:
     for length in (1, 15, 16):
         blamed = [each for each in found(checker({V1: key[9 : 9 + length], V2: key})) if each[0] == "shared"]
         assert blamed == ([("shared", K2)] if length == 16 else [])
-    assert found(checker({V1: "7", V2: f"{key[:-1]}7"})) == [("format", K1)]
+    assert found(checker({V1: "7", V2: f"{key[:-1]}7"})) == [("placeholder", K1)]
 
 
 def two(shared_with: str, other_shared_with: str) -> tuple[SecretPolicy, SecretPolicy]:
@@ -148,10 +152,8 @@ def test_slots_with_one_key(checker: Checker, slots: dict[str, str], pairs: list
 @pytest.mark.parametrize(
     ("one", "other", "managers", "fix"),
     [
-        (V1, V2, {}, f"{COMPARE}rotate each"),
-        (V1, V2, {"a": (V1, V2)}, "rotate each"),
-        (V1, V2, {"a": (V1,)}, f"{COMPARE}rotate each"),
-        (V1, V2, {"a": (V2,)}, f"{COMPARE}rotate each"),
+        (V1, V2, {}, SEPARATE),
+        (V1, V2, {"a": (V1, V2)}, "run robodj-secretguard rotate plan secret_v2.key --from a and follow its steps"),
         (NEXT, V2, {}, SLOT.format(NEXT)),
         (V1, f"{V2}_NEXT", {}, SLOT.format(f"{V2}_NEXT")),
         (NEXT, f"{V2}_NEXT", {}, SLOT.format(f"{V2}_NEXT")),
@@ -159,15 +161,13 @@ def test_slots_with_one_key(checker: Checker, slots: dict[str, str], pairs: list
     ids=[
         "both in the environment",
         "both in one manager",
-        "the earlier one in a manager",
-        "the later one in a manager",
         "a next key of the earlier secret",
         "a next key of the later secret",
         "next keys of both",
     ],
 )
 def test_how_to_separate(one: str, other: str, managers: dict[str, tuple[str, ...]], fix: str) -> None:
-    """A slot is the one to change. Keys of one manager are rotated, and others are compared with it first."""
+    """A slot is the one to change. Otherwise an earlier version has both keys, and one is replaced if none has."""
     values = good_keys() | dict.fromkeys((one, other), secrets.token_hex(64))
     delivered = [delivery_of(name, values, names) for name, names in managers.items()]
     readings = read(POLICIES, variables_read(POLICIES), environment=Environment(values), managers=delivered, now=NOW)
@@ -187,3 +187,33 @@ def test_how_to_exchange() -> None:
     """What is in a manager is exchanged there, and what is in the environment perhaps in both places."""
     assert how_to_exchange("A", "B", "vault:x") == "in vault:x, exchange the values of A and B"
     assert how_to_exchange("A", "B", "").startswith("exchange the values of A and B; if they are swapped in")
+
+
+class TestShape:
+    """Whether text looks like the key of another secret."""
+
+    @pytest.mark.parametrize(
+        ("generator", "alphabet", "length"),
+        [
+            (Generator("token_urlsafe", 32), BASE64URL, 43),
+            (Generator("token_urlsafe", 64), BASE64URL, 86),
+            (Generator("token_hex", 64), HEX, 128),
+            (Generator("token_hex", 32), HEX, 64),
+        ],
+    )
+    def test_of_a_generator(self, generator: Generator, alphabet: str, length: int) -> None:
+        """Text has the shape of a generator's keys if it has their length and alphabet."""
+        text = random_text(alphabet, length)
+        assert has_shape(text, generator)
+        assert generator.characters == length
+        assert generator.command.endswith(f'print(secrets.{generator.function}({generator.size}))"')
+        others = (text[:-1], f"{text}a", f"{text[:-1]}+", f"{text[:-1]}\n", f"{text[:-1]}=", "")
+        assert [has_shape(other, generator) for other in others] == [False] * 6
+
+    def test_of_two_alphabets(self) -> None:
+        """Hexadecimal text in either case has a base64url shape, but not the reverse."""
+        digits = secrets.token_hex(32)
+        for text in (digits, digits.upper()):
+            assert has_shape(text, Generator("token_hex", 32))
+            assert has_shape(text, Generator("token_urlsafe", 48))
+        assert not has_shape(secrets.token_urlsafe(48)[:-1] + "z", Generator("token_hex", 32))

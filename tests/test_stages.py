@@ -320,6 +320,9 @@ class TestContinuity:
         assert "previous" not in slots(service.secret)
         service.read(before)
         assert service.said()[-1] == "discontinuous"
+        assert "  fix: correct what writes it, so that it delivers this service's own keys, and do not restart" in (
+            service.lines
+        )
         assert f"the set in directory:{service.directory} would sign" in service.lines
         assert slots(service.secret)["current"] == fingerprint_of(text_of(before, NEXT))
 
@@ -445,6 +448,8 @@ class TestRevocation:
             monkeypatch.setattr(time, "monotonic", lambda: now + 2 * DAY)
         service.read(bad)
         assert (service.said(), service.secret.current.kid) == (["revoked"], kid)
+        fix = "  fix: wait for the new key; if no rotation has begun, run robodj-secretguard rotate plan secret.key --"
+        assert fix in service.lines
         service.read(bad)
         for secret in (service.secret, derived):
             with pytest.raises(RevokedKeyError):

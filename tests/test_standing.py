@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import pytest
 from command_line import OTHER, Machine, fingerprint_of, rotated
-from conftest import NOW, V1, Checker, good_keys
+from conftest import NOW, V1, V2, Checker, good_keys
 from pydantic import SecretStr
 
 from robodj_secretguard import Material, Report, RuntimeSecrets, SecretPolicy, SecretSettings, check
@@ -19,7 +19,15 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Record, draft
-from robodj_secretguard.lifecycle.standing import Recording, expected_keys, record_rotation, recorded_findings, roles_of
+from robodj_secretguard.lifecycle.standing import (
+    Recording,
+    expected_keys,
+    record_rotation,
+    recorded_findings,
+    roles_of,
+    with_recorded_keys,
+)
+from robodj_secretguard.startup.model_option import LIBRARY_MODEL
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus
 from robodj_secretguard.startup.report import Finding
 
@@ -45,9 +53,9 @@ POLICIES = tuple(RuntimeSecrets.secret_policies.values())
 DAY, SECOND = timedelta(days=1), timedelta(seconds=1)
 PLAN = "run robodj-secretguard rotate plan secret.key"
 EXCHANGE = "exchange the values of ROBODJ_SECRET_KEY and ROBODJ_SECRET_KEY_PREVIOUS"
-RENEW = f"set every variable of secret.key from the secret manager if it has {{}} key; otherwise {PLAN}"
-RESTORE = "restore secret.key from the version with the latest key; if there is none,"
 KEY, KEY_OF_OTHER, LATER, GONE = (f"sgfp1:{digit * 32}" for digit in "abcd")
+RESTORE = f"run robodj-secretguard rotate restore secret.key --fingerprint {LATER} --to vault:a/b"
+DELIVER = f"deliver the key {LATER}; if it is lost, {PLAN}"
 
 
 @pytest.fixture
@@ -190,6 +198,13 @@ class TestSuperseded:
         found = [each for each in findings(report, *records) if each.check == "superseded"]
         assert [(each.secret, each.severity) for each in found] == expected
 
+    def test_a_key_that_is_only_named_as_replaced(self, report: Report) -> None:
+        """A key is old too where the log has no record of it but that of the key that replaced it."""
+        (found,) = [
+            each for each in findings(report, recorded(40 * DAY, LATER, replaced=KEY)) if each.check == "superseded"
+        ]
+        assert (found.severity, found.remedy) == ("warning", DELIVER)
+
     def test_its_message(self, report: Report) -> None:
         """If the next key is the latest one, the message says so. Without a key, nothing is reported as old."""
         records = (recorded(2 * DAY), recorded(DAY, LATER))
@@ -205,17 +220,17 @@ class TestSuperseded:
             (
                 "environment",
                 [
-                    RENEW.format("the latest"),
+                    DELIVER,
                     f"{EXCHANGE}; if they are swapped in the secret manager, there too",
-                    RENEW.format("the latest"),
-                    RENEW.format("a newer"),
-                    RENEW.format("a newer"),
+                    DELIVER,
+                    f"{PLAN} and follow its steps",
+                    f"{PLAN} and follow its steps",
                 ],
             ),
             (
                 "vault:a/b",
                 [
-                    f"{RESTORE} {PLAN} --from vault:a/b",
+                    RESTORE,
                     f"in vault:a/b, {EXCHANGE}",
                     "deliver the latest key to vault:a/b before 2026-12-14T12:00:00Z; after that, this is a warning",
                     f"{PLAN} --from vault:a/b and follow its steps",
@@ -234,6 +249,60 @@ class TestSuperseded:
         cases = ((found, records), (swapped, records), (swapped, recent), (listing(swapped, (LATER, NOW)), records))
         given = [findings(report, *known) for report, known in (*cases, (revoked, (*records, revocation(LATER))))]
         assert [each.remedy for (each,) in given] == remedies
+
+
+class TestRecordedKeys:
+    """Fixes name the recorded key, where they would replace a value by a new key."""
+
+    @pytest.mark.parametrize(
+        ("value", "records", "begins", "remedy"),
+        [
+            ("", [recorded(DAY, LATER)], (), DELIVER),
+            ("changeme", [recorded(DAY, LATER)], (), DELIVER),
+            ("changeme", [recorded(DAY, LATER), revocation(LATER)], (), None),
+            ("changeme", [recorded(DAY, LATER)], ((LATER, NOW),), None),
+            ("changeme", [recorded(DAY, LATER)], ((LATER, NOW + SECOND),), DELIVER),
+            ("changeme", [recorded(DAY, LATER), recorded(DAY, GONE, environment="dev")], (), None),
+            ("changeme", [], (), None),
+        ],
+        ids=["missing", "a template", "revoked", "listed", "listed from later on", "two environments", "no record"],
+    )
+    def test_the_fix(self, value: str, records: list[Record], begins: Begins, remedy: str | None) -> None:
+        """The fix names the last recorded key, if that is one key and it may be used."""
+        report = listing(check(environ=good_keys() | {V1: value}, now=NOW), *begins)
+        (before,) = report.findings
+        (after,) = with_recorded_keys(report, records, POLICIES).findings
+        expected = before.remedy if remedy is None else f"{remedy} --model {LIBRARY_MODEL}"
+        assert (after.remedy, after.message) == (expected, before.message)
+
+    @pytest.mark.parametrize("has_version", [True, False])
+    def test_a_key_that_no_version_has_is_not_restored(self, *, has_version: bool) -> None:
+        """In a store, the fix restores a key only if a version has the key. Otherwise it is the plan."""
+        report = check(environ=good_keys() | {V1: "changeme"}, now=NOW)
+        (found,) = report.findings
+        for remedy in ("run robodj-secretguard rotate plan secret.key", "run robodj-secretguard rotate restore x"):
+            given = report._replace(findings=(found._replace(source="a:b", remedy=remedy),))
+            (after,) = with_recorded_keys(given, [recorded(DAY, LATER)], POLICIES, lambda *_: has_version).findings
+            assert f"rotate {'restore' if has_version else 'plan'} secret.key" in after.remedy
+
+    def test_the_secret_with_another_recorded_key_changes(self) -> None:
+        """Of two secrets with one key, the one whose record has another key is the wrong one."""
+        keys = good_keys()
+        report = check(environ=keys | {V1: keys[V2]}, now=NOW)
+        assert [str(each.check) for each in report.findings] == ["shared"]
+        other = recorded(DAY, LATER, secret="secret.key")  # noqa: S106 - a name
+        (after,) = with_recorded_keys(report, [other], POLICIES).findings
+        assert LATER in after.remedy
+        (same,) = with_recorded_keys(report, [], POLICIES).findings
+        assert same == report.findings[0]
+
+    def test_other_fixes_stay(self) -> None:
+        """A fix that makes no new key stays, and so does a report without findings."""
+        keys = good_keys()
+        report = check(environ=keys | {V1: f"{keys[V1]}\n"}, now=NOW)
+        assert with_recorded_keys(report, [recorded(DAY, LATER)], POLICIES) == report
+        good = check(environ=keys, now=NOW)
+        assert with_recorded_keys(good, [recorded(DAY, LATER)], POLICIES) is good
 
 
 def staged(key: str = GONE, **fields: Any) -> Record:

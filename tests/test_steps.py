@@ -1,103 +1,50 @@
-"""The steps of a rotation in a secret manager: what each one changes, when it is taken, and what is recorded."""
+"""The rules of the steps of a rotation: what each one changes, when it is allowed, and which one is due."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import OTHER, clock, fingerprint_of, rotated
-from conftest import NOW, V1, V2, good_keys, marker, put, raising
+from command_line import OTHER, fingerprint_of, rotated
+from conftest import NOW, V1, good_keys, marker
 from fleets import GONE, verdict
+from rotations import (
+    AGAIN,
+    BACK,
+    DAY,
+    END,
+    EXPIRES,
+    EXPIRY,
+    MINUTE,
+    NEXT,
+    OVERLAP,
+    POLICY,
+    PREVIOUS,
+    PROMOTED,
+    RETIRED,
+    STAGED,
+    UNTIL,
+    Edit,
+    Fields,
+    Names,
+    edited,
+    is_revoked,
+    of_other,
+    records_of,
+    rotation,
+    take,
+    unedited,
+)
 
-from robodj_secretguard import Material, RuntimeSecrets, SecretPolicy, check
-from robodj_secretguard.errors import FileError, ManagerError, UsageError
+from robodj_secretguard import check
 from robodj_secretguard.fleet.verdict import Verdict
 from robodj_secretguard.lifecycle import steps
-from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import LastStep, Record, StepName, draft
-from robodj_secretguard.lifecycle.steps import MIN_AGE, Rotator, StepResult, stored_keys
-from robodj_secretguard.managers.manager import CONFLICT, Store, Stored, sealed
-from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.directory import delivery_of
+from robodj_secretguard.lifecycle.records import StepName
+from robodj_secretguard.lifecycle.steps import MIN_AGE, stored_keys
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
-
-Fields = dict[str, Any]
-Edit = Callable[[Fields], Fields]
-Names = tuple[StepName, ...]
-
-POLICY = RuntimeSecrets.secret_policies["secret_key"]
-SINGLE = POLICY._replace(overlap=timedelta(0), stores_data=False)
-VENDOR = SecretPolicy(
-    name="vendor.password",
-    variable="VENDOR_PASSWORD",
-    material=Material.opaque(),
-    issuer="https://vendor.example",
-    owner="A",
-    cadence=timedelta(days=90),
-    warn_before=timedelta(days=7),
-    overlap=timedelta(days=7),
-)
-NEXT, PREVIOUS, UNTIL = POLICY.slot_variables
-EXPIRES = POLICY.expiry_variable
-OVERLAP = POLICY.overlap
-MICROSECOND, MINUTE, HOUR, DAY = timedelta(microseconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-OTHERS = {"OTHER": "text", "NUMBER": 5, "NESTED": {"A": [1.5, None]}}
-SOURCE = "vault:secret/robodj"
-EXPIRY, END = iso_utc(NOW + POLICY.cadence), iso_utc(NOW + OVERLAP)
-STAGED: Names = ("stage",)
-PROMOTED: Names = ("stage", "promote")
-AGAIN: Names = ("stage", "promote", "stage")
-BACK: Names = ("stage", "promote", "back")
-RETIRED: Names = ("stage", "promote", "retire")
-
-
-def take(step: StepName, fields: Fields, now: datetime = NOW) -> Fields:
-    """Return the fields of the new version."""
-    keys = stored_keys(POLICY, fields)
-    new = steps.changed_fields(step, POLICY, fields, keys, now)
-    environ = {name: value for name, value in new.items() if isinstance(value, str)}
-    status = check(environ=environ, now=now, require_env_only=True).secrets[0]
-    done = steps.last_step(step, keys, status, now, environment="prod", operator="Ada", reason="a test")
-    return steps.with_step(new, POLICY.name, done)
-
-
-def unedited(_: Fields) -> Fields:
-    """Change no field."""
-    return {}
-
-
-def rotation(names: Names, edit: Edit = unedited, start: Edit = unedited) -> Fields:
-    """Return the fields after some steps, a day apart; the last one is at `NOW`. Then somebody has edited them."""
-    fields = {**good_keys(), **OTHERS, **start({})}
-    for number, each in enumerate(names, start=1 - len(names)):
-        fields = take(each, fields, NOW + number * DAY)
-    return {**fields, **edit(fields)}
-
-
-def records_of(fields: Fields) -> list[Record]:
-    """Return the records of the last step."""
-    return steps.last_steps(fields)[POLICY.name].records
-
-
-def of_other(fields: Fields) -> LastStep:
-    """Return the last step as one of the other secret."""
-    step = steps.last_steps(fields)[POLICY.name]
-    return replace(step, records=[replace(step.last, secret=OTHER)])
-
-
-def is_revoked(variable: str, end: str = "", **others: str) -> Edit:
-    """Return an edit that revokes a key, and changes other fields."""
-    return lambda fields: {REVOKED_FINGERPRINTS: f"{fingerprint_of(fields[variable])}{end}", **others}
-
-
-def edited(**fields: str) -> Edit:
-    """Return an edit that changes fields."""
-    return lambda _: fields
-
 
 PROMOTION: Callable[[Fields, Fields], Fields] = lambda old, _: {V1: old[NEXT], NEXT: None, EXPIRES: EXPIRY}  # noqa: E731
 INCOMPLETE = ["rotation-incomplete"]
@@ -428,6 +375,14 @@ class TestObstacles:
             keys = stored_keys(POLICY, fields, written_at)
             assert len([*steps.obstacles("promote", POLICY, keys, NOW, is_now=False)]) == number
 
+    def test_the_age_of_a_next_key_may_be_unknown(self) -> None:
+        """Where neither the store nor a record has a time, only the operator can know it."""
+        fields = {**good_keys(), NEXT: good_keys()[V1]}
+        found = [*steps.obstacles("promote", POLICY, stored_keys(POLICY, fields), NOW, is_now=False)]
+        assert [each.remedy for each in found] == [
+            "when every instance has it, run this command again with --now",
+        ]
+
     def test_the_time_of_the_manager_counts(self) -> None:
         """The time of the version counts, also for a key that was restored; unless another secret's step made it."""
         fields, later = rotation(STAGED), NOW + DAY
@@ -459,7 +414,7 @@ DUE: dict[str, tuple[Names, Edit, datetime, datetime | None, Any]] = {
             due,
         )
         for until in ("2026-12-20T00:00:00Z", "soon")
-        for now, due in ((NOW + DAY - MINUTE, "promote"), (NOW + DAY, "retire"))
+        for now, due in ((NOW + DAY - MINUTE, None), (NOW + DAY, "retire"))
     },
     "nothing is due for a secret of another manager": ((), edited(**{V1: ""}), NOW, None, None),
     "a job does not repeat an undone promotion": (BACK, unedited, NOW + DAY, NOW, None),
@@ -481,6 +436,19 @@ def test_the_step_that_is_due(
     assert steps.due(POLICY, stored_keys(POLICY, rotation(names, edit)), rotated_at, now) == due
 
 
+@pytest.mark.parametrize("names", [(), STAGED, PROMOTED, AGAIN, BACK, RETIRED], ids="-".join)
+@pytest.mark.parametrize("late", [timedelta(0), OVERLAP, POLICY.cadence])
+def test_a_report_says_the_same_is_due(names: Names, late: timedelta) -> None:
+    """`status` has only a report and the log. It says what `rotate run` takes in the store."""
+    fields, now = rotation(names), NOW + late
+    environ = {name: value for name, value in fields.items() if isinstance(value, str)}
+    report = check(environ=environ, now=now, require_env_only=True)
+    records = records_of(fields) if names else []
+    reported = steps.reported_keys(report.secrets[0], report, records)
+    stored = stored_keys(POLICY, fields)
+    assert steps.due(POLICY, reported, NOW, now) == steps.due(POLICY, stored, NOW, now)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -500,432 +468,3 @@ def test_the_log_lacks_a_record(other: dict[str, Any]) -> None:
         assert steps.unrecorded(step, known) == []
     assert steps.unrecorded(step, [replace(step.last, **other)]) == step.records
     assert steps.unrecorded(None, []) == []
-
-
-def drift(
-    names: Names, edit: Edit = unedited, logged: Callable[[Fields], Sequence[Record]] | None = None, now: datetime = NOW
-) -> tuple[str, str]:
-    """Return what differs from the log, and the remedy, if anything does. By default, the log has the last step."""
-    fields = rotation(names, edit)
-    records = logged(fields) if logged else records_of(fields)
-    problem = steps.drift(POLICY, stored_keys(POLICY, fields), records, SOURCE, now=now)
-    return (problem.message, problem.remedy) if problem else ("", "")
-
-
-def current(key: str, *more: Record) -> list[Record]:
-    """Return the record of a current key, and others."""
-    return [rotated(NOW, fingerprint_of(key)), *more]
-
-
-PROGRAM = "run robodj-secretguard"
-RECORD = (
-    f"{PROGRAM} rotate record secret.key --from {SOURCE} --environment prod --operator YOUR-NAME if this was meant;"
-    " otherwise rotate the key"
-)
-PLAN = f"{PROGRAM} rotate plan secret.key --from {SOURCE} and follow its steps"
-AT = f"at {iso_utc(NOW)}"
-CHANGED = f"{V1} is not the recorded key"
-OLDER = f"{SOURCE} is at an older step (staged {AT}) than the log (staged at {iso_utc(NOW + 2 * DAY)})"
-BY_HAND: Edit = lambda old: {V1: good_keys()[V1], PREVIOUS: old[V1]}  # noqa: E731
-
-
-class TestDrift:
-    """What the manager has, against what is recorded."""
-
-    @pytest.mark.parametrize("names", [STAGED, PROMOTED, RETIRED, BACK, (*PROMOTED, "replace")])
-    def test_a_step_that_the_log_lacks_is_recorded_by_its_command(self, names: Names) -> None:
-        """The fix is the command of that step, which only records it. Then there is no drift."""
-        assert drift(names) == ("", "")
-        message, remedy = drift(names, logged=lambda _: [])
-        assert message.startswith(f"{SOURCE} has a step that the operations log does not have: ")
-        command = "run" if names[-1] == "replace" else names[-1]
-        where = f"--to {SOURCE} --environment prod --operator YOUR-NAME"
-        assert remedy == f"{PROGRAM} rotate {command} secret.key {where}: it records the step"
-
-    @pytest.mark.parametrize("names", [PROMOTED, BACK, ("replace",)])
-    def test_a_key_that_was_changed_by_hand_is_drift(self, names: Names) -> None:
-        """A key that is not that of the last step was changed by somebody. `rotate record` accepts it."""
-        found = drift(names, lambda _: {V1: good_keys()[V1]})
-        assert found == (CHANGED, RECORD)
-
-    def test_a_current_key_that_is_not_the_last_recorded_one_is_drift(self) -> None:
-        """It is drift whatever the last step was, until it is recorded."""
-        before, key = rotation(PROMOTED), good_keys()[V1]
-        fields = {**take("retire", before), V1: key}
-        records, keys = [*records_of(before), *records_of(fields)], stored_keys(POLICY, fields)
-        problem = steps.drift(POLICY, keys, records, SOURCE, now=NOW)
-        assert (problem and problem.message) == CHANGED
-        assert steps.drift(POLICY, keys, [*records, *current(key)], SOURCE, now=NOW) is None
-
-    def test_a_restored_version_is_drift(self) -> None:
-        """A version that was restored is older than the log, which has later steps. So is one that is not there yet."""
-        staged = rotation(STAGED)
-        promoted = take("promote", staged, NOW + DAY)
-        again = take("stage", promoted, NOW + 2 * DAY)
-        later = [record for fields in (staged, promoted, again) for record in records_of(fields)]
-        keys, end = stored_keys(POLICY, staged), NOW + 2 * DAY + OVERLAP
-        assert steps.drift(POLICY, keys, later, SOURCE, now=end) is None
-        problem = steps.drift(POLICY, keys, later, SOURCE, now=end + MICROSECOND)
-        assert (problem and problem.message) == OLDER
-
-    def test_a_promotion_by_hand_is_recorded_next(self) -> None:
-        """A new current key whose previous one is the recorded one is in the middle of a rotation."""
-        assert drift((), BY_HAND, lambda fields: current(fields[PREVIOUS])) == ("", "")
-        logged = lambda fields: current(fields[PREVIOUS], *records_of(fields))  # noqa: E731
-        assert drift(STAGED, BY_HAND, logged) == ("", "")
-
-    def test_no_key_is_restored(self) -> None:
-        """After a revocation a new key is on its way, and an old one is replaced."""
-
-        def logged(fields: Fields) -> list[Record]:
-            (record,) = records_of(fields)
-            return [record, replace(draft("revoked", fingerprint=record.fingerprint, reason="leaked"), recorded_at=NOW)]
-
-        assert drift(PROMOTED, lambda _: {V1: good_keys()[V1]}, logged) == ("", "")
-        assert drift(PROMOTED, lambda old: {V1: old[PREVIOUS]}, logged)[1] == PLAN
-
-    def test_without_a_step_the_current_key_must_be_recorded(self) -> None:
-        """Without a step in the manager, its current key is one of the log, if the log has any."""
-        assert drift((), logged=lambda _: []) == ("", "")
-        assert drift((), logged=lambda fields: current(fields[V1], *current(good_keys()[V1]))) == ("", "")
-        assert drift((), logged=lambda _: current(good_keys()[V1])) == (CHANGED, RECORD)
-
-    def test_drift_is_found_in_what_the_managers_have_delivered(self) -> None:
-        """A secret that no manager delivers has no drift."""
-        fields = rotation(STAGED)
-        delivery = delivery_of(SOURCE, {name: fields[name] for name in (V1, ROTATION_RECORD)}, [V1, ROTATION_RECORD])
-        policies = RuntimeSecrets.secret_policies.values()
-        assert [*steps.find_drift([delivery], policies, records_of(fields))] == []
-        (found,) = steps.find_drift([delivery], policies, [])
-        assert (found.secret, str(found.check), found.source) == (POLICY.name, "drift", SOURCE)
-
-
-class Memory(Store):
-    """A manager that has one version.
-
-    Attributes:
-        fields: the fields of the current version.
-        clock: its time; `None` where it tells none.
-        error: what a write raises, before it changes anything.
-        writes: how many versions were written.
-    """
-
-    def __init__(self) -> None:
-        super().__init__("memory:robodj")
-        self.fields: Fields = {**good_keys(), **OTHERS}
-        self.clock: datetime | None = None
-        self.error: ManagerError | None = None
-        self.writes = 0
-
-    def current(self, seconds: float) -> Stored:
-        del seconds
-        return Stored(sealed(self.fields), str(self.writes), read_at=self.clock)
-
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
-        del seconds
-        if self.error:
-            raise self.error
-        assert current.version == str(self.writes)
-        self.fields, self.writes = Stored(fields, "").opened(), self.writes + 1
-
-
-class Desk:
-    """An operator with a manager and an operations log."""
-
-    def __init__(self, log: Path) -> None:
-        self.store, self.log, self.config = Memory(), OperationsLog(str(log)), log.parent
-
-    def take(
-        self,
-        step: StepName | None,
-        now: datetime = NOW,
-        *,
-        environment: str = "prod",
-        policy: SecretPolicy = POLICY,
-        reason: str | None = "leaked",
-        recorded: bool = True,
-        **how: Any,
-    ) -> StepResult:
-        """Take a step at a time, and record it or not."""
-        rotator = Rotator(
-            RuntimeSecrets,
-            self.store,
-            environment=environment,
-            operator="Ada",
-            reason=reason,
-            config_dir=str(self.config),
-            options=("--to", self.store.name, "--environment", environment),
-        )
-        with clock(now):
-            return rotator.take(policy, step, log=self.log if recorded else None, **how)
-
-    def note(self, key: str, at: datetime = NOW, **fields: Any) -> None:
-        """Add a record of a key to the log."""
-        with clock(at), self.log.locked():
-            self.log.append([rotated(at, fingerprint_of(key), **fields)])
-
-    def revoke(self, variable: str, where: str) -> None:
-        """Revoke a key of the manager."""
-        key = self.store.fields[variable]
-        if where == "the manager":
-            entries = self.store.fields.get(REVOKED_FINGERPRINTS, "")
-            self.store.fields |= {REVOKED_FINGERPRINTS: f"{entries},{fingerprint_of(key)}"}
-        elif where == "this machine":
-            put(self.config / "revoked.fingerprints", fingerprint_of(key), 0o644)
-        else:
-            self.note(key, event="revoked")
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """An operator with a manager that has good keys, and no record."""
-    return Desk(tmp_path / "log")
-
-
-def refusal(result: StepResult) -> tuple[str, str]:
-    """Return why a step was refused, and the remedy."""
-    assert result.outcome == "refused"
-    assert result.refusal is not None
-    return result.refusal.message, result.refusal.remedy
-
-
-STAGE = "run robodj-secretguard rotate stage secret.key --to memory:robodj --environment prod"
-ALERTS = "the new version would have these alerts"
-
-
-class TestTaken:
-    """A step that is taken, and its record."""
-
-    def test_a_rotation_writes_each_step_once(self, desk: Desk) -> None:
-        """Each step is one write and one record. Fields that are nobody's business stay."""
-        old = desk.store.fields[V1]
-        results = [desk.take("stage"), desk.take("promote", NOW + HOUR), desk.take("retire", NOW + 15 * DAY)]
-        assert [result.outcome for result in results] == ["done"] * 3
-        assert [result.fields for result in results[::2]] == [[NEXT], [PREVIOUS, UNTIL]]
-        assert desk.store.writes == 3
-        assert [each.event for each in desk.log.records] == ["staged", "rotation-incomplete", "retired"]
-        assert (results[1].rotated and results[1].rotated.replaced) == fingerprint_of(old)
-        assert desk.store.fields.items() >= OTHERS.items()
-
-    def test_the_step_that_is_due_is_taken(self, desk: Desk) -> None:
-        """Without a step, the one that is due is taken; one that must wait is not refused."""
-        assert (desk.take(None).step, desk.store.writes) == ("stage", 1)
-        waiting = desk.take(None)
-        assert (waiting.step, waiting.outcome, desk.store.writes) == ("promote", "nothing-to-do", 1)
-        assert (waiting.refusal and waiting.refusal.remedy) == "run this command again after 2026-12-01T13:00:00Z"
-        assert desk.take(None, NOW + HOUR).outcome == "done"
-        nothing = desk.take(None, NOW + HOUR)
-        assert (nothing.step, nothing.outcome) == (None, "nothing-to-do")
-
-    def test_a_step_that_is_done_writes_nothing(self, desk: Desk) -> None:
-        """A repeated step has nothing to do. With `is_now`, another next key is stored. No result shows a key."""
-        result = desk.take("stage", dry_run=True)
-        assert (result.outcome, result.fields, desk.store.writes) == ("would-be-done", [NEXT], 0)
-        result, first = desk.take("stage"), desk.store.fields[NEXT]
-        again = desk.take("stage")
-        assert (again.outcome, again.step, desk.store.writes) == ("nothing-to-do", "stage", 1)
-        assert desk.take("stage", is_now=True).outcome == "done"
-        assert desk.store.fields[NEXT] != first
-        shown = repr(vars(result)) + repr(result.as_dict())
-        assert [key for key in (first, desk.store.fields[V1], desk.store.fields[V2]) if key in shown] == []
-        assert result.now == NOW
-
-    def test_an_emergency_shows_the_alerts_of_other_secrets(self, desk: Desk) -> None:
-        """An emergency needs only its own fields, and does not wait for the right clock."""
-        desk.store.fields |= {V2: 5}
-        desk.store.clock = NOW + DAY
-        result = desk.take("replace", recorded=False)
-        assert (result.outcome, result.now, result.findings) == ("done", NOW + DAY, [])
-        desk.store.fields |= {V2: "changeme"}
-        result = desk.take("replace", recorded=False, is_now=True)
-        assert [(each.secret, str(each.check)) for each in result.findings] == [(OTHER, "placeholder")]
-        desk.store.fields |= {V2: (good := good_keys()[V2]), V1: good}
-        result = desk.take("replace", recorded=False, is_now=True)
-        assert [(each.secret, str(each.check)) for each in result.findings] == [(OTHER, "revoked")]
-
-    def test_a_lost_record_is_recovered(self, desk: Desk) -> None:
-        """A step that the manager has and the log does not is recorded by the next command, and once."""
-        desk.take("stage", recorded=False)
-        assert [each["event"] for each in desk.take("stage").as_dict()["records"]] == ["staged"]
-        assert desk.take("stage").recovered == ()
-
-    def test_without_a_log_the_next_step_waits(self, desk: Desk) -> None:
-        """While an earlier step cannot be recorded, no further one is taken, except in an emergency."""
-        desk.take("stage", NOW + DAY, recorded=False)
-        result = desk.take("promote", NOW, is_now=True)
-        assert (result.outcome, result.refusal, desk.store.writes) == ("refused", None, 1)
-        why = "the clock (2026-12-01T12:00:00Z) is earlier than 2026-12-02T12:00:00Z; set the clock"
-        assert result.unrecorded == [why]
-        assert desk.take("replace").outcome == "done"
-
-
-PLACES = pytest.mark.parametrize("where", ["the manager", "the log", "this machine"])
-
-
-class TestRefused:
-    """A step that is not taken: nothing is written."""
-
-    def test_a_step_that_must_wait_is_refused(self, desk: Desk) -> None:
-        """A remedy is the whole command that stages another key."""
-        remedy = f"{STAGE}, and run this command again an hour later"
-        assert refusal(desk.take("promote")) == (NO_NEXT, remedy)
-        desk.take("stage")
-        assert refusal(desk.take("promote"))[0] == WAIT
-        desk.store.fields[NEXT] = "changeme"
-        assert refusal(desk.take("promote", is_now=True)) == (ALERTS, f"{STAGE} --now")
-
-    def test_a_wrong_clock(self, desk: Desk) -> None:
-        """A difference between the clocks would move the deadlines."""
-        desk.store.clock = NOW + 2 * MINUTE
-        assert desk.take("stage", dry_run=True).outcome == "would-be-done"
-        desk.store.clock = NOW + 2 * MINUTE + timedelta(seconds=1)
-        result = desk.take("stage")
-        message, remedy = refusal(result)
-        assert (result.step, message[:36], remedy) == (
-            "stage",
-            "this machine's clock is 2026-12-01T1",
-            "set the clock that is wrong",
-        )
-
-    def test_another_environment(self, desk: Desk) -> None:
-        """A step for another environment is a mistake in an option. `stage` with `is_now` corrects an earlier one."""
-        desk.take("stage", environment="prd")
-        message, remedy = refusal(desk.take("promote", NOW + HOUR))
-        assert message == "secret.key in memory:robodj is of the environment prd"
-        assert remedy.startswith("pass --environment prd, or correct --to")
-        desk.note(desk.store.fields[V1], environment="dev")
-        del desk.store.fields[ROTATION_RECORD]
-        assert refusal(desk.take("stage"))[0].endswith("of the environment dev")
-        assert desk.take("stage", is_now=True).outcome == "done"
-
-    def test_an_older_version(self, desk: Desk) -> None:
-        """A version that was restored is older than the log."""
-        desk.take("stage")
-        staged = desk.store.fields
-        desk.take("promote", NOW + HOUR)
-        desk.store.fields = staged
-        for step in ("promote", "stage", None):
-            message, _ = refusal(desk.take(step, NOW + HOUR, is_now=step is not None))
-            assert message.startswith("memory:robodj is at an older step than the operations log (rotation-incomplete")
-
-    def test_a_withdrawn_key_is_promoted_again(self, desk: Desk) -> None:
-        """After `back`, the withdrawn key may be promoted, unless it is used elsewhere."""
-        for step in BACK:
-            desk.take(step, is_now=True)
-        assert desk.take("promote", NOW + 2 * HOUR, is_now=True, dry_run=True).outcome == "would-be-done"
-        desk.note(desk.store.fields[NEXT], NOW + HOUR, environment="dev")
-        message, _ = refusal(desk.take("promote", NOW + 2 * HOUR, is_now=True))
-        assert message == "the environment dev has this key, and each environment needs its own"
-
-    def test_an_old_key_is_not_promoted(self, desk: Desk) -> None:
-        """A key that the log knows from an earlier rotation is old."""
-        desk.note(key := good_keys()[V1], NOW - DAY)
-        desk.take("stage")
-        desk.store.fields[NEXT] = key
-        assert refusal(desk.take("promote", is_now=True))[0].startswith("this is an old key, recorded at ")
-
-    @PLACES
-    def test_a_revoked_next_key(self, desk: Desk, where: str) -> None:
-        """A next key that is revoked is not promoted, also with `is_now`. The remedy replaces it."""
-        desk.take("stage")
-        desk.revoke(NEXT, where)
-        message, remedy = refusal(desk.take("promote", is_now=True))
-        assert message.startswith("this key was revoked at " if where == "the log" else ALERTS)
-        assert remedy == f"{STAGE} --now"
-
-    @PLACES
-    def test_a_revoked_previous_key(self, desk: Desk, where: str) -> None:
-        """A previous key that is revoked is retired before its deadline, and does not delay a promotion."""
-        for step in AGAIN:
-            desk.take(step, is_now=True)
-        desk.revoke(PREVIOUS, where)
-        assert desk.take(None, dry_run=True).step == "retire"
-        assert desk.take("promote", NOW + HOUR, dry_run=True).outcome == "would-be-done"
-        assert desk.take("retire").outcome == "done"
-
-    @PLACES
-    def test_a_revoked_current_key_gets_no_place(self, desk: Desk, where: str) -> None:
-        """A current key that is revoked is not kept as the previous key."""
-        desk.take("stage")
-        desk.revoke(V1, where)
-        assert desk.take("promote", NOW + HOUR).outcome == "done"
-        assert not {PREVIOUS, UNTIL} & {*desk.store.fields}
-
-
-NO_STEPS = "{} has no such steps: {}; run robodj-secretguard rotate plan {}"
-OF_VENDOR = NO_STEPS.format(VENDOR.name, "a vendor issues it", VENDOR.name)
-OF_SINGLE = NO_STEPS.format(POLICY.name, "it has no overlap", POLICY.name)
-USAGE: dict[str, tuple[StepName | None, dict[str, Any], str]] = {
-    **{f"a vendor's secret: {step}": (step, {"policy": VENDOR}, OF_VENDOR) for step in ("stage", "retire", None)},
-    "a vendor's secret: replace": ("replace", {"policy": VENDOR}, f"{OF_VENDOR} --emergency"),
-    **{f"no overlap: {step}": (step, {"policy": SINGLE}, OF_SINGLE) for step in ("stage", "promote", "retire", "back")},
-    "haste excludes evidence": (
-        "promote",
-        {"is_now": True, "fleet": []},
-        "pass --fleet or --now: --now does not wait for evidence",
-    ),
-    "haste needs a step": (
-        None,
-        {"is_now": True},
-        "rotate run takes --now only with --emergency; the single steps have their own --now",
-    ),
-    "an emergency has a reason": ("replace", {"reason": None}, "--emergency needs NAME and --reason"),
-    "a text that cannot be recorded is not shown": ("stage", {"reason": "two\nlines"}, "invalid reason; "),
-}
-
-
-class TestUsage:
-    """A call that no result answers: it is an error, and nothing is written."""
-
-    @pytest.mark.parametrize(("step", "how", "why"), USAGE.values(), ids=USAGE)
-    def test_a_step_that_there_is_not(self, desk: Desk, step: StepName | None, how: dict[str, Any], why: str) -> None:
-        """No step replaces a vendor's secret. Without an overlap, no service reads a next or a previous key."""
-        with pytest.raises(UsageError) as caught:
-            desk.take(step, **how)
-        assert (str(caught.value)[: len(why)], desk.store.writes) == (why, 0)
-
-    def test_a_secret_without_an_overlap_has_an_emergency(self, desk: Desk) -> None:
-        """An emergency needs no overlap. Otherwise, no step is due."""
-        assert desk.take(None, policy=SINGLE).outcome == "nothing-to-do"
-        assert desk.take("replace", policy=SINGLE).outcome == "done"
-
-    def test_a_log_that_is_later_than_the_clock_is_refused_before_the_write(self, desk: Desk) -> None:
-        """The manager would have a step that cannot be recorded. An emergency and a dry run do not wait."""
-        desk.note(good_keys()[V1], NOW + DAY)
-        with pytest.raises(FileError) as caught:
-            desk.take("stage")
-        assert str(caught.value) == "its last record is later than this machine's clock; set the clock"
-        assert desk.store.writes == 0
-        assert desk.take("stage", dry_run=True).outcome == "would-be-done"
-        assert desk.take("replace").outcome == "done"
-
-
-class TestManager:
-    """A manager that delivers nothing, or does not take the write."""
-
-    def test_it_delivers_nothing(self, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The result has the alert about the source. So it has for a field that cannot be checked."""
-        desk.store.fields[V2] = 5
-        result = desk.take("stage")
-        message = f"memory:robodj has {V2}, but it is not a string"
-        assert (result.refusal, [finding.message for finding in result.findings]) == (None, [message])
-        monkeypatch.setattr(desk.store, "current", raising(ManagerError("does not exist", "correct it")))
-        result = desk.take("stage")
-        assert (result.outcome, result.keys.filled, result.fields) == ("refused", frozenset(), [])
-        found = [(finding.message, str(finding.check)) for finding in result.findings]
-        assert found == [("memory:robodj does not exist", "source")]
-
-    @pytest.mark.parametrize(
-        ("error", "check"),
-        [
-            (ManagerError("did not answer in time", "wait", is_temporary=True), "unavailable"),
-            (ManagerError(*CONFLICT), "source"),
-        ],
-        ids=["no answer", "conflict"],
-    )
-    def test_it_does_not_take_the_write(self, desk: Desk, error: ManagerError, check: str) -> None:
-        """A write without an answer may have been done. After a conflict, nothing was written."""
-        desk.store.error = error
-        result = desk.take("stage")
-        assert (result.outcome, result.fields) == ("refused", [NEXT])
-        assert [str(finding.check) for finding in result.findings] == [check]

@@ -10,16 +10,19 @@ from robodj_secretguard.cli.app import _parse_arguments
 from robodj_secretguard.cli.output import fail_unknown
 from robodj_secretguard.errors import SecretGuardError, UsageError
 
-COMMANDS = "(choose from init, check, exec, status, generate, rotate, revoke, log, fleet, incident, scan, explain)"
+COMMANDS = (
+    "(choose from init, check, exec, status, generate, rotate, store, revoke, log, fleet, incident, scan, explain)"
+)
 OF_CHECK = (
     "--help, --from, --wait, --require-env-only, --config-dir, --model, --strict, --format, --operations-log, --color"
 )
 OF_PLAN = (
     "--help, --from, --wait, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format,"
-    " --color, --emergency"
+    " --color, --emergency, --key-from, --fingerprint, --single-writer,"
+    " --roster, --prometheus, --events"
 )
 SEE = "see robodj-secretguard"
-STEPS = "plan, record, stage, promote, retire, back, run"
+STEPS = "plan, record, stage, promote, retire, back, run, put, restore"
 AFTER = "; the options of a command go after it"
 UNEXPECTED = "unexpected argument"
 TYPED = "Zq9"
@@ -111,11 +114,7 @@ def test_value(words: str, why: str) -> None:
             f"exec: {UNEXPECTED}; write the command after --: robodj-secretguard exec [options] -- COMMAND ...",
         ),
         ("rotate plan", f"rotate plan needs NAME; {SEE} rotate plan --help"),
-        (
-            "rotate record a",
-            f"rotate record needs --environment NAME and --operator NAME; {SEE} rotate record --help",
-        ),
-        ("rotate record a --operator -5", f"rotate record needs --environment NAME; {SEE} rotate record --help"),
+        ("rotate retire a", f"rotate retire needs --to SOURCE; {SEE} rotate retire --help"),
     ],
 )
 def test_argument(words: str, why: str) -> None:

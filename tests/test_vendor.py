@@ -104,8 +104,7 @@ class TestChecks:
         key = secrets.token_urlsafe(16)
         report = check(Radio, environ={KEY: key, PASSWORD: key}, now=NOW)
         assert found(report) == [("shared", "icecast.password")]
-        plan = "run robodj-secretguard rotate plan radio.key"
-        assert report.findings[0].remedy.endswith(f"; if the manager has equal values, {ISSUE}; {plan}")
+        assert report.findings[0].remedy.endswith(f" in which they differ; if none, {ISSUE}")
         for model, other in product((Radio, Turned), (key[:10], f"{key}a", key.swapcase())):
             assert found(check(model, environ={KEY: key, PASSWORD: other}, now=NOW)) == []
 
@@ -154,7 +153,7 @@ def test_explain_says_where_a_new_one_is_issued(machine: Machine) -> None:
     out = call(machine, "explain", "missing", "expired").out
     for text in (
         f"# icecast.password: issue a new one at {ISSUER}\n",
-        "generate radio.key",
+        "rotate put radio.key",
         "rotate plan icecast.password",
     ):
         assert text in out
@@ -169,10 +168,10 @@ class TestRotate:
 
     def test_plan_issues_a_new_one(self, machine: Machine) -> None:
         """The plan issues a new one, and ends where it was issued. test_runbook.py has its steps."""
-        machine.environ["SECRETGUARD_LOADED"] = "yes"
-        out = call(machine, "rotate", "plan", "icecast.password", *WHO).out
-        assert f"1. Issue a new one at {ISSUER} for prod alone, and store it in the secret manager" in out
-        assert "Disable the old one where it was issued" in out
+        (machine.root / "keys").mkdir()
+        out = call(machine, "rotate", "plan", "icecast.password", "--from", "directory:keys", *WHO).out
+        assert f"1. Issue a new one at {ISSUER}. This asks for it, and puts it into the store:" in out
+        assert "Disable the old value where it was issued" in out
 
     def test_vendors_secret_is_recorded_by_name_only(self, machine: Machine) -> None:
         """A vendor's secret is recorded only by its name. It is always new, and has no fingerprint."""
@@ -180,7 +179,10 @@ class TestRotate:
         for days in (0, 1):
             assert call(machine, "rotate", "record", "icecast.password", *WHO, now=NOW + days * DAY).status == 0
         records = [record for record in machine.records if record.fingerprint is None]
-        assert [(record.fingerprint, record.open_steps) for record in records] == [(None, ("startup", "functions"))] * 2
+        assert [(each.event, each.open_steps) for each in records] == [
+            ("found", ()),
+            ("rotation-incomplete", ("startup", "functions")),
+        ]
 
     def test_completing_command_repeats_every_step(self, machine: Machine) -> None:
         """The command that completes a record repeats every step, as the next record is a new one."""

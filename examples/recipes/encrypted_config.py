@@ -5,11 +5,11 @@ that key is delivered and not revoked. Its name is authenticated: no file passes
 
 1. Promote the new key on every instance. Until then, `renew` would encrypt with the old key again.
 2. `python encrypted_config.py renew config` encrypts each file with the current key. Repeat it after a failure.
-3. `python encrypted_config.py list config` ends with status 0 when no file is under another key. Only then take the
-   previous key away.
+3. `python encrypted_config.py list config` ends with status 0 when no file is under another key, and prints what to
+   pass to the rotation. Only then remove the previous key.
 
-After a leak, deliver the old key as the previous one, and use `renew --revoked config`. Whoever has the old key could
-have written such a file: compare it with its origin.
+After a leak, deliver the old key as the previous one, and use `renew --revoked KID config` with its id. Whoever has the
+old key could have written such a file: compare it with its origin.
 """
 
 import argparse
@@ -41,15 +41,16 @@ def write(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def read(path: Path, *, revoked: bool = False) -> str:
+def read(path: Path, revoked: str = "") -> str:
     """Return the text of a file. Raise `InvalidTag` if its key is not delivered or is revoked, or if it was changed."""
-    return BOX.decrypt(path.read_bytes(), path.name.encode(), revoked=revoked).decode()
+    stored = path.read_bytes()
+    return BOX.decrypt(stored, path.name.encode(), revoked=BOX.kid_of(stored) == revoked).decode()
 
 
-def fault(path: Path, *, revoked: bool = False) -> str:
+def fault(path: Path, revoked: str = "") -> str:
     """Return what is wrong with a file; empty if it can be decrypted, with the current key."""
     try:
-        read(path, revoked=revoked)
+        read(path, revoked)
     except InvalidTag:
         return "cannot be decrypted: its key is not delivered or is revoked, or it was changed"
     return OLD if BOX.kid_of(path.read_bytes()) != BOX.kid else ""
@@ -60,17 +61,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=("list", "renew"))
     parser.add_argument("directory", type=Path, help=f"a directory with files named *{SUFFIX}")
-    parser.add_argument("--revoked", action="store_true", help="also decrypt with a revoked key")
+    parser.add_argument("--revoked", metavar="KID", default="", help="the id of a revoked key that may decrypt, too")
     given = parser.parse_args(argv)
+    given.revoked = given.revoked.removeprefix("sgfp1:")
+    if given.revoked == BOX.kid:
+        parser.error("--revoked is the current key: promote a new one first")
     files = sorted(given.directory.rglob(f"*{SUFFIX}"))
     for path in files:
-        if given.command == "renew" and fault(path, revoked=given.revoked) == OLD:
-            write(path, read(path, revoked=given.revoked))
-    faults = {path: what for path in files if (what := fault(path, revoked=given.revoked))}
+        if given.command == "renew" and fault(path, given.revoked) == OLD:
+            write(path, read(path, given.revoked))
+    faults = {path: what for path in files if (what := fault(path, given.revoked))}
     for path, what in faults.items():
         print(f"{path}: {what}")
     print(f"{len(files) - len(faults)} of {len(files)} files are under the current key")
-    return int(bool(faults) or not files)
+    if faults or not files:
+        return 1
+    previous = [key.kid for key in secrets.secret_key.stored() if key.role == "previous"]
+    for kid in [given.revoked] if given.revoked else previous:
+        print(f"To remove the old key, pass: --data-done {kid}")
+    return 0
 
 
 if __name__ == "__main__":

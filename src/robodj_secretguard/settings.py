@@ -96,7 +96,7 @@ class SecretSettings(Sealed, _Base, defer_build=True):
         require_revocation_list: an argument of the class: whether a revocation list must exist (policy section 4).
         secrets_dir: an argument of the class: a directory whose files have the names of the variables, as an absolute
             path (policy section 2). Its keys win over the environment. Where it does not exist, the environment
-            delivers. `ROBODJ_SECRETS_DIR` replaces it.
+            delivers. `ROBODJ_SECRETS_DIR` replaces it; there, `/dev/null` is none.
         refresh: an argument of the class: after which time `guard()` reads that directory and the revocation list
             again, and switches to keys that pass; whole seconds from 1 to 900, by default never.
             `ROBODJ_SECRETS_REFRESH`, in seconds, replaces it.
@@ -442,6 +442,7 @@ def _declared_setup(
         require_revocation_list=list_is_required or bool(require_revocation_list),
         secrets_dir=next(iter(directories["secrets_dir"]), None),
         refresh=min(own + inherited, default=None),
+        model=f"{model.__module__}:{model.__qualname__}",
     )
 
 

@@ -58,7 +58,7 @@ from robodj_secretguard.running.heartbeat import send_heartbeat
 from robodj_secretguard.running.refresh import Refresh, _read_again
 from robodj_secretguard.running.stages import Locks
 from robodj_secretguard.running.threads import Writing
-from robodj_secretguard.scan import search, workers
+from robodj_secretguard.scan import search
 from robodj_secretguard.settings import running_report, store_of
 from robodj_secretguard.startup.inputs import SECRETS_DIR
 from robodj_secretguard.startup.time_rules import EARLIEST_CLOCK
@@ -299,16 +299,6 @@ def refresh_by_a_thread() -> object:
 def run_commands() -> object:
     """Run several commands, with the arguments that the scenario wrote."""
     return [main(json.loads(argument())[number]) for number in range(len(json.loads(argument())))]
-
-
-def run_commands_with_workers() -> object:
-    """Run the same ones, where each scan starts two processes at once."""
-    with (
-        patch.object(workers, "ALONE_SECONDS", 0.0),
-        patch.object(workers, "active_count", return_value=1),
-        patch.object(os, "sched_getaffinity", return_value={0, 1}, create=True),
-    ):
-        return run_commands()
 
 
 def run_commands_with_input() -> object:

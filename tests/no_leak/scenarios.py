@@ -21,7 +21,7 @@ from threading import Thread
 from typing import Any, NamedTuple
 
 from actions import HOSTS
-from command_line import rotated
+from command_line import of_project, rotated
 from conftest import V1, V2, good_keys, marker
 from fleets import event
 
@@ -235,7 +235,11 @@ def swapped() -> Planted:
 
 
 def arguments(planted: Planted, given: object) -> Planted:
-    """Write the arguments of the action."""
+    """Write the arguments of the action. A command that needs a model gets that of RoboDJ's two secrets."""
+    if isinstance(given, list) and given and all(isinstance(each, (list, tuple)) for each in given):
+        given = [of_project(each) for each in given]
+    elif isinstance(given, list):
+        given = of_project(given)
     planted.files["arguments"] = (given if isinstance(given, str) else json.dumps(given)).encode()
     return planted
 
@@ -1060,7 +1064,6 @@ SCENARIOS: dict[str, Scenario] = {
     "scan-with-a-git-that-tells-all": Scenario(with_a_git('env; env >&2; echo "$@" >&2; exit 1'), "run_commands"),
     "scan-with-a-git-that-lies": Scenario(with_a_git("cat seen/env; env"), "run_commands"),
     "scan-argument-is-a-key": Scenario(pasted, "run_commands"),
-    "scan-of-history-with-workers": Scenario(in_history, "run_commands_with_workers"),
     "scan-interrupted": Scenario(by_fingerprint, "run_commands_that_fail"),
     "scan-on-a-terminal": Scenario(of_scan(), "run_commands_on_a_terminal"),
     **{

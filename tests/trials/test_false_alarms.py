@@ -23,7 +23,6 @@ from robodj_secretguard.secret.material import (
     RUN_LENGTH,
     fewest_distinct,
     listed_words,
-    most_others,
     worth,
 )
 
@@ -103,7 +102,7 @@ def of_distinct_characters(length: int, alphabet: int) -> float:
 
 def of_one_case(length: int) -> float:
     """Return how many of a million random texts are expected to have letters of one case, and few other characters."""
-    most = length if length >= ONE_CASE_FROM else most_others(length)
+    most = length if length >= ONE_CASE_FROM else (length - 20) // 2
     found = (comb(length, others) * (26 / 64) ** (length - others) * (12 / 64) ** others for others in range(most + 1))
     return 2 * sum(found) * MILLION
 

@@ -16,6 +16,7 @@ from random import Random
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import pytest
+from command_line import OF_ROBODJ
 from conftest import clean_environment, good_keys, process_environment
 from processes import Killed, needs_fork
 
@@ -73,7 +74,8 @@ def revoke(key: str) -> tuple[bool, float]:
 
     revocation.is_at = noting  # type: ignore[attr-defined]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return main(["revoke", "--fingerprint", key, "--reason", "race", "--yes", "--unknown"]) == 0, verified[-1]
+        status = main(["revoke", "--fingerprint", key, "--reason", "race", "--yes", "--unknown", *OF_ROBODJ])
+        return status == 0, verified[-1]
 
 
 def read() -> list[int]:

@@ -14,7 +14,7 @@ from random import Random
 from typing import IO, TYPE_CHECKING, Final
 
 import pytest
-from command_line import machine_at
+from command_line import machine_at, name_model
 from conftest import clean_environment
 from mounts import run_with_mounts
 from processes import Killed, needs_fork
@@ -48,6 +48,7 @@ RANDOM: Final = Random()  # noqa: S311 - random delays and cuts are not secret
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name_model(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(files, "LOCK_SECONDS", 120.0)  # on a slow disk, one of many writers waits long
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+from command_line import name_model
 from conftest import V1, V2, Ran, clean_environment, run
 from detector import leaks
 from processes import needs_fork, run_copy
@@ -111,6 +112,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Walk:
     root = tmp_path_factory.mktemp("service")
     shutil.copytree(REPOSITORY / "config", root / "config", ignore=shutil.ignore_patterns("__pycache__", "*.key"))
     (root / "config").chmod(0o755)
+    name_model(root)
     (root / "service.py").write_text(SERVICE, encoding="utf-8")
     operator = Walk(root, clean_environment() | {"ROBODJ_PROTECTED_ENV": "true"})
     gate = ("config/check_runtime_secrets.py", "--require-env-only")
@@ -188,8 +190,8 @@ class TestPolicy:
         assert alert.startswith("ALERT: secret.key (prod): known-key: NOTES.md:3:12: ")
 
     def test_3_rotation_is_planned_and_recorded(self, walk: Walk) -> None:
-        """A rotation is planned, then recorded with four steps: two from the log of the service, two attested."""
-        assert [walk[step].status for step in ("plan", "record", "complete", "status")] == [0, 0, 0, 0]
+        """A plan asks for the store. A rotation is recorded with four steps, two of them attested."""
+        assert [walk[step].status for step in ("plan", "record", "complete", "status")] == [2, 0, 0, 0]
         for step, what in (("record", "incomplete rotation"), ("complete", "rotation")):
             first = walk.lines(step)[0]
             assert (first.startswith(f"Recorded the {what} of secret.key in prod at "), walk.old in first) == (
@@ -280,17 +282,15 @@ def overlap(tmp_path_factory: pytest.TempPathFactory) -> Overlap:
     """A rotation: next, promote, a rollback before and after the deadline, and retire."""
     root = tmp_path_factory.mktemp("overlap")
     (root / "config").mkdir(mode=0o700)
+    name_model(root)
     (root / "service.py").write_text(SERVICE, encoding="utf-8")
     operator = Walk(root, clean_environment() | {"CI": ""}, started=STARTED)
     done = ("--attest", "startup", "--attest", "functions")
     old, _ = operator.deliver(V1), operator.deliver(V2)
     operator.call("record", "rotate", "record", *WHO, *done)
 
-    operator.environ["SECRETGUARD_LOADED"] = "yes"
-    operator.call("plan next", "rotate", "plan", "secret.key", "--format", "json")
     new = operator.deliver(f"{V1}_NEXT")
     operator.call("check next", "check", "--require-env-only")
-    operator.call("plan promote", "rotate", "plan", "secret.key", "--format", "json")
 
     before = dict(operator.environ)
     until = (datetime.now(UTC) + OVERLAP).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -313,7 +313,6 @@ def overlap(tmp_path_factory: pytest.TempPathFactory) -> Overlap:
     operator.environ = promoted
     operator.start("start after the deadline")
     operator.call("check past", "check", "--strict")
-    operator.call("plan retire", "rotate", "plan", "secret.key", "--format", "json")
     operator.call("status past", "status", "--strict", "--format", "json")
     for name in ("PREVIOUS", "PREVIOUS_UNTIL"):
         del operator.environ[f"{V1}_{name}"]
@@ -326,12 +325,6 @@ def overlap(tmp_path_factory: pytest.TempPathFactory) -> Overlap:
 @needs_fork
 class TestOverlap:
     """A rotation with an overlap, by the output of its commands."""
-
-    def test_plan_knows_the_stage_from_the_keys(self, overlap: Overlap) -> None:
-        """The plan knows the stage, from the keys that are set."""
-        walk = overlap.walk
-        stages = [walk[step].document["stage"] for step in ("plan next", "plan promote", "plan retire")]
-        assert stages == ["next", "promote", "retire"]
 
     def test_promotion_lists_the_old_key_from_its_deadline_on(self, overlap: Overlap) -> None:
         """The record has both keys, and the list revokes the old one from its deadline on."""

@@ -150,6 +150,21 @@ def read(token):
         return "none"
 """
 
+ROWS = """
+import base64
+import reencrypt_rows as recipe
+from cryptography.exceptions import InvalidTag
+
+def make():
+    return base64.b64encode(recipe.BOX.encrypt(b"jazz", b"7")).decode()
+
+def read(token):
+    try:
+        return recipe.BOX.decrypt(base64.b64decode(token), b"7").decode()
+    except InvalidTag:
+        return "none"
+"""
+
 FASTAPI = """
 import asyncio
 import httpx
@@ -173,6 +188,7 @@ DRIVERS = SESSIONS | {
     "pyjwt_tokens": PYJWT,
     "fernet_encryption": FERNET,
     "encrypted_config": CONFIG,
+    "reencrypt_rows": ROWS,
     "fastapi_api_key": FASTAPI,
 }
 SERVED = ("flask_sessions", "starlette_sessions", "fastapi_api_key")
@@ -236,7 +252,12 @@ def python(program: str, *arguments: str, keys: Mapping[str, str], cwd: Path = R
 def command(*arguments: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Ran:
     """Run Python in the directory of the recipes, or with it on the path, and make sure that no key is shown."""
     env = clean_environment() | {"PYTHONPATH": str(RECIPES), "PYTHONDONTWRITEBYTECODE": "1"} | dict(keys)
-    return run(arguments, env=env, cwd=cwd, keys=[key for name, key in keys.items() if not name.endswith("_UNTIL")])
+    return run(
+        arguments,
+        env=env,
+        cwd=cwd,
+        keys=[key for name, key in keys.items() if not name.endswith(("_UNTIL", "FINGERPRINTS"))],
+    )
 
 
 def use(name: str, *tokens: str, keys: Mapping[str, str], cwd: Path = RECIPES) -> Used:
@@ -311,9 +332,9 @@ class TestEveryRecipe:
         assert ran.status == 3
         assert [line.split()[1:3] for line in ran.alerts] == [["secret.key:", "format:"], ["secret_v2.key:", "format:"]]
 
-    @every_recipe("fernet_encryption", but=(*SERVED, "encrypted_config"))
+    @every_recipe("fernet_encryption", but=(*SERVED, "encrypted_config", "reencrypt_rows"))
     def test_documented_command_runs(self, name: str) -> None:
-        """The documented command succeeds. Other tests cover the recipes that serve, and `encrypted_config.py`."""
+        """The documented command succeeds. Other tests cover the recipes that serve, and those for stored data."""
         assert command(*documented(name), keys=KEYS).status == 0
 
     def test_labels_are_distinct(self) -> None:
@@ -420,9 +441,10 @@ class TestEncryptedConfig:
 
     def test_renew_encrypts_every_file_again(self, tmp_path: Path) -> None:
         """With the commands of the page: `renew` encrypts each file that is under another key again, one that is under
-        a revoked key with `--revoked` alone. `list` shows what is left: its status is 1 before and 0 after.
+        a revoked key with `--revoked KID` alone. `list` shows what is left: its status is 1 before and 0 after. Then it
+        names what to pass to the rotation, if the old key is still delivered.
         """
-        commands = re.findall(r"^python (encrypted_config.py .*?) +#", PAGE, re.MULTILINE)
+        commands = re.findall(r"^python (encrypted_config.py \w+ \w+)", PAGE, re.MULTILINE)
         renew, show = ((str(RECIPES / name), *arguments) for name, *arguments in map(str.split, commands))
         config = tmp_path / "config"
         config.mkdir(mode=0o700)
@@ -437,9 +459,15 @@ class TestEncryptedConfig:
         revoked = rotated | {"ROBODJ_REVOKED_FINGERPRINTS": fingerprint(SealedStr(KEYS[V1]))}
         refused = command(*renew, keys=revoked, cwd=tmp_path)
         assert (refused.status, refused.out.splitlines()[-1]) == (1, none_new.strip())
-        for arguments, keys in (((*renew, "--revoked"), revoked), (show, revoked), (show, rotated)):
+        kid = fingerprint(SealedStr(KEYS[V1])).removeprefix("sgfp1:")
+        done = f"{all_new}To remove the old key, pass: --data-done {kid}\n"
+        for arguments, keys, shown in (
+            ((*renew, "--revoked", kid), revoked, done),
+            (show, revoked, all_new),
+            (show, rotated, done),
+        ):
             ran = command(*arguments, keys=keys, cwd=tmp_path)
-            assert (ran.status, ran.out.splitlines()[-1]) == (0, all_new.strip())
+            assert (ran.status, ran.out.endswith(shown)) == (0, True)
         only_new = {name: rotated[name] for name in (V1, V2)}
         assert use("encrypted_config", base64.b64encode(old.read_bytes()).decode(), keys=only_new).read == ["jazz"]
         assert sorted(each.name for each in config.iterdir()) == ["other.json", PLAYOUT]
@@ -487,7 +515,7 @@ def test_tokens_follow_a_rotation(name: str) -> None:
     assert use(name, new.token, old, keys={variable: after[variable] for variable in (V1, V2)}).read == ["jazz", "none"]
     past = after | {f"{variable}_PREVIOUS_UNTIL": "2026-01-01T00:00:00Z" for variable in (V1, V2)}
     ran = python(DRIVERS[name] + USE, new.token, old, keys=past)
-    expected = ["jazz", "jazz" if name == "encrypted_config" else "none"]
+    expected = ["jazz", "jazz" if name in {"encrypted_config", "reencrypt_rows"} else "none"]
     assert (ran.status, json.loads(ran.out.splitlines()[-1])["read"]) == (0, expected)
 
 

@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from robodj_secretguard.adapters.fernet import RingFernet
+from robodj_secretguard.adapters.live import stores_data
 from robodj_secretguard.running.keyset import Key
 from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import contain
@@ -25,14 +26,20 @@ class RingAESGCM:
     and forge data.
 
     Args:
-        ring: derived keys, those of `ring.derive(b"...")`.
+        ring: derived keys, those of `ring.derive(b"...")`, of a secret with `SecretPolicy(stores_data=True)`.
 
     Raises:
-        ValueError: the keys are not derived keys.
+        ValueError: the keys are not derived keys. Or the policy of the secret does not declare `stores_data=True`, so
+            that a rotation would remove the key of stored data.
     """
 
     def __init__(self, ring: Secret) -> None:
         RingFernet(ring)  # its keys are the same: 32 bytes
+        if not stores_data(ring):
+            raise ValueError(
+                f"the policy of {ring.name} has stores_data=False, and RingAESGCM encrypts stored data: declare"
+                " SecretPolicy(stores_data=True), or use RingFernet for what clients keep"
+            )
         self._ring = ring
 
     @property
@@ -83,7 +90,8 @@ class RingAESGCM:
             cryptography.exceptions.InvalidTag: the data was changed, belongs to something else, or is not of
                 `encrypt`. Or the ring does not have its key, or the key is revoked.
         """
-        head, sealed = bytes(stored[:28]), stored[28:]
+        head = bytes(stored[:28])
+        sealed = stored[28:]
         key = self._ring.find(self.kid_of(head), revoked=revoked)
         if key is None or not sealed:
             raise InvalidTag

@@ -7,7 +7,7 @@ from weakref import WeakKeyDictionary
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from robodj_secretguard.adapters.live import signing
+from robodj_secretguard.adapters.live import signing, stores_data
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.running.keyset import Key
 from robodj_secretguard.running.store import Secret
@@ -24,11 +24,17 @@ class RingFernet:
         ring: keys that Fernet accepts: those of `ring.derive(b"...")`.
 
     Raises:
-        ValueError: the keys are not derived keys. Those of the shipped secrets are not Fernet keys.
+        ValueError: the keys are not derived keys. Those of the shipped secrets are not Fernet keys. Or the policy of
+            the secret leaves `stores_data` undecided.
     """
 
     def __init__(self, ring: Secret) -> None:
         self._ring = signing(ring)
+        if stores_data(ring) is None:
+            raise ValueError(
+                f"the policy of {ring.name} leaves stores_data undecided: declare SecretPolicy(stores_data=True)"
+                " if what it encrypts is kept, and False if it is only for what clients keep, such as cookies"
+            )
         self._fernets: WeakKeyDictionary[SealedStr, Fernet] = WeakKeyDictionary()  # each goes with its key
         self._with([ring.current])
 

@@ -35,7 +35,8 @@ class RingJWT:
         if algorithm not in _ALGORITHMS:
             raise ValueError(f"the algorithm must be one of {', '.join(_ALGORITHMS)}")
         _require_length(algorithm, *[key for key in signing(ring).accepted() if key.kid])
-        self._ring, self._algorithm = ring, algorithm
+        self._ring = ring
+        self._algorithm = algorithm
 
     def encode(self, payload: dict[str, Any], headers: dict[str, Any] | None = None) -> str:
         """Sign a token with the current key.
@@ -82,7 +83,8 @@ class RingJWT:
         failure: Exception = jwt.InvalidTokenError("no accepted key has the key id of the token")
         try:
             kid = jwt.get_unverified_header(token).get("kid")  # nobody has verified it
-            keys, enough = self._ring.accepted(), _ALGORITHMS[self._algorithm]
+            keys = self._ring.accepted()
+            enough = _ALGORITHMS[self._algorithm]
             is_foreign = kid is not None and kid not in {key.kid for key in keys}  # such as one of before the adoption
             for key in keys:
                 is_meant = key.role == "previous" if is_foreign else kid in (None, key.kid)

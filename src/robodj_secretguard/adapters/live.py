@@ -45,6 +45,11 @@ def signing(ring: Secret) -> Secret:
     return ring
 
 
+def stores_data(ring: Secret) -> bool | None:
+    """Return what the policy of a ring, or of the secret that it is derived from, declares about stored data."""
+    return ring.store.keys.by_name[ring.name].policy.stores_data
+
+
 class LiveStr(MaskedStr):
     """The current key of a ring as text, whose `str()` and `encode()` read the ring.
 
@@ -132,15 +137,16 @@ def _refuse_call(_self: FallbackKeys, *values: object, **options: object) -> NoR
     raise TypeError("the fallback keys are those of the ring: they can only be read, one by one or by position")
 
 
+_REFUSED_METHODS = """
+    append clear count extend index insert pop remove reverse sort
+    __delitem__ __ge__ __gt__ __iadd__ __imul__ __le__ __lt__ __mul__ __rmul__ __setitem__
+    """
 for _name, _method in {
     **{f"__{name}__": _reading_method(getattr(operator, name)) for name in ("add", "contains", "eq", "getitem", "ne")},
     "__len__": _reading_method(len),
     "__reversed__": _reading_method(reversed),
     "__radd__": _reading_method(lambda keys, other: other + keys if isinstance(other, list) else NotImplemented),
     "copy": Sealed.__deepcopy__,
-    **{f"__{name}__": _refuse_call for name in ("delitem", "iadd", "imul", "mul", "rmul", "setitem")},
-    **{f"__{name}__": _refuse_call for name in ("ge", "gt", "le", "lt")},
-    **dict.fromkeys(("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"), _refuse_call),
-    **dict.fromkeys(("count", "index"), _refuse_call),
+    **dict.fromkeys(_REFUSED_METHODS.split(), _refuse_call),
 }.items():
     setattr(FallbackKeys, _name, _method)

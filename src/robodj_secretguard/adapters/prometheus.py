@@ -52,7 +52,8 @@ class SecretCollector(Collector):
         config_dir: str | os.PathLike[str] | None = None,
         require_env_only: bool = False,
     ) -> None:
-        self._model, self._require_env_only = type(secrets), require_env_only
+        self._model = type(secrets)
+        self._require_env_only = require_env_only
         try:
             self._store, self._config_dir = contain(partial(_store_and_directory, secrets, config_dir))
         except CheckFailedError:
@@ -81,7 +82,8 @@ class SecretCollector(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every family, after a check where no thread reads the keys again."""
-        keys, refresh = self._store.keys, self._store.reader
+        keys = self._store.keys
+        refresh = self._store.reader
         # A fork has another process id, and another start another time. So no two processes have one identity.
         identity = f"{os.getpid()}-{self._started * 1e6:.0f}"
         families = of_keys(report_on(keys).secrets, "robodj_secret_info", identity) | {
@@ -139,7 +141,8 @@ def count_processes() -> int:
     fork of the same program, or it has spawned the workers with `multiprocessing`.
     """
     parent = os.getppid()
-    own, server = _command_line("self"), _command_line(parent)
+    own = _command_line("self")
+    server = _command_line(parent)
     if not own or (not server and parent > 1):  # init may be invisible, and a container may have no parent process
         return 0
     # A title such as `gunicorn: master [app]` differs from that of a worker after the colon.

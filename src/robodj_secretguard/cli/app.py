@@ -42,6 +42,7 @@ COMMAND_TABLE: Final = {
     "status": ("status", "Show the status of each secret"),
     "generate": ("rotate", "Generate a new key with a secure random generator"),
     "rotate": ("rotate", "Plan a rotation, do it in the secret manager, or record it"),
+    "store": ("store_check", "Check whether a store of keys works"),
     "revoke": ("revoke", "Revoke a key"),
     "log": ("log", "Show or verify the operations log"),
     "fleet": ("fleet", "Show on which keys each service runs"),
@@ -163,12 +164,13 @@ def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
         from robodj_secretguard.cli.options import model_used, request_of  # noqa: PLC0415 - it imports pydantic
+        from robodj_secretguard.startup.model_option import LIBRARY_MODEL  # noqa: PLC0415 - as above
 
         request, own = request_of(arguments)
         if arguments.takes_command:
             own["command"] = command
         # A model's module is third-party code. Its output, and that of its programs, must not mix with the result.
-        if model_used(request)["source"] != "default":
+        if model_used(request)["name"] != LIBRARY_MODEL:
             stdout = divert_stdout()
         result = arguments.run(request._replace(stdout=stdout), **own)
         result = render(result, request.format, result.model or model_used(request), stdout, arguments.color)

@@ -140,7 +140,7 @@ def _judge_fleet(
     model = model_of(request)
     policies = [policy for policy in model.secret_policies.values() if policy.material.has_fingerprint]
     declared, names = [policy.name for policy in policies], [] if secret is None else [policy_of(model, secret).name]
-    services = parse_roster(read_input("--roster", roster, most=MAX_DOCUMENT_BYTES).decode("utf-8-sig", "replace"))
+    services = _services_of(roster)
     if any(not {*service.secrets} <= {*declared} for service in services):
         fail(f"--roster: unknown secret (choose from {', '.join(declared)})")
     if source["events"] and any(isinstance(service.instances, int) for service in services):
@@ -165,6 +165,14 @@ def _judge_fleet(
     if not any(name in names for _, name in known):
         fail("--secret: no service of the roster has it, or it has no fingerprint: others issue it, or it is not set")
     return _fleet_result(reports, recorded, known, names, require, **source)
+
+
+def _services_of(roster: str) -> Sequence[Service]:
+    """Return the services of a roster, which names no program: whoever could change it could run one."""
+    services = parse_roster(read_input("--roster", roster, most=MAX_DOCUMENT_BYTES).decode("utf-8-sig", "replace"))
+    if any(source.startswith("exec:") for service in services for source in service.sources):
+        fail("--roster: a roster names no exec:PROGRAM; leave its from out, and pass --from exec:PROGRAM")
+    return services
 
 
 def _asked(policies: Iterable[SecretPolicy], known: _Known) -> list[str]:

@@ -19,6 +19,7 @@ from robodj_secretguard.cli.options import (
     model_of,
     passes,
     read_sources,
+    require_project,
 )
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
@@ -85,6 +86,11 @@ def add(commands: Commands) -> None:
                 "action": "store_true",
                 "help": "leave the login of vault: or aws: in the environment of COMMAND, such as VAULT_TOKEN",
             },
+            "--previous": {
+                "metavar": "SGFP1",
+                "help": "give COMMAND the removed key with this fingerprint, from the versions that SOURCE keeps, to"
+                " encrypt stored data again: only find() and stored() have it",
+            },
         },
         defaults={"takes_command": True},
         kind="report",
@@ -145,34 +151,29 @@ def _check_with_log(request: Request, model: type[SecretSettings], sources: Sour
     return checked_by_gate(request, model, sources)
 
 
-def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: bool, keep_login: bool) -> Result:
+def _run_exec(
+    request: Request, *, command: Sequence[str] | None, ephemeral: bool, keep_login: bool, previous: str | None
+) -> Result:
     if not command:
         fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
     model = model_of(request)
-    environment, has_login = Environment(), any(each.startswith(("vault:", "aws:")) for each in request.sources)
-    for is_wrong, why in (
-        (ephemeral and request.sources, "exec takes --from or --ephemeral, not both"),
-        (
-            keep_login and not has_login,
-            "exec takes --keep-login only with --from vault:MOUNT/PATH or aws:SECRET_ID",
-        ),
-        (
-            request.sources and _reads_directory(environment, model),
-            "exec: the service reads its secrets directory, and not --from; leave one of them out",
-        ),
-    ):
-        if is_wrong:
-            fail(why)
+    environment = Environment()
+    has_login = any(each.startswith(("vault:", "aws:")) for each in request.sources)
+    if ephemeral and request.sources:
+        fail("exec takes --from or --ephemeral, not both")
+    if keep_login and not has_login:
+        fail("exec takes --keep-login only with --from vault:MOUNT/PATH or aws:SECRET_ID")
+    if previous is None and request.sources and _reads_directory(environment, model):
+        fail("exec: the service reads its secrets directory, and not --from; leave one of them out")
     if ephemeral:
-        policies = model.secret_policies.values()
-        names = [SECRETS_DIR, *[name for policy in policies for name in policy.variables]]
-        already_set = [name for name in names if environment.is_set(name)]
+        require_project(request)
+        already_set = _keys_set(environment, model)
         if already_set:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
             fix = f"unset {', '.join(already_set)}, or run the command without --ephemeral"
             return Result(REFUSED, stderr=[mark(what, RED), f"  fix: {fix}"])
-        os.environ.update(temporary_keys(policies) | {EPHEMERAL: ANNOUNCED})
-    sources = read_sources(request, model)
+        os.environ.update(temporary_keys(model.secret_policies.values()) | {EPHEMERAL: ANNOUNCED})
+    sources = read_sources(request, model) if previous is None else _read_with_removed(request, model, previous)
     report = _check_with_log(request, model, sources)
     lines = [*map(finding_text, report.findings)]
     if not passes(request, report):
@@ -184,6 +185,26 @@ def _run_exec(request: Request, *, command: Sequence[str] | None, ephemeral: boo
 
     start = partial(_become, request, model, sources, command, keep_login=keep_login)
     return Result(EXIT_CLEAN, lines, report.as_dict if lines else None, [MODEL], then=partial(_ended, start))
+
+
+def _keys_set(environment: Environment, model: type[SecretSettings]) -> list[str]:
+    """Return the variables of the secrets, and of their directory, that are set."""
+    names = [SECRETS_DIR]
+    for policy in model.secret_policies.values():
+        names += policy.variables
+    return [name for name in names if environment.is_set(name)]
+
+
+def _read_with_removed(request: Request, model: type[SecretSettings], wanted: str) -> Sources:
+    """Return what the sources have delivered, with a removed key for the command."""
+    sources = read_sources(request, model)
+    if sources is None:
+        fail("exec --previous needs --from SOURCE, which keeps the key")
+    if sources.failed:
+        return sources
+    from robodj_secretguard.managers.removed import with_removed_key  # noqa: PLC0415 - few commands need such a key
+
+    return with_removed_key(sources, request.sources, model, wanted)
 
 
 def _reads_directory(environment: Environment, model: type[SecretSettings]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from robodj_secretguard.cli.options import (
@@ -20,7 +21,7 @@ from robodj_secretguard.cli.options import (
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import HASH, Event, Record
-from robodj_secretguard.lifecycle.standing import recorded_findings
+from robodj_secretguard.lifecycle.standing import recorded_findings, with_recorded_keys
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
     RED,
@@ -50,10 +51,12 @@ _PROOF: Final = "To prove that no record was lost in between, run"
 _EVENTS: Final = {
     "rotated": "the rotation of {}",
     "rotation-incomplete": "the incomplete rotation of {}",
+    "found": "the key of {} that is in use",
     "revoked": "the revocation of the key of {}",
     "staged": "the next key of {}",
     "rolled-back": "the return of {} to the previous key",
     "retired": "the removal of the previous key of {}",
+    "restored": "the restored key of {}",
     "continued": "the end of an earlier file",
 }
 _HEADINGS: Final = (
@@ -97,7 +100,7 @@ def checked(
     options = given(request, "operations_log", "config_dir", "model")
     found = [*recorded_findings(report, log.records, policies, options)]
     if sources and log.records:
-        from robodj_secretguard.lifecycle.steps import find_drift  # noqa: PLC0415 - few commands have sources
+        from robodj_secretguard.lifecycle.drift import find_drift  # noqa: PLC0415 - few commands have sources
 
         found += find_drift(sources.deliveries, policies, log.records, options)
     if log.is_missing:
@@ -108,7 +111,12 @@ def checked(
             Severity.WARNING,
         )
         found.append(finding(policies, Check.SETTING, problem))
-    return with_findings(report, found), log
+    report = with_findings(report, found)
+    if not (sources and log.records):
+        return with_recorded_keys(report, log.records, policies), log
+    from robodj_secretguard.lifecycle.replacements import can_restore  # noqa: PLC0415 - few commands have sources
+
+    return with_recorded_keys(report, log.records, policies, partial(can_restore, policies)), log
 
 
 def checked_by_gate(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:

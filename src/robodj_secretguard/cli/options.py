@@ -31,6 +31,7 @@ from robodj_secretguard.secret.texts import (
 from robodj_secretguard.settings import RuntimeSecrets, SecretSettings, setup_of
 from robodj_secretguard.startup.emit import write_line
 from robodj_secretguard.startup.inputs import OPERATIONS_LOG, parse_marker
+from robodj_secretguard.startup.model_option import LIBRARY_MODEL
 from robodj_secretguard.startup.readings import (
     OPERATIONS_FILE,
     PIPED,
@@ -51,7 +52,8 @@ if TYPE_CHECKING:
 
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # noqa: SLF001 - it has no public name
 
-LIBRARY_MODEL: Final = "robodj_secretguard:RuntimeSecrets"
+NEED_PROJECT: Final = ("generate", "rotate", "revoke")
+"""The commands that make, print or write keys: without a model, they would do so with those of another service."""
 MAX_PYPROJECT_BYTES: Final = 1 << 20
 MAX_DOCUMENT_BYTES: Final = 1 << 26
 PIPE: Final = "-"
@@ -112,15 +114,15 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
     "--model": {
         "metavar": "MODULE:CLASS",
         "help": "the class that declares the secrets, such as app.service_secrets:ServiceSecrets (default: the one in"
-        " pyproject.toml, otherwise RoboDJ's two secrets)",
+        " pyproject.toml; without one, what makes keys is refused, and the rest uses RoboDJ's two secrets)",
     },
     "--from": {
         "action": "append",
         "dest": "sources",
         "default": [],
         "metavar": "SOURCE",
-        "help": "read the keys from vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- (stdin), not from the"
-        " environment; repeatable, the first source that has a secret delivers it",
+        "help": "read the keys from vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH, exec:PROGRAM or"
+        " json:- (stdin), not from the environment; repeatable, the first source that has a secret delivers it",
     },
     "--wait": {
         "type": partial(seconds, "--wait"),
@@ -227,7 +229,8 @@ def add_command(
         statuses=statuses,
         kind=kind,
     )
-    parser.set_defaults(run=run, **(defaults or {}))
+    needs_project = parser.prog.split()[1] in NEED_PROJECT
+    parser.set_defaults(run=run, needs_project=needs_project, **(defaults or {}))
     groups = {title: parser.add_argument_group(title) for title in _GROUPS}
     titles = {each: title for title, names in _GROUPS.items() for each in names}
     words = {"required": [parser.prog], "options": ["[options]"], "arguments": list[str]()}
@@ -263,8 +266,23 @@ def add_group(commands: Commands, name: str, description: str, titles: Mapping[s
 
 
 def given(request: Request, *names: str) -> list[str]:
-    """Return the options that were passed, for a command in a message."""
+    """Return the options that were passed, for a command in a message. It also names the default model."""
+    request = request._replace(model=None if is_of_project(request) else _model_name(request)[0])
     return [word for name in names for word in given_option(name, getattr(request, name))]
+
+
+def is_of_project(request: Request) -> bool:
+    """Return whether pyproject.toml names the model, so that no command in the project needs the option."""
+    return _model_name(request)[1] == PYPROJECT
+
+
+def require_project(request: Request) -> None:
+    """Refuse to make, print or write keys where no model is named."""
+    if _model_name(request)[1] == "default":
+        fail(
+            f"no model is named, so nothing was done; pass --model MODULE:CLASS, or add model to {TABLE} in {PYPROJECT}"
+            f" (RoboDJ's two secrets: --model {LIBRARY_MODEL})"
+        )
 
 
 def given_sources(request: Request) -> list[str]:
@@ -457,7 +475,8 @@ def request_of(arguments: argparse.Namespace) -> tuple[Request, dict[str, Any]]:
 
     The project's configuration holds where no option is passed. Its switches can only tighten.
     """
-    own = {name: value for name, value in vars(arguments).items() if name not in {"color", "run", "takes_command"}}
+    others = {"color", "run", "takes_command", "needs_project"}
+    own = {name: value for name, value in vars(arguments).items() if name not in others}
     request = Request(**{name: own.pop(name) for name in Request._fields if name in own})
     if request.wait is not None and not (request.sources or "roster" in own):  # a roster names sources too
         fail("--wait works only with --from; leave it out")
@@ -473,6 +492,8 @@ def request_of(arguments: argparse.Namespace) -> tuple[Request, dict[str, Any]]:
         strict=request.strict or project.get("strict", False),
         require_env_only=request.require_env_only or project.get("require-env-only", False),
     )
+    if arguments.needs_project:
+        require_project(request)
     return request, own
 
 

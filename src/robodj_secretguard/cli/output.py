@@ -32,6 +32,7 @@ MODEL: Final = "\0model"
 PASSED: Final = "Secret integrity check passed (key material redacted)."
 WIDTH: Final = 80
 
+_NO_MODEL: Final = "model: none is named, so this is about RoboDJ's two secrets (init or --model names others)"
 _NARROWEST: Final = 20
 _GAP: Final = "  "  # between two columns
 _COLOUR_OF_LABEL: Final = {"FAIL": RED, "warn": YELLOW, "due": YELLOW, "ok": GREEN}
@@ -85,7 +86,14 @@ def render(result: Result, form: str, model: Mapping[str, str], stdout: TextIO |
         text = format_json(result, result.document(), model)
     else:
         text = format_text(result, model, stdout if result.then is None else stderr, color)
-    lines = [f"{PROGRAM}: {_model_line(model)}" if line == MODEL else line for line in result.stderr]
+    lines = [
+        f"{PROGRAM}: {line}" if line.startswith("model: ") else line for line in _with_model_line(result.stderr, model)
+    ]
+    if model["source"] == PYPROJECT:  # a command in the project needs no option
+        from robodj_secretguard.startup.model_option import without_model  # noqa: PLC0415 - few results have a command
+
+        text = without_model(text, model["name"])
+        lines = [without_model(line, model["name"]) for line in lines]
     return replace(result, text=text, stderr=[_for_stream(line, stderr, color) for line in lines])
 
 
@@ -105,8 +113,10 @@ def format_text(result: Result, model: Mapping[str, str], stream: TextIO | None,
     for index, (label, *_) in enumerate(result.table):
         if label in _COLOUR_OF_LABEL:
             rows[index] = paint(label, _COLOUR_OF_LABEL[label]) + rows[index].removeprefix(label)
-    lines = [_model_line(model) if line == MODEL else line for line in result.lines]
-    return _for_stream("\n\n".join(filter(None, ("\n".join(rows), "\n".join(lines)))), stream, color)
+    lines = _with_model_line(result.lines, model)
+    heading = [lines.pop(0)] if lines[:1] == [_NO_MODEL] else []
+    parts = ("\n".join(rows), "\n".join(lines))
+    return _for_stream("\n".join([*heading, "\n\n".join(filter(None, parts))]), stream, color)
 
 
 def _for_stream(text: str, stream: TextIO | None, color: str) -> str:
@@ -119,9 +129,14 @@ def finding_text(finding: Finding) -> str:
     return mark(finding.text, colour) if colour else finding.text
 
 
-def _model_line(model: Mapping[str, str]) -> str:
-    named_by = {"option": "", "default": " (default: RoboDJ's two secrets; init --secret or --model names others)"}
-    return f"model: {model['name']}{named_by.get(model['source'], f' ({PYPROJECT})')}"
+def _with_model_line(lines: Sequence[str], model: Mapping[str, str]) -> list[str]:
+    """Return lines with that of the model. Where none is named, it comes first: the rest is not about this project."""
+    if MODEL not in lines:
+        return [*lines]
+    if model["source"] == "default":
+        return [_NO_MODEL, *[line for line in lines if line != MODEL]]
+    named_by = f" ({PYPROJECT})" if model["source"] == PYPROJECT else ""
+    return [f"model: {model['name']}{named_by}" if line == MODEL else line for line in lines]
 
 
 def write_result(result: Result, stdout: TextIO | None) -> int:
@@ -130,6 +145,8 @@ def write_result(result: Result, stdout: TextIO | None) -> int:
         emit_info(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
     # No local variable has the text, as it may be a new key, and an interrupt can show this frame.
     status, stderr = result.status, [*result.stderr]
+    if stderr[:1] == [f"{PROGRAM}: {_NO_MODEL}"]:
+        write_line(getattr(sys, "stderr", None), stderr.pop(0))
     if result.then is not None:
         stderr.append(result.text)
     elif result.text and not write_line(stdout, result.text, end=result.end):

@@ -267,7 +267,7 @@ def _key_meant(
     ):
         if is_wrong:
             fail(why)
-    return listed_as if key_from is None else _fingerprint_in(key_from, kinds)
+    return listed_as if key_from is None else fingerprint_in(key_from, kinds)
 
 
 def _found_in(word: str) -> str:
@@ -289,7 +289,7 @@ def _keys_in_lines(text: SealedStr, kinds: Sequence[Kind]) -> set[str]:
     return {fingerprint(SealedStr(line)) for line in lines if any(kind.accepts(line) for kind in kinds)}
 
 
-def _fingerprint_in(path: str, kinds: Sequence[Kind]) -> str:
+def fingerprint_in(path: str, kinds: Sequence[Kind]) -> str:
     """Return the fingerprint of the one key in a file, whatever is around it."""
     text = SealedStr(read_input("--key-from", path, most=1 << 16).replace(b"\0", b"").decode("ascii", "replace"))
     # In a URL, a slash is between two words.
@@ -311,6 +311,23 @@ def _fingerprint_in(path: str, kinds: Sequence[Kind]) -> str:
             " has no fingerprint, such as a passphrase, cannot be revoked: replace it)"
         )
     return found.pop()
+
+
+def leaked_key(model: type[SecretSettings], key: str | None, key_from: str | None) -> str:
+    """Return the fingerprint of a leaked key, from its option or from its text in a file; empty where none is given."""
+    if key is not None and key_from is not None:
+        fail("pass --key-from or --fingerprint, not both")
+    if key_from is not None:
+        kinds = [each.material for each in model.secret_policies.values() if each.material.has_fingerprint]
+        return fingerprint_in(key_from, kinds)
+    return "" if key is None else valid_fingerprint(key)
+
+
+def valid_fingerprint(key: str) -> str:
+    """Return a fingerprint that was passed, if it is valid."""
+    if not is_fingerprint(key):
+        fail(f"--fingerprint: invalid fingerprint; use {FORM}")
+    return key
 
 
 def _described(

@@ -9,7 +9,6 @@ from typing import Final
 
 from robodj_secretguard.cli.log import checked, find_log, record_rows
 from robodj_secretguard.cli.options import (
-    LIBRARY_MODEL,
     Commands,
     Request,
     add_command,
@@ -42,6 +41,7 @@ from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import PYPROJECT, is_free_text
 from robodj_secretguard.startup.file_reader import text_of
 from robodj_secretguard.startup.inputs import iso_utc
+from robodj_secretguard.startup.model_option import LIBRARY_MODEL
 from robodj_secretguard.startup.report import Report
 
 _SCOPE_BY_OPTIONS: Final[dict[tuple[bool, bool], Scope]] = {

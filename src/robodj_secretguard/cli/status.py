@@ -7,7 +7,16 @@ from datetime import datetime
 from typing import Any, Final
 
 from robodj_secretguard.cli.log import checked
-from robodj_secretguard.cli.options import CHECK_OPTIONS, FORMAT, Commands, Request, add_command, model_of, passes
+from robodj_secretguard.cli.options import (
+    CHECK_OPTIONS,
+    FORMAT,
+    Commands,
+    Request,
+    add_command,
+    model_of,
+    passes,
+    policy_of,
+)
 from robodj_secretguard.cli.output import (
     EXIT_ALERTS,
     EXIT_CLEAN,
@@ -23,8 +32,9 @@ from robodj_secretguard.cli.output import (
 from robodj_secretguard.fleet.metrics import ALL_SERVICES, as_openmetrics, of_findings, of_keys, of_rotations
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import by_secret
-from robodj_secretguard.lifecycle.standing import PROMOTE, late_steps, standing_of
+from robodj_secretguard.lifecycle.standing import TO_DO, late_steps, open_parts, standing_of
 from robodj_secretguard.secret.texts import RED, count, mark
+from robodj_secretguard.settings import SecretSettings
 from robodj_secretguard.startup.inputs import SERVICE, iso_utc
 from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Report
@@ -40,7 +50,14 @@ def add(commands: Commands) -> None:
         "status",
         _status,
         options=CHECK_OPTIONS,
-        own={"--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")}},
+        own={
+            "--secret": {
+                "metavar": "NAME",
+                "help": "only this secret; fail unless its rotation is complete: no next and no previous key, and every"
+                " step recorded",
+            },
+            "--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")},
+        },
         kind="status",
         description="Show the status of each secret. The output has the state, the expiry, the owner, the last rotation"
         " and the fingerprint.",
@@ -58,31 +75,26 @@ def add(commands: Commands) -> None:
     )
 
 
-def _status(request: Request) -> Result:
-    report, log = checked(request, model_of(request))
-    of_secrets = by_secret(log.records)
-    standings = [standing_of(status, report, of_secrets[status.secret]) for status in report.secrets]
-    late = {each["secret"]: " and ".join(why) for each in standings if (why := late_steps(each))}
-    # The time for a promotion is the operator's choice.
-    is_late = any(why != PROMOTE for why in late.values())
-    failed = bool(log.defects) or not passes(request, report) or (request.strict and is_late)
-    now, cells = iso_utc(report.checked_at), [_FURTHER_COLUMNS, *map(_cells, standings)]
-    details = [line for each in standings for line in _details(each, now)]
-    lines = [
-        *details,
-        *([""] if details else []),
-        *map(finding_text, report.findings),
-        *([""] if report.findings else []),
-        MODEL,
-        f"operations log: {log.verdict}",
-        revocation_line(report.revocation_list),
-        *([report.details] if failed and (report.alerts or report.warnings) else []),
-        _last_line(report, log, late, failed=failed),
-    ]
+def _status(request: Request, *, secret: str | None) -> Result:
+    model = model_of(request)
+    report, log = checked(request, model)
+    if secret is not None:
+        report = _about(report, policy_of(model, secret).name)
+    standings = _standings(model, report, log)
+    incomplete = [] if secret is None else [*open_parts(standings[0])]
+    is_late = request.strict and _is_late(standings)
+    failed = any((log.defects, incomplete, is_late, not passes(request, report)))
+    late = _late_secrets(standings)
+    lines = [*_status_lines(report, log, standings), _last_line(report, log, late, failed=failed)]
+    if failed and (report.alerts or report.warnings):
+        lines.insert(-1, report.details)
+    if secret is not None:
+        lines.append(_verdict(standings[0], incomplete, failed=failed))
     status = failed_status(report, EXIT_ALERTS) if failed else EXIT_CLEAN
     # A file of metrics without the times of rotations would look whole.
     if log.unreadable or (log.defects and request.format == "openmetrics"):
         status = EXIT_USAGE
+    cells = [_FURTHER_COLUMNS, *map(_cells, standings)]
     return Result(
         status,
         lines,
@@ -96,6 +108,34 @@ def _status(request: Request) -> Result:
         table=[row + more for row, more in zip(status_rows(report, [*late]), cells, strict=False)],
         metrics=lambda: _metrics(request, report, standings),
     )
+
+
+def _standings(model: type[SecretSettings], report: Report, log: OperationsLog) -> list[dict[str, Any]]:
+    """Return the status of each secret with its rotations."""
+    policies = {policy.name: policy for policy in model.secret_policies.values()}
+    of_secrets = by_secret(log.records)
+    return [standing_of(policies[each.secret], each, report, of_secrets[each.secret]) for each in report.secrets]
+
+
+def _late_secrets(standings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what is to do for each secret that has something to do."""
+    late = {}
+    for each in standings:
+        reasons = late_steps(each)
+        if reasons:
+            late[each["secret"]] = " and ".join(reasons)
+    return late
+
+
+def _status_lines(report: Report, log: OperationsLog, standings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the lines between the table and the verdict."""
+    now = iso_utc(report.checked_at)
+    details = [line for each in standings for line in _details(each, now)]
+    if details:
+        yield from (*details, "")
+    if report.findings:
+        yield from (*map(finding_text, report.findings), "")
+    yield from (MODEL, f"operations log: {log.verdict}", revocation_line(report.revocation_list))
 
 
 def _metrics(request: Request, report: Report, standings: Sequence[dict[str, Any]]) -> str:
@@ -116,6 +156,30 @@ def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, f
     )
     line = f"{'; '.join(filter(None, parts))}."
     return mark(line, RED) if failed else line
+
+
+def _is_late(standings: Sequence[Mapping[str, Any]]) -> bool:
+    """Check whether a step is late. The time for the next step of a rotation is the operator's choice."""
+    chosen = {TO_DO["stage"], TO_DO["promote"]}
+    return any(not {*late_steps(each)} <= chosen for each in standings)
+
+
+def _about(report: Report, name: str) -> Report:
+    """Return a report on one secret, and on the set-up."""
+    findings = [each for each in report.findings if each.secret in {None, name}]
+    statuses = [each for each in report.secrets if each.secret == name]
+    return report._replace(secrets=tuple(statuses), findings=tuple(findings))
+
+
+def _verdict(standing: Mapping[str, Any], incomplete: Sequence[str], *, failed: bool) -> str:
+    """Return whether the rotation of a secret is complete."""
+    name = standing["secret"]
+    if failed and not incomplete:
+        incomplete = ["the line above says why"]
+    if incomplete:
+        return mark(f"NOT complete: {name}: {'; '.join(incomplete)}.", RED)
+    key = f"{standing['fingerprint']} is its only key, " if standing["fingerprint"] else ""
+    return f"The rotation of {name} is complete: {key}recorded at {standing['rotated_at']}."
 
 
 def _cells(standing: Mapping[str, Any]) -> tuple[str, ...]:

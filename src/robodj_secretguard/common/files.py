@@ -141,13 +141,13 @@ def is_at(descriptor: int, path: str) -> bool:
     return False
 
 
-def make_directory(path: str, *, others: bool = False) -> None:
+def make_directory(path: str, *, others: bool = False, mode: int = SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP) -> None:
     """Make a directory, unless it exists, for the owner of its parent directory.
 
     Where others may enter it, such as services of another user, only its owner may write.
     """
     with contextlib.suppress(FileExistsError):
-        os.mkdir(path, 0o755 if others else SHARED_MODE | stat.S_IXUSR | stat.S_IXGRP)
+        os.mkdir(path, 0o755 if others else mode)
         if os.name == "posix":
             with closing(open_unlinked(path, os.O_RDONLY | os.O_DIRECTORY)) as descriptor:
                 if not os.listdir(descriptor):  # somebody could have replaced the directory
@@ -155,11 +155,11 @@ def make_directory(path: str, *, others: bool = False) -> None:
         sync_directory(os.path.dirname(path))
 
 
-def _give_away(descriptor: int, directory: str) -> None:
+def _give_away(descriptor: int, directory: str, owner: os.stat_result | None = None) -> None:
     """Give what root makes the owner of its directory: a service or its operators must be able to use it."""
     if os.name == "posix":
         with contextlib.suppress(PermissionError):  # only root may
-            owner = os.stat(directory or os.curdir)
+            owner = owner or os.stat(directory or os.curdir)
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
@@ -196,21 +196,33 @@ def _lock(descriptor: int, *, take: bool) -> bool:
     return True
 
 
+def write_new(path: str, content: bytes, mode: int, owner: os.stat_result | None = None) -> None:
+    """Write a file that does not exist to the disk.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        mode: of the file, whatever the umask is.
+        owner: the status whose owner and group it gets, if this user may give it away; `None` for those of the
+            directory.
+    """
+    with open(open_unlinked(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        _give_away(file.fileno(), os.path.dirname(path), owner)
+        if os.name == "posix":
+            os.fchmod(file.fileno(), mode)  # also with another umask
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def write_file(path: str, content: bytes, mode: int, *, replace: bool) -> None:
     """Write a whole file to the disk, and move it to its path in one step.
 
     Without `replace`, raise `FileExistsError` where a file exists. An error may then leave an empty file.
     """
     new = f"{path}.{secrets.token_hex(8)}.new"
-    descriptor = open_unlinked(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
-        with open(descriptor, "wb") as file:
-            _give_away(file.fileno(), os.path.dirname(path))
-            if os.name == "posix":
-                os.fchmod(file.fileno(), mode)  # also with another umask
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        write_new(new, content, mode)
         if not replace:  # reserve the path: every file system can do that, unlike a hard link
             os.close(open_unlinked(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
         os.replace(new, path)

@@ -116,7 +116,8 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
         max_age: how old evidence may be, in seconds. Where a heartbeat is longer, it counts against a condition until
             the next one is due.
     """
-    at, skew = now.timestamp(), max_age // 3
+    at = now.timestamp()
+    skew = max_age // 3
     last: dict[tuple[str, str, str], tuple[int, SentEvent]] = {}
     unreadable = first = 0
     # A line that is too long is read in parts. The first one is no event, unless it ends with blanks.
@@ -125,7 +126,8 @@ def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
             event = _EVENT.validate_json(line)
         except ValidationError:
             if not line.isspace():
-                unreadable, first = unreadable + 1, first or number
+                unreadable += 1
+                first = first or number
             continue
         if at - event.reported_at.timestamp() <= max(max_age, event.heartbeat_seconds) + skew:
             process = *_who(event), event.process
@@ -237,7 +239,8 @@ def _answer(url: str, query: str, token: SealedStr | None, context: Any) -> byte
 def _rows_in(content: bytes, now: float) -> tuple[int, dict[tuple[str, ...], float]]:
     """Return the time of an answer, and its values by service and instance, secret, slot and fingerprint."""
     answer = json.loads(content)
-    values, times = dict[tuple[str, ...], float](), set[int]()
+    values = dict[tuple[str, ...], float]()
+    times = set[int]()
     rows = answer["data"]["result"]
     for row in rows:
         namespace, job, *others = (
@@ -267,7 +270,8 @@ def evidence_in(content: bytes, now: float, max_age: int) -> Evidence:
         ManagerError: the answer is not complete. Any other error: the answer has another shape.
     """
     at, values = _rows_in(content, now)
-    unknown, uses = dict[tuple[str, str], str](), list[Use]()
+    unknown = dict[tuple[str, str], str]()
+    uses = list[Use]()
     keys: dict[tuple[str, str, str], list[tuple[float, str, str]]] = defaultdict(list)
     for (service, instance, secret, slot, fingerprint), seen in values.items():
         if slot in _UNKNOWN:

@@ -155,13 +155,15 @@ def judge(
             against every service if no verdict is about it, and it agrees with none of them, or is unknown. One that
             does not say its namespace may be of any service of its name.
     """
-    at, keys = datetime.fromtimestamp(evidence.at, UTC), {service.name: key for service, key in expected.items()}
+    at = datetime.fromtimestamp(evidence.at, UTC)
+    keys = {service.name: key for service, key in expected.items()}
     asked = {service: key for service, key in expected.items() if key}
     about = partial(_objection, condition, secret, evidence)
     strangers = others = [use for use in evidence.uses if use.service not in keys]
     doubtful = {(use.service, use.instance) for use in others if secret in use.keys}
     if condition == "none-on":
-        strangers, doubtful = [*evidence.uses], {*evidence.unknown}
+        strangers = [*evidence.uses]
+        doubtful = {*evidence.unknown}
     strangers = [use for use in strangers if all(about(use, key) for key in {*asked.values()})]
     for service, key in asked.items():
         own = [use for use in evidence.uses if use.service == service.name]
@@ -198,7 +200,8 @@ def _missing(
 ) -> dict[str, str]:
     """Return of which instances there is no proof, and why there is none at all, by instance or by service."""
     seen = {use.instance: f", {_seen(use, evidence)}" for use in sorted(own, key=attrgetter("seen"))}
-    reasons, instances = [*evidence.faults], service.instances
+    reasons = [*evidence.faults]
+    instances = service.instances
     if isinstance(instances, int):
         known = {*seen, *(instance for name, instance in evidence.unknown if name == service.name)}
         if len(known) != instances:

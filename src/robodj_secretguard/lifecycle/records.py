@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -27,6 +27,7 @@ from robodj_secretguard.common.shapes import (
     Slots,
 )
 from robodj_secretguard.errors import UsageError
+from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.texts import MOST_CHARACTERS, command, option
 from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.report import SecretStatus
@@ -34,9 +35,8 @@ from robodj_secretguard.startup.rules import Problem
 
 HASH: Final = "sha256:[0-9a-f]{64}"
 Hash = Annotated[str, Field(pattern=f"^{HASH}$")]
-ROTATIONS: Final = ("rotated", "rotation-incomplete", "rolled-back")
-Stage: TypeAlias = Literal["next", "promote", "retire"]
-"""A stage of a rotation with an overlap: the next key is set, it becomes current, and the previous key is removed."""
+ROTATIONS: Final = ("rotated", "rotation-incomplete", "rolled-back", "found")
+"""The events that name the current key from then on."""
 
 
 def hash_of(line: bytes) -> str:
@@ -44,11 +44,23 @@ def hash_of(line: bytes) -> str:
     return f"sha256:{sha256(line).hexdigest()}"
 
 
-Event = Literal["rotated", "rotation-incomplete", "revoked", "staged", "rolled-back", "retired", "continued"]
+Event = Literal[
+    "rotated",
+    "rotation-incomplete",
+    "found",
+    "revoked",
+    "staged",
+    "rolled-back",
+    "retired",
+    "restored",
+    "continued",
+]
 """The event that a record describes.
 
+`found`: a key is in use that nothing was recorded of; when it became current is not known.
 `staged`: a next key was stored in the secret manager. `rolled-back`: the previous key was made the current one again.
-`retired`: the previous key was removed from the manager. `continued`: the log goes on after an earlier file.
+`retired`: the previous key was removed from the manager. `restored`: the recorded key was put back into the manager.
+`continued`: the log goes on after an earlier file.
 """
 Proof = Literal["verified", "attested", "not-done"]
 """The proof of a step of the validation after a rotation, from the best one: by the program, or by the operator."""
@@ -122,8 +134,26 @@ class Record:
         return self
 
 
-StepName = Literal["stage", "promote", "retire", "back", "replace"]
-"""A step of a rotation in a secret manager. `replace` is the emergency rotation."""
+StepName = Literal["stage", "promote", "retire", "back", "replace", "put", "restore"]
+"""A step of a rotation in a store of secrets. `replace` is the emergency rotation."""
+
+
+class Who(Frozen, kw_only=True):
+    """The operator's texts about a step, for its records.
+
+    Attributes:
+        environment: where the keys are used, such as `prod`.
+        operator: who takes the step.
+        ticket: the ticket for this work.
+        reason: why.
+        note: what the records say besides, such as who reviewed the rotation.
+    """
+
+    environment: str | None = None
+    operator: str | None = None
+    ticket: str | None = None
+    reason: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -167,7 +197,7 @@ def parse_last_steps(text: str) -> dict[str, LastStep]:
             name: step
             for name, step in _ANY_STEPS.validate_json(text).items()
             if isinstance(step, LastStep)
-            and step.last.event in {"staged", "rotation-incomplete", "rolled-back", "retired"}
+            and step.last.event in {"staged", "rotation-incomplete", "rolled-back", "retired", "restored", "revoked"}
             and {record.secret for record in step.records} == {name}
         }
     return {}
@@ -227,25 +257,18 @@ def environment_of(
     return next(reversed([last[key] for key in fingerprints if key in last]), None) or otherwise
 
 
+def only_environment(secret: str, records: Iterable[Record]) -> str:
+    """Return the environment of all rotations of a secret; empty where they are of none, or of several."""
+    found = {record.environment or "" for record in rotations(records, secret)}
+    return found.pop() if len(found) == 1 else ""
+
+
 def slots_of(status: SecretStatus) -> Slots:
     """Return the keys of a secret that are set here."""
     return Slots(status.fingerprint, status.next_fingerprint, status.previous_fingerprint, status.previous_until)
 
 
-def stage_of(slots: Slots) -> Stage:
-    """Return the next stage of a rotation, by the keys of a secret. A copy of the current key does not count."""
-    if slots.next not in {None, slots.current}:
-        return "promote"
-    return "next" if slots.previous in {None, slots.current} else "retire"
-
-
-def stage_due(slots: Slots, now: datetime) -> Stage | None:
-    """Return the stage that is due; `None` where no rotation has begun, and until the deadline of a previous key."""
-    stage, is_overlap = stage_of(slots), slots.previous and slots.previous_until and now < slots.previous_until
-    return None if stage == "next" or is_overlap else stage
-
-
-def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who: Any) -> Record:
+def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, who: Who) -> Record:
     """Return the draft of the rotation to a secret's current key, which has passed the gate."""
     replaced = None if status.previous_fingerprint == status.fingerprint else status.previous_fingerprint
     return draft(
@@ -258,8 +281,18 @@ def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, **who
         expires_at=status.expires_at,
         replaced=replaced,
         replaced_until=status.previous_until if replaced else None,
-        **who,
+        **who._asdict(),
     )
+
+
+def as_found(drafts: Mapping[str, Record], records: Iterable[Record]) -> dict[str, Record]:
+    """Return the drafts of rotations. Where nothing is recorded or attested, a key was only found."""
+    known = {(record.secret, record.environment) for record in records}
+    found = {}
+    for secret, new in drafts.items():
+        is_found = (secret, new.environment) not in known and new.open_steps == ("startup", "functions")
+        found[secret] = replace(new, event="found", validation=None) if is_found else new
+    return found
 
 
 def judge_drafts(
@@ -284,7 +317,7 @@ def judge_drafts(
             refused[secret] = _needs_new_key(new, why, options)
         elif current is None:
             accepted.append(new)
-        elif current.event == "rotated":
+        elif current.event in {"rotated", "found"}:
             unchanged.append(secret)
         elif new.event == "rotated":
             accepted.append(new)
@@ -303,7 +336,7 @@ def judge_drafts(
 def _needs_new_key(new: Record, why: str, options: Sequence[str]) -> Problem:
     """Return the problem of a key that is not new. The secret manager may have the same one."""
     plan = command("rotate", "plan", new.secret or "", "--environment", new.environment or "", *options)
-    return Problem(why, f"deliver the newer key of {new.secret} from the secret manager; if there is none, run {plan}")
+    return Problem(why, f"deliver the new key of {new.secret} from the secret manager; if none was made, run {plan}")
 
 
 def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:

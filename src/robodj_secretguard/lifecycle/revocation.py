@@ -59,8 +59,6 @@ _WHY_NOT_WRITTEN: Final[dict[int | None, str]] = {
         "this user cannot write it; as its owner, run chmod u+w on it and then this command",
     ),
 }
-REMOVAL: Final = {"next": "rotate stage --now", "previous": "rotate retire"}
-"""By slot: the step in a secret manager that takes a revoked key away."""
 _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
 
 
@@ -265,16 +263,14 @@ def steps_after(known: Mapping[str, Any], options: Sequence[str]) -> list[dict[s
     where = ("--environment", known["environment"]) if known["environment"] else ()
     plan = command("rotate", "plan", known["secret"] or "NAME", "--emergency", *where, *options)
     steps: dict[str, str | None] = {
-        f"Remove the {each['slot']} key from the secret manager and the services (in Vault or AWS:"
-        f" {REMOVAL[each['slot']]}). Restart each service that does not refresh its keys: until then it accepts this"
-        " key.": None
+        f"Remove the {each['slot']} key from the secret manager and the services. Restart each service that does not"
+        " refresh its keys: until then it accepts this key.": None
         for each in known["delivered_as"]
-        if each["slot"] in REMOVAL
+        if each["slot"] != "current"
     }
     if known["is_current"] or not steps:
         steps["Stop every service that runs on this key. A revocation stops only those that refresh their keys."] = None
         if known["is_current"] or not known["has_replacement"]:
-            steps["Replace the key, restart the services and record the rotation. This plan has the steps:"] = plan
-        steps["Disable the old version in the secret manager."] = None
+            steps["If you follow a plan, go on there. Otherwise replace the key, as this plan says:"] = plan
     steps["Invalidate the sessions and tokens that were signed with the old key."] = None
     return [{"text": text, "command": command} for text, command in steps.items()]

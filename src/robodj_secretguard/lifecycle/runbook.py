@@ -1,529 +1,281 @@
-"""The plan of a rotation: in stages with an overlap, or at once (policy sections 1, 3 and 4).
-
-Its commands are for a POSIX shell, and can be pasted from top to bottom. After an interruption, print the plan again.
-"""
+"""The plan of a rotation or of an emergency: what happens when, with whole commands (policy sections 3 to 5)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle.records import (
-    Record,
-    Stage,
-    environment_of,
-    revoked,
-    rotations,
-    slots_of,
-    stage_of,
-)
-from robodj_secretguard.lifecycle.steps import MIN_AGE
-from robodj_secretguard.secret.material import PREFIX
+from robodj_secretguard.lifecycle.steps import MIN_AGE, StoredKeys, is_over, kid_of
+from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import MANAGER, command
-from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, iso_utc
-from robodj_secretguard.startup.report import Report, SecretStatus, for_gate
-from robodj_secretguard.startup.rules import Check
+from robodj_secretguard.secret.texts import command, count
+from robodj_secretguard.startup.inputs import iso_utc
 
-WORDS_TO_REPLACE: Final = (
-    "READ-COMMAND", "WRITE-COMMAND", "REMOVE-COMMAND", "ISSUE-COMMAND", "ENVIRONMENT", "YOUR-NAME", MANAGER, "WHY",
-)  # fmt: skip
-"""The words in the commands of a plan that the operator replaces."""
-LOADED: Final = "SECRETGUARD_LOADED"
-"""The variable of the command that prints a plan again, in a shell that has loaded its keys."""
+DATA_PAGE: Final = "docs/recipes.md"
+REASON: Final = "WHY"
+"""The word in a command that the operator replaces."""
+JOB: Final = "python reencrypt.py"
+"""The project's own job, in the command that gives it a leaked key."""
+LEAKED_FILE: Final = "../leaked.txt"
+"""The file with the leaked text, outside the repository."""
 
-_DEFINITIONS: Final = """\
-{}read_secret() {{ {}; }}
-write_secret() {{ {}; }}
-remove_secret() {{ {}; }}
-put_secret() {{ [ -n "$2" ] && printf %s "$2" | write_secret "$1"{}; }}
-is_there() {{ [ -n "$(read_secret "$1" 2>/dev/null)" ]; }}
-drop_secret() {{ {{ [ -z "$(printenv "$1")" ] && ! is_there "$1" || remove_secret "$1" || ! is_there "$1"; }}{}; }}"""
-_IN_SHELL: Final = (' && export "$1=$2"', ' && unset "$1"')
-"""In a shell that has the keys, both functions change it too."""
-_LOADER: Final = """
-load_secret() {{
-    [ -n "$(read_secret "$1")" ] || [ -z "$(printenv "$1")" ] || {{ echo "$1: kept as it was here"; return 0; }}
-    for name; do
-        unset "$name"
-        value="$(read_secret "$name" 2>/dev/null)" && [ -n "$value" ] && export "$name=$value"
-    done
-    unset value
-}}
-load_secrets() {{
-{}
-}}"""
-"""A variable that is not in the manager is not empty, but unset. A secret that is only in this shell stays."""
-_DEFINITIONS_OF_AWS: Final = """\
-aws_text() {{ aws secretsmanager get-secret-value --secret-id {place} --version-stage AWSCURRENT\
- --query SecretString --output text; }}
-aws_change() {{
-    text="$(aws_text)" && printf %s "$text" | NEW_VALUE="$2" jq --arg name "$1"\
- 'if env.NEW_VALUE == "" then del(.[$name]) else .[$name] = env.NEW_VALUE end' |
-        aws secretsmanager put-secret-value --secret-id {place} --secret-string file:///dev/stdin
-}}
-"""
-_CLIENTS: Final = {
-    "vault": (
-        "With HashiCorp Vault, write vault in place of bao:",
-        "",
-        'bao kv get -mount={mount} -field="$1" {path}',
-        'bao kv patch -mount={mount} {path} "$1=-"',
-        'printf \'{{"%s":null}}\' "$1" | bao kv patch -mount={mount} {path} -',
-    ),
-    "aws": (
-        "They need jq, 1.7 or later:",
-        _DEFINITIONS_OF_AWS,
-        "aws_text | jq -er --arg name \"$1\" '.[$name] // empty'",
-        'aws_change "$1" "$(cat)"',
-        'aws_change "$1" ""',
-    ),
-    "": (
-        (
-            "READ-COMMAND prints a variable, WRITE-COMMAND stores what it reads from stdin, and REMOVE-COMMAND removes"
-            ' a variable. "$1" is the name of the variable:'
-        ),
-        "",
-        'READ-COMMAND "$1"',
-        'WRITE-COMMAND "$1"',
-        'REMOVE-COMMAND "$1"',
-    ),
-}
-"""How a manager is read and written by hand: a text, definitions, and the three commands."""
 
-_PROMOTION: Final = """\
-[ -n {value_of_next} ] && {{
-    [ {value} = {value_of_next} ] || {{
-        drop_secret {previous} && put_secret {until} {ends} &&
-            put_secret {previous} {value}
-    }}
-}} && put_secret {variable} {value_of_next} &&
-    put_secret {marker} {expires} && drop_secret {next}"""
-"""In this order, no deadline holds for another key, and no old key gets a new expiry. It is safe to repeat."""
-_TEXTS: Final = {
-    "functions": "In this shell, define how {manager} is read and written. {hint}",
-    "load": "Load the keys of {manager} into this shell. An error about a variable that it does not have is normal. If"
-    " this command fails, correct READ-COMMAND. Only if the manager has no key at all yet, go on:",
-    "again": "Print the plan again, for the keys that are loaded now, and follow it in this shell:",
-    "again after": "After {ends}, print the plan again. Its steps then remove the previous key:",
-    "wait": "Wait until {ends}, when {previous} has ended. Then print the plan again:",
-    "record old": "Record the current key, which has no record yet:",
-    "generate": "Generate a new key for {environment} alone, and store it in {manager} as {next}.{stays}",
-    "issue": "{issue} for {environment} alone, and store it in {manager} as {next}. ISSUE-COMMAND prints it."
-    " With cat, which reads what you type, paste this command alone.{stays}",
-    "set next": "Make sure that every instance gets {next} from {manager}. {variable} stays as it is.",
-    "promote": "Promote the next key, only when every instance has it. On a later day, first print the plan"
-    " again: its dates count from now.",
-    "promote at once": "Promote the next key at once, as no service accepts the current one:",
-    "replace": "Generate a new key for {environment} alone, and store it in {manager} as {variable}{kept}",
-    "issue at once": "{issue} for {environment} alone, and store it in {manager} as {variable}."
-    " ISSUE-COMMAND prints it. With cat, which reads what you type, paste this command alone{kept}",
-    "deliver": "In the settings of each deployment, give each of these variables its value in {manager}. Unset those"
-    " that {manager} does not have: {variables}.",
-    "check": "{When_there}un the check in {environment}:",
-    "restart one by one": "Restart the instances one after another. Make sure that each startup check passes.",
-    "restart": "Start every service again, also those that run. Make sure that each startup check passes.",
-    "test": "Test the functions that depend on authentication or encryption.",
-    "record": "Record the rotation in {environment}. Leave out --attest for a step that you did not do:",
-    "deploy list": "If the revocation list has changed, commit it. Deploy it with every service.",
-    "re-encrypt": "Re-encrypt stored data that the old key{kid} has encrypted.",
-    "unset": "{When}emove the previous key from {manager}:",
-    "disable": "Disable the old version in the secret manager{last_record}.",
-    "disable issued": "Disable the old one where it was issued, and its version in the secret manager.",
-    "stop": "Stop every service that runs on the current key and does not refresh its keys.",
-    "revoke": "Revoke the old key:",
-    "sessions": "Invalidate the sessions and tokens that were signed with the old key.",
-    "swapped": "{variable} and {previous} look swapped: the log has the previous key as the later one. Set each"
-    " to its own value from the secret manager, or exchange them there. Then print the plan again:",
-    "stage": "Store a next key in {manager}.{stays}",
-    "promote there": "An hour after the next key was stored, when every instance has it, promote it:",
-    "promote there at once": "Promote the next key at once, as no service accepts the current one:",
-    "retire there": "{When}emove the previous key from {manager}:",
-    "replace there": "Replace the current key in {manager}, and revoke it there, in one write:",
-}
-_COMMANDS: Final = {
-    "functions": "{functions}",
-    "load": 'load_secrets && [ -n "{any_key}" ]',
-    "again": f"{LOADED}=yes {{again}}",
-    "again after": "{again}",
-    "wait": "{again}",
-    "record old": "{record}",
-    "generate": '{unless}put_secret {next} "$({generate})"',
-    "issue": '{unless}put_secret {next} "$(ISSUE-COMMAND)"',
-    "promote": _PROMOTION,
-    "promote at once": _PROMOTION,
-    "replace": '{unless_there}{drops}put_secret {variable} "$({generate})" &&\n    put_secret {marker} {expires}{end}',
-    "issue at once": '{unless_there}{drops}put_secret {variable} "$(ISSUE-COMMAND)" &&\n'
-    "    put_secret {marker} {expires}{end}",
-    "check": "{load}{check}",
-    "record": "{load}{record}",
-    "unset": "drop_secret {previous} && drop_secret {until}",
-    "revoke": "{load}{revoke}",
-    "swapped": "{again}",
-    "stage": "{stage}{another}",
-    "promote there": "{promote}",
-    "promote there at once": "{promote} --now",
-    "retire there": "{retire}",
-    "replace there": "{run}",
-}
-"""The commands of the steps that have any. As in the texts, names are in braces."""
-_OF_REFRESH: Final = {
-    "restart one by one": "Wait for two periods of the refresh. No restart is needed. Make sure that no instance writes"
-    " an alert.",
-    "restart": "Wait for two periods of the refresh. If a service then writes the alert discontinuous, restart it.",
-}
-"""The texts that differ where the services also read that directory again."""
+class PlannedStep(Frozen):
+    """A step of a plan: what happens, and the commands, if it has any."""
 
-_DISTRIBUTE: Final = ("check", "restart one by one")
-_VALIDATE: Final = ("test", "record")
-_FINISH: Final = ("deliver", *_DISTRIBUTE, *_VALIDATE, "deploy list")
-_AFTER_PROMOTION: Final = (*_FINISH, "re-encrypt", "again after")
-_AT_ONCE: Final = ("deliver", "check", "restart", *_VALIDATE, "re-encrypt", "disable")
-_AFTER_LEAK: Final = ("disable", "deploy list", "deliver", "check", "restart", *_VALIDATE, "sessions", "re-encrypt")
-_RUNBOOKS: Final[dict[str, tuple[str, ...]]] = {
-    "not loaded": ("functions", "load", "again"),
-    "swapped": ("swapped",),
-    "wait": ("wait",),
-    "next": ("functions", "record old", "generate", "set next", *_DISTRIBUTE, "promote", *_AFTER_PROMOTION),
-    "promote": ("functions", "record old", "promote", *_AFTER_PROMOTION),
-    "expired": ("functions", "generate", "promote at once", *_AFTER_PROMOTION),
-    "unfinished": ("functions", *_FINISH, "re-encrypt", "unset", "deliver", "disable"),
-    "retire": ("functions", "re-encrypt", "unset", "deliver", "disable"),
-    "at once": ("functions", "record old", "replace", *_AT_ONCE),
-    "emergency": ("functions", "stop", "revoke", "replace", *_AFTER_LEAK),
-    "after an emergency": ("functions", *_AFTER_LEAK),
-    "stage": ("stage", "restart one by one", "promote there", *_AFTER_PROMOTION),
-    "promote there": ("promote there", *_AFTER_PROMOTION),
-    "promote there at once": ("stage", "promote there at once", *_AFTER_PROMOTION),
-    "replace by stages": ("stage", "promote there at once", *_AT_ONCE),
-    "finish there": (*_FINISH, "re-encrypt", "retire there", "disable"),
-    "retire there": ("re-encrypt", "retire there", "disable"),
-    "replace there": ("stop", "replace there", "revoke", *_AFTER_LEAK),
-    "revoke": ("revoke", *_AFTER_LEAK),
-}
-_IN_STORES: Final = {
-    "next": "stage",
-    "promote": "promote there",
-    "expired": "promote there at once",
-    "at once": "replace by stages",
-    "unfinished": "finish there",
-    "retire": "retire there",
-    "emergency": "replace there",
-    "after an emergency": "revoke",
-}
-"""By runbook: what `rotate --to` does instead."""
-_OF_VENDORS: Final = {"generate": "issue", "replace": "issue at once", "disable": "disable issued"}
+    text: str
+    commands: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the step in the plain types of JSON."""
+        return {"text": self.text, "command": "\n".join(self.commands) or None}
+
+
+class Place(Frozen, kw_only=True):
+    """Where the keys of a plan are, and who uses them.
+
+    Attributes:
+        source: the store, such as `vault:secret/shop`.
+        who: the options of a step for the environment, the operator and the ticket.
+        options: the options for the log, the config directory and the model.
+        refresh: after how many seconds the services read their secrets directory again; `None` for never.
+        proof: the options of `fleet` for the roster and its evidence; none where the operator named none.
+        writer: the option of a step and of a plan for a program that compares no versions, if the operator passed it.
+    """
+
+    source: str
+    who: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    refresh: int | None = None
+    proof: tuple[str, ...] = ()
+    writer: tuple[str, ...] = ()
+
+    def step(self, step: str, name: str, *more: str) -> str:
+        """Return the command of a step in the store."""
+        return command("rotate", step, name, *more, "--to", self.source, *self.writer, *self.who, *self.options)
+
+    def record(self, name: str) -> str:
+        """Return the command that completes the record of a rotation."""
+        attested = ("--attest", "startup", "--attest", "functions")
+        return command("rotate", "record", name, "--from", self.source, *self.who, *attested, *self.options)
+
+    def reading(self, *words: str) -> str:
+        """Return a command that reads the store."""
+        return command(*words, "--from", self.source, *self.options)
+
+    def named(self, *words: str) -> str:
+        """Return a command that reads the store and records who did it."""
+        return command(*words, "--from", self.source, *self.who, *self.options)
+
+    @property
+    def follow(self) -> str:
+        """How the instances get what the store has."""
+        if self.refresh:
+            return f"Instances that refresh have it within {count(2 * self.refresh, 'second')}. Restart the others."
+        if self.source.startswith("envfile:"):
+            return "Restart each unit, and create each container anew (not docker restart)."
+        return "Restart the instances one after another, and see that each one starts."
+
+    @property
+    def follow_at_once(self) -> str:
+        """How the instances get what the store has, in an emergency."""
+        return self.follow.replace("one after another", "at once")
 
 
 def plan_rotation(
     policy: SecretPolicy,
-    report: Report,
-    records: Sequence[Record],
+    keys: StoredKeys,
+    now: datetime,
+    place: Place,
     *,
-    policies: Sequence[SecretPolicy],
-    environment: str | None,
-    who: Sequence[str],
-    options: Sequence[str],
-    model: Sequence[str] = (),
-    sources: Sequence[str] = (),
-    is_loaded: bool = False,
-    is_emergency: bool = False,
-    is_strict: bool = False,
-    has_directory: bool = False,
-    refreshes: bool = False,
-) -> tuple[Stage | None, list[tuple[str, str | None]]]:
-    """Return the stage of a secret's rotation that comes next, and from there on each step with its commands.
-
-    The stage is `None` for a rotation at once: without an overlap, in an emergency, and for a key that no service would
-    accept as the previous one.
+    is_unfit: bool = False,
+    stays: bool = True,
+    restorable: str = "",
+    is_recorded: bool = True,
+) -> list[PlannedStep]:
+    """Return the steps of a rotation, from the one that comes next.
 
     Args:
         policy: the policy of the secret.
-        report: the report of a check, which has the status of the secret.
-        records: the records of the operations log.
-        policies: all declared secrets.
-        environment: the environment that the operator named, if any.
-        who: the options for the operator and the ticket.
-        options: the options for the log, the config directory and the model.
-        model: the option for the model, for a command that uses nothing else.
-        sources: the sources of `--from`.
-        is_loaded: whether the shell has loaded the keys of the manager, as the first steps of a plan say.
-        is_emergency: whether the operator wants no overlap.
-        is_strict: whether a check fails on warnings. Then no step is a check, as the next step may end a warning.
-        has_directory: whether a secrets directory delivers the keys.
-        refreshes: whether the services read that directory again.
+        keys: its keys in the store.
+        now: the time.
+        place: where the keys are, and who uses them.
+        is_unfit: whether no service starts on the current key, as it is missing, invalid, shared or expired.
+        stays: whether the current key verifies for the overlap after a new one has taken its place.
+        restorable: the recorded key, if an earlier version of the store has it; empty where none has.
+        is_recorded: whether the log has the rotation to the current key as complete.
     """
-    status = next(status for status in report.secrets if status.secret == policy.name)
-    slots, alerts = slots_of(status), _alerts_about(policy, status, report, records)
-    is_shell = not (sources or has_directory)
-    is_emergency |= ("current", Check.REVOKED) in alerts
-    keys = (slots.previous, slots.current)
-    environment = environment or environment_of(keys, policy.name, records, "ENVIRONMENT")
-    recorded = rotations(records, policy.name, environment)
-    stage, runbook, old = _choose_runbook(
-        policy, slots, recorded, records, report.checked_at, alerts=alerts, is_emergency=is_emergency
-    )
-    source = next((each for each in sources if each == status.source), next(iter(sources), ""))
-    if is_shell and not is_loaded:
-        runbook = "not loaded"
-    elif _can_step(policy, source, alerts, is_emergency=is_emergency):
-        runbook = _IN_STORES.get(runbook, runbook)
-    is_loaded &= is_shell
-    names = {
-        **_names(policy, environment, old, recorded, in_files=has_directory or source.startswith("directory:")),
-        **_names_in_shell(policy, policies, source, alerts, is_shell=is_shell),
-        **_dates(policy, slots, old, report, is_ending=stage == "retire" or runbook == "wait"),
-        **_commands(
-            policy,
-            ("--environment", environment),
-            _leaked_keys(old, slots.current, recorded, report, is_in_store=runbook in _IN_STORES.values()),
-            who=who,
-            options=options,
-            model=model,
-            sources=sources,
-            source=source,
-            is_emergency=is_emergency,
-            is_fresh=any(report.checked_at - each.recorded_at < MIN_AGE for each in recorded[-1:]),
-        ),
-    }
-    left_out = _unfitting(
-        policy,
-        slots.current,
-        names["revoke"],
-        report,
-        records,
-        has_old=alerts.isdisjoint({("current", Check.MISSING), ("current", Check.PLACEHOLDER)}),
-        is_strict=is_strict,
-        is_loaded=is_loaded,
-    )
-    texts = _TEXTS | (_OF_REFRESH if refreshes else {})
-    return stage, [
-        (texts[step].format_map(names), _COMMANDS.get(step, "").format_map(names) or None)
-        for step in (_OF_VENDORS.get(each, each) if policy.is_issued else each for each in _RUNBOOKS[runbook])
-        if step not in left_out
+    name, has_next, has_previous = policy.name, "next" in keys.filled, "previous" in keys.filled
+    if policy.is_issued or not policy.overlap or (is_unfit and not has_next):
+        return [*_new_value(policy, keys, place, restorable, stays=stays)]
+    old = keys.slots.previous
+    ending = _ending(policy, old, place, _when_over(keys, now))
+    if has_previous and not has_next:
+        return ending if is_recorded else [_validation(name, place, place.follow), *ending]
+    steps = ending[:-1] if has_previous and not is_unfit else []
+    if not has_next:
+        stage = place.step("stage", name)
+        steps.append(PlannedStep("Store a next key. It verifies, and signs nothing yet:", (stage,)))
+    steps.append(_promotion(policy, keys, now, place, is_unfit=is_unfit))
+    steps.append(_validation(name, place, place.follow))
+    if is_unfit and not stays:
+        return [*steps, _last_step(name, place)]
+    after = f"{_days(policy.overlap)} after the promotion, remove the old key, {_key_or_none(keys.slots.current)}:"
+    return [*steps, *_ending(policy, keys.slots.current, place, after)]
+
+
+def _key_or_none(key: str | None) -> str:
+    return key or "which has no fingerprint"
+
+
+def _days(time: timedelta) -> str:
+    return count(time.days, "day") if time >= timedelta(days=1) else str(time)
+
+
+def _promotion(policy: SecretPolicy, keys: StoredKeys, now: datetime, place: Place, *, is_unfit: bool) -> PlannedStep:
+    """Return the step that makes the next key current."""
+    if is_unfit:
+        text = "Make the next key current at once, as no service starts on the current one:"
+        return PlannedStep(text, (place.step("promote", policy.name, "--now"),))
+    when = f"{place.follow} An hour later"
+    if "next" in keys.filled:
+        when = f"After {iso_utc(max(now, (keys.staged_at or now) + MIN_AGE))}, when every instance has the next key"
+    if keys.is_undone:
+        when = "The promotion was undone. When its reason is gone"
+    text = f"{when}, make it current. The old key verifies for {_days(policy.overlap)}:"
+    return PlannedStep(text, (place.step("promote", policy.name),))
+
+
+def _validation(name: str, place: Place, follow: str) -> PlannedStep:
+    """Return the step of the validation after a new key is current."""
+    return PlannedStep(f"{follow} Test sign-in and decryption. Then record that they work:", (place.record(name),))
+
+
+def _when_over(keys: StoredKeys, now: datetime) -> str:
+    """Return when the previous key may be removed."""
+    key = _key_or_none(keys.slots.previous)
+    if is_over(keys, now):
+        return f"Remove the previous key, {key}. Its time is over:"
+    if keys.slots.previous_until is None:
+        return f"Correct the deadline of {keys.slots.previous or 'the previous key'}. When it is over, remove it:"
+    return f"After {iso_utc(keys.slots.previous_until)}, remove the previous key, {key}:"
+
+
+def _ending(policy: SecretPolicy, old: str | None, place: Place, when: str) -> list[PlannedStep]:
+    """Return the steps that take an old key away, and prove that the rotation is complete."""
+    done: tuple[str, ...] = ()
+    if policy.stores_data:
+        when = f"Re-encrypt its data ({DATA_PAGE}). {when}"
+        done = ("--data-done", kid_of(old))
+    return [PlannedStep(when, (place.step("retire", policy.name, *done),)), _last_step(policy.name, place)]
+
+
+def _last_step(name: str, place: Place) -> PlannedStep:
+    """Return the last step."""
+    text = "The last line of this proves that the rotation is complete:"
+    return PlannedStep(text, (place.reading("status", "--secret", name, "--strict"),))
+
+
+def _new_value(
+    policy: SecretPolicy, keys: StoredKeys, place: Place, restorable: str, *, stays: bool
+) -> Iterator[PlannedStep]:
+    """Yield the steps that put a new value into the place of the current one."""
+    name = policy.name
+    if restorable:
+        restore = place.step("restore", name, "--fingerprint", restorable)
+        yield PlannedStep(
+            "An earlier version has the recorded key. Put it back; then nothing else is needed:", (restore,)
+        )
+        return
+    what = f"Put a new key into {place.source}, in the place of the current one:"
+    if policy.is_issued:
+        what = f"{policy.replacement[0].upper()}{policy.replacement[1:]}. This asks for it, and puts it into the store:"
+    yield PlannedStep(what, (place.step("put", name),))
+    yield _validation(name, place, place.follow)
+    if policy.is_issued:
+        yield PlannedStep("Disable the old value where it was issued.")
+    if policy.overlap and stays:
+        after = f"{_days(policy.overlap)} later, remove the old value:"
+        yield from _ending(policy, keys.slots.current, place, after)
+    else:
+        yield _last_step(name, place)
+
+
+def plan_question(policy: SecretPolicy, keys: StoredKeys, place: Place) -> list[PlannedStep]:
+    """Return the beginning of an emergency: how to find out which key leaked."""
+    name = policy.name
+    plan = ("rotate", "plan", name, "--emergency", *place.writer)
+    steps = [
+        PlannedStep(
+            f"Write the leaked text into {LEAKED_FILE}. This finds out which key it is. Then delete that file:",
+            (place.named(*plan, "--key-from", LEAKED_FILE),),
+        )
+    ]
+    for slot in ("current", "next", "previous"):
+        key = getattr(keys.slots, slot)
+        if key is not None:
+            text = f"If nobody has the text, and the {slot} key of {name} may have leaked:"
+            steps.append(PlannedStep(text, (place.named(*plan, "--fingerprint", key),)))
+    return steps
+
+
+def plan_leaked_value(policy: SecretPolicy, place: Place) -> list[PlannedStep]:
+    """Return the steps of an emergency of a secret that others issue (policy sections 4 and 5)."""
+    issue = f"{policy.replacement[0].upper()}{policy.replacement[1:]}, and disable the leaked one there."
+    put = place.step("put", policy.name, "--emergency", "--reason", REASON)
+    return [
+        PlannedStep(f"{issue} This asks for the new one, and forgets the leaked one:", (put,)),
+        _validation(policy.name, place, place.follow_at_once),
+        _last_step(policy.name, place),
     ]
 
 
-def _alerts_about(
-    policy: SecretPolicy, status: SecretStatus, report: Report, records: Sequence[Record]
-) -> set[tuple[str | None, Check]]:
-    """Return the slot and the check of each alert about a secret."""
-    found: set[tuple[str | None, Check]] = {
-        (each.slot, each.check) for each in for_gate(report).alerts if each.secret == status.secret
-    }
-    if status.source == "none":  # also where it is optional
-        found.add(("current", Check.MISSING))
-    if status.fingerprint and status.fingerprint in revoked(records):  # the list may have been lost
-        found.add(("current", Check.REVOKED))
-    # The alert may be about the other secret.
-    if any(policy.variable in each.message.split() for each in report.alerts if each.check is Check.SHARED):
-        found.add(("current", Check.SHARED))
-    return found
+def plan_emergency(
+    policy: SecretPolicy, keys: StoredKeys, leaked: str, place: Place, *, is_recorded: bool = True
+) -> list[PlannedStep]:
+    """Return the steps of an emergency (policy sections 4 and 5).
 
-
-def _is_unfit(slot: str, alerts: Collection[object]) -> bool:
-    """Return whether no slot accepts the key of a slot. Such a current key cannot become the previous one."""
-    every_slot = (Check.MISSING, Check.PLACEHOLDER, Check.FORMAT, Check.WEAK, Check.SHARED, Check.REVOKED)
-    return any((slot, check) in alerts for check in every_slot)
-
-
-def _choose_runbook(
-    policy: SecretPolicy,
-    slots: Slots,
-    recorded: Sequence[Record],
-    records: Sequence[Record],
-    now: datetime,
-    *,
-    alerts: Collection[object],
-    is_emergency: bool,
-) -> tuple[Stage | None, str, str | None]:
-    """Return the stage that comes next, the name of its steps, and the key that is replaced."""
-    if is_emergency:
-        leaked = _replaced_at_once(policy, slots, recorded, records, now)
-        return (None, "after an emergency", leaked) if leaked else (None, "emergency", slots.current)
-    if not policy.overlap or _is_unfit("current", alerts):
-        return None, "at once", slots.current
-    stage = stage_of(replace(slots, next=None) if _is_unfit("next", alerts) else slots)
-    if ("current", Check.EXPIRED) in alerts:  # no instance starts, so none can get the next key first
-        return "promote", "expired", slots.current
-    if stage == "promote":
-        is_over = _is_unfit("previous", alerts) or slots.previous_until is None or slots.previous_until <= now
-        return stage, stage if is_over else "wait", slots.current
-    if stage == "next" and (slots.previous or slots.previous_until is None):
-        return stage, stage, slots.current
-    return "retire", _ending(slots, recorded), slots.previous
-
-
-def _ending(slots: Slots, recorded: Sequence[Record]) -> str:
-    """Return the name of the steps after a promotion."""
-    keys = [each.fingerprint for each in recorded]
-    if slots.previous and keys[-1:] == [slots.previous] and slots.current in keys[:-1]:
-        return "swapped"
-    is_recorded = any((each.event, each.fingerprint) == ("rotated", slots.current) for each in recorded)
-    return "retire" if is_recorded else "unfinished"
-
-
-def _can_step(policy: SecretPolicy, source: str, alerts: Collection[object], *, is_emergency: bool) -> bool:
-    """Return whether `rotate --to` can take the steps of a secret. It keeps or revokes the old key."""
-    is_own = not any(("current", check) in alerts for check in (Check.MISSING, Check.SHARED))
-    is_generated = not policy.is_issued and bool(policy.overlap or is_emergency)
-    return source.startswith(("vault:", "aws:")) and is_own and is_generated
-
-
-def _unfitting(
-    policy: SecretPolicy,
-    current: str | None,
-    revocations: str,
-    report: Report,
-    records: Sequence[Record],
-    *,
-    has_old: bool,
-    is_strict: bool,
-    is_loaded: bool,
-) -> set[str]:
-    """Return the steps that a secret does not have, and those that would be refused or are done."""
-    is_recordable = for_gate(report).ok and not any(record.fingerprint == current for record in records)
-    is_there = {
-        "functions": not is_loaded,
-        "check": not is_strict,
-        "record old": current is not None and is_recordable,
-        "revoke": revocations,
-        "deploy list": not policy.is_issued,
-        "re-encrypt": has_old and policy.overlap and not policy.is_issued,
-        "disable": has_old,
-        "deliver": is_loaded,  # otherwise each start reads the manager, or the directory
-    }
-    return {step for step, applies in is_there.items() if not applies}
-
-
-def _leaked_keys(
-    old: str | None, current: str | None, recorded: Sequence[Record], report: Report, *, is_in_store: bool
-) -> list[str]:
-    """Return the keys that an emergency revokes: also the last recorded one, if it was replaced and not yet revoked.
-
-    One that a manager lists is revoked again, for the list of the repository.
+    Args:
+        policy: the policy of the secret.
+        keys: its keys in the store.
+        leaked: the fingerprint of the key that others may know.
+        place: where the keys are, and who uses them.
+        is_recorded: whether the log has the rotation to the current key as complete.
     """
-    listed = report.revocation_list.fingerprints if report.revocation_list and not is_in_store else frozenset()
-    earlier = {each.fingerprint for each in recorded[-1:]} - {current, old}
-    return [key for key in (old, *earlier) if key is not None and key not in listed]
+    name, slots = policy.name, keys.slots
+    steps: list[PlannedStep] = []
+    run = place.step("run", name, "--emergency", "--fingerprint", leaked, "--reason", REASON)
+    if leaked == slots.current:
+        text = "Replace the current key and revoke the leaked one, in one write. What the leaked key signed is refused:"
+        steps.append(PlannedStep(text, (run,)))
+    elif leaked == slots.previous:
+        text = "Remove the previous key and revoke it, in one write. The current key stays:"
+        steps.append(PlannedStep(text, (run,)))
+    elif leaked == slots.next:
+        steps.append(PlannedStep("Replace the next key and revoke it, in one write. The current key stays:", (run,)))
+    if leaked == slots.current or not is_recorded:
+        steps.append(_validation(name, place, place.follow_at_once))
+    elif steps:
+        steps.append(PlannedStep(place.follow_at_once))
+    revoke = place.named("revoke", name, "--fingerprint", leaked, "--reason", REASON, "--yes")
+    text = "Revoke it on the repository's list too. Commit the list, and deploy it:"
+    if leaked == slots.current:
+        text = f"Invalidate the sessions and tokens that it has signed. {text}"
+    steps.append(PlannedStep(text, (revoke,)))
+    if policy.stores_data and leaked in {slots.current, slots.previous}:
+        steps.append(_rescue(policy, leaked, place))
+    if place.proof:
+        text = "This proves that no instance runs on the leaked key:"
+        fleet = place.reading("fleet", *place.proof, "--require", "none-on", leaked)
+        steps.append(PlannedStep(text, (fleet,)))
+    steps.append(_last_step(name, place))
+    return steps
 
 
-def _replaced_at_once(
-    policy: SecretPolicy, slots: Slots, recorded: Sequence[Record], records: Sequence[Record], now: datetime
-) -> str | None:
-    """Return the key that was revoked in the last day, if the current key has replaced it, and is not recorded yet.
-
-    So a plan that is printed again in an emergency does not replace and revoke the new key.
-    """
-    ended = [each for each in records if (each.event, each.secret) == ("revoked", policy.name)]
-    done = [each.fingerprint for each in (*ended, *recorded) if each.event in {"rotated", "revoked"}]
-    is_new = slots.current not in {None, *done}
-    recent = [each.fingerprint for each in ended if is_new and now - each.recorded_at <= timedelta(days=1)]
-    return recent[-1] if recent else None
-
-
-def _names(
-    policy: SecretPolicy, environment: str, old: str | None, recorded: Sequence[Record], *, in_files: bool
-) -> dict[str, str]:
-    """Return the names of the secret, its variables and the environment, and what is known about the old key."""
-    following, previous, until = policy.slot_variables
-    last = [iso_utc(record.recorded_at) for record in recorded if old and record.fingerprint == old][-1:]
-    return {
-        "environment": environment,
-        "When_there": "When the secrets directory has the change, r" if in_files else "R",
-        "variable": policy.variable,
-        "variables": ", ".join(policy.variables),
-        "marker": policy.expiry_variable,
-        "next": following,
-        "previous": previous,
-        "until": until,
-        "issue": policy.replacement[0].upper() + policy.replacement[1:],
-        "drops": f"drop_secret {following} && drop_secret {previous} &&\n    drop_secret {until} &&\n    "
-        if policy.overlap
-        else "",
-        "kid": f" (key id {old.removeprefix(PREFIX)})" if old else "",
-        "last_record": f" ({old}, recorded at {last[0]})" if last else "",
-    }
-
-
-def _names_in_shell(
-    policy: SecretPolicy, policies: Sequence[SecretPolicy], source: str, alerts: Collection[object], *, is_shell: bool
-) -> dict[str, str]:
-    """Return the functions of the operator's shell, and how commands get a value: from there, or from the manager."""
-    kind, _, place = source.partition(":")
-    mount, _, path = place.partition("/")
-    client = [text.format(place=place, mount=mount, path=path) for text in _CLIENTS.get(kind, _CLIENTS[""])]
-    groups = [*(each.variables for each in policies), (REVOKED_FINGERPRINTS,)]
-    value = '"${{{}-}}"' if is_shell else '"$(read_secret {})"'
-    following, has_bad_next = value.format(policy.slot_variables[0]), _is_unfit("next", alerts)
-    # A first key never replaces one: the manager may not have answered when the keys were loaded.
-    is_first = ("current", Check.MISSING) in alerts
-    return {
-        "manager": source if kind in _CLIENTS and kind else "the secret manager",
-        "hint": client[0],
-        "functions": _DEFINITIONS.format(*client[1:], *(_IN_SHELL if is_shell else ("", "")))
-        + (_LOADER.format("\n".join(f"    load_secret {' '.join(each)}" for each in groups)) if is_shell else ""),
-        "any_key": "".join(f"$(read_secret {each.variable})" for each in policies),
-        "load": "load_secrets && " if is_shell else "",
-        "value": value.format(policy.variable),
-        "value_of_next": following,
-        "unless": f"drop_secret {policy.slot_variables[0]} && " if has_bad_next else f"[ -n {following} ] || ",
-        "stays": " It replaces the one that is there:" if has_bad_next else " If there is one already, it stays:",
-        "another": " --now" if has_bad_next else "",
-        "unless_there": f'[ -n "$(read_secret {policy.variable})" ] || {{\n    ' if is_first else "",
-        "end": "\n}" if is_first else "",
-        "kept": ". If there is one by now, it stays. Then print the plan again:" if is_first else ":",
-    }
-
-
-def _dates(policy: SecretPolicy, slots: Slots, old: str | None, report: Report, *, is_ending: bool) -> dict[str, str]:
-    """Return the times of the rotation: the end of the present overlap, or that of the one to come."""
-    now = report.checked_at
-    listed = report.revocation_list.begin(old or "") if report.revocation_list else None
-    ends = (slots.previous_until if is_ending else None) or now + policy.overlap
-    if listed and (is_ending or now < listed):  # a key that is promoted again after a rollback keeps its deadline
-        ends = min(listed, ends)
-    return {
-        "ends": iso_utc(max(now, ends)),
-        "expires": iso_utc(now + policy.cadence),
-        "When": f"After {iso_utc(ends)}, r" if now < ends else "R",
-    }
-
-
-def _commands(
-    policy: SecretPolicy,
-    environment: Sequence[str],
-    leaked: Sequence[str],
-    *,
-    who: Sequence[str],
-    options: Sequence[str],
-    model: Sequence[str],
-    sources: Sequence[str],
-    source: str,
-    is_emergency: bool,
-    is_fresh: bool,
-) -> dict[str, str]:
-    """Return the commands of this program."""
-    name, where, reason = policy.name, (*environment, *who), ("--reason", "WHY")
-    reading = [*(word for each in sources for word in ("--from", each)), *options]
-    to = ("--to", source, *where, *options)
-    pipe = f"{MANAGER} | " if "json:-" in sources else ""
-    return {
-        "generate": command("generate", name, *model),
-        "check": pipe + command("check", "--require-env-only", *reading),
-        "record": pipe
-        + command("rotate", "record", name, *where, "--attest", "startup", "--attest", "functions", *reading),
-        "again": pipe + command("rotate", "plan", name, *(["--emergency"] if is_emergency else []), *where, *reading),
-        "revoke": "\n".join(
-            pipe
-            + command("revoke", name, "--fingerprint", key, *reason, "--without-replacement", "--yes", *where, *reading)
-            for key in leaked
-        ),
-        "stage": command("rotate", "stage", name, *to),
-        "promote": command("rotate", "promote", name, *to),
-        "retire": command("rotate", "retire", name, *to),
-        "run": command("rotate", "run", name, "--emergency", *reason, *to, *(["--now"] if is_fresh else [])),
-    }
+def _rescue(policy: SecretPolicy, leaked: str, place: Place) -> PlannedStep:
+    """Return the step that re-encrypts stored data with a leaked key, which services do not get any more."""
+    job = f"{place.reading('exec', '--previous', leaked)} -- {JOB}"
+    retire = place.step("retire", policy.name, "--data-done", kid_of(leaked))
+    text = f"Re-encrypt the stored data of the leaked key: {JOB} stands for the job ({DATA_PAGE}). Then remove the key:"
+    return PlannedStep(text, (job, retire))

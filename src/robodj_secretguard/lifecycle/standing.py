@@ -16,29 +16,51 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
     Proof,
     Record,
+    StepName,
+    Who,
+    as_found,
     by_secret,
     draft_rotation,
     judge_drafts,
     revoked,
     rotations,
     slots_of,
-    stage_due,
     unkept_key,
 )
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of, is_listed
+from robodj_secretguard.lifecycle.steps import due, reported_keys
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.inputs import iso_utc
-from robodj_secretguard.startup.readings import REVOKED_FILE, Environment, RevocationStatus, config_directory
+from robodj_secretguard.startup.readings import PIPED, REVOKED_FILE, Environment, RevocationStatus, config_directory
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate, with_findings
-from robodj_secretguard.startup.rules import Check, Problem, Severity, State, how_to_renew
+from robodj_secretguard.startup.rules import FOLLOW, Check, Problem, Severity, State, how_to_rotate
 from robodj_secretguard.startup.shared import how_to_exchange
+from robodj_secretguard.startup.time_rules import how_to_renew
 
 Role = Literal["current", "next", "previous", "superseded", "revoked", "unrecorded"]
-PROMOTE: Final = "promote the next key"
+TO_DO: Final[dict[StepName, str]] = {
+    "stage": "stage a next key",
+    "promote": "promote the next key",
+    "retire": "retire the previous key",
+}
+"""By step that is due: what to do."""
 STARTUP: Final = "startup"
 FUNCTIONS: Final = "functions"
+_OF_CURRENT: Final = frozenset(
+    (
+        Check.MISSING,
+        Check.PLACEHOLDER,
+        Check.FORMAT,
+        Check.WEAK,
+        Check.SHARED,
+        Check.REVOKED,
+        Check.EXPIRED,
+        Check.SUPERSEDED,
+        Check.DRIFT,
+    )
+)
 _CHECK_FAILED: Final = Problem("the check failed", "fix its alerts, then run this command again")
 
 
@@ -100,11 +122,9 @@ def _superseded(
 ) -> Iterator[Finding]:
     """Yield a finding if a later key is recorded for the environment of the current one."""
     of_this_secret, listed, now = rotations(records, status.secret), report.revocation_list, report.checked_at
-    own = [index for index, record in enumerate(of_this_secret) if record.fingerprint == status.fingerprint]
-    if status.fingerprint is None or not own:
+    if status.fingerprint is None:
         return
-    current, *following = of_this_secret[own[-1] :]
-    after = [record for record in following if record.environment == current.environment]
+    after = _records_after(status.fingerprint, of_this_secret)
     if not after:
         return
     later, latest = after[0], str(after[-1].fingerprint)
@@ -125,8 +145,26 @@ def _superseded(
     yield finding((), Check.SUPERSEDED, problem, policy)
 
 
+def _records_after(fingerprint: str, of_secret: Sequence[Record]) -> list[Record]:
+    """Return the rotations to later keys in the environment of a key, which may only be named as a replaced one."""
+    own = [index for index, record in enumerate(of_secret) if record.fingerprint == fingerprint]
+    first = own[-1] + 1 if own else 0
+    if not own:
+        own = [index for index, record in enumerate(of_secret) if record.replaced == fingerprint]
+        first = own[-1] if own else 0
+    if not own:
+        return []
+    environment = of_secret[own[-1]].environment
+    return [record for record in of_secret[first:] if record.environment == environment]
+
+
 def _manager_of(status: SecretStatus) -> str:
-    return "" if re.match("environment|file:", status.source) else status.source
+    return _manager_in(status.source)
+
+
+def _manager_in(source: str) -> str:
+    """Return the secret manager that a source is; empty for the environment and files."""
+    return "" if re.match("environment|file:|none", source) else source
 
 
 def _how_to_return(policy: SecretPolicy, status: SecretStatus, latest: str, until: datetime, now: datetime) -> str:
@@ -136,7 +174,14 @@ def _how_to_return(policy: SecretPolicy, status: SecretStatus, latest: str, unti
         return f"deliver the latest key to {manager} before {iso_utc(until)}; after that, this is a warning"
     if latest == status.previous_fingerprint and now > until:
         return how_to_exchange(policy.variable, policy.slot_variables[1], manager)
-    return how_to_renew(policy, manager, "the latest key")
+    return how_to_restore_key(policy, manager, latest)
+
+
+def how_to_restore_key(policy: SecretPolicy, manager: str, fingerprint: str) -> str:
+    """Return the remedy that brings a recorded key back: a command, where a secret manager is known."""
+    if manager not in {"", PIPED}:
+        return f"run {command('rotate', 'restore', policy.name, '--fingerprint', fingerprint, '--to', manager)}"
+    return f"deliver the key {fingerprint}; if it is lost, {how_to_rotate(policy)}"
 
 
 def expected_keys(report: Report, records: Sequence[Record], environment: str | None) -> dict[str, Slots]:
@@ -173,6 +218,70 @@ def _has(rotation: Record, fingerprint: str | None) -> bool:
     return fingerprint is not None and fingerprint in {rotation.fingerprint, rotation.replaced}
 
 
+def with_recorded_keys(
+    report: Report,
+    records: Sequence[Record],
+    policies: Iterable[SecretPolicy],
+    can_restore: Callable[[str, SecretPolicy, str], bool] = lambda *_: True,
+) -> Report:
+    """Return a report whose fixes name the recorded key, where they would replace a value by a new key.
+
+    Args:
+        report: the report.
+        records: the records of the operations log.
+        policies: the declared secrets.
+        can_restore: whether a version of a source has a key of a secret, by its fingerprint.
+    """
+    expected = expected_keys(report, records, None)
+    role_of = roles_of(report, records, expected)
+    by_name = {policy.name: policy for policy in policies}
+    held = {status.secret: status.fingerprint for status in report.secrets}
+    findings = []
+    for each in report.findings:
+        if each.secret is None or each.secret not in held or not _asks_for_key(each):
+            findings.append(each)
+            continue
+        secret = _changed_secret(each.secret, held, records) if each.check is Check.SHARED else each.secret
+        key = _recorded_key(records, secret) or expected[secret].current
+        if key not in {None, held[secret]} and role_of(secret, key) != "revoked":
+            remedy = _remedy_with_key(by_name[secret], each, str(key), can_restore)
+            each = each._replace(remedy=remedy)  # noqa: PLW2901 - the same finding
+        findings.append(each)
+    return with_findings(report._replace(findings=()), findings) if findings else report
+
+
+def _remedy_with_key(
+    policy: SecretPolicy, found: Finding, key: str, can_restore: Callable[[str, SecretPolicy, str], bool]
+) -> str:
+    """Return the remedy of a finding that the recorded key of a secret fixes."""
+    manager = _manager_in(found.source)
+    if manager in {"", PIPED} or can_restore(manager, policy, key):
+        return how_to_restore_key(policy, manager, key)
+    if "rotate restore" in found.remedy or policy.name != found.secret:
+        return f"{how_to_rotate(policy, manager)}{FOLLOW}"
+    return found.remedy
+
+
+def _changed_secret(secret: str, held: Mapping[str, str | None], records: Sequence[Record]) -> str:
+    """Return which of the secrets with the same key has another recorded one; the given secret where none has."""
+    for other, key in held.items():
+        if key == held[secret] and _recorded_key(records, other) not in {None, key}:
+            return other
+    return secret
+
+
+def _recorded_key(records: Sequence[Record], secret: str) -> str | None:
+    """Return the key of a secret that was recorded last, if all records are of one environment."""
+    known = rotations(records, secret)
+    return known[-1].fingerprint if len({each.environment for each in known}) == 1 else None
+
+
+def _asks_for_key(found: Finding) -> bool:
+    """Check whether the fix of a finding is another current key."""
+    is_of_current = found.slot in {None, "current"} and found.check in _OF_CURRENT
+    return is_of_current and re.search("rotate (plan|restore|record)|generate|rotate each", found.remedy) is not None
+
+
 def roles_of(
     report: Report, records: Sequence[Record], expected: Mapping[str, Slots]
 ) -> Callable[[str, str | None], Role]:
@@ -197,7 +306,9 @@ def roles_of(
     return role
 
 
-def standing_of(status: SecretStatus, report: Report, records: Iterable[Record]) -> dict[str, Any]:
+def standing_of(
+    policy: SecretPolicy, status: SecretStatus, report: Report, records: Sequence[Record]
+) -> dict[str, Any]:
     """Return the status of a secret with its rotations, in the plain types of JSON."""
     of_this_secret = rotations(records, status.secret)
     # Without a current key, as on an operator's machine, use the last recorded one.
@@ -216,7 +327,12 @@ def standing_of(status: SecretStatus, report: Report, records: Iterable[Record])
         "age_days": None if age is None else age.days,
         "overdue": age is not None and age > timedelta(days=status.rotation_days),
         "open_steps": [*of_this_key[-1].open_steps] if of_this_key else [],
-        "due": stage_due(slots_of(status), report.checked_at),
+        "due": due(
+            policy,
+            reported_keys(status, report, records),
+            first.recorded_at if first else None,
+            report.checked_at,
+        ),
     }
 
 
@@ -227,10 +343,27 @@ def late_steps(standing: Mapping[str, Any]) -> list[str]:
         "rotation not recorded": not standing["rotated_at"],
         "rotation overdue": standing["overdue"],
         "rotation incomplete": standing["open_steps"] and not standing["overdue"],
-        PROMOTE: standing["due"] == "promote",
-        "retire the previous key": standing["due"] == "retire",
     }
-    return [] if is_off else [why for why, is_late in holds.items() if is_late]
+    if is_off:
+        return []
+    late = [why for why, is_late in holds.items() if is_late]
+    is_said = standing["due"] == "stage" and late
+    return late if is_said or not standing["due"] else [*late, TO_DO[standing["due"]]]
+
+
+def open_parts(standing: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is open in the rotation of a secret."""
+    yield from (f"the alert {check}" for check in standing["alerts"])
+    if standing["next_fingerprint"]:
+        yield "its next key is not promoted"
+    if standing["previous_fingerprint"] or standing["previous_until"]:
+        yield f"its previous key is still there (until {standing['previous_until'] or 'no valid deadline'})"
+    if not standing["rotated_at"]:
+        yield "no record has its key"
+    if standing["open_steps"]:
+        yield f"not recorded as done: {', '.join(standing['open_steps'])}"
+    if standing["superseded"]:
+        yield "its key is an old one"
 
 
 class Recording(NamedTuple):
@@ -291,7 +424,8 @@ def record_rotation(
         ticket: the ticket of the rotation.
         note: what the record says besides, such as who reviewed the rotation.
         names: the rotated secrets; by default all with new keys, without those that have no fingerprint.
-        attested: the steps of the validation that the operator has done: `startup`, `functions`.
+        attested: the steps of the validation that the operator has done: `startup`, `functions`. Without one, a key of
+            a secret of which the log has no record in this environment is recorded as found.
         others: the logs of other environments, whose keys must differ.
         config_dir: the config directory; by default the model's.
         options: the options of the commands in instructions.
@@ -321,10 +455,7 @@ def record_rotation(
             each,
             proofs[STARTUP],
             proofs[FUNCTIONS],
-            environment=environment,
-            operator=operator,
-            ticket=ticket,
-            note=note,
+            Who(environment=environment, operator=operator, ticket=ticket, note=note),
         )
         for each in statuses
     }
@@ -332,6 +463,7 @@ def record_rotation(
         known = sorted(
             (record for each in (*others, log) for record in each.records), key=lambda each: each.recorded_at
         )
+        drafts = as_found(drafts, known)
         accepted, unchanged, refusals = judge_drafts(drafts, known, are_named=bool(names), options=options)
         if refusals:
             return Recording(report, refusals)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, Final
@@ -21,6 +21,7 @@ from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.manager import (
     ATTEMPT_SECONDS,
     CONFLICT,
+    AbsentError,
     Answer,
     Store,
     Stored,
@@ -49,6 +50,12 @@ _FIXES_BY_CODE: Final = {
     "DecryptionFailure": "allow kms:Decrypt for the key of the secret, and enable that key",
 }
 _MAY_WRITE: Final = "allow secretsmanager:PutSecretValue and secretsmanager:UpdateSecretVersionStage for the secret"
+_MAY: Final = {
+    "ListSecretVersionIds": "allow secretsmanager:ListSecretVersionIds for the secret",
+    "CreateSecret": "allow secretsmanager:CreateSecret for the secret, or make it without a value",
+}
+"""What a login needs beside that."""
+_STAGES: Final = (STAGE, "AWSPREVIOUS")
 _SHOWN: Final = (
     "ThrottlingException",
     "TooManyRequestsException",
@@ -128,6 +135,14 @@ class AwsSecret(Store):
         """Make a version with the private stage, and then move the stage `AWSCURRENT` to it."""
         self._with_client(seconds, lambda client: self._write(client, fields, current.version))
 
+    def versions(self, seconds: float) -> Sequence[str]:
+        """Return the ids of the versions that AWS still has."""
+        return self._with_client(seconds, self._list)
+
+    def version(self, name: str, seconds: float) -> Stored:
+        """Return a version."""
+        return self._with_client(seconds, lambda client: self._read(client, VersionId=name))
+
     def _with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
         """Return what an action returns."""
         _turn_off_logging()
@@ -138,9 +153,21 @@ class AwsSecret(Store):
         except (exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise manager_error(error, _SDK_ERRORS, _CA_BUNDLE) from None
 
-    def _read(self, client: Any) -> Stored:
+    def _list(self, client: Any) -> Sequence[str]:
+        found: list[dict[str, Any]] = []
+        asked: dict[str, Any] = {"SecretId": self._place, "IncludeDeprecated": True}
+        while asked:  # the SDK has no paginator for this operation
+            page = client.list_secret_version_ids(**asked)
+            found += page["Versions"]
+            token = page.get("NextToken")
+            asked = {**asked, "NextToken": token} if token else {}
+        # The private stage alone: a write was interrupted, and nobody has had the keys.
+        kept = [each for each in found if each.get("VersionStages", []) != [PRIVATE_STAGE]]
+        return [each["VersionId"] for each in sorted(kept, key=_newness, reverse=True)]
+
+    def _read(self, client: Any, **which: str) -> Stored:
         # Without a stage, some servers return the version that was current before.
-        answer = client.get_secret_value(SecretId=self._place, VersionStage=STAGE)
+        answer = client.get_secret_value(SecretId=self._place, **(which or {"VersionStage": STAGE}))
         if "ARN" not in answer:  # from JSON that is cut off, the SDK returns an empty answer
             raise ManagerError("sent no whole answer", _REACH_AWS, is_temporary=True)
         text = answer.get("SecretString")
@@ -151,6 +178,8 @@ class AwsSecret(Store):
         return Stored(SealedStr(text), answer["VersionId"], answer.get("CreatedDate"), date)
 
     def _write(self, client: Any, fields: SealedStr, version: str) -> None:
+        if not version and self._create(client, fields):
+            return
         # After an interruption, nobody has the keys of this version, and the next one gets its stage.
         made = client.put_secret_value(
             SecretId=self._place, SecretString=fields.get_secret_value(), VersionStages=[PRIVATE_STAGE]
@@ -160,14 +189,27 @@ class AwsSecret(Store):
                 SecretId=self._place,
                 VersionStage=STAGE,
                 MoveToVersionId=made["VersionId"],
-                RemoveFromVersionId=version,
+                **({"RemoveFromVersionId": version} if version else {}),
             )
         except exceptions.ClientError as error:
-            if (
-                error.response["Error"]["Code"] == "InvalidParameterException"
-            ):  # the stage is not at that version any more
+            if error.response["Error"]["Code"] != "InvalidParameterException":
+                raise
+            # The stage is at another version; or at this one, which is the first and got it at once.
+            if self._read(client).version != made["VersionId"]:
                 raise ManagerError(*CONFLICT) from None
-            raise
+
+    def _create(self, client: Any, fields: SealedStr) -> bool:
+        """Make the secret with its first version. Return whether that was done: it may exist without a value."""
+        try:
+            client.create_secret(Name=self._place, SecretString=fields.get_secret_value())
+        except exceptions.ClientError:  # it is there, or it may not be made: the write that follows says why
+            return False
+        return True
+
+
+def _newness(version: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what orders versions: two of them have a stage, and their dates may be equal."""
+    return (*(stage in version.get("VersionStages", []) for stage in _STAGES), version["CreatedDate"])
 
 
 def _client(seconds: float) -> Any:
@@ -219,5 +261,7 @@ def _error_of_answer(response: Mapping[str, Any], operation: str) -> ManagerErro
         return ManagerError(f"is not available ({shown})", _REACH_AWS, is_temporary=True)
     if code == str(status):  # the answer has no code
         return ManagerError(f"sent no whole answer ({shown})", _REACH_AWS, is_temporary=True)
-    is_write = code == "AccessDeniedException" and operation != "GetSecretValue"
-    return ManagerError(f"was refused by AWS ({shown})", _MAY_WRITE if is_write else _FIXES_BY_CODE.get(code, _LOGIN))
+    is_denied = code == "AccessDeniedException" and operation != "GetSecretValue"
+    remedy = _MAY.get(operation, _MAY_WRITE) if is_denied else _FIXES_BY_CODE.get(code, _LOGIN)
+    kind = AbsentError if code == "ResourceNotFoundException" else ManagerError
+    return kind(f"was refused by AWS ({shown})", remedy)

@@ -21,6 +21,7 @@ from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.secret.texts import could_hold_key, shown_place
 from robodj_secretguard.settings import SecretSettings, setup_of
+from robodj_secretguard.startup import file_reader
 from robodj_secretguard.startup.directory import (
     MAX_BYTES,
     Delivery,
@@ -28,7 +29,6 @@ from robodj_secretguard.startup.directory import (
     delivery_of,
     first_with,
     names_of,
-    read_directory,
     source_finding,
     whole_names,
 )
@@ -54,13 +54,25 @@ CONFLICT: Final = (
 )
 """What is wrong, and what to do, where the version of a write is not the current one any more."""
 _JSON_CLIENT: Final = "run the command before the pipe alone, and correct what it reports"
+STORE_CHECK: Final = "ROBODJ_STORE_CHECK"
+"""The field that `store check` writes. No other command reads it."""
+STORES: Final = "vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH or exec:PROGRAM"
+"""The sources that can be written."""
+_SOURCES: Final = STORES.replace(" or ", ", ") + " or json:- once"
 # The class of each kind, the form of its place, and the package of its client.
 _SOURCE_KINDS: Final = {
     "vault": ("vault.Vault", r"[\w.-]+/[\w./-]*[\w.-]", "hvac"),
     "aws": ("aws.AwsSecret", r"[\w/+=.@:-]+", "boto3"),
-    "directory": ("manager.Directory", r"[^\0]+", ""),
+    "directory": ("folder.Directory", r"[^\0]+", ""),
+    "envfile": ("envfile.EnvFile", r"[^\0]+", ""),
+    "exec": ("helper.Helper", r"/[^\0]+", ""),
     "json": ("manager.JsonObject", "-", ""),
 }
+_NOT_ON_WINDOWS: Final = ("directory", "envfile", "exec")
+
+
+class AbsentError(ManagerError):
+    """Nothing is there yet."""
 
 
 class Manager(ABC):
@@ -76,6 +88,8 @@ class Manager(ABC):
     logins: frozenset[str] = frozenset()
     """The variables that are, or name, the login of its client. A command does not get them."""
     has_files = False  # whose last newline is taken away as they are read
+    least_seconds = 0.0
+    """A shorter time limit is raised to this: the source has limits of its own, after which it says more."""
     reach = "make sure that it is running and can be reached from here, then start again"
     """What to do if it does not answer in time."""
 
@@ -130,7 +144,7 @@ class Manager(ABC):
 
     def within(self, seconds: float, action: Callable[[], Answer]) -> Answer:
         """Return what an action returns. See `answer_within`."""
-        return answer_within(seconds, action, self.reach, "report a bug with this line")
+        return answer_within(max(seconds, self.least_seconds), action, self.reach, "report a bug with this line")
 
 
 def answer_within(seconds: float, action: Callable[[], Answer], reach: str, remedy: str) -> Answer:
@@ -168,16 +182,6 @@ def answer_within(seconds: float, action: Callable[[], Answer], reach: str, reme
     return answer
 
 
-class Directory(Manager):
-    """The files of one directory that are named after the variables, or after the secrets."""
-
-    has_files = True
-
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
-        """Return the content of each file, all of them of one version of the directory."""
-        return read_directory(self._place, self._policies, names, seconds)
-
-
 class JsonObject(Manager):
     """The members of one JSON object on stdin, which cannot be read again."""
 
@@ -196,7 +200,7 @@ class Stored(Frozen):
 
     Attributes:
         fields: all fields, as one JSON object.
-        version: the version. A write names the one that it was made from.
+        version: the version. A write names the one that it was made from. It is empty where the store does not compare.
         written_at: when the manager made it, if that is known.
         read_at: the manager's time, if that is known.
     """
@@ -210,21 +214,63 @@ class Stored(Frozen):
         """Return the fields. Call it inside `contain()`."""
         return dict(json.loads(self.fields.get_secret_value(), parse_float=number_of))
 
+    def canonical(self) -> str:
+        """Return the fields as a text that does not depend on their order. Call it inside `contain()`."""
+        return json.dumps(self.opened(), sort_keys=True)
+
+
+ABSENT: Final = Stored(SealedStr("{}"), "")
+"""What a first write names as the current version."""
+
 
 class Store(Manager):
-    """A manager that can be written. Its methods raise `ManagerError` or any other error: call them with `within`."""
+    """A manager that can be written. Its methods raise `ManagerError` or any other error: call them with `within`.
+
+    The argument `seconds` of each method is the time limit.
+
+    Attributes:
+        keeps_versions: whether `versions` returns earlier versions. A helper program may keep none all the same.
+        purges: whether `purge` takes anything out of them.
+        single_writer: whether a store may be written that does not compare versions.
+        show_errors: whether the stderr of a helper program is let through.
+    """
+
+    keeps_versions = True
+    purges = False
+    single_writer = False
+    show_errors = False
 
     @abstractmethod
     def current(self, seconds: float) -> Stored:
-        """Return the current version. `seconds` is the time limit."""
+        """Return the current version.
+
+        Raises:
+            AbsentError: nothing is there yet.
+        """
 
     @abstractmethod
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
         """Replace the current version by a new one with these fields.
 
+        Args:
+            fields: all fields, as one JSON object.
+            current: the version that must still be the current one; `ABSENT` where nothing may be there.
+            seconds: the time limit.
+
         Raises:
             ManagerError: nothing was written. Its text is `CONFLICT` where another version is current by now.
         """
+
+    @abstractmethod
+    def versions(self, seconds: float) -> Sequence[str]:
+        """Return the versions that can be read, the newest first, with the current one; none where none is kept."""
+
+    @abstractmethod
+    def version(self, name: str, seconds: float) -> Stored:
+        """Return one of the `versions`."""
+
+    def purge(self, is_ended: Callable[[str], bool], seconds: float) -> None:
+        """Take each field whose text `is_ended` accepts out of the kept versions, and never out of the current one."""
 
     def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
         """Return the fields of the current version."""
@@ -411,26 +457,35 @@ def load_sources(
     return Sources(deliveries, logins=logins.difference(names_of(policies)))
 
 
-def open_store(source: str, policies: Sequence[SecretPolicy]) -> Store:
-    """Return the secret manager of `--to`, which can be written.
+def open_store(source: str, policies: Sequence[SecretPolicy], *, single_writer: bool = False) -> Store:
+    """Return the store of `--to`.
+
+    Args:
+        source: its form, such as `vault:secret/robodj`.
+        policies: the declared secrets.
+        single_writer: whether the operator says that nobody else writes it. Only then is a helper program written that
+            does not compare versions.
 
     Raises:
         UsageError: the source is invalid or cannot be written, or the package of its client cannot be imported.
     """
-    return cast("Store", open_sources([source], policies, "--to", "vault:MOUNT/PATH or aws:SECRET_ID")[0])
+    if not file_reader.POSIX and source.startswith(_NOT_ON_WINDOWS):
+        raise UsageError("--to: files and programs are not written on Windows; run this command on the server")
+    store = cast("Store", open_sources([source], policies, "--to", STORES)[0])
+    store.single_writer = single_writer
+    return store
 
 
 def open_sources(
-    sources: Sequence[str],
-    policies: Sequence[SecretPolicy],
-    word: str = "--from",
-    forms: str = "vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH or json:- once",
+    sources: Sequence[str], policies: Sequence[SecretPolicy], word: str = "--from", forms: str = _SOURCES
 ) -> list[Manager]:
     """Return a manager for each source. No message repeats a source that is invalid, as it may be a key."""
     managers: list[Manager] = []
     for number, source in enumerate(sources, start=1):
         kind, _, place = source.partition(":")
         path, form, package = _SOURCE_KINDS.get(kind, ("", "(?!)", ""))
+        if kind == "exec" and not file_reader.POSIX:
+            raise UsageError(f"{word}: exec: does not work on Windows; pipe the output of the program into json:-")
         is_valid = (
             f"{kind}:" in forms
             and re.fullmatch(form, place, re.ASCII)

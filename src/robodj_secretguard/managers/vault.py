@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import hvac
@@ -16,6 +17,7 @@ from robodj_secretguard.errors import ManagerError, UnreadError
 from robodj_secretguard.managers.manager import (
     ATTEMPT_SECONDS,
     CONFLICT,
+    AbsentError,
     Answer,
     Store,
     Stored,
@@ -139,6 +141,14 @@ class Vault(Store):
         """Log in, and write a new version, if the current one is still the same."""
         self._with_client(seconds, lambda client: self._write(client, fields, current.version))
 
+    def versions(self, seconds: float) -> Sequence[str]:
+        """Log in, and return the versions that are neither deleted nor destroyed."""
+        return self._with_client(seconds, self._list)
+
+    def version(self, name: str, seconds: float) -> Stored:
+        """Log in, and return a version."""
+        return self._with_client(seconds, lambda client: self._read(client, int(name)))
+
     def _with_client(self, seconds: float, action: Callable[[hvac.Client], Answer]) -> Answer:
         """Log in, and return what an action returns."""
         address = _client_setting("ADDR")
@@ -162,11 +172,22 @@ class Vault(Store):
         finally:
             session.close()
 
-    def _read(self, client: hvac.Client) -> Stored:
+    def _list(self, client: hvac.Client) -> Sequence[str]:
+        mount, _, path = self._place.partition("/")
+        try:
+            found = client.secrets.kv.v2.read_secret_metadata(path, mount_point=mount)["data"]["versions"]
+        except (exceptions.Forbidden, exceptions.Unauthorized) as error:
+            raise self._denial(error, "read", "read", "metadata") from None
+        except exceptions.InvalidPath:
+            return ()
+        kept = [int(name) for name, each in found.items() if not (each["destroyed"] or _is_deleted(each))]
+        return [str(number) for number in sorted(kept, reverse=True)]
+
+    def _read(self, client: hvac.Client, number: int | None = None) -> Stored:
         mount, _, path = self._place.partition("/")
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
-                path, mount_point=mount, raise_on_deleted_version=True
+                path, version=number, mount_point=mount, raise_on_deleted_version=True
             )
             fields, metadata = answer["data"]["data"], answer["data"]["metadata"]
             version, written_at = str(metadata["version"]), parse_marker(SealedStr(metadata["created_time"]))
@@ -182,7 +203,7 @@ class Vault(Store):
     def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> None:
         (mount, _, path), new = self._place.partition("/"), Stored(fields, version).opened()
         try:
-            client.secrets.kv.v2.create_or_update_secret(path, new, cas=int(version), mount_point=mount)
+            client.secrets.kv.v2.create_or_update_secret(path, new, cas=int(version or 0), mount_point=mount)
         except exceptions.InvalidRequest as error:
             if any("did not match" in str(reason) for reason in error.errors or ()):
                 raise ManagerError(*CONFLICT) from None
@@ -190,14 +211,20 @@ class Vault(Store):
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             raise self._denial(error, "written", "update") from None
 
-    def _denial(self, error: exceptions.VaultError, done: str, capability: str) -> ManagerError:
+    def _denial(self, error: exceptions.VaultError, done: str, capability: str, part: str = "data") -> ManagerError:
         """Return the error where the token or the policy is at fault."""
         # The error of a policy begins with the number of errors.
         if not any("occurred" in str(why) and "invalid token" not in str(why) for why in error.errors or ()):
             return ManagerError(f"was not {done}: the token is invalid or has expired", _new_login())
         mount, _, path = self._place.partition("/")
-        remedy = f'allow "{capability}" for the path "{mount}/data/{path}"'
+        remedy = f'allow "{capability}" for the path "{mount}/{part}/{path}"'
         return ManagerError(f"was not {done}: the policy of this login does not allow it", remedy)
+
+
+def _is_deleted(version: Mapping[str, Any]) -> bool:
+    """Check whether a version is deleted. A version that is to be deleted later has the instant already."""
+    deleted_at = parse_marker(SealedStr(version["deletion_time"]))
+    return bool(version["deletion_time"]) and (deleted_at is None or deleted_at <= datetime.now(UTC))
 
 
 def _absence(answer: Any, mount: str, path: str) -> ManagerError:
@@ -206,7 +233,7 @@ def _absence(answer: Any, mount: str, path: str) -> ManagerError:
         metadata = answer["data"]["metadata"]
         version, is_destroyed = int(metadata["version"]), metadata.get("destroyed")
     except (TypeError, KeyError, ValueError):
-        return ManagerError("does not exist", _PATH)
+        return AbsentError("does not exist", _PATH)
     remedy = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
     if is_destroyed:
         remedy = "write the keys of its last good version again, as a new version"

@@ -86,7 +86,8 @@ def event_of(kind: str, report: Report, model: str, number: int) -> dict[str, An
         number: the order of the event in its process.
     """
     service, instance = identify_process()
-    now, checks = datetime.now(UTC), report.alerts or report.warnings if kind in {"refused", "kept"} else ()
+    now = datetime.now(UTC)
+    checks = report.alerts or report.warnings if kind in {"refused", "kept"} else ()
     process = "" if kind == "started" else _sent.get((os.getpid(), model), ("",))[0]
     return {
         "secret_event": kind,  # first: a line that was cut still has it
@@ -159,9 +160,11 @@ def _begin(first: int = MOST_HEARTBEAT_SECONDS) -> None:
 
 def _repeat(seconds: int, first: int, end: _thread.LockType, ended: _thread.LockType) -> None:
     """Send events in each period, and at the end the last ones."""
-    kind, wait = "running", first
+    kind = "running"
+    wait = first
     while kind == "running":
-        kind, wait = "ended" if end.acquire(timeout=wait) else "running", seconds
+        kind = "ended" if end.acquire(timeout=wait) else "running"
+        wait = seconds
         for beat in [*_beats.values()]:
             with suppress(BaseException):
                 beat(kind)

@@ -128,7 +128,8 @@ class Refresh(Sealed):
     def _announce(self, plan: Plan, report: Report) -> None:
         """Say what a read has changed, and what is wrong."""
         store = self.store
-        before, known = self.kept, self.found
+        before = self.kept
+        known = self.found
         if self._seconds:
             store.late_at = time.monotonic() + MOST_PERIODS * self._seconds
         self._standing.clear()
@@ -232,7 +233,8 @@ class Refresh(Sealed):
 
     def report_late(self) -> None:
         """Say that the sources were not read for three periods. A watchdog calls it, or the next use of a secret."""
-        store, seconds = self.store, MOST_PERIODS * (self._seconds or 0)
+        store = self.store
+        seconds = MOST_PERIODS * (self._seconds or 0)
         late_at = store.late_at
         store.late_at = time.monotonic() + ALERT_AGAIN
         if time.monotonic() < late_at:  # another thread has said it

@@ -23,9 +23,11 @@ from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.startup.environments import process_environment, set_environment
 from robodj_secretguard.startup.inputs import ENVIRONMENT, REVOKED_FINGERPRINTS
+from robodj_secretguard.startup.model_option import with_model
 from robodj_secretguard.startup.readings import Reading, RevocationStatus
 from robodj_secretguard.startup.report import Finding, Judgement, Report, finding, with_findings
-from robodj_secretguard.startup.rules import Check, Problem, Severity, State, how_to_renew, internal
+from robodj_secretguard.startup.rules import Check, Problem, Severity, State, internal
+from robodj_secretguard.startup.time_rules import how_to_await
 
 MOST_REPLACED: Final = 1000
 """How many replaced values a store remembers."""
@@ -216,7 +218,8 @@ def planned(store: KeyStore, judgement: Judgement) -> Plan:
     if stops_all:
         return Plan(base, judgement, report, kept=frozenset({WHOLE_SET}))
     refused = _refused(report, base, judgement.readings)
-    result, kept = judgement, _with_groups(refused, base)
+    result = judgement
+    kept = _with_groups(refused, base)
     while kept:
         mixed = [
             before if after.policy.name in kept else after
@@ -276,8 +279,8 @@ def _discontinuous(store: KeyStore, base: KeySet, judgement: Judgement) -> Itera
         else:
             continue
         remedy = (
-            "restore this service's own keys there; if the new ones are right (an emergency), deliver"
-            f" {REVOKED_FINGERPRINTS} too, or restart"
+            "correct what writes it, so that it delivers this service's own keys, and do not restart; in an emergency,"
+            f" deliver {REVOKED_FINGERPRINTS} too"
         )
         yield finding((), Check.DISCONTINUOUS, Problem(why, remedy, source), after.policy)
 
@@ -311,7 +314,7 @@ def _environments(base: KeySet, judgement: Judgement) -> Iterator[Finding]:
         )
         yield finding(setup.policies, Check.ENVIRONMENT, problem)
     elif not of_process and ours and theirs and ours != theirs:
-        remedy = f"deliver the secrets of {ours} there; if those of {theirs} are right, restart the service"
+        remedy = f"correct what writes it, so that it delivers the secrets of {ours}, and do not restart"
         problem = Problem(f"{source} has the secrets of {theirs}, and the service started in {ours}", remedy, source)
         yield finding(setup.policies, Check.ENVIRONMENT, problem)
     pairs = [*zip(base.readings, judgement.readings, strict=True)]
@@ -330,7 +333,8 @@ def _vanished_markers(base: KeySet, judgement: Judgement) -> Iterator[Finding]:
     """Yield an alert for each expiry marker that is gone, although the key is the same."""
     for before, after in zip(base.readings, judgement.readings, strict=True):
         if before.expires_at and after.marker is None and before.value == after.value:
-            name, source = after.policy.expiry_variable, after.manager or "the environment"
+            name = after.policy.expiry_variable
+            source = after.manager or "the environment"
             problem = Problem(
                 f"{name} is gone from {source} for the same key, so its old time holds",
                 f"restore {name} there from its last version",
@@ -345,7 +349,7 @@ def revoked_in_use(revoked: Iterable[Reading], report: Report) -> list[Finding]:
     found = []
     for reading in revoked:
         if reading.policy.name not in said:
-            remedy = how_to_renew(reading.policy, reading.manager)
+            remedy = with_model(how_to_await(reading.policy, reading.manager), report.model)
             problem = Problem("the key in use is revoked", remedy, reading.used.source)
             found.append(finding((), Check.REVOKED, problem, reading.policy))
     return found

@@ -109,7 +109,8 @@ class ContentSearch:
 
     def find(self, blocks: Iterable[Block]) -> Iterator[Hit]:
         """Yield every key in a content, in order."""
-        window, searched = b"", 0
+        window = b""
+        searched = 0
         position: _Position = (0, 0, 0)
         ended: Iterator[Block] = chain(filter(None, blocks), [0])
         for block, following in pairwise(ended):
@@ -126,7 +127,8 @@ class ContentSearch:
                 offset, lines, column = _after(position, window[:start])
                 yield offset, lines + 1, column + 1, *found[start]
             position = _after(position, window[:kept_from])
-            window, searched = window[kept_from:], end - kept_from
+            window = window[kept_from:]
+            searched = end - kept_from
 
     def _in(self, window: bytes) -> dict[int, tuple[Rule, KnownKey, Forms]]:
         """Return what is found, by offset."""

@@ -270,7 +270,8 @@ class _SealedPath(SealedStr):
 def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:
     """Yield the new object of a changed path, if it is a file."""
     fields = meta.lstrip(b":").split(b" ")  # the modes and the names before and after, of several parents in a merge
-    mode, name = fields[len(fields) // 2 - 1], fields[-2]
+    mode = fields[len(fields) // 2 - 1]
+    name = fields[-2]
     if mode != _SUBMODULE and name.strip(b"0"):
         yield name.decode(), os.fsdecode(path)
 

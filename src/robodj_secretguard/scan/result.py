@@ -24,6 +24,10 @@ from robodj_secretguard.secret.texts import (
 REDACTED: Final = "[redacted]"  # shown instead of a name that holds a key
 LOG_SOURCE: Final = "operations log"
 LIST_SOURCE: Final = "revocation list"
+DATED_SOURCE: Final = "revocation list, from a later time"
+"""The list has the key, which is not revoked yet."""
+_BY_FINGERPRINT: Final = frozenset((LOG_SOURCE, LIST_SOURCE, DATED_SOURCE))
+"""The sources that have no key."""
 """These two sources have fingerprints. Every other one has the key itself."""
 
 
@@ -152,7 +156,7 @@ def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence
     fix = "Fix each line above that begins with INCOMPLETE, then scan again."
     incomplete = f"Scan {paint('INCOMPLETE', YELLOW)}: {found}. {fix}"
     verdict = mark(f"Scan FAILED: {found}.", RED) if scan.complete else incomplete
-    live = [key for key in scan.looked_for if not {LOG_SOURCE, LIST_SOURCE}.issuperset(key.known_by)]
+    live = [key for key in scan.looked_for if not _BY_FINGERPRINT.issuperset(key.known_by)]
     others = len(scan.looked_for) - len(live)
     looked_for = [
         *dict.fromkeys(key.secret or "the keys from --keys-from" for key in live),

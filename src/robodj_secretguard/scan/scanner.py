@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -29,7 +29,6 @@ from robodj_secretguard.scan.result import (
     Where,
 )
 from robodj_secretguard.scan.search import LEAST_ISSUED, KeySearch, known_keys, live_values, valid_key
-from robodj_secretguard.scan.workers import do_tasks
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
@@ -37,7 +36,7 @@ from robodj_secretguard.secret.texts import is_free_text
 from robodj_secretguard.settings import RuntimeSecrets, SecretSettings, judgement_of, setup_of
 from robodj_secretguard.startup.directory import Delivery
 from robodj_secretguard.startup.file_reader import text_of
-from robodj_secretguard.startup.list_rules import check_list_owners, check_revocation_list
+from robodj_secretguard.startup.list_rules import check_list_owners, check_revocation_list, unusable_directories
 from robodj_secretguard.startup.readings import (
     MAX_FILE_BYTES,
     Environment,
@@ -45,14 +44,12 @@ from robodj_secretguard.startup.readings import (
     config_directory,
     within_config_dir,
 )
-from robodj_secretguard.startup.rules import holds_key_material, unusable_directories
+from robodj_secretguard.startup.rules import holds_key_material
 
 _Carried: TypeAlias = tuple[str | None, str]  # the commit of an object, `None` for the index; its path
 _Findings: TypeAlias = "list[tuple[Found, str | None, Sequence[_Carried]]]"  # each with its path
 _Missed: TypeAlias = tuple[str, str, bool]  # a place, why it was not searched, and whether that matters
-_Part: TypeAlias = "tuple[_Findings, list[_Missed], Counter[str], dict[SealedStr, KnownKey]]"
-FILES_AT_ONCE: Final = 32  # in one task of a worker
-OBJECTS_AT_ONCE: Final = 1024
+OBJECTS_AT_ONCE: Final = 1024  # from one process of git, which ends at a damaged object
 MOST_IN_ONE_PLACE: Final = 100  # the listed keys of one file or object
 
 _Item = TypeVar("_Item")
@@ -75,8 +72,7 @@ def scan(
     """Search files or a git repository for known keys, assigned keys and tracked key files (policy sections 2 and 5).
 
     It searches for the keys that this process would start with, and for those whose fingerprints are recorded or
-    revoked. Nothing in the result is a part of a key. A long search starts a process for each core: on macOS and
-    Windows, call it only where `__name__ == "__main__"`, as for any use of `multiprocessing`.
+    revoked. Nothing in the result is a part of a key.
 
     Args:
         model: the settings model that declares the secrets.
@@ -102,7 +98,7 @@ def scan(
     searched = [] if by_fingerprint else at_hand
     live = [(value, key) for value, key, is_valid in searched if is_valid and key]
     log = operations_log or OperationsLog("")
-    known = known_keys([key for _, key in live], log.records, dict(setup.revocation.begins))
+    known = known_keys([key for _, key in live], log.records, dict(setup.revocation.begins), now)
     known_live = [(value, known[key.fingerprint or key.secret]) for value, key in live]
     search = contain(
         lambda: KeySearch(
@@ -215,9 +211,6 @@ class Scanner:
         self._policies = policies
         self._fallback_files = {*map(_unfollowed, fallback_files)}
         self._work_trees: set[str] = set()
-        self._forget()
-
-    def _forget(self) -> None:
         # The paths are not redacted yet: a name may hold a key that is found later.
         self._found: _Findings = []
         self._missed: list[_Missed] = []
@@ -256,7 +249,11 @@ class Scanner:
 
     def files(self, paths: Sequence[str]) -> None:
         """Search files, links and names at some paths and below them."""
-        self._in_parts(Scanner.search_places, self._places(paths), FILES_AT_ONCE)
+        for path, where in self._places(paths):
+            self._name(path)
+            if where != "name":
+                self._counts["files"] += 1
+                self._add(self._hits(read_place(path, where), path), where, path)
 
     def _places(self, paths: Sequence[str]) -> Iterator[tuple[str, Where]]:
         """Yield each path, and which part of it is searched."""
@@ -271,42 +268,6 @@ class Scanner:
             elif is_fallback_file:
                 self._miss(path, "this is a fallback file, so it was not searched", matters=False)
             yield path, "name" if is_fallback_file else where
-
-    def _in_parts(self, search: Callable[..., _Part], everything: Iterable[_Item], size: int, **options: Any) -> None:
-        """Search in parts, which several processes share."""
-        ahead = iter(everything)
-        parts = iter(lambda: [*islice(ahead, size)], [])
-        tasks = (partial(search, part=part, **options) for part in parts)
-        # In this process it shares the search, so `_taken` empties what that has seen, and each part gives it back.
-        searcher = Scanner(self._search, self._policies, fallback_files=())
-        for found, missed, counts, seen in self._each(do_tasks(searcher, tasks), "search"):
-            self._found += found
-            self._missed += missed
-            self._counts += counts
-            self._search.seen |= seen
-
-    def _taken(self) -> _Part:
-        """Return everything that was found since the last part."""
-        taken = (self._found, self._missed, self._counts, self._search.seen)
-        self._forget()
-        self._search.seen = {}
-        return taken
-
-    def search_places(self, part: Sequence[tuple[str, Where]]) -> _Part:
-        """Search some files, links and names."""
-        for path, where in part:
-            self._name(path)
-            if where != "name":
-                self._counts["files"] += 1
-                self._add(self._hits(read_place(path, where), path), where, path)
-        return self._taken()
-
-    def search_objects(self, part: Sequence[str], repository: Repository) -> _Part:
-        """Search some objects of git."""
-        for _, name, kind, blocks in self._objects_of(repository, [(name, "") for name in part]):
-            self._counts["objects"] += 1
-            self._add(self._hits(blocks, f"{kind} {name}"), "history", None, object=name, object_type=kind)
-        return self._taken()
 
     def repository(self, directory: str) -> Repository | None:
         """Return the repository that a directory is in. If git finds none, report that and return `None`."""
@@ -373,7 +334,9 @@ class Scanner:
             self._miss(path, "this is a submodule; scan its history separately", matters=False)
         self._tracked(repository)
         kept = dict.fromkeys(self._each(repository.names()))
-        self._in_parts(Scanner.search_objects, kept, OBJECTS_AT_ONCE, repository=repository)
+        ahead = iter(kept)
+        while part := [(name, "") for name in islice(ahead, OBJECTS_AT_ONCE)]:
+            self._objects(repository, part)
         with_keys = {found.object for found, *_ in self._found}
         carriers: dict[str | None, dict[_Carried, None]] = {}
         key_files: dict[str, str] = {}
@@ -390,6 +353,11 @@ class Scanner:
             for found, path, _ in sorted(self._found, key=lambda each: each[0].object or "")
         ]
         self._key_files(repository, [*key_files.items()], carriers)
+
+    def _objects(self, repository: Repository, part: Sequence[tuple[str, str]]) -> None:
+        for _, name, kind, blocks in self._objects_of(repository, part):
+            self._counts["objects"] += 1
+            self._add(self._hits(blocks, f"{kind} {name}"), "history", None, object=name, object_type=kind)
 
     def _tracked(self, repository: Repository) -> list[tuple[str, str]]:
         """Return the key files that git tracks. A tracked fallback file must not hold a key either."""

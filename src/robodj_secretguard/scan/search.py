@@ -8,12 +8,13 @@ import re
 from base64 import urlsafe_b64decode
 from binascii import unhexlify
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from itertools import accumulate
 from typing import Final, NamedTuple, TypeAlias
 
 from robodj_secretguard.lifecycle.records import Record
-from robodj_secretguard.scan.result import LIST_SOURCE, LOG_SOURCE, KnownKey
+from robodj_secretguard.scan.result import DATED_SOURCE, LIST_SOURCE, LOG_SOURCE, KnownKey
 from robodj_secretguard.secret.material import (
     BASE64URL_DIGITS,
     PART,
@@ -46,7 +47,9 @@ _SHORTEST_HEXADECIMAL: Final = LEAST_MATERIAL.hexadecimal.minimum
 _FEWEST_DISTINCT: Final = fewest_distinct(_SHORTEST_HEXADECIMAL, hexadecimal=True)
 _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
 """The characters of keys, of hexadecimal and of both base64 alphabets."""
-_CHARACTER, _OTHER, _ZERO = 1, 2, 0
+_CHARACTER = 1
+_OTHER = 2
+_ZERO = 0
 
 # One pass each, in C, finds runs that can hold a key. A regular expression takes ten times as long.
 _OF_A_KEY: Final = bytes(_CHARACTER if byte in _ALPHABET else _OTHER for byte in range(256))
@@ -181,7 +184,7 @@ def parts_of(value: SealedStr, kind: Kind) -> Iterator[tuple[SealedStr, bool]]:
 
 
 def known_keys(
-    live: Iterable[KnownKey], records: Iterable[Record], revoked: Iterable[str]
+    live: Iterable[KnownKey], records: Iterable[Record], begins: Mapping[str, datetime], now: datetime
 ) -> dict[str | None, KnownKey]:
     """Return what is known about each key, by fingerprint, and about the values of each issued secret, by its name.
 
@@ -195,7 +198,10 @@ def known_keys(
             for record in records
             if record.fingerprint
         ),
-        *(KnownKey(revoked_key, known_by=(LIST_SOURCE,)) for revoked_key in sorted(revoked)),
+        *(
+            KnownKey(listed, known_by=(LIST_SOURCE if begins[listed] <= now else DATED_SOURCE,))
+            for listed in sorted(begins)
+        ),
     ):
         first = known.get(fact.fingerprint or fact.secret, fact)
         known[fact.fingerprint or fact.secret] = KnownKey(

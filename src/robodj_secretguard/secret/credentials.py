@@ -17,10 +17,6 @@ _SECRET_NAME: Final = r"(?i)(pass(word|wd|phrase)?|pwd|secret|key|token|credenti
 """How the name of a member ends that is secret, where no member is declared."""
 _OF_KEYS: Final = ("d", "k", "p", "q", "dp", "dq", "qi")
 """The secret members of a key in JSON (RFC 7518)."""
-_CURVES: Final = {
-    "P-256": 32, "P-384": 48, "P-521": 66, "secp256k1": 32, "Ed25519": 32, "X25519": 32, "Ed448": 57, "X448": 56,
-}  # fmt: skip
-"""The bytes of a private key on each curve."""
 
 
 class Json(Issued):
@@ -37,37 +33,37 @@ class Json(Issued):
 
     def faults(self, text: str, variable: str) -> Iterator[Fault]:
         """Yield what is wrong with credentials. The first fault counts."""
-        if read_members(text) is None:  # only other text has comments or a name beside it
+        members = read_members(text)
+        if members is None:  # only other text has comments or a name beside it
             yield from super().faults(text, variable)
-        if message := self.placeholder_in(text, variable):
-            yield Fault("placeholder", message)
-        yield from self.format_faults(text)
+        else:
+            yield from self._faults_in(members)
 
     def placeholder_in(self, text: str, variable: str) -> str:
         """Return the message about a member that is a template; empty for none."""
         members = read_members(text)
         if members is None:
             return template(text, variable)
-        for part, value in self._judged(members):
-            fault = _member_fault(value)
-            if fault is not None and fault.check == "placeholder":
-                return part_message(part, fault.message)
-        return ""
+        fault = next(self._faults_in(members), None)
+        return fault.message if fault and fault.check == "placeholder" else ""
 
-    def format_faults(self, text: str) -> Iterator[Fault]:
-        """Yield what is not the format of credentials."""
-        members = read_members(text)
-        if members is None:
-            yield Fault("format", "is not a JSON object")
-            return
+    def format_faults(self, text: str) -> Iterator[Fault]:  # noqa: ARG002 - members have faults of their own
+        """Yield that text is not the format of credentials."""
+        yield Fault("format", "is not a JSON object")
+
+    def _faults_in(self, members: Mapping[str, Any]) -> Iterator[Fault]:
+        """Yield what is wrong with members: a template first."""
+        found = []
+        for part, value in self._judged(members):
+            if fault := _member_fault(value):
+                found.append(Fault(fault.check, part_message(part, fault.message)))
+        yield from (fault for fault in found if fault.check == "placeholder")
         for name in self.members:
             if name not in members:
                 yield Fault("format", f"has no member {name}")
         if not self.members and not any(_texts_in(members)):
             yield Fault("format", "has no member that is a text")
-        for part, value in self._judged(members):
-            if fault := _member_fault(value):
-                yield Fault("format", part_message(part, fault.message))
+        yield from found
         yield from _faults_of_keys(members)
 
     def _judged(self, members: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -146,9 +142,9 @@ def _faults_of_keys(members: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _is_whole(key: Mapping[str, str], secret: bytes) -> bool:
-    """Check whether the private part has the length of its curve, or fits to the other numbers of RSA."""
+    """Check whether the private part is as long as a coordinate of its curve, or fits to the other numbers of RSA."""
     if key["kty"] != "RSA":
-        return len(secret) == _CURVES.get(key.get("crv", ""), len(secret))
+        return "x" not in key or len(secret) == len(decoded(key["x"]))
     if "p" not in key:  # the factors may be left out
         return len(secret) * 2 > len(decoded(key.get("n", "")))
     modulus, exponent, one, other = (int.from_bytes(decoded(key.get(name, ""))) for name in ("n", "e", "p", "q"))

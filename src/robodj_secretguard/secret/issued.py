@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 
 from robodj_secretguard.secret.defects import BLANK, EXACT_LENGTH_FROM, NEWLINE, QUOTES, REMOVABLE
 from robodj_secretguard.secret.material import Fault, Kind
-from robodj_secretguard.secret.pattern import MIN_RANDOM, matches, parse_pattern, random_texts
+from robodj_secretguard.secret.pattern import MIN_RANDOM, parse_pattern, random_text
 from robodj_secretguard.secret.templates import template
 
 MIN_OPAQUE: Final = 4
@@ -57,7 +57,8 @@ class Issued(Kind):
         without_comments = uncommented(text)
         alone = unnamed(without_comments, variable)
         if message := self.placeholder_in(alone, variable):
-            yield Fault("placeholder", message)
+            part = re.match(r"has a (password|user|host) that ", message)
+            yield Fault("placeholder", message, f"put the {part[1]} in place of the template in {{}}" if part else "")
         if not alone and text.strip():
             yield Fault("placeholder", "has nothing but comments")
         if without_comments != text:
@@ -143,10 +144,7 @@ class Opaque(Issued):
 
     def validate(self) -> None:
         """Raise a `ValueError` for an invalid field."""
-        if type(self.minimum) is not int or self.minimum < MIN_OPAQUE:
-            raise ValueError(f"Material.opaque minimum: {MIN_OPAQUE} characters or more")
-        if not is_prefix(self.prefix):
-            raise ValueError("Material.opaque prefix: printable ASCII, no blank at the beginning")
+        validate_beginning("Material.opaque", self.minimum, MIN_OPAQUE, self.prefix)
         if self.pattern is not None:
             parse_pattern(self.pattern if isinstance(self.pattern, str) else "(")
 
@@ -160,7 +158,7 @@ class Opaque(Issued):
             yield Fault("format", f"does not begin with {self.prefix}")
         if len(text) < self.minimum:
             yield too_short(text, self.minimum)
-        if self.pattern is not None and not matches(self.pattern, text):
+        if self.pattern is not None and not re.fullmatch(self.pattern, text):
             yield Fault("format", "does not match the pattern of its declaration")
 
     def temporary(self) -> str:
@@ -170,9 +168,9 @@ class Opaque(Issued):
             ValueError: no text of the pattern has the prefix and the length.
         """
         pattern = self.pattern or f"{re.escape(self.prefix)}[A-Za-z0-9]*"
-        for text in random_texts(pattern, max(self.minimum, len(self.prefix) + MIN_RANDOM)):
-            if self.accepts(text):
-                return text
+        text = random_text(pattern, max(self.minimum, len(self.prefix) + MIN_RANDOM))
+        if self.accepts(text):
+            return text
         raise ValueError("Material.opaque pattern: no text of it begins with the prefix and has the length")
 
 
@@ -183,9 +181,12 @@ def template_with_prefix(text: str, prefix: str, variable: str) -> str:
     return message if message or core == text else template(core, variable)
 
 
-def is_prefix(value: object) -> bool:
-    """Check whether a value may begin the values of a kind."""
-    return isinstance(value, str) and re.fullmatch("(?! )[ -~]*", value) is not None
+def validate_beginning(kind: str, minimum: object, least: int, prefix: object) -> None:
+    """Raise a `ValueError` for an invalid length, or for an invalid beginning of the values of a kind."""
+    if type(minimum) is not int or minimum < least:
+        raise ValueError(f"{kind} minimum: {least} characters or more")
+    if not isinstance(prefix, str) or not re.fullmatch("(?! )[ -~]*", prefix):
+        raise ValueError(f"{kind} prefix: printable ASCII, no blank at the beginning")
 
 
 def too_short(text: str, minimum: int) -> Fault:

@@ -17,11 +17,11 @@ from robodj_secretguard.secret.issued import (
     EDGES,
     Issued,
     faults_around,
-    is_prefix,
     removable,
     template_with_prefix,
     too_short,
     uncommented,
+    validate_beginning,
 )
 from robodj_secretguard.secret.material import (
     MIN_COVERED,
@@ -83,10 +83,7 @@ class AnyKey(Issued):
 
     def validate(self) -> None:
         """Raise a `ValueError` for an invalid field."""
-        if type(self.minimum) is not int or self.minimum < MIN_KEY_BYTES:
-            raise ValueError(f"Material.key minimum: {MIN_KEY_BYTES} characters or more")
-        if not is_prefix(self.prefix):
-            raise ValueError("Material.key prefix: printable ASCII, no blank at the beginning")
+        validate_beginning("Material.key", self.minimum, MIN_KEY_BYTES, self.prefix)
 
     @property
     def generator(self) -> Generator:

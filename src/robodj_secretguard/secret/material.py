@@ -260,7 +260,7 @@ def placeholder(text: str) -> str:
     folded = bare(text)
     if (
         folded in WHOLE_VALUES
-        or (bool(folded) and not folded.strip("x"))
+        or (bool(folded) and folded == folded[0] * len(folded))
         or (not {"<", "{", "%"}.isdisjoint(text) and re.search(_TEMPLATE, text))
         or has_template_words(text)
     ):
@@ -376,13 +376,6 @@ def is_well_formed(text: str, base64url: Length, hexadecimal: Length) -> bool:
     return BASE64URL_DIGITS.issuperset(text) and needed.accepts(len(text))
 
 
-def has_shape(text: str, generator: Generator) -> bool:
-    """Check whether text has the length and the alphabet of a generator's keys."""
-    core = text.removeprefix(generator.prefix)
-    is_of_alphabet = is_hexadecimal(core) if generator.function == "token_hex" else BASE64URL_DIGITS.issuperset(core)
-    return len(text) == generator.characters and is_of_alphabet
-
-
 def fewest_distinct(length: int, *, hexadecimal: bool) -> int:
     """Return how many distinct characters a key of this length must have: 16, of hexadecimal digits 10.
 
@@ -400,8 +393,9 @@ def weakness(text: str) -> str | None:
     folded = text.lower()
     pattern = pattern_in(folded if hexadecimal else text, fewest_distinct(len(text), hexadecimal=hexadecimal))
     if pattern is None and not hexadecimal and text in {folded, text.upper()}:
+        # A short key has letters of one case by chance.
         others = len(text) - sum(map(str.isalpha, text))
-        if len(text) >= ONE_CASE_FROM or others <= most_others(len(text)):
+        if len(text) >= ONE_CASE_FROM or others <= (len(text) - 20) // 2:
             return "letters of one case only"
     return pattern
 
@@ -418,11 +412,6 @@ def pattern_in(text: str, fewest: int) -> str | None:
     if _counts(decoded(text)):
         return "bytes that count up or down"
     return "alphabet or keyboard runs in half of it" if _is_of_runs(text.lower()) else None
-
-
-def most_others(length: int) -> int:
-    """Return the most characters other than letters with which a short key with letters of one case is weak."""
-    return (length - 20) // 2
 
 
 def _is_of_runs(folded: str) -> bool:

@@ -13,8 +13,6 @@ from robodj_secretguard.secret.policy import LEAST_MATERIAL, least_material
 PROGRAM: Final = "robodj-secretguard"
 PYPROJECT: Final = "pyproject.toml"
 TABLE: Final = f"[tool.{PROGRAM}]"
-MANAGER: Final = "YOUR-SECRET-MANAGER"
-"""The placeholder for the command that stores a key."""
 COMMAND_INDENT: Final = "     "
 """Begins each line that is only a command."""
 MOST_CHARACTERS: Final = 500

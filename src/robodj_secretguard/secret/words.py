@@ -12,17 +12,17 @@ from robodj_secretguard.secret.material import PHRASES, listed_words
 STRONG: Final = 2
 """How telling a word is that only templates have."""
 
-REFERENCES: Final = (
-    "op://", "vault:", "ref+", "arn:aws:secretsmanager:", "arn:aws:ssm:", "projects/", "@Microsoft.KeyVault(", "env:",
-    "file:", "secretKeyRef", "valueFrom", "ENC[", "ENC(", "{cipher}", "!vault", "!secret", "$ANSIBLE_VAULT",
-    "keyring:", "doppler:", "infisical:", "bws:", "sm://", "awssm://", "gcpsm://", "azkv:", "azurekeyvault:",
-    "keyvault:", "ssm:", "conjur:", "akeyless:", "lpass:", "bitwarden:", "secret://", "vault kv ", "vault read ",
-    "op read ", "aws secretsmanager ", "aws ssm ", "gcloud secrets ", "kubectl get secret", "process.env",
-    "os.environ", "os.getenv", "getenv(", "System.getenv", "ENV[", "ENV.", "import.meta.env", "!Ref ",
-    "!Sub ", "!ENV ", "gcp:secretmanager:", "awskms:", "aws-sm:", "gcp-sm:", "akv:", "bw://", "ref:",
-    "openssl rand ", "python -c ", "python3 -c ", "node -e ", "head -c ", "pwgen ",
-    "awssm(", "berglas://", "chamber://", "hcp://", "keychain:", "ksm://", "sops:",
-)  # fmt: skip
+REFERENCES: Final = tuple(
+    (
+        "op://|vault:|ref+|arn:aws:secretsmanager:|arn:aws:ssm:|projects/|@Microsoft.KeyVault(|env:|file:|"
+        "secretKeyRef|valueFrom|ENC[|ENC(|{cipher}|!vault|!secret|$ANSIBLE_VAULT|keyring:|doppler:|infisical:|bws:|"
+        "sm://|awssm://|gcpsm://|azkv:|azurekeyvault:|keyvault:|ssm:|conjur:|akeyless:|lpass:|bitwarden:|secret://|"
+        "vault kv |vault read |op read |aws secretsmanager |aws ssm |gcloud secrets |kubectl get secret|process.env|"
+        "os.environ|os.getenv|getenv(|System.getenv|ENV[|ENV.|import.meta.env|!Ref |!Sub |!ENV |gcp:secretmanager:|"
+        "awskms:|aws-sm:|gcp-sm:|akv:|bw://|ref:|openssl rand |python -c |python3 -c |node -e |head -c |pwgen |"
+        "awssm(|berglas://|chamber://|hcp://|keychain:|ksm://|sops:"
+    ).split("|")
+)
 """How a reference to a secret that is somewhere else begins."""
 ROOTS: Final = tuple(
     f"/{each}/" for each in "run var etc home opt mnt usr tmp srv root app data secrets Users proc config".split()

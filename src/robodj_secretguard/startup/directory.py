@@ -33,7 +33,7 @@ from robodj_secretguard.startup.inputs import (
 )
 from robodj_secretguard.startup.near_miss import NearMiss
 from robodj_secretguard.startup.readings import (
-    ABSENT,
+    NO_SUCH_DIRECTORY,
     REVOKED_FILE,
     Environment,
     ModelSetup,
@@ -159,9 +159,11 @@ def read_directory(
     Raises:
         ManagerError: the directory or a file may not be used, or still changes after so many seconds.
     """
-    deadline, why = time.monotonic() + seconds, _CHANGING
+    deadline = time.monotonic() + seconds
+    why = _CHANGING
     earlier = dict[str, tuple[int, ...]]()
-    aliases, whole = {policy.variable: policy.name for policy in policies}, whole_names(policies)
+    aliases = {policy.variable: policy.name for policy in policies}
+    whole = whole_names(policies)
     wanted = [(name, file) for name in names for file in dict.fromkeys((name, aliases.get(name, name)))]
     while time.monotonic() < deadline:
         wait = _PAUSE
@@ -171,7 +173,8 @@ def read_directory(
                 wait = _unsettled(place, version, earlier)
                 if wait <= 0:
                     return _variables_in(found, texts)
-            earlier, why = version, _CHANGING
+            earlier = version
+            why = _CHANGING
         except OSError as error:  # perhaps another directory takes its place
             time.sleep(_PAUSE)
             why = (
@@ -190,7 +193,8 @@ def _read_version(
     """Return numbers of the version of a directory, its files, and the wanted texts: none if it changed meanwhile."""
     path = _version_of(place)
     directory = os.path.realpath(path)
-    before, found = _stats_of(directory, wanted), os.listdir(directory)
+    before = _stats_of(directory, wanted)
+    found = os.listdir(directory)
     paths = {each: os.path.join(directory, each[1]) for each in wanted if each[1] in found}
     texts = {each: read_text_file(paths[each], most=MAX_CHARACTERS, is_whole=each[0] in whole) for each in paths}
     # The files of a directory that stayed the same are of one version. After it was replaced, some may be removed.
@@ -393,7 +397,7 @@ def open_directory(
     """
     named = environment.get(SECRETS_DIR) or None
     place = os.path.abspath(named.get_secret_value() if named else model_setup.secrets_dir or "")
-    if directory_fault(place) != ABSENT:
+    if directory_fault(place) != NO_SUCH_DIRECTORY:
         return SecretsDirectory(place, *_period(environment, model_setup, place), policies, read).judge()
     if named:
         problem = Problem(

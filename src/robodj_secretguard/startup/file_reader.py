@@ -65,7 +65,8 @@ def _judge_file(path: str, most: int, *, is_whole: bool) -> TextFile:
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
     try:
         status = os.fstat(descriptor)
-        text, faults = _read_text(descriptor, status, most, is_whole=is_whole), path_faults(path, status)
+        text = _read_text(descriptor, status, most, is_whole=is_whole)
+        faults = path_faults(path, status)
     except OSError:
         return TextFile(exists=True, unreadable=(CANNOT_BE_READ,))
     finally:
@@ -153,9 +154,25 @@ def path_faults(path: str, status: os.stat_result | None = None) -> TextFile:
     )
 
 
+def others_may_change(path: str) -> str:
+    """Return the first of a path, and of the directories and links that lead to it, that others own or may write.
+
+    It is empty where there is none. The sticky bit protects what is in a directory such as `/tmp`. The group counts as
+    others: a program is judged more strictly than a file of keys.
+    """
+    for step in (os.sep, *_paths_to(path)):
+        status = os.lstat(step)
+        is_writable = bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+        is_protected = stat.S_ISLNK(status.st_mode) or (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX)
+        if not _is_ours(status) or (is_writable and not is_protected):
+            return step
+    return ""
+
+
 def _paths_to(path: str) -> Iterator[str]:
     """Yield every path from the root to a file. Follow each link as the kernel does."""
-    here, links = os.sep, 0
+    here = os.sep
+    links = 0
     ahead = _reversed_parts(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
     while ahead:
         part = ahead.pop()

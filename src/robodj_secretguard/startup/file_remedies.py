@@ -15,7 +15,7 @@ from robodj_secretguard.startup.inputs import (
     NOT_UTF_8,
     TextFile,
 )
-from robodj_secretguard.startup.readings import DEFAULT_CONFIG_DIR, SHOWN_DIRECTORIES, NamedBy, set_current
+from robodj_secretguard.startup.readings import DEFAULT_CONFIG_DIR, SHOWN_DIRECTORIES, NamedBy, Reading, set_current
 
 
 def how_to_correct_file(file: TextFile, where: str, named_by: NamedBy | None, policy: SecretPolicy) -> str:
@@ -35,6 +35,20 @@ def how_to_correct_file(file: TextFile, where: str, named_by: NamedBy | None, po
     if file.exposed:
         steps = ["compare its value with the secret manager", chmod(file, where, named_by, "600")]
     return ", then ".join(steps)
+
+
+def how_to_switch_off(reading: Reading) -> str:
+    """Return the remedy that leaves an optional secret off: it names each variable and file that is there."""
+    names = [name for name in reading.policy.variables if reading.variables.get(name) is not None]
+    if not names and any(offer.is_empty and offer.file is None for offer in reading.offers):
+        names = [reading.variable]
+    files = [offer.location for offer in reading.offers if offer.file is not None and offer.file.exists]
+    steps = [f"delete {file}" for file in files]
+    if names and reading.manager:
+        steps.insert(0, f"delete {' and '.join(names)} from {reading.manager}")
+    elif names:
+        steps.insert(0, f"unset {' and '.join(names)}")
+    return " and ".join(steps) or "do what the near-miss warning says"
 
 
 def chmod(file: TextFile, where: str, named_by: NamedBy | None, mode: str = "go-w") -> str:

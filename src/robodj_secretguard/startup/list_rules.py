@@ -1,4 +1,4 @@
-"""The checks of the revocation list (policy section 4). A start without a list does not import this module."""
+"""The checks of the revocation list (policy section 4), and of config directories. Few starts import this module."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Final
 
 from robodj_secretguard.secret.material import join_faults
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.texts import shown_place
 from robodj_secretguard.startup.file_remedies import chmod
 from robodj_secretguard.startup.inputs import (
     BELOW_OWNED,
+    CONFIG_DIR,
     IN_OWNED,
     INSTANT_FORM,
     NOT_ALLOWED,
@@ -19,6 +21,8 @@ from robodj_secretguard.startup.inputs import (
 )
 from robodj_secretguard.startup.readings import (
     REVOKED_FILE,
+    SHOWN_DIRECTORIES,
+    WORKING_DIRECTORY_DELETED,
     NamedBy,
     Setup,
     entries_in,
@@ -102,7 +106,8 @@ def _how_to_restore(file: TextFile, where: str, named_by: NamedBy | None) -> str
 def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Iterator[Problem]:
     """Yield the problem of lines or entries that are not fingerprints, with their first three numbers."""
     if numbers:
-        first, more = ", ".join(map(str, numbers[:3])), len(numbers) - 3
+        first = ", ".join(map(str, numbers[:3]))
+        more = len(numbers) - 3
         kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
         named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
         yield Problem(
@@ -136,3 +141,33 @@ LIST_RULES: Final = (
     (Check.FILE_PERMISSIONS, check_list_owners),
 )
 """For the set-up, where there is a list or one is required."""
+
+
+def unusable_directories(setup: Setup) -> Iterator[Problem]:
+    """Yield the problems of config directories that cannot be used."""
+    for named_by, fault, directory in (
+        (setup.directory_named_by, setup.directory_fault, setup.directories[0]),
+        ("model", setup.model_directory_fault, setup.directories[1]),
+    ):
+        if fault:
+            shown = "" if named_by == "model" else "the config directory "
+            path = f": {shown_place(directory)[-60:]}" if named_by else ""  # its end, as a line is short
+            yield Problem(
+                f"{shown}{SHOWN_DIRECTORIES[named_by]} {fault}{path}",
+                _OF_DIRECTORIES.get(fault, _OF_DIRECTORIES[named_by]),
+                "environment" if named_by == "environment" else "none",
+            )
+
+
+_OF_DIRECTORIES: Final[dict[str | None, str]] = {
+    WORKING_DIRECTORY_DELETED: "change to the service's directory, then start again",
+    NOT_ALLOWED: "let the service's user enter that directory and each directory above",
+    None: "restore the directory config from version control",
+    "environment": f"correct the path in {CONFIG_DIR}; if it is right, restore the directory from version control",
+    "argument": "correct the path in config_dir; if it is right, restore the directory from version control",
+    "model": "restore that directory from version control",
+}
+
+
+DIRECTORY_RULES: Final = ((Check.SETTING, unusable_directories),)
+"""For a config directory that cannot be used."""

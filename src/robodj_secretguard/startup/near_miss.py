@@ -13,6 +13,7 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.startup.inputs import (
     ALLOW_FILE_SECRET_FALLBACK,
     EPHEMERAL,
+    INSTANT_FORM,
     PROTECTED_ENV,
     REVOKED_FINGERPRINTS,
     SHORTEST_SIMILAR,
@@ -28,12 +29,14 @@ class NearMiss(Frozen):
         name: the name of the ignored variable; empty where it could contain a key.
         is_meant_set: whether the variable that the operator meant is set too.
         manager: the secret manager that has it; empty for the environment.
+        deadline: of a previous key: the variable of its deadline, where that is not set.
     """
 
     meant: VariableRead
     name: str
     is_meant_set: bool = False
     manager: str = ""
+    deadline: str = ""
 
 
 _MISTAKES: Final = {
@@ -111,7 +114,21 @@ def near_misses(
     meant = [miss.meant.name for miss in misses]
     # After the first fix, the variable of a second one is set.
     is_meant_set = [is_set(name) or name in meant[:index] for index, name in enumerate(meant)]
-    return tuple([miss._replace(is_meant_set=each) for miss, each in zip(misses, is_meant_set, strict=True)])
+    return tuple(
+        [
+            miss._replace(is_meant_set=each, deadline=_missing_deadline(miss, meant, is_set))
+            for miss, each in zip(misses, is_meant_set, strict=True)
+        ]
+    )
+
+
+def _missing_deadline(miss: NearMiss, meant: Collection[str], is_set: Callable[[str], bool]) -> str:
+    """Return the variable without which the next start would refuse a previous key; empty where it is there."""
+    policy = miss.meant.policy
+    if policy is None or miss.meant.name != policy.slot_variables[1]:
+        return ""
+    deadline = policy.slot_variables[2]
+    return "" if is_set(deadline) or deadline in meant else deadline
 
 
 def _is_mistake(target: VariableRead, folded: str) -> bool:
@@ -191,6 +208,9 @@ def how_to_rename(miss: NearMiss) -> str:
         (True, f"rename {name} to {meant}"),
     )
     remedy = next(text for is_so, text in remedies if is_so)
+    if miss.deadline and not miss.is_meant_set:
+        days = miss.meant.policy.overlap.days if miss.meant.policy else 0
+        remedy += f", and set {miss.deadline} to the rotation plus {days} days, as {INSTANT_FORM}"
     if miss.manager:
         return f"in {miss.manager}, {remedy}"
     return remedy if miss.name else f'{remedy} (list names: python -c "import os; print(*os.environ)")'

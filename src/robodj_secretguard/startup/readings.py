@@ -81,7 +81,7 @@ DEFAULT_CONFIG_DIR: Final = "config"
 MAX_FILE_BYTES: Final = 4096
 """The largest size of a key's fallback file."""
 
-ABSENT: Final = "does not exist"
+NO_SUCH_DIRECTORY: Final = "does not exist"
 WORKING_DIRECTORY_DELETED: Final = "cannot be found: the working directory was deleted"
 
 _INVALID: Final = "invalid"
@@ -217,7 +217,7 @@ class KeyFiles(Frozen):
 
 def set_current(policy: SecretPolicy) -> str:
     """Return the fix that is right where the secret manager has the value."""
-    return f"set {policy.variable} to its current value from the secret manager"
+    return f"set {policy.variable} from the secret manager"
 
 
 class RevocationStatus(Frozen):
@@ -267,6 +267,7 @@ class ModelSetup(Frozen):
         require_revocation_list: whether a revocation list must exist.
         secrets_dir: the directory whose files deliver the keys; `None` for none.
         refresh: after how many seconds that directory is read again; `None` for never.
+        model: the module and the name of the class.
     """
 
     config_dir: str | None = None
@@ -274,6 +275,7 @@ class ModelSetup(Frozen):
     require_revocation_list: bool = False
     secrets_dir: str | None = None
     refresh: int | None = None
+    model: str = ""
 
 
 NO_SETUP: Final = ModelSetup()
@@ -302,6 +304,7 @@ class Setup(Frozen):
         list_required: whether a revocation list must exist.
         environments: the names of the environment, by their sources: that of the process, and that of each manager.
         managers: the names of the sources that are asked before the environment.
+        model: the module and the name of the class that declares the secrets.
     """
 
     now: datetime
@@ -322,6 +325,7 @@ class Setup(Frozen):
     list_required: bool
     environments: tuple[tuple[str, SealedStr], ...]
     managers: tuple[str, ...]
+    model: str
 
 
 class Reading(Frozen):
@@ -447,8 +451,8 @@ def read(
         unknown_switches=tuple([name for name, value in switches.items() if value == _INVALID]),
         event_faults=() if names.isdisjoint(EVENT_SETTINGS) else _event_faults(environment),
         directory_named_by=named_by,
-        directory_fault="" if fault == ABSENT and named_by is None else fault,
-        model_directory_fault="" if model_fault == ABSENT else model_fault,
+        directory_fault="" if fault == NO_SUCH_DIRECTORY and named_by is None else fault,
+        model_directory_fault="" if model_fault == NO_SUCH_DIRECTORY else model_fault,
         directories=(named, str(named_by_model)),
         near_misses=tuple(chain(near_misses, *[manager.near_misses(variables_read) for manager in managers])),
         ephemeral=environment.is_set(EPHEMERAL),
@@ -458,6 +462,7 @@ def read(
         list_required=model_setup.require_revocation_list,
         environments=_delivered(variables, ENVIRONMENT),
         managers=tuple([each.name for each in managers]),
+        model=model_setup.model,
     )
     asked: tuple[Source, ...] = (*managers, environment, key_files)
     return tuple([_reading(policy, setup, environment, asked, names) for policy in policies])
@@ -470,9 +475,11 @@ def _delivered(sources: Mapping[str, Variables], name: str) -> tuple[tuple[str, 
 
 
 def has_directory(environment: Environment, model_setup: ModelSetup) -> bool:
-    """Check whether a secrets directory is declared. Temporary keys come from the environment alone."""
-    is_declared = model_setup.secrets_dir is not None or environment.is_set(SECRETS_DIR)
-    return is_declared and environment.is_process and not environment.is_set(EPHEMERAL)
+    """Check whether a secrets directory is declared. Temporary keys, and those of a job, are in the environment."""
+    named = environment.get(SECRETS_DIR) or model_setup.secrets_dir
+    return (
+        bool(named) and named != SealedStr(os.devnull) and environment.is_process and not environment.is_set(EPHEMERAL)
+    )
 
 
 def _reading(
@@ -589,7 +596,7 @@ def _why_absent() -> str:
         os.getcwd()
     except OSError:
         return WORKING_DIRECTORY_DELETED
-    return ABSENT
+    return NO_SUCH_DIRECTORY
 
 
 def are_files_off(switches: Mapping[str, bool | str | None], model_setup: ModelSetup) -> bool:

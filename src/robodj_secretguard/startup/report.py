@@ -18,7 +18,6 @@ from robodj_secretguard.startup.readings import NOTHING, Reading, RevocationStat
 from robodj_secretguard.startup.rules import (
     SECRET_RULES,
     SETUP_RULES,
-    SOUND_RULES,
     VALUE_RULES,
     Check,
     Problem,
@@ -35,6 +34,8 @@ Again: TypeAlias = Callable[[Learn, frozenset[str] | None], "Judgement"]
 
 REFUSED: Final = 3
 """At this exit status, gunicorn and uvicorn stop. At another one, they would restart their workers forever."""
+LONGEST_FIX: Final = 180
+"""The characters of a line with a fix. A longer one has no owner, who is in the event and in the JSON document."""
 JSON_SCHEMA: Final = 1
 """The version of each kind of document, unless the document has another `schema`."""
 
@@ -79,10 +80,10 @@ class Finding(Frozen):
     def lines(self) -> tuple[str, str]:
         """The two lines that operators see (policy section 6): what is wrong, and the fix. Both are ASCII."""
         subject = f"{self.secret}: " if self.secret else ""
-        return (
-            f"{self.severity.upper()}: {subject}{self.check}: {self.message}",
-            f"  fix: {self.remedy}{self.owner and f'. Owner: {self.owner}'}",
-        )
+        fix = f"  fix: {self.remedy}"
+        owned = f"{fix}. Owner: {self.owner}" if self.owner else fix
+        message = f"{self.severity.upper()}: {subject}{self.check}: {self.message}"
+        return message, owned if len(owned) <= LONGEST_FIX else fix
 
     @property
     def text(self) -> str:
@@ -157,6 +158,8 @@ class Report(Frozen):
         revocation_list: the revocation list; `None` when the check failed before reading it.
         secrets: the status of every declared secret, in declared order.
         findings: all findings: first those about the set-up, then by secret, then in the order of `Check`.
+        model: the module and the name of the class that declares the secrets: the commands of fixes name it. Empty for
+            none.
     """
 
     checked_at: datetime
@@ -164,6 +167,7 @@ class Report(Frozen):
     revocation_list: RevocationStatus | None
     secrets: tuple[SecretStatus, ...]
     findings: tuple[Finding, ...]
+    model: str = ""
 
     @property
     def alerts(self) -> tuple[Finding, ...]:
@@ -239,7 +243,7 @@ class Judgement:
             self._report = _report_of(readings)
         else:
             setup = readings[0].setup
-            self._report = Report(setup.now, setup.files_off, setup.revocation, (), (failure,))
+            self._report = Report(setup.now, setup.files_off, setup.revocation, (), (failure,), setup.model)
 
     def report(self) -> Report:
         """Return the report of all rules."""
@@ -257,6 +261,10 @@ def _report_of(readings: Sequence[Reading]) -> Report:
         from robodj_secretguard.startup.list_rules import LIST_RULES  # noqa: PLC0415 - few starts have a list
 
         of_setup = SETUP_RULES + LIST_RULES
+    if setup.directory_fault or setup.model_directory_fault:
+        from robodj_secretguard.startup.list_rules import DIRECTORY_RULES  # noqa: PLC0415 - few starts have one
+
+        of_setup = (*of_setup[:1], *DIRECTORY_RULES, *of_setup[1:])
     if setup.environments or setup.managers:
         from robodj_secretguard.startup.environments import ENVIRONMENT_RULES  # noqa: PLC0415 - few starts have one
 
@@ -284,6 +292,7 @@ def _report_of(readings: Sequence[Reading]) -> Report:
         revocation_list=setup.revocation,
         secrets=tuple(secrets),
         findings=(),
+        model=setup.model,
     )
     return with_findings(report, findings) if findings else report
 
@@ -316,11 +325,16 @@ def _findings_of(reading: Reading, others: _Rules) -> list[Finding]:
     """Run rules for one key. Of the rules about the value, keep the first finding only."""
     of_value: _Rules = ()
     if not reading.is_past:  # its kind accepts a key, so no rule of VALUE_RULES finds anything in it
-        of_value = VALUE_RULES if reading.key is None else SOUND_RULES
+        of_value = VALUE_RULES if reading.key is None else ()
     if reading.marker is not None or reading.slot == "previous":
         from robodj_secretguard.startup.time_rules import MARKER_RULES, PREVIOUS_RULES  # noqa: PLC0415 - few starts do
 
         others = (*others, *(PREVIOUS_RULES if reading.slot == "previous" else MARKER_RULES))
+    revocation = reading.setup.revocation
+    if revocation.begins and not reading.is_past and revocation.begin(reading.listed_as):
+        from robodj_secretguard.startup.time_rules import REVOKED_RULES  # noqa: PLC0415 - few starts have a list
+
+        others = (*REVOKED_RULES, *others)
     first = islice(((check, problem) for check, rule in of_value for problem in rule(reading)), 1)
     found = [*first, *[(check, problem) for check, rule in others for problem in rule(reading)]]
     if found and found[0][0] is Check.FORMAT:
@@ -368,6 +382,11 @@ def for_gate(report: Report) -> Report:
 
 def with_findings(report: Report, further: Iterable[Finding]) -> Report:
     """Return a report with further findings in their order. Secrets with an alert are then not usable."""
+    if report.model:
+        with suppress(OSError, ImportError):  # as above
+            from robodj_secretguard.startup.model_option import with_model  # noqa: PLC0415 - few starts have a finding
+
+            further = [each._replace(remedy=with_model(each.remedy, report.model)) for each in further]
     order = [*Check]
     rank = {status.secret: index for index, status in enumerate(report.secrets)}
     findings = sorted(

@@ -15,10 +15,8 @@ from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, is_
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, SecretPolicy
 from robodj_secretguard.secret.sealed import type_name
 from robodj_secretguard.startup.inputs import (
-    CONFIG_DIR,
     EPHEMERAL,
     INSTANCE,
-    NOT_ALLOWED,
     NOT_REGULAR,
     SECRET_EVENTS,
     SECRET_HEARTBEAT,
@@ -29,8 +27,6 @@ from robodj_secretguard.startup.readings import (
     NOTHING,
     PIPED,
     REVOKED_FILE,
-    SHOWN_DIRECTORIES,
-    WORKING_DIRECTORY_DELETED,
     Reading,
     Setup,
     Slot,
@@ -126,24 +122,28 @@ def _check_missing(reading: Reading) -> Iterator[Problem]:
         return
     policy, message = reading.policy, "".join([offer.absent for offer in reading.offers])
     unset = [offer for offer in reading.offers if offer.manager and not offer.lines]
-    fix = f"{set_current(policy)}; if it has none, run robodj-secretguard generate {policy.name} and store it"
-    if policy.is_issued or not policy.required:
-        fix = f"{set_current(policy)}; if there is none, {_fill_or_remove(policy)}"
+    fix = f"{set_current(policy)}; if it has none, {_how_to_begin(reading)}"
     if unset:
         what = "an empty" if any(offer.is_empty for offer in unset) else "no"
         have = "has" if len(unset) == 1 else "have"
         message = f"{' and '.join([offer.manager for offer in unset])} {have} {what} {policy.variable}"
-        fix = f"{_FROM_EARLIER}; if there is none, {_fill_or_remove(policy, reading.manager)}"
+        fix = how_to_rotate(policy, reading.manager) if policy.required else _how_to_begin(reading)
     first = _comes_first(reading)
-    yield Problem(message, f"first do what the {first} says, then start again" if first else fix)
+    if first:
+        fix = f"first do what the {first} says, then start again"
+    yield Problem(message, fix, unset[0].manager if unset else None)
 
 
-def _fill_or_remove(policy: SecretPolicy, manager: str = "") -> str:
-    return _how_to_fill(policy, manager) if policy.required else f"{_REMOVE} {policy.name}"
+def _how_to_begin(reading: Reading) -> str:
+    """Return the remedy where a secret never had a value."""
+    policy = reading.policy
+    if not policy.required:
+        from robodj_secretguard.startup.file_remedies import how_to_switch_off  # noqa: PLC0415 - few secrets are half set
 
-
-_FROM_EARLIER: Final = "restore the value from the last right version"
-_REMOVE: Final = "remove every variable and file of"
+        return how_to_switch_off(reading)
+    if policy.is_issued:
+        return f"{policy.replacement} and store it there"
+    return f"add one: robodj-secretguard generate {policy.name} --show"
 
 
 def _comes_first(reading: Reading) -> str:
@@ -165,20 +165,18 @@ def how_to_set(reading: Reading) -> str:
         return f"in {manager}, set {variable} to the right {slot} key; if there is none, delete it{deadline}"
     if slot != "current":
         return f"set {variable} to the secret manager's {slot} key; if it has no other, unset it{deadline}, there too"
-    end = "" if policy.required else f"; to leave it off, {_REMOVE} {policy.name}"
     if manager:
-        return f"{_FROM_EARLIER}; if there is none, {how_to_rotate(policy, manager)}{end}"
-    return f"{set_current(policy)}; if it has no other value, {_how_to_fill(policy)}{end}"
-
-
-def _how_to_fill(policy: SecretPolicy, manager: str = "") -> str:
-    """Return the remedy where the secret manager has no value. It follows the one that sets the manager's value."""
-    is_there = policy.is_issued and not manager
-    return f"{policy.replacement} and store it there" if is_there else how_to_rotate(policy, manager)
+        return how_to_rotate(policy, manager)
+    other = f"{policy.replacement} and store it there" if policy.is_issued else how_to_rotate(policy)
+    return f"{set_current(policy)}; if it has no other value, {other}"
 
 
 def how_to_remove(reading: Reading) -> str:
-    """Return the remedy that removes a next or a previous key."""
+    """Return the remedy that removes a next or a previous key. In a store, a step does."""
+    policy, manager = reading.policy, reading.manager
+    if manager not in {"", PIPED} and not policy.is_issued:
+        words = f"retire {policy.name}" if reading.slot == "previous" else f"stage {policy.name} --now"
+        return f"run robodj-secretguard rotate {words} --to {manager}"
     variables = f"{reading.variable} and its deadline" if reading.slot == "previous" else reading.variable
     return f"delete {variables} from {reading.manager}" if reading.manager else f"unset {variables}, in the manager too"
 
@@ -190,28 +188,11 @@ FOLLOW: Final = " and follow its steps"
 def how_to_rotate(policy: SecretPolicy, manager: str = "") -> str:
     """Return the remedy that replaces a key. It works whatever the secret manager has."""
     if policy.is_issued:
-        store = f"then in {manager}," if manager else "store it in the secret manager, then"
-        return f"{policy.replacement}, {store} set {policy.variable} to it"
+        if manager not in {"", PIPED}:
+            return f"{policy.replacement}, then run robodj-secretguard rotate put {policy.name} --to {manager}"
+        return f"{policy.replacement}, store it in the secret manager, then set {policy.variable} to it"
     source = f" --from {manager}" if manager not in {"", PIPED} else ""
     return f"run robodj-secretguard rotate plan {policy.name}{source}"
-
-
-def how_to_renew(policy: SecretPolicy, manager: str, key: str = "") -> str:
-    """Return the remedy for a key whose time is over. It never sets a date without a key, or a key without its date.
-
-    `key` is which other key the secret manager may have; by default a newer one, which a manager itself has not.
-    """
-    rotate = how_to_rotate(policy, manager)
-    if policy.is_issued:
-        return f"{rotate}, and {policy.expiry_variable} to its expiry time"
-    if manager and key:
-        return f"restore {policy.name} from the version with {key}; if there is none, {rotate}"
-    if manager:
-        return f"{rotate}{FOLLOW}"
-    return (
-        f"set every variable of {policy.name} from the secret manager if it has {key or 'a newer key'};"
-        f" otherwise {rotate}"
-    )
 
 
 def everywhere(instruction: str, manager: str) -> str:
@@ -274,21 +255,6 @@ def _how_to_correct(reading: Reading, fault: Fault) -> str:
         fix = fault.fix.replace("set {} to ", "save in {} ").replace("set {}", "save {}")
         return fix.replace("{}", reading.used.location)
     return everywhere(fault.fix.replace("{}", reading.variable), reading.manager) if fault.fix else how_to_set(reading)
-
-
-def _check_revoked(reading: Reading) -> Iterator[Problem]:
-    revocation = reading.setup.revocation
-    shown = reading.listed_as if revocation.begins else ""
-    begin = revocation.begin(shown)
-    if begin is not None and begin <= reading.setup.now:
-        step = {"next": "rotate stage --now", "previous": "rotate retire"}.get(reading.slot)
-        yield Problem(
-            f"{reading.variable if step else 'the key'} is revoked: {shown} is on the revocation list",
-            f"{how_to_remove(reading)} (in Vault or AWS: {step})"
-            if step
-            else how_to_renew(reading.policy, reading.manager),
-            severity=Severity.WARNING if step else None,  # no ring accepts the key
-        )
 
 
 def has_repeated_key(readings: Sequence[Reading]) -> bool:
@@ -407,7 +373,6 @@ def _check_setting(setup: Setup) -> Iterator[Problem]:
             f"{protect} ({who_may})",
             "environment",
         )
-    yield from unusable_directories(setup)
     for name in setup.event_faults:
         yield Problem(
             f"{name} has an invalid value, and is ignored",
@@ -422,34 +387,6 @@ _EVENT_VALUES: Final = {
     INSTANCE: "the instance's name, of letters, digits and ._:@/-",
     SECRET_EVENTS: "stderr, stdout or the absolute path of a file",
     SECRET_HEARTBEAT: "a number of seconds from 1 to 86400",
-}
-
-
-def unusable_directories(setup: Setup) -> Iterator[Problem]:
-    """Yield the problems of config directories that cannot be used."""
-    for named_by, fault, directory in (
-        (setup.directory_named_by, setup.directory_fault, setup.directories[0]),
-        ("model", setup.model_directory_fault, setup.directories[1]),
-    ):
-        if fault:
-            from robodj_secretguard.secret.texts import shown_place  # noqa: PLC0415 - few starts have one
-
-            shown = "" if named_by == "model" else "the config directory "
-            path = f": {shown_place(directory)[-60:]}" if named_by else ""  # its end, as a line is short
-            yield Problem(
-                f"{shown}{SHOWN_DIRECTORIES[named_by]} {fault}{path}",
-                _REMEDIES.get(fault, _REMEDIES[named_by]),
-                "environment" if named_by == "environment" else "none",
-            )
-
-
-_REMEDIES: Final[dict[str | None, str]] = {
-    WORKING_DIRECTORY_DELETED: "change to the service's directory, then start again",
-    NOT_ALLOWED: "let the service's user enter that directory and each directory above",
-    None: "restore the directory config from version control",
-    "environment": f"correct the path in {CONFIG_DIR}; if it is right, restore the directory from version control",
-    "argument": "correct the path in config_dir; if it is right, restore the directory from version control",
-    "model": "restore that directory from version control",
 }
 
 
@@ -498,8 +435,6 @@ VALUE_RULES: Final = (
 
 They run only for a value that its kind does not accept.
 """
-SOUND_RULES: Final = ((Check.REVOKED, _check_revoked),)
-"""For each key that is well-formed, and neither a placeholder nor weak."""
 SECRET_RULES: Final = (
     (Check.FILE_PRESENT, partial(_check_unused_files, is_off=True)),
     (Check.NEAR_MISS, _check_misnamed_file),
@@ -513,4 +448,4 @@ SETUP_RULES: Final = (
     (Check.NEAR_MISS, _check_near_miss),
     (Check.EPHEMERAL, _check_ephemeral),
 )
-"""For the set-up. `list_rules.py` has those of the revocation list."""
+"""For the set-up. `list_rules.py` has those of the revocation list, and of directories that cannot be used."""

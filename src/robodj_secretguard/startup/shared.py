@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import Final
 
-from robodj_secretguard.secret.material import canonical, has_shape
+from robodj_secretguard.secret.material import BASE64URL_DIGITS, Generator, canonical, is_hexadecimal
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.startup.readings import Reading
+from robodj_secretguard.startup.readings import PIPED, Reading
 from robodj_secretguard.startup.rules import (
+    FOLLOW,
     Problem,
     core_of,
     how_to_remove,
@@ -84,15 +85,19 @@ def _how_to_separate(readings: Sequence[Reading]) -> str:
     """Return the remedy for secrets with the same value. That of a next or a previous key is the one to change."""
     if slots := [reading for reading in readings if reading.slot != "current"]:
         return how_to_set(slots[0])
-    is_any_issued = any(reading.policy.is_issued for reading in readings)
-    rotate = "; ".join(how_to_rotate(reading.policy) for reading in readings) if is_any_issued else "rotate each"
+    replaced = _to_replace([reading.policy for reading in readings])
     manager = readings[0].manager
-    if manager and all(reading.manager == manager for reading in readings):
-        return rotate
-    return (
-        "compare them with the secret manager, and set each to its own value; if the manager has equal values,"
-        f" {rotate}"
-    )
+    replace = how_to_rotate(replaced, manager)
+    if manager not in {"", PIPED}:  # where a version has a recorded key, `with_recorded_keys` names it
+        return replace if replaced.is_issued else f"{replace}{FOLLOW}"
+    return f"set each from the manager's last version in which they differ; if none, {replace}"
+
+
+def _to_replace(policies: Sequence[SecretPolicy]) -> SecretPolicy:
+    """Return the secret of which a new value loses least: one that others issue, or one without stored data."""
+    issued = [policy for policy in policies if policy.is_issued]
+    without_data = [policy for policy in policies if not getattr(policy, "stores_data", None)]
+    return [*issued, *without_data, *policies][0]
 
 
 def check_slots(reading: Reading) -> Iterator[Problem]:
@@ -137,3 +142,10 @@ def how_to_exchange(one: str, other: str, manager: str) -> str:
 def _is_like(value: SealedStr | None, policy: SecretPolicy) -> bool:
     """Check whether a value is like what the generator of a secret makes."""
     return bool(value and policy.generator and has_shape(value.get_secret_value(), policy.generator))
+
+
+def has_shape(text: str, generator: Generator) -> bool:
+    """Check whether text has the length and the alphabet of a generator's keys."""
+    core = text.removeprefix(generator.prefix)
+    is_of_alphabet = is_hexadecimal(core) if generator.function == "token_hex" else BASE64URL_DIGITS.issuperset(core)
+    return len(text) == generator.characters and is_of_alphabet

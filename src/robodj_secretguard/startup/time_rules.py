@@ -9,15 +9,48 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.inputs import INSTANT_FORM, iso_utc, parse_marker
 from robodj_secretguard.startup.readings import Reading
-from robodj_secretguard.startup.rules import Check, Problem, Severity, everywhere, how_to_remove, how_to_renew
+from robodj_secretguard.startup.rules import (
+    FOLLOW,
+    Check,
+    Problem,
+    Severity,
+    everywhere,
+    how_to_remove,
+    how_to_rotate,
+)
 
 EARLIEST_CLOCK: Final = datetime(2026, 11, 1, tzinfo=UTC)
 """This release is later: an earlier clock is wrong, and an expired key could pass."""
 CADENCE_GRACE: Final = timedelta(days=1)
 """How much further ahead than the cadence a marker may be, as clocks and times of day differ."""
+
+
+def how_to_renew(policy: SecretPolicy, manager: str) -> str:
+    """Return the remedy for a key whose time is over. It never sets a date without a key, or a key without its date."""
+    rotate = how_to_rotate(policy, manager)
+    if policy.is_issued:
+        return f"{rotate}, and {policy.expiry_variable} to its expiry time"
+    return f"{rotate}{FOLLOW}"
+
+
+def how_to_await(policy: SecretPolicy, manager: str) -> str:
+    """Return the remedy for a revoked key. A second rotation would end what the first one has made."""
+    return f"wait for the new key; if no rotation has begun, {how_to_rotate(policy, manager)}"
+
+
+def _check_revoked(reading: Reading) -> Iterator[Problem]:
+    begin = reading.setup.revocation.begin(reading.listed_as)
+    if begin is None or begin > reading.setup.now:
+        return
+    listed = f"is revoked: {reading.listed_as} is on the revocation list"
+    if reading.slot == "current":
+        yield Problem(f"the key {listed}", how_to_await(reading.policy, reading.manager))
+    else:  # no ring accepts the key
+        yield Problem(f"{reading.variable} {listed}", how_to_remove(reading), severity=Severity.WARNING)
 
 
 def _check_expired(reading: Reading) -> Iterator[Problem]:
@@ -137,6 +170,8 @@ def _check_legacy(reading: Reading) -> Iterator[Problem]:
         )
 
 
+REVOKED_RULES: Final = ((Check.REVOKED, _check_revoked),)
+"""For each key whose fingerprint is on the revocation list."""
 MARKER_RULES: Final = (
     (Check.EXPIRED, _check_expired),
     (Check.EXPIRY_MARKER, _check_expiry_marker),

@@ -14,7 +14,7 @@ from openbao import MOUNT, OpenBao, binary, require, running, until
 
 from robodj_secretguard import RuntimeSecrets, check
 from robodj_secretguard.common.loading import load_model
-from robodj_secretguard.managers.manager import Directory
+from robodj_secretguard.managers.folder import Directory
 from robodj_secretguard.settings import store_of
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import managed
 import pytest
+from command_line import fingerprint_of
 from conftest import (
     NO_FAILURE,
     V1,
@@ -27,7 +28,7 @@ from conftest import (
     put,
 )
 from detector import leaks
-from managed import REFUSED, UNAVAILABLE
+from managed import PREVIOUS, REFUSED, UNAVAILABLE
 from openbao import require
 from processes import GOOD, SECRET, host_env
 
@@ -42,7 +43,7 @@ require("boto3", "moto")
 from moto_server import LOGIN, REGION, Moto, running  # noqa: E402 - skipped above where boto3 is missing
 
 from robodj_secretguard.managers.aws import PRIVATE_STAGE, AwsSecret  # noqa: E402
-from robodj_secretguard.managers.manager import CONFLICT, Stored, sealed  # noqa: E402
+from robodj_secretguard.managers.manager import ABSENT, CONFLICT, AbsentError, Stored, sealed  # noqa: E402
 from robodj_secretguard.startup.directory import MAX_BYTES  # noqa: E402
 
 NAME = "robodj"
@@ -192,6 +193,17 @@ class TestRead:
         assert {name: environment.get(name) for name in members} == members
         assert environment.keys().isdisjoint(("OTHER", "NUMBER"))
 
+    def test_a_removed_key(self, moto: Moto, service: Service) -> None:
+        """`--previous` delivers the key from an earlier version, with a deadline that is over."""
+        removed = good_keys()[V1]
+        moto.write("removed", json.dumps(GOOD | {V1: removed}))
+        for fields in ({PREVIOUS: removed}, {}):
+            moto.client.put_secret_value(SecretId="removed", SecretString=json.dumps(GOOD | fields))
+        options = ("--previous", fingerprint_of(removed))
+        ran = service.start(moto.environ, source="aws:removed", options=options)
+        assert (ran.status, ran.err) == (0, ""), ran.out
+        assert (service.started[V1], service.started[PREVIOUS]) == (GOOD[V1], removed)
+
     def test_the_version_that_became_current_is_read(self, moto: Moto, service: Service) -> None:
         """After a stage was moved, the version that has it is read, and not the one that was current before."""
         moto.write("staged", json.dumps(good_keys()))
@@ -253,6 +265,26 @@ class TestWrite:
         store.write(sealed({"A": [1]}), before, 5)
         assert self.current(store).opened() == {"A": [1]}
         assert sorted(self.versions(moto, store)) == [["AWSCURRENT", PRIVATE_STAGE], ["AWSPREVIOUS"]]
+
+    def test_earlier_versions(self, store: AwsSecret) -> None:
+        """The versions are in the order of their stages, and each one can be read."""
+        for number in (1, 2):
+            store.write(sealed({"A": number}), self.current(store), 5)
+        found = [store.version(name, 5).opened() for name in store.versions(5)]
+        assert found == [{"A": 2}, {"A": 1}, GOOD]
+
+    def test_a_first_write(self, moto: Moto, store: AwsSecret) -> None:
+        """Where nothing is there, the first write makes the secret or its first version; another one is a conflict."""
+        name = f"{store.name[4:]}-new"
+        new = AwsSecret(f"aws:{name}", name)
+        with pytest.raises(AbsentError, match="ResourceNotFoundException"):
+            new.current(5)
+        new.write(sealed({"A": 1}), ABSENT, 5)
+        assert failure_of(lambda: new.write(sealed({"A": 2}), ABSENT, 5)) == Failure(*CONFLICT)
+        moto.client.create_secret(Name=f"{name}-empty")
+        empty = AwsSecret(f"aws:{name}-empty", f"{name}-empty")
+        empty.write(sealed({"A": 3}), ABSENT, 5)
+        assert [each.current(5).opened() for each in (new, empty)] == [{"A": 1}, {"A": 3}]
 
     def test_another_write_came_first(self, store: AwsSecret) -> None:
         """A write from an old version changes nothing."""

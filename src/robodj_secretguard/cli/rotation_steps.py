@@ -1,0 +1,502 @@
+"""The steps of `rotate`, from `stage` to `restore`: one write of a store each (policy sections 3 and 4)."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+from robodj_secretguard.cli.log import find_log, recorded_line
+from robodj_secretguard.cli.options import (
+    Commands,
+    Request,
+    add_command,
+    fleet_of,
+    given,
+    given_option,
+    model_of,
+    policy_of,
+    read_input,
+)
+from robodj_secretguard.cli.output import (
+    EXIT_ALERTS,
+    EXIT_CLEAN,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    MODEL,
+    Result,
+    fail,
+    finding_text,
+    is_terminal,
+)
+from robodj_secretguard.cli.revoke import leaked_key, valid_fingerprint
+from robodj_secretguard.errors import CheckFailedError, FileError
+from robodj_secretguard.lifecycle.operations_log import OperationsLog
+from robodj_secretguard.lifecycle.records import StepName, Who
+from robodj_secretguard.lifecycle.rotator import Rotator, StepResult, Wish, require_consistent, with_steps
+from robodj_secretguard.lifecycle.runbook import Place
+from robodj_secretguard.lifecycle.steps import MIN_AGE, StoredKeys, kid_of, step_in_words
+from robodj_secretguard.managers.manager import open_store
+from robodj_secretguard.secret.policy import SecretPolicy
+from robodj_secretguard.secret.sealed import SealedStr, contain
+from robodj_secretguard.secret.texts import (
+    COMMAND_INDENT,
+    PROGRAM,
+    RED,
+    ascii_text,
+    command,
+    is_free_text,
+    mark,
+)
+from robodj_secretguard.settings import setup_of
+from robodj_secretguard.startup.inputs import iso_utc
+from robodj_secretguard.startup.model_option import with_model
+from robodj_secretguard.startup.rules import Check
+
+MAX_VALUE_BYTES: Final = 1 << 16
+_TEXTS: Final[dict[StepName, tuple[str, str]]] = {
+    "stage": ("store a next key of {}", "{} already has a next key (--now replaces it)"),
+    "promote": ("make the next key of {} the current one", "the next key of {} is already promoted"),
+    "retire": ("remove the previous key of {}", "{} has no previous key"),
+    "back": ("make the previous key of {} the current one again", "the promotion of {} is already undone"),
+    "replace": ("replace the current key of {}, and revoke the old one", "the leaked key of {} is already replaced"),
+    "put": ("store a new value of {}", ""),
+    "restore": ("put a key of {} back into its place", "{} has this key already"),
+}
+"""By step: what it does, and what is so where it is done already."""
+_ANOTHER_NEXT: Final = "To replace the next key by another one, run rotate stage with --now."
+_NOW: Final[dict[str, Any]] = {"action": "store_true"}
+_STEPS: Final[dict[str, tuple[str, dict[str, dict[str, Any]]]]] = {
+    "stage": (
+        "Store a next key. Every instance gets to know it before it is promoted.",
+        {"--now": {**_NOW, "help": "replace the next key that is there, or go on with an alert about something else"}},
+    ),
+    "promote": (
+        "Make the next key current, and the current key previous. The next key must have been stored for an hour.",
+        {
+            "--fleet": {
+                "metavar": "FILE",
+                "help": "the output of fleet --require has-next --format json: the proof that every instance has the"
+                " next key; then no hour is needed",
+            },
+            "--now": {**_NOW, "help": "do not wait: every instance has the next key, and no previous key is needed"},
+        },
+    ),
+    "retire": (
+        "Remove the previous key from the store, after its deadline.",
+        {
+            "--fleet": {
+                "metavar": "FILE",
+                "help": "the output of fleet --require moved --format json: the proof that every instance signs with"
+                " the current key",
+            },
+            "--now": {**_NOW, "help": "do not wait: what the previous key has signed is refused from now on"},
+        },
+    ),
+    "back": (
+        "Undo a promotion. The previous key is current again, and the current key is the next one.",
+        {"--now": {**_NOW, "help": "give up the next key that is there: what it has signed is refused"}},
+    ),
+    "run": (
+        "Take the step that is due. With --emergency, take a leaked key away and revoke it.",
+        {
+            "--emergency": {
+                "action": "store_true",
+                "help": "others may know a key: a leaked current or next key is replaced, a previous one is removed",
+            },
+            "--key-from": {
+                "metavar": "FILE",
+                "help": "with --emergency: the file with the leaked text (- for stdin; default: the current key)",
+            },
+            "--fingerprint": {
+                "dest": "key",
+                "metavar": "SGFP1",
+                "help": "with --emergency: the fingerprint of the leaked key",
+            },
+            "--now": {**_NOW, "help": "with --emergency: also replace a key that is less than an hour old"},
+        },
+    ),
+    "put": (
+        "Store a new value: one that others have issued, from stdin, or a new key. Each call makes another key.",
+        {
+            "--emergency": {
+                "action": "store_true",
+                "help": "others may know the old value: it also leaves the versions that the store keeps",
+            },
+            "--now": {**_NOW, "help": "go on with an alert about something else"},
+        },
+    ),
+    "restore": (
+        "Put a key back into its place, from the version of the store that has it.",
+        {
+            "--fingerprint": {
+                "dest": "key",
+                "required": True,
+                "metavar": "SGFP1",
+                "help": "the fingerprint of the key",
+            },
+            "--now": {**_NOW, "help": "go on with an alert about something else"},
+        },
+    ),
+}
+"""By command: what it does, and its own options."""
+_LOST_WRITE: Final = "--single-writer: if another machine has written at the same time, one of both writes is lost"
+_WITH_DATA: Final = ("stage", "promote", "retire", "run", "put")
+
+
+def add_steps(group: Commands, shared: Sequence[str]) -> None:
+    """Add the steps that are one write of a store each."""
+    to: dict[str, dict[str, Any]] = {
+        "--to": {
+            "required": True,
+            "metavar": "SOURCE",
+            "help": "the store: vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH or exec:/PATH/PROGRAM",
+        },
+        "--single-writer": {
+            "action": "store_true",
+            "help": "for a program of exec: that compares no versions: nobody else writes at the same time",
+        },
+        "--dry-run": {"action": "store_true", "help": "write nothing, and print what would be written"},
+    }
+    data_done = {
+        "--data-done": {
+            "metavar": "KID",
+            "help": "the key id of the key that goes: no stored data needs it any more (for a secret that stores data)",
+        }
+    }
+    unused = {"emergency": False, "now": False, "fleet": None, "note": None, "key": None, "key_from": None}
+    for step, (description, own) in _STEPS.items():
+        name: dict[str, Any] = {"metavar": "NAME", "help": "the secret, such as secret.key"}
+        if step == "run":
+            name |= {"nargs": "?", "help": "the secret (default: all that have an overlap)"}
+        words = f"rotate {step}{'' if step == 'run' else ' secret.key'} --to vault:secret/my-service \\\n      "
+        more = "--environment prod --operator 'Ada Lovelace'"
+        if step == "restore":
+            more = f"--fingerprint sgfp1:{'0' * 32}"
+        add_command(
+            group,
+            step,
+            _take_steps,
+            options=(
+                "--environment",
+                "--operator",
+                "--reason",
+                *shared,
+                *(["--note"] if step in {"promote", "put"} else []),
+            ),
+            own={"name": name, **own, **(data_done if step in _WITH_DATA else {}), **to},
+            defaults={**unused, "data_done": None, "step": step},
+            kind="rotation-steps",
+            description=f"{description} It is one write, which fails if somebody else has written in the meantime.",
+            examples=(words + more,),
+            statuses={
+                "0": "done, or there was nothing to do",
+                "1": "refused, not yet, or somebody else was faster; with --dry-run: there is something to do",
+                "2": "usage error, or the operations log cannot be written",
+                "75": "the store did not answer in time; run it again",
+            },
+        )
+
+
+def operator_of(operator: str | None) -> str:
+    """Return the operator's name: that of the option, otherwise that of the login."""
+    if operator is not None:
+        return operator
+    name = ""
+    with suppress(OSError, KeyError, ImportError):
+        name = getpass.getuser()
+    if not is_free_text(name):
+        fail("--operator is missing; pass your name, for the record")
+    return name
+
+
+def _take_steps(
+    request: Request,
+    *,
+    environment: str | None,
+    operator: str | None,
+    ticket: str | None,
+    reason: str | None,
+    note: str | None,
+    step: str,
+    name: str | None,
+    to: str,
+    single_writer: bool,
+    fleet: str | None,
+    emergency: bool,
+    key: str | None,
+    key_from: str | None,
+    data_done: str | None,
+    now: bool,
+    dry_run: bool,
+) -> Result:
+    model = model_of(request)
+    wish = Wish(
+        step=_wished_step(step, emergency=emergency),
+        is_now=now,
+        fleet=fleet_of(fleet),
+        leaked=leaked_key(model, key, key_from) if step == "run" else "",
+        data_done=data_done or "",
+        forgets=emergency and step == "put",
+        dry_run=dry_run,
+    )
+    require_consistent(wish, name, reason)
+    log_options = given(request, "operations_log", "config_dir", "model")
+    who = Who(environment=environment, operator=operator_of(operator), ticket=ticket, reason=reason, note=note)
+    named = (
+        *given_option("environment", environment),
+        *given_option("operator", operator),
+        *given_option("ticket", ticket),
+    )
+    policies = tuple(model.secret_policies.values())
+    store = open_store(to, policies, single_writer=single_writer)
+    options = ("--to", store.name, *named, *(["--single-writer"] if single_writer else []), *log_options)
+    chosen = policies if name is None else (policy_of(model, name),)
+    if step not in {"put", "restore"}:
+        chosen = tuple(with_steps(chosen, wish, options))
+    log = find_log(request, model)
+    rotator = Rotator(model, store, who, config_dir=request.config_dir, options=options)
+    if step == "put":
+        group = _group_of(chosen[0], policies)
+        values = _values_of(group)
+        takes: list[Callable[[OperationsLog | None], StepResult]] = [
+            lambda log: rotator.put(group, values, wish, log=log)
+        ]
+    elif step == "restore":
+        restored = valid_fingerprint(key or "")
+        takes = [lambda log: rotator.restore(chosen[0], restored, wish, log=log)]
+    else:
+        takes = [_taking(rotator, policy, wish) for policy in chosen]
+    # Only an emergency does not wait for the operations log. An hour later, the same command would replace the key once
+    # more, unless it names the key.
+    again = command("rotate", "run", chosen[0].name, *options) if wish.step == "replace" else ""
+    results, stderr = _take_all(takes, log, again)
+    stderr += [f"{why}; then run this command again" for result in results for why in result.unpurged]
+    place = Place(source=store.name, who=named, options=tuple(log_options), refresh=setup_of(model).refresh)
+    documents = [result.as_dict() for result in results]
+    status = _worst([EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)])
+    if single_writer:
+        stderr.append(_LOST_WRITE)
+    name_of_model = f"{model.__module__}:{model.__qualname__}"
+    lines = []
+    for result in results:
+        lines += [*_result_lines(result, place, options, name_of_model), ""]
+    return Result(
+        status,
+        [*lines, MODEL],
+        lambda: {"kind": "rotation-steps", "source": store.name, "dry_run": dry_run, "results": documents},
+        [f"{PROGRAM}: {line}" for line in stderr],
+        events=[record for result in documents for record in result["records"]],
+    )
+
+
+def _wished_step(step: str, *, emergency: bool) -> StepName | None:
+    if step == "run":
+        return "replace" if emergency else None
+    found: StepName = next(each for each in _TEXTS if each == step)
+    return found
+
+
+def _taking(rotator: Rotator, policy: SecretPolicy, wish: Wish) -> Callable[[OperationsLog | None], StepResult]:
+    return lambda log: rotator.take(policy, wish, log=log)
+
+
+def _group_of(policy: SecretPolicy, policies: Sequence[SecretPolicy]) -> tuple[SecretPolicy, ...]:
+    """Return the secrets that change together with a secret, in the model's order."""
+    if not policy.group:
+        return (policy,)
+    return tuple(each for each in policies if each.group == policy.group)
+
+
+def _values_of(policies: Sequence[SecretPolicy]) -> dict[str, SealedStr]:
+    """Return the values of the issued secrets: typed without an echo, or from stdin."""
+    wanted = [policy.variable for policy in policies if policy.is_issued]
+    if not wanted:
+        return {}
+    if is_terminal(sys.stdin):
+        return {each: SealedStr(getpass.getpass(f"The new value of {each} (not shown): ")) for each in wanted}
+    text = SealedStr(read_input("stdin", "-", most=MAX_VALUE_BYTES).decode("utf-8", "replace"))
+    if len(wanted) == 1:
+        return {wanted[0]: SealedStr(text.get_secret_value().removesuffix("\n").removesuffix("\r"))}
+    try:
+        found = contain(lambda: _typed_members(text, wanted))
+    except CheckFailedError:
+        found = {}
+    if not found:
+        fail(f"these secrets change together: pass one JSON object with the members {', '.join(wanted)} on stdin")
+    return found
+
+
+def _typed_members(text: SealedStr, wanted: Sequence[str]) -> dict[str, SealedStr]:
+    """Return the members of a JSON object, if they are the wanted ones, and texts."""
+    found = json.loads(text.get_secret_value())
+    if not isinstance(found, dict) or {*found} != {*wanted}:
+        return {}
+    if not all(isinstance(value, str) for value in found.values()):
+        return {}
+    return {name: SealedStr(value) for name, value in found.items()}
+
+
+def _take_all(
+    takes: Sequence[Callable[[OperationsLog | None], StepResult]], log: OperationsLog, again: str
+) -> tuple[list[StepResult], list[str]]:
+    """Take a step for each secret. Return what happened, and why it was not recorded.
+
+    Only an emergency, which has a command to run `again`, does not wait for the operations log.
+    """
+    results: list[StepResult] = []
+    try:
+        for take in takes:
+            results.append(take(log))  # noqa: PERF401 - an error ends it, and keeps these
+    except FileError as error:
+        if again:
+            return [takes[0](None)], [
+                f"this was not recorded: {log.name}: {error}; fix that, then run {again}: it records the step"
+            ]
+        is_begun = any(result.outcome == "done" for result in results)
+        fail(f"{'not every step was taken' if is_begun else 'nothing was written'}: {log.name}: {error}")
+    return results, [
+        f"the store has this step, but it was not recorded: {why}; then run {again or 'this command again'}"
+        for result in results
+        for why in result.unrecorded
+    ]
+
+
+def _worst(statuses: Sequence[int]) -> int:
+    """Return the exit status that says most about several steps."""
+    for status in (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_ALERTS):
+        if status in statuses:
+            return status
+    return EXIT_CLEAN
+
+
+def _exit_status(result: StepResult) -> int:
+    if any(finding.check is Check.UNAVAILABLE for finding in result.findings):
+        return EXIT_UNAVAILABLE
+    return EXIT_ALERTS if result.outcome in {"refused", "would-be-done"} else EXIT_CLEAN
+
+
+def _result_lines(result: StepResult, place: Place, options: Sequence[str], model: str) -> list[str]:
+    """Return what happened to a secret, and what the operator does next."""
+    does, is_done = (text.format(result.policy.name) for text in _TEXTS[result.step or "stage"])
+    lines = [*map(recorded_line, result.recovered)]
+    if result.outcome == "done":
+        return [*lines, f"Done: {does} in {place.source}.", *_done_lines(result, place, options)]
+    if result.outcome == "would-be-done":
+        return [*lines, f"Would {does} in {place.source}: {', '.join(result.fields)}."]
+    if result.refusal or result.outcome == "refused":
+        return [*lines, *_refused_lines(result, model)]
+    return [*lines, _nothing_done(result, is_done, place.source)]
+
+
+def _done_lines(result: StepResult, place: Place, options: Sequence[str]) -> Iterator[str]:
+    """Yield what a step has changed, and what comes next."""
+    yield f"  changed: {', '.join(result.fields)}"
+    yield from map(recorded_line, result.records)
+    yield from _next_lines(result, place, options)
+    if result.findings:
+        # Without the fixes: one may be the plan that is being followed.
+        yield "No service takes this version yet:"
+        yield from (each.lines[0] for each in result.findings)
+
+
+def _refused_lines(result: StepResult, model: str) -> Iterator[str]:
+    """Yield why a step was not taken, and the one instruction."""
+    if result.refusal:
+        # The fixes of the findings would be about fields that are not there yet.
+        yield from (finding.lines[0] for finding in result.findings)
+        label = mark("REFUSED:", RED) if result.outcome == "refused" else "Not yet:"
+        yield f"{label} {result.refusal.message}"
+        yield f"  fix: {with_model(result.refusal.remedy, model)}"
+        return
+    if result.fields and _exit_status(result) == EXIT_UNAVAILABLE:  # the store did not answer to the write
+        yield _after_lost_answer(result)
+    yield from map(finding_text, result.findings)
+
+
+def _nothing_done(result: StepResult, is_done: str, source: str) -> str:
+    """Return why there was nothing to do."""
+    if result.step is None:
+        return _nothing_due(result.policy, result.keys)
+    if result.forgotten:
+        return f"Done: removed the key from the earlier versions in {source}, as {is_done}."
+    last = result.keys.step
+    who = f" (last step: {step_in_words(last)} by {ascii_text(last.last.operator or 'nobody')})" if last else ""
+    return f"Nothing to do: {is_done} in {source}{who}."
+
+
+def _after_lost_answer(result: StepResult) -> str:
+    """Return what to do where a write may have been done."""
+    if result.step == "put":
+        return "It may have been written. Look with check --from first: each call of rotate put makes another key."
+    return "It may have been written. Run this command again: it does nothing twice."
+
+
+def _nothing_due(policy: SecretPolicy, keys: StoredKeys) -> str:
+    if keys.is_undone:
+        return f"Nothing is due for {policy.name}: its promotion was undone. {_ANOTHER_NEXT}"
+    until = keys.expires_at and keys.expires_at - policy.warn_before
+    if "previous" in keys.filled:
+        until = keys.slots.previous_until
+    return f"Nothing is due for {policy.name}{f' until {iso_utc(until)}' if until else ''}."
+
+
+def _next_lines(result: StepResult, place: Place, options: Sequence[str]) -> Iterator[str]:
+    """Yield what the operator does next."""
+    name, new = result.policy.name, result.rotated
+    yield "Next (if you follow a printed plan, go on there):"
+    if result.step == "stage":
+        yield place.follow_at_once if result.leaked else place.follow
+        yield f"After {iso_utc(result.now + MIN_AGE)}, run:"
+        yield f"{COMMAND_INDENT}{command('rotate', 'promote', name, *options)}"
+        yield "The proof of fleet --require has-next, with --fleet, replaces the hour (docs/monitoring.md)."
+    elif result.step == "retire":
+        yield place.follow_at_once if result.leaked else "No restart is needed."
+        yield "The last line of this proves that the rotation is complete:"
+        yield f"{COMMAND_INDENT}{place.reading('status', '--secret', name, '--strict')}"
+    elif result.step == "back":
+        yield place.follow
+        expires = iso_utc(new.expires_at) if new and new.expires_at else ""
+        yield f"This key expires at {expires}. Promote the next key again before that. {_ANOTHER_NEXT}"
+    elif result.step == "restore":
+        yield place.follow
+    else:
+        yield from _lines_of_new_key(result, place, options)
+    if result.leaked and result.policy.stores_data:
+        yield from _lines_of_data(result, options)
+
+
+def _lines_of_data(result: StepResult, options: Sequence[str]) -> Iterator[str]:
+    """Yield which keys stored data may need after an emergency."""
+    kid = kid_of(result.leaked)
+    if result.is_kept:
+        yield "The leaked key stays as a revoked previous key, as this store keeps no earlier version."
+    if result.dropped:
+        yield f"Stored data may need the key id {kid_of(result.dropped)} too: exec --previous {result.dropped} has it."
+    yield f"Stored data of the key id {kid} needs the leaked key: re-encrypt it (docs/recipes.md). Then run:"
+    yield f"{COMMAND_INDENT}{command('rotate', 'retire', result.policy.name, *options, '--data-done', kid)}"
+
+
+def _lines_of_new_key(result: StepResult, place: Place, options: Sequence[str]) -> Iterator[str]:
+    """Yield what the operator does after a new current key."""
+    name, new = result.policy.name, result.rotated
+    if result.leaked:
+        yield "Everybody has to sign in again."
+        yield place.follow_at_once
+    else:
+        yield place.follow
+    yield "When the functions that use the key still work, complete the record:"
+    yield f"{COMMAND_INDENT}{place.record(name)}"
+    until = new.replaced_until if new else None
+    if until is None:
+        return
+    done: tuple[str, ...] = ()
+    if result.policy.stores_data and new:
+        kid = kid_of(new.replaced)
+        done = ("--data-done", kid)
+        yield f"Re-encrypt the stored data that has the key id {kid} (docs/recipes.md)."
+    yield f"After {iso_utc(until)}, run:"
+    yield f"{COMMAND_INDENT}{command('rotate', 'retire', name, *options, *done)}"
