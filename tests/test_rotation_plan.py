@@ -8,8 +8,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from command_line import fingerprint_of
-from conftest import document_of, marker, posix_only, put
+from command_line import fingerprint_of, machine_at
+from conftest import V1, V2, document_of, good_keys, marker, posix_only, put
 from literal import (
     DAY,
     EXPIRES,
@@ -224,3 +224,17 @@ def test_the_hour_of_a_next_key(site: Site) -> None:
     staged = site.now - timedelta(seconds=1)
     assert steps(site) == ["promote", "record", "retire", "status"]
     assert f"After {(staged + timedelta(hours=1)).isoformat().replace('+00:00', 'Z')}, when every" in plan(site)
+
+
+@posix_only
+def test_a_program_that_compares_nothing(tmp_path: Path) -> None:
+    """The plan of such a store has the option without which its steps are refused."""
+    machine = machine_at(tmp_path)
+    key = good_keys()[V1]
+    put(tmp_path / "fields", json.dumps({"fields": {V1: key, V2: good_keys()[V2]}}))
+    put(tmp_path / "helper", "#!/bin/sh\ncase $1 in get) cat fields;; set) cat >fields;; esac\n", 0o700)
+    source = f"exec:{tmp_path}/helper"
+    ran = machine.call("rotate", "plan", "secret.key", "--from", source, "--environment", "prod")
+    lines = ran.out.replace(" \\\n     ", "").splitlines()
+    stage = next(line for line in lines if " rotate stage " in line)
+    assert (ran.status, "--single-writer" in stage) == (0, True)

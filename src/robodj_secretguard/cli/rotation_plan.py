@@ -33,7 +33,7 @@ from robodj_secretguard.cli.output import (
 from robodj_secretguard.cli.revoke import leaked_key
 from robodj_secretguard.lifecycle.drift import delivered_keys
 from robodj_secretguard.lifecycle.records import Record, environment_of, only_environment, revoked, rotations
-from robodj_secretguard.lifecycle.replacements import can_restore, is_shared
+from robodj_secretguard.lifecycle.replacements import VERSION_SECONDS, can_restore, is_shared
 from robodj_secretguard.lifecycle.rotator import NO_ENVIRONMENT
 from robodj_secretguard.lifecycle.runbook import (
     Place,
@@ -44,6 +44,7 @@ from robodj_secretguard.lifecycle.runbook import (
     plan_rotation,
 )
 from robodj_secretguard.lifecycle.steps import StoredKeys, due
+from robodj_secretguard.managers.manager import open_store
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import contain
@@ -155,7 +156,7 @@ def _plan(
         ),
         options=tuple(given(request, "operations_log", "config_dir", "model")),
         refresh=setup_of(model).refresh,
-        writer=("--single-writer",) if single_writer else (),
+        writer=("--single-writer",) if single_writer or _compares_nothing(delivery.name, subject.policies) else (),
         proof=tuple(word for name, value in proof.items() if value for word in option(f"--{name}", value)),
     )
     title, steps = _title_and_steps(subject, place, leaked, is_emergency=emergency)
@@ -171,6 +172,14 @@ def _plan(
         },
         log.complaint,
     )
+
+
+def _compares_nothing(source: str, policies: Sequence[SecretPolicy]) -> bool:
+    """Check whether a store is a helper program without versions. Then each step says what two machines can lose."""
+    if not source.startswith("exec:"):
+        return False
+    store = open_store(source, policies)
+    return store.within(VERSION_SECONDS, lambda: store.current(VERSION_SECONDS)).version == ""
 
 
 class _Subject(Frozen):
