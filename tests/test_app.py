@@ -175,7 +175,7 @@ def test_examples(machine: Machine, monkeypatch: pytest.MonkeyPatch, command: tu
     machine.put("roster.toml", "[api]\ninstances = ['web-1']\n")
     machine.put("events.jsonl", "")
     shown = machine.call(*command, "--help").out.replace("\\\n      ", "")
-    if "--to SOURCE" in shown:
+    if "vault:" in shown.partition("examples:")[2]:
         pytest.importorskip("hvac")
     examples = [shlex.split(line) for line in re.findall(rf"^  {PROGRAM} ([^|>\n]*)", shown, re.MULTILINE)]
     assert [tuple(words[: len(command)]) for words in examples] == [command] * (len(examples) or 1)
