@@ -109,7 +109,7 @@ class TestRotation:
             f"Done: store a next key of session in {KEYS}.",
             "  changed: SESSION_NEXT",
         ]
-        assert follow in staged.out.splitlines()
+        assert f"1. {follow}" in staged.out.splitlines()
         assert f"     robodj-secretguard rotate promote session --to {KEYS}" in staged.out.splitlines()
         promoted = shop.rotate("promote", "session", late=HOUR)
         record = f"robodj-secretguard rotate record session --from {KEYS} --attest startup --attest functions"
@@ -141,8 +141,8 @@ class TestRotation:
         kid = fingerprint_of(shop.fields["DATA"]).removeprefix("sgfp1:")
         shop.rotate("stage", "data")
         promoted = shop.rotate("promote", "data", late=HOUR)
-        assert f"Re-encrypt the stored data that has the key id {kid} (docs/recipes.md)." in promoted.out.splitlines()
-        assert f"     robodj-secretguard rotate retire data --to {KEYS} --data-done {kid}" in promoted.out.splitlines()
+        assert "2. Re-encrypt its data (docs/recipes.md). After 2026-12-15T13:00:00Z, remove " in promoted.out
+        assert f"     robodj-secretguard rotate retire data --data-done {kid} --to {KEYS}" in promoted.out.splitlines()
         waiting = shop.rotate("run", "data", late=15 * DAY)
         assert (waiting.status, waiting.out.startswith("Not yet: stored data may need ")) == (0, True)
         assert shop.rotate("retire", "data", "--data-done", kid, late=15 * DAY).status == 0
@@ -180,7 +180,8 @@ class TestEmergency:
         ran = shop.rotate("run", "session", *self.WHY, "--key-from", "leaked.txt")
         lines = ran.out.splitlines()
         assert lines[0] == f"Done: replace the current key of session, and revoke the old one in {KEYS}."
-        assert "Everybody has to sign in again." in lines
+        assert "\nNext (if you follow a printed plan, go on there):\n1. Instances that refresh have it " in ran.out
+        assert "2. Invalidate the sessions and tokens that it has signed. Revoke it on " in ran.out
         assert not any(leaked in each.read_text("utf-8") for each in (shop.machine.root / "keys.versions").iterdir())
         assert shop.check().status == 0
 
@@ -189,7 +190,7 @@ class TestEmergency:
         key = fingerprint_of(shop.fields["DATA"])
         kid = key.removeprefix("sgfp1:")
         ran = shop.rotate("run", "data", *self.WHY, "--fingerprint", key)
-        retire = f"     robodj-secretguard rotate retire data --to {KEYS} --data-done {kid}"
+        retire = f"     robodj-secretguard rotate retire data --data-done {kid} --to {KEYS}"
         assert (ran.status, retire in ran.out.splitlines()) == (0, True)
         done = shop.rotate("retire", "data", "--data-done", kid)
         assert (done.status, done.out.splitlines()[0].startswith("Done: removed the key from the earlier ")) == (

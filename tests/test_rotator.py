@@ -68,7 +68,7 @@ class TestTaken:
         assert [result.fields for result in results[::2]] == [[NEXT], [PREVIOUS, UNTIL]]
         assert desk.store.writes == 3
         assert [each.event for each in desk.log.records] == ["staged", "rotation-incomplete", "retired"]
-        assert (results[1].rotated and results[1].rotated.replaced) == fingerprint_of(old)
+        assert results[1].after.slots.previous == fingerprint_of(old)
         assert desk.store.fields.items() >= OTHERS.items()
 
     def test_the_step_that_is_due_is_taken(self, desk: Desk) -> None:

@@ -33,21 +33,20 @@ from robodj_secretguard.cli.output import (
     is_terminal,
 )
 from robodj_secretguard.cli.revoke import leaked_key, valid_fingerprint
+from robodj_secretguard.cli.rotation_plan import plan_lines
 from robodj_secretguard.errors import CheckFailedError, FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import StepName, Who
 from robodj_secretguard.lifecycle.rotator import Rotator, StepResult, Wish, require_consistent, with_steps
-from robodj_secretguard.lifecycle.runbook import Place
-from robodj_secretguard.lifecycle.steps import MIN_AGE, StoredKeys, kid_of, step_in_words
+from robodj_secretguard.lifecycle.runbook import Place, plan_after, plan_emergency
+from robodj_secretguard.lifecycle.steps import StoredKeys, kid_of, step_in_words
 from robodj_secretguard.managers.manager import open_store
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import (
-    COMMAND_INDENT,
     PROGRAM,
     RED,
     ascii_text,
-    command,
     is_free_text,
     mark,
 )
@@ -244,7 +243,6 @@ def _take_steps(
         dry_run=dry_run,
     )
     require_consistent(wish, name, reason)
-    log_options = given(request, "operations_log", "config_dir", "model")
     who = Who(environment=environment, operator=operator_of(operator), ticket=ticket, reason=reason, note=note)
     named = (
         *given_option("environment", environment),
@@ -253,12 +251,18 @@ def _take_steps(
     )
     policies = tuple(model.secret_policies.values())
     store = open_store(to, policies, single_writer=single_writer)
-    options = ("--to", store.name, *named, *(["--single-writer"] if single_writer else []), *log_options)
+    place = Place(
+        source=store.name,
+        who=named,
+        options=tuple(given(request, "operations_log", "config_dir", "model")),
+        refresh=setup_of(model).refresh,
+        writer=("--single-writer",) if single_writer else (),
+    )
     chosen = policies if name is None else (policy_of(model, name),)
     if step not in {"put", "restore"}:
-        chosen = tuple(with_steps(chosen, wish, options))
+        chosen = tuple(with_steps(chosen, wish, place.of_step))
     log = find_log(request, model)
-    rotator = Rotator(model, store, who, config_dir=request.config_dir, options=options)
+    rotator = Rotator(model, store, who, config_dir=request.config_dir, options=place.of_step)
     if step == "put":
         group = _group_of(chosen[0], policies)
         values = _values_of(group)
@@ -272,10 +276,9 @@ def _take_steps(
         takes = [_taking(rotator, policy, wish) for policy in chosen]
     # Only an emergency does not wait for the operations log. An hour later, the same command would replace the key once
     # more, unless it names the key.
-    again = command("rotate", "run", chosen[0].name, *options) if wish.step == "replace" else ""
+    again = place.step("run", chosen[0].name) if wish.step == "replace" else ""
     results, stderr = _take_all(takes, log, again)
     stderr += [f"{why}; then run this command again" for result in results for why in result.unpurged]
-    place = Place(source=store.name, who=named, options=tuple(log_options), refresh=setup_of(model).refresh)
     documents = [result.as_dict() for result in results]
     status = _worst([EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)])
     if single_writer:
@@ -283,7 +286,7 @@ def _take_steps(
     name_of_model = f"{model.__module__}:{model.__qualname__}"
     lines = []
     for result in results:
-        lines += [*_result_lines(result, place, options, name_of_model), ""]
+        lines += [*_result_lines(result, place, name_of_model), ""]
     return Result(
         status,
         [*lines, MODEL],
@@ -379,12 +382,12 @@ def _exit_status(result: StepResult) -> int:
     return EXIT_ALERTS if result.outcome in {"refused", "would-be-done"} else EXIT_CLEAN
 
 
-def _result_lines(result: StepResult, place: Place, options: Sequence[str], model: str) -> list[str]:
+def _result_lines(result: StepResult, place: Place, model: str) -> list[str]:
     """Return what happened to a secret, and what the operator does next."""
     does, is_done = (text.format(result.policy.name) for text in _TEXTS[result.step or "stage"])
     lines = [*map(recorded_line, result.recovered)]
     if result.outcome == "done":
-        return [*lines, f"Done: {does} in {place.source}.", *_done_lines(result, place, options)]
+        return [*lines, f"Done: {does} in {place.source}.", *_done_lines(result, place)]
     if result.outcome == "would-be-done":
         return [*lines, f"Would {does} in {place.source}: {', '.join(result.fields)}."]
     if result.refusal or result.outcome == "refused":
@@ -392,11 +395,11 @@ def _result_lines(result: StepResult, place: Place, options: Sequence[str], mode
     return [*lines, _nothing_done(result, is_done, place.source)]
 
 
-def _done_lines(result: StepResult, place: Place, options: Sequence[str]) -> Iterator[str]:
+def _done_lines(result: StepResult, place: Place) -> Iterator[str]:
     """Yield what a step has changed, and what comes next."""
     yield f"  changed: {', '.join(result.fields)}"
     yield from map(recorded_line, result.records)
-    yield from _next_lines(result, place, options)
+    yield from _next_lines(result, place)
     if result.findings:
         # Without the fixes: one may be the plan that is being followed.
         yield "No service takes this version yet:"
@@ -444,59 +447,18 @@ def _nothing_due(policy: SecretPolicy, keys: StoredKeys) -> str:
     return f"Nothing is due for {policy.name}{f' until {iso_utc(until)}' if until else ''}."
 
 
-def _next_lines(result: StepResult, place: Place, options: Sequence[str]) -> Iterator[str]:
-    """Yield what the operator does next."""
-    name, new = result.policy.name, result.rotated
+def _next_lines(result: StepResult, place: Place) -> Iterator[str]:
+    """Yield what the operator does next, as a plan says it."""
+    policy, leaked = result.policy, result.leaked
     yield "Next (if you follow a printed plan, go on there):"
-    if result.step == "stage":
-        yield place.follow_at_once if result.leaked else place.follow
-        yield f"After {iso_utc(result.now + MIN_AGE)}, run:"
-        yield f"{COMMAND_INDENT}{command('rotate', 'promote', name, *options)}"
-        yield "The proof of fleet --require has-next, with --fleet, replaces the hour (docs/monitoring.md)."
-    elif result.step == "retire":
-        yield place.follow_at_once if result.leaked else "No restart is needed."
-        yield "The last line of this proves that the rotation is complete:"
-        yield f"{COMMAND_INDENT}{place.reading('status', '--secret', name, '--strict')}"
-    elif result.step == "back":
-        yield place.follow
-        expires = iso_utc(new.expires_at) if new and new.expires_at else ""
-        yield f"This key expires at {expires}. Promote the next key again before that. {_ANOTHER_NEXT}"
-    elif result.step == "restore":
-        yield place.follow
-    else:
-        yield from _lines_of_new_key(result, place, options)
-    if result.leaked and result.policy.stores_data:
-        yield from _lines_of_data(result, options)
-
-
-def _lines_of_data(result: StepResult, options: Sequence[str]) -> Iterator[str]:
-    """Yield which keys stored data may need after an emergency."""
-    kid = kid_of(result.leaked)
     if result.is_kept:
         yield "The leaked key stays as a revoked previous key, as this store keeps no earlier version."
     if result.dropped:
         yield f"Stored data may need the key id {kid_of(result.dropped)} too: exec --previous {result.dropped} has it."
-    yield f"Stored data of the key id {kid} needs the leaked key: re-encrypt it (docs/recipes.md). Then run:"
-    yield f"{COMMAND_INDENT}{command('rotate', 'retire', result.policy.name, *options, '--data-done', kid)}"
-
-
-def _lines_of_new_key(result: StepResult, place: Place, options: Sequence[str]) -> Iterator[str]:
-    """Yield what the operator does after a new current key."""
-    name, new = result.policy.name, result.rotated
-    if result.leaked:
-        yield "Everybody has to sign in again."
-        yield place.follow_at_once
-    else:
-        yield place.follow
-    yield "When the functions that use the key still work, complete the record:"
-    yield f"{COMMAND_INDENT}{place.record(name)}"
-    until = new.replaced_until if new else None
-    if until is None:
-        return
-    done: tuple[str, ...] = ()
-    if result.policy.stores_data and new:
-        kid = kid_of(new.replaced)
-        done = ("--data-done", kid)
-        yield f"Re-encrypt the stored data that has the key id {kid} (docs/recipes.md)."
-    yield f"After {iso_utc(until)}, run:"
-    yield f"{COMMAND_INDENT}{command('rotate', 'retire', name, *options, *done)}"
+    if result.step == "back" and result.after.expires_at:
+        expires = iso_utc(result.after.expires_at)
+        yield f"This key expires at {expires}. Promote the next key again before that. {_ANOTHER_NEXT}"
+    if leaked:
+        yield from plan_lines(plan_emergency(policy, result.keys, leaked, place)[1:])
+    elif result.step:
+        yield from plan_lines(plan_after(result.step, policy, result.after, result.now, place))

@@ -159,7 +159,7 @@ class StepResult:
         unrecorded: why it did not get a record.
         refusal: why the step was refused, or is not due yet.
         findings: alerts: about the store, about the version that was refused, or about the one that was written.
-        rotated: the record of the new state, where the step was done.
+        after: the keys after the step, where it was done; with a dry run, those that it would leave.
         forgotten: whether keys whose time is over were taken out of the versions that the store keeps.
         is_kept: whether a leaked key stays as a revoked previous one, since stored data needs it.
         dropped: the previous key that an emergency took away, whose stored data may need it.
@@ -180,7 +180,7 @@ class StepResult:
         self.unrecorded: list[str] = []
         self.refusal: Problem | None = None
         self.findings: list[Finding] = []
-        self.rotated: Record | None = None
+        self.after = self.keys
         self.forgotten = False
         self.is_kept = False
         self.dropped: str | None = None
@@ -548,7 +548,6 @@ class Rotator:
             return
         store.within(_STEP_SECONDS, lambda: store.write(version.fields, reading.stored, _STEP_SECONDS))
         result.outcome = "done"
-        result.rotated = version.steps[0].last
         delivered = {status.secret for status in version.report.secrets if status.source == store.name}
         result.findings = [alert for alert in version.report.alerts if alert.secret in delivered]
         records = [record for each in version.steps for record in each.records]
@@ -594,6 +593,7 @@ class Rotator:
             steps.append(done)
         names = {*fields, *made} - {ROTATION_RECORD}
         result.fields = sorted(name for name in names if fields.get(name) != made.get(name))
+        result.after = stored_keys(result.policy, made)
         return _NewVersion(sealed(made, is_new=True), steps, after)
 
     def _plan(self, policy: SecretPolicy) -> str:

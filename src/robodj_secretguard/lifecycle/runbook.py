@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
+from robodj_secretguard.lifecycle.records import StepName
 from robodj_secretguard.lifecycle.steps import MIN_AGE, StoredKeys, is_over, kid_of
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -51,9 +52,14 @@ class Place(Frozen, kw_only=True):
     proof: tuple[str, ...] = ()
     writer: tuple[str, ...] = ()
 
+    @property
+    def of_step(self) -> tuple[str, ...]:
+        """The options of a step in the store."""
+        return ("--to", self.source, *self.writer, *self.who, *self.options)
+
     def step(self, step: str, name: str, *more: str) -> str:
         """Return the command of a step in the store."""
-        return command("rotate", step, name, *more, "--to", self.source, *self.writer, *self.who, *self.options)
+        return command("rotate", step, name, *more, *self.of_step)
 
     def record(self, name: str) -> str:
         """Return the command that completes the record of a rotation."""
@@ -109,10 +115,9 @@ def plan_rotation(
     name, has_next, has_previous = policy.name, "next" in keys.filled, "previous" in keys.filled
     if policy.is_issued or not policy.overlap or (is_unfit and not has_next):
         return [*_new_value(policy, keys, place, restorable, stays=stays)]
-    old = keys.slots.previous
-    ending = _ending(policy, old, place, _when_over(keys, now))
+    ending = _ending(policy, keys.slots.previous, place, _when_over(keys, now))
     if has_previous and not has_next:
-        return ending if is_recorded else [_validation(name, place, place.follow), *ending]
+        return ending if is_recorded else plan_after("promote", policy, keys, now, place)
     steps = ending[:-1] if has_previous and not is_unfit else []
     if not has_next:
         stage = place.step("stage", name)
@@ -123,6 +128,22 @@ def plan_rotation(
         return [*steps, _last_step(name, place)]
     after = f"{_days(policy.overlap)} after the promotion, remove the old key, {_key_or_none(keys.slots.current)}:"
     return [*steps, *_ending(policy, keys.slots.current, place, after)]
+
+
+def plan_after(
+    step: StepName, policy: SecretPolicy, keys: StoredKeys, now: datetime, place: Place
+) -> list[PlannedStep]:
+    """Return what follows a step that was taken. `keys` are those after it."""
+    if step == "retire":
+        return [_last_step(policy.name, place)]
+    if step == "restore":
+        return [PlannedStep(place.follow)]
+    if step in {"stage", "back"}:
+        return [PlannedStep(place.follow), *plan_rotation(policy, keys, now, place)]
+    validation = _validation(policy.name, place, place.follow)
+    if "previous" not in keys.filled:
+        return [validation, _last_step(policy.name, place)]
+    return [validation, *_ending(policy, keys.slots.previous, place, _when_over(keys, now))]
 
 
 def _key_or_none(key: str | None) -> str:

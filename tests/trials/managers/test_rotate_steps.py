@@ -126,17 +126,17 @@ class TestRotation:
         ran = production.rotate("stage", now=began)
         assert (ran.status, production.version) == (0, 2)
         assert ran.out.startswith(f"Done: store a next key of {NAME} in {production.source}.\n  changed: {NEXT}\n")
-        assert f"After {iso_utc(began + HOUR)}, run:\n     robodj-secretguard rotate promote {NAME} --to" in ran.out
+        assert f"2. After {iso_utc(began + HOUR)}, when every instance has the next key, make it current." in ran.out
         new = production.fields[NEXT]
         ran = production.rotate("promote", "--note", "reviewed by Grace", now=promoted)
         assert (ran.status, production.version) == (0, 3)
         assert production.machine.records[-1].note == "reviewed by Grace"
-        assert f"complete the record:\n     robodj-secretguard rotate record {NAME} --from vault:" in ran.out
-        assert f"After {ends}, run:\n     robodj-secretguard rotate retire" in ran.out
+        assert f"Then record that they work:\n     robodj-secretguard rotate record {NAME} --from vault:" in ran.out
+        assert f"2. After {ends}, remove the previous key, {fingerprint_of(old)}:\n" in ran.out
         fields = production.fields
         assert (fields[V1], fields[PREVIOUS], fields[UNTIL]) == (new, old, ends)
         assert fields[REVOKED_FINGERPRINTS] == f"{fingerprint_of(old)}@{ends}"
-        complete = shlex.split(ran.out.partition("complete the record:\n")[2].splitlines()[0])
+        complete = shlex.split(ran.out.partition("record that they work:\n")[2].replace("\\\n", " ").splitlines()[0])
         assert production.machine.call(*complete[1:], now=promoted).status == 0
         ran = production.rotate("retire", now=promoted + 15 * DAY)
         assert (ran.status, production.version) == (0, 4)
@@ -323,9 +323,7 @@ class TestEmergency:
         old = production.fields[V1]
         ran = self.replace(production)
         assert (ran.status, production.version) == (0, 3)
-        assert (
-            "Everybody has to sign in again.\nRestart the instances at once, and see that each one starts." in ran.out
-        )
+        assert "1. Restart the instances at once, and see that each one starts. Test sign-in " in ran.out
         fields = production.fields
         assert fields[REVOKED_FINGERPRINTS] == fingerprint_of(old)
         assert {*fields} == {V1, V2, EXPIRES, REVOKED_FINGERPRINTS, *OTHERS}
