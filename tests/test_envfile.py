@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import V1, V2, failure_of, posix_only
+from conftest import V1, V2, Failure, failure_of, posix_only
 from stores import fields_in, found_in, new_text, opened, refusal, versions_of, write
 
 from robodj_secretguard.startup.file_reader import read_text_file
@@ -115,15 +115,44 @@ def test_the_record_of_a_rotation(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
-    """A file that others can write, or that is no text, is refused. A link is followed."""
+    """A file that others can write, or that is no text, is refused."""
     store = store_with(tmp_path, b"\xff")
     assert failure_of(lambda: found_in(store)).what == "is not used: it is not UTF-8"
     store = store_with(tmp_path, f"{V1}=a\n")
-    (tmp_path / "link").symlink_to("app.env")
-    write(opened(f"envfile:{tmp_path}/link"), {V1: "b"})
-    assert (fields_in(store), os.path.islink(tmp_path / "link")) == ({V1: "b"}, True)
     (tmp_path / "app.env").chmod(0o602)
     assert failure_of(lambda: found_in(store)).what == "is not used: it can be written by others"
+
+
+def test_a_link_is_read_and_never_written(tmp_path: Path) -> None:
+    """A write through a link is refused before anything is made, and the fix names the file."""
+    store = store_with(tmp_path, f"{V1}=a\n")
+    (tmp_path / "link").symlink_to("app.env")
+    linked = opened(f"envfile:{tmp_path}/link")
+    found = refusal(linked, {V1: "b"})
+    assert found == Failure(
+        "is not written: it is a symbolic link", f"name what it leads to: envfile:{tmp_path.resolve()}/app.env"
+    )
+    assert fields_in(linked) == fields_in(store) == {V1: "a"}
+    assert sorted(os.listdir(tmp_path)) == ["app.env", "link"]
+
+
+@pytest.mark.parametrize("text", ["a:b:c\n", "# c\n\n127.0.0.1 localhost\n"])
+def test_a_file_of_another_format(tmp_path: Path, text: str) -> None:
+    """A file that has lines, and none of a variable, stays as it is, with its mode and alone."""
+    store = store_with(tmp_path, text)
+    (tmp_path / "app.env").chmod(0o644)
+    assert refusal(store, {V1: "a"}).what == "is not written: it has lines, but none of the form NAME=VALUE"
+    status = (tmp_path / "app.env").stat()
+    assert ((tmp_path / "app.env").read_text(encoding="utf-8"), status.st_mode & 0o777) == (text, 0o644)
+    assert os.listdir(tmp_path) == ["app.env"]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# keys of the shop\n", "not a variable\nA=b\n"])
+def test_a_file_without_a_declared_variable(tmp_path: Path, text: str) -> None:
+    """A file that is empty, has comments alone, or has another variable among its lines is written."""
+    store = store_with(tmp_path, text)
+    write(store, {V1: "a"})
+    assert (tmp_path / "app.env").read_text(encoding="utf-8") == f"{text}{V1}=a\n"
 
 
 def test_a_file_that_is_replaced_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,6 +100,21 @@ def test_a_file_that_is_not_where_services_read(tmp_path: Path, make: object, wh
     assert fields_in(store) == {V1: "b"}
 
 
+@pytest.mark.parametrize("end", ["", "/"])
+def test_a_link_to_a_directory_is_read_and_never_written(tmp_path: Path, end: str) -> None:
+    """A program that changes the link would take the keys away again: the fix names the directory."""
+    directory_at(tmp_path / "v3", **{V1: "a"})
+    (tmp_path / "current").symlink_to("v3")
+    store = opened(f"directory:{tmp_path}/current{end}")
+    found = refusal(store, {V1: "b"})
+    assert (found.what, found.fix) == (
+        "is not written: it is a symbolic link",
+        f"name what it leads to: directory:{tmp_path.resolve()}/v3",
+    )
+    assert fields_in(store) == {V1: "a"}
+    assert sorted(os.listdir(tmp_path)) == ["current", "v3"]
+
+
 def test_a_value_that_is_no_text(tmp_path: Path) -> None:
     """A file has a text."""
     found = refusal(opened(f"directory:{tmp_path}/keys"), {V1: 1})

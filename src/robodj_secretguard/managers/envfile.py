@@ -48,10 +48,19 @@ class EnvFile(LocalStore):
             fields[name] = _record_of(text) if name == ROTATION_RECORD else text
         return fields
 
+    def require_own(self) -> None:
+        """Refuse a link, and a file of another format."""
+        super().require_own()
+        lines = [line for line in self._present_lines() if line.strip() and not line.lstrip().startswith("#")]
+        if lines and not any(_ASSIGNED.match(line) for line in lines):
+            raise ManagerError(
+                "is not written: it has lines, but none of the form NAME=VALUE",
+                "name an environment file, or a path where no file is yet",
+            )
+
     def require_writable(self, fields: Mapping[str, Any]) -> None:
         """Refuse a value that would need quotes, and a file whose end is not complete."""
-        lines = self._lines() if os.path.lexists(self.path()) else []
-        if _insides(lines)[-1]:
+        if _insides(self._present_lines())[-1]:
             raise ManagerError(
                 "was not written: its last line is not complete", "close its quote, or take its backslash away"
             )
@@ -66,7 +75,7 @@ class EnvFile(LocalStore):
     def replace(self, fields: Mapping[str, Any]) -> None:
         """Write a file with the new lines, and put it in place of the old one."""
         path = self.path()
-        lines = self._lines() if os.path.lexists(path) else []
+        lines = self._present_lines()
         numbers = self._declared_lines(lines)
         added = []
         for name in self.declared():
@@ -86,6 +95,10 @@ class EnvFile(LocalStore):
         write_new(new, "".join(lines).encode(), 0o600, owner or os.stat(os.path.dirname(path)))
         os.replace(new, path)
         sync_directory(os.path.dirname(path))
+
+    def _present_lines(self) -> list[str]:
+        """Return the lines of the file; none where there is no file yet."""
+        return self._lines() if os.path.lexists(self.path()) else []
 
     def _lines(self) -> list[str]:
         """Return the lines of the file, each with its newline.

@@ -50,6 +50,14 @@ class LocalStore(Store):
     def replace(self, fields: Mapping[str, Any]) -> None:
         """Put fields in place of those that are there, at once. The lock is held."""
 
+    def require_own(self) -> None:
+        """Refuse a link: what it leads to may have another purpose. Nothing is made beside it."""
+        if os.path.islink(self._place.rstrip(os.sep)):
+            kind, _, _ = self.name.partition(":")
+            raise ManagerError(
+                "is not written: it is a symbolic link", f"name what it leads to: {kind}:{shown_place(self.path())}"
+            )
+
     def current(self, seconds: float) -> Stored:
         """Return what is there."""
         return _stored(self.fields_found(seconds))
@@ -105,6 +113,7 @@ class LocalStore(Store):
     def _held(self) -> Iterator[KeptVersions]:
         """Hold the lock, and turn errors of the system into those of a manager."""
         try:
+            self.require_own()
             if exposed := path_faults(self.judged_path()).exposed:
                 raise ManagerError(f"is not written: it {exposed[0]}", "choose a path that only its owner can write")
             kept = self._kept()
