@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Final, TypeAlias
 
 from robodj_secretguard.common.generator import generate
@@ -21,10 +20,11 @@ from robodj_secretguard.lifecycle.steps import (
     field_text,
     stored_keys,
 )
-from robodj_secretguard.managers.manager import Store, Stored, open_store
+from robodj_secretguard.managers.manager import Stored, open_store
+from robodj_secretguard.managers.removed import find_version
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.sealed import SealedStr, contain
+from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, iso_utc
 from robodj_secretguard.startup.readings import Slot
@@ -154,32 +154,6 @@ def _is_staged(key: str, known: Sequence[Record], last: Record) -> bool:
     return any(each.event == "staged" and each.fingerprint == key for each in own if each.sequence > last.sequence)
 
 
-def find_version(store: Store, policy: SecretPolicy, key: str, seconds: float) -> Stored | None:
-    """Return the newest version of a store that has a key in a slot of its secret, if there is one.
-
-    Args:
-        store: the store.
-        policy: the secret.
-        key: the fingerprint of the key.
-        seconds: the time limit of each answer.
-
-    Raises:
-        ManagerError: the versions cannot be read.
-    """
-    unread = None
-    for name in store.within(seconds, partial(store.versions, seconds)):
-        try:
-            version = store.within(seconds, partial(store.version, name, seconds))
-        except ManagerError as error:
-            unread = error
-            continue
-        if contain(partial(_has_key, version, policy, key)):
-            return version
-    if unread is not None:
-        raise unread
-    return None
-
-
 def can_restore(policies: Sequence[SecretPolicy], source: str, policy: SecretPolicy, key: str) -> bool:
     """Check whether a version of a source has a key of a secret. Where that cannot be found out, none has.
 
@@ -190,14 +164,9 @@ def can_restore(policies: Sequence[SecretPolicy], source: str, policy: SecretPol
         key: the fingerprint of the key.
     """
     try:
-        return find_version(open_store(source, policies), policy, key, VERSION_SECONDS) is not None
+        return find_version(open_store(source, policies), [policy], key, VERSION_SECONDS) is not None
     except (ManagerError, UsageError):
         return False
-
-
-def _has_key(version: Stored, policy: SecretPolicy, key: str) -> bool:
-    slots = stored_keys(policy, version.opened()).slots
-    return key in {slots.current, slots.next, slots.previous}
 
 
 def restored_changes(

@@ -30,7 +30,6 @@ from robodj_secretguard.lifecycle.records import (
 )
 from robodj_secretguard.lifecycle.replacements import (
     Replacement,
-    find_version,
     obstacle_of_put,
     place_of,
     put_changes,
@@ -58,6 +57,7 @@ from robodj_secretguard.lifecycle.steps import (
     with_step,
 )
 from robodj_secretguard.managers.manager import ABSENT, AbsentError, Store, Stored, sealed
+from robodj_secretguard.managers.removed import find_version
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import PREFIX, fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -520,7 +520,7 @@ class Rotator:
             result.outcome = "refused"
             return
         result.restored = key
-        version = find_version(self._store, result.policy, key, _STEP_SECONDS)
+        version = find_version(self._store, [result.policy], key, _STEP_SECONDS)
         if version is None:
             raise StepRefusedError(
                 f"no version of {self._store.name} has the key {key}", f"run {self._plan(result.policy)}"

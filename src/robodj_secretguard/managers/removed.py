@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from robodj_secretguard.errors import ManagerError, UsageError
-from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Sources, Store, open_sources
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Sources, Store, Stored, open_sources
 from robodj_secretguard.secret.material import FORM, fingerprint, is_fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
@@ -98,58 +98,72 @@ def with_removed_key(sources: Sources, names: Sequence[str], model: type[SecretS
         raise UsageError(f"--previous: invalid fingerprint; use {FORM}")
     policies = tuple(model.secret_policies.values())
     of_data = [each for each in policies if _may_store_data(each)]
-    is_any_kept = False
     for store in open_sources(names, policies):
         if not isinstance(store, Store):
             continue
         try:
-            versions = store.within(ATTEMPT_SECONDS, partial(store.versions, ATTEMPT_SECONDS))
-            found = _find(store, versions, of_data, wanted)
+            version = find_version(store, of_data, wanted, ATTEMPT_SECONDS)
         except ManagerError as error:
             refused = (source_finding(policies, store.name, error),)
             report = Report(
                 datetime.now(UTC), require_env_only=False, revocation_list=None, secrets=(), findings=refused
             )
             return Sources(sources.deliveries, report)
+        if version is None:
+            continue
+        found = contain(partial(_keys_in, version, of_data, wanted))
         if len(found) > 1:
             raise UsageError(
                 f"--previous: it was a key of {' and '.join(found)}; declare stores_data=False for those that"
                 " encrypt no stored data"
             )
-        for policy in of_data:
-            if policy.name in found:
-                return JobSources(sources, policy, found[policy.name])
-        is_any_kept = is_any_kept or bool(versions)
-    if is_any_kept:
-        raise UsageError("--previous: no kept version has a key with this fingerprint; compare it with the data's kid")
-    raise UsageError("--previous: no source of --from keeps earlier versions; name a store that does")
+        (policy,) = (each for each in of_data if each.name in found)
+        return JobSources(sources, policy, found[policy.name])
+    raise UsageError(
+        "--previous: no version that a source of --from keeps has a key with this fingerprint; compare it with the"
+        " data's kid"
+    )
 
 
 def _may_store_data(policy: SecretPolicy) -> bool:
     return bool(policy.overlap) and policy.material.has_fingerprint and policy.stores_data is not False
 
 
-def _find(
-    store: Store, versions: Sequence[str], policies: Sequence[SecretPolicy], wanted: str
-) -> Mapping[str, SealedStr]:
-    """Return a key by the names of the secrets that have it, in the newest version that has it in any slot."""
-    for version in versions:
-        found = store.within(ATTEMPT_SECONDS, partial(_same_key_in, store, version, policies, wanted))
-        if found:
-            return found
-    return {}
+def find_version(store: Store, policies: Sequence[SecretPolicy], wanted: str, seconds: float) -> Stored | None:
+    """Return the newest version of a store that has a key in a slot of one of its secrets, if there is one.
+
+    Args:
+        store: the store.
+        policies: the secrets.
+        wanted: the fingerprint of the key.
+        seconds: the time limit of each answer.
+
+    Raises:
+        ManagerError: the versions cannot be read.
+    """
+    unread = None
+    for name in store.within(seconds, partial(store.versions, seconds)):
+        try:
+            version = store.within(seconds, partial(store.version, name, seconds))
+        except ManagerError as error:
+            unread = error
+            continue
+        if contain(partial(_keys_in, version, policies, wanted)):
+            return version
+    if unread is not None:
+        raise unread
+    return None
 
 
-def _same_key_in(store: Store, version: str, policies: Sequence[SecretPolicy], wanted: str) -> dict[str, SealedStr]:
-    """Return a key by the names of the secrets that have it in one version. It runs inside `contain()`."""
-    fields = store.version(version, ATTEMPT_SECONDS).opened()
+def _keys_in(version: Stored, policies: Sequence[SecretPolicy], wanted: str) -> dict[str, SealedStr]:
+    """Return a key by the names of the secrets that have it in a version. It runs inside `contain()`."""
+    fields = version.opened()
     found = dict[str, SealedStr]()
     for policy in policies:
         for variable in policy.key_variables:
             value = fields.get(variable)
-            key = SealedStr(value.strip() if isinstance(value, str) else "")
-            if _fingerprint_of(key) == wanted:
-                found[policy.name] = key
+            if isinstance(value, str) and fingerprint(SealedStr(value)) == wanted:
+                found[policy.name] = SealedStr(value)
     return found
 
 
