@@ -32,7 +32,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.cli.revoke import leaked_key
 from robodj_secretguard.lifecycle.drift import delivered_keys
-from robodj_secretguard.lifecycle.records import Record, environment_of, only_environment, revoked, rotations
+from robodj_secretguard.lifecycle.records import Record, only_environment, revoked, rotations
 from robodj_secretguard.lifecycle.replacements import VERSION_SECONDS, can_restore, is_shared
 from robodj_secretguard.lifecycle.rotator import NO_ENVIRONMENT
 from robodj_secretguard.lifecycle.runbook import (
@@ -43,7 +43,7 @@ from robodj_secretguard.lifecycle.runbook import (
     plan_question,
     plan_rotation,
 )
-from robodj_secretguard.lifecycle.steps import StoredKeys, due
+from robodj_secretguard.lifecycle.steps import StoredKeys, due, environment_in
 from robodj_secretguard.managers.manager import open_store
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -234,8 +234,7 @@ class _Subject(Frozen):
     def environment_options(self, environment: str | None) -> list[str]:
         """Return the option for the environment, which a command needs where nothing else names it."""
         name = self.policy.name
-        recorded = environment_of([self.keys.slots.current], name, self.records)
-        known = self.keys.environment or recorded or only_environment(name, self.records)
+        known = environment_in(self.keys, name, self.records) or only_environment(name, self.records)
         if not (environment or known):
             fail(NO_ENVIRONMENT)
         return given_option("environment", None if environment == known else environment)

@@ -249,14 +249,6 @@ def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
     )
 
 
-def environment_of(
-    fingerprints: Iterable[str | None], secret: str, records: Iterable[Record], otherwise: str = ""
-) -> str:
-    """Return the environment of the last rotation to the last one of some keys that has a record."""
-    last = {record.fingerprint: record.environment for record in rotations(records, secret)}
-    return next(reversed([last[key] for key in fingerprints if key in last]), None) or otherwise
-
-
 def only_environment(secret: str, records: Iterable[Record]) -> str:
     """Return the environment of all rotations of a secret; empty where they are of none, or of several."""
     found = {record.environment or "" for record in rotations(records, secret)}

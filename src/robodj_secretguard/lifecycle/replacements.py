@@ -37,7 +37,7 @@ Replacement: TypeAlias = Mapping[str, SealedStr]
 """The values that others have issued, by variable."""
 
 
-def obstacle_of_put(
+def obstacles_of_put(
     policies: Sequence[SecretPolicy],
     values: Replacement,
     fields: Fields,
@@ -45,19 +45,17 @@ def obstacle_of_put(
     *,
     report: Report,
     options: Sequence[str],
-) -> Problem | None:
-    """Return why new values are not stored, if something is in their way. `report` is on the fields."""
+) -> list[Problem]:
+    """Return what is in the way of new values. `report` is on the fields."""
     for policy in policies:
         if _has_good_key(policy, fields, now, report):
             stage = command("rotate", "stage", policy.name, *options)
-            return Problem(f"{policy.name} has a good key, and an overlap in which it still verifies", f"run {stage}")
+            return [Problem(f"{policy.name} has a good key, and an overlap in which it still verifies", f"run {stage}")]
     same = [name for name, value in values.items() if value.get_secret_value() == field_text(fields, name)]
     if not values or len(same) < len(values):
-        return None
-    return Problem(
-        f"{same[0]} has this value already",
-        f"pass the new value ({policies[-1].replacement}); if the present one is right, there is nothing to do",
-    )
+        return []
+    remedy = f"pass the new value ({policies[-1].replacement}); if the present one is right, there is nothing to do"
+    return [Problem(f"{same[0]} has this value already", remedy)]
 
 
 def _has_good_key(policy: SecretPolicy, fields: Fields, now: datetime, report: Report) -> bool:

@@ -23,14 +23,13 @@ from robodj_secretguard.lifecycle.records import (
     Who,
     conflict,
     draft,
-    environment_of,
     only_environment,
     revoked,
     rotations,
 )
 from robodj_secretguard.lifecycle.replacements import (
     Replacement,
-    obstacle_of_put,
+    obstacles_of_put,
     place_of,
     put_changes,
     restored_changes,
@@ -42,12 +41,14 @@ from robodj_secretguard.lifecycle.steps import (
     changes_of,
     data_of_previous,
     due,
+    environment_in,
     is_done,
     is_over,
     is_state_after,
     kid_of,
     later,
     obstacles,
+    recorded_revocations,
     revocations,
     revoked_entry,
     step_of,
@@ -56,7 +57,7 @@ from robodj_secretguard.lifecycle.steps import (
     with_changes,
     with_step,
 )
-from robodj_secretguard.managers.manager import ABSENT, AbsentError, Store, Stored, sealed
+from robodj_secretguard.managers.manager import ABSENT, Store, Stored, sealed
 from robodj_secretguard.managers.removed import find_version
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import PREFIX, fingerprint
@@ -66,7 +67,7 @@ from robodj_secretguard.secret.texts import command
 from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.directory import delivery_of, names_of, source_finding, whole_names
 from robodj_secretguard.startup.inputs import ROTATION_RECORD, iso_utc
-from robodj_secretguard.startup.readings import ALWAYS, Environment, RevocationStatus, config_directory
+from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.report import Finding, Report, for_gate
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 
@@ -209,13 +210,27 @@ class StepResult:
 
 
 class _AtHand:
-    """What was read for one step, and what the step needs besides."""
+    """What was read for one step, and what the step needs besides.
 
-    def __init__(self, result: StepResult, stored: Stored, known: Sequence[Record], who: Who) -> None:
+    Attributes:
+        result: what happens.
+        wish: the step that the operator wants.
+        log: the operations log, if it gets records.
+        known: its records.
+        stored: the current version of the store.
+        who: the operator's texts, with the environment of the keys.
+        before: the report on the current version.
+    """
+
+    who: Who
+    before: Report
+
+    def __init__(self, result: StepResult, wish: Wish, log: OperationsLog | None, known: Sequence[Record]) -> None:
         self.result = result
-        self.stored = stored
+        self.wish = wish
+        self.log = log
         self.known = known
-        self.who = who
+        self.stored = ABSENT
 
 
 class Rotator:
@@ -308,7 +323,7 @@ class Rotator:
         policy: SecretPolicy,
         wish: Wish,
         log: OperationsLog | None,
-        act: Callable[[_AtHand, Wish, OperationsLog | None], None],
+        act: Callable[[_AtHand], None],
     ) -> StepResult:
         """Read the store, and act on what was read, while nobody else writes the log."""
         result = StepResult(policy, None if wish.step == "replace" else wish.step)
@@ -316,8 +331,10 @@ class Rotator:
         with writable.locked() if writable else nullcontext(log and log.read()):
             if writable and writable.last and wish.step != "replace" and result.now < writable.last.recorded_at:
                 raise_file_error("its last record is later than this machine's clock; set the clock")
+            reading = _AtHand(result, wish, writable, log.records if log else ())
             try:
-                act(self._read(result, wish, log), wish, writable)
+                self._read(reading)
+                act(reading)
             except StepRefusedError as error:
                 result.refuse(error.message, error.remedy)
             except ManagerError as error:
@@ -325,30 +342,31 @@ class Rotator:
                 result.findings = [source_finding(self._policies, self._store.name, error)]
             return result
 
-    def _read(self, result: StepResult, wish: Wish, log: OperationsLog | None) -> _AtHand:
+    def _read(self, reading: _AtHand) -> None:
         """Read the store, and require that it belongs to the environment and to the log."""
-        store = self._store
-        known = log.records if log else ()
-        try:
-            stored = store.within(_STEP_SECONDS, lambda: store.current(_STEP_SECONDS))
-        except AbsentError:
-            if wish.step != "put":
-                raise
-            stored = ABSENT
-        _set_time(result, stored, store.name, is_emergency=wish.step == "replace")
-        result.keys = contain(lambda: stored_keys(result.policy, stored.opened(), stored.written_at))
-        who = self._who_for(result, known, wish)
-        result.recovered = _append_records(unrecorded(result.keys.step, known), None if wish.dry_run else log, result)
-        newer = later(result.keys, known)
+        store, result, wish = self._store, reading.result, reading.wish
+        look = store.found if wish.step == "put" else store.current
+        reading.stored = store.within(_STEP_SECONDS, partial(look, _STEP_SECONDS))
+        _set_time(result, reading.stored, store.name, is_emergency=wish.step == "replace")
+        result.keys = contain(partial(_stored_keys_of, reading.stored, result.policy))
+        reading.who = self._who_for(reading)
+        self._recover(reading, result.keys)
+        newer = later(result.keys, reading.known)
         if newer and not is_state_after(newer, result.keys):
-            self._require_return(result, newer, wish)
-        return _AtHand(result, stored, known, who)
+            self._require_return(reading, newer)
+        reading.before = contain(lambda: self._check(reading, reading.stored.opened()))
 
-    def _require_return(self, result: StepResult, newer: Record, wish: Wish) -> None:
+    def _recover(self, reading: _AtHand, keys: StoredKeys) -> None:
+        """Record an earlier step that only the store has."""
+        result = reading.result
+        lost = unrecorded(keys.step, reading.known)
+        result.recovered = (*result.recovered, *_append_records(lost, reading.log, result))
+
+    def _require_return(self, reading: _AtHand, newer: Record) -> None:
         """Refuse a step of a store that is older than the log, unless it is the one that the store lacks."""
-        name = result.policy.name
+        name = reading.result.policy.name
         step = {"staged": "stage", "retired": "retire"}.get(newer.event, "restore")
-        if wish.step in {"replace", "restore", step}:
+        if reading.wish.step in {"replace", "restore", step}:
             return
         key = ("--fingerprint", newer.fingerprint or "") if step == "restore" else ()
         raise StepRefusedError(
@@ -357,15 +375,15 @@ class Rotator:
             f"run {command('rotate', step, name, *key, *self._options)}",
         )
 
-    def _who_for(self, result: StepResult, known: Sequence[Record], wish: Wish) -> Who:
+    def _who_for(self, reading: _AtHand) -> Who:
         """Return the operator's texts with the environment of the keys. Refuse those for another environment.
 
         An emergency does not wait for a log that names it.
         """
+        wish, secret = reading.wish, reading.result.policy.name
         may_differ = wish.is_now and wish.step in _REPEATABLE
-        keys, secret = result.keys, result.policy.name
-        where = keys.environment or environment_of([keys.slots.current], secret, known)
-        wanted = self._who.environment or where or only_environment(secret, known)
+        where = environment_in(reading.result.keys, secret, reading.known)
+        wanted = self._who.environment or where or only_environment(secret, reading.known)
         if not wanted and wish.step != "replace":
             raise UsageError(NO_ENVIRONMENT)
         if where not in {"", wanted} and not may_differ:
@@ -375,32 +393,29 @@ class Rotator:
             )
         return self._who._replace(environment=wanted or None)
 
-    def _take(self, reading: _AtHand, wish: Wish, log: OperationsLog | None) -> None:
+    def _take(self, reading: _AtHand) -> None:
         """Take a step of a rotation."""
-        result = reading.result
-        before = contain(lambda: self._check(reading, reading.stored.opened(), wish))
-        recorded = RevocationStatus((), tuple((key, ALWAYS) for key in revoked(reading.known) if key))
-        result.keys = result.keys._replace(
-            revoked_from=revocations(result.keys.slots, before.revocation_list, recorded)
-        )
-        step = self._choose(reading, wish)
+        result, wish = reading.result, reading.wish
+        lists = (reading.before.revocation_list, recorded_revocations(reading.known))
+        result.keys = result.keys._replace(revoked_from=revocations(result.keys.slots, *lists))
+        step = self._choose(reading)
         if step is not None:
             if wish.step == "replace":
-                self._keep_for_data(reading, step, wish)
-            self._write(reading, step, wish, log, partial(_changes, step, result), before=before)
+                self._keep_for_data(reading, step)
+            self._write(reading, step, partial(_changes, step, result))
         is_wanted = wish.data_done or wish.step == "replace" or result.outcome == "done"
         if is_wanted and result.outcome != "refused":
-            self._forget_ended(reading, wish)
+            self._forget_ended(reading)
 
-    def _choose(self, reading: _AtHand, wish: Wish) -> StepName | None:
+    def _choose(self, reading: _AtHand) -> StepName | None:
         """Return the step to take: the one that the operator named, or the one that is due.
 
         It is `None` for a step that is done, and for one that must wait. The result gets the reason.
         """
-        result = reading.result
+        result, wish = reading.result, reading.wish
         policy, keys, now = result.policy, result.keys, result.now
         if wish.step == "replace":
-            return self._choose_in_emergency(reading, wish)
+            return self._choose_in_emergency(reading)
         of_current = [each for each in rotations(reading.known, policy.name) if each.fingerprint == keys.slots.current]
         rotated_at = of_current[0].recorded_at if of_current else None
         result.step = wish.step or due(policy, keys, rotated_at, now)
@@ -410,9 +425,9 @@ class Rotator:
             return None
         return self._allowed(result.step, result, wish)
 
-    def _choose_in_emergency(self, reading: _AtHand, wish: Wish) -> StepName | None:
+    def _choose_in_emergency(self, reading: _AtHand) -> StepName | None:
         """Return the step that takes the leaked key away."""
-        result = reading.result
+        result, wish = reading.result, reading.wish
         policy, slots = result.policy, result.keys.slots
         result.step = "replace"
         verifies = "previous" in result.keys.filled and not is_over(result.keys, result.now)
@@ -444,7 +459,7 @@ class Rotator:
         """Require that a leaked key, which has no place in the store, was revoked there before."""
         result = reading.result
         result.leaked = leaked
-        listed = contain(lambda: self._check(reading, reading.stored.opened(), Wish(step="replace"))).revocation_list
+        listed = reading.before.revocation_list
         if listed is not None and leaked in listed.fingerprints:
             return
         why = ("--reason", "leaked", "--unknown", "--yes")
@@ -477,38 +492,32 @@ class Rotator:
         policies: Sequence[SecretPolicy],
         values: Replacement,
         reading: _AtHand,
-        wish: Wish,
-        log: OperationsLog | None,
     ) -> None:
         """Store new values."""
-        result = reading.result
-        before = contain(lambda: self._check(reading, reading.stored.opened(), wish))
+        result, wish, before = reading.result, reading.wish, reading.before
         for policy in policies:
             keys = contain(partial(_stored_keys_of, reading.stored, policy))
-            for problem in data_of_previous(policy, keys, wish.data_done):
-                raise StepRefusedError(problem.message, problem.remedy)
+            _refuse(data_of_previous(policy, keys, wish.data_done))
             if policy is not policies[0]:
-                lost = unrecorded(keys.step, reading.known)
-                result.recovered = (*result.recovered, *_append_records(lost, log, result))
-        obstacle = contain(
-            lambda: obstacle_of_put(
-                policies, values, reading.stored.opened(), result.now, report=before, options=self._options
+                self._recover(reading, keys)
+        _refuse(
+            contain(
+                lambda: obstacles_of_put(
+                    policies, values, reading.stored.opened(), result.now, report=before, options=self._options
+                )
             )
         )
-        if obstacle is not None:
-            raise StepRefusedError(obstacle.message, obstacle.remedy)
         if result.unrecorded:
             result.outcome = "refused"
             return
         change = partial(put_changes, policies, values, now=result.now, report=before)
-        self._write(reading, "put", wish, log, lambda fields, _: change(fields), before=before, policies=policies)
+        self._write(reading, "put", lambda fields, _: change(fields), policies)
         if result.outcome == "done":
-            self._forget_ended(reading, wish, values if wish.forgets else {})
+            self._forget_ended(reading, values if wish.forgets else {})
 
-    def _restore(self, key: str, reading: _AtHand, wish: Wish, log: OperationsLog | None) -> None:
+    def _restore(self, key: str, reading: _AtHand) -> None:
         """Put a key back into its place."""
-        result = reading.result
-        before = contain(lambda: self._check(reading, reading.stored.opened(), wish))
+        result, before = reading.result, reading.before
         where = reading.who.environment or ""
         here = rotations(reading.known, result.policy.name, where)
         place = place_of(result.policy, key, result.keys, reading.known, before, source=self._store.name, where=where)
@@ -526,51 +535,43 @@ class Rotator:
                 f"no version of {self._store.name} has the key {key}", f"run {self._plan(result.policy)}"
             )
         change = partial(restored_changes, result.policy, key, place, version=version, here=here, now=result.now)
-        self._write(reading, "restore", wish, log, lambda fields, _: change(fields=fields), before=before)
+        self._write(reading, "restore", lambda fields, _: change(fields=fields))
 
     def _write(
         self,
         reading: _AtHand,
         step: StepName,
-        wish: Wish,
-        log: OperationsLog | None,
         change: Callable[[Fields, StoredKeys], Changes],
-        *,
-        before: Report,
         policies: Sequence[SecretPolicy] = (),
     ) -> None:
         """Make the new version, check it, write it and record it."""
         store, result = self._store, reading.result
-        policies = policies or (result.policy,)
-        version = contain(partial(self._new_version, reading, step, wish, change, policies, before=before))
+        version = contain(partial(self._new_version, reading, step, change, policies or (result.policy,)))
         result.outcome = "would-be-done"
-        if wish.dry_run:
+        if reading.wish.dry_run:
             return
         store.within(_STEP_SECONDS, lambda: store.write(version.fields, reading.stored, _STEP_SECONDS))
         result.outcome = "done"
         delivered = {status.secret for status in version.report.secrets if status.source == store.name}
         result.findings = [alert for alert in version.report.alerts if alert.secret in delivered]
         records = [record for each in version.steps for record in each.records]
-        result.records = _append_records(records, log, result)
+        result.records = _append_records(records, reading.log, result)
 
     def _new_version(
         self,
         reading: _AtHand,
         step: StepName,
-        wish: Wish,
         change: Callable[[Fields, StoredKeys], Changes],
         policies: Sequence[SecretPolicy],
-        *,
-        before: Report,
     ) -> _NewVersion:
         """Return the new version, with what is recorded and checked. It runs inside `contain()`."""
         result = reading.result
         fields = reading.stored.opened()
         made = with_changes(fields, change(fields, result.keys))
-        after = self._check(reading, made, wish)
-        result.findings = _alerts_in_the_way(before, after, wish, policies)
+        after = self._check(reading, made)
+        result.findings = _alerts_in_the_way(reading.before, after, reading.wish, policies)
         if result.findings:
-            raise StepRefusedError(*self._how_to_correct(step, result, before))
+            raise StepRefusedError(*self._how_to_correct(step, result, reading.before))
         steps = []
         for policy in policies:
             status = next(status for status in after.secrets if status.secret == policy.name)
@@ -615,13 +616,13 @@ class Rotator:
         stage = command("rotate", "stage", result.policy.name, *self._options, "--now")
         return "the new version would have these alerts", f"run {stage}"
 
-    def _check(self, reading: _AtHand, fields: Fields, wish: Wish) -> Report:
+    def _check(self, reading: _AtHand, fields: Fields) -> Report:
         """Return the gate's report on fields, for a service that reads nothing else."""
         whole = whole_names(self._policies)
         try:
             delivery = delivery_of(self._store.name, fields, names_of(self._policies), whole)
         except ManagerError:
-            if wish.step != "replace":
+            if reading.wish.step != "replace":
                 raise
             # An emergency needs only its own fields.
             delivery = delivery_of(self._store.name, fields, names_of([reading.result.policy]), whole)
@@ -634,21 +635,20 @@ class Rotator:
         )
         return for_gate(examined.report)
 
-    def _keep_for_data(self, reading: _AtHand, step: StepName, wish: Wish) -> None:
+    def _keep_for_data(self, reading: _AtHand, step: StepName) -> None:
         """Decide what happens in an emergency to the keys that stored data may need.
 
         Where no version keeps the leaked key, it stays as a revoked previous one, which no service accepts.
         """
-        result = reading.result
+        result, data_done = reading.result, reading.wish.data_done
         if not result.policy.stores_data or step == "stage":
             return
         result.is_kept = not self._keeps_versions()
         if step == "retire" or "previous" not in result.keys.filled:
             return
         if result.is_kept:
-            for problem in data_of_previous(result.policy, result.keys, wish.data_done):
-                raise StepRefusedError(problem.message, problem.remedy)
-        if wish.data_done.removeprefix(PREFIX) != kid_of(result.keys.slots.previous):
+            _refuse(data_of_previous(result.policy, result.keys, data_done))
+        if data_done.removeprefix(PREFIX) != kid_of(result.keys.slots.previous):
             result.dropped = result.keys.slots.previous
 
     def _keeps_versions(self) -> bool:
@@ -660,14 +660,14 @@ class Rotator:
         except ManagerError:
             return False
 
-    def _forget_ended(self, reading: _AtHand, wish: Wish, leaked: Replacement | None = None) -> None:
+    def _forget_ended(self, reading: _AtHand, leaked: Replacement | None = None) -> None:
         """Take what must not be used any more out of the versions that the store keeps beside the current one.
 
         These are keys whose time is over. With the new values of `leaked` ones, these are their old values, too.
         """
         result = reading.result
-        ended = self._ended_keys(reading, wish)
-        if wish.dry_run or not self._store.purges or not (ended or leaked):
+        ended = self._ended_keys(reading)
+        if reading.wish.dry_run or not self._store.purges or not (ended or leaked):
             return
         purge = partial(_purge, self._store, reading.stored, leaked or {}, ended)
         try:
@@ -676,12 +676,12 @@ class Rotator:
         except ManagerError as error:
             result.unpurged.append(f"the earlier versions still have an ended key, as the store {error.message}")
 
-    def _ended_keys(self, reading: _AtHand, wish: Wish) -> set[str]:
+    def _ended_keys(self, reading: _AtHand) -> set[str]:
         """Return the keys that no version needs any more. A key of stored data needs the operator's word."""
         result = reading.result
         keeps_data = {policy.name: bool(policy.stores_data) for policy in self._policies}
         keeps_data[result.policy.name] = bool(result.policy.stores_data)
-        done = wish.data_done.removeprefix(PREFIX)
+        done = reading.wish.data_done.removeprefix(PREFIX)
         ended = set[str]()
         for record in reading.known:
             is_old = record.replaced_until is not None and record.replaced_until + KEPT_AFTER_END <= result.now
@@ -731,7 +731,13 @@ def _set_time(result: StepResult, stored: Stored, name: str, *, is_emergency: bo
 
 def _stored_keys_of(stored: Stored, policy: SecretPolicy) -> StoredKeys:
     """Return the keys of a secret in a version. It runs inside `contain()`."""
-    return stored_keys(policy, stored.opened())
+    return stored_keys(policy, stored.opened(), stored.written_at)
+
+
+def _refuse(problems: Iterable[Problem]) -> None:
+    """Refuse the step for the first problem, if there is one."""
+    for problem in problems:
+        raise StepRefusedError(problem.message, problem.remedy)
 
 
 def _changes(step: StepName, result: StepResult, fields: Fields, keys: StoredKeys) -> Changes:

@@ -25,6 +25,7 @@ from robodj_secretguard.lifecycle.records import (
     dump_last_steps,
     parse_last_steps,
     revoked,
+    rotations,
     slots_of,
 )
 from robodj_secretguard.secret.frozen import Frozen
@@ -133,13 +134,13 @@ def reported_keys(status: SecretStatus, report: Report, records: Sequence[Record
         filled.add("current")
     if slots.previous_until:
         filled.add("previous")
-    ended = RevocationStatus((), tuple((key, ALWAYS) for key in revoked(records) if key))
+    lists = (report.revocation_list, recorded_revocations(records))
     last = [each.event for each in records if each.event in _SLOTS][-1:]
     return StoredKeys(
         slots=slots,
         filled=frozenset(filled),
         expires_at=status.expires_at,
-        revoked_from=revocations(slots, report.revocation_list, ended),
+        revoked_from=revocations(slots, *lists),
         step=None,
         staged_at=None,
         is_undone=last == ["rolled-back"],
@@ -176,6 +177,18 @@ def revocations(slots: Slots, *lists: RevocationStatus | None) -> dict[str, date
         if known:
             found[slot] = min(known)
     return found
+
+
+def recorded_revocations(records: Iterable[Record]) -> RevocationStatus:
+    """Return the recorded revocations as a list that has them from the beginning."""
+    return RevocationStatus((), tuple((key, ALWAYS) for key in revoked(records) if key))
+
+
+def environment_in(keys: StoredKeys, secret: str, records: Iterable[Record]) -> str:
+    """Return the environment of the keys of a store: the one that it names, or that of the current key's record."""
+    of_current = [each for each in rotations(records, secret) if each.fingerprint == keys.slots.current]
+    recorded = of_current[-1].environment if of_current else None
+    return keys.environment or recorded or ""
 
 
 def is_over(keys: StoredKeys, now: datetime) -> bool:

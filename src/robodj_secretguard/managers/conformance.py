@@ -10,7 +10,7 @@ from typing import Any, Final
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.helper import CHANGED_MEANWHILE, Helper
 from robodj_secretguard.managers.local import LocalStore
-from robodj_secretguard.managers.manager import ABSENT, STORE_CHECK, AbsentError, Store, Stored, sealed
+from robodj_secretguard.managers.manager import STORE_CHECK, Store, Stored, sealed
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.startup.rules import Problem
 
@@ -66,9 +66,7 @@ def faults_of(store: Store) -> list[Problem]:
 def _found(store: Store) -> Stored:
     """Return what is there; `ABSENT` for nothing."""
     try:
-        return store.current(STEP_LIMIT)
-    except AbsentError:
-        return ABSENT
+        return store.found(STEP_LIMIT)
     except ManagerError as error:
         if not isinstance(store, Helper):
             raise

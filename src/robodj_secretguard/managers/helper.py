@@ -82,7 +82,7 @@ class Helper(Store):
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
         """Compare, write with `set`, and read what is there then. No other process of this machine writes meanwhile."""
         with self._locked():
-            found = self._found(seconds)
+            found = self.found(seconds)
             is_same = found.version == current.version and (found.version or found.canonical() == current.canonical())
             if not is_same:
                 raise ManagerError(*CONFLICT)
@@ -209,13 +209,6 @@ class Helper(Store):
             raise ManagerError("has a version that is not a short text", _LOOK)
         return Stored(sealed(fields), version)
 
-    def _found(self, seconds: float) -> Stored:
-        """Return what is there; `ABSENT` for nothing."""
-        try:
-            return self.current(seconds)
-        except AbsentError:
-            return ABSENT
-
     def _set(self, new: Stored, *, is_first: bool) -> ManagerError | None:
         """Give the program the new fields, and return its failure. Raise it where nothing was written for certain."""
         request: dict[str, Any] = {"fields": new.opened()}
@@ -235,7 +228,7 @@ class Helper(Store):
     def _read_back(self, new: Stored, failure: ManagerError | None, seconds: float) -> None:
         """Raise an error, unless the program has the new fields by now: one that ended too late may have written."""
         try:
-            found = self._found(seconds)
+            found = self.found(seconds)
         except ManagerError as error:
             raise ManagerError(
                 f"may have been written: the read after it failed ({error.message})",

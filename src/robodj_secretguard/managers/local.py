@@ -9,12 +9,12 @@ import re
 import stat
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final
 
 from robodj_secretguard.common.files import closing, locked, make_directory, open_or_make, reason, write_file
 from robodj_secretguard.errors import ManagerError
-from robodj_secretguard.managers.manager import ABSENT, CONFLICT, STORE_CHECK, AbsentError, Store, Stored, sealed
+from robodj_secretguard.managers.manager import ABSENT, CONFLICT, STORE_CHECK, Store, Stored, sealed
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import shown_place
 from robodj_secretguard.startup.directory import MAX_BYTES, names_of
@@ -66,9 +66,7 @@ class LocalStore(Store):
         """Keep what is there and what is new as versions, and replace the one by the other."""
         new = Stored(fields, "").opened()
         with self._held() as kept:
-            found = ABSENT
-            with suppress(AbsentError):
-                found = self.current(seconds)
+            found = self.found(seconds)
             if found.version != current.version:
                 raise ManagerError(*CONFLICT)
             self.require_writable(new)

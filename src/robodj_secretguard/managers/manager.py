@@ -248,6 +248,13 @@ class Store(Manager):
             AbsentError: nothing is there yet.
         """
 
+    def found(self, seconds: float) -> Stored:
+        """Return the current version; `ABSENT` where nothing is there yet."""
+        try:
+            return self.current(seconds)
+        except AbsentError:
+            return ABSENT
+
     @abstractmethod
     def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
         """Replace the current version by a new one with these fields.
