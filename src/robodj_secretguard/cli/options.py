@@ -124,6 +124,14 @@ _OPTIONS: Final[dict[str, dict[str, Any]]] = {
         "help": "read the keys from vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH, exec:PROGRAM or"
         " json:- (stdin), not from the environment; repeatable, the first source that has a secret delivers it",
     },
+    "--to": {
+        "metavar": "SOURCE",
+        "help": "the store: vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH or exec:PROGRAM",
+    },
+    "--single-writer": {
+        "action": "store_true",
+        "help": "for a program of exec: that compares no versions: nobody else writes at the same time",
+    },
     "--wait": {
         "type": partial(seconds, "--wait"),
         "metavar": "SECONDS",

@@ -74,7 +74,7 @@ def add_plan(group: Commands, shared: Sequence[str]) -> None:
         group,
         "plan",
         _plan,
-        options=("--from", "--environment", "--operator", *shared),
+        options=("--from", "--environment", "--operator", "--single-writer", *shared),
         own={
             "name": {"metavar": "NAME", "help": "the secret, such as secret.key"},
             "--emergency": {"action": "store_true", "help": "others may know a key: replace it at once, and revoke it"},
@@ -86,10 +86,6 @@ def add_plan(group: Commands, shared: Sequence[str]) -> None:
                 "dest": "leaked",
                 "metavar": "SGFP1",
                 "help": "with --emergency: the fingerprint of the leaked key",
-            },
-            "--single-writer": {
-                "action": "store_true",
-                "help": "for a program of exec: that compares no versions: nobody else writes at the same time",
             },
             **{
                 f"--{name}": {

@@ -148,18 +148,7 @@ _WITH_DATA: Final = ("stage", "promote", "retire", "run", "put")
 
 def add_steps(group: Commands, shared: Sequence[str]) -> None:
     """Add the steps that are one write of a store each."""
-    to: dict[str, dict[str, Any]] = {
-        "--to": {
-            "required": True,
-            "metavar": "SOURCE",
-            "help": "the store: vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH or exec:/PATH/PROGRAM",
-        },
-        "--single-writer": {
-            "action": "store_true",
-            "help": "for a program of exec: that compares no versions: nobody else writes at the same time",
-        },
-        "--dry-run": {"action": "store_true", "help": "write nothing, and print what would be written"},
-    }
+    dry_run = {"--dry-run": {"action": "store_true", "help": "write nothing, and print what would be written"}}
     data_done = {
         "--data-done": {
             "metavar": "KID",
@@ -179,14 +168,16 @@ def add_steps(group: Commands, shared: Sequence[str]) -> None:
             group,
             step,
             _take_steps,
+            required=("--to",),
             options=(
                 "--environment",
                 "--operator",
                 "--reason",
+                "--single-writer",
                 *shared,
                 *(["--note"] if step in {"promote", "put"} else []),
             ),
-            own={"name": name, **own, **(data_done if step in _WITH_DATA else {}), **to},
+            own={"name": name, **own, **(data_done if step in _WITH_DATA else {}), **dry_run},
             defaults={**unused, "data_done": None, "step": step},
             kind="rotation-steps",
             description=f"{description} It is one write, which fails if somebody else has written in the meantime.",

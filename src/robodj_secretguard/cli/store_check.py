@@ -16,17 +16,9 @@ def add(commands: Commands) -> None:
         group,
         "check",
         _check_store,
-        options=("--model", "--format"),
+        required=("--to",),
+        options=("--single-writer", "--model", "--format"),
         own={
-            "--to": {
-                "required": True,
-                "metavar": "SOURCE",
-                "help": "vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH or exec:PROGRAM",
-            },
-            "--single-writer": {
-                "action": "store_true",
-                "help": "write a store that does not compare versions; nobody else may write it at the same time",
-            },
             "--show-errors": {
                 "action": "store_true",
                 "help": "let the errors of a helper program through to the terminal; they may have keys",
