@@ -112,7 +112,7 @@ lifecycle.standing.standing_of
 lifecycle.standing.late_steps
 lifecycle.records.Who
 lifecycle.rotator.Wish
-lifecycle.rotator.Rotator: take put restore
+lifecycle.rotator.Rotator: take
 lifecycle.rotator.StepResult: as_dict
 
 ## Revoke

@@ -189,7 +189,7 @@ class Desk:
         """Take a step at a time, and record it or not."""
         with clock(now):
             wish = Wish(step=step, **how)
-            return self.rotator(environment, reason).take(policy, wish, log=self.log if recorded else None)
+            return self.rotator(environment, reason).take([policy], wish, log=self.log if recorded else None)
 
     def put(
         self, *policies: SecretPolicy, now: datetime = NOW, values: Mapping[str, str] | None = None, **how: Any
@@ -197,12 +197,13 @@ class Desk:
         """Store new values."""
         sealed_values = {name: SealedStr(text) for name, text in (values or {}).items()}
         with clock(now):
-            return self.rotator().put(policies, sealed_values, Wish(step="put", **how), log=self.log)
+            return self.rotator().take(policies, Wish(step="put", values=sealed_values, **how), log=self.log)
 
     def restore(self, key: str, now: datetime = NOW, *, policy: SecretPolicy = POLICY, **how: Any) -> StepResult:
         """Put a key back, by its text."""
         with clock(now):
-            return self.rotator().restore(policy, fingerprint_of(key), Wish(step="restore", **how), log=self.log)
+            wish = Wish(step="restore", restored=fingerprint_of(key), **how)
+            return self.rotator().take([policy], wish, log=self.log)
 
     def note(self, key: str, at: datetime = NOW, **fields: Any) -> None:
         """Add a record of a key to the log."""

@@ -17,9 +17,8 @@ OF_CHECK = (
     "--help, --from, --wait, --require-env-only, --config-dir, --model, --strict, --format, --operations-log, --color"
 )
 OF_PLAN = (
-    "--help, --from, --wait, --environment, --operator, --ticket, --operations-log, --config-dir, --model, --format,"
-    " --color, --emergency, --key-from, --fingerprint, --single-writer,"
-    " --roster, --prometheus, --events"
+    "--help, --from, --wait, --environment, --operator, --single-writer, --ticket, --operations-log, --config-dir,"
+    " --model, --format, --color, --emergency, --key-from, --fingerprint, --roster, --prometheus, --events"
 )
 SEE = "see robodj-secretguard"
 STEPS = "plan, record, stage, promote, retire, back, run, put, restore"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -178,7 +178,7 @@ def add_steps(group: Commands, shared: Sequence[str]) -> None:
                 *(["--note"] if step in {"promote", "put"} else []),
             ),
             own={"name": name, **own, **(data_done if step in _WITH_DATA else {}), **dry_run},
-            defaults={**unused, "data_done": None, "step": step},
+            defaults={**unused, "data_done": None, "step": None if step == "run" else step},
             kind="rotation-steps",
             description=f"{description} It is one write, which fails if somebody else has written in the meantime.",
             examples=(words + more,),
@@ -211,7 +211,7 @@ def _take_steps(
     ticket: str | None,
     reason: str | None,
     note: str | None,
-    step: str,
+    step: StepName | None,
     name: str | None,
     to: str,
     single_writer: bool,
@@ -225,10 +225,11 @@ def _take_steps(
 ) -> Result:
     model = model_of(request)
     wish = Wish(
-        step=_wished_step(step, emergency=emergency),
+        step="replace" if emergency and step is None else step,
         is_now=now,
         fleet=fleet_of(fleet),
-        leaked=leaked_key(model, key, key_from) if step == "run" else "",
+        leaked=leaked_key(model, key, key_from) if step is None else "",
+        restored=valid_fingerprint(key or "") if step == "restore" else "",
         data_done=data_done or "",
         forgets=emergency and step == "put",
         dry_run=dry_run,
@@ -249,26 +250,17 @@ def _take_steps(
         refresh=setup_of(model).refresh,
         writer=("--single-writer",) if single_writer else (),
     )
-    chosen = policies if name is None else (policy_of(model, name),)
-    if step not in {"put", "restore"}:
-        chosen = tuple(with_steps(chosen, wish, place.of_step))
+    chosen = with_steps(policies if name is None else (policy_of(model, name),), wish, place.of_step)
+    groups = [[policy] for policy in chosen]
+    if step == "put":
+        groups = [_group_of(chosen[0], policies)]
+        wish = wish._replace(values=_values_of(groups[0]))
     log = find_log(request, model)
     rotator = Rotator(model, store, who, config_dir=request.config_dir, options=place.of_step)
-    if step == "put":
-        group = _group_of(chosen[0], policies)
-        values = _values_of(group)
-        takes: list[Callable[[OperationsLog | None], StepResult]] = [
-            lambda log: rotator.put(group, values, wish, log=log)
-        ]
-    elif step == "restore":
-        restored = valid_fingerprint(key or "")
-        takes = [lambda log: rotator.restore(chosen[0], restored, wish, log=log)]
-    else:
-        takes = [_taking(rotator, policy, wish) for policy in chosen]
     # Only an emergency does not wait for the operations log. An hour later, the same command would replace the key once
     # more, unless it names the key.
     again = place.step("run", chosen[0].name) if wish.step == "replace" else ""
-    results, stderr = _take_all(takes, log, again)
+    results, stderr = _take_all(rotator, groups, wish, log, again)
     stderr += [f"{why}; then run this command again" for result in results for why in result.unpurged]
     documents = [result.as_dict() for result in results]
     status = _worst([EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)])
@@ -287,22 +279,11 @@ def _take_steps(
     )
 
 
-def _wished_step(step: str, *, emergency: bool) -> StepName | None:
-    if step == "run":
-        return "replace" if emergency else None
-    found: StepName = next(each for each in _TEXTS if each == step)
-    return found
-
-
-def _taking(rotator: Rotator, policy: SecretPolicy, wish: Wish) -> Callable[[OperationsLog | None], StepResult]:
-    return lambda log: rotator.take(policy, wish, log=log)
-
-
-def _group_of(policy: SecretPolicy, policies: Sequence[SecretPolicy]) -> tuple[SecretPolicy, ...]:
+def _group_of(policy: SecretPolicy, policies: Sequence[SecretPolicy]) -> list[SecretPolicy]:
     """Return the secrets that change together with a secret, in the model's order."""
     if not policy.group:
-        return (policy,)
-    return tuple(each for each in policies if each.group == policy.group)
+        return [policy]
+    return [each for each in policies if each.group == policy.group]
 
 
 def _values_of(policies: Sequence[SecretPolicy]) -> dict[str, SealedStr]:
@@ -335,7 +316,7 @@ def _typed_members(text: SealedStr, wanted: Sequence[str]) -> dict[str, SealedSt
 
 
 def _take_all(
-    takes: Sequence[Callable[[OperationsLog | None], StepResult]], log: OperationsLog, again: str
+    rotator: Rotator, groups: Sequence[Sequence[SecretPolicy]], wish: Wish, log: OperationsLog, again: str
 ) -> tuple[list[StepResult], list[str]]:
     """Take a step for each secret. Return what happened, and why it was not recorded.
 
@@ -343,11 +324,11 @@ def _take_all(
     """
     results: list[StepResult] = []
     try:
-        for take in takes:
-            results.append(take(log))  # noqa: PERF401 - an error ends it, and keeps these
+        for group in groups:
+            results.append(rotator.take(group, wish, log=log))  # noqa: PERF401 - an error ends it, and keeps these
     except FileError as error:
         if again:
-            return [takes[0](None)], [
+            return [rotator.take(groups[0], wish)], [
                 f"this was not recorded: {log.name}: {error}; fix that, then run {again}: it records the step"
             ]
         is_begun = any(result.outcome == "done" for result in results)

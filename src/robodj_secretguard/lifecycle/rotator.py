@@ -95,6 +95,8 @@ class Wish(Frozen, kw_only=True):
             evidence, or for the fix of another alert. `stage` and `replace` replace the key again.
         fleet: the verdicts on the instances, which must be that all of them are ready.
         leaked: in an emergency, the fingerprint of the key that others may know; empty for the current key.
+        restored: the fingerprint of the key that `restore` puts back.
+        values: the values that others have issued, by variable, for `put`.
         data_done: the id of the key that no stored data needs any more; empty for none.
         forgets: whether `put` takes the old values out of the versions that the store keeps.
         dry_run: write nothing.
@@ -104,6 +106,8 @@ class Wish(Frozen, kw_only=True):
     is_now: bool = False
     fleet: Sequence[Verdict] | None = None
     leaked: str = ""
+    restored: str = ""
+    values: Replacement | None = None
     data_done: str = ""
     forgets: bool = False
     dry_run: bool = False
@@ -130,7 +134,7 @@ def with_steps(policies: Sequence[SecretPolicy], wish: Wish, options: Sequence[s
     `rotate run NAME` is for every secret: where no step is ever due, it still records a step that the log lacks.
     `options` are those of a step, for that command.
     """
-    if wish.step is None and len(policies) == 1:
+    if wish.step in {"put", "restore"} or (wish.step is None and len(policies) == 1):
         return [*policies]
     needs_overlap = wish.step != "replace"
     is_for_issued = wish.step == "retire"  # `put` has left the old value as the previous one
@@ -213,6 +217,7 @@ class _AtHand:
     """What was read for one step, and what the step needs besides.
 
     Attributes:
+        policies: the secrets that change in one write.
         result: what happens.
         wish: the step that the operator wants.
         log: the operations log, if it gets records.
@@ -225,7 +230,15 @@ class _AtHand:
     who: Who
     before: Report
 
-    def __init__(self, result: StepResult, wish: Wish, log: OperationsLog | None, known: Sequence[Record]) -> None:
+    def __init__(
+        self,
+        policies: Sequence[SecretPolicy],
+        result: StepResult,
+        wish: Wish,
+        log: OperationsLog | None,
+        known: Sequence[Record],
+    ) -> None:
+        self.policies = policies
         self.result = result
         self.wish = wish
         self.log = log
@@ -266,81 +279,51 @@ class Rotator:
         directory, named_by = config_directory(Environment(), config_dir, setup_of(model))
         self._config_dir = directory if named_by else None
 
-    def take(self, policy: SecretPolicy, wish: Wish, *, log: OperationsLog | None = None) -> StepResult:
+    def take(self, policies: Sequence[SecretPolicy], wish: Wish, *, log: OperationsLog | None = None) -> StepResult:
         """Take a step for one secret, unless it is done, not due or not allowed.
 
+        `put` is not idempotent: each call stores new values.
+
         Args:
-            policy: the secret.
+            policies: the secret; for `put`, all secrets of its group.
             wish: the step, and how to take it.
             log: the operations log. It gets the records, and is locked meanwhile. For a dry run, it is only read.
 
         Returns:
-            What happened. A refusal and an error of the store are results as well.
+            What happened, with the first secret as its policy. A refusal and an error of the store are results as well.
 
         Raises:
             UsageError: the secret has no such step, or the wish contradicts itself.
             FileError: the log cannot be used, or is later than this machine's clock, so nothing was written. An
                 emergency does not wait for a clock.
         """
+        policy = policies[0]
         require_consistent(wish, policy.name, self._who.reason)
         with_steps([policy], wish, self._options)
-        return self._within_log(policy, wish, log, self._take)
-
-    def put(
-        self, policies: Sequence[SecretPolicy], values: Replacement, wish: Wish, *, log: OperationsLog | None = None
-    ) -> StepResult:
-        """Store new values in one write: those that others have issued, and new keys.
-
-        It is not idempotent: each call makes other keys.
-
-        Args:
-            policies: the secret, or all secrets of a group.
-            values: the values that others have issued, by variable.
-            wish: `put`, and how to take it.
-            log: as for `take`.
-
-        Returns:
-            What happened, with the first secret as its policy.
-        """
-        return self._within_log(policies[0], wish, log, partial(self._put, policies, values))
-
-    def restore(self, policy: SecretPolicy, key: str, wish: Wish, *, log: OperationsLog | None = None) -> StepResult:
-        """Put a key back into its place, from the version of the store that has it.
-
-        Args:
-            policy: the secret.
-            key: the fingerprint of the key.
-            wish: `restore`, and how to take it.
-            log: as for `take`.
-
-        Returns:
-            What happened.
-        """
-        return self._within_log(policy, wish, log, partial(self._restore, key))
-
-    def _within_log(
-        self,
-        policy: SecretPolicy,
-        wish: Wish,
-        log: OperationsLog | None,
-        act: Callable[[_AtHand], None],
-    ) -> StepResult:
-        """Read the store, and act on what was read, while nobody else writes the log."""
         result = StepResult(policy, None if wish.step == "replace" else wish.step)
         writable = None if wish.dry_run else log
         with writable.locked() if writable else nullcontext(log and log.read()):
             if writable and writable.last and wish.step != "replace" and result.now < writable.last.recorded_at:
                 raise_file_error("its last record is later than this machine's clock; set the clock")
-            reading = _AtHand(result, wish, writable, log.records if log else ())
+            reading = _AtHand(policies, result, wish, writable, log.records if log else ())
             try:
                 self._read(reading)
-                act(reading)
+                self._act(reading)
             except StepRefusedError as error:
                 result.refuse(error.message, error.remedy)
             except ManagerError as error:
                 result.outcome = "refused"
                 result.findings = [source_finding(self._policies, self._store.name, error)]
             return result
+
+    def _act(self, reading: _AtHand) -> None:
+        """Do what the operator wants with what was read."""
+        if reading.wish.step == "put":
+            self._put(reading)
+        elif reading.wish.step == "restore":
+            self._restore(reading)
+        else:
+            self._take(reading)
 
     def _read(self, reading: _AtHand) -> None:
         """Read the store, and require that it belongs to the environment and to the log."""
@@ -487,14 +470,10 @@ class Rotator:
         result.outcome = "nothing-to-do" if is_due_later else "refused"
         return None
 
-    def _put(
-        self,
-        policies: Sequence[SecretPolicy],
-        values: Replacement,
-        reading: _AtHand,
-    ) -> None:
+    def _put(self, reading: _AtHand) -> None:
         """Store new values."""
         result, wish, before = reading.result, reading.wish, reading.before
+        policies, values = reading.policies, wish.values or {}
         for policy in policies:
             keys = contain(partial(_stored_keys_of, reading.stored, policy))
             _refuse(data_of_previous(policy, keys, wish.data_done))
@@ -511,13 +490,13 @@ class Rotator:
             result.outcome = "refused"
             return
         change = partial(put_changes, policies, values, now=result.now, report=before)
-        self._write(reading, "put", lambda fields, _: change(fields), policies)
+        self._write(reading, "put", lambda fields, _: change(fields))
         if result.outcome == "done":
             self._forget_ended(reading, values if wish.forgets else {})
 
-    def _restore(self, key: str, reading: _AtHand) -> None:
+    def _restore(self, reading: _AtHand) -> None:
         """Put a key back into its place."""
-        result, before = reading.result, reading.before
+        result, before, key = reading.result, reading.before, reading.wish.restored
         where = reading.who.environment or ""
         here = rotations(reading.known, result.policy.name, where)
         place = place_of(result.policy, key, result.keys, reading.known, before, source=self._store.name, where=where)
@@ -537,16 +516,10 @@ class Rotator:
         change = partial(restored_changes, result.policy, key, place, version=version, here=here, now=result.now)
         self._write(reading, "restore", lambda fields, _: change(fields=fields))
 
-    def _write(
-        self,
-        reading: _AtHand,
-        step: StepName,
-        change: Callable[[Fields, StoredKeys], Changes],
-        policies: Sequence[SecretPolicy] = (),
-    ) -> None:
+    def _write(self, reading: _AtHand, step: StepName, change: Callable[[Fields, StoredKeys], Changes]) -> None:
         """Make the new version, check it, write it and record it."""
         store, result = self._store, reading.result
-        version = contain(partial(self._new_version, reading, step, change, policies or (result.policy,)))
+        version = contain(partial(self._new_version, reading, step, change))
         result.outcome = "would-be-done"
         if reading.wish.dry_run:
             return
@@ -562,18 +535,17 @@ class Rotator:
         reading: _AtHand,
         step: StepName,
         change: Callable[[Fields, StoredKeys], Changes],
-        policies: Sequence[SecretPolicy],
     ) -> _NewVersion:
         """Return the new version, with what is recorded and checked. It runs inside `contain()`."""
         result = reading.result
         fields = reading.stored.opened()
         made = with_changes(fields, change(fields, result.keys))
         after = self._check(reading, made)
-        result.findings = _alerts_in_the_way(reading.before, after, reading.wish, policies)
+        result.findings = _alerts_in_the_way(reading, after)
         if result.findings:
             raise StepRefusedError(*self._how_to_correct(step, result, reading.before))
         steps = []
-        for policy in policies:
+        for policy in reading.policies:
             status = next(status for status in after.secrets if status.secret == policy.name)
             keys = stored_keys(policy, fields)
             done = step_of(
@@ -758,16 +730,17 @@ def _identity(alert: Finding) -> tuple[Check, str | None, str]:
     return alert.check, alert.secret, alert.message
 
 
-def _alerts_in_the_way(before: Report, after: Report, wish: Wish, policies: Iterable[SecretPolicy]) -> list[Finding]:
+def _alerts_in_the_way(reading: _AtHand, after: Report) -> list[Finding]:
     """Return the alerts that forbid a new version. An emergency waits for none."""
+    wish = reading.wish
     if wish.step == "replace":
         return []
     alerts = [*after.alerts]
     if wish.step == "put":  # the keys of a new service come one after another
-        names = {policy.name for policy in policies}
+        names = {policy.name for policy in reading.policies}
         alerts = [each for each in alerts if each.check is not Check.MISSING or each.secret in names]
     if wish.is_now:
-        earlier = {_identity(alert) for alert in before.alerts}
+        earlier = {_identity(alert) for alert in reading.before.alerts}
         alerts = [each for each in alerts if _identity(each) not in earlier]
     return alerts
 
