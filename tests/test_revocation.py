@@ -24,7 +24,7 @@ from robodj_secretguard.common import files
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle import revocation as list_module
-from robodj_secretguard.lifecycle.records import Record, draft, slots_of
+from robodj_secretguard.lifecycle.records import Record, Who, draft, slots_of
 from robodj_secretguard.lifecycle.revocation import (
     HEADER,
     add_to_list,
@@ -351,7 +351,7 @@ class TestKey:
         report = check(environ=good_keys(), now=NOW)
         first, second = report.secrets
         report = report._replace(secrets=(first._replace(fingerprint=HERE), second))
-        new = draft_revocation(key, name, report, records, POLICIES, operator="Ada", reason="leaked")
+        new = draft_revocation(key, name, report, records, POLICIES, who=Who(operator="Ada", reason="leaked"))
         owner = "Security Operations" if new.secret else None
         assert new == key_of(key, secret=new.secret, environment=new.environment, operator="Ada", owner=owner)
         known = known_of(new, report, records, Slots())
@@ -377,7 +377,7 @@ class TestKey:
         other = secrets.token_urlsafe(32)
         slots = {f"{V1}_{slot.upper()}": other, f"{V1}_PREVIOUS_UNTIL": marker(HOUR)}
         report = check(environ=good_keys() | slots, now=NOW)
-        key = draft_revocation(fingerprint_of(other), None, report, [], POLICIES, reason="leaked")
+        key = draft_revocation(fingerprint_of(other), None, report, [], POLICIES, who=Who(reason="leaked"))
         known = known_of(key, report, [], slots_of(report.secrets[0]))
         assert (known["delivered_as"], known["is_current"]) == ([{"secret": "secret.key", "slot": slot}], False)
         first, _ = steps_after(known, [])
@@ -413,4 +413,4 @@ def test_kind_that_shows_its_fingerprint_is_revoked() -> None:
     model = model_of(kind)
     (policy,) = model.secret_policies.values()
     key = secrets.token_urlsafe(32)
-    assert revocable_key(policy, None, check(model, environ={"OWN_KEY": key}), []) == fingerprint_of(key)
+    assert revocable_key(policy, "", check(model, environ={"OWN_KEY": key}), []) == fingerprint_of(key)

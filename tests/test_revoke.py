@@ -189,7 +189,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("words", "message"),
         [
-            (("--key-from", "a.txt", "--fingerprint", another()), ONE_KEY),
+            (("--key-from", "a.txt", "--fingerprint", another()), "pass --key-from or --fingerprint, not both"),
             ((), ONE_KEY),
             (
                 ("secret.key", "--unknown"),

@@ -18,7 +18,7 @@ from robodj_secretguard import Material, Report, RuntimeSecrets, SecretPolicy, S
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Record, draft
+from robodj_secretguard.lifecycle.records import Record, Who, draft
 from robodj_secretguard.lifecycle.standing import (
     Recording,
     expected_keys,
@@ -381,9 +381,9 @@ class TestRecording:
 
     def record(self, machine: Machine, model: type[SecretSettings] = RuntimeSecrets, **options: Any) -> Recording:
         """Record a rotation in `prod`."""
-        options = {"environment": "prod", "operator": "dana"} | options
+        who = Who(environment="prod", operator="dana")
         log, gate = OperationsLog(str(machine.log)), partial(check, model, require_env_only=True)
-        return machine.within(lambda: record_rotation(model, log, gate, **options))
+        return machine.within(lambda: record_rotation(model, log, gate, who, **options))
 
     def test_previous_key_that_is_revoked(self, machine: Machine) -> None:
         """A start has only a warning of a revoked previous key, and its record fails the gate."""

@@ -130,7 +130,6 @@ def add(commands: Commands) -> None:
 def _judge_fleet(
     request: Request,
     *,
-    environment: str | None,
     roster: str,
     require: Sequence[Sequence[Any]],
     secret: str | None,
@@ -158,7 +157,7 @@ def _judge_fleet(
     known: _Known = {}
     for service, each in sources.items():
         report = reports[each]
-        keys = expected_keys(report, recorded.records, service.environment or environment)
+        keys = expected_keys(report, recorded.records, service.environment or request.environment)
         role_of = roles_of(report, recorded.records, keys)
         known |= {(service, name): (keys[name], partial(role_of, name)) for name in service.secrets or declared}
     names = names or _asked(policies, known)

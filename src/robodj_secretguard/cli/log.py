@@ -12,6 +12,7 @@ from robodj_secretguard.cli.options import (
     add_command,
     add_group,
     given,
+    given_set_up,
     judged,
     locate_log,
     model_of,
@@ -20,7 +21,7 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import HASH, Event, Record
+from robodj_secretguard.lifecycle.records import HASH, Event, Record, Who
 from robodj_secretguard.lifecycle.standing import recorded_findings, with_recorded_keys
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
@@ -86,6 +87,11 @@ def read_log(log: OperationsLog) -> OperationsLog:
     return log
 
 
+def who_of(request: Request) -> Who:
+    """Return the operator's texts."""
+    return Who(**{name: getattr(request, name) for name in Who._fields})
+
+
 def checked(
     request: Request, model: type[SecretSettings], sources: Sources | None = None, log: OperationsLog | None = None
 ) -> tuple[Report, OperationsLog]:
@@ -97,7 +103,7 @@ def checked(
     sources = sources or read_sources(request, model)
     report = judged(request, model, sources)
     policies = tuple(model.secret_policies.values())
-    options = given(request, "operations_log", "config_dir", "model")
+    options = given_set_up(request)
     found = [*recorded_findings(report, log.records, policies, options)]
     if sources and log.records:
         from robodj_secretguard.lifecycle.drift import find_drift  # noqa: PLC0415 - few commands have sources
@@ -191,7 +197,6 @@ def _log_of(request: Request) -> OperationsLog:
 def _show(
     request: Request,
     *,
-    environment: str | None,
     since: datetime | None,
     until: datetime | None,
     secret: str | None,
@@ -199,7 +204,7 @@ def _show(
 ) -> Result:
     since, until = span_of(since, until)
     log = read_log(_log_of(request))
-    wanted = {"secret": secret, "environment": environment, "event": event}
+    wanted = {"secret": secret, "environment": request.environment, "event": event}
     records = [
         record
         for record in log.records

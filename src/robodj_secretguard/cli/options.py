@@ -279,6 +279,11 @@ def given(request: Request, *names: str) -> list[str]:
     return [word for name in names for word in given_option(name, getattr(request, name))]
 
 
+def given_set_up(request: Request) -> list[str]:
+    """Return the options for the log, the config directory and the model that were passed, for a command."""
+    return given(request, "operations_log", "config_dir", "model")
+
+
 def is_of_project(request: Request) -> bool:
     """Return whether pyproject.toml names the model, so that no command in the project needs the option."""
     return _model_name(request)[1] == PYPROJECT
@@ -470,6 +475,11 @@ class Request(NamedTuple):
     strict: bool = False
     sources: Sequence[str] = ()
     wait: float | None = None
+    environment: str | None = None
+    operator: str | None = None
+    ticket: str | None = None
+    reason: str | None = None
+    note: str | None = None
     format: str = "text"
     project_directory: str = ""  # where its pyproject.toml is; empty where there is none
     project_model: str | None = None

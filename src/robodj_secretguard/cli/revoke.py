@@ -7,14 +7,14 @@ from base64 import b64decode
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from robodj_secretguard.cli.log import find_log, recorded_line
+from robodj_secretguard.cli.log import find_log, recorded_line, who_of
 from robodj_secretguard.cli.options import (
     Commands,
     Request,
     add_command,
     directory_of,
     given,
-    given_option,
+    given_set_up,
     given_sources,
     judged,
     model_of,
@@ -34,7 +34,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Record, recorded_keys
+from robodj_secretguard.lifecycle.records import Record, Who, recorded_keys
 from robodj_secretguard.lifecycle.revocation import (
     draft_revocation,
     known_of,
@@ -114,10 +114,6 @@ def add(commands: Commands) -> None:
 def _revoke_key(
     request: Request,
     *,
-    reason: str,
-    environment: str | None,
-    operator: str | None,
-    ticket: str | None,
     name: str | None,
     key_from: str | None,
     listed_as: str | None,
@@ -126,8 +122,11 @@ def _revoke_key(
     yes: bool,
 ) -> Result:
     model = model_of(request)
-    kinds = [each.material for each in model.secret_policies.values() if each.material.has_fingerprint]
-    meant = _key_meant(kinds, name, key_from, listed_as, unknown=unknown)
+    if name is None and key_from is None and listed_as is None:
+        fail("revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1")
+    meant = leaked_key(model, listed_as, key_from)
+    if unknown and not meant:
+        fail("--unknown works only with --fingerprint or --key-from; leave it out")
     policy = None if name is None else policy_of(model, name)
     sources = read_sources(request, model)
     report = judged(request, model, sources)
@@ -136,20 +135,9 @@ def _revoke_key(
         lines = [*map(finding_text, report.findings), MODEL]
         return Result(failed_status(report, EXIT_ALERTS), lines, report.as_dict, [what])
     log = find_log(request, model).read()  # an unreadable log does not prevent a revocation
-    key, known = _described(
-        model,
-        report,
-        log.records,
-        policy,
-        meant,
-        environment=environment,
-        operator=operator,
-        ticket=ticket,
-        reason=reason,
-    )
+    key, known = _described(model, report, log.records, policy, meant, who=who_of(request))
     where = f"in {' and '.join(each.name for each in sources.deliveries)}" if sources else "here"
-    who = [*given_option("operator", operator), *given_option("ticket", ticket)]
-    of_plan = [*given_sources(request), *who, *given(request, "operations_log", "config_dir", "model")]
+    of_plan = [*given_sources(request), *given(request, "operator", "ticket"), *given_set_up(request)]
     what, steps = _description(key, known, where), steps_after(known, of_plan)
     lacking = _lacking(known, where, steps, unknown=unknown, bare=without_replacement)
     if not yes:
@@ -249,27 +237,6 @@ def _description(key: Record, known: dict[str, Any], where: str) -> str:
     )
 
 
-def _key_meant(
-    kinds: Sequence[Kind], name: str | None, key_from: str | None, listed_as: str | None, *, unknown: bool
-) -> str | None:
-    """Return the fingerprint of a key that NAME alone does not select. Refuse options that select no key, or two."""
-    selected = [each for each in (key_from, listed_as) if each is not None]
-    for is_wrong, why in (
-        (
-            len(selected) > 1 or not (selected or name is not None),
-            "revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1",
-        ),
-        (
-            listed_as is not None and not is_fingerprint(listed_as),
-            f"--fingerprint: invalid fingerprint; use {FORM}",
-        ),
-        (unknown and not selected, "--unknown works only with --fingerprint or --key-from; leave it out"),
-    ):
-        if is_wrong:
-            fail(why)
-    return listed_as if key_from is None else fingerprint_in(key_from, kinds)
-
-
 def _found_in(word: str) -> str:
     """Return the key that a word encodes in base64, as Kubernetes stores it; otherwise the word."""
     try:
@@ -335,20 +302,19 @@ def _described(
     report: Report,
     records: Sequence[Record],
     policy: SecretPolicy | None,
-    meant: str | None,
+    meant: str,
     *,
-    environment: str | None,
-    **who: str | None,
+    who: Who,
 ) -> tuple[Record, dict[str, Any]]:
     """Return the draft of the record, and what is known about the key. Refuse another secret or environment."""
-    meant = revocable_key(policy, meant, report, records) if policy else meant or ""
+    meant = revocable_key(policy, meant, report, records) if policy else meant
     policies, name = model.secret_policies.values(), policy.name if policy else None
-    key = draft_revocation(meant, name, report, records, policies, environment=environment, **who)
+    key = draft_revocation(meant, name, report, records, policies, who=who)
     expected = expected_keys(report, records, key.environment).get(key.secret or "", Slots())
     known = known_of(key, report, records, expected)
     if name not in {None, key.secret, *(each["secret"] for each in known["delivered_as"])}:
         fail(f"nothing was revoked: this is a key of {key.secret}, and not of {name}")
-    if environment not in {None, key.environment}:
+    if who.environment not in {None, key.environment}:
         fail(f"nothing was revoked: the log has this key in {key.environment}; leave out --environment")
     return key, known
 

@@ -14,7 +14,7 @@ from robodj_secretguard.cli.options import (
     add_command,
     add_group,
     directory_of,
-    given,
+    given_set_up,
     given_sources,
     judged,
     model_of,
@@ -33,7 +33,7 @@ from robodj_secretguard.cli.output import (
     is_terminal,
 )
 from robodj_secretguard.cli.rotation_plan import add_plan
-from robodj_secretguard.cli.rotation_steps import add_steps, operator_of
+from robodj_secretguard.cli.rotation_steps import add_steps, named_operator
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle.drift import delivered_keys
@@ -214,10 +214,6 @@ def _make_keys(request: Request, *, name: str | None, show: bool) -> Result:
 def _record(
     request: Request,
     *,
-    environment: str | None,
-    operator: str | None,
-    ticket: str | None,
-    note: str | None,
     names: Sequence[str],
     attest: Sequence[str],
     known: Sequence[str],
@@ -225,18 +221,17 @@ def _record(
     model = model_of(request)
     log, sources = find_log(request, model), read_sources(request, model)
     others = [_known(number, file) for number, file in enumerate(known, start=1)]
-    options = [*given_sources(request), *given(request, "operations_log", "config_dir", "model")]
+    options = [*given_sources(request), *given_set_up(request)]
     named = {policy_of(model, name).name for name in names}
-    environment = environment or _named_environment(log.read(), sources, model, named)
+    who = named_operator(request)
+    if who.environment is None:
+        who = who._replace(environment=_named_environment(log.read(), sources, model, named))
     try:
         recording = record_rotation(
             model,
             log,
             partial(judged, request, model, sources),
-            environment=environment,
-            operator=operator_of(operator),
-            ticket=ticket,
-            note=note,
+            who,
             names=named,
             attested=attest,
             others=others,
@@ -257,14 +252,14 @@ def _record(
     the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
     listed = [entry for entry, why in recording.listed if not why]
     failures = [why for _, why in recording.listed if why]
-    is_first = all(each in recording.records for each in log.records if each.environment == environment)
+    is_first = all(each in recording.records for each in log.records if each.environment == who.environment)
     return Result(
         EXIT_USAGE if failures else EXIT_CLEAN,
         [
             *_record_lines(recording.records, options),
             *(f"{entry} is on {the_list}. Commit the list, and deploy it with every service." for entry in listed),
             *(f"Did not record {name}: its key has not changed." for name in recording.unchanged),
-            *([f"There was no earlier record of the environment {environment}."] if is_first else []),
+            *([f"There was no earlier record of the environment {who.environment}."] if is_first else []),
             MODEL,
         ],
         lambda: document,

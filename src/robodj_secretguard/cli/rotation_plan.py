@@ -15,6 +15,7 @@ from robodj_secretguard.cli.options import (
     add_command,
     given,
     given_option,
+    given_set_up,
     judged,
     model_of,
     policy_of,
@@ -114,9 +115,6 @@ def add_plan(group: Commands, shared: Sequence[str]) -> None:
 def _plan(
     request: Request,
     *,
-    environment: str | None,
-    operator: str | None,
-    ticket: str | None,
     name: str,
     emergency: bool,
     key_from: str | None,
@@ -145,12 +143,8 @@ def _plan(
     )
     place = Place(
         source=delivery.name,
-        who=(
-            *subject.environment_options(environment),
-            *given_option("operator", operator),
-            *given_option("ticket", ticket),
-        ),
-        options=tuple(given(request, "operations_log", "config_dir", "model")),
+        who=(*subject.environment_options(request.environment), *given(request, "operator", "ticket")),
+        options=tuple(given_set_up(request)),
         refresh=setup_of(model).refresh,
         writer=("--single-writer",) if single_writer or _compares_nothing(delivery.name, subject.policies) else (),
         proof=tuple(word for name, value in proof.items() if value for word in option(f"--{name}", value)),

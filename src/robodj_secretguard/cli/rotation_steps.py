@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from robodj_secretguard.cli.log import find_log, recorded_line
+from robodj_secretguard.cli.log import find_log, recorded_line, who_of
 from robodj_secretguard.cli.options import (
     Commands,
     Request,
     add_command,
     fleet_of,
     given,
-    given_option,
+    given_set_up,
     model_of,
     policy_of,
     read_input,
@@ -155,7 +155,7 @@ def add_steps(group: Commands, shared: Sequence[str]) -> None:
             "help": "the key id of the key that goes: no stored data needs it any more (for a secret that stores data)",
         }
     }
-    unused = {"emergency": False, "now": False, "fleet": None, "note": None, "key": None, "key_from": None}
+    unused = {"emergency": False, "now": False, "fleet": None, "key": None, "key_from": None}
     for step, (description, own) in _STEPS.items():
         name: dict[str, Any] = {"metavar": "NAME", "help": "the secret, such as secret.key"}
         if step == "run":
@@ -191,26 +191,22 @@ def add_steps(group: Commands, shared: Sequence[str]) -> None:
         )
 
 
-def operator_of(operator: str | None) -> str:
-    """Return the operator's name: that of the option, otherwise that of the login."""
-    if operator is not None:
-        return operator
+def named_operator(request: Request) -> Who:
+    """Return the operator's texts. Without the option, the operator's name is that of the login."""
+    who = who_of(request)
+    if who.operator is not None:
+        return who
     name = ""
     with suppress(OSError, KeyError, ImportError):
         name = getpass.getuser()
     if not is_free_text(name):
         fail("--operator is missing; pass your name, for the record")
-    return name
+    return who._replace(operator=name)
 
 
 def _take_steps(
     request: Request,
     *,
-    environment: str | None,
-    operator: str | None,
-    ticket: str | None,
-    reason: str | None,
-    note: str | None,
     step: StepName | None,
     name: str | None,
     to: str,
@@ -234,19 +230,14 @@ def _take_steps(
         forgets=emergency and step == "put",
         dry_run=dry_run,
     )
-    require_consistent(wish, name, reason)
-    who = Who(environment=environment, operator=operator_of(operator), ticket=ticket, reason=reason, note=note)
-    named = (
-        *given_option("environment", environment),
-        *given_option("operator", operator),
-        *given_option("ticket", ticket),
-    )
+    require_consistent(wish, name, request.reason)
+    who = named_operator(request)
     policies = tuple(model.secret_policies.values())
     store = open_store(to, policies, single_writer=single_writer)
     place = Place(
         source=store.name,
-        who=named,
-        options=tuple(given(request, "operations_log", "config_dir", "model")),
+        who=tuple(given(request, "environment", "operator", "ticket")),
+        options=tuple(given_set_up(request)),
         refresh=setup_of(model).refresh,
         writer=("--single-writer",) if single_writer else (),
     )

@@ -12,8 +12,8 @@ from robodj_secretguard.cli.options import (
     Commands,
     Request,
     add_command,
-    given,
     given_option,
+    given_set_up,
     given_sources,
     model_of,
     read_input,
@@ -176,7 +176,7 @@ def _scan_places(
     if not found.complete:
         status = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
     named = [word if is_free_text(word) else "SOURCE" for word in given_sources(request)]  # a path can forge a line
-    options = [*named, *given(request, "operations_log", "config_dir", "model")]
+    options = [*named, *given_set_up(request)]
     text = scan_as_text(found, model.secret_policies.values(), options)
     return Result(status, [text], found.as_dict, [MODEL], bare=True)
 

@@ -26,6 +26,7 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
     ROTATIONS,
     Record,
+    Who,
     draft,
     recorded_keys,
     revoked,
@@ -62,7 +63,7 @@ _WHY_NOT_WRITTEN: Final[dict[int | None, str]] = {
 _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
 
 
-def revocable_key(policy: SecretPolicy, meant: str | None, report: Report, records: Sequence[Record]) -> str:
+def revocable_key(policy: SecretPolicy, meant: str, report: Report, records: Sequence[Record]) -> str:
     """Return the fingerprint that is meant, by default that of a secret's current key in a report.
 
     `UsageError` says why there is none.
@@ -88,25 +89,26 @@ def draft_revocation(
     records: Iterable[Record],
     policies: Iterable[SecretPolicy],
     *,
-    environment: str | None = None,
-    **who: str | None,
+    who: Who,
 ) -> Record:
     """Return the draft of a key's revocation, with the operator's texts in `who`.
 
     The secret comes from the log; otherwise from the check's report; otherwise from `name`. The environment comes from
-    the log; otherwise from `environment`. `UsageError` says which of the arguments is invalid.
+    the log; otherwise from `who`. `UsageError` says which of the arguments is invalid.
     """
     recorded = next(reversed(_records_of(fingerprint, records)), None)
     here = [each["secret"] for each in _delivered_as(fingerprint, report)]
     known = name if name in here else next(iter(here), name)
-    secret = recorded.secret if recorded else known
+    secret = known
+    if recorded:
+        secret = recorded.secret
+        who = who._replace(environment=recorded.environment)
     return draft(
         "revoked",
         secret=secret,
-        environment=recorded.environment if recorded else environment,
         owner=next((policy.owner for policy in policies if policy.name == secret), None) or None,
         fingerprint=fingerprint,
-        **who,
+        **who._asdict(),
     )
 
 

@@ -402,11 +402,8 @@ def record_rotation(
     model: type[SecretSettings],
     log: OperationsLog,
     check_keys: Callable[[], Report],
+    who: Who,
     *,
-    environment: str,
-    operator: str,
-    ticket: str | None = None,
-    note: str | None = None,
     names: Collection[str] = (),
     attested: Collection[str] = (),
     others: Iterable[OperationsLog] = (),
@@ -419,10 +416,7 @@ def record_rotation(
         model: the settings model.
         log: the operations log.
         check_keys: checks the keys without fallback files: `check`, or `Sources.check` for those of a secret manager.
-        environment: where the keys are, such as `prod`.
-        operator: who rotated them.
-        ticket: the ticket of the rotation.
-        note: what the record says besides, such as who reviewed the rotation.
+        who: the operator's texts, with the environment of the keys.
         names: the rotated secrets; by default all with new keys, without those that have no fingerprint.
         attested: the steps of the validation that the operator has done: `startup`, `functions`. Without one, a key of
             a secret of which the log has no record in this environment is recorded as found.
@@ -450,15 +444,7 @@ def record_rotation(
     if absent := [each.secret for each in statuses if each.state is State.MISSING]:
         raise UsageError(f"{absent[0]} is optional, and it is not set")
     proofs: dict[str, Proof] = {STARTUP: "not-done", FUNCTIONS: "not-done", **dict.fromkeys(attested, "attested")}
-    drafts = {
-        each.secret: draft_rotation(
-            each,
-            proofs[STARTUP],
-            proofs[FUNCTIONS],
-            Who(environment=environment, operator=operator, ticket=ticket, note=note),
-        )
-        for each in statuses
-    }
+    drafts = {each.secret: draft_rotation(each, proofs[STARTUP], proofs[FUNCTIONS], who) for each in statuses}
     with log.locked():
         known = sorted(
             (record for each in (*others, log) for record in each.records), key=lambda each: each.recorded_at
