@@ -342,7 +342,7 @@ INSTRUCTIONS: Final[dict[str, Callable[..., None]]] = {
 def steps_of(plan: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the text and the commands of each step of a printed plan."""
     found: list[tuple[str, list[str]]] = []
-    for line in plan.replace(" \\\n", " ").splitlines():
+    for line in plan.splitlines():
         if re.match(r"[0-9]+\. ", line):
             found.append((line, []))
         elif found and line.startswith("     "):

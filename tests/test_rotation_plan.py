@@ -26,7 +26,7 @@ from literal import (
     steps_of,
 )
 
-from robodj_secretguard.cli.rotation_plan import MOST_IN_LINE, ROTATED_STORES
+from robodj_secretguard.cli.rotation_plan import ROTATED_STORES
 
 pytestmark = posix_only
 ENVIRONMENT = ("--environment", "prod")
@@ -47,7 +47,6 @@ def plan(site: Site, *options: str, name: str = "session_key") -> str:
     """Print the plan of a rotation, which must be printed."""
     ran = site.call("rotate", "plan", name, "--from", site.source, *options)
     assert (ran.status, ran.err) == (0, "")
-    assert max(map(len, ran.out.splitlines())) <= MOST_IN_LINE or len(site.source) > 60
     return ran.out
 
 
@@ -171,7 +170,7 @@ class TestEmergency:
         """It has no fingerprint. A new one takes its place, and the versions lose the leaked one."""
         lines = plan(site, "--emergency", "--environment", "prod", name="stripe").splitlines()
         assert "--emergency --reason WHY" in next(line for line in lines if " put stripe " in line)
-        assert " status --secret stripe " in lines[-3]
+        assert " status --secret stripe " in lines[-2]
 
     def test_a_proof_of_the_instances(self, site: Site) -> None:
         """With a roster, the plan has the command that proves where the leaked key runs."""
@@ -235,6 +234,5 @@ def test_a_program_that_compares_nothing(tmp_path: Path) -> None:
     put(tmp_path / "helper", "#!/bin/sh\ncase $1 in get) cat fields;; set) cat >fields;; esac\n", 0o700)
     source = f"exec:{tmp_path}/helper"
     ran = machine.call("rotate", "plan", "secret.key", "--from", source, "--environment", "prod")
-    lines = ran.out.replace(" \\\n     ", "").splitlines()
-    stage = next(line for line in lines if " rotate stage " in line)
+    stage = next(line for line in ran.out.splitlines() if " rotate stage " in line)
     assert (ran.status, "--single-writer" in stage) == (0, True)

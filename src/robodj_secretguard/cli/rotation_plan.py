@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -56,8 +55,6 @@ from robodj_secretguard.startup.readings import PIPED
 from robodj_secretguard.startup.report import Report, for_gate
 from robodj_secretguard.startup.rules import Check
 
-MOST_IN_LINE: Final = 140
-"""The longest line of a plan, in characters."""
 ROTATED_STORES: Final = (
     ("vault:MOUNT/PATH", "HashiCorp Vault or OpenBao, a KV engine of version 2"),
     ("aws:SECRET_ID", "AWS Secrets Manager, a JSON secret"),
@@ -303,32 +300,11 @@ def _which_key(keys: StoredKeys, leaked: str) -> str:
 
 
 def plan_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
-    """Yield the steps with their numbers and commands. A command that is too long goes on in the next line."""
+    """Yield the steps with their numbers, and each command in one line."""
     for number, step in enumerate(steps, start=1):
         yield f"{number}. {step.text}"
         for text in step.commands:
-            yield from _command_lines(text)
-
-
-def _command_lines(text: str) -> Iterator[str]:
-    """Yield a command in lines that can be pasted together."""
-    line = COMMAND_INDENT
-    for word in _whole_options(text):
-        if len(line) + len(word) + len(" \\") > MOST_IN_LINE and line.strip():
-            yield f"{line.rstrip()} \\"
-            line = COMMAND_INDENT * 2
-        line += f"{word} "
-    yield line.rstrip()
-
-
-def _whole_options(text: str) -> Iterator[str]:
-    """Yield the words of a command, quoted; an option and its value together."""
-    words = [shlex.quote(word) for word in shlex.split(text)]
-    while words:
-        word = words.pop(0)
-        if word.startswith("--") and word != "--" and words and not words[0].startswith("--"):
-            word = f"{word} {words.pop(0)}"
-        yield word
+            yield f"{COMMAND_INDENT}{text}"
 
 
 def _without_store(request: Request, policy: SecretPolicy) -> Result:

@@ -136,7 +136,7 @@ class TestRotation:
         fields = production.fields
         assert (fields[V1], fields[PREVIOUS], fields[UNTIL]) == (new, old, ends)
         assert fields[REVOKED_FINGERPRINTS] == f"{fingerprint_of(old)}@{ends}"
-        complete = shlex.split(ran.out.partition("record that they work:\n")[2].replace("\\\n", " ").splitlines()[0])
+        complete = shlex.split(ran.out.partition("record that they work:\n")[2].splitlines()[0])
         assert production.machine.call(*complete[1:], now=promoted).status == 0
         ran = production.rotate("retire", now=promoted + 15 * DAY)
         assert (ran.status, production.version) == (0, 4)
