@@ -176,10 +176,13 @@ class TestCommands:
         """A new key of an optional secret would switch it on, so it is made by its name only."""
         ran = call(machine, "generate", "--format", "json")
         assert (ran.status, [*json.loads(ran.out)]) == (0, [KEY])
-        assert "left out optional secrets (data.key); pass NAME for one of them\n" in ran.err
+        assert "left out data.key: it is optional; pass NAME for it\n" in ran.err
         assert call(machine, "generate", "data.key").status == 0
         ran = machine.call("generate", "--model", "test_optional:Extras")
-        assert (ran.status, ran.err) == (2, "robodj-secretguard: NAME is missing: all keys are optional\n")
+        assert (ran.status, ran.err) == (
+            2,
+            "robodj-secretguard: no key was generated; left out data.key: it is optional; pass NAME for it\n",
+        )
 
     def test_a_rotation_is_recorded_only_of_what_is_set(self, machine: Machine) -> None:
         """A record without a name leaves it out. One with its name is a usage error until it is set."""

@@ -29,7 +29,7 @@ from robodj_secretguard.cli.output import (
     MODEL,
     Result,
     fail,
-    failed_status,
+    failed_result,
     finding_text,
 )
 from robodj_secretguard.common.shapes import Slots
@@ -153,7 +153,7 @@ def _judge_fleet(
     }
     for report in reports.values():
         if not report.secrets:  # a source could not be read
-            return Result(failed_status(report, EXIT_ALERTS), [*map(finding_text, report.findings)], report.as_dict)
+            return failed_result(report)
     known: _Known = {}
     for service, each in sources.items():
         report = reports[each]

@@ -174,6 +174,12 @@ def failed_status(report: Report, status: int) -> int:
     return EXIT_UNAVAILABLE if "unavailable" in [finding.check for finding in report.alerts] else status
 
 
+def failed_result(report: Report, *stderr: str) -> Result:
+    """Return the result of a command that could not read its sources."""
+    lines = [*map(finding_text, report.findings), MODEL]
+    return Result(failed_status(report, EXIT_ALERTS), lines, report.as_dict, stderr)
+
+
 def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """Return a header, and a row for each secret, marked FAIL (not usable), warn, due, ok, or off (optional, not set).
 

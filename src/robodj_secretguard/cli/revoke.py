@@ -29,7 +29,7 @@ from robodj_secretguard.cli.output import (
     MODEL,
     Result,
     fail,
-    failed_status,
+    failed_result,
     finding_text,
 )
 from robodj_secretguard.common.shapes import Slots
@@ -132,8 +132,7 @@ def _revoke_key(
     report = judged(request, model, sources)
     if sources and sources.failed:
         what = f"{PROGRAM}: nothing was revoked; leave out --from to revoke without the secret manager"
-        lines = [*map(finding_text, report.findings), MODEL]
-        return Result(failed_status(report, EXIT_ALERTS), lines, report.as_dict, [what])
+        return failed_result(report, what)
     log = find_log(request, model).read()  # an unreadable log does not prevent a revocation
     key, known = _described(model, report, log.records, policy, meant, who=who_of(request))
     where = f"in {' and '.join(each.name for each in sources.deliveries)}" if sources else "here"
@@ -324,13 +323,12 @@ def _lacking(
 ) -> dict[str, str]:
     """Return the options without which the key is not revoked, and why."""
     plan = next(filter(None, (step["command"] for step in steps)), "")
-    why = {
-        "--unknown": f"Neither the operations log nor what is set {where} has this key. Compare its text",
-        "--without-replacement": f"No other key of {known['secret']} is known {where}. Follow this plan, which replaces"
-        f" and revokes the key: {plan}",
-    }
-    is_needed = {
-        "--unknown": not known["is_known"] and not unknown,
-        "--without-replacement": known["is_current"] and not (known["has_replacement"] or known["is_revoked"] or bare),
-    }
-    return {option: text for option, text in why.items() if is_needed[option]}
+    lacking = {}
+    if not (known["is_known"] or unknown):
+        lacking["--unknown"] = f"Neither the operations log nor what is set {where} has this key. Compare its text"
+    if known["is_current"] and not (known["has_replacement"] or known["is_revoked"] or bare):
+        lacking["--without-replacement"] = (
+            f"No other key of {known['secret']} is known {where}. Follow this plan, which replaces and revokes the key:"
+            f" {plan}"
+        )
+    return lacking

@@ -168,22 +168,23 @@ def add(commands: Commands) -> None:
 
 def _chosen(model: type[SecretSettings], name: str | None) -> tuple[list[SecretPolicy], list[str]]:
     """Return the secrets that get a new key, and the lines for stderr: which others were left out."""
-    named = [*model.secret_policies.values()] if name is None else [policy_of(model, name)]
-    vendors = [policy for policy in named if policy.is_issued]
-    optional = [policy.name for policy in named if name is None and not (policy.required or policy in vendors)]
-    issued = "; ".join(f"{each.name}: {how_to_rotate(each)}" for each in vendors)
-    policies = [policy for policy in named if policy not in vendors and policy.name not in optional]
+    if name is not None:
+        policy = policy_of(model, name)
+        if policy.is_issued:
+            fail(f"no key was generated: a vendor issues the secret ({name}: {how_to_rotate(policy)})")
+        return [policy], [MODEL]
+    left_out = []
+    policies = []
+    for policy in model.secret_policies.values():
+        if policy.is_issued:
+            left_out.append(f"left out {policy.name}: {how_to_rotate(policy)}")
+        elif policy.required:
+            policies.append(policy)
+        else:
+            left_out.append(f"left out {policy.name}: it is optional; pass NAME for it")
     if not policies:
-        fail(
-            f"no key was generated: a vendor issues the secret ({issued})"
-            if issued
-            else "NAME is missing: all keys are optional"
-        )
-    left_out = {
-        f"optional secrets ({', '.join(optional)}); pass NAME for one of them": optional,
-        f"the secrets that somebody else issues ({', '.join(each.name for each in vendors)})": vendors,
-    }
-    return policies, [MODEL, *(f"{PROGRAM}: left out {what}" for what, found in left_out.items() if found)]
+        fail(f"no key was generated; {'; '.join(left_out)}")
+    return policies, [MODEL, *(f"{PROGRAM}: {line}" for line in left_out)]
 
 
 def _make_keys(request: Request, *, name: str | None, show: bool) -> Result:

@@ -21,18 +21,16 @@ from robodj_secretguard.cli.options import (
     read_sources,
 )
 from robodj_secretguard.cli.output import (
-    EXIT_ALERTS,
     EXIT_CLEAN,
     EXIT_USAGE,
     MODEL,
     Result,
     fail,
-    failed_status,
-    finding_text,
+    failed_result,
 )
 from robodj_secretguard.cli.revoke import leaked_key
 from robodj_secretguard.lifecycle.drift import delivered_keys
-from robodj_secretguard.lifecycle.records import Record, only_environment, revoked, rotations
+from robodj_secretguard.lifecycle.records import Record, only_environment, rotations
 from robodj_secretguard.lifecycle.replacements import VERSION_SECONDS, can_restore, is_shared
 from robodj_secretguard.lifecycle.rotator import NO_ENVIRONMENT
 from robodj_secretguard.lifecycle.runbook import (
@@ -43,13 +41,14 @@ from robodj_secretguard.lifecycle.runbook import (
     plan_question,
     plan_rotation,
 )
+from robodj_secretguard.lifecycle.standing import expected_keys, roles_of
 from robodj_secretguard.lifecycle.steps import StoredKeys, due, environment_in
 from robodj_secretguard.managers.manager import open_store
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, YELLOW, command, mark, option
-from robodj_secretguard.settings import SecretSettings, setup_of
+from robodj_secretguard.settings import setup_of
 from robodj_secretguard.startup.directory import first_with
 from robodj_secretguard.startup.readings import PIPED
 from robodj_secretguard.startup.report import Report, for_gate
@@ -121,14 +120,15 @@ def _plan(
 ) -> Result:
     model = model_of(request)
     policy = policy_of(model, name)
-    leaked = _leaked_of(model, key_from, leaked, is_emergency=emergency)
+    if not emergency and (key_from is not None or leaked is not None):
+        fail("--key-from and --fingerprint work only with --emergency; leave them out")
+    leaked = leaked_key(model, leaked, key_from)
     if not [each for each in request.sources if each != PIPED]:
         return _without_store(request, policy)
     sources = read_sources(request, model)
     report = judged(request, model, sources)
     if sources is None or not report.secrets:  # no key was read, so nothing is known
-        lines = [*map(finding_text, report.findings), MODEL]
-        return Result(failed_status(report, EXIT_ALERTS), lines, report.as_dict)
+        return failed_result(report)
     log = find_log(request, model).read()
     delivery = first_with(sources.deliveries, policy) or sources.deliveries[0]
     subject = _Subject(
@@ -211,12 +211,11 @@ class _Subject(Frozen):
     @property
     def restorable(self) -> str | None:
         """The recorded key, where it is not the current one and may be used."""
-        here = rotations(self.records, self.policy.name, self.keys.environment or None)
-        key = here[-1].fingerprint if here else None
-        if key is None or key == self.keys.slots.current or key in revoked(self.records):
-            return None
-        begin = self.report.revocation_list.begin(key) if self.report.revocation_list else None
-        return None if begin is not None and begin <= self.report.checked_at else key
+        name = self.policy.name
+        expected = expected_keys(self.report, self.records, self.keys.environment or None)
+        key = expected[name].current
+        is_revoked = roles_of(self.report, self.records, expected)(name, key) == "revoked"
+        return None if key == self.keys.slots.current or is_revoked else key
 
     def environment_options(self, environment: str | None) -> list[str]:
         """Return the option for the environment, which a command needs where nothing else names it."""
@@ -228,14 +227,14 @@ class _Subject(Frozen):
 
 
 def _title_and_steps(
-    subject: _Subject, place: Place, leaked: str | None, *, is_emergency: bool
+    subject: _Subject, place: Place, leaked: str, *, is_emergency: bool
 ) -> tuple[str, list[PlannedStep]]:
     """Return the title and the steps of a plan."""
     policy, keys = subject.policy, subject.keys
-    if leaked is None and Check.REVOKED in subject.checks:
-        leaked = keys.slots.current
+    if not leaked and Check.REVOKED in subject.checks:
+        leaked = keys.slots.current or ""
     emergency = f"Emergency of {policy.name} in {place.source}"
-    if leaked is not None:
+    if leaked:
         title = f"{emergency}. {_which_key(keys, leaked)}:"
         return title, plan_emergency(policy, keys, leaked, place, is_recorded=subject.is_recorded)
     if is_emergency and policy.is_issued:
@@ -264,15 +263,6 @@ def _rotation(subject: _Subject, place: Place) -> list[PlannedStep]:
         stays=not is_twice and subject.checks.isdisjoint({Check.MISSING, Check.PLACEHOLDER}),
         restorable=restorable or "",
     )
-
-
-def _leaked_of(
-    model: type[SecretSettings], key_from: str | None, leaked: str | None, *, is_emergency: bool
-) -> str | None:
-    """Return the fingerprint of the leaked key, if the operator has named the key or its text."""
-    if not is_emergency and (key_from is not None or leaked is not None):
-        fail("--key-from and --fingerprint work only with --emergency; leave them out")
-    return leaked_key(model, leaked, key_from) or None
 
 
 def _other_alerts(policy: SecretPolicy, report: Report, place: Place) -> list[str]:

@@ -45,31 +45,16 @@ def drift(
     here = rotations(logged, policy.name, done.last.environment if done else None)
     if not here:
         return None
-    return _difference(policy, keys, logged, here, manager=manager, options=options, now=now)
-
-
-def _difference(
-    policy: SecretPolicy,
-    keys: StoredKeys,
-    logged: Sequence[Record],
-    here: Sequence[Record],
-    *,
-    manager: str,
-    options: Sequence[str],
-    now: datetime,
-) -> Problem | None:
-    """Return how the current key differs from the records of its environment, if it does."""
-    done = keys.step
     newest, expected = later(keys, logged), here[-1]
+    what = ""
     if done and newest and not is_state_after(newest, keys):
-        if now <= newest.recorded_at + max(policy.overlap, CADENCE_GRACE):  # it is on its way
-            return None
-        recorded = f"{newest.event} at {iso_utc(newest.recorded_at)}"
-        what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({recorded})"
-    else:
-        if keys.slots.current in [each.fingerprint for each in (here[-1:] if done else here)]:
-            return None
+        if now > newest.recorded_at + max(policy.overlap, CADENCE_GRACE):  # otherwise it is on its way
+            recorded = f"{newest.event} at {iso_utc(newest.recorded_at)}"
+            what = f"{manager} is at an older step ({step_in_words(done)}) than the log ({recorded})"
+    elif keys.slots.current not in [each.fingerprint for each in (here[-1:] if done else here)]:
         what = _other_key(policy, keys, expected)
+    if not what:
+        return None
     # Whether a version has the recorded key is for `with_recorded_keys` to find out.
     if any(keys.slots.current in {each.fingerprint, each.replaced} for each in rotations(logged, policy.name)):
         return Problem(what, f"{how_to_rotate(policy, manager)}{FOLLOW}", manager)
