@@ -241,7 +241,10 @@ def _title_and_steps(
         return f"{emergency}:", plan_leaked_value(policy, place)
     if is_emergency:
         return f"{emergency}. First find out which key leaked:", plan_question(policy, keys, place)
-    title = f"Rotation of {policy.name} in {place.source}. {_current(keys)}:"
+    current = f"The current key is {keys.slots.current}"
+    if keys.slots.current is None:
+        current = "Its current value has no fingerprint" if "current" in keys.filled else "It has no current key"
+    title = f"Rotation of {policy.name} in {place.source}. {current}:"
     return "\n".join([title, *_other_alerts(policy, subject.report, place)]), _rotation(subject, place)
 
 
@@ -272,13 +275,6 @@ def _other_alerts(policy: SecretPolicy, report: Report, place: Place) -> list[st
         return []
     check = place.reading("check")
     return [mark(f"FIRST: correct the other alerts, as they stop each step: {check}", YELLOW)]
-
-
-def _current(keys: StoredKeys) -> str:
-    """Return which key is the current one."""
-    if keys.slots.current:
-        return f"The current key is {keys.slots.current}"
-    return "Its current value has no fingerprint" if "current" in keys.filled else "It has no current key"
 
 
 def _which_key(keys: StoredKeys, leaked: str) -> str:

@@ -254,7 +254,9 @@ def _take_steps(
     results, stderr = _take_all(rotator, groups, wish, log, again)
     stderr += [f"{why}; then run this command again" for result in results for why in result.unpurged]
     documents = [result.as_dict() for result in results]
-    status = _worst([EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)])
+    statuses = {EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)}
+    # That of the first one says most.
+    status = next(each for each in (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_ALERTS, EXIT_CLEAN) if each in statuses)
     if single_writer:
         stderr.append(_LOST_WRITE)
     name_of_model = f"{model.__module__}:{model.__qualname__}"
@@ -331,14 +333,6 @@ def _take_all(
     ]
 
 
-def _worst(statuses: Sequence[int]) -> int:
-    """Return the exit status that says most about several steps."""
-    for status in (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_ALERTS):
-        if status in statuses:
-            return status
-    return EXIT_CLEAN
-
-
 def _exit_status(result: StepResult) -> int:
     if any(finding.check is Check.UNAVAILABLE for finding in result.findings):
         return EXIT_UNAVAILABLE
@@ -379,7 +373,10 @@ def _refused_lines(result: StepResult, model: str) -> Iterator[str]:
         yield f"  fix: {with_model(result.refusal.remedy, model)}"
         return
     if result.fields and _exit_status(result) == EXIT_UNAVAILABLE:  # the store did not answer to the write
-        yield _after_lost_answer(result)
+        again = "Run this command again: it does nothing twice."
+        if result.step == "put":
+            again = "Look with check --from first: each call of rotate put makes another key."
+        yield f"It may have been written. {again}"
     yield from map(finding_text, result.findings)
 
 
@@ -392,13 +389,6 @@ def _nothing_done(result: StepResult, is_done: str, source: str) -> str:
     last = result.keys.step
     who = f" (last step: {step_in_words(last)} by {ascii_text(last.last.operator or 'nobody')})" if last else ""
     return f"Nothing to do: {is_done} in {source}{who}."
-
-
-def _after_lost_answer(result: StepResult) -> str:
-    """Return what to do where a write may have been done."""
-    if result.step == "put":
-        return "It may have been written. Look with check --from first: each call of rotate put makes another key."
-    return "It may have been written. Run this command again: it does nothing twice."
 
 
 def _nothing_due(policy: SecretPolicy, keys: StoredKeys) -> str:

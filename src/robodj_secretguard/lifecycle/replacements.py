@@ -19,6 +19,7 @@ from robodj_secretguard.lifecycle.steps import (
     current_changes,
     field_text,
     stored_keys,
+    variables_of_slots,
 )
 from robodj_secretguard.managers.manager import Stored, open_store
 from robodj_secretguard.managers.removed import find_version
@@ -179,35 +180,28 @@ def restored_changes(
 ) -> Changes:
     """Return the changes that put a key back into its place, with the date that belongs to it there."""
     following, previous, until = policy.slot_variables
-    variables = {"current": policy.variable, "next": following, "previous": previous}
     earlier = version.opened()
     texts = {_listed_as(text): text for text in _texts_of(policy, earlier)}
-    changes: Changes = {variables[place]: texts[key]}
-    last = here[-1:]
+    changes: Changes = {variables_of_slots(policy)[place]: texts[key]}
+    last = here[-1] if here else None
     if place == "current":
         changes[policy.expiry_variable] = _marker_of_key(policy, key, earlier, last)
         if _listed_as(field_text(fields, following)) == key:
             changes[following] = None
-    if last and last[0].replaced and place != "next":
+    if last and last.replaced and last.replaced_until and place != "next":
         texts |= {_listed_as(text): text for text in _texts_of(policy, fields)}
-        changes |= _previous_of(last[0], texts, previous, until, now)
+        replaced = texts.get(last.replaced)
+        if replaced and last.replaced_until > now:
+            changes |= {previous: replaced, until: iso_utc(last.replaced_until)}
     return {name: text or None for name, text in changes.items()}
 
 
-def _marker_of_key(policy: SecretPolicy, key: str, earlier: Fields, last: Sequence[Record]) -> str | None:
+def _marker_of_key(policy: SecretPolicy, key: str, earlier: Fields, last: Record | None) -> str | None:
     """Return the expiry marker that belongs to a key: that of its record, otherwise that of the version."""
     if last:
-        return iso_utc(last[0].expires_at) if last[0].expires_at else None
+        return iso_utc(last.expires_at) if last.expires_at else None
     was_current = _listed_as(field_text(earlier, policy.variable)) == key
     return field_text(earlier, policy.expiry_variable) if was_current else None
-
-
-def _previous_of(last: Record, texts: Mapping[str, str], previous: str, until: str, now: datetime) -> Changes:
-    """Return the previous key that the last rotation has left, with its deadline, if that is to come."""
-    replaced = texts.get(last.replaced or "")
-    if replaced is None or last.replaced_until is None or last.replaced_until <= now:
-        return {}
-    return {previous: replaced, until: iso_utc(last.replaced_until)}
 
 
 def _texts_of(policy: SecretPolicy, fields: Fields) -> list[str]:

@@ -664,13 +664,10 @@ class Rotator:
         if result.leaked and not result.policy.stores_data:
             ended.add(result.leaked)
         slots = result.keys.slots
-        ended |= {key for key in self._withdrawn(reading) if kid_of(key) == done}
+        own = [record for record in reading.known if record.secret == result.policy.name]
+        withdrawn = (*revoked(own), result.leaked)
+        ended |= {key for key in withdrawn if key and kid_of(key) == done}
         return ended - ({slots.current, slots.next, slots.previous} - {result.leaked})
-
-    def _withdrawn(self, reading: _AtHand) -> list[str]:
-        """Return the keys of the step's secret whose revocation is recorded."""
-        own = [record for record in reading.known if record.secret == reading.result.policy.name]
-        return [key for key in (*revoked(own), reading.result.leaked) if key]
 
 
 def _purge(store: Store, before: Stored, leaked: Replacement, ended: Collection[str]) -> None:

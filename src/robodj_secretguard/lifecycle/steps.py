@@ -41,7 +41,7 @@ from robodj_secretguard.startup.inputs import (
     iso_utc,
     parse_marker,
 )
-from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus, revocation_list
+from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus, Slot, revocation_list
 from robodj_secretguard.startup.report import Report, SecretStatus
 from robodj_secretguard.startup.rules import Problem, Severity, State
 
@@ -104,6 +104,7 @@ def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | Non
         keys.pop("next", None)
     steps = last_steps(fields)
     step = steps.get(policy.name)
+    environments = [each.last.environment for each in (step, *steps.values()) if each]
     slots = Slots(**keys, previous_until=parse_marker(SealedStr(field_text(fields, policy.slot_variables[2]))))
     in_store = revocation_list([], [("", SealedStr(field_text(fields, REVOKED_FINGERPRINTS)))])
     return StoredKeys(
@@ -113,17 +114,9 @@ def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | Non
         revoked_from=revocations(slots, in_store),
         step=step,
         staged_at=_staged_at(step, steps.values(), keys.get("next"), written_at),
-        environment=field_text(fields, ENVIRONMENT) or _last_environment(step, steps.values()),
+        environment=field_text(fields, ENVIRONMENT) or next(filter(None, environments), ""),
         is_undone=step is not None and step.step == "back",
     )
-
-
-def _last_environment(step: LastStep | None, steps: Iterable[LastStep]) -> str:
-    """Return the environment of a secret's last step; otherwise that of another secret's."""
-    for each in (step, *steps):
-        if each is not None and each.last.environment:
-            return each.last.environment
-    return ""
 
 
 def reported_keys(status: SecretStatus, report: Report, records: Sequence[Record]) -> StoredKeys:
@@ -147,12 +140,16 @@ def reported_keys(status: SecretStatus, report: Report, records: Sequence[Record
     )
 
 
-def _texts_by_slot(policy: SecretPolicy, fields: Fields) -> dict[str, str]:
+def _texts_by_slot(policy: SecretPolicy, fields: Fields) -> dict[Slot, str]:
     """Return the text of each slot that has one."""
-    next_variable, previous_variable, _ = policy.slot_variables
-    variables = {"current": policy.variable, "next": next_variable, "previous": previous_variable}
-    texts = {slot: field_text(fields, variable) for slot, variable in variables.items()}
+    texts = {slot: field_text(fields, variable) for slot, variable in variables_of_slots(policy).items()}
     return {slot: text for slot, text in texts.items() if text}
+
+
+def variables_of_slots(policy: SecretPolicy) -> dict[Slot, str]:
+    """Return the variable of each slot."""
+    following, previous, _ = policy.slot_variables
+    return {"current": policy.variable, "next": following, "previous": previous}
 
 
 def _staged_at(
@@ -254,8 +251,8 @@ def obstacles(
         yield Problem(f"there is no current key of {policy.name}", f"correct --to; for a new service, run {put}")
     if step == "promote":
         yield from _obstacles_of_next(policy.name, keys, now, stage, is_now=is_now or fleet is not None)
-    if step == "stage" and is_now:
-        yield from _data_of_undone(policy, keys, data_done)
+    if step == "stage" and is_now and keys.is_undone:  # it was the current key before `back`
+        yield from _data_of(policy, "next", keys.slots.next, data_done)
     if step == "back":
         yield from _obstacles_of_back(policy.name, keys, now, stage, is_now=is_now)
     if step not in {"promote", "retire"}:
@@ -338,12 +335,6 @@ def data_of_previous(policy: SecretPolicy, keys: StoredKeys, data_done: str) -> 
         yield from _data_of(policy, "previous", keys.slots.previous, data_done)
 
 
-def _data_of_undone(policy: SecretPolicy, keys: StoredKeys, data_done: str) -> Iterator[Problem]:
-    """Yield that stored data may need the next key, which was the current one before `back`."""
-    if keys.is_undone:
-        yield from _data_of(policy, "next", keys.slots.next, data_done)
-
-
 def _data_of(policy: SecretPolicy, slot: str, key: str | None, data_done: str) -> Iterator[Problem]:
     """Yield that stored data may need a key, which a step would remove."""
     if not policy.stores_data:
@@ -398,7 +389,8 @@ def changes_of(step: StepName, policy: SecretPolicy, fields: Fields, keys: Store
         return _exchanged(policy, fields, keys)
     if step == "replace":
         return _replaced(policy, fields, now)
-    return _promoted(policy, fields, keys, now)
+    following = policy.slot_variables[0]
+    return {**current_changes(policy, fields, keys, field_text(fields, following), now), following: None}
 
 
 def _without_previous(policy: SecretPolicy) -> Changes:
@@ -430,12 +422,6 @@ def _replaced(policy: SecretPolicy, fields: Fields, now: datetime) -> Changes:
 def marker_of(policy: SecretPolicy, now: datetime) -> str | None:
     """Return the expiry marker of a new current key; `None` where its policy wants none."""
     return iso_utc(now + policy.cadence) if policy.expires else None
-
-
-def _promoted(policy: SecretPolicy, fields: Fields, keys: StoredKeys, now: datetime) -> Changes:
-    """Return the changes of a promotion."""
-    following = policy.slot_variables[0]
-    return {**current_changes(policy, fields, keys, field_text(fields, following), now), following: None}
 
 
 def current_changes(policy: SecretPolicy, fields: Fields, keys: StoredKeys, new: str, now: datetime) -> Changes:

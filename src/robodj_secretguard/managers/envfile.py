@@ -66,7 +66,8 @@ class EnvFile(LocalStore):
             )
         for name in self.declared():
             text = fields.get(name)
-            if name != ROTATION_RECORD and text is not None and not _is_unquoted(text):
+            is_unquoted = text is None or (isinstance(text, str) and _UNQUOTED.fullmatch(text))
+            if name != ROTATION_RECORD and not is_unquoted:
                 raise ManagerError(
                     f"cannot have {name}: its value needs quotes, which systemd, docker and sh read differently",
                     "store these secrets in directory:PATH instead",
@@ -172,10 +173,6 @@ def _open_quote(line: str, quote: str) -> str:
             quote = character
         before = character
     return quote
-
-
-def _is_unquoted(text: object) -> bool:
-    return isinstance(text, str) and _UNQUOTED.fullmatch(text) is not None
 
 
 def _coded(record: str) -> str:

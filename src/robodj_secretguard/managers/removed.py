@@ -97,7 +97,9 @@ def with_removed_key(sources: Sources, names: Sequence[str], model: type[SecretS
     if not is_fingerprint(wanted):
         raise UsageError(f"--previous: invalid fingerprint; use {FORM}")
     policies = tuple(model.secret_policies.values())
-    of_data = [each for each in policies if _may_store_data(each)]
+    of_data = [
+        each for each in policies if each.overlap and each.material.has_fingerprint and each.stores_data is not False
+    ]
     for store in open_sources(names, policies):
         if not isinstance(store, Store):
             continue
@@ -123,10 +125,6 @@ def with_removed_key(sources: Sources, names: Sequence[str], model: type[SecretS
         "--previous: no version that a source of --from keeps has a key with this fingerprint; compare it with the"
         " data's kid"
     )
-
-
-def _may_store_data(policy: SecretPolicy) -> bool:
-    return bool(policy.overlap) and policy.material.has_fingerprint and policy.stores_data is not False
 
 
 def find_version(store: Store, policies: Sequence[SecretPolicy], wanted: str, seconds: float) -> Stored | None:
