@@ -369,7 +369,7 @@ class TestKey:
         facts = {"is_current": is_current, "has_replacement": has_replacement}
         steps = steps_after(known | facts, ["--operator", "Ada"])
         command = "robodj-secretguard rotate plan secret.key --emergency --environment prod --operator Ada"
-        assert [each["command"] for each in steps] == [None, *[command] * has_plan, None]
+        assert [each.commands for each in steps] == [(), *[(command,)] * has_plan, ()]
 
     @pytest.mark.parametrize("slot", ["next", "previous"])
     def test_slots(self, slot: str) -> None:
@@ -381,7 +381,7 @@ class TestKey:
         known = known_of(key, report, [], slots_of(report.secrets[0]))
         assert (known["delivered_as"], known["is_current"]) == ([{"secret": "secret.key", "slot": slot}], False)
         first, _ = steps_after(known, [])
-        assert first["text"] == NOT_CURRENT.format(slot)
+        assert first.text == NOT_CURRENT.format(slot)
 
     def test_known(self) -> None:
         """Without keys, the log tells whether a key is known, revoked or current, and whether another one follows."""

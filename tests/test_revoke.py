@@ -37,10 +37,10 @@ NOT_HERE = "This key is not set here."
 STEPS = [
     "",
     "What to do next:",
-    "1. [ ] Stop every service that runs on this key. A revocation stops only those that refresh their keys.",
-    "2. [ ] If you follow a plan, go on there. Otherwise replace the key, as this plan says:",
-    f"       {PLAN}",
-    "3. [ ] Invalidate the sessions and tokens that were signed with the old key.",
+    "1. Stop every service that runs on this key. A revocation stops only those that refresh their keys.",
+    "2. If you follow a plan, go on there. Otherwise replace the key, as this plan says:",
+    f"     {PLAN}",
+    "3. Invalidate the sessions and tokens that were signed with the old key.",
     "",
 ]
 PREVIEW = ("revoke", "secret.key", "--reason", "leaked")

@@ -12,12 +12,12 @@ from command_line import fingerprint_of, rotated
 from conftest import NOW, marker
 
 from robodj_secretguard import Material, Secret, SecretPolicy, SecretSettings
-from robodj_secretguard.cli.rotation_plan import plan_lines
 from robodj_secretguard.lifecycle.records import LastStep
 from robodj_secretguard.lifecycle.runbook import (
     Place,
     PlannedStep,
     plan_emergency,
+    plan_lines,
     plan_question,
     plan_rotation,
 )

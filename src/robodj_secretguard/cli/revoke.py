@@ -42,11 +42,12 @@ from robodj_secretguard.lifecycle.revocation import (
     revoke,
     steps_after,
 )
+from robodj_secretguard.lifecycle.runbook import PlannedStep, plan_lines
 from robodj_secretguard.lifecycle.standing import expected_keys
 from robodj_secretguard.secret.material import FORM, Kind, canonical, fingerprint, is_fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
-from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, count
+from robodj_secretguard.secret.texts import PROGRAM, count
 from robodj_secretguard.settings import SecretSettings
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.readings import REVOKED_FILE, shown_path
@@ -166,7 +167,7 @@ def _carry_out(
     known: dict[str, Any],
     *,
     what: str,
-    steps: list[dict[str, Any]],
+    steps: Sequence[PlannedStep],
     sources: Sources | None,
 ) -> Result:
     """Revoke the key. Return what was done, and what is next."""
@@ -188,12 +189,7 @@ def _carry_out(
         ],
         "",
         "What to do next:",
-        *(
-            line
-            for number, step in enumerate(steps, start=1)
-            for line in (f"{number}. [ ] {step['text']}", step["command"] and f"{COMMAND_INDENT}  {step['command']}")
-            if line
-        ),
+        *plan_lines(steps),
         "",
         MODEL,
     ]
@@ -212,7 +208,7 @@ def _document(
     *,
     revoked: bool,
     recorded: bool,
-    steps: Sequence[dict[str, Any]] = (),
+    steps: Sequence[PlannedStep] = (),
     records: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     return {
@@ -220,7 +216,7 @@ def _document(
         "revoked": revoked,
         "recorded": recorded,
         "key": known,
-        "steps": [*steps],
+        "steps": [step.as_dict() for step in steps],
         "records": [*records],
     }
 
@@ -319,10 +315,10 @@ def _described(
 
 
 def _lacking(
-    known: dict[str, Any], where: str, steps: Sequence[dict[str, Any]], *, unknown: bool, bare: bool
+    known: dict[str, Any], where: str, steps: Sequence[PlannedStep], *, unknown: bool, bare: bool
 ) -> dict[str, str]:
     """Return the options without which the key is not revoked, and why."""
-    plan = next(filter(None, (step["command"] for step in steps)), "")
+    plan = next((text for step in steps for text in step.commands), "")
     lacking = {}
     if not (known["is_known"] or unknown):
         lacking["--unknown"] = f"Neither the operations log nor what is set {where} has this key. Compare its text"

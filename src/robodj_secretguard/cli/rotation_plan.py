@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -38,6 +38,7 @@ from robodj_secretguard.lifecycle.runbook import (
     PlannedStep,
     plan_emergency,
     plan_leaked_value,
+    plan_lines,
     plan_question,
     plan_rotation,
 )
@@ -283,14 +284,6 @@ def _which_key(keys: StoredKeys, leaked: str) -> str:
         if getattr(keys.slots, slot) == leaked:
             return f"The leaked key is the {slot} one, {leaked}"
     return f"The leaked key, {leaked}, has no place there"
-
-
-def plan_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
-    """Yield the steps with their numbers, and each command in one line."""
-    for number, step in enumerate(steps, start=1):
-        yield f"{number}. {step.text}"
-        for text in step.commands:
-            yield f"{COMMAND_INDENT}{text}"
 
 
 def _without_store(request: Request, policy: SecretPolicy) -> Result:

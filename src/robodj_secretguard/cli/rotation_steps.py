@@ -33,12 +33,11 @@ from robodj_secretguard.cli.output import (
     is_terminal,
 )
 from robodj_secretguard.cli.revoke import leaked_key, valid_fingerprint
-from robodj_secretguard.cli.rotation_plan import plan_lines
 from robodj_secretguard.errors import CheckFailedError, FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import StepName, Who
 from robodj_secretguard.lifecycle.rotator import Rotator, StepResult, Wish, require_consistent, with_steps
-from robodj_secretguard.lifecycle.runbook import Place, plan_after, plan_emergency
+from robodj_secretguard.lifecycle.runbook import Place, plan_after, plan_emergency, plan_lines
 from robodj_secretguard.lifecycle.steps import StoredKeys, kid_of, step_in_words
 from robodj_secretguard.managers.manager import open_store
 from robodj_secretguard.secret.policy import SecretPolicy

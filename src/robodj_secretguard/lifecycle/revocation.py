@@ -32,6 +32,7 @@ from robodj_secretguard.lifecycle.records import (
     revoked,
     slots_of,
 )
+from robodj_secretguard.lifecycle.runbook import PlannedStep
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.settings import SecretSettings, setup_of
@@ -255,8 +256,8 @@ def revoke(
     return is_new, appended, problems
 
 
-def steps_after(known: Mapping[str, Any], options: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the steps of policy section 4 after a revocation, each with its command, in the plain types of JSON.
+def steps_after(known: Mapping[str, Any], options: Sequence[str]) -> list[PlannedStep]:
+    """Return the steps of policy section 4 after a revocation.
 
     Args:
         known: what `known_of` has returned before the revocation.
@@ -264,15 +265,18 @@ def steps_after(known: Mapping[str, Any], options: Sequence[str]) -> list[dict[s
     """
     where = ("--environment", known["environment"]) if known["environment"] else ()
     plan = command("rotate", "plan", known["secret"] or "NAME", "--emergency", *where, *options)
-    steps: dict[str, str | None] = {
-        f"Remove the {each['slot']} key from the secret manager and the services. Restart each service that does not"
-        " refresh its keys: until then it accepts this key.": None
+    steps = [
+        PlannedStep(
+            f"Remove the {each['slot']} key from the secret manager and the services. Restart each service that does"
+            " not refresh its keys: until then it accepts this key."
+        )
         for each in known["delivered_as"]
         if each["slot"] != "current"
-    }
+    ]
     if known["is_current"] or not steps:
-        steps["Stop every service that runs on this key. A revocation stops only those that refresh their keys."] = None
+        text = "Stop every service that runs on this key. A revocation stops only those that refresh their keys."
+        steps.append(PlannedStep(text))
         if known["is_current"] or not known["has_replacement"]:
-            steps["If you follow a plan, go on there. Otherwise replace the key, as this plan says:"] = plan
-    steps["Invalidate the sessions and tokens that were signed with the old key."] = None
-    return [{"text": text, "command": command} for text, command in steps.items()]
+            text = "If you follow a plan, go on there. Otherwise replace the key, as this plan says:"
+            steps.append(PlannedStep(text, (plan,)))
+    return [*steps, PlannedStep("Invalidate the sessions and tokens that were signed with the old key.")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -10,7 +10,7 @@ from robodj_secretguard.lifecycle.records import StepName
 from robodj_secretguard.lifecycle.steps import MIN_AGE, StoredKeys, is_over, kid_of
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import command, count
+from robodj_secretguard.secret.texts import COMMAND_INDENT, command, count
 from robodj_secretguard.startup.inputs import iso_utc
 
 DATA_PAGE: Final = "docs/recipes.md"
@@ -31,6 +31,14 @@ class PlannedStep(Frozen):
     def as_dict(self) -> dict[str, object]:
         """Return the step in the plain types of JSON."""
         return {"text": self.text, "command": "\n".join(self.commands) or None}
+
+
+def plan_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
+    """Yield the steps with their numbers, and each command in one line."""
+    for number, step in enumerate(steps, start=1):
+        yield f"{number}. {step.text}"
+        for text in step.commands:
+            yield f"{COMMAND_INDENT}{text}"
 
 
 class Place(Frozen, kw_only=True):
