@@ -295,7 +295,7 @@ class TestSource:
         lines = machine.call(*REVOKE, "--from", "directory:delivered").out.splitlines()
         in_it = HERE.replace("here", "in directory:delivered")
         assert lines[0] == f"Revoked: {key} (secret.key; no rotation recorded). {in_it}"
-        assert f"       {PLAN} --from directory:delivered" in lines
+        assert f"     {PLAN} --from directory:delivered" in lines
 
     def test_failed(self, machine: Machine) -> None:
         """A source that refuses prevents the revocation, and the message says how to do without."""

@@ -123,9 +123,9 @@ def _revoke_key(
     yes: bool,
 ) -> Result:
     model = model_of(request)
-    if name is None and key_from is None and listed_as is None:
-        fail("revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1")
     meant = leaked_key(model, listed_as, key_from)
+    if not meant and name is None:
+        fail("revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1")
     if unknown and not meant:
         fail("--unknown works only with --fingerprint or --key-from; leave it out")
     policy = None if name is None else policy_of(model, name)
@@ -282,14 +282,9 @@ def leaked_key(model: type[SecretSettings], key: str | None, key_from: str | Non
     if key_from is not None:
         kinds = [each.material for each in model.secret_policies.values() if each.material.has_fingerprint]
         return fingerprint_in(key_from, kinds)
-    return "" if key is None else valid_fingerprint(key)
-
-
-def valid_fingerprint(key: str) -> str:
-    """Return a fingerprint that was passed, if it is valid."""
-    if not is_fingerprint(key):
+    if key is not None and not is_fingerprint(key):
         fail(f"--fingerprint: invalid fingerprint; use {FORM}")
-    return key
+    return key or ""
 
 
 def _described(

@@ -32,7 +32,7 @@ from robodj_secretguard.cli.output import (
     finding_text,
     is_terminal,
 )
-from robodj_secretguard.cli.revoke import leaked_key, valid_fingerprint
+from robodj_secretguard.cli.revoke import leaked_key
 from robodj_secretguard.errors import CheckFailedError, FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import StepName, Who
@@ -110,7 +110,7 @@ _STEPS: Final[dict[str, tuple[str, dict[str, dict[str, Any]]]]] = {
                 "help": "with --emergency: the file with the leaked text (- for stdin; default: the current key)",
             },
             "--fingerprint": {
-                "dest": "key",
+                "dest": "leaked",
                 "metavar": "SGFP1",
                 "help": "with --emergency: the fingerprint of the leaked key",
             },
@@ -131,7 +131,7 @@ _STEPS: Final[dict[str, tuple[str, dict[str, dict[str, Any]]]]] = {
         "Put a key back into its place, from the version of the store that has it.",
         {
             "--fingerprint": {
-                "dest": "key",
+                "dest": "restored",
                 "required": True,
                 "metavar": "SGFP1",
                 "help": "the fingerprint of the key",
@@ -142,6 +142,8 @@ _STEPS: Final[dict[str, tuple[str, dict[str, dict[str, Any]]]]] = {
 }
 """By command: what it does, and its own options."""
 _LOST_WRITE: Final = "--single-writer: if another machine has written at the same time, one of both writes is lost"
+_STATUSES: Final = (EXIT_CLEAN, EXIT_ALERTS, EXIT_UNAVAILABLE, EXIT_USAGE)
+"""Of several steps, the last of these statuses says most."""
 _WITH_DATA: Final = ("stage", "promote", "retire", "run", "put")
 
 
@@ -154,7 +156,7 @@ def add_steps(group: Commands, shared: Sequence[str]) -> None:
             "help": "the key id of the key that goes: no stored data needs it any more (for a secret that stores data)",
         }
     }
-    unused = {"emergency": False, "now": False, "fleet": None, "key": None, "key_from": None}
+    unused = {"emergency": False, "now": False, "fleet": None, "leaked": None, "restored": None, "key_from": None}
     for step, (description, own) in _STEPS.items():
         name: dict[str, Any] = {"metavar": "NAME", "help": "the secret, such as secret.key"}
         if step == "run":
@@ -212,7 +214,8 @@ def _take_steps(
     single_writer: bool,
     fleet: str | None,
     emergency: bool,
-    key: str | None,
+    leaked: str | None,
+    restored: str | None,
     key_from: str | None,
     data_done: str | None,
     now: bool,
@@ -223,8 +226,8 @@ def _take_steps(
         step="replace" if emergency and step is None else step,
         is_now=now,
         fleet=fleet_of(fleet),
-        leaked=leaked_key(model, key, key_from) if step is None else "",
-        restored=valid_fingerprint(key or "") if step == "restore" else "",
+        leaked=leaked_key(model, leaked, key_from),
+        restored=leaked_key(model, restored, None),
         data_done=data_done or "",
         forgets=emergency and step == "put",
         dry_run=dry_run,
@@ -253,9 +256,7 @@ def _take_steps(
     results, stderr = _take_all(rotator, groups, wish, log, again)
     stderr += [f"{why}; then run this command again" for result in results for why in result.unpurged]
     documents = [result.as_dict() for result in results]
-    statuses = {EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)}
-    # That of the first one says most.
-    status = next(each for each in (EXIT_USAGE, EXIT_UNAVAILABLE, EXIT_ALERTS, EXIT_CLEAN) if each in statuses)
+    status = max([EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)], key=_STATUSES.index)
     if single_writer:
         stderr.append(_LOST_WRITE)
     name_of_model = f"{model.__module__}:{model.__qualname__}"

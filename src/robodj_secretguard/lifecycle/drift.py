@@ -60,9 +60,14 @@ def drift(
         return Problem(what, f"{how_to_rotate(policy, manager)}{FOLLOW}", manager)
     if expected.fingerprint in {keys.slots.previous, *revoked(logged)}:  # what replaces it is on its way
         return None
+    return Problem(what, _how_to_record(policy, expected, manager, options), manager)
+
+
+def _how_to_record(policy: SecretPolicy, expected: Record, manager: str, options: Sequence[str]) -> str:
+    """Return what to do about a key that no record has."""
     where = ("--from", manager, "--environment", expected.environment or "ENVIRONMENT")
     record = command("rotate", "record", policy.name, *where, *options)
-    return Problem(what, f"run {record} if this was meant; otherwise run it with plan in place of record", manager)
+    return f"run {record} if this was meant; otherwise run it with plan in place of record"
 
 
 def _other_key(policy: SecretPolicy, keys: StoredKeys, expected: Record) -> str:

@@ -460,12 +460,14 @@ def record_rotation(
     overlapping = {policy.name for policy in policies if policy.overlap}
     warnings = [unkept_key(record, known) for record in records if record.secret in overlapping]
     directory, _ = config_directory(Environment(), config_dir, setup_of(model))
-    listed = []
-    for record in [each for each in records if each.replaced]:
-        why = ""
-        try:
-            add_to_list(directory, record, now=record.recorded_at)
-        except FileError as error:
-            why = str(error)
-        listed.append((entry_of(record), why))
+    listed = [(entry_of(record), _why_unlisted(directory, record)) for record in records if record.replaced]
     return Recording(report, {}, unchanged, records, [*filter(None, warnings)], listed)
+
+
+def _why_unlisted(directory: str, record: Record) -> str:
+    """Add the replaced key with its deadline to the revocation list. Return why that failed; empty if it did not."""
+    try:
+        add_to_list(directory, record, now=record.recorded_at)
+    except FileError as error:
+        return str(error)
+    return ""

@@ -113,7 +113,7 @@ def with_removed_key(sources: Sources, names: Sequence[str], model: type[SecretS
             return Sources(sources.deliveries, report)
         if version is None:
             continue
-        found = contain(partial(_keys_in, version, of_data, wanted))
+        found = contain(partial(_same_keys, version, of_data, wanted))
         if len(found) > 1:
             raise UsageError(
                 f"--previous: it was a key of {' and '.join(found)}; declare stores_data=False for those that"
@@ -146,14 +146,14 @@ def find_version(store: Store, policies: Sequence[SecretPolicy], wanted: str, se
         except ManagerError as error:
             unread = error
             continue
-        if contain(partial(_keys_in, version, policies, wanted)):
+        if contain(partial(_same_keys, version, policies, wanted)):
             return version
     if unread is not None:
         raise unread
     return None
 
 
-def _keys_in(version: Stored, policies: Sequence[SecretPolicy], wanted: str) -> dict[str, SealedStr]:
+def _same_keys(version: Stored, policies: Sequence[SecretPolicy], wanted: str) -> dict[str, SealedStr]:
     """Return a key by the names of the secrets that have it in a version. It runs inside `contain()`."""
     fields = version.opened()
     found = dict[str, SealedStr]()
