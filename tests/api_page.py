@@ -55,7 +55,12 @@ adapters.fernet.RingFernet: *
 adapters.aesgcm.RingAESGCM: *
 adapters.jwt.RingJWT: *
 adapters.starlette.RingSessionMiddleware
+adapters.asyncpg.follow
 adapters.fastapi.ApiKey
+adapters.sqlalchemy.follow
+adapters.psycopg.follow
+adapters.redis.follow
+adapters.redis.FollowingCredentials: *
 
 ## Read a report
 

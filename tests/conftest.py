@@ -308,3 +308,20 @@ def _no_structlog_configuration() -> Iterator[None]:
     structlog.reset_defaults()
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[Any]:
+    """A PostgreSQL server."""
+    postgres = pytest.importorskip("postgres", exc_type=ImportError)
+    if postgres.PG_CTL is None:
+        pytest.skip("PostgreSQL is not installed")
+    with postgres.running_server() as server:
+        yield server
+
+
+@pytest.fixture
+def delivery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A directory of secrets, and the service that follows it."""
+    postgres = pytest.importorskip("postgres", exc_type=ImportError)
+    return postgres.Delivery(tmp_path / "keys", monkeypatch)

@@ -27,10 +27,10 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 11885,
+    "statements": 12399,
     "statements of a start": 2000,
     "modules of a start": 14,
-    "record shapes": 54,
+    "record shapes": 56,
     "names with two meanings": 0,
     "branches of the largest function": 14,
     "statements of tests / 100 of the source": 190,
@@ -49,8 +49,8 @@ _LAYOUT: Final = re.compile(rf"^```\w*\n({PACKAGE}/\n.*?)^```$", re.MULTILINE | 
 _EXCEPTIONS: Final = frozenset(name for name in vars(builtins) if name.endswith(("Error", "Exception")))
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BRANCHES: Final = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case)
-_REPEATED_NAMES: Final = frozenset({"main", "add"})
-"""Names that mean the same in every module of a command."""
+_REPEATED_NAMES: Final = frozenset({"main", "add", "follow"})
+"""Names that mean the same in every module of a command, or in every adapter of a driver."""
 
 
 def parse(path: Path) -> ast.Module:

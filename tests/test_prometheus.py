@@ -289,7 +289,9 @@ class TestRefresh:
     ) -> None:
         """All of it follows a switch: the keys, the instants, and the time of the read."""
         (secrets, collector), later, start = service, now + timedelta(minutes=5), {(): now.timestamp()}
+        secrets.secret_key.store.refused_logins[("secret.key", "current")] = 2
         values = scraped(machine, collector, now)
+        assert values["robodj_secret_refused_logins"] == {("secret.key", "current"): 2}
         assert (values[READ_AT], values[READ_OK], values[STARTED_AT]) == (start, {(): 1}, start)
         keys |= {V1: good_keys()[V1], f"{V1}_PREVIOUS": keys[V1], f"{V1}_PREVIOUS_UNTIL": marker(HOUR, now=now)}
         volume(place, keys | {f"{V1}_EXPIRES_AT": marker(2 * DAY, now=now)})
@@ -386,9 +388,10 @@ def test_a_registration(machine: Machine, now: datetime) -> None:
         "robodj_secret_processes",
         READ_AT,
         READ_OK,
+        "robodj_secret_refused_logins",
         "robodj_secret_findings",
     ]
-    assert [each.samples for each in described] == [[]] * 8
+    assert [each.samples for each in described] == [[]] * 9
 
 
 def test_it_keeps_no_key(machine: Machine, now: datetime) -> None:

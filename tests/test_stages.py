@@ -527,13 +527,13 @@ class TestInstances:
             again = judgement_of(RuntimeSecrets, Environment({}), now=None, managers=(delivered(files),))
             judged.append(again)
         numbers = [next(module.read_numbers) for _ in range(2)]
-        nested = [lambda: module.follow(service.store, judged[0], lambda _: None, numbers[0])]
+        nested = [lambda: module.take(service.store, judged[0], lambda _: None, numbers[0])]
 
         def build(_judgement: object) -> None:
             if nested:
                 nested.pop()()
 
-        plan, _ = module.follow(service.store, judged[1], build, numbers[1])
+        plan, _ = module.take(service.store, judged[1], build, numbers[1])
         assert plan.changed == {"secret.key"}
         assert slots(service.secret) == slots_of(files)
 

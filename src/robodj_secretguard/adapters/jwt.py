@@ -8,6 +8,7 @@ import jwt
 
 from robodj_secretguard.adapters.live import signing
 from robodj_secretguard.running.keyset import Key
+from robodj_secretguard.running.login import without_frames
 from robodj_secretguard.running.store import Secret
 
 _ALGORITHMS: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -58,7 +59,7 @@ class RingJWT:
         try:
             return jwt.encode(payload, key.value.get_secret_value(), self._algorithm, pinned)
         except Exception as error:  # noqa: BLE001 - the frames of PyJWT have the key
-            failure = _without_frames(error)
+            failure = without_frames(error)
         raise failure
 
     def decode(self, token: str | bytes, **options: Any) -> dict[str, Any]:
@@ -98,19 +99,14 @@ class RingJWT:
                             **options,
                         )
                     except jwt.InvalidSignatureError as error:
-                        failure = _without_frames(error)
+                        failure = without_frames(error)
         except (RecursionError, UnicodeError) as error:
             failure = jwt.DecodeError(type(error).__name__)
         except Exception as error:  # noqa: BLE001 - the frames of PyJWT have the key
-            failure = _without_frames(error)
+            failure = without_frames(error)
         raise failure
 
 
 def _require_length(algorithm: str, *keys: Key) -> None:
     if any(len(key.value) < _ALGORITHMS[algorithm] for key in keys):
         raise ValueError(f"{algorithm} needs keys of {_ALGORITHMS[algorithm]} characters or more")
-
-
-def _without_frames(error: Exception) -> Exception:
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)

@@ -76,6 +76,7 @@ class SecretCollector(Collector):
                 "robodj_secret_processes",
                 "robodj_secret_refresh_timestamp_seconds",
                 "robodj_secret_refresh_ok",
+                "robodj_secret_refused_logins",
                 "robodj_secret_findings",
             )
         )
@@ -89,6 +90,7 @@ class SecretCollector(Collector):
         families = of_keys(report_on(keys).secrets, "robodj_secret_info", identity) | {
             "robodj_secret_start_timestamp_seconds": {(): self._started},
             "robodj_secret_processes": {(identity,): float(count_processes())},
+            "robodj_secret_refused_logins": {each: float(count) for each, count in self._store.refused_logins.items()},
         }
         if refresh is not None and self._store.late_at < math.inf:  # a thread reads the keys in each period
             found = refresh.found

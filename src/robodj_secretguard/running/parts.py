@@ -20,10 +20,12 @@ class Reader(Protocol):
     Attributes:
         found: the findings of the last read.
         read_at: when the sources were last read completely, in UTC.
+        seconds: the period; `None` for no thread.
     """
 
     found: tuple[Finding, ...]
     read_at: datetime
+    seconds: int | None
 
     @property
     def is_ok(self) -> bool:

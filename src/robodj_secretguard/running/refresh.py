@@ -19,7 +19,7 @@ from typing import Any, Final
 from weakref import WeakSet, ref
 
 from robodj_secretguard.running.news import ALERT_AGAIN, News
-from robodj_secretguard.running.stages import WHOLE_SET, Plan, follow, learn, read_numbers, revoked_in_use, settle
+from robodj_secretguard.running.stages import WHOLE_SET, Plan, learn, read_numbers, revoked_in_use, settle, take
 from robodj_secretguard.running.store import KeyStore
 from robodj_secretguard.running.subscriptions import faults, notify, renew
 from robodj_secretguard.running.threads import LOCK_WAIT, Writing, do_aside, start
@@ -52,6 +52,7 @@ class Refresh(Sealed):
         read_at: when the sources were last read completely, in UTC.
         kept: the secrets whose last candidates were refused. `WHOLE_SET` where nothing could change.
         is_ending: whether a thread waits to end the process.
+        seconds: the period; `None` for no thread.
     """
 
     __slots__ = (
@@ -61,13 +62,13 @@ class Refresh(Sealed):
         "_build",
         "_logger",
         "_news",
-        "_seconds",
         "_send",
         "_standing",
         "found",
         "is_ending",
         "kept",
         "read_at",
+        "seconds",
         "store",
     )
 
@@ -76,7 +77,7 @@ class Refresh(Sealed):
     ) -> None:
         self.store = store
         self._again = again
-        self._seconds = seconds
+        self.seconds = seconds
         self._build = build
         self._alone = threading.Lock()  # held while a thread reads the revocations alone
         report = report_on(store.keys)
@@ -112,7 +113,7 @@ class Refresh(Sealed):
             contain(lambda: settle(self.store))
             self._end_if_due()
             raise
-        plan, revoked = contain(lambda: follow(self.store, judgement, self._build, number))
+        plan, revoked = contain(lambda: take(self.store, judgement, self._build, number))
         report = with_findings(plan.report, revoked_in_use(revoked, plan.report))
         if self.store.last_read == number:
             self._announce(plan, report)
@@ -130,8 +131,8 @@ class Refresh(Sealed):
         store = self.store
         before = self.kept
         known = self.found
-        if self._seconds:
-            store.late_at = time.monotonic() + MOST_PERIODS * self._seconds
+        if self.seconds:
+            store.late_at = time.monotonic() + MOST_PERIODS * self.seconds
         self._standing.clear()
         self.kept = plan.kept
         self.found = report.findings
@@ -234,7 +235,7 @@ class Refresh(Sealed):
     def report_late(self) -> None:
         """Say that the sources were not read for three periods. A watchdog calls it, or the next use of a secret."""
         store = self.store
-        seconds = MOST_PERIODS * (self._seconds or 0)
+        seconds = MOST_PERIODS * (self.seconds or 0)
         late_at = store.late_at
         store.late_at = time.monotonic() + ALERT_AGAIN
         if time.monotonic() < late_at:  # another thread has said it
@@ -266,15 +267,15 @@ class Refresh(Sealed):
 
     def begin(self) -> None:
         """Begin the threads, also in a fork: one reads, and one watches it."""
-        if not self._seconds:
+        if not self.seconds:
             return
-        self.store.late_at = time.monotonic() + MOST_PERIODS * self._seconds
+        self.store.late_at = time.monotonic() + MOST_PERIODS * self.seconds
         for action in (_read_again, _watch_reads):
             # Not an Event: the collector of garbage may end the thread while it holds the lock of the Event.
             end = _thread.allocate_lock()
             end.acquire()
             # Once nobody has the keys, the thread ends at once.
-            start(_do_repeatedly, action, ref(self, partial(_release, end)), end, self._seconds)
+            start(_do_repeatedly, action, ref(self, partial(_release, end)), end, self.seconds)
 
     def after_fork(self) -> None:
         """Go on in a child, which has the newest set and every known revocation."""

@@ -155,7 +155,7 @@ def _is_revoked(reading: Reading, keys: KeySet, clock: Clock) -> bool:
     return begin is not None and clock.has_passed(begin)
 
 
-def follow(
+def take(
     store: KeyStore, judgement: Judgement, build: Callable[[Judgement], object], number: int | None = None
 ) -> tuple[Plan, list[Reading]]:
     """Do stage two of a read, after `learn`. Return what it changed, and the secrets whose current key is revoked.

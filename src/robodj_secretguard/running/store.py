@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from robodj_secretguard.running.parts import Reader, Replaced, Subscription
+    from robodj_secretguard.startup.readings import Slot
 
 
 class Secret(Sealed, SecretStr):
@@ -258,6 +259,7 @@ class KeyStore(Sealed):
         replaced: the values that were in use before, of the last 24 hours.
         late_at: when the monotonic clock says that the sources were not read in time.
         reader: what reads the sources again; `None` where they cannot change.
+        refused_logins: how often a server has refused a login, by the name of the secret and the slot of its value.
     """
 
     __slots__ = (
@@ -268,6 +270,7 @@ class KeyStore(Sealed):
         "late_at",
         "previous_until",
         "reader",
+        "refused_logins",
         "replaced",
         "secrets",
         "strikes",
@@ -285,6 +288,12 @@ class KeyStore(Sealed):
         self.replaced: deque[Replaced] = deque()
         self.late_at = math.inf
         self.reader: Reader | None = None
+        self.refused_logins: dict[tuple[str, Slot], int] = {}
+
+    @property
+    def period(self) -> float:
+        """How many seconds are between two reads; 30 where nothing reads."""
+        return float((self.reader and self.reader.seconds) or 30)
 
     def field(self, name: str) -> Secret | None:
         """Return the live secret with a name; `None` for an optional one that is not set."""

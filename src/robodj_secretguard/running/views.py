@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from robodj_secretguard.running.keyset import KeySet
-from robodj_secretguard.running.stages import follow, learn
+from robodj_secretguard.running.stages import learn, take
 from robodj_secretguard.running.store import KeyStore
 from robodj_secretguard.startup.report import Judgement, Report
 
@@ -53,7 +53,7 @@ def follow_another_read(
     """
     learn(store, judgement.readings[0].setup.revocation)
     if judgement.again is not None or store.reader is None:  # otherwise, the directory is away or cannot be read
-        follow(store, judgement, build)
+        take(store, judgement, build)
     if secrets is not None:
         move(secrets._store, store)  # noqa: SLF001 - of a settings model, of which this is a part
         object.__setattr__(secrets, "_store", store)

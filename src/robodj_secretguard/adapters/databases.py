@@ -1,0 +1,60 @@
+"""What the adapters of databases share: the server's code for a wrong password, and the address without its login."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from robodj_secretguard.running.login import Credentials
+
+REFUSED_STATE: Final = "28P01"
+"""The SQLSTATE of PostgreSQL for a wrong password, and for a user that does not exist."""
+ACCESS_DENIED: Final = 1045
+"""The same of MySQL and MariaDB."""
+
+# libpq passes on the text of the server without the code. The server writes it in its own language (`lc_messages`).
+_WRONG_PASSWORD: Final = (
+    "password authentication failed",
+    "Passwort-Authentifizierung",
+    "autentificación password falló",
+    "authentification par mot de passe échouée",
+    "autenticazione con password fallita",
+    "パスワード認証に失敗",
+    "password 인증을 실패",
+    "не прошёл проверку подлинности (по паролю)",
+    "Lösenordsautentisering misslyckades",
+    "не пройшов автентифікацію за допомогою пароля",
+    "密码认证失败",
+    "密碼驗證使用者",
+)
+
+
+def is_wrong_password(error: Exception) -> bool:
+    """Check whether an error of a driver has the server's code for a wrong password.
+
+    Args:
+        error: an error of psycopg, psycopg2, asyncpg, or a driver of MySQL.
+    """
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    if state is not None:
+        return bool(state == REFUSED_STATE)
+    if error.args[:1] == (ACCESS_DENIED,):
+        return True
+    connection = getattr(error, "pgconn", None)
+    if connection is not None and not connection.used_password:
+        return False
+    is_libpq = type(error).__module__.startswith("psycopg")
+    return is_libpq and any(text in str(error) for text in _WRONG_PASSWORD)
+
+
+def plain_url(credentials: Credentials) -> str:
+    """Return a URL without the name of the driver in its scheme, as libpq reads it. It runs inside `contain()`."""
+    scheme, separator, rest = credentials.value.get_secret_value().partition("://")
+    return f"{scheme.partition('+')[0]}{separator}{rest}"
+
+
+def login_arguments(credentials: Credentials) -> dict[str, Any]:
+    """Return the user and the password as arguments of a driver. The caller must protect them."""
+    arguments = {"password": credentials.password.get_secret_value()}
+    if credentials.user:
+        arguments["user"] = credentials.user.get_secret_value()
+    return arguments

@@ -1,0 +1,101 @@
+"""psycopg 3: a pool whose connections follow a secret, from psycopg_pool 3.3 (it has `drain`)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import ref
+
+from psycopg import AsyncConnection, Connection
+from psycopg.conninfo import conninfo_to_dict
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from robodj_secretguard.adapters.databases import is_wrong_password, login_arguments, plain_url
+from robodj_secretguard.running.login import Credentials, Login, login_of
+from robodj_secretguard.running.store import Secret
+
+_Pool = TypeVar("_Pool", bound="ConnectionPool[Any] | AsyncConnectionPool[Any]")
+
+
+def follow(pool: _Pool, secret: Secret, *, user: Secret | None = None) -> _Pool:
+    """Let the connections of a pool follow a secret, and return the pool (policy section 3).
+
+    `pool = follow(ConnectionPool(open=False), secrets.database_url)`, then `pool.open()`.
+
+    Each new connection logs in with the value in use. In an overlap, a login that the server refuses is tried once with
+    the other value. When a value has ended, the pool replaces its connections: those in use when they are returned.
+    `pool.drain()` does that at once.
+
+    Args:
+        pool: a pool, also an async one, that is not open yet.
+        secret: the URL of the database, or the password.
+        user: the secret that has the user; `None` for the user of the URL or of the pool. Declare both with the same
+            `group`.
+
+    Raises:
+        ValueError: the pool is open already, so it has connections that do not follow.
+    """
+    if not pool.closed:
+        raise ValueError("pass a pool that is not open yet: ConnectionPool(open=False)")
+    login = login_of(secret, user)
+    if isinstance(pool, AsyncConnectionPool):
+        _follow_async(pool, login)
+    else:
+        pool.connection_class = _following(pool.connection_class, login)
+        login.on_withdrawal(_drain(ref(pool)))
+    return pool
+
+
+def _following(base: type[Connection[Any]], login: Login) -> type[Connection[Any]]:
+    """Return a class of connections that log in with the value in use."""
+
+    class Following(base):  # type: ignore[misc, valid-type]  # the class that the pool was made with
+        @classmethod
+        def connect(cls, conninfo: str = "", **options: Any) -> Any:
+            def connect_with(credentials: Credentials) -> Any:
+                return super(Following, cls).connect(conninfo, **{**options, **_arguments(credentials)})
+
+            return login.log_in(connect_with, is_wrong_password)
+
+    return Following
+
+
+def _drain(pool_of: ref[ConnectionPool[Any]]) -> Callable[[], None]:
+    def drain() -> None:
+        pool = pool_of()
+        if pool is not None and not pool.closed:
+            pool.drain()
+
+    return drain
+
+
+def _follow_async(pool: AsyncConnectionPool[Any], login: Login) -> None:
+    base: type[AsyncConnection[Any]] = pool.connection_class
+    loops: list[asyncio.AbstractEventLoop] = []
+    pool_of = ref(pool)
+
+    class Following(base):  # type: ignore[misc, valid-type]
+        @classmethod
+        async def connect(cls, conninfo: str = "", **options: Any) -> Any:
+            loops[:] = [asyncio.get_running_loop()]
+
+            async def connect_with(credentials: Credentials) -> Any:
+                return await super(Following, cls).connect(conninfo, **{**options, **_arguments(credentials)})
+
+            return await login.log_in_async(connect_with, is_wrong_password)
+
+    def drain() -> None:
+        found = pool_of()
+        if found is not None and not found.closed and loops and loops[0].is_running():
+            asyncio.run_coroutine_threadsafe(found.drain(), loops[0])
+
+    pool.connection_class = Following
+    login.on_withdrawal(drain)
+
+
+def _arguments(credentials: Credentials) -> dict[str, Any]:
+    """Return the arguments that the secret gives, in place of those of the pool."""
+    if not credentials.is_url:
+        return login_arguments(credentials)
+    return dict(conninfo_to_dict(plain_url(credentials)))

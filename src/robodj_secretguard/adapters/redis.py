@@ -1,0 +1,173 @@
+"""redis-py, from version 5.1: a client whose connections follow a secret, also with a Valkey server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakSet, ref
+
+import redis.asyncio
+from redis.connection import parse_url
+from redis.credentials import CredentialProvider
+from redis.exceptions import AuthenticationError
+
+from robodj_secretguard.running.login import Credentials, Login, login_of
+from robodj_secretguard.running.store import Secret
+from robodj_secretguard.secret.sealed import contain
+
+_Client = TypeVar("_Client", "redis.Redis", "redis.asyncio.Redis")
+
+
+def follow(client: _Client, secret: Secret, *, user: Secret | None = None) -> _Client:
+    """Let the connections of a client follow a secret, and return the client (policy section 3).
+
+    `cache = follow(redis.Redis(), secrets.redis_url)`
+
+    Each new connection logs in with the value in use. In an overlap, a login that the server refuses is tried once with
+    the other value. When a value has ended, idle connections are closed.
+
+    Args:
+        client: a client, also an asyncio one, that has not connected yet.
+        secret: the URL, whose host, port, database and TLS the client takes as they are now, or the password.
+        user: the secret that has the ACL user; `None` for the user of the URL or of the client. Declare both with the
+            same `group`.
+    """
+    login = login_of(secret, user)
+    pool = client.connection_pool
+    contain(lambda: _take_address(pool, login))
+    following = _AsyncBeginning(login) if isinstance(client, redis.asyncio.Redis) else _Beginning(login)
+    pool.connection_kwargs["redis_connect_func"] = following.connect
+    pool_of = ref(pool)
+
+    def close_idle() -> None:
+        found = pool_of()
+        if found is not None:
+            following.close_idle(found)
+
+    login.on_withdrawal(close_idle)
+    return client
+
+
+class FollowingCredentials(CredentialProvider):
+    """The credentials in use, for a client of a cluster or a pool of its own. A refused login is not tried again.
+
+    Args:
+        secret: the URL or the password.
+        user: the secret that has the ACL user; `None` for the user of the URL, or none.
+    """
+
+    def __init__(self, secret: Secret, *, user: Secret | None = None) -> None:
+        self._login = login_of(secret, user)
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return the user, if there is one, and the password."""
+        return _pair(self._login.accepted()[0], None)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        """Return the same."""
+        return self.get_credentials()
+
+
+class _Given(CredentialProvider):
+    """The credentials of one login."""
+
+    def __init__(self, credentials: Credentials, user: str | None) -> None:
+        self._credentials = credentials
+        self._user = user
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        return _pair(self._credentials, self._user)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return self.get_credentials()
+
+
+class _Beginning:
+    """What redis-py calls to begin a connection."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+        self._beginning: WeakSet[Any] = WeakSet()
+
+    def connect(self, connection: Any) -> None:
+        if connection in self._beginning:  # again: redis-py has closed the socket of a refused login
+            connection.on_connect()
+            return
+
+        begin = connection.on_connect
+
+        def connect_with(credentials: Credentials) -> None:
+            nonlocal begin
+            connection.credential_provider = _Given(credentials, connection.username)
+            login, begin = begin, connection.connect
+            login()
+
+        self._beginning.add(connection)
+        try:
+            self._login.log_in(connect_with, _is_refused)
+        finally:
+            self._beginning.discard(connection)
+
+    def close_idle(self, pool: Any) -> None:
+        pool.disconnect(inuse_connections=False)
+
+
+class _AsyncBeginning:
+    """The same under asyncio."""
+
+    def __init__(self, login: Login) -> None:
+        self._login = login
+        self._beginning: WeakSet[Any] = WeakSet()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def connect(self, connection: Any) -> None:
+        if connection in self._beginning:
+            await connection.on_connect()
+            return
+        self._loop = asyncio.get_running_loop()
+
+        begin = connection.on_connect
+
+        async def connect_with(credentials: Credentials) -> None:
+            nonlocal begin
+            connection.credential_provider = _Given(credentials, connection.username)
+            login, begin = begin, connection.connect
+            await login()
+
+        self._beginning.add(connection)
+        try:
+            await self._login.log_in_async(connect_with, _is_refused)
+        finally:
+            self._beginning.discard(connection)
+
+    def close_idle(self, pool: Any) -> None:
+        if self._loop is not None and self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(pool.disconnect(inuse_connections=False), self._loop)
+
+
+def _take_address(pool: Any, login: Login) -> None:
+    """Let a pool connect to the server of a URL. Its user and password are given at each login."""
+    credentials = login.accepted()[0]
+    if not credentials.is_url:
+        return
+    parse: Callable[[str], Any] = parse_url
+    if isinstance(pool, redis.asyncio.ConnectionPool):
+        parse = redis.asyncio.connection.parse_url
+    address = dict(parse(credentials.value.get_secret_value()))
+    pool.connection_class = address.pop("connection_class", pool.connection_class)
+    for name in ("username", "password"):
+        address.pop(name, None)
+    pool.connection_kwargs.update(address)
+
+
+def _is_refused(error: Exception) -> bool:
+    """Check whether the server has refused the user or the password (WRONGPASS)."""
+    return isinstance(error, AuthenticationError) and "password" in str(error).lower()
+
+
+def _pair(credentials: Credentials, user: str | None) -> tuple[str] | tuple[str, str]:
+    """Return the arguments of AUTH."""
+    name = credentials.user.get_secret_value() or user
+    password = credentials.password.get_secret_value()
+    return (name, password) if name else (password,)

@@ -1,0 +1,368 @@
+"""Log in with a secret that others issue: which of its values to use now, and what to do where one is refused.
+
+An adapter of a driver uses this. A start does not import this module (policy section 3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Final, TypeVar
+from urllib.parse import unquote
+from weakref import WeakValueDictionary
+
+from robodj_secretguard.running.keyset import Held, KeySet
+from robodj_secretguard.running.parts import Subscription
+from robodj_secretguard.running.store import KeyStore, Secret
+from robodj_secretguard.secret.frozen import Frozen
+from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
+from robodj_secretguard.secret.url import Url, read_address
+from robodj_secretguard.startup.readings import Slot
+
+LOGIN_WAIT: Final = 5.0
+"""How many seconds a login waits for another one, while two values are delivered."""
+READ_AGAIN: Final = 1.0
+"""After how many seconds a refused login reads the sources again."""
+MOST_TRIES: Final = 4
+"""How many values one login tries, where new ones are delivered meanwhile."""
+_POLL: Final = 0.005
+
+_Connection = TypeVar("_Connection")
+
+
+class Credentials(Frozen):
+    """What logs in: the values of one slot.
+
+    Attributes:
+        role: the slot that has the values.
+        value: the password, the API key, or the URL.
+        user: the user, where another secret or the URL has it; empty for none.
+        password: the password, of the URL if the value is one.
+        rest: the URL without user and password; empty for no URL.
+    """
+
+    role: Slot
+    value: SealedStr
+    user: SealedStr
+    password: SealedStr
+    rest: SealedStr
+
+    @property
+    def is_url(self) -> bool:
+        """Whether the value is a URL."""
+        return bool(self.rest)
+
+    def is_same_login(self, other: Credentials) -> bool:
+        """Check whether others have the same values, in whatever slot."""
+        return self.value == other.value and self.user == other.user
+
+
+class Login(Sealed):
+    """The logins with one secret, in all pools of the process. `login_of` returns the common one.
+
+    Attributes:
+        withdrawn: how often a value has ended that may have logged in. Connections from before are old.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_accepted_before",
+        "_failed",
+        "_lock",
+        "_preferred",
+        "_read_at",
+        "_secret",
+        "_user",
+        "withdrawn",
+    )
+
+    def __init__(self, secret: Secret, user: Secret | None) -> None:
+        self._secret = secret
+        self._user = user
+        self._lock = threading.Lock()  # held during a login while two values are delivered
+        self._preferred: tuple[Slot, int] = ("current", 0)  # the slot, and the changes that there had been
+        self._failed = (-math.inf, 0)  # when no value was accepted, and the changes that there had been
+        self._read_at = -math.inf
+        self._accepted_before: set[SealedStr] = set()
+        self.withdrawn = 0
+        self.count_withdrawn()
+        self.store.subscribe(Subscription(_nothing, self.count_withdrawn))
+
+    @property
+    def store(self) -> KeyStore:
+        """What has the values."""
+        return self._secret.store
+
+    def accepted(self) -> tuple[Credentials, ...]:
+        """Return the values that may log in now, the first one to try at the front.
+
+        Raises:
+            LookupError: the secret is optional, and it is not set.
+            RevokedKeyError: it was revoked, and there is no other one.
+        """
+        current = self._credentials("current")
+        if current is None:
+            current = self._required()
+        others = [current]
+        for role in _OTHER_SLOTS:
+            other = self._credentials(role)
+            if other is not None and other.rest == current.rest and not other.is_same_login(current):
+                others.append(other)
+        role, changes = self._preferred
+        if changes == self._changes():
+            others.sort(key=lambda each: each.role != role)
+        return tuple(others)
+
+    def on_withdrawal(self, function: Callable[[], object]) -> None:
+        """Call a function, in another thread, after a value has ended that may have logged in.
+
+        Args:
+            function: closes connections. It is called again if it fails.
+        """
+        subscription = Subscription(function, self.count_withdrawn)
+        subscription.seen = self.withdrawn
+        self.store.subscribe(subscription)
+
+    def count_withdrawn(self) -> int:
+        """Return `withdrawn`, after a look at the values that are accepted now."""
+        accepted: set[SealedStr] = set()
+        with suppress(LookupError):
+            for each in self._all():
+                accepted |= {each.value, each.user}
+        if not self._accepted_before <= accepted:
+            self.withdrawn += 1
+        self._accepted_before = accepted
+        return self.withdrawn
+
+    def log_in(
+        self,
+        connect: Callable[[Credentials], _Connection],
+        is_refused: Callable[[Exception], bool],
+        run: Callable[[Callable[[], object]], object] = lambda function: function(),
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> _Connection:
+        """Connect with the value in use, and once more where the server refuses it.
+
+        While two values are delivered, one login waits for the other: so at most one is refused after a change.
+
+        Args:
+            connect: connects with these credentials.
+            is_refused: checks whether an error has the server's code for a wrong password.
+            run: calls a function that may block for some milliseconds.
+            sleep: waits some seconds.
+
+        Returns:
+            What `connect` returns.
+
+        Raises:
+            Exception: that of `connect`, without the frames that have the password.
+        """
+
+        async def connect_now(credentials: Credentials) -> _Connection:
+            return connect(credentials)
+
+        async def run_now(function: Callable[[], object]) -> None:
+            run(function)
+
+        async def sleep_now(seconds: float) -> None:
+            sleep(seconds)
+
+        steps = self._log_in(connect_now, is_refused, run_now, sleep_now)
+        try:
+            steps.send(None)
+        except StopIteration as finished:
+            return finished.value  # type: ignore[no-any-return]  # StopIteration has no type
+        raise RuntimeError("a synchronous driver has waited for an event loop")
+
+    async def log_in_async(
+        self, connect: Callable[[Credentials], Awaitable[_Connection]], is_refused: Callable[[Exception], bool]
+    ) -> _Connection:
+        """Connect as `log_in` does, under asyncio."""
+        return await self._log_in(connect, is_refused, asyncio.to_thread, asyncio.sleep)
+
+    async def _log_in(
+        self,
+        connect: Callable[[Credentials], Awaitable[_Connection]],
+        is_refused: Callable[[Exception], bool],
+        run: Callable[[Callable[[], object]], Awaitable[object]],
+        sleep: Callable[[float], Awaitable[object]],
+    ) -> _Connection:
+        is_alone = len(self.accepted()) > 1 and await self._waited(sleep)
+        refused: list[Credentials] = []
+        failure: Exception = LookupError(f"{self._secret.name} has no value")
+        try:
+            while len(refused) < MOST_TRIES:
+                credentials = self.next_after(refused)
+                if credentials is None:
+                    await run(self.read_again)
+                    credentials = self.next_after(refused)
+                if credentials is None:
+                    break
+                try:
+                    connection = await connect(credentials)
+                except Exception as error:  # noqa: BLE001 - of a driver
+                    failure = without_frames(error)
+                else:
+                    self._accept(credentials, is_other=bool(refused))
+                    return connection
+                if not is_refused(failure):
+                    raise failure
+                self._count_refused(credentials)
+                refused.append(credentials)
+            self._failed = (time.monotonic(), self._changes())
+            raise failure
+        finally:
+            if is_alone:
+                self._lock.release()
+
+    async def _waited(self, sleep: Callable[[float], Awaitable[object]]) -> bool:
+        """Wait for another login, and return whether this one holds the lock. A login that hangs stops no other."""
+        ends = time.monotonic() + LOGIN_WAIT
+        while not self._lock.acquire(blocking=False):
+            if time.monotonic() >= ends:
+                return False
+            await sleep(_POLL)
+        return True
+
+    def next_after(self, refused: Sequence[Credentials]) -> Credentials | None:
+        """Return the credentials to try after those that the server has refused in this login; `None` for none."""
+        accepted = self.accepted()[:2]
+        failed_at, changes = self._failed
+        if changes == self._changes() and time.monotonic() - failed_at < self.store.period:
+            accepted = accepted[:1]
+        for each in accepted:
+            if not any(each.is_same_login(other) for other in refused):
+                return each
+        return None
+
+    def _accept(self, credentials: Credentials, *, is_other: bool) -> None:
+        """Keep the choice until the next change. Count a value that has ended during the login."""
+        if is_other:
+            self._preferred = (credentials.role, self._changes())
+        if not self.is_accepted(credentials):
+            self.withdrawn += 1
+
+    def is_accepted(self, credentials: Credentials) -> bool:
+        """Check whether the values of a connection may still log in."""
+        return any(each.is_same_login(credentials) for each in self._all())
+
+    def read_again(self) -> None:
+        """Read the sources now: the server may have another password, which was just delivered."""
+        reader = self.store.reader
+        if reader is not None and time.monotonic() - self._read_at >= READ_AGAIN:
+            self._read_at = time.monotonic()
+            with suppress(Exception):  # the next period reads again
+                reader.read()
+
+    def _count_refused(self, refused: Credentials) -> None:
+        counted = self.store.refused_logins
+        key = (self._secret.name, refused.role)
+        counted[key] = counted.get(key, 0) + 1
+
+    def _changes(self) -> int:
+        names = [each.name for each in (self._secret, self._user) if each is not None]
+        return sum([self.store.keys.changes.get(name, 0) for name in names])
+
+    def _required(self) -> Credentials:
+        """Return the credentials, or raise the error of a secret that has no value now."""
+        for each in (self._secret, self._user):
+            if each is not None:
+                each.get_secret_value()
+        raise LookupError(f"{self._secret.name} has no value")
+
+    def _all(self) -> list[Credentials]:
+        found = [self._credentials(role) for role in ("current", *_OTHER_SLOTS)]
+        return [each for each in found if each is not None]
+
+    def _credentials(self, role: Slot) -> Credentials | None:
+        """Return the values of a slot; `None` where a secret of the group does not have it, or where it has ended."""
+        keys = self.store.keys
+        if role != "current" and not _is_whole_group(keys, self._secret.name, role):
+            return None
+        value = self._value(keys, self._secret, role)
+        if value is None:
+            return None
+        user = None
+        if self._user is not None:
+            user = self._value(keys, self._user, role)
+            if user is None:
+                return None
+        is_url = isinstance(keys.by_name[self._secret.name].policy.material, Url)
+        return contain(lambda: _parsed(role, value, user, is_url=is_url))
+
+    def _value(self, keys: KeySet, secret: Secret, role: Slot) -> SealedStr | None:
+        """Return the accepted value of a secret in a slot, if there is one."""
+        held = _in_slot(keys, secret.name, role)
+        if held is None or held.is_revoked:
+            return None
+        if held.ends is not None and self.store.clock.has_passed(held.ends):
+            return None
+        return held.key.value
+
+
+_OTHER_SLOTS: Final[tuple[Slot, ...]] = ("previous", "next")
+"""Which slot is tried where the current value is refused: the first one of these that is delivered."""
+
+
+def _nothing() -> None:
+    """Do nothing: the subscription itself counts."""
+
+
+def _in_slot(keys: KeySet, name: str, role: Slot) -> Held | None:
+    """Return the key of a slot. A secret without an overlap has the same one in each slot."""
+    wanted = role if keys.by_name[name].policy.overlap else "current"
+    for held in keys.held(name):
+        if held.key.role == wanted:
+            return held
+    return None
+
+
+def _is_whole_group(keys: KeySet, name: str, role: Slot) -> bool:
+    """Check whether each secret of a group has a value in a slot."""
+    group = keys.by_name[name].policy.group
+    others = [reading.policy.name for reading in keys.readings if group and reading.policy.group == group]
+    return all(_in_slot(keys, other, role) is not None for other in others)
+
+
+def _parsed(role: Slot, value: SealedStr, user: SealedStr | None, *, is_url: bool) -> Credentials:
+    nothing = SealedStr("")
+    if not is_url:
+        return Credentials(role, value, user or nothing, value, nothing)
+    text = value.get_secret_value()
+    scheme, _, _ = text.partition("://")
+    address = read_address(text)
+    rest = SealedStr(f"{scheme}://{address.rest}")
+    return Credentials(role, value, SealedStr(address.user), SealedStr(unquote(address.password or "")), rest)
+
+
+def without_frames(error: Exception) -> Exception:
+    """Return an error of a driver without its frames, which have the password."""
+    error.__cause__ = None
+    error.__context__ = None
+    return error.with_traceback(None)
+
+
+_logins: WeakValueDictionary[tuple[Secret, Secret | None], Login] = WeakValueDictionary()
+
+
+def login_of(secret: Secret, user: Secret | None = None) -> Login:
+    """Return the logins with a secret, which all pools of the process share.
+
+    Args:
+        secret: the URL, password or key. A field of what `guard()` returned.
+        user: the secret that has the user, if there is one.
+
+    Raises:
+        TypeError: one of them is no `Secret`.
+    """
+    if not isinstance(secret, Secret) or not isinstance(user, Secret | None):
+        del secret, user  # one may be a key
+        raise TypeError("pass a field of what guard() returned, not its value")
+    found = _logins.get((secret, user))
+    if found is None:
+        found = _logins.setdefault((secret, user), Login(secret, user))
+    return found

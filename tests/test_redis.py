@@ -1,0 +1,181 @@
+"""redis-py: a client follows the password of a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+redis = pytest.importorskip("redis")
+pytest.importorskip("psycopg")
+from postgres import Delivery  # noqa: E402
+
+from robodj_secretguard.adapters.redis import FollowingCredentials, follow  # noqa: E402
+
+SERVER = shutil.which("valkey-server") or shutil.which("redis-server")
+URL, PREVIOUS = "DATABASE_URL", "DATABASE_URL_PREVIOUS"
+
+
+class Cache:
+    """A running server, and its administrator."""
+
+    def __init__(self, port: int, password: str) -> None:
+        self.port = port
+        self._administrator = redis.Redis(port=port, username="owner", password=password)
+
+    def url(self, user: str, password: str) -> str:
+        """Return the URL of the server for a user."""
+        return f"redis://{user}:{password}@127.0.0.1:{self.port}/0"
+
+    def new_user(self) -> list[str]:
+        """Return a new ACL user and its password."""
+        user, password = f"user_{secrets.token_hex(4)}", secrets.token_hex(16)
+        self.execute("ACL", "SETUSER", user, "on", f">{password}", "~*", "&*", "+@all")
+        return [user, password]
+
+    def execute(self, *words: str) -> Any:
+        """Run a command as the administrator."""
+        return self._administrator.execute_command(*words)
+
+    def refused(self) -> int:
+        """Return how many logins the server has refused since the last call."""
+        entries = self._administrator.acl_log()
+        self._administrator.acl_log_reset()
+        return sum(int(each["count"]) for each in entries if each["reason"] == "auth")
+
+    def connections(self, user: str) -> int:
+        """Return how many connections a user has."""
+        return len([each for each in self._administrator.client_list() if each["user"] == user])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
+    """A server on a free port."""
+    if SERVER is None:
+        pytest.skip("neither Redis nor Valkey is installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    root: Path = tmp_path_factory.mktemp("redis")
+    password = secrets.token_hex(16)
+    lines = f"bind 127.0.0.1\nport {port}\nsave ''\ndir {root}\nuser owner on >{password} ~* &* +@all\n"
+    with subprocess.Popen([SERVER, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(lines)
+        process.stdin.close()
+        try:
+            until = time.monotonic() + 60
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except ConnectionRefusedError:
+                    assert time.monotonic() < until
+            yield Cache(port, password)
+        finally:
+            process.terminate()
+
+
+def shown(name: Any) -> str:
+    """Return a name as text: the protocol of the client decides what it gets."""
+    return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def test_a_client_follows_two_users_in_turn(cache: Cache, delivery: Delivery) -> None:
+    """In an overlap, old connections stay. Afterwards idle ones are closed, and a deleted user disturbs nobody."""
+    (one, first), (other, second) = cache.new_user(), cache.new_user()
+    held = delivery.deliver({URL: cache.url(one, first)})
+    client = follow(redis.Redis(), held.database_url)
+    assert shown(client.acl_whoami()) == one
+    delivery.deliver({URL: cache.url(other, second), PREVIOUS: cache.url(one, first)})
+    assert shown(client.acl_whoami()) == one
+    delivery.deliver({URL: cache.url(other, second)})
+    until = time.monotonic() + 60
+    while cache.connections(one):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    cache.execute("ACL", "DELUSER", one)
+    assert shown(client.acl_whoami()) == other
+    client.close()
+
+
+def test_a_refused_login_is_tried_once_with_the_other_password(cache: Cache, delivery: Delivery) -> None:
+    """The choice is kept: the server refuses one login."""
+    user, old = cache.new_user()
+    new = secrets.token_hex(16)
+    held = delivery.deliver(DB_USER=user, DB_USER_NEXT=user, DB_PASSWORD=old, DB_PASSWORD_NEXT=new)
+    client = follow(redis.Redis(port=cache.port), held.db_password, user=held.db_user)
+    cache.execute("ACL", "SETUSER", user, "resetpass", f">{new}")
+    cache.refused()
+    for _ in range(3):
+        assert shown(client.acl_whoami()) == user
+        client.connection_pool.disconnect()
+    assert cache.refused() == 1
+    assert held.db_password.store.refused_logins == {("db_password", "current"): 1}
+
+
+def test_a_password_alone_is_for_the_user_of_the_client(cache: Cache, delivery: Delivery) -> None:
+    """Without a user anywhere, it is that of the default user."""
+    user, password = cache.new_user()
+    held = delivery.deliver(DB_PASSWORD=password)
+    client = follow(redis.Redis(port=cache.port, username=user), held.db_password)
+    assert shown(client.acl_whoami()) == user
+    client.close()
+    assert FollowingCredentials(held.db_password).get_credentials() == (password,)
+
+
+def test_an_asyncio_client_follows(cache: Cache, delivery: Delivery) -> None:
+    """A refused login is tried with the other password, and the loop closes idle connections."""
+    user, old = cache.new_user()
+    new = secrets.token_hex(16)
+    other, third = cache.new_user()
+    held = delivery.deliver({URL: cache.url(user, old), PREVIOUS: cache.url(user, new)})
+    cache.execute("ACL", "SETUSER", user, "resetpass", f">{new}")
+
+    async def serve() -> list[str]:
+        client = follow(redis.asyncio.Redis(), held.database_url)
+        users = [shown(await client.acl_whoami())]
+        await asyncio.to_thread(delivery.deliver, {URL: cache.url(other, third)})
+        until = time.monotonic() + 60
+        while await asyncio.to_thread(cache.connections, user):
+            assert time.monotonic() < until
+        users.append(shown(await client.acl_whoami()))
+        await client.aclose()
+        return users
+
+    assert asyncio.run(serve()) == [user, other]
+    given = asyncio.run(FollowingCredentials(held.database_url).get_credentials_async())
+    assert given == (other, third)
+
+
+def test_a_client_without_connections_has_none_to_close(delivery: Delivery) -> None:
+    """A client that is new or gone needs nothing after a change."""
+    url = delivery.deliver(PLAIN_URL=f"redis://shop:{secrets.token_hex(12)}@127.0.0.1:1/0").plain_url
+    client = follow(redis.asyncio.Redis(), url)
+    functions = [each.call for each in url.store.subscriptions]
+    assert [function() for function in functions] == [None, None]
+    del client
+    gc.collect()
+    assert [function() for function in functions] == [None, None]
+
+
+def test_an_error_of_the_driver_shows_no_password(cache: Cache, delivery: Delivery) -> None:
+    """Where no other value is delivered, the error of the server is raised."""
+    user, _ = cache.new_user()
+    wrong = secrets.token_hex(16)
+    held = delivery.deliver(PLAIN_URL=cache.url(user, wrong))
+    client = follow(redis.Redis(), held.plain_url)
+    with pytest.raises(redis.AuthenticationError) as raised:
+        client.ping()
+    assert wrong not in str(raised.value)
+    assert not any(wrong in repr(entry.frame.f_locals) for entry in raised.traceback[1:])
+    assert wrong not in repr(client)
