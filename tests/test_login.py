@@ -263,6 +263,22 @@ def test_functions_are_called_after_a_value_has_ended(delivery: Delivery) -> Non
     assert login.withdrawn == 1
 
 
+def test_a_login_does_not_try_new_values_for_ever(delivery: Delivery) -> None:
+    """A writer that delivers a new value during each try ends it after four."""
+    values = passwords(5)
+    url = delivery.deliver({URL: url_of(values[0])}).database_url
+    login = login_of(url)
+    server = FakeServer()
+
+    def connect(credentials: Credentials) -> str:
+        delivery.deliver({URL: url_of(values[len(server.asked) + 1])})
+        return server.connect(credentials)
+
+    with pytest.raises(WrongPasswordError):
+        login.log_in(connect, is_refused)
+    assert server.asked == values[:4]
+
+
 def test_a_value_that_ends_during_a_login_counts(delivery: Delivery) -> None:
     """A connection that was opened with it leaves its pool."""
     old, new = passwords(2)

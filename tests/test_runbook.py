@@ -214,8 +214,9 @@ class TestRotation:
         ]
 
     def test_a_vendors_secret_with_an_overlap(self) -> None:
-        """Its old value is removed as well."""
+        """Its old value is removed first, and then disabled: until then, connections use it."""
         steps = planned("vendor", keys_of("vendor", legacy="current"))
+        assert [step[0].partition(" ")[0] for step in steps[-2:]] == ["Disable", "The"]
         assert [step[1].split()[1] for step in steps if len(step) > 1] == ["put", "record", "retire", "--secret"]
 
     def test_no_overlap(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import secrets
+import time
 from typing import Any
 
 import pytest
@@ -27,6 +28,14 @@ def who(engine: Any) -> str:
     """Return the user of a query."""
     with engine.connect() as connection:
         return str(connection.scalar(WHO))
+
+
+def wait_until_idle(pool: Any) -> None:
+    """Wait until a pool has got a connection back."""
+    until = time.monotonic() + 60
+    while not pool.checkedin():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def test_an_engine_follows_two_users_in_turn(database: Server, delivery: Delivery) -> None:
@@ -145,11 +154,12 @@ def test_idle_connections_of_an_async_engine_are_replaced(database: Server, deli
     url = delivery.deliver(PLAIN_URL=database.url(one, first)).plain_url
 
     async def serve() -> None:
-        engine = follow(create_async_engine("postgresql+psycopg://"), url)
+        engine: Any = follow(create_async_engine("postgresql+psycopg://"), url)
         async with engine.connect() as connection:
             await connection.execute(WHO)
         await asyncio.to_thread(delivery.deliver, PLAIN_URL=database.url(other, second))
         await asyncio.to_thread(database.wait_until_gone, one)
+        await asyncio.to_thread(wait_until_idle, engine.pool)
         await engine.dispose()
 
     asyncio.run(serve())

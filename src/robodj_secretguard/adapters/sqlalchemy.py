@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, Pool, QueuePool
 from sqlalchemy.util import await_only
 
 from robodj_secretguard.adapters.databases import is_wrong_password
@@ -45,19 +45,18 @@ def follow(engine: _Engine, secret: Secret, *, user: Secret | None = None) -> _E
     event.listen(sync_engine, "do_connect", following.connect)
     event.listen(sync_engine, "checkout", following.leave_at_checkout)
     event.listen(sync_engine, "checkin", following.leave_at_return)
-    event.listen(sync_engine, "engine_disposed", following.end_all)
     return engine
 
 
 class _Seen(Frozen):
-    """What a connection logged in with, and how many values and pools had ended when that was last checked.
+    """What a connection logged in with, its pool, and how many values had ended when that was last checked.
 
     `is_new`: nobody has used it. A value may end during the login, and SQLAlchemy replaces a connection only once.
     """
 
     credentials: Credentials
     withdrawn: int
-    disposed: int
+    pool: Pool
     is_new: bool = True
 
 
@@ -65,18 +64,19 @@ class _Listeners:
     """The listeners of an engine."""
 
     def __init__(self, engine: Engine | AsyncEngine, sync_engine: Engine, login: Login) -> None:
-        self._url = sync_engine.url
+        self._engine = sync_engine
         self._login = login
         self._is_async = isinstance(engine, AsyncEngine)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._disposed = 0
         engine_of = ref(engine)
+        self_of = ref(self)
 
         def renew() -> None:
             found = engine_of()
-            if isinstance(found, AsyncEngine):
-                self._renew_async(found)
-            elif found is not None:
+            listeners = self_of()
+            if isinstance(found, AsyncEngine) and listeners is not None:
+                listeners._renew_async(found)  # noqa: SLF001 - of this class
+            elif isinstance(found, Engine):
                 _check_idle(found)
 
         login.on_withdrawal(renew)
@@ -88,7 +88,7 @@ class _Listeners:
         seen: list[_Seen] = []
 
         def connect_with(credentials: Credentials) -> DBAPIConnection:
-            seen.append(_Seen(credentials, self._login.withdrawn, self._disposed))
+            seen.append(_Seen(credentials, self._login.withdrawn, self._engine.pool))
             own_arguments, own_options = dialect.create_connect_args(self._url_of(credentials))
             return dialect.connect(*(own_arguments or arguments), **{**options, **own_options})
 
@@ -102,9 +102,9 @@ class _Listeners:
 
     def _url_of(self, credentials: Credentials) -> Any:
         if credentials.is_url:
-            return make_url(credentials.value.get_secret_value()).set(drivername=self._url.drivername)
-        user = credentials.user.get_secret_value() or self._url.username
-        return self._url.set(username=user, password=credentials.password.get_secret_value())
+            return make_url(credentials.value.get_secret_value()).set(drivername=self._engine.url.drivername)
+        user = credentials.user.get_secret_value() or self._engine.url.username
+        return self._engine.url.set(username=user, password=credentials.password.get_secret_value())
 
     def leave_at_checkout(self, _connection: object, record: ConnectionPoolEntry, _fairy: object) -> None:
         """Let the pool replace an old connection."""
@@ -123,16 +123,12 @@ class _Listeners:
     def _is_old(self, record: ConnectionPoolEntry) -> bool:
         seen: _Seen = record.info[_SEEN]
         withdrawn = self._login.withdrawn
-        if seen.disposed != self._disposed:
+        if seen.pool is not self._engine.pool:  # the engine was disposed
             return True
         if seen.withdrawn == withdrawn:
             return False
         record.info[_SEEN] = seen._replace(withdrawn=withdrawn)
         return not self._login.is_accepted(seen.credentials)
-
-    def end_all(self, _engine: Engine) -> None:
-        """Let the connections that are in use leave the pool, too."""
-        self._disposed += 1
 
     def _renew_async(self, engine: AsyncEngine) -> None:
         if self._loop is not None and self._loop.is_running():

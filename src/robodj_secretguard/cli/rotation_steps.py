@@ -413,5 +413,5 @@ def _next_lines(result: StepResult, place: Place) -> Iterator[str]:
         yield f"This key expires at {expires}. Promote the next key again before that. {_ANOTHER_NEXT}"
     if leaked:
         yield from plan_lines(plan_emergency(policy, result.keys, leaked, place)[1:])
-    elif result.step:
-        yield from plan_lines(plan_after(result.step, policy, result.after, result.now, place))
+    else:
+        yield from plan_lines(plan_after(result.step or "stage", policy, result.after, result.now, place))

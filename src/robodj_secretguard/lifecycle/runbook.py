@@ -33,6 +33,9 @@ class PlannedStep(Frozen):
         return {"text": self.text, "command": "\n".join(self.commands) or None}
 
 
+_DISABLE: Final = PlannedStep("Disable the old value where it was issued.")
+
+
 def plan_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
     """Yield the steps with their numbers, and each command in one line."""
     for number, step in enumerate(steps, start=1):
@@ -197,7 +200,10 @@ def _ending(policy: SecretPolicy, old: str | None, place: Place, when: str) -> l
     if policy.stores_data:
         when = f"Re-encrypt its data ({DATA_PAGE}). {when}"
         done = ("--data-done", kid_of(old))
-    return [PlannedStep(when, (place.step("retire", policy.name, *done),)), _last_step(policy.name, place)]
+    steps = [PlannedStep(when, (place.step("retire", policy.name, *done),))]
+    if policy.is_issued:  # until then, connections use it
+        steps.append(_DISABLE)
+    return [*steps, _last_step(policy.name, place)]
 
 
 def _last_step(name: str, place: Place) -> PlannedStep:
@@ -222,13 +228,13 @@ def _new_value(
         what = f"{policy.replacement[0].upper()}{policy.replacement[1:]}. This asks for it, and puts it into the store:"
     yield PlannedStep(what, (place.step("put", name),))
     yield _validation(name, place, place.follow)
-    if policy.is_issued:
-        yield PlannedStep("Disable the old value where it was issued.")
     if policy.overlap and stays:
         after = f"{_days(policy.overlap)} later, remove the old value:"
         yield from _ending(policy, keys.slots.current, place, after)
-    else:
-        yield _last_step(name, place)
+        return
+    if policy.is_issued:
+        yield _DISABLE
+    yield _last_step(name, place)
 
 
 def plan_question(policy: SecretPolicy, keys: StoredKeys, place: Place) -> list[PlannedStep]:
