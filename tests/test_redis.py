@@ -123,6 +123,44 @@ def test_a_refused_login_is_tried_once_with_the_other_password(cache: Cache, del
     assert held.db_password.store.refused_logins == {("db_password", "current"): 1}
 
 
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_each_of_two_wrong_passwords_is_sent_once(cache: Cache, delivery: Delivery, kind: str) -> None:
+    """redis-py repeats each failure of a connection. The second command sends only the first password again."""
+    user, _ = cache.new_user()
+    wrong = [secrets.token_hex(16), secrets.token_hex(16)]
+    held = delivery.deliver({URL: cache.url(user, wrong[0]), PREVIOUS: cache.url(user, wrong[1])})
+    cache.refused()
+    counts = []
+
+    async def fail() -> None:
+        client: Any = redis.asyncio.Redis() if kind == "asyncio" else redis.Redis()
+        follow(client, held.database_url)
+        for _ in range(2):
+            with pytest.raises(redis.AuthenticationError) as raised:
+                await client.ping()
+            counts.append(cache.refused())
+            assert not any(each in repr(raised.value) for each in wrong)
+
+    asyncio.run(fail())
+    assert counts == [2, 1]
+
+
+def test_only_a_refused_login_is_tried_with_the_other_password(cache: Cache, delivery: Delivery) -> None:
+    """Not one to a server that asks for no password, and not a command that the user may not run."""
+    user, password = cache.new_user()
+    other = secrets.token_hex(16)
+    held = delivery.deliver(DB_USER=user, DB_USER_NEXT=user, DB_PASSWORD=password, DB_PASSWORD_NEXT=other)
+    cache.execute("ACL", "SETUSER", user, "-@all")
+    client = follow(redis.Redis(port=cache.port), held.db_password, user=held.db_user)
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        client.get("stock")
+    retry = redis.retry.Retry(redis.backoff.NoBackoff(), 1)
+    client = follow(redis.Redis(port=cache.port, protocol=2, retry=retry), held.db_password)
+    with pytest.raises(redis.AuthenticationError, match="without any password"):
+        client.ping()
+    assert held.db_password.store.refused_logins == {}
+
+
 def test_a_password_alone_is_for_the_user_of_the_client(cache: Cache, delivery: Delivery) -> None:
     """Without a user anywhere, it is that of the default user."""
     user, password = cache.new_user()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 from weakref import WeakSet, ref
@@ -83,6 +84,28 @@ class _Given(CredentialProvider):
         return self.get_credentials()
 
 
+class _Backoff:
+    """The backoff of a connection, after errors other than a refused login. redis-py would repeat that, too."""
+
+    def __init__(self, backoff: Any) -> None:
+        self.reset = backoff.reset  # each command calls it
+        self._compute = backoff.compute
+
+    def compute(self, failures: int) -> float:
+        error = sys.exception()
+        if isinstance(error, Exception) and _is_refused(error):
+            raise error
+        return float(self._compute(failures))
+
+
+def _limit_logins(connection: Any) -> None:
+    """Let the driver send a refused login once. The retry of a connection is its own."""
+    retry = connection.retry
+    backoff = retry._backoff  # noqa: SLF001 - it has no public name
+    if not isinstance(backoff, _Backoff):
+        retry._backoff = _Backoff(backoff)  # noqa: SLF001
+
+
 class _Beginning:
     """What redis-py calls to begin a connection."""
 
@@ -95,6 +118,7 @@ class _Beginning:
             connection.on_connect()
             return
 
+        _limit_logins(connection)
         begin = connection.on_connect
 
         def connect_with(credentials: Credentials) -> None:
@@ -126,6 +150,7 @@ class _AsyncBeginning:
             await connection.on_connect()
             return
         self._loop = asyncio.get_running_loop()
+        _limit_logins(connection)
 
         begin = connection.on_connect
 
@@ -162,8 +187,11 @@ def _take_address(pool: Any, login: Login) -> None:
 
 
 def _is_refused(error: Exception) -> bool:
-    """Check whether the server has refused the user or the password (WRONGPASS)."""
-    return isinstance(error, AuthenticationError) and "password" in str(error).lower()
+    """Check whether the server has refused the user or the password (WRONGPASS).
+
+    Old versions of redis-py hide the code. The text of other errors of this class begins with another word.
+    """
+    return isinstance(error, AuthenticationError) and str(error).lower().startswith("invalid ")
 
 
 def _pair(credentials: Credentials, user: str | None) -> tuple[str] | tuple[str, str]:
