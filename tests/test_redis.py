@@ -38,7 +38,7 @@ class Cache:
 
     def new_user(self) -> list[str]:
         """Return a new ACL user and its password."""
-        user, password = f"user_{secrets.token_hex(4)}", secrets.token_hex(16)
+        user, password = secrets.token_hex(8), secrets.token_hex(16)
         self.execute("ACL", "SETUSER", user, "on", f">{password}", "~*", "&*", "+@all")
         return [user, password]
 
