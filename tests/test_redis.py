@@ -56,6 +56,13 @@ class Cache:
         """Return how many connections a user has."""
         return len([each for each in self._administrator.client_list() if each["user"] == user])
 
+    def wait_until_gone(self, user: str) -> None:
+        """Wait until the server has ended the connections that a user has closed."""
+        until = time.monotonic() + 60
+        while self.connections(user):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
@@ -99,10 +106,7 @@ def test_a_client_follows_two_users_in_turn(cache: Cache, delivery: Delivery) ->
     delivery.deliver({URL: cache.url(other, second), PREVIOUS: cache.url(one, first)})
     assert shown(client.acl_whoami()) == one
     delivery.deliver({URL: cache.url(other, second)})
-    until = time.monotonic() + 60
-    while cache.connections(one):
-        assert time.monotonic() < until
-        time.sleep(0.01)
+    cache.wait_until_gone(one)
     cache.execute("ACL", "DELUSER", one)
     assert shown(client.acl_whoami()) == other
     client.close()
@@ -121,6 +125,24 @@ def test_a_refused_login_is_tried_once_with_the_other_password(cache: Cache, del
         client.connection_pool.disconnect()
     assert cache.refused() == 1
     assert held.db_password.store.refused_logins == {("db_password", "current"): 1}
+
+
+@pytest.mark.skipif(not hasattr(redis.Connection, "mark_for_reconnect"), reason="an older redis-py")
+def test_a_connection_in_use_is_replaced_when_it_is_returned(cache: Cache, delivery: Delivery) -> None:
+    """It was not idle when its user ended."""
+    (one, first), (other, second) = cache.new_user(), cache.new_user()
+    held = delivery.deliver({URL: cache.url(one, first)})
+    client: Any = follow(redis.Redis(), held.database_url)
+    in_use, idle = (client.connection_pool.get_connection() for _ in range(2))
+    client.connection_pool.release(idle)
+    delivery.deliver({URL: cache.url(other, second)})
+    until = time.monotonic() + 60
+    while cache.connections(one) > 1:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    client.connection_pool.release(in_use)
+    cache.wait_until_gone(one)
+    client.close()
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 from weakref import WeakSet, ref
 
@@ -112,6 +113,8 @@ class _Beginning:
     def __init__(self, login: Login) -> None:
         self._login = login
         self._beginning: WeakSet[Any] = WeakSet()
+        self._lock = threading.Lock()  # a set that grows cannot be listed
+        self._connections: WeakSet[Any] = WeakSet()
 
     def connect(self, connection: Any) -> None:
         if connection in self._beginning:  # again: redis-py has closed the socket of a refused login
@@ -119,6 +122,8 @@ class _Beginning:
             return
 
         _limit_logins(connection)
+        with self._lock:
+            self._connections.add(connection)
         begin = connection.on_connect
 
         def connect_with(credentials: Credentials) -> None:
@@ -134,6 +139,9 @@ class _Beginning:
             self._beginning.discard(connection)
 
     def close_idle(self, pool: Any) -> None:
+        with self._lock:
+            connections = list(self._connections)
+        _mark_old(connections)
         pool.disconnect(inuse_connections=False)
 
 
@@ -143,6 +151,7 @@ class _AsyncBeginning:
     def __init__(self, login: Login) -> None:
         self._login = login
         self._beginning: WeakSet[Any] = WeakSet()
+        self._connections: WeakSet[Any] = WeakSet()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def connect(self, connection: Any) -> None:
@@ -151,6 +160,7 @@ class _AsyncBeginning:
             return
         self._loop = asyncio.get_running_loop()
         _limit_logins(connection)
+        self._connections.add(connection)
 
         begin = connection.on_connect
 
@@ -168,7 +178,18 @@ class _AsyncBeginning:
 
     def close_idle(self, pool: Any) -> None:
         if self._loop is not None and self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(pool.disconnect(inuse_connections=False), self._loop)
+            asyncio.run_coroutine_threadsafe(self._close_idle(pool), self._loop)
+
+    async def _close_idle(self, pool: Any) -> None:
+        _mark_old(list(self._connections))
+        await pool.disconnect(inuse_connections=False)
+
+
+def _mark_old(connections: Iterable[Any]) -> None:
+    """Let connections in use be replaced when they are returned, where redis-py can."""
+    for connection in connections:
+        mark = getattr(connection, "mark_for_reconnect", bool)
+        mark()
 
 
 def _take_address(pool: Any, login: Login) -> None:
