@@ -57,7 +57,7 @@ class Server:
 
     def new_user(self) -> tuple[str, str]:
         """Return a new user and its password."""
-        user, password = f"user_{secrets.token_hex(4)}", secrets.token_hex(16)
+        user, password = f"u{secrets.token_hex(9)}", secrets.token_hex(16)
         self.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{password}'")
         return user, password
 
