@@ -286,7 +286,7 @@ def follow_plan(world: World, plan: str, *, is_emergency: bool, last: str = "") 
             shown = world.paste(command.replace("WHY", "'seen in a chat'"))
             done.append(command)
             is_retired = " rotate retire " in command
-            assert ("is complete" in shown) == is_last or is_retired
+            assert ("\nThe rotation of " in shown) == is_last or is_retired
             if not (is_last or is_emergency or is_retired):
                 world.paste(proof, status=1)
             if not is_emergency:
