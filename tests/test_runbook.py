@@ -12,10 +12,11 @@ from command_line import fingerprint_of, rotated
 from conftest import NOW, marker
 
 from robodj_secretguard import Material, Secret, SecretPolicy, SecretSettings
-from robodj_secretguard.lifecycle.records import LastStep
+from robodj_secretguard.lifecycle.records import LastStep, StepName
 from robodj_secretguard.lifecycle.runbook import (
     Place,
     PlannedStep,
+    plan_after,
     plan_emergency,
     plan_lines,
     plan_question,
@@ -218,6 +219,18 @@ class TestRotation:
         steps = planned("vendor", keys_of("vendor", legacy="current"))
         assert [step[0].partition(" ")[0] for step in steps[-2:]] == ["Disable", "The"]
         assert [step[1].split()[1] for step in steps if len(step) > 1] == ["put", "record", "retire", "--secret"]
+
+    @pytest.mark.parametrize(
+        ("step", "name", "expected"),
+        [
+            ("retire", "vendor", "Disable the old value where it was issued."),
+            ("put", "stripe", "If there was an old value, disable it where it was issued."),
+        ],
+    )
+    def test_what_follows_a_step_disables_a_vendors_old_value(self, step: StepName, name: str, expected: str) -> None:
+        """Somebody who follows the output of a step alone leaves no old value that works."""
+        steps = shown(plan_after(step, POLICIES[name], keys_of(name, legacy="current"), NOW, PLACE))
+        assert steps[-2:] == [(expected,), proof(name)]
 
     def test_no_overlap(self) -> None:
         """Without an overlap, the key is replaced in one step, and nothing is left to remove."""

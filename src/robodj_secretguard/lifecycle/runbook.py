@@ -146,14 +146,16 @@ def plan_after(
 ) -> list[PlannedStep]:
     """Return what follows a step that was taken. `keys` are those after it."""
     if step == "retire":
-        return [_last_step(policy.name, place)]
+        disable = [_DISABLE] if policy.is_issued else []
+        return [*disable, _last_step(policy.name, place)]
     if step == "restore":
         return [PlannedStep(place.follow)]
     if step in {"stage", "back"}:
         return [PlannedStep(place.follow), *plan_rotation(policy, keys, now, place)]
     validation = _validation(policy.name, place, place.follow)
     if "previous" not in keys.filled:
-        return [validation, _last_step(policy.name, place)]
+        old = [PlannedStep("If there was an old value, disable it where it was issued.")] if policy.is_issued else []
+        return [validation, *old, _last_step(policy.name, place)]
     return [validation, *_ending(policy, keys.slots.previous, place, _when_over(keys, now))]
 
 
