@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import glob
 import json
 import os
 import re
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -40,6 +42,8 @@ KEY_VARIABLES = tuple(f"{name}{slot}" for name in (V1, V2) for slot in ("", "_NE
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, owners, links, FIFOs and terminals are POSIX's")
 root_only = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 TIMEOUT = 60
+PG_CTL = shutil.which("pg_ctl") or max(glob.glob("/usr/lib/postgresql/*/bin/pg_ctl"), default="")
+"""The program that starts PostgreSQL; empty where it is not installed."""
 CHANGES_STREAMS = {"PYTHONUNBUFFERED", "PYTHONIOENCODING", "PYTHONUTF8", "PYTHONWARNINGS", "PYTHONDEVMODE"}
 NO_BYTECODE = {"PYTHONDONTWRITEBYTECODE"}
 """With it, each process compiles the library."""
@@ -314,7 +318,7 @@ def _no_structlog_configuration() -> Iterator[None]:
 def database() -> Iterator[Any]:
     """A PostgreSQL server."""
     postgres = pytest.importorskip("postgres", exc_type=ImportError)
-    if postgres.PG_CTL is None:
+    if not PG_CTL:
         pytest.skip("PostgreSQL is not installed")
     with postgres.running_server() as server:
         yield server

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import psycopg
+from conftest import PG_CTL
 from publications import volume
 
 from robodj_secretguard import Material, Secret, SecretPolicy, SecretSettings, guard
 
-PG_CTL: Final = shutil.which("pg_ctl") or max(map(str, Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")), default=None)
-_OWNER: Final = "postgres"
+_OWNER: Final = "nobody"
 DAY: Final = timedelta(days=1)
 
 
@@ -46,9 +46,9 @@ class Server:
         self.port = port
         self._administrator: Any = psycopg.connect(self.url("owner", password), autocommit=True)
 
-    def url(self, user: str, password: str) -> str:
-        """Return the URL of the database for a user."""
-        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres"
+    def url(self, user: str, password: str, database: str = "postgres") -> str:
+        """Return the URL of a database for a user."""
+        return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/{database}"
 
     def execute(self, statement: str) -> list[Any]:
         """Run a statement as the administrator, and return its rows."""
@@ -92,7 +92,6 @@ class Server:
 @contextmanager
 def running_server() -> Iterator[Server]:
     """Run PostgreSQL with SCRAM on a free port."""
-    assert PG_CTL is not None
     user: Any = {"user": _OWNER, "extra_groups": []} if os.geteuid() == 0 else {}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -208,7 +208,7 @@ def test_without_a_directory_a_refused_login_is_an_error(monkeypatch: pytest.Mon
     monkeypatch.setattr(login.store, "reader", None)
     with pytest.raises(WrongPasswordError):
         login.log_in(FakeServer().connect, is_refused)
-    assert login.store.period == 30
+    assert login.period == module.PERIOD
 
 
 def test_a_value_without_a_good_one_is_an_error(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,7 +255,7 @@ def test_functions_are_called_after_a_value_has_ended(delivery: Delivery) -> Non
     held = delivery.deliver({URL: url_of(first), "PLAIN_URL": url_of(first, "h/a")})
     called = threading.Semaphore(0)
     login = login_of(held.database_url)
-    login.on_withdrawal(called.release)
+    login.on_withdrawal(login, lambda _: called.release())
     delivery.deliver({URL: url_of(second), PREVIOUS: url_of(first), "PLAIN_URL": url_of(first, "h/a")})
     assert login.withdrawn == 0
     delivery.deliver({URL: url_of(second), "PLAIN_URL": url_of(first, "h/a")})

@@ -171,10 +171,10 @@ def test_an_engine_without_connections_has_none_to_replace(delivery: Delivery) -
     engine = follow(create_async_engine("postgresql+psycopg://"), url)
     other = follow(create_engine("postgresql+psycopg://", poolclass=NullPool), url)
     functions = [each.call for each in url.store.subscriptions]
-    assert [function() for function in functions] == [None] * 3
+    assert [function() for function in functions] == [None] * 2
     del engine, other
     gc.collect()
-    assert [function() for function in functions] == [None] * 3
+    assert [function() for function in functions] == [None] * 2
 
 
 def test_an_error_of_the_driver_shows_no_password(database: Server, delivery: Delivery) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
-from weakref import ref
 
 import asyncpg
 
 from robodj_secretguard.adapters.databases import is_wrong_password, login_arguments, plain_url
-from robodj_secretguard.running.login import Credentials, Login, login_of
+from robodj_secretguard.running.login import Credentials, Login, PoolLoop, login_of
 from robodj_secretguard.running.store import Secret
 
 
@@ -40,22 +38,16 @@ def follow(
 class _Connecting:
     """What a pool calls for each connection. The pool holds it, and nothing else does: a pool has no weak reference."""
 
+    pool: asyncpg.Pool[asyncpg.Record]
+
     def __init__(self, login: Login) -> None:
-        self.pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._login = login
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self_of = ref(self)
-
-        def expire() -> None:
-            found = self_of()
-            if found is not None:
-                found.expire()
-
-        login.on_withdrawal(expire)
+        self._loop = PoolLoop()
+        login.on_withdrawal(self, _Connecting.expire)
 
     async def __call__(self, *arguments: Any, **options: Any) -> asyncpg.Connection[asyncpg.Record]:
         """Log in with the value in use."""
-        self._loop = asyncio.get_running_loop()
+        self._loop.note()
 
         async def connect_with(credentials: Credentials) -> asyncpg.Connection[asyncpg.Record]:
             if credentials.is_url:
@@ -66,5 +58,4 @@ class _Connecting:
 
     def expire(self) -> None:
         """Let the pool replace its connections."""
-        if self.pool is not None and self._loop is not None and self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(self.pool.expire_connections(), self._loop)
+        self._loop.run(lambda: self.pool.expire_connections())  # noqa: PLW0108 - at first, there is no pool

@@ -8,8 +8,8 @@ import jwt
 
 from robodj_secretguard.adapters.live import signing
 from robodj_secretguard.running.keyset import Key
-from robodj_secretguard.running.login import without_frames
 from robodj_secretguard.running.store import Secret
+from robodj_secretguard.secret.sealed import without_frames
 
 _ALGORITHMS: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
 """The accepted algorithms, and the fewest characters of a key for each (RFC 7518, section 3.2)."""

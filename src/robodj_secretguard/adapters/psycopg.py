@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any, TypeVar
-from weakref import ref
 
 from psycopg import AsyncConnection, Connection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
 from robodj_secretguard.adapters.databases import is_wrong_password, login_arguments, plain_url
-from robodj_secretguard.running.login import Credentials, Login, login_of
+from robodj_secretguard.running.login import Credentials, Login, PoolLoop, login_of
 from robodj_secretguard.running.store import Secret
 
 _Pool = TypeVar("_Pool", bound="ConnectionPool[Any] | AsyncConnectionPool[Any]")
@@ -43,7 +40,7 @@ def follow(pool: _Pool, secret: Secret, *, user: Secret | None = None) -> _Pool:
         _follow_async(pool, login)
     else:
         pool.connection_class = _following(pool.connection_class, login)
-        login.on_withdrawal(_drain(ref(pool)))
+        login.on_withdrawal(pool, _drain)
     return pool
 
 
@@ -61,37 +58,31 @@ def _following(base: type[Connection[Any]], login: Login) -> type[Connection[Any
     return Following
 
 
-def _drain(pool_of: ref[ConnectionPool[Any]]) -> Callable[[], None]:
-    def drain() -> None:
-        pool = pool_of()
-        if pool is not None and not pool.closed:
-            pool.drain()
-
-    return drain
+def _drain(pool: ConnectionPool[Any]) -> None:
+    if not pool.closed:
+        pool.drain()
 
 
 def _follow_async(pool: AsyncConnectionPool[Any], login: Login) -> None:
     base: type[AsyncConnection[Any]] = pool.connection_class
-    loops: list[asyncio.AbstractEventLoop] = []
-    pool_of = ref(pool)
+    loop = PoolLoop()
 
     class Following(base):  # type: ignore[misc, valid-type]
         @classmethod
         async def connect(cls, conninfo: str = "", **options: Any) -> Any:
-            loops[:] = [asyncio.get_running_loop()]
+            loop.note()
 
             async def connect_with(credentials: Credentials) -> Any:
                 return await super(Following, cls).connect(conninfo, **{**options, **_arguments(credentials)})
 
             return await login.log_in_async(connect_with, is_wrong_password)
 
-    def drain() -> None:
-        found = pool_of()
-        if found is not None and not found.closed and loops and loops[0].is_running():
-            asyncio.run_coroutine_threadsafe(found.drain(), loops[0])
+    def drain(found: AsyncConnectionPool[Any]) -> None:
+        if not found.closed:
+            loop.run(found.drain)
 
     pool.connection_class = Following
-    login.on_withdrawal(drain)
+    login.on_withdrawal(pool, drain)
 
 
 def _arguments(credentials: Credentials) -> dict[str, Any]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeVar
-from weakref import WeakSet, ref
+from weakref import WeakSet
 
 import redis.asyncio
 from redis.connection import parse_url
 from redis.credentials import CredentialProvider
 from redis.exceptions import AuthenticationError
 
-from robodj_secretguard.running.login import Credentials, Login, login_of
+from robodj_secretguard.running.login import Credentials, Login, PoolLoop, login_of
 from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import contain
 
@@ -40,19 +40,12 @@ def follow(client: _Client, secret: Secret, *, user: Secret | None = None) -> _C
     contain(lambda: _take_address(pool, login))
     following = _AsyncBeginning(login) if isinstance(client, redis.asyncio.Redis) else _Beginning(login)
     pool.connection_kwargs["redis_connect_func"] = following.connect
-    pool_of = ref(pool)
-
-    def close_idle() -> None:
-        found = pool_of()
-        if found is not None:
-            following.close_idle(found)
-
-    login.on_withdrawal(close_idle)
+    login.on_withdrawal(pool, following.close_idle)
     return client
 
 
 class FollowingCredentials(CredentialProvider):
-    """The credentials in use, for a client of a cluster or a pool of its own. A refused login is not tried again.
+    """The credentials in use, for a client of a cluster or a separate pool. A refused login is not tried again.
 
     Args:
         secret: the URL or the password.
@@ -120,7 +113,6 @@ class _Beginning:
         if connection in self._beginning:  # again: redis-py has closed the socket of a refused login
             connection.on_connect()
             return
-
         _limit_logins(connection)
         with self._lock:
             self._connections.add(connection)
@@ -152,16 +144,15 @@ class _AsyncBeginning:
         self._login = login
         self._beginning: WeakSet[Any] = WeakSet()
         self._connections: WeakSet[Any] = WeakSet()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = PoolLoop()
 
     async def connect(self, connection: Any) -> None:
         if connection in self._beginning:
             await connection.on_connect()
             return
-        self._loop = asyncio.get_running_loop()
+        self._loop.note()
         _limit_logins(connection)
         self._connections.add(connection)
-
         begin = connection.on_connect
 
         async def connect_with(credentials: Credentials) -> None:
@@ -177,8 +168,7 @@ class _AsyncBeginning:
             self._beginning.discard(connection)
 
     def close_idle(self, pool: Any) -> None:
-        if self._loop is not None and self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(self._close_idle(pool), self._loop)
+        self._loop.run(partial(self._close_idle, pool))
 
     async def _close_idle(self, pool: Any) -> None:
         _mark_old(list(self._connections))

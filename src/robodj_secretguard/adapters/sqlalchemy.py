@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeVar
-from weakref import ref
 
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
@@ -16,7 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, Pool, QueuePool
 from sqlalchemy.util import await_only
 
 from robodj_secretguard.adapters.databases import is_wrong_password
-from robodj_secretguard.running.login import Credentials, Login, login_of
+from robodj_secretguard.running.login import Credentials, Login, PoolLoop, login_of
 from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.frozen import Frozen
 
@@ -40,8 +40,16 @@ def follow(engine: _Engine, secret: Secret, *, user: Secret | None = None) -> _E
         secret: the URL of the database, or the password. A URL replaces that of the engine, but for the driver.
         user: the secret that has the user; `None` for the user of the URL. Declare both with the same `group`.
     """
-    sync_engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
-    following = _Listeners(engine, sync_engine, login_of(secret, user))
+    login = login_of(secret, user)
+    if isinstance(engine, AsyncEngine):
+        sync_engine = engine.sync_engine
+        loop = PoolLoop()
+        following = _Listeners(sync_engine, login, loop)
+        login.on_withdrawal(engine, lambda found: loop.run(partial(_check_idle_in_loop, found)))
+    else:
+        sync_engine = engine
+        following = _Listeners(sync_engine, login, None)
+        login.on_withdrawal(sync_engine, _check_idle)
     event.listen(sync_engine, "do_connect", following.connect)
     event.listen(sync_engine, "checkout", following.leave_at_checkout)
     event.listen(sync_engine, "checkin", following.leave_at_return)
@@ -63,23 +71,10 @@ class _Seen(Frozen):
 class _Listeners:
     """The listeners of an engine."""
 
-    def __init__(self, engine: Engine | AsyncEngine, sync_engine: Engine, login: Login) -> None:
-        self._engine = sync_engine
+    def __init__(self, engine: Engine, login: Login, loop: PoolLoop | None) -> None:
+        self._engine = engine
         self._login = login
-        self._is_async = isinstance(engine, AsyncEngine)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        engine_of = ref(engine)
-        self_of = ref(self)
-
-        def renew() -> None:
-            found = engine_of()
-            listeners = self_of()
-            if isinstance(found, AsyncEngine) and listeners is not None:
-                listeners._renew_async(found)  # noqa: SLF001 - of this class
-            elif isinstance(found, Engine):
-                _check_idle(found)
-
-        login.on_withdrawal(renew)
+        self._loop = loop
 
     def connect(
         self, dialect: Dialect, record: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
@@ -92,11 +87,11 @@ class _Listeners:
             own_arguments, own_options = dialect.create_connect_args(self._url_of(credentials))
             return dialect.connect(*(own_arguments or arguments), **{**options, **own_options})
 
-        if self._is_async:
-            self._loop = asyncio.get_running_loop()
-            connection = self._login.log_in(connect_with, is_wrong_password, _run_aside, _sleep)
-        else:
+        if self._loop is None:
             connection = self._login.log_in(connect_with, is_wrong_password)
+        else:
+            self._loop.note()
+            connection = self._login.log_in(connect_with, is_wrong_password, _run_aside, _sleep)
         record.info[_SEEN] = seen[-1]
         return connection
 
@@ -122,21 +117,17 @@ class _Listeners:
 
     def _is_old(self, record: ConnectionPoolEntry) -> bool:
         seen: _Seen = record.info[_SEEN]
-        withdrawn = self._login.withdrawn
         if seen.pool is not self._engine.pool:  # the engine was disposed
             return True
+        withdrawn = self._login.withdrawn
         if seen.withdrawn == withdrawn:
             return False
         record.info[_SEEN] = seen._replace(withdrawn=withdrawn)
         return not self._login.is_accepted(seen.credentials)
 
-    def _renew_async(self, engine: AsyncEngine) -> None:
-        if self._loop is not None and self._loop.is_running():
-            asyncio.run_coroutine_threadsafe(_check_idle_in_loop(engine), self._loop)
-
 
 def _check_idle(engine: Engine) -> None:
-    """Check each idle connection out once, so that an old one is replaced. What fails here is replaced at its use."""
+    """Check each idle connection out once: that replaces an old one. What fails here is replaced at its next use."""
     with suppress(SQLAlchemyError):
         for _ in range(_count_idle(engine)):
             engine.connect().close()

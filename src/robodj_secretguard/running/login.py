@@ -9,17 +9,17 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import unquote
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from robodj_secretguard.running.keyset import Held, KeySet
 from robodj_secretguard.running.parts import Subscription
 from robodj_secretguard.running.store import KeyStore, Secret
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain
+from robodj_secretguard.secret.sealed import Sealed, SealedStr, contain, without_frames
 from robodj_secretguard.secret.url import Url, read_address
 from robodj_secretguard.startup.readings import Slot
 
@@ -27,11 +27,14 @@ LOGIN_WAIT: Final = 5.0
 """How many seconds a login waits for another one, while two values are delivered."""
 READ_AGAIN: Final = 1.0
 """After how many seconds a refused login reads the sources again."""
+PERIOD: Final = 30.0
+"""How many seconds a period has where nothing reads the sources."""
 MOST_TRIES: Final = 4
 """How many values one login tries, where new ones are delivered meanwhile."""
 _POLL: Final = 0.005
 
 _Connection = TypeVar("_Connection")
+_Holder = TypeVar("_Holder")
 
 
 class Credentials(Frozen):
@@ -90,7 +93,6 @@ class Login(Sealed):
         self._accepted_before: set[SealedStr] = set()
         self.withdrawn = 0
         self.count_withdrawn()
-        self.store.subscribe(Subscription(_nothing, self.count_withdrawn))
 
     @property
     def store(self) -> KeyStore:
@@ -106,7 +108,7 @@ class Login(Sealed):
         """
         current = self._credentials("current")
         if current is None:
-            current = self._required()
+            self._raise_missing()
         others = [current]
         for role in _OTHER_SLOTS:
             other = self._credentials(role)
@@ -117,13 +119,21 @@ class Login(Sealed):
             others.sort(key=lambda each: each.role != role)
         return tuple(others)
 
-    def on_withdrawal(self, function: Callable[[], object]) -> None:
+    def on_withdrawal(self, pool: _Holder, renew: Callable[[_Holder], object]) -> None:
         """Call a function, in another thread, after a value has ended that may have logged in.
 
         Args:
-            function: closes connections. It is called again if it fails.
+            pool: what has connections. It is held weakly.
+            renew: closes connections of the pool, and does not hold it. It is called again if it fails.
         """
-        subscription = Subscription(function, self.count_withdrawn)
+        pool_of = ref(pool)
+
+        def renew_if_used() -> None:
+            found = pool_of()
+            if found is not None:
+                renew(found)
+
+        subscription = Subscription(renew_if_used, self.count_withdrawn)
         subscription.seen = self.withdrawn
         self.store.subscribe(subscription)
 
@@ -232,7 +242,7 @@ class Login(Sealed):
         """Return the credentials to try after those that the server has refused in this login; `None` for none."""
         accepted = self.accepted()[:2]
         failed_at, changes = self._failed
-        if changes == self._changes() and time.monotonic() - failed_at < self.store.period:
+        if changes == self._changes() and time.monotonic() - failed_at < self.period:
             accepted = accepted[:1]
         for each in accepted:
             if not any(each.is_same_login(other) for other in refused):
@@ -263,12 +273,18 @@ class Login(Sealed):
         key = (self._secret.name, refused.role)
         counted[key] = counted.get(key, 0) + 1
 
+    @property
+    def period(self) -> float:
+        """How many seconds are between two reads."""
+        reader = self.store.reader
+        return PERIOD if reader is None else reader.seconds or PERIOD
+
     def _changes(self) -> int:
         names = [each.name for each in (self._secret, self._user) if each is not None]
         return sum([self.store.keys.changes.get(name, 0) for name in names])
 
-    def _required(self) -> Credentials:
-        """Return the credentials, or raise the error of a secret that has no value now."""
+    def _raise_missing(self) -> NoReturn:
+        """Raise the error of a secret that has no value now."""
         for each in (self._secret, self._user):
             if each is not None:
                 each.get_secret_value()
@@ -308,10 +324,6 @@ _OTHER_SLOTS: Final[tuple[Slot, ...]] = ("previous", "next")
 """Which slot is tried where the current value is refused: the first one of these that is delivered."""
 
 
-def _nothing() -> None:
-    """Do nothing: the subscription itself counts."""
-
-
 def _in_slot(keys: KeySet, name: str, role: Slot) -> Held | None:
     """Return the key of a slot. A secret without an overlap has the same one in each slot."""
     wanted = role if keys.by_name[name].policy.overlap else "current"
@@ -339,11 +351,20 @@ def _parsed(role: Slot, value: SealedStr, user: SealedStr | None, *, is_url: boo
     return Credentials(role, value, SealedStr(address.user), SealedStr(unquote(address.password or "")), rest)
 
 
-def without_frames(error: Exception) -> Exception:
-    """Return an error of a driver without its frames, which have the password."""
-    error.__cause__ = None
-    error.__context__ = None
-    return error.with_traceback(None)
+class PoolLoop:
+    """The event loop in which a pool has opened its last connection."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def note(self) -> None:
+        """Take the loop that runs now."""
+        self._loop = asyncio.get_running_loop()
+
+    def run(self, function: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Let the loop call a function, from any thread. Do nothing before the first connection."""
+        if self._loop is not None and self._loop.is_running():
+            asyncio.run_coroutine_threadsafe(function(), self._loop)
 
 
 _logins: WeakValueDictionary[tuple[Secret, Secret | None], Login] = WeakValueDictionary()
@@ -357,7 +378,7 @@ def login_of(secret: Secret, user: Secret | None = None) -> Login:
         user: the secret that has the user, if there is one.
 
     Raises:
-        TypeError: one of them is no `Secret`.
+        TypeError: one of them is not a `Secret`.
     """
     if not isinstance(secret, Secret) or not isinstance(user, Secret | None):
         del secret, user  # one may be a key

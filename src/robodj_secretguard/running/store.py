@@ -290,11 +290,6 @@ class KeyStore(Sealed):
         self.reader: Reader | None = None
         self.refused_logins: dict[tuple[str, Slot], int] = {}
 
-    @property
-    def period(self) -> float:
-        """How many seconds are between two reads; 30 where nothing reads."""
-        return float((self.reader and self.reader.seconds) or 30)
-
     def field(self, name: str) -> Secret | None:
         """Return the live secret with a name; `None` for an optional one that is not set."""
         return None if self.keys.by_name[name].key is None else self.secrets[name]

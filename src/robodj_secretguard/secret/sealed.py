@@ -80,6 +80,12 @@ def type_name(error: BaseException) -> str:
     return name if name.isascii() and name.isidentifier() else "an error"
 
 
+def without_frames(error: Exception) -> Exception:
+    """Return an error of another library without its frames and its chain, which may have a key."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 def contain(action: Callable[[], _Returned]) -> _Returned:
     """Return what `action` returns, and keep its frames and its exception texts inside.
 

@@ -22,7 +22,7 @@ URL, NEXT, PREVIOUS = "DATABASE_URL", "DATABASE_URL_NEXT", "DATABASE_URL_PREVIOU
 
 
 class Traffic:
-    """Threads that query without an end, and what they have seen."""
+    """Threads that use a server without an end, and what they have seen."""
 
     def __init__(self, query: Callable[[], object]) -> None:
         self._query = query
@@ -97,7 +97,7 @@ def settled(count: Callable[[], int], most: int) -> int:
 
 
 def test_no_query_fails_while_two_users_are_used_in_turn(database: Server, delivery: Delivery, driver: Any) -> None:
-    """Each change delivers a new user beside the old one, which is deleted at the end of its overlap."""
+    """Each change delivers a new user next to the old one, which is deleted at the end of its overlap."""
     user, password = database.new_user()
     held = delivery.deliver({URL: database.url(user, password)})
     query, close = driver(held.database_url)

@@ -4,43 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any, Final
+from typing import Any
 
 import redis
 from postgres import Delivery
+from test_database_traffic import CHANGES, THREADS, Traffic
 from test_redis import PREVIOUS, URL, Cache, cache
 
 from robodj_secretguard.adapters.redis import follow
-
-CHANGES: Final = 100
-THREADS: Final = 16
 
 __all__ = ["cache"]
 
 
 def test_no_command_fails_while_two_users_are_used_in_turn(cache: Cache, delivery: Delivery) -> None:
-    """Each change delivers a new user beside the old one, which is deleted at the end of its overlap."""
+    """Each change delivers a new user next to the old one, which is deleted at the end of its overlap."""
     user, password = cache.new_user()
     held = delivery.deliver({URL: cache.url(user, password)})
     client: Any = follow(redis.Redis(), held.database_url)
-    ends = threading.Event()
-    counts = [0] * THREADS
-    errors: list[Exception] = []
-
-    def run(index: int) -> None:
-        while not ends.wait(0.01):
-            try:
-                client.incr("orders")
-            except Exception as error:  # noqa: BLE001 - it is what is counted
-                errors.append(error)
-            counts[index] += 1
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(THREADS)]
-    began = time.monotonic()
-    for thread in threads:
-        thread.start()
-    before = threading.active_count()
-    try:
+    with Traffic(lambda: client.incr("orders")) as traffic:
+        began, before = time.monotonic(), threading.active_count()
         for _ in range(CHANGES):
             old, old_password = user, password
             user, password = cache.new_user()
@@ -49,19 +31,10 @@ def test_no_command_fails_while_two_users_are_used_in_turn(cache: Cache, deliver
             delivery.deliver({URL: cache.url(user, password)})
             cache.wait_until_gone(old)
             cache.execute("ACL", "DELUSER", old)
-        rate = sum(counts) / (time.monotonic() - began)
+        rate = traffic.queries / (time.monotonic() - began)
         connections = cache.connections(user)
         active = threading.active_count()
-    finally:
-        ends.set()
-        for thread in threads:
-            thread.join()
-    refused = sum(held.database_url.store.refused_logins.values())
-    print(  # noqa: T201 - the figures
-        f"{CHANGES} changes, {sum(counts)} commands, {rate:.0f} a second, {len(errors)} failed, "
-        f"{refused} logins refused, {connections} connections"
-    )
-    assert errors == []
+    assert traffic.errors == []
     assert rate >= 200
     assert connections <= THREADS + 1
     assert active <= before + 1

