@@ -96,7 +96,9 @@ def running_server() -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    root, own = Path(tempfile.mkdtemp()), secrets.token_hex(16)
+    # An unprivileged server cannot enter the private temporary directory of root.
+    root = Path(tempfile.mkdtemp(dir="/tmp" if user else None))  # noqa: S108 - the name is random
+    own = secrets.token_hex(16)
     try:
         password = root / "password"
         password.write_text(own, encoding="ascii")
