@@ -99,6 +99,13 @@ class Login(Sealed):
         """What has the values."""
         return self._secret.store
 
+    @property
+    def has_just_changed(self) -> bool:
+        """Whether a value has changed within one period. A value of the start has not."""
+        changed_at = self.store.changed_at
+        last = max([changed_at.get(name, -math.inf) for name in self._names()])
+        return time.monotonic() - last <= self.store.period
+
     def accepted(self) -> tuple[Credentials, ...]:
         """Return the values that may log in now, the first one to try at the front.
 
@@ -221,9 +228,9 @@ class Login(Sealed):
                     return connection
                 if not is_refused(failure):
                     raise failure
-                self._count_refused(credentials)
+                self.count_refused(credentials)
                 refused.append(credentials)
-            self._failed = (time.monotonic(), self._changes())
+            self.all_refused()
             raise failure
         finally:
             if is_alone:
@@ -252,9 +259,17 @@ class Login(Sealed):
     def _accept(self, credentials: Credentials, *, is_other: bool) -> None:
         """Keep the choice until the next change. Count a value that has ended during the login."""
         if is_other:
-            self._preferred = (credentials.role, self._changes())
+            self.prefer(credentials)
         if not self.is_accepted(credentials):
             self.withdrawn += 1
+
+    def prefer(self, credentials: Credentials) -> None:
+        """Log in with the values of this slot from now on, until the next change."""
+        self._preferred = (credentials.role, self._changes())
+
+    def all_refused(self) -> None:
+        """Try no other value for one period, unless there is a change."""
+        self._failed = (time.monotonic(), self._changes())
 
     def is_accepted(self, credentials: Credentials) -> bool:
         """Check whether the values of a connection may still log in."""
@@ -268,7 +283,8 @@ class Login(Sealed):
             with suppress(Exception):  # the next period reads again
                 reader.read()
 
-    def _count_refused(self, refused: Credentials) -> None:
+    def count_refused(self, refused: Credentials) -> None:
+        """Count a login that the server has refused, for the metrics."""
         counted = self.store.refused_logins
         key = (self._secret.name, refused.role)
         counted[key] = counted.get(key, 0) + 1
@@ -280,8 +296,10 @@ class Login(Sealed):
         return PERIOD if reader is None else reader.seconds or PERIOD
 
     def _changes(self) -> int:
-        names = [each.name for each in (self._secret, self._user) if each is not None]
-        return sum([self.store.keys.changes.get(name, 0) for name in names])
+        return sum([self.store.keys.changes.get(name, 0) for name in self._names()])
+
+    def _names(self) -> list[str]:
+        return [each.name for each in (self._secret, self._user) if each is not None]
 
     def _raise_missing(self) -> NoReturn:
         """Raise the error of a secret that has no value now."""
