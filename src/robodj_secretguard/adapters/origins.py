@@ -1,0 +1,115 @@
+"""What the adapters of HTTP clients share: where a key may go, how a header has it, and which key is next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from robodj_secretguard.adapters.live import MaskedStr
+from robodj_secretguard.running.login import Credentials, login_of
+from robodj_secretguard.running.store import Secret
+from robodj_secretguard.secret.sealed import Sealed, contain
+
+AUTHORIZATION: Final = "Authorization"
+REFUSED_STATUS: Final = 401
+_ORIGIN: Final = re.compile(r"https://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?", re.ASCII | re.IGNORECASE)
+_DEFAULT_PORT: Final = "443"
+
+
+class KeyHeader(Sealed):
+    """The header that has the key of a secret, for one origin.
+
+    Args:
+        secret: the key.
+        origin: `https://host` or `https://host:port`.
+        header: the name of the header.
+
+    Raises:
+        ValueError: `origin` is something else.
+        TypeError: `secret` is no `Secret`.
+    """
+
+    __slots__ = ("_hosts", "_login", "name")
+
+    def __init__(self, secret: Secret, origin: str, header: str) -> None:
+        self._login = login_of(secret)
+        self._hosts = _hosts_of(origin)
+        self.name = header
+
+    @property
+    def is_authorization(self) -> bool:
+        """Whether clients take the header off a redirect to another origin themselves."""
+        return self.name.lower() == AUTHORIZATION.lower()
+
+    def is_for(self, url: str) -> bool:
+        """Check whether a URL is of the origin. One with a user, or with an unusual form of the host, is not."""
+        parts = urlsplit(url)
+        return parts.scheme == "https" and parts.netloc.lower() in self._hosts
+
+    def first(self) -> Credentials:
+        """Return the key to send.
+
+        Raises:
+            LookupError: the secret is optional, and it is not set.
+            RevokedKeyError: it was revoked, and there is no other one.
+        """
+        return self._login.accepted()[0]
+
+    def value(self, credentials: Credentials) -> MaskedStr:
+        """Return the value of the header, whose repr is masked.
+
+        Raises:
+            CheckFailedError: the key has a character that no header may have.
+        """
+        return contain(lambda: self._value(credentials))
+
+    def _value(self, credentials: Credentials) -> MaskedStr:
+        key = credentials.password.get_secret_value()
+        key.encode("ascii")
+        return MaskedStr(f"Bearer {key}" if self.is_authorization else key)
+
+    def is_refused(self, status: int, url: str, headers: Mapping[str, str], sent: Credentials) -> bool:
+        """Check whether the origin has refused a key.
+
+        Args:
+            status: the status of the response.
+            url: the URL of the request, the last one after redirects.
+            headers: its headers.
+            sent: the key that the first request had.
+        """
+        return status == REFUSED_STATUS and self.is_for(url) and headers.get(self.name) == self.value(sent)
+
+    def other_than(self, refused: Credentials) -> Credentials | None:
+        """Return the key to try after a refused one; `None` for none, or if the last change was a period ago.
+
+        It may read the sources.
+        """
+        if not self._login.has_just_changed:
+            return None
+        self._login.count_refused(refused)
+        other = self._login.next_after([refused])
+        if other is None:
+            self._login.read_again()
+            other = self._login.next_after([refused])
+        return other
+
+    def keep(self, tried: Credentials, *, is_refused: bool) -> None:
+        """Send this other key from now on; if it was refused, try no other one for one period."""
+        if is_refused:
+            self._login.count_refused(tried)
+            self._login.all_refused()
+        else:
+            self._login.prefer(tried)
+
+
+def _hosts_of(origin: str) -> frozenset[str]:
+    """Return the host of an origin, as URLs write it: with the port, or also without the default one."""
+    found = _ORIGIN.fullmatch(origin)
+    if found is None:
+        raise ValueError("the origin must be https://host or https://host:port, and nothing else")
+    host = found[1].lower()
+    port = found[2] or _DEFAULT_PORT
+    with_port = f"{host}:{port}"
+    return frozenset({host, with_port} if port == _DEFAULT_PORT else {with_port})
