@@ -104,7 +104,7 @@ class Login(Sealed):
         """Whether a value has changed within one period. A value of the start has not."""
         changed_at = self.store.changed_at
         last = max([changed_at.get(name, -math.inf) for name in self._names()])
-        return time.monotonic() - last <= self.store.period
+        return time.monotonic() - last <= self.period
 
     def accepted(self) -> tuple[Credentials, ...]:
         """Return the values that may log in now, the first one to try at the front.
