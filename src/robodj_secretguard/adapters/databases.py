@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
-from robodj_secretguard.running.login import Credentials
+from robodj_secretguard.running.login import Credentials, Login
 
 REFUSED_STATE: Final = "28P01"
 """The SQLSTATE of PostgreSQL for a wrong password, and for a user that does not exist."""
@@ -58,3 +59,30 @@ def login_arguments(credentials: Credentials) -> dict[str, Any]:
     if credentials.user:
         arguments["user"] = credentials.user.get_secret_value()
     return arguments
+
+
+def follow_pool(pool: Any, login: Login, arguments: Callable[[Credentials], dict[str, Any]]) -> None:
+    """Let the connections of a pool of psycopg follow a login.
+
+    Args:
+        pool: a synchronous pool that is not open yet.
+        login: which credentials to use.
+        arguments: returns the arguments of a connection that the credentials replace.
+    """
+    base = pool.connection_class
+
+    class Following(base):  # type: ignore[misc, valid-type]  # the class that the pool was made with
+        @classmethod
+        def connect(cls, conninfo: str = "", **options: Any) -> Any:
+            def connect_with(credentials: Credentials) -> Any:
+                return super(Following, cls).connect(conninfo, **{**options, **arguments(credentials)})
+
+            return login.log_in(connect_with, is_wrong_password)
+
+    pool.connection_class = Following
+    login.on_withdrawal(pool, _drain)
+
+
+def _drain(pool: Any) -> None:
+    if not pool.closed:
+        pool.drain()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from psycopg import AsyncConnection, Connection
+from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from robodj_secretguard.adapters.databases import is_wrong_password, login_arguments, plain_url
+from robodj_secretguard.adapters.databases import follow_pool, is_wrong_password, login_arguments, plain_url
 from robodj_secretguard.running.login import Credentials, Login, PoolLoop, login_of
 from robodj_secretguard.running.store import Secret
 
@@ -39,28 +39,8 @@ def follow(pool: _Pool, secret: Secret, *, user: Secret | None = None) -> _Pool:
     if isinstance(pool, AsyncConnectionPool):
         _follow_async(pool, login)
     else:
-        pool.connection_class = _following(pool.connection_class, login)
-        login.on_withdrawal(pool, _drain)
+        follow_pool(pool, login, _arguments)
     return pool
-
-
-def _following(base: type[Connection[Any]], login: Login) -> type[Connection[Any]]:
-    """Return a class of connections that log in with the value in use."""
-
-    class Following(base):  # type: ignore[misc, valid-type]  # the class that the pool was made with
-        @classmethod
-        def connect(cls, conninfo: str = "", **options: Any) -> Any:
-            def connect_with(credentials: Credentials) -> Any:
-                return super(Following, cls).connect(conninfo, **{**options, **_arguments(credentials)})
-
-            return login.log_in(connect_with, is_wrong_password)
-
-    return Following
-
-
-def _drain(pool: ConnectionPool[Any]) -> None:
-    if not pool.closed:
-        pool.drain()
 
 
 def _follow_async(pool: AsyncConnectionPool[Any], login: Login) -> None:
