@@ -56,6 +56,7 @@ adapters.aesgcm.RingAESGCM: *
 adapters.jwt.RingJWT: *
 adapters.starlette.RingSessionMiddleware
 adapters.asyncpg.follow
+adapters.django_database.follow
 adapters.fastapi.ApiKey
 adapters.sqlalchemy.follow
 adapters.psycopg.follow
