@@ -62,6 +62,11 @@ adapters.sqlalchemy.follow
 adapters.psycopg.follow
 adapters.redis.follow
 adapters.redis.FollowingCredentials: *
+adapters.httpx.follow
+adapters.httpx.FollowingAuth
+adapters.requests.follow
+adapters.requests.FollowingAuth
+adapters.boto3.botocore_session
 
 ## Read a report
 

@@ -69,7 +69,7 @@ class Client:
     def let_period_pass(self) -> None:
         """Let the last change be more than a period ago."""
         store = self.secret.store
-        store.changed_at[self.secret.name] -= store.period + 1
+        store.changed_at[self.secret.name] -= self.login.period + 1
 
 
 @dataclass

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PG_CTL
 
 pytest.importorskip("psycopg_pool")
 import django
@@ -18,7 +19,7 @@ from django.conf import UserSettingsHolder, global_settings, settings
 from django.core import signals
 from django.db import OperationalError, transaction
 from django.db.utils import ConnectionHandler
-from postgres import PG_CTL, Delivery, Server
+from postgres import Delivery, Server
 
 from robodj_secretguard.adapters.django_database import follow
 

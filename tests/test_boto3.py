@@ -104,7 +104,7 @@ def test_text_is_no_secret(delivered: Credentials) -> None:
     """The value of a secret would never change: it is refused, and it is not shown."""
     key_id, key = delivered.service.aws_key_id, delivered.keys[1]
     text: Any = key
-    with pytest.raises(TypeError, match="fields of what guard") as raised:
+    with pytest.raises(TypeError, match="not their values") as raised:
         botocore_session(key_id, text)
     assert leaks(traceback_of(raised.value, own=True), [key]) == []
 

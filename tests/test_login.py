@@ -237,7 +237,7 @@ def login_secret(held: Any, name: str) -> Any:
 def test_text_is_no_secret() -> None:
     """A pool that would never follow is refused, without the text."""
     text = secrets.token_hex(12)
-    with pytest.raises(TypeError, match="not its value") as raised:
+    with pytest.raises(TypeError, match="not their values") as raised:
         login_of(text)  # type: ignore[arg-type]  # what somebody may pass
     assert text not in str(raised.value)
 
@@ -255,7 +255,7 @@ def test_functions_are_called_after_a_value_has_ended(delivery: Delivery) -> Non
     held = delivery.deliver({URL: url_of(first), "PLAIN_URL": url_of(first, "h/a")})
     called = threading.Semaphore(0)
     login = login_of(held.database_url)
-    login.on_withdrawal(login, lambda _: called.release())
+    login.on_withdrawal(held.database_url, lambda _: called.release())
     delivery.deliver({URL: url_of(second), PREVIOUS: url_of(first), "PLAIN_URL": url_of(first, "h/a")})
     assert login.withdrawn == 0
     delivery.deliver({URL: url_of(second), "PLAIN_URL": url_of(first, "h/a")})

@@ -31,6 +31,7 @@ NAMED = {line.partition(": ")[0] for line in CONTENT.splitlines() if NAME.match(
 """What docs/api.md describes."""
 WHOLE: tuple[str, ...] = ("adapters.aesgcm", "adapters.django", "adapters.fastapi", "adapters.fernet", "adapters.flask")
 WHOLE += ("adapters.asyncpg", "adapters.django_database", "adapters.psycopg", "adapters.redis", "adapters.sqlalchemy")
+WHOLE += ("adapters.boto3", "adapters.httpx", "adapters.requests")
 WHOLE += ("adapters.itsdangerous", "adapters.jwt", "adapters.prometheus", "adapters.starlette", "errors")
 WHOLE += ("running.redact",)
 """The modules in which everything without an underscore is public. Their names are those of the frameworks."""
@@ -48,7 +49,7 @@ def test_the_page_has_every_public_name() -> None:
     fixtures = {f"pytest_robodj_secretguard.{name}" for name in ("robodj_secrets", "bad_robodj_secret", "BadSecret")}
     assert {*EXPORTED.split(), *public, *fixtures, "testing.bad_secret", "testing.set_clock"} - NAMED == set()
     adapters = {f"adapters.{module.name}" for module in pkgutil.iter_modules(robodj_secretguard.adapters.__path__)}
-    assert adapters - {"adapters.live", "adapters.databases"} == {
+    assert adapters - {"adapters.live", "adapters.databases", "adapters.origins"} == {
         name for name in WHOLE if name.startswith("adapters.")
     }
 

@@ -9,6 +9,7 @@ from botocore.session import Session
 
 from robodj_secretguard.adapters.live import MaskedStr, masked
 from robodj_secretguard.running.keyset import KeySet
+from robodj_secretguard.running.login import require_group
 from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import contain
 
@@ -33,13 +34,8 @@ def botocore_session(key_id: Secret, secret_key: Secret, token: Secret | None = 
         TypeError: one of them is no `Secret`.
     """
     secrets = [key_id, secret_key] if token is None else [key_id, secret_key, token]
-    if not all(isinstance(each, Secret) for each in secrets):
-        del key_id, secret_key, token, secrets  # one may be a key
-        raise TypeError("pass fields of what guard() returned, not their values")
-    keys = key_id.store.keys
-    groups = {keys.by_name[each.name].policy.group for each in secrets if each.store is key_id.store}
-    if len({each.store for each in secrets}) > 1 or len(groups) > 1 or not all(groups):
-        raise ValueError("declare the secrets of boto3 with the same group in their SecretPolicy, in one model")
+    del key_id, secret_key, token  # one may be text
+    require_group(secrets)
     session = Session()
     session.register_component("credential_provider", CredentialResolver([_Provider(secrets)]))
     return session

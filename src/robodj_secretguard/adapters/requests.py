@@ -54,7 +54,7 @@ class FollowingAuth(AuthBase):  # type: ignore[misc, unused-ignore]  # older ver
     def __init__(self, secret: Secret, *, origin: str, header: str = AUTHORIZATION) -> None:
         self._header = KeyHeader(secret, origin, header)
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, request: Any) -> Any:
         """Set the header, and look at each response. requests calls this once, before redirects."""
         if self._header.is_for(request.url or ""):
             sent = self._header.first()

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import unquote
-from weakref import WeakValueDictionary, ref
+from weakref import ref
 
 from robodj_secretguard.running.keyset import Held, KeySet
 from robodj_secretguard.running.parts import Subscription
@@ -72,7 +72,6 @@ class Login(Sealed):
     """
 
     __slots__ = (
-        "__weakref__",
         "_accepted_before",
         "_failed",
         "_lock",
@@ -83,7 +82,7 @@ class Login(Sealed):
         "withdrawn",
     )
 
-    def __init__(self, secret: Secret, user: Secret | None) -> None:
+    def __init__(self, secret: Secret, user: Secret | None = None) -> None:
         self._secret = secret
         self._user = user
         self._lock = threading.Lock()  # held during a login while two values are delivered
@@ -385,9 +384,6 @@ class PoolLoop:
             asyncio.run_coroutine_threadsafe(function(), self._loop)
 
 
-_logins: WeakValueDictionary[tuple[Secret, Secret | None], Login] = WeakValueDictionary()
-
-
 def login_of(secret: Secret, user: Secret | None = None) -> Login:
     """Return the logins with a secret, which all pools of the process share.
 
@@ -397,11 +393,29 @@ def login_of(secret: Secret, user: Secret | None = None) -> Login:
 
     Raises:
         TypeError: one of them is not a `Secret`.
+        ValueError: they may change one after the other.
     """
-    if not isinstance(secret, Secret) or not isinstance(user, Secret | None):
-        del secret, user  # one may be a key
-        raise TypeError("pass a field of what guard() returned, not its value")
-    found = _logins.get((secret, user))
-    if found is None:
-        found = _logins.setdefault((secret, user), Login(secret, user))
-    return found
+    together = [secret] if user is None else [secret, user]
+    del secret, user  # one may be a key
+    require_group(together)
+    logins: dict[tuple[str, ...], Login] = together[0].store.logins
+    names = tuple([each.name for each in together])
+    if names not in logins:
+        logins.setdefault(names, Login(*together))
+    return logins[names]
+
+
+def require_group(secrets: list[Secret]) -> None:
+    """Check that secrets change together.
+
+    Raises:
+        TypeError: one of them is not a `Secret`.
+        ValueError: they are not of one `group` of one model.
+    """
+    if not all(isinstance(each, Secret) for each in secrets):
+        secrets.clear()  # one may be a key
+        raise TypeError("pass fields of what guard() returned, not their values")
+    stores = {each.store for each in secrets}
+    groups = {each.store.keys.by_name[each.name].policy.group for each in secrets}
+    if len(secrets) > 1 and (len(stores) > 1 or len(groups) > 1 or not all(groups)):
+        raise ValueError(f"declare {' and '.join([each.name for each in secrets])} in one model, with the same group")

@@ -261,6 +261,7 @@ class KeyStore(Sealed):
         reader: what reads the sources again; `None` where they cannot change.
         refused_logins: how often a server has refused a login, by the name of the secret and the slot of its value.
         changed_at: when each secret has changed last, by its name, in seconds of the monotonic clock.
+        logins: the logins with each secret that others issue, by its name and that of its user.
     """
 
     __slots__ = (
@@ -270,6 +271,7 @@ class KeyStore(Sealed):
         "keys",
         "last_read",
         "late_at",
+        "logins",
         "previous_until",
         "reader",
         "refused_logins",
@@ -292,6 +294,7 @@ class KeyStore(Sealed):
         self.reader: Reader | None = None
         self.refused_logins: dict[tuple[str, Slot], int] = {}
         self.changed_at: dict[str, float] = {}
+        self.logins: dict[tuple[str, ...], Any] = {}
 
     def field(self, name: str) -> Secret | None:
         """Return the live secret with a name; `None` for an optional one that is not set."""

@@ -15,7 +15,8 @@ from django.db.utils import load_backend
 
 from robodj_secretguard.adapters.databases import follow_pool, is_wrong_password, login_arguments
 from robodj_secretguard.adapters.django_database import FOLLOWED, FOLLOWED_ENGINE, FOLLOWED_LOGIN
-from robodj_secretguard.running.login import Credentials, Login, login_of, without_frames
+from robodj_secretguard.running.login import Credentials, Login, login_of
+from robodj_secretguard.secret.sealed import without_frames
 
 _following_pools: Final[WeakSet[Any]] = WeakSet()
 _pools_lock: Final = threading.Lock()  # a pool must not be opened before it follows
@@ -48,7 +49,7 @@ class _Following(BaseDatabaseWrapper):  # type: ignore[misc]  # Django has no ty
         login = _followed_login(self.settings_dict)
 
         def connect_with(credentials: Credentials) -> Any:
-            self._age = login.withdrawn  # before the login: a value may end during it
+            self._age = login.count_withdrawn()  # before the login: a value may end during it
             arguments = {**conn_params, **login_arguments(credentials)}
             return super(_Following, self).get_new_connection(arguments)
 
@@ -56,7 +57,7 @@ class _Following(BaseDatabaseWrapper):  # type: ignore[misc]  # Django has no ty
 
     def close_if_unusable_or_obsolete(self) -> None:
         """Close an old connection, too. Django calls this at the begin and end of a request."""
-        is_old = self.connection is not None and self._age != _followed_login(self.settings_dict).withdrawn
+        is_old = self.connection is not None and self._age != _followed_login(self.settings_dict).count_withdrawn()
         if is_old and not self.in_atomic_block:
             self.close()
         super().close_if_unusable_or_obsolete()
