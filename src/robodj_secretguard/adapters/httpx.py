@@ -9,7 +9,7 @@ from weakref import ref
 import anyio.to_thread
 import httpx
 
-from robodj_secretguard.adapters.origins import AUTHORIZATION, KeyHeader
+from robodj_secretguard.adapters.origins import AUTHORIZATION, REFUSED_STATUS, KeyHeader
 from robodj_secretguard.running.login import Credentials
 from robodj_secretguard.running.store import Secret
 
@@ -66,17 +66,14 @@ class _Auth(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same under asyncio or trio."""
-        if not self._header.is_for(str(request.url)):
-            yield request
-            return
-        sent = self._header.first()
-        response = yield self._signed(request, sent)
-        if not self._may_repeat(response, sent):
-            return
-        other = await anyio.to_thread.run_sync(self._header.other_than, sent)
-        if other is not None:
-            response = yield self._signed(response.request, other)
-            self._header.keep(other, is_refused=self._is_refused(response, other))
+        flow = self.sync_auth_flow(request)
+        step: httpx.Request | None = next(flow)
+        while step is not None:
+            response = yield step
+            if response.status_code == REFUSED_STATUS:  # it may read files
+                step = await anyio.to_thread.run_sync(_sent, flow, response)
+            else:
+                step = _sent(flow, response)
 
     def _signed(self, request: httpx.Request, credentials: Credentials) -> httpx.Request:
         request.headers[self._header.name] = self._header.value(credentials)
@@ -89,6 +86,14 @@ class _Auth(httpx.Auth):
     def _is_refused(self, response: httpx.Response, sent: Credentials) -> bool:
         request = response.request
         return self._header.is_refused(response.status_code, str(request.url), request.headers, sent)
+
+
+def _sent(flow: Generator[httpx.Request, httpx.Response, None], response: httpx.Response) -> httpx.Request | None:
+    """Return the next request of a flow, if there is one."""
+    try:
+        return flow.send(response)
+    except StopIteration:
+        return None
 
 
 class FollowingAuth(_Auth):
