@@ -67,6 +67,7 @@ adapters.httpx.FollowingAuth
 adapters.requests.follow
 adapters.requests.FollowingAuth
 adapters.boto3.botocore_session
+adapters.smtp.log_in
 
 ## Read a report
 

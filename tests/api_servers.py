@@ -159,9 +159,7 @@ class Servers:
 @contextmanager
 def running_servers(directory: Path) -> Iterator[Servers]:
     """Run both servers on free ports."""
-    certificate = put(directory / "certificate.pem", _certificate(put(directory / "key.pem")))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, directory / "key.pem")
+    context, certificate = loopback_certificate(directory)
     with Server(context) as api, Server(context) as other:
         threads = [threading.Thread(target=each.serve_forever, args=(0.01,)) for each in (api, other)]
         for thread in threads:
@@ -170,6 +168,14 @@ def running_servers(directory: Path) -> Iterator[Servers]:
         for server, thread in zip((api, other), threads, strict=True):
             server.shutdown()
             thread.join()
+
+
+def loopback_certificate(directory: Path) -> tuple[ssl.SSLContext, Path]:
+    """Return what a server on the loopback interface uses, and the file that clients verify it with."""
+    certificate = put(directory / "certificate.pem", _certificate(put(directory / "key.pem")))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, directory / "key.pem")
+    return context, certificate
 
 
 def _certificate(key_file: Path) -> bytes:

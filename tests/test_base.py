@@ -27,14 +27,22 @@ POOL = pytest.param({"OPTIONS": {"pool": {"min_size": 1, "max_size": 1, "timeout
 PERSISTENT = pytest.param({"CONN_MAX_AGE": None}, id="persistent")
 BOTH = [PERSISTENT, POOL] if django.VERSION >= (5, 1) else [PERSISTENT]
 Connect = Callable[..., Any]
+pytestmark = pytest.mark.usefixtures("configured_django")
+
+
+@pytest.fixture
+def configured_django(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let Django have its default settings."""
+    before = settings._wrapped  # noqa: SLF001 - as in Django's own tests
+    settings._wrapped = UserSettingsHolder(global_settings)  # noqa: SLF001
+    monkeypatch.setattr(apps, "ready", True)
+    yield
+    settings._wrapped = before  # noqa: SLF001
 
 
 @pytest.fixture
 def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
     """Return a function that makes Django's connection to a database, which the signals of requests reach."""
-    before = settings._wrapped  # noqa: SLF001 - as in Django's own tests
-    settings._wrapped = UserSettingsHolder(global_settings)  # noqa: SLF001
-    monkeypatch.setattr(apps, "ready", True)
     handlers: list[ConnectionHandler] = []
 
     def connection_of(*secret: Any, user: Any = None, **more: Any) -> Any:
@@ -49,7 +57,6 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
         handler.close_all()
         if handler["default"].pool is not None:
             handler["default"].close_pool()
-    settings._wrapped = before  # noqa: SLF001
 
 
 def request() -> None:

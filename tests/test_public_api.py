@@ -31,7 +31,7 @@ NAMED = {line.partition(": ")[0] for line in CONTENT.splitlines() if NAME.match(
 """What docs/api.md describes."""
 WHOLE: tuple[str, ...] = ("adapters.aesgcm", "adapters.django", "adapters.fastapi", "adapters.fernet", "adapters.flask")
 WHOLE += ("adapters.asyncpg", "adapters.django_database", "adapters.psycopg", "adapters.redis", "adapters.sqlalchemy")
-WHOLE += ("adapters.boto3", "adapters.httpx", "adapters.requests")
+WHOLE += ("adapters.boto3", "adapters.httpx", "adapters.requests", "adapters.smtp")
 WHOLE += ("adapters.itsdangerous", "adapters.jwt", "adapters.prometheus", "adapters.starlette", "errors")
 WHOLE += ("running.redact",)
 """The modules in which everything without an underscore is public. Their names are those of the frameworks."""
