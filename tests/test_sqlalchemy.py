@@ -16,7 +16,7 @@ from postgres import Delivery, Server
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import NullPool, SingletonThreadPool
 
 from robodj_secretguard.adapters.sqlalchemy import follow
 
@@ -188,3 +188,27 @@ def test_an_error_of_the_driver_shows_no_password(database: Server, delivery: De
     assert wrong not in str(raised.value)
     assert not any(wrong in repr(entry.frame.f_locals) for entry in raised.traceback[1:])
     assert wrong not in repr(engine)
+
+
+@pytest.mark.parametrize("kind", [NullPool, SingletonThreadPool])
+def test_other_pools_follow_at_their_next_use(database: Server, delivery: Delivery, kind: Any) -> None:
+    """A connection of a value that has ended is not used again, whatever keeps it."""
+    (one, first), (other, second) = database.new_user(), database.new_user()
+    held = delivery.deliver(PLAIN_URL=database.url(one, first))
+    engine = follow(create_engine("postgresql+psycopg://", poolclass=kind), held.plain_url)
+    assert who(engine) == one
+    delivery.deliver(PLAIN_URL=database.url(other, second))
+    assert who(engine) == other
+    engine.dispose()
+
+
+def test_each_idle_connection_of_a_stack_is_replaced(database: Server, delivery: Delivery) -> None:
+    """A pool that returns the last connection first has others, which nobody uses."""
+    (one, first), (other, second) = database.new_user(), database.new_user()
+    held = delivery.deliver(PLAIN_URL=database.url(one, first))
+    engine = follow(create_engine("postgresql+psycopg://", pool_use_lifo=True), held.plain_url)
+    with engine.connect(), engine.connect():
+        pass
+    delivery.deliver(PLAIN_URL=database.url(other, second))
+    database.wait_until_gone(one)
+    engine.dispose()

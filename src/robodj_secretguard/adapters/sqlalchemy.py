@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import Engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, Dialect
-from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import ConnectionPoolEntry, Pool, QueuePool
-from sqlalchemy.util import await_only
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+from sqlalchemy.util import await_only, greenlet_spawn
 
 from robodj_secretguard.adapters.databases import is_wrong_password
 from robodj_secretguard.running.login import Credentials, Login, PoolLoop, login_of
 from robodj_secretguard.running.store import Secret
-from robodj_secretguard.secret.frozen import Frozen
 
-_SEEN: Final = "robodj_secretguard"
-"""In `info` of a connection: what it logged in with, and when that was last checked."""
+_USED: Final = "robodj_secretguard"
+"""In `info` of a connection: what it logged in with."""
+_POOL: Final = "robodj_secretguard.pool"
+"""In `info` of a connection: the pool that keeps it when it is returned, or `None`."""
 
 _Engine = TypeVar("_Engine", Engine, AsyncEngine)
 
@@ -43,56 +46,46 @@ def follow(engine: _Engine, secret: Secret, *, user: Secret | None = None) -> _E
     login = login_of(secret, user)
     if isinstance(engine, AsyncEngine):
         sync_engine = engine.sync_engine
-        loop = PoolLoop()
-        following = _Listeners(sync_engine, login, loop)
-        login.on_withdrawal(engine, lambda found: loop.run(partial(_check_idle_in_loop, found)))
+        following = _Followed(sync_engine, login, PoolLoop())
     else:
         sync_engine = engine
-        following = _Listeners(sync_engine, login, None)
-        login.on_withdrawal(sync_engine, _check_idle)
+        following = _Followed(sync_engine, login, None)
     event.listen(sync_engine, "do_connect", following.connect)
-    event.listen(sync_engine, "checkout", following.leave_at_checkout)
     event.listen(sync_engine, "checkin", following.leave_at_return)
+    login.on_withdrawal(following, _Followed.leave_old)
     return engine
 
 
-class _Seen(Frozen):
-    """What a connection logged in with, its pool, and how many values had ended when that was last checked.
-
-    `is_new`: nobody has used it. A value may end during the login, and SQLAlchemy replaces a connection only once.
-    """
-
-    credentials: Credentials
-    withdrawn: int
-    pool: Pool
-    is_new: bool = True
-
-
-class _Listeners:
-    """The listeners of an engine."""
+class _Followed:
+    """The connections of an engine, which holds this by its listeners. A query calls one of these."""
 
     def __init__(self, engine: Engine, login: Login, loop: PoolLoop | None) -> None:
         self._engine = engine
         self._login = login
         self._loop = loop
+        self._lock = threading.Lock()  # a set that grows cannot be listed
+        self._entries: WeakSet[ConnectionPoolEntry] = WeakSet()
 
     def connect(
-        self, dialect: Dialect, record: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
+        self, dialect: Dialect, entry: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
     ) -> DBAPIConnection:
         """Log in with the value in use."""
-        seen: list[_Seen] = []
+        used: list[Credentials] = []
 
         def connect_with(credentials: Credentials) -> DBAPIConnection:
-            seen.append(_Seen(credentials, self._login.withdrawn, self._engine.pool))
+            used.append(credentials)
             own_arguments, own_options = dialect.create_connect_args(self._url_of(credentials))
             return dialect.connect(*(own_arguments or arguments), **{**options, **own_options})
 
+        entry.info[_POOL] = self._engine.pool
+        with self._lock:
+            self._entries.add(entry)
         if self._loop is None:
             connection = self._login.log_in(connect_with, is_wrong_password)
         else:
             self._loop.note()
             connection = self._login.log_in(connect_with, is_wrong_password, _run_aside, _sleep)
-        record.info[_SEEN] = seen[-1]
+        entry.info[_USED] = used[-1]
         return connection
 
     def _url_of(self, credentials: Credentials) -> Any:
@@ -101,43 +94,31 @@ class _Listeners:
         user = credentials.user.get_secret_value() or self._engine.url.username
         return self._engine.url.set(username=user, password=credentials.password.get_secret_value())
 
-    def leave_at_checkout(self, _connection: object, record: ConnectionPoolEntry, _fairy: object) -> None:
-        """Let the pool replace an old connection."""
-        seen: _Seen = record.info[_SEEN]
-        if seen.is_new:
-            record.info[_SEEN] = seen._replace(is_new=False)
-            return
-        if self._is_old(record):
-            raise DisconnectionError("the value that this connection logged in with has ended")
-
-    def leave_at_return(self, connection: object, record: ConnectionPoolEntry) -> None:
+    def leave_at_return(self, _connection: object, entry: ConnectionPoolEntry) -> None:
         """Close an old connection instead of keeping it."""
-        if connection is not None and self._is_old(record):
-            record.invalidate()
+        if entry.info.get(_POOL) is not self._engine.pool:  # an engine that was disposed has another one
+            entry.invalidate()
 
-    def _is_old(self, record: ConnectionPoolEntry) -> bool:
-        seen: _Seen = record.info[_SEEN]
-        if seen.pool is not self._engine.pool:  # the engine was disposed
-            return True
-        withdrawn = self._login.withdrawn
-        if seen.withdrawn == withdrawn:
-            return False
-        record.info[_SEEN] = seen._replace(withdrawn=withdrawn)
-        return not self._login.is_accepted(seen.credentials)
+    def leave_old(self) -> None:
+        """Let the pool replace its old connections: idle ones now, and those in use when they are returned."""
+        with self._lock:
+            entries = list(self._entries)
+        for entry in entries:
+            credentials = entry.info.get(_USED)
+            if credentials is None or not self._login.is_accepted(credentials):  # without them, it logs in now
+                entry.info[_POOL] = None
+                entry.invalidate(soft=True)  # where it was returned just before, it is replaced at its next use
+        if self._loop is None:
+            self.check_idle()
+        else:
+            self._loop.run(partial(greenlet_spawn, self.check_idle))
 
-
-def _check_idle(engine: Engine) -> None:
-    """Check each idle connection out once: that replaces an old one. What fails here is replaced at its next use."""
-    with suppress(SQLAlchemyError):
-        for _ in range(_count_idle(engine)):
-            engine.connect().close()
-
-
-async def _check_idle_in_loop(engine: AsyncEngine) -> None:
-    with suppress(SQLAlchemyError):
-        for _ in range(_count_idle(engine.sync_engine)):
-            async with engine.connect():
-                pass
+    def check_idle(self) -> None:
+        """Check all idle connections out: that replaces old ones. What fails here is replaced at its next use."""
+        with suppress(SQLAlchemyError), ExitStack() as held:
+            for _ in range(_count_idle(self._engine)):
+                if _count_idle(self._engine):  # otherwise it would wait, and others for it
+                    held.enter_context(self._engine.connect())
 
 
 def _count_idle(engine: Engine) -> int:
