@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import threading
 from collections.abc import Callable
@@ -103,8 +104,11 @@ def test_a_change_ends_the_choice(delivery: Delivery) -> None:
     assert login.log_in(server.connect, is_refused) == "current"
 
 
-def test_where_both_are_refused_no_other_is_tried_for_one_period(delivery: Delivery) -> None:
+def test_where_both_are_refused_no_other_is_tried_for_one_period(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """After two refused values, each login of the period asks once."""
+    monkeypatch.setattr(module, "READ_AGAIN", 0.0)
     current, previous = passwords(2)
     login = login_of(delivery.deliver({URL: url_of(current), PREVIOUS: url_of(previous)}).database_url)
     server = FakeServer()
@@ -112,6 +116,40 @@ def test_where_both_are_refused_no_other_is_tried_for_one_period(delivery: Deliv
         with pytest.raises(WrongPasswordError):
             login.log_in(server.connect, is_refused)
     assert server.asked == [current, previous, current, current]
+
+
+def test_a_refusal_of_all_values_stands_for_a_second(delivery: Delivery) -> None:
+    """Many refused logins would lock the user. A change ends that at once."""
+    wrong, right = passwords(2)
+    login = login_of(delivery.deliver(PLAIN_URL=url_of(wrong)).plain_url)
+    server = FakeServer(right)
+    refusals = []
+    for _ in range(3):
+        with pytest.raises(WrongPasswordError) as raised:
+            login.log_in(server.connect, is_refused)
+        refusals.append(raised.value)
+    assert refusals == [refusals[0]] * 3
+    assert server.asked == [wrong]
+    delivery.deliver(PLAIN_URL=url_of(right))
+    assert login.log_in(server.connect, is_refused)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_login_in_a_fork_waits_for_no_login_of_the_parent(delivery: Delivery) -> None:
+    """The thread that has the lock is not in the child."""
+    current, previous = passwords(2)
+    login = login_of(delivery.deliver({URL: url_of(current), PREVIOUS: url_of(previous)}).database_url)
+    server = FakeServer(current)
+
+    def fork(credentials: Credentials) -> str:
+        child = os.fork()
+        if not child:
+            os._exit(login.log_in(server.connect, is_refused, sleep=lambda _: os._exit(2)) is None)
+        assert os.waitpid(child, 0)[1] == 0
+        return server.connect(credentials)
+
+    login.log_in(fork, is_refused)
 
 
 @pytest.mark.parametrize(
@@ -255,10 +293,20 @@ def test_functions_are_called_after_a_value_has_ended(delivery: Delivery) -> Non
     held = delivery.deliver({URL: url_of(first), "PLAIN_URL": url_of(first, "h/a")})
     called = threading.Semaphore(0)
     login = login_of(held.database_url)
-    login.on_withdrawal(held.database_url, lambda _: called.release())
+    pools = [FakeServer() for _ in range(3)]
+
+    def renew(pool: FakeServer) -> None:
+        called.release()
+        if pool is pools[0]:
+            raise WrongPasswordError
+
+    for pool in pools:
+        login.on_withdrawal(pool, renew)
+    del pool, pools[2]
     delivery.deliver({URL: url_of(second), PREVIOUS: url_of(first), "PLAIN_URL": url_of(first, "h/a")})
     assert login.withdrawn == 0
     delivery.deliver({URL: url_of(second), "PLAIN_URL": url_of(first, "h/a")})
+    assert called.acquire(timeout=60)
     assert called.acquire(timeout=60)
     assert login.withdrawn == 1
 

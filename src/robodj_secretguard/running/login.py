@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -24,9 +25,9 @@ from robodj_secretguard.secret.url import Url, read_address
 from robodj_secretguard.startup.readings import Slot
 
 LOGIN_WAIT: Final = 5.0
-"""How many seconds a login waits for another one, while two values are delivered."""
+"""How many seconds a login waits for the one that shows which value works."""
 READ_AGAIN: Final = 1.0
-"""After how many seconds a refused login reads the sources again."""
+"""For how many seconds a refusal of all values stands, and after how many the sources are read again."""
 PERIOD: Final = 30.0
 """How many seconds a period has where nothing reads the sources."""
 MOST_TRIES: Final = 4
@@ -74,20 +75,30 @@ class Login(Sealed):
     __slots__ = (
         "_accepted_before",
         "_failed",
+        "_failure",
         "_lock",
         "_preferred",
+        "_process",
         "_read_at",
+        "_renewals",
         "_secret",
+        "_subscription",
         "_user",
+        "_worked",
         "withdrawn",
     )
 
     def __init__(self, secret: Secret, user: Secret | None = None) -> None:
         self._secret = secret
         self._user = user
-        self._lock = threading.Lock()  # held during a login while two values are delivered
+        self._lock = threading.Lock()  # held during a login while nobody knows which value works
+        self._process = os.getpid()  # a fork during a login inherits the lock, and not the thread that has it
+        self._worked = -1  # the changes that there had been when a value was last accepted
+        self._renewals: dict[ref[Any], Callable[[Any], object]] = {}
+        self._subscription: Subscription | None = None
         self._preferred: tuple[Slot, int] = ("current", 0)  # the slot, and the changes that there had been
         self._failed = (-math.inf, 0)  # when no value was accepted, and the changes that there had been
+        self._failure: Exception | None = None
         self._read_at = -math.inf
         self._accepted_before: set[SealedStr] = set()
         self.withdrawn = 0
@@ -132,16 +143,28 @@ class Login(Sealed):
             pool: what has connections. It is held weakly.
             renew: closes connections of the pool, and does not hold it. It is called again if it fails.
         """
-        pool_of = ref(pool)
+        self._renewals[ref(pool, self._forget)] = renew
+        if self._subscription is None:
+            self._subscription = Subscription(self._renew, self.count_withdrawn)
+            self._subscription.what = f"closing old connections of {self._secret.name}"
+            self._subscription.seen = self.withdrawn
+            self.store.subscribe(self._subscription)
 
-        def renew_if_used() -> None:
-            found = pool_of()
-            if found is not None:
-                renew(found)
+    def _forget(self, pool: ref[Any]) -> None:
+        self._renewals.pop(pool, None)
 
-        subscription = Subscription(renew_if_used, self.count_withdrawn)
-        subscription.seen = self.withdrawn
-        self.store.subscribe(subscription)
+    def _renew(self) -> None:
+        """Let each pool close its old connections. One that fails stops no other."""
+        failures = []
+        for pool_of, renew in list(self._renewals.items()):
+            pool = pool_of()
+            try:
+                if pool is not None:
+                    renew(pool)
+            except Exception as error:  # noqa: BLE001 - of a driver
+                failures.append(error)
+        if failures:
+            raise failures[0]
 
     def count_withdrawn(self) -> int:
         """Return `withdrawn`, after a look at the values that are accepted now."""
@@ -163,7 +186,8 @@ class Login(Sealed):
     ) -> _Connection:
         """Connect with the value in use, and once more where the server refuses it.
 
-        While two values are delivered, one login waits for the other: so at most one is refused after a change.
+        After a change with two values, the first login shows which one works, and the others wait for it. After a
+        refusal of all values, no login is sent for one second.
 
         Args:
             connect: connects with these credentials.
@@ -207,10 +231,11 @@ class Login(Sealed):
         run: Callable[[Callable[[], object]], Awaitable[object]],
         sleep: Callable[[float], Awaitable[object]],
     ) -> _Connection:
-        is_alone = len(self.accepted()) > 1 and await self._waited(sleep)
+        is_alone = await self._waited(sleep)
         refused: list[Credentials] = []
         failure: Exception = LookupError(f"{self._secret.name} has no value")
         try:
+            self._raise_if_just_refused()
             while len(refused) < MOST_TRIES:
                 credentials = self.next_after(refused)
                 if credentials is None:
@@ -229,20 +254,44 @@ class Login(Sealed):
                     raise failure
                 self.count_refused(credentials)
                 refused.append(credentials)
-            self.all_refused()
+                self._worked = -1
+                if not is_alone:
+                    is_alone = await self._waited(sleep)
+            self._keep_failure(failure)
             raise failure
         finally:
             if is_alone:
                 self._lock.release()
 
     async def _waited(self, sleep: Callable[[float], Awaitable[object]]) -> bool:
-        """Wait for another login, and return whether this one holds the lock. A login that hangs stops no other."""
+        """Wait until a login has shown which value works. Return whether this one has to show it.
+
+        A login that hangs stops no other.
+        """
+        if self._process != os.getpid():
+            self._lock = threading.Lock()
+            self._process = os.getpid()
         ends = time.monotonic() + LOGIN_WAIT
-        while not self._lock.acquire(blocking=False):
+        while self._worked != self._changes() and (len(self.accepted()) > 1 or self._failure is not None):
+            if self._lock.acquire(blocking=False):
+                return True
             if time.monotonic() >= ends:
-                return False
+                break
             await sleep(_POLL)
-        return True
+        return False
+
+    def _raise_if_just_refused(self) -> None:
+        """Raise the last refusal again for a short time, unless there is a change. Many refused logins lock a user."""
+        failed_at, changes = self._failed
+        if self._failure is not None and changes == self._changes() and time.monotonic() - failed_at < READ_AGAIN:
+            raise self._failure.with_traceback(None)
+
+    def _keep_failure(self, failure: Exception) -> None:
+        current = self._credentials("current")
+        if current is not None and any(each.rest != current.rest for each in self._all()):
+            failure.add_note(f"{self._secret.name}: another value was not tried, as it differs in more than the login")
+        self._failure = failure
+        self.all_refused()
 
     def next_after(self, refused: Sequence[Credentials]) -> Credentials | None:
         """Return the credentials to try after those that the server has refused in this login; `None` for none."""
@@ -257,6 +306,8 @@ class Login(Sealed):
 
     def _accept(self, credentials: Credentials, *, is_other: bool) -> None:
         """Keep the choice until the next change. Count a value that has ended during the login."""
+        self._worked = self._changes()
+        self._failure = None
         if is_other:
             self.prefer(credentials)
         if not self.is_accepted(credentials):

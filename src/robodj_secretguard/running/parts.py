@@ -66,12 +66,13 @@ class Subscription:
         due: returns the number of the last change of the secret.
     """
 
-    __slots__ = ("asked_at", "began_at", "call", "due", "fault", "lock", "seen")
+    __slots__ = ("asked_at", "began_at", "call", "due", "fault", "lock", "seen", "what")
 
     def __init__(self, call: Callable[[], object], due: Callable[[], int]) -> None:
         self.call = call
         self.due = due
         self.seen = 0
+        self.what = "a function of on_change()"  # in an alert
         self.lock = threading.Lock()  # held while the function runs
         self.asked_at = math.inf  # when a thread was asked to call it
         self.began_at = math.inf  # when the present call began

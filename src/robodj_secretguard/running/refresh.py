@@ -312,8 +312,8 @@ def _named(names: frozenset[str]) -> str:
 
 def _function_problem(fault: str) -> Problem:
     return Problem(
-        f"a function of on_change() {fault}, so a part of the service may use old keys",
-        "correct the function: each read calls it again until it returns",
+        f"{fault}, so a part of the service may use old keys",
+        "find out why: each read calls it again until it returns",
     )
 
 

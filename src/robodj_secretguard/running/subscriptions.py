@@ -52,9 +52,9 @@ def faults(subscriptions: Iterable[Subscription]) -> list[str]:
     found = []
     for each in subscriptions:
         if each.fault:
-            found.append(each.fault)
+            found.append(f"{each.what} {each.fault}")
         elif time.monotonic() - each.began_at >= CALL_SECONDS:
-            found.append(f"has not returned within {CALL_SECONDS:.0f} s")
+            found.append(f"{each.what} has not returned within {CALL_SECONDS:.0f} s")
     return list(dict.fromkeys(found))
 
 
