@@ -129,15 +129,17 @@ class Users:
 
 
 def watch(users: Users, seconds: float) -> None:
-    """Print what happens to the users, until the time is over or Ctrl+C."""
+    """Print what happens to the users, until the time is over or a signal comes. From then on, signals are ignored."""
+    signals: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):  # an exception in the middle of a query would break its connection
+        signal.signal(number, lambda number, _frame: signals.append(number))
     until = time.monotonic() + seconds
-    try:
-        while time.monotonic() < until:
-            users.look()
-            users.count_deleted()
-            time.sleep(0.1)
-    except KeyboardInterrupt:
-        print("interrupted")
+    while not signals and time.monotonic() < until:
+        users.look()
+        users.count_deleted()
+        time.sleep(0.1)
+    if signals:
+        print("interrupted", flush=True)
 
 
 def wait_for_replacement(users: Users) -> int:
