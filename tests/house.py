@@ -49,7 +49,7 @@ _LAYOUT: Final = re.compile(rf"^```\w*\n({PACKAGE}/\n.*?)^```$", re.MULTILINE | 
 _EXCEPTIONS: Final = frozenset(name for name in vars(builtins) if name.endswith(("Error", "Exception")))
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BRANCHES: Final = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case)
-_REPEATED_NAMES: Final = frozenset({"main", "add", "follow", "FollowingAuth"})
+_REPEATED_NAMES: Final = frozenset({"main", "add", "follow", "log_in", "FollowingAuth"})
 """Names that mean the same in every module of a command, or in every adapter of a driver."""
 
 

@@ -30,6 +30,8 @@ def error_of(driver: str, *arguments: object, **attributes: object) -> Exception
         (error_of("asyncpg.exceptions", "text", sqlstate="28P01"), True),
         (error_of("asyncpg.exceptions", "text", sqlstate="28000"), False),
         (error_of("psycopg2", "password authentication failed", pgcode="53300"), False),
+        (error_of("asyncpg.exceptions", "SASL authentication failed", sqlstate="08P01"), True),
+        (error_of("asyncpg.exceptions", "no such database", sqlstate="08P01"), False),
         (error_of("psycopg2", 'FATAL:  password authentication failed for user "shop"'), True),
         (error_of("psycopg", "Passwort-Authentifizierung", pgconn=_Connection(used_password=True)), True),
         (error_of("psycopg", "password authentication failed", pgconn=_Connection(used_password=False)), False),

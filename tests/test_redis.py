@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ URL, PREVIOUS = "DATABASE_URL", "DATABASE_URL_PREVIOUS"
 class Cache:
     """A running server, and its administrator."""
 
-    def __init__(self, port: int, password: str) -> None:
+    def __init__(self, port: int, password: str, path: Path) -> None:
         self.port = port
+        self.socket = path
         self._administrator = redis.Redis(port=port, username="owner", password=password)
 
     def url(self, user: str, password: str) -> str:
@@ -69,13 +71,20 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
     """A server on a free port."""
     if SERVER is None:
         pytest.skip("neither Redis nor Valkey is installed")
+    with running_cache(tmp_path_factory.mktemp("redis")) as running:
+        yield running
+
+
+@contextmanager
+def running_cache(root: Path) -> Iterator[Cache]:
+    """Run a server on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    root: Path = tmp_path_factory.mktemp("redis")
     password = secrets.token_hex(16)
-    lines = f"bind 127.0.0.1\nport {port}\nsave ''\ndir {root}\nuser owner on >{password} ~* &* +@all\n"
-    with subprocess.Popen([SERVER, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    lines = f"bind 127.0.0.1\nport {port}\nunixsocket {root}/redis.sock\nsave ''\ndir {root}\n"
+    lines += f"user owner on >{password} ~* &* +@all\n"
+    with subprocess.Popen([str(SERVER), "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stdin is not None
         process.stdin.write(lines)
         process.stdin.close()
@@ -87,7 +96,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
                     break
                 except ConnectionRefusedError:
                     assert time.monotonic() < until
-            yield Cache(port, password)
+            yield Cache(port, password, root / "redis.sock")
         finally:
             process.terminate()
 
@@ -239,3 +248,52 @@ def test_an_error_of_the_driver_shows_no_password(cache: Cache, delivery: Delive
     assert wrong not in str(raised.value)
     assert not any(wrong in repr(entry.frame.f_locals) for entry in raised.traceback[1:])
     assert wrong not in repr(client)
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_a_password_goes_to_the_server_of_its_url_alone(
+    cache: Cache, delivery: Delivery, tmp_path: Path, kind: str
+) -> None:
+    """A connection that is opened again goes where the URL in use says."""
+    held = delivery.deliver(PLAIN_URL=cache.url(*cache.new_user()))
+    client: Any = redis.asyncio.Redis() if kind == "asyncio" else redis.Redis()
+    follow(client, held.plain_url)
+
+    async def value_of(answer: Any) -> Any:
+        return await answer if kind == "asyncio" else answer
+
+    async def ask() -> None:
+        await value_of(client.ping())
+        with running_cache(tmp_path) as elsewhere:
+            user, password = elsewhere.new_user()
+            delivery.deliver(PLAIN_URL=elsewhere.url(user, password))
+            await value_of(client.connection_pool.disconnect())
+            assert shown(await value_of(client.acl_whoami())) == user
+            await value_of(client.connection_pool.disconnect())
+
+    cache.refused()
+    asyncio.run(ask())
+    assert cache.refused() == 0
+
+
+def test_another_scheme_needs_another_client(cache: Cache, delivery: Delivery) -> None:
+    """A URL that wants TLS does not get a connection without it."""
+    user, password = cache.new_user()
+    client = follow(redis.Redis(), delivery.deliver(PLAIN_URL=cache.url(user, password)).plain_url)
+    assert client.ping()
+    delivery.deliver(PLAIN_URL=cache.url(user, password).replace("redis:", "rediss:"))
+    client.connection_pool.disconnect()
+    with pytest.raises(redis.ConnectionError, match="make a new client"):
+        client.ping()
+
+
+def test_a_client_of_a_socket_follows(cache: Cache, delivery: Delivery) -> None:
+    """Its URL has a path, and no host."""
+    user, password = cache.new_user()
+    url = f"unix://{user}:{password}@{cache.socket}?db=0"
+    held = delivery.deliver(PLAIN_URL=url)
+    with pytest.raises(ValueError, match="unix_socket_path"):
+        follow(redis.Redis(), held.plain_url)
+    client = follow(redis.Redis(unix_socket_path="replaced"), held.plain_url)
+    assert shown(client.acl_whoami()) == user
+    client.close()

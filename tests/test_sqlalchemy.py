@@ -165,6 +165,13 @@ def test_idle_connections_of_an_async_engine_are_replaced(database: Server, deli
     asyncio.run(serve())
 
 
+def test_a_password_goes_to_the_address_of_the_secret_alone(delivery: Delivery) -> None:
+    """SQLAlchemy would add what the URL of the engine has, such as its port."""
+    url = delivery.deliver(PLAIN_URL=f"postgresql://shop:{secrets.token_hex(12)}@127.0.0.1/shop").plain_url
+    with pytest.raises(ValueError, match=r"pass an engine of postgresql\+psycopg:// alone"):
+        follow(create_engine("postgresql+psycopg://other:6432"), url)
+
+
 def test_an_engine_without_connections_has_none_to_replace(delivery: Delivery) -> None:
     """An engine that is new, that keeps none, or that is gone needs nothing after a change."""
     url = delivery.deliver(PLAIN_URL=f"postgresql://shop:{secrets.token_hex(12)}@127.0.0.1:1/shop").plain_url

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from robodj_secretguard.running.login import Credentials, Login
 
 REFUSED_STATE: Final = "28P01"
 """The SQLSTATE of PostgreSQL for a wrong password, and for a user that does not exist."""
+POOLER_STATE: Final = "08P01"
+"""The SQLSTATE of PgBouncer for every error of a login."""
 ACCESS_DENIED: Final = 1045
 """The same of MySQL and MariaDB."""
 
 # libpq passes on the text of the server without the code. The server writes it in its own language (`lc_messages`).
 _WRONG_PASSWORD: Final = (
     "password authentication failed",
+    "SASL authentication failed",  # of PgBouncer
     "Passwort-Authentifizierung",
     "autentificación password falló",
     "authentification par mot de passe échouée",
@@ -32,19 +36,24 @@ _WRONG_PASSWORD: Final = (
 def is_wrong_password(error: Exception) -> bool:
     """Check whether an error of a driver has the server's code for a wrong password.
 
+    It takes the password out of an error of psycopg, which has the arguments of its connection.
+
     Args:
         error: an error of psycopg, psycopg2, asyncpg, or a driver of MySQL.
     """
+    connection: Any = getattr(error, "pgconn", None)
+    with suppress(AttributeError):  # there is none, or it is open
+        connection.info = []
+        connection.password = b""
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if state is not None:
+    if state not in {None, POOLER_STATE}:
         return bool(state == REFUSED_STATE)
     if error.args[:1] == (ACCESS_DENIED,):
         return True
-    connection = getattr(error, "pgconn", None)
     if connection is not None and not connection.used_password:
         return False
-    is_libpq = type(error).__module__.startswith("psycopg")
-    return is_libpq and any(text in str(error) for text in _WRONG_PASSWORD)
+    is_postgresql = state is not None or type(error).__module__.startswith("psycopg")
+    return is_postgresql and any(text in str(error) for text in _WRONG_PASSWORD)
 
 
 def plain_url(credentials: Credentials) -> str:
@@ -75,7 +84,8 @@ def follow_pool(pool: Any, login: Login, arguments: Callable[[Credentials], dict
         @classmethod
         def connect(cls, conninfo: str = "", **options: Any) -> Any:
             def connect_with(credentials: Credentials) -> Any:
-                return super(Following, cls).connect(conninfo, **{**options, **arguments(credentials)})
+                replaced = {"conninfo": conninfo, **options, **arguments(credentials)}
+                return super(Following, cls).connect(**replaced)
 
             return login.log_in(connect_with, is_wrong_password)
 

@@ -13,6 +13,7 @@ from robodj_secretguard.adapters.origins import AUTHORIZATION, REFUSED_STATUS, K
 from robodj_secretguard.running.login import Credentials
 from robodj_secretguard.running.store import Secret
 
+_Flow = Generator[httpx.Request, httpx.Response, None]
 _AnyClient = TypeVar("_AnyClient", bound=httpx.Client | httpx.AsyncClient)
 
 
@@ -50,7 +51,7 @@ class _Auth(httpx.Auth):
     def __init__(self, header: KeyHeader) -> None:
         self._header = header
 
-    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+    def sync_auth_flow(self, request: httpx.Request) -> _Flow:
         """Send a request with the key in use, and once more where the origin refuses it."""
         if not self._header.is_for(str(request.url)):
             yield request
@@ -71,9 +72,9 @@ class _Auth(httpx.Auth):
         while step is not None:
             response = yield step
             if response.status_code == REFUSED_STATUS:  # it may read files
-                step = await anyio.to_thread.run_sync(_sent, flow, response)
+                step = await anyio.to_thread.run_sync(_next_request, flow, response)
             else:
-                step = _sent(flow, response)
+                step = _next_request(flow, response)
 
     def _signed(self, request: httpx.Request, credentials: Credentials) -> httpx.Request:
         request.headers[self._header.name] = self._header.value(credentials)
@@ -88,7 +89,9 @@ class _Auth(httpx.Auth):
         return self._header.is_refused(response.status_code, str(request.url), request.headers, sent)
 
 
-def _sent(flow: Generator[httpx.Request, httpx.Response, None], response: httpx.Response) -> httpx.Request | None:
+def _next_request(
+    flow: Generator[httpx.Request, httpx.Response, None], response: httpx.Response
+) -> httpx.Request | None:
     """Return the next request of a flow, if there is one."""
     try:
         return flow.send(response)

@@ -53,7 +53,9 @@ def _follow_async(pool: AsyncConnectionPool[Any], login: Login) -> None:
             loop.note()
 
             async def connect_with(credentials: Credentials) -> Any:
-                return await super(Following, cls).connect(conninfo, **{**options, **_arguments(credentials)})
+                return await super(Following, cls).connect(
+                    **{"conninfo": conninfo, **options, **_arguments(credentials)}
+                )
 
             return await login.log_in_async(connect_with, is_wrong_password)
 
@@ -69,4 +71,4 @@ def _arguments(credentials: Credentials) -> dict[str, Any]:
     """Return the arguments that the secret gives, in place of those of the pool."""
     if not credentials.is_url:
         return login_arguments(credentials)
-    return dict(conninfo_to_dict(plain_url(credentials)))
+    return {"conninfo": "", **conninfo_to_dict(plain_url(credentials))}

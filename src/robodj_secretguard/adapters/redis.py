@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from weakref import WeakSet
 
 import redis.asyncio
@@ -17,6 +17,9 @@ from redis.exceptions import AuthenticationError
 from robodj_secretguard.running.login import Credentials, Login, PoolLoop, login_of
 from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import contain
+
+DEFAULT_PORT: Final = 6379
+_PLACE: Final = ("host", "port", "path", "db")
 
 _Client = TypeVar("_Client", "redis.Redis", "redis.asyncio.Redis")
 
@@ -31,13 +34,16 @@ def follow(client: _Client, secret: Secret, *, user: Secret | None = None) -> _C
 
     Args:
         client: a client, also an asyncio one, that has not connected yet.
-        secret: the URL, whose host, port, database and TLS the client takes as they are now, or the password.
+        secret: the URL, which has the address, or the password.
         user: the secret that has the ACL user; `None` for the user of the URL or of the client. Declare both with the
             same `group`.
+
+    Raises:
+        ValueError: the URL is that of a socket, and the client is not.
     """
     login = login_of(secret, user)
     pool = client.connection_pool
-    contain(lambda: _take_address(pool, login))
+    _take_address(pool, login)
     following = _AsyncBeginning(login) if isinstance(client, redis.asyncio.Redis) else _Beginning(login)
     pool.connection_kwargs["redis_connect_func"] = following.connect
     login.on_withdrawal(pool, following.close_idle)
@@ -121,6 +127,9 @@ class _Beginning:
         def connect_with(credentials: Credentials) -> None:
             nonlocal begin
             connection.credential_provider = _Given(credentials, connection.username)
+            if _has_moved(connection, credentials):
+                connection.disconnect()
+                begin = connection.connect
             login, begin = begin, connection.connect
             login()
 
@@ -158,6 +167,9 @@ class _AsyncBeginning:
         async def connect_with(credentials: Credentials) -> None:
             nonlocal begin
             connection.credential_provider = _Given(credentials, connection.username)
+            if _has_moved(connection, credentials):
+                await connection.disconnect()
+                begin = connection.connect
             login, begin = begin, connection.connect
             await login()
 
@@ -184,17 +196,44 @@ def _mark_old(connections: Iterable[Any]) -> None:
 
 def _take_address(pool: Any, login: Login) -> None:
     """Let a pool connect to the server of a URL. Its user and password are given at each login."""
+    pool.reset()  # connections from before do not follow
     credentials = login.accepted()[0]
+    if credentials.is_url:
+        address = contain(lambda: _address(credentials, pool.connection_class))
+        if "path" in address and "path" not in pool.connection_kwargs:
+            raise ValueError("pass a client of a socket: redis.Redis(unix_socket_path=PATH)")
+        pool.connection_class = address.pop("connection_class")
+        pool.connection_kwargs.update(address)
+
+
+def _has_moved(connection: Any, credentials: Credentials) -> bool:
+    """Let a connection have the address of a URL. Return whether it had another one: no other server gets the password.
+
+    Raises:
+        redis.ConnectionError: the URL needs another kind of connection, such as one with TLS.
+    """
     if not credentials.is_url:
-        return
+        return False
+    address = contain(lambda: _address(credentials, type(connection)))
+    if not isinstance(connection, address["connection_class"]):
+        raise redis.ConnectionError("the scheme of the URL has changed: make a new client")
+    before = {name: getattr(connection, name) for name in _PLACE if name in address}
+    for name in before:
+        setattr(connection, name, address[name])
+    return before != {name: address[name] for name in before}
+
+
+def _address(credentials: Credentials, kind: type) -> dict[str, Any]:
+    """Return the arguments of a connection that a URL has, without its login."""
     parse: Callable[[str], Any] = parse_url
-    if isinstance(pool, redis.asyncio.ConnectionPool):
+    if issubclass(kind, redis.asyncio.connection.AbstractConnection):
         parse = redis.asyncio.connection.parse_url
-    address = dict(parse(credentials.value.get_secret_value()))
-    pool.connection_class = address.pop("connection_class", pool.connection_class)
-    for name in ("username", "password"):
-        address.pop(name, None)
-    pool.connection_kwargs.update(address)
+    address: dict[str, Any] = {"db": 0, "connection_class": kind, **parse(credentials.value.get_secret_value())}
+    if "path" not in address:
+        address = {"host": "localhost", "port": DEFAULT_PORT, **address}
+    del address["password"]
+    address.pop("username", None)
+    return address
 
 
 def _is_refused(error: Exception) -> bool:

@@ -37,8 +37,8 @@ def log_in(mail: smtplib.SMTP, secret: Secret, *, user: Secret | str) -> None:
         name = credentials.user.get_secret_value() or str(user)
         mail.login(name, credentials.password.get_secret_value())
 
-    login.log_in(log_in_with, _is_refused)
+    login.log_in(log_in_with, _is_wrong)
 
 
-def _is_refused(error: Exception) -> bool:
+def _is_wrong(error: Exception) -> bool:
     return isinstance(error, smtplib.SMTPAuthenticationError) and error.smtp_code == REFUSED_CODE

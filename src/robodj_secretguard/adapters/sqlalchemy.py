@@ -39,11 +39,17 @@ def follow(engine: _Engine, secret: Secret, *, user: Secret | None = None) -> _E
     `engine.dispose()` does that at once.
 
     Args:
-        engine: an engine, also an async one. Its URL names the driver, and needs no login. It must not be in use.
-        secret: the URL of the database, or the password. A URL replaces that of the engine, but for the driver.
+        engine: an engine, also an async one, without connections. Its URL names the driver, such as
+            `postgresql+psycopg://`, and has the address if the secret is a password.
+        secret: the URL of the database, or the password.
         user: the secret that has the user; `None` for the user of the URL. Declare both with the same `group`.
+
+    Raises:
+        ValueError: both the secret and the engine have an address: the password could go to another server.
     """
     login = login_of(secret, user)
+    if login.is_url and (engine.url.host or engine.url.database):
+        raise ValueError(f"the secret has the address: pass an engine of {engine.url.drivername}:// alone")
     if isinstance(engine, AsyncEngine):
         sync_engine = engine.sync_engine
         following = _Followed(sync_engine, login, PoolLoop())

@@ -110,6 +110,11 @@ class Login(Sealed):
         return self._secret.store
 
     @property
+    def is_url(self) -> bool:
+        """Whether the secret is a URL, which has the address of the server."""
+        return isinstance(self.store.keys.by_name[self._secret.name].policy.material, Url)
+
+    @property
     def has_just_changed(self) -> bool:
         """Whether a value has changed within one period. A value of the start has not."""
         changed_at = self.store.changed_at
@@ -375,7 +380,7 @@ class Login(Sealed):
             user = self._value(keys, self._user, role)
             if user is None:
                 return None
-        is_url = isinstance(keys.by_name[self._secret.name].policy.material, Url)
+        is_url = self.is_url
         return contain(lambda: _parsed(role, value, user, is_url=is_url))
 
     def _value(self, keys: KeySet, secret: Secret, role: Slot) -> SealedStr | None:
@@ -465,7 +470,9 @@ def require_group(secrets: list[Secret]) -> None:
     """
     if not all(isinstance(each, Secret) for each in secrets):
         secrets.clear()  # one may be a key
-        raise TypeError("pass fields of what guard() returned, not their values")
+        raise TypeError(
+            "pass fields of what guard() returned, not their values. An optional one that is not set is None"
+        )
     stores = {each.store for each in secrets}
     groups = {each.store.keys.by_name[each.name].policy.group for each in secrets}
     if len(secrets) > 1 and (len(stores) > 1 or len(groups) > 1 or not all(groups)):
