@@ -227,6 +227,12 @@ def rotations(records: Iterable[Record], secret: str | None, environment: str | 
     ]
 
 
+def staged_after(last: Record, records: Iterable[Record]) -> list[str | None]:
+    """Return the keys that were stored as next ones after a rotation, in order."""
+    own = [each for each in records if (each.secret, each.environment) == (last.secret, last.environment)]
+    return [each.fingerprint for each in own if each.event == "staged" and each.sequence > last.sequence]
+
+
 def by_secret(records: Iterable[Record]) -> Mapping[str | None, list[Record]]:
     """Return the records of each secret. A caller with many secrets reads all records once."""
     grouped = defaultdict[str | None, list[Record]](list)

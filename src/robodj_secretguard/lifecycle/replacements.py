@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import ManagerError, UsageError
-from robodj_secretguard.lifecycle.records import Record, revoked, rotations
+from robodj_secretguard.lifecycle.records import Record, revoked, rotations, staged_after
 from robodj_secretguard.lifecycle.steps import (
     Changes,
     Fields,
@@ -126,7 +126,7 @@ def place_of(
     last = here[-1]
     if key == last.fingerprint:
         return "current"
-    if _is_staged(key, known, last):
+    if key in staged_after(last, known):
         return "next"
     if key == last.replaced and last.replaced_until is not None and report.checked_at < last.replaced_until:
         return "previous"
@@ -145,12 +145,6 @@ def _older_key(policy: SecretPolicy, key: str, last: Record, source: str) -> Pro
     if key == last.replaced and last.replaced_until is not None:
         return Problem(f"the time of the key {key} was over at {iso_utc(last.replaced_until)}", f"run {right}")
     return Problem(f"the operations log has another key as the last one of {policy.name}", f"run {right}")
-
-
-def _is_staged(key: str, known: Sequence[Record], last: Record) -> bool:
-    """Check whether a key was stored as the next one after the last rotation."""
-    own = [each for each in known if (each.secret, each.environment) == (last.secret, last.environment)]
-    return any(each.event == "staged" and each.fingerprint == key for each in own if each.sequence > last.sequence)
 
 
 def can_restore(policies: Sequence[SecretPolicy], source: str, policy: SecretPolicy, key: str) -> bool:

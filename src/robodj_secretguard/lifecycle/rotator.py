@@ -191,11 +191,6 @@ class StepResult:
         self.dropped: str | None = None
         self.unpurged: list[str] = []
 
-    def refuse(self, message: str, remedy: str) -> None:
-        """Note that the step is refused."""
-        self.outcome = "refused"
-        self.refusal = Problem(message, remedy)
-
     def as_dict(self) -> dict[str, Any]:
         """Return the result in the plain types of JSON."""
         secret = self.policy.name
@@ -310,7 +305,8 @@ class Rotator:
                 self._read(reading)
                 self._act(reading)
             except StepRefusedError as error:
-                result.refuse(error.message, error.remedy)
+                result.outcome = "refused"
+                result.refusal = Problem(error.message, error.remedy)
             except ManagerError as error:
                 result.outcome = "refused"
                 result.findings = [source_finding(self._policies, self._store.name, error)]
@@ -330,7 +326,7 @@ class Rotator:
         store, result, wish = self._store, reading.result, reading.wish
         look = store.found if wish.step == "put" else store.current
         reading.stored = store.within(_STEP_SECONDS, partial(look, _STEP_SECONDS))
-        _set_time(result, reading.stored, store.name, is_emergency=wish.step == "replace")
+        _set_time(reading, store.name)
         result.keys = contain(partial(_stored_keys_of, reading.stored, result.policy))
         reading.who = self._who_for(reading)
         self._recover(reading, result.keys)
@@ -686,16 +682,17 @@ class _NewVersion(Frozen):
     report: Report
 
 
-def _set_time(result: StepResult, stored: Stored, name: str, *, is_emergency: bool) -> None:
+def _set_time(reading: _AtHand, name: str) -> None:
     """Require that the clocks agree, as a difference would move the deadlines. An emergency takes the store's time."""
-    if stored.read_at is None or abs(stored.read_at - result.now) <= MAX_SKEW:
+    now, read_at = reading.result.now, reading.stored.read_at
+    if read_at is None or abs(read_at - now) <= MAX_SKEW:
         return
-    if not is_emergency:
+    if reading.wish.step != "replace":
         raise StepRefusedError(
-            f"this machine's clock is {iso_utc(result.now)}, and that of {name} {iso_utc(stored.read_at)}",
+            f"this machine's clock is {iso_utc(now)}, and that of {name} {iso_utc(read_at)}",
             "set the clock that is wrong",
         )
-    result.now = stored.read_at
+    reading.result.now = read_at
 
 
 def _stored_keys_of(stored: Stored, policy: SecretPolicy) -> StoredKeys:

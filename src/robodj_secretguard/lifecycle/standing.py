@@ -25,6 +25,7 @@ from robodj_secretguard.lifecycle.records import (
     revoked,
     rotations,
     slots_of,
+    staged_after,
     unkept_key,
 )
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of, is_listed
@@ -200,13 +201,7 @@ def expected_keys(report: Report, records: Sequence[Record], environment: str | 
         if status.fingerprint and is_latest:
             expected[status.secret] = slots_of(status)
         elif last:
-            staged = [
-                record.fingerprint
-                for record in of_secret
-                if (record.event, record.environment) == ("staged", last.environment)
-                and record.sequence > last.sequence
-                and record.fingerprint != last.fingerprint
-            ]
+            staged = [each for each in staged_after(last, of_secret) if each != last.fingerprint]
             expected[status.secret] = Slots(
                 last.fingerprint, next(reversed(staged), None), last.replaced, last.replaced_until
             )

@@ -34,8 +34,6 @@ _ONE_FORM: Final = (
 class EnvFile(LocalStore):
     """The variables of one file. Only declared ones are read and written."""
 
-    reach = "end what holds its lock, then start again"
-
     def fields_found(self, seconds: float) -> Mapping[str, object]:  # noqa: ARG002
         """Return the text of each declared variable, and `None` for every other one."""
         lines = self._lines()
