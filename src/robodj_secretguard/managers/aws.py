@@ -23,7 +23,7 @@ from robodj_secretguard.managers.manager import (
     CONFLICT,
     AbsentError,
     Answer,
-    Store,
+    ClientStore,
     Stored,
     is_insecure,
     limited,
@@ -102,7 +102,7 @@ _SDK_ERRORS: Final = (
 )
 
 
-class AwsSecret(Store):
+class AwsSecret(ClientStore):
     """One secret of AWS Secrets Manager, whose text is a JSON object. Its place is its name or its ARN."""
 
     reach = _REACH_AWS
@@ -127,23 +127,7 @@ class AwsSecret(Store):
     )
     """What is or names a login. Profiles and their files stay: the service can read the files anyway."""
 
-    def current(self, seconds: float) -> Stored:
-        """Return the current version."""
-        return self._with_client(seconds, self._read)
-
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
-        """Make a version with the private stage, and then move the stage `AWSCURRENT` to it."""
-        self._with_client(seconds, lambda client: self._write(client, fields, current.version))
-
-    def versions(self, seconds: float) -> Sequence[str]:
-        """Return the ids of the versions that AWS still has."""
-        return self._with_client(seconds, self._list)
-
-    def version(self, name: str, seconds: float) -> Stored:
-        """Return a version."""
-        return self._with_client(seconds, lambda client: self._read(client, VersionId=name))
-
-    def _with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
+    def with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
         """Return what an action returns."""
         _turn_off_logging()
         try:
@@ -153,7 +137,8 @@ class AwsSecret(Store):
         except (exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise manager_error(error, _SDK_ERRORS, _CA_BUNDLE) from None
 
-    def _list(self, client: Any) -> Sequence[str]:
+    def names(self, client: Any) -> Sequence[str]:
+        """Return the ids of the versions that AWS still has."""
         found: list[dict[str, Any]] = []
         asked: dict[str, Any] = {"SecretId": self._place, "IncludeDeprecated": True}
         while asked:  # the SDK has no paginator for this operation
@@ -165,9 +150,11 @@ class AwsSecret(Store):
         kept = [each for each in found if each.get("VersionStages", []) != [PRIVATE_STAGE]]
         return [each["VersionId"] for each in sorted(kept, key=_newness, reverse=True)]
 
-    def _read(self, client: Any, **which: str) -> Stored:
+    def read(self, client: Any, name: str = "") -> Stored:
+        """Return a version."""
         # Without a stage, some servers return the version that was current before.
-        answer = client.get_secret_value(SecretId=self._place, **(which or {"VersionStage": STAGE}))
+        which = {"VersionId": name} if name else {"VersionStage": STAGE}
+        answer = client.get_secret_value(SecretId=self._place, **which)
         if "ARN" not in answer:  # from JSON that is cut off, the SDK returns an empty answer
             raise ManagerError("sent no whole answer", _REACH_AWS, is_temporary=True)
         text = answer.get("SecretString")
@@ -177,7 +164,8 @@ class AwsSecret(Store):
         date = time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
         return Stored(SealedStr(text), answer["VersionId"], answer.get("CreatedDate"), date)
 
-    def _write(self, client: Any, fields: SealedStr, version: str) -> None:
+    def write_after(self, client: Any, fields: SealedStr, version: str) -> None:
+        """Make a version with the private stage, and then move the stage `AWSCURRENT` to it."""
         if not version and self._create(client, fields):
             return
         # After an interruption, nobody has the keys of this version, and the next one gets its stage.
@@ -195,7 +183,7 @@ class AwsSecret(Store):
             if error.response["Error"]["Code"] != "InvalidParameterException":
                 raise
             # The stage is at another version; or at this one, which is the first and got it at once.
-            if self._read(client).version != made["VersionId"]:
+            if self.read(client).version != made["VersionId"]:
                 raise ManagerError(*CONFLICT) from None
 
     def _create(self, client: Any, fields: SealedStr) -> bool:

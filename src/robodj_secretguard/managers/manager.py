@@ -284,6 +284,42 @@ class Store(Manager):
         return self.current(seconds).opened()
 
 
+class ClientStore(Store):
+    """A store behind a client, which each call makes. The methods with the argument `client` run within one call."""
+
+    @abstractmethod
+    def with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
+        """Return what an action returns. Turn the errors of the client into those of a manager."""
+
+    @abstractmethod
+    def read(self, client: Any, name: str = "") -> Stored:
+        """Return a version, by default the current one."""
+
+    @abstractmethod
+    def write_after(self, client: Any, fields: SealedStr, version: str) -> None:
+        """Write a new version, if the current one is still the named one."""
+
+    @abstractmethod
+    def names(self, client: Any) -> Sequence[str]:
+        """Return the versions that can be read, the newest first."""
+
+    def current(self, seconds: float) -> Stored:
+        """Return the current version."""
+        return self.with_client(seconds, self.read)
+
+    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
+        """Replace the current version."""
+        self.with_client(seconds, lambda client: self.write_after(client, fields, current.version))
+
+    def versions(self, seconds: float) -> Sequence[str]:
+        """Return the versions that can be read."""
+        return self.with_client(seconds, self.names)
+
+    def version(self, name: str, seconds: float) -> Stored:
+        """Return a version."""
+        return self.with_client(seconds, lambda client: self.read(client, name))
+
+
 def time_of(text: object) -> datetime | None:
     """Return the time of an HTTP header `Date`; `None` where it is missing or invalid."""
     try:

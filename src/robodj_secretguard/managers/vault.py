@@ -19,7 +19,7 @@ from robodj_secretguard.managers.manager import (
     CONFLICT,
     AbsentError,
     Answer,
-    Store,
+    ClientStore,
     Stored,
     is_insecure,
     limited,
@@ -112,7 +112,7 @@ class _Adapter(JSONAdapter):  # type: ignore[misc] # hvac has no types
         raise UnreadError
 
 
-class Vault(Store):
+class Vault(ClientStore):
     """The fields of one secret. Its settings are variables of the client: `VAULT_ADDR`, or `BAO_ADDR`, and so on."""
 
     reach = _REACH_SERVER
@@ -133,23 +133,7 @@ class Vault(Store):
         )
     )
 
-    def current(self, seconds: float) -> Stored:
-        """Log in, and return the current version."""
-        return self._with_client(seconds, self._read)
-
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
-        """Log in, and write a new version, if the current one is still the same."""
-        self._with_client(seconds, lambda client: self._write(client, fields, current.version))
-
-    def versions(self, seconds: float) -> Sequence[str]:
-        """Log in, and return the versions that are neither deleted nor destroyed."""
-        return self._with_client(seconds, self._list)
-
-    def version(self, name: str, seconds: float) -> Stored:
-        """Log in, and return a version."""
-        return self._with_client(seconds, lambda client: self._read(client, int(name)))
-
-    def _with_client(self, seconds: float, action: Callable[[hvac.Client], Answer]) -> Answer:
+    def with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
         """Log in, and return what an action returns."""
         address = _client_setting("ADDR")
         if not address:
@@ -172,7 +156,8 @@ class Vault(Store):
         finally:
             session.close()
 
-    def _list(self, client: hvac.Client) -> Sequence[str]:
+    def names(self, client: hvac.Client) -> Sequence[str]:
+        """Return the versions that are neither deleted nor destroyed."""
         mount, _, path = self._place.partition("/")
         try:
             found = client.secrets.kv.v2.read_secret_metadata(path, mount_point=mount)["data"]["versions"]
@@ -183,11 +168,12 @@ class Vault(Store):
         kept = [int(name) for name, each in found.items() if not (each["destroyed"] or _is_deleted(each))]
         return [str(number) for number in sorted(kept, reverse=True)]
 
-    def _read(self, client: hvac.Client, number: int | None = None) -> Stored:
+    def read(self, client: hvac.Client, name: str = "") -> Stored:
+        """Return a version."""
         mount, _, path = self._place.partition("/")
         try:
             answer: Any = client.secrets.kv.v2.read_secret_version(
-                path, version=number, mount_point=mount, raise_on_deleted_version=True
+                path, version=int(name or 0) or None, mount_point=mount, raise_on_deleted_version=True
             )
             fields, metadata = answer["data"]["data"], answer["data"]["metadata"]
             version, written_at = str(metadata["version"]), parse_marker(SealedStr(metadata["created_time"]))
@@ -200,7 +186,8 @@ class Vault(Store):
             failure = ManagerError("is not a secret of a KV engine, version 2", _PATH)
         raise ManagerError("is a KV v1 secret; use v2", _USE_V2) if _is_v1(client, mount) else failure
 
-    def _write(self, client: hvac.Client, fields: SealedStr, version: str) -> None:
+    def write_after(self, client: hvac.Client, fields: SealedStr, version: str) -> None:
+        """Write a new version."""
         (mount, _, path), new = self._place.partition("/"), Stored(fields, version).opened()
         try:
             client.secrets.kv.v2.create_or_update_secret(path, new, cas=int(version or 0), mount_point=mount)
