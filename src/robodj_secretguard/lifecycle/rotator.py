@@ -460,9 +460,9 @@ class Rotator:
             ),
             None,
         )
-        if result.refusal is None and (step == "replace" or not result.unrecorded):  # the log can be written
+        if result.refusal is None:
             return step
-        is_due_later = wish.step is None and result.refusal is not None and result.refusal.severity is Severity.NOTE
+        is_due_later = wish.step is None and result.refusal.severity is Severity.NOTE
         result.outcome = "nothing-to-do" if is_due_later else "refused"
         return None
 
@@ -482,9 +482,6 @@ class Rotator:
                 )
             )
         )
-        if result.unrecorded:
-            result.outcome = "refused"
-            return
         change = partial(put_changes, policies, values, now=result.now, report=before)
         self._write(reading, "put", lambda fields, _: change(fields))
         if result.outcome == "done":
@@ -500,9 +497,6 @@ class Rotator:
             raise StepRefusedError(place.message, place.remedy)
         if getattr(result.keys.slots, place) == key:
             return
-        if result.unrecorded:
-            result.outcome = "refused"
-            return
         result.restored = key
         version = find_version(self._store, [result.policy], key, _STEP_SECONDS)
         if version is None:
@@ -515,6 +509,9 @@ class Rotator:
     def _write(self, reading: _AtHand, step: StepName, change: Callable[[Fields, StoredKeys], Changes]) -> None:
         """Make the new version, check it, write it and record it."""
         store, result = self._store, reading.result
+        if result.unrecorded and reading.wish.step != "replace":  # the log cannot be written
+            result.outcome = "refused"
+            return
         version = contain(partial(self._new_version, reading, step, change))
         result.outcome = "would-be-done"
         if reading.wish.dry_run:
@@ -556,14 +553,17 @@ class Rotator:
             )
             why = _conflict_with_log(done.last, step, result.keys, reading.known)
             if why:
-                stage = command("rotate", "stage", policy.name, *self._options, "--now")
-                raise StepRefusedError(why, f"run {stage}")
+                raise StepRefusedError(why, self._other_key(policy))
             made = with_step(made, policy.name, done)
             steps.append(done)
         names = {*fields, *made} - {ROTATION_RECORD}
         result.fields = sorted(name for name in names if fields.get(name) != made.get(name))
         result.after = stored_keys(result.policy, made)
         return _NewVersion(sealed(made, is_new=True), steps, after)
+
+    def _other_key(self, policy: SecretPolicy) -> str:
+        """Return how to get another next key."""
+        return f"run {command('rotate', 'stage', policy.name, *self._options, '--now')}"
 
     def _plan(self, policy: SecretPolicy) -> str:
         return command("rotate", "plan", policy.name, "--from", self._store.name)
@@ -581,8 +581,7 @@ class Rotator:
             return "the new version would have these alerts", "pass a value without that fault; nothing was written"
         if step == "restore":
             return "the new version would have these alerts", f"run {self._plan(result.policy)}"
-        stage = command("rotate", "stage", result.policy.name, *self._options, "--now")
-        return "the new version would have these alerts", f"run {stage}"
+        return "the new version would have these alerts", self._other_key(result.policy)
 
     def _check(self, reading: _AtHand, fields: Fields) -> Report:
         """Return the gate's report on fields, for a service that reads nothing else."""

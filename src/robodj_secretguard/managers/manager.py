@@ -35,7 +35,7 @@ from robodj_secretguard.startup.directory import (
 from robodj_secretguard.startup.file_reader import read_most
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.readings import Environment, are_files_off, switches_of
-from robodj_secretguard.startup.report import Report, with_findings
+from robodj_secretguard.startup.report import Finding, Report, with_findings
 
 Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
 """Errors of a client, what is wrong (`{}` is the type's name), what to do, and whether it is temporary."""
@@ -492,12 +492,14 @@ def load_sources(
         except ManagerError as error:
             tried = f" (tried for {wait:g} s)" if error.is_temporary and manager.is_repeatable and wait else ""
             off = require_env_only or are_files_off(switches_of(Environment()), setup_of(model))
-            return Sources(
-                deliveries,
-                Report(datetime.now(UTC), off, None, (), (source_finding(policies, manager.name, error, tried),)),
-            )
+            return Sources(deliveries, unread_report(source_finding(policies, manager.name, error, tried), off=off))
     logins = {name for manager in managers for name in manager.logins}
     return Sources(deliveries, logins=logins.difference(names_of(policies)))
+
+
+def unread_report(why: Finding, *, off: bool = False) -> Report:
+    """Return the report where a source could not be read. `off`: fallback files were off."""
+    return Report(datetime.now(UTC), off, None, (), (why,))
 
 
 def open_store(source: str, policies: Sequence[SecretPolicy], *, single_writer: bool = False) -> Store:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 from robodj_secretguard.errors import ManagerError, UsageError
-from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Sources, Store, Stored, open_sources
+from robodj_secretguard.managers.manager import ATTEMPT_SECONDS, Sources, Store, Stored, open_sources, unread_report
 from robodj_secretguard.secret.material import FORM, fingerprint, is_fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
@@ -106,11 +105,7 @@ def with_removed_key(sources: Sources, names: Sequence[str], model: type[SecretS
         try:
             version = find_version(store, of_data, wanted, ATTEMPT_SECONDS)
         except ManagerError as error:
-            refused = (source_finding(policies, store.name, error),)
-            report = Report(
-                datetime.now(UTC), require_env_only=False, revocation_list=None, secrets=(), findings=refused
-            )
-            return Sources(sources.deliveries, report)
+            return Sources(sources.deliveries, unread_report(source_finding(policies, store.name, error)))
         if version is None:
             continue
         found = contain(partial(_same_keys, version, of_data, wanted))
