@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import ManagerError, UsageError
-from robodj_secretguard.lifecycle.records import Record, revoked, rotations, staged_after
+from robodj_secretguard.lifecycle.records import Record, revoked, staged_after
 from robodj_secretguard.lifecycle.steps import (
     Changes,
     Fields,
@@ -100,7 +100,7 @@ def place_of(
     report: Report,
     *,
     source: str,
-    where: str,
+    here: Sequence[Record],
 ) -> Slot | Problem:
     """Return the slot in which a key belongs by the records, or why it may not be restored.
 
@@ -111,7 +111,7 @@ def place_of(
         known: the records of the operations log.
         report: the report on what the store has now.
         source: the store, for the commands in remedies.
-        where: the environment of the keys.
+        here: the rotations of the secret in the environment of the keys.
     """
     # A dated entry is that of a replaced key: see below.
     withdrawn = report.revocation_list.fingerprints if report.revocation_list else frozenset[str]()
@@ -120,7 +120,6 @@ def place_of(
         has_good_key = keys.slots.current not in {None, key, *withdrawn, *revoked(known)}
         remedy = "leave the good key there" if has_good_key else f"to make a new key, run {plan}"
         return Problem(f"the key {key} is revoked", remedy)
-    here = rotations(known, policy.name, where)
     if not here:
         return _place_without_record(key, keys)
     last = here[-1]

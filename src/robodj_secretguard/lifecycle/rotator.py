@@ -490,9 +490,8 @@ class Rotator:
     def _restore(self, reading: _AtHand) -> None:
         """Put a key back into its place."""
         result, before, key = reading.result, reading.before, reading.wish.restored
-        where = reading.who.environment or ""
-        here = rotations(reading.known, result.policy.name, where)
-        place = place_of(result.policy, key, result.keys, reading.known, before, source=self._store.name, where=where)
+        here = rotations(reading.known, result.policy.name, reading.who.environment or "")
+        place = place_of(result.policy, key, result.keys, reading.known, before, source=self._store.name, here=here)
         if isinstance(place, Problem):
             raise StepRefusedError(place.message, place.remedy)
         if getattr(result.keys.slots, place) == key:

@@ -333,17 +333,19 @@ def standing_of(
 
 def late_steps(standing: Mapping[str, Any]) -> list[str]:
     """Return why the rotation of a secret is not up to date; nothing where it is, and for one that is switched off."""
-    is_off = standing["state"] == State.MISSING and not standing["required"]
-    holds = {
-        "rotation not recorded": not standing["rotated_at"],
-        "rotation overdue": standing["overdue"],
-        "rotation incomplete": standing["open_steps"] and not standing["overdue"],
-    }
-    if is_off:
+    if standing["state"] == State.MISSING and not standing["required"]:
         return []
-    late = [why for why, is_late in holds.items() if is_late]
-    is_said = standing["due"] == "stage" and late
-    return late if is_said or not standing["due"] else [*late, TO_DO[standing["due"]]]
+    late = []
+    if not standing["rotated_at"]:
+        late.append("rotation not recorded")
+    if standing["overdue"]:
+        late.append("rotation overdue")
+    elif standing["open_steps"]:
+        late.append("rotation incomplete")
+    step = standing["due"]
+    if step and not (step == "stage" and late):
+        late.append(TO_DO[step])
+    return late
 
 
 def open_parts(standing: Mapping[str, Any]) -> Iterator[str]:
