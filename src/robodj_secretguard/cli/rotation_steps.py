@@ -402,7 +402,8 @@ def _nothing_due(policy: SecretPolicy, keys: StoredKeys) -> str:
 
 def _next_lines(result: StepResult, place: Place) -> Iterator[str]:
     """Yield what the operator does next, as a plan says it."""
-    policy, leaked = result.policy, result.leaked
+    policy = result.policy
+    leaked = result.leaked
     yield "Next (if you follow a printed plan, go on there):"
     if result.is_kept:
         yield "The leaked key stays as a revoked previous key, as this store keeps no earlier version."

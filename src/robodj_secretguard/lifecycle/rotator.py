@@ -323,7 +323,9 @@ class Rotator:
 
     def _read(self, reading: _AtHand) -> None:
         """Read the store, and require that it belongs to the environment and to the log."""
-        store, result, wish = self._store, reading.result, reading.wish
+        store = self._store
+        result = reading.result
+        wish = reading.wish
         look = store.found if wish.step == "put" else store.current
         reading.stored = store.within(_STEP_SECONDS, partial(look, _STEP_SECONDS))
         _set_time(reading, store.name)
@@ -359,7 +361,8 @@ class Rotator:
 
         An emergency does not wait for a log that names it.
         """
-        wish, secret = reading.wish, reading.result.policy.name
+        wish = reading.wish
+        secret = reading.result.policy.name
         may_differ = wish.is_now and wish.step in _REPEATABLE
         where = environment_in(reading.result.keys, secret, reading.known)
         wanted = self._who.environment or where or only_environment(secret, reading.known)
@@ -374,7 +377,8 @@ class Rotator:
 
     def _take(self, reading: _AtHand) -> None:
         """Take a step of a rotation."""
-        result, wish = reading.result, reading.wish
+        result = reading.result
+        wish = reading.wish
         lists = (reading.before.revocation_list, recorded_revocations(reading.known))
         result.keys = result.keys._replace(revoked_from=revocations(result.keys.slots, *lists))
         step = self._choose(reading)
@@ -391,7 +395,8 @@ class Rotator:
 
         It is `None` for a step that is done, and for one that must wait. The result gets the reason.
         """
-        result, wish = reading.result, reading.wish
+        result = reading.result
+        wish = reading.wish
         policy, keys, now = result.policy, result.keys, result.now
         if wish.step == "replace":
             return self._choose_in_emergency(reading)
@@ -406,7 +411,8 @@ class Rotator:
 
     def _choose_in_emergency(self, reading: _AtHand) -> StepName | None:
         """Return the step that takes the leaked key away."""
-        result, wish = reading.result, reading.wish
+        result = reading.result
+        wish = reading.wish
         policy, slots = result.policy, result.keys.slots
         result.step = "replace"
         verifies = "previous" in result.keys.filled and not is_over(result.keys, result.now)
@@ -468,8 +474,11 @@ class Rotator:
 
     def _put(self, reading: _AtHand) -> None:
         """Store new values."""
-        result, wish, before = reading.result, reading.wish, reading.before
-        policies, values = reading.policies, wish.values or {}
+        result = reading.result
+        wish = reading.wish
+        before = reading.before
+        policies = reading.policies
+        values = wish.values or {}
         for policy in policies:
             keys = contain(partial(_stored_keys_of, reading.stored, policy))
             _refuse(data_of_previous(policy, keys, wish.data_done))
@@ -489,7 +498,9 @@ class Rotator:
 
     def _restore(self, reading: _AtHand) -> None:
         """Put a key back into its place."""
-        result, before, key = reading.result, reading.before, reading.wish.restored
+        result = reading.result
+        before = reading.before
+        key = reading.wish.restored
         here = rotations(reading.known, result.policy.name, reading.who.environment or "")
         place = place_of(result.policy, key, result.keys, reading.known, before, source=self._store.name, here=here)
         if isinstance(place, Problem):
@@ -606,7 +617,8 @@ class Rotator:
 
         Where no version keeps the leaked key, it stays as a revoked previous one, which no service accepts.
         """
-        result, data_done = reading.result, reading.wish.data_done
+        result = reading.result
+        data_done = reading.wish.data_done
         if not result.policy.stores_data or step == "stage":
             return
         result.is_kept = not self._keeps_versions()
@@ -682,7 +694,8 @@ class _NewVersion(Frozen):
 
 def _set_time(reading: _AtHand, name: str) -> None:
     """Require that the clocks agree, as a difference would move the deadlines. An emergency takes the store's time."""
-    now, read_at = reading.result.now, reading.stored.read_at
+    now = reading.result.now
+    read_at = reading.stored.read_at
     if read_at is None or abs(read_at - now) <= MAX_SKEW:
         return
     if reading.wish.step != "replace":
