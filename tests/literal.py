@@ -129,7 +129,7 @@ class Site:
         """Return what the store has."""
         store = self.store()
         try:
-            return self.machine.within(lambda: store.within(SECONDS, lambda: store.current(SECONDS)), now=self.now)
+            return self.machine.within(lambda: store.within(SECONDS, store.current), now=self.now)
         except AbsentError:
             return ABSENT
 
@@ -147,7 +147,7 @@ class Site:
         """Write a version."""
         store, before = self.store(), self.stored()
         new = sealed(dict(fields), is_new=True)
-        self.machine.within(lambda: store.within(SECONDS, lambda: store.write(new, before, SECONDS)), now=self.now)
+        self.machine.within(lambda: store.within(SECONDS, lambda: store.write(new, before)), now=self.now)
         self.note(fields)
 
     def edit(self, changes: Mapping[str, str | None]) -> None:

@@ -121,15 +121,13 @@ class Memory(Store):
         self.error: ManagerError | None = None
         self.writes = 0
 
-    def current(self, seconds: float) -> Stored:
-        del seconds
+    def current(self) -> Stored:
         if not self.fields:
             raise AbsentError("does not exist", "correct it")
         self.kept[str(self.writes)] = self.fields
         return Stored(sealed(self.fields), str(self.writes), read_at=self.clock)
 
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
-        del seconds
+    def write(self, fields: SealedStr, current: Stored) -> None:
         if self.error:
             raise self.error
         assert current.version == str(self.writes) or current is ABSENT
@@ -137,16 +135,13 @@ class Memory(Store):
         self.writes += 1
         self.kept[str(self.writes)] = self.fields
 
-    def versions(self, seconds: float) -> Sequence[str]:
-        del seconds
+    def versions(self) -> Sequence[str]:
         return [*reversed(self.kept)]
 
-    def version(self, name: str, seconds: float) -> Stored:
-        del seconds
+    def version(self, name: str) -> Stored:
         return Stored(sealed(self.kept[name]), name)
 
-    def purge(self, is_ended: Callable[[str], bool], seconds: float) -> None:
-        del seconds
+    def purge(self, is_ended: Callable[[str], bool]) -> None:
         for name, fields in self.kept.items():
             if name != str(self.writes):
                 self.kept[name] = {each: text for each, text in fields.items() if not is_ended(str(text))}

@@ -70,7 +70,7 @@ def opened(source: str, *, single_writer: bool = True) -> Store:
 def found_in(store: Store) -> Stored:
     """Return what a store has; `ABSENT` for nothing."""
     try:
-        return store.within(SECONDS, lambda: store.current(SECONDS))
+        return store.within(SECONDS, store.current)
     except AbsentError:
         return ABSENT
 
@@ -84,7 +84,7 @@ def write(store: Store, fields: Mapping[str, object], current: Stored | None = N
     """Write fields beside those that a store has, after a version; `None` for the present one."""
     now = found_in(store)
     new = {name: text for name, text in {**now.opened(), **fields}.items() if text is not None or name not in fields}
-    store.within(SECONDS, lambda: store.write(sealed(new), now if current is None else current, SECONDS))
+    store.within(SECONDS, lambda: store.write(sealed(new), now if current is None else current))
 
 
 def refusal(store: Store, fields: Mapping[str, object], current: Stored | None = None) -> Failure:
@@ -94,5 +94,5 @@ def refusal(store: Store, fields: Mapping[str, object], current: Stored | None =
 
 def versions_of(store: Store) -> list[dict[str, object]]:
     """Return the fields of each version that have a text, the newest first."""
-    found = [store.version(name, SECONDS).opened() for name in store.versions(SECONDS)]
+    found = [store.version(name).opened() for name in store.versions()]
     return [{name: text for name, text in each.items() if text is not None} for each in found]

@@ -99,8 +99,8 @@ def test_files(tmp_path: Path, machine: Machine, kind: str) -> None:
 def test_a_store_that_does_not_compare() -> None:
     """A write from an old version that is not refused is a fault of the store."""
     store = Memory()
-    old = store.current(1)
-    store.write(old.fields, old, 1)
+    old = store.current()
+    store.write(old.fields, old)
     store.write = lambda *_: None  # type: ignore[method-assign]
     faults: list[Problem] = []
     _judge_comparison(store, {}, old, faults)

@@ -34,7 +34,9 @@ NAMES = [name for policy in POLICIES for name in policy.variables]
 
 def fetched(path: Path, seconds: float = 5) -> dict[str, Any]:
     """Return what a directory delivers: the content of each file."""
-    return {**Directory("directory:x", str(path), POLICIES).fetch(NAMES, seconds)}
+    directory = Directory("directory:x", str(path), POLICIES)
+    directory.seconds = seconds
+    return {**directory.fetch(NAMES)}
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ ANSWER = "printf '%s' '{\"fields\": {}}'"
 def failure_at_get(directory: Path, script: str) -> Failure:
     """Return the failure of a read from a program."""
     store = helper_at(directory, script)
-    return failure_of(lambda: store.within(SECONDS, lambda: store.current(SECONDS)))
+    return failure_of(lambda: store.within(SECONDS, store.current))
 
 
 class TestReadAndWrite:
@@ -130,15 +130,15 @@ class TestFailures:
     def test_versions_that_are_no_list(self, tmp_path: Path) -> None:
         """Versions are a list of short texts."""
         store = helper_at(tmp_path, """echo '{"fields": {}, "versions": 7}'""")
-        assert failure_of(lambda: store.versions(SECONDS)).what == "has versions that are not a list of short texts"
+        assert failure_of(store.versions).what == "has versions that are not a list of short texts"
 
     def test_a_program_that_cannot_be_run(self, tmp_path: Path) -> None:
         """A path that leads nowhere, and a file that is no program, are failures."""
         store = helper_at(tmp_path)
         (tmp_path / "keys").write_bytes(b"\0")
-        assert failure_of(lambda: store.current(SECONDS)).fix == "make it a program that this user may run"
+        assert failure_of(store.current).fix == "make it a program that this user may run"
         (tmp_path / "keys").unlink()
-        assert failure_of(lambda: store.current(SECONDS)).fix == "correct the path after exec:"
+        assert failure_of(store.current).fix == "correct the path after exec:"
 
     def test_a_program_that_does_not_end_is_ended_with_its_children(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -146,7 +146,7 @@ class TestFailures:
         """After the time limit, the program and its children are killed."""
         monkeypatch.setattr(helper, "RUN_SECONDS", 0.3)
         store = helper_at(tmp_path, "sleep 600 & echo $! >child; wait")
-        found = failure_of(lambda: store.current(SECONDS))
+        found = failure_of(store.current)
         assert (found.what, found.is_temporary) == ("did not end within 0.3 s", True)
         child = int((tmp_path / "child").read_text())
         while os.path.exists(f"/proc/{child}"):  # until its new parent has reaped it
@@ -210,7 +210,7 @@ class TestSafety:
         taken = {V1: "a", f"{V2}_NEXT": "b", "LD_AUDIT": "", "PYTHONPATH": "x"}
         for name, text in {**taken, "OTHER": "x"}.items():
             monkeypatch.setenv(name, text)
-        helper_at(tmp_path, f"env >seen; pwd >where; tty </dev/tty; {ANSWER}").current(SECONDS)
+        helper_at(tmp_path, f"env >seen; pwd >where; tty </dev/tty; {ANSWER}").current()
         seen = dict(line.split("=", 1) for line in (tmp_path / "seen").read_text().splitlines())
         assert (seen.keys() & taken.keys(), seen["OTHER"]) == (set(), "x")
         assert all(map(os.path.isabs, seen["PATH"].split(":")))
@@ -219,16 +219,16 @@ class TestSafety:
     def test_its_errors_are_not_shown(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         """The program's stderr is shown only for `store check --show-errors`."""
         store = helper_at(tmp_path, f"echo oops >&2; {ANSWER}")
-        store.current(SECONDS)
+        store.current()
         assert capfd.readouterr().err == ""
         store.show_errors = True
-        store.current(SECONDS)
+        store.current()
         assert capfd.readouterr().err == "oops\n"
 
     def test_it_has_no_terminal_and_its_own_session(self, tmp_path: Path) -> None:
         """The program leads a session without a terminal, and its stdin is a pipe."""
         store = helper_at(tmp_path, f"ps -o sid= -p $$ >sid; echo $$ >pid; [ -p /dev/stdin ] && touch pipe; {ANSWER}")
-        store.current(SECONDS)
+        store.current()
         assert int((tmp_path / "sid").read_text()) == int((tmp_path / "pid").read_text())
         assert (tmp_path / "pipe").exists()
 
@@ -243,16 +243,16 @@ class TestSafety:
         changeable = {"program": place / "keys", "directory": place, "link": place}[which]
         changeable.chmod(0o775)
         store = open_store(f"exec:{way if which == 'link' else place}/keys", POLICIES)
-        found = failure_of(lambda: store.current(SECONDS))
+        found = failure_of(store.current)
         assert found.what == f"is not run: others own or may write {changeable}"
-        assert failure_of(lambda: store.write(SealedStr("{}"), ABSENT, SECONDS)) == found
+        assert failure_of(lambda: store.write(SealedStr("{}"), ABSENT)) == found
 
     @root_only
     def test_what_another_user_owns_is_not_run(self, tmp_path: Path) -> None:
         """For root, each owner is root."""
         store = helper_at(tmp_path)
         os.chown(tmp_path / "keys", 65534, 65534)
-        assert failure_of(lambda: store.current(SECONDS)).what.startswith("is not run: others own")
+        assert failure_of(store.current).what.startswith("is not run: others own")
 
     def test_a_held_lock(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Another process that holds the lock of the program is waited for, within a limit."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import V1, V2, Failure, failure_of, posix_only, root_only
-from stores import SECONDS, fields_in, found_in, new_text, opened, refusal, versions_of, write
+from stores import fields_in, found_in, new_text, opened, refusal, versions_of, write
 
 from robodj_secretguard.managers import folder, local
 from robodj_secretguard.managers.manager import ABSENT, CONFLICT, Store
@@ -90,7 +90,7 @@ def test_ended_keys_leave_the_kept_versions(store: Store) -> None:
     for text in ("leaked", "other", "leaked"):
         write(store, {V1: text, V2: "b"})
     write(store, {V1: "other"})
-    store.purge(lambda text: text in {"leaked", "other"}, SECONDS)
+    store.purge(lambda text: text in {"leaked", "other"})
     assert versions_of(store) == [{V1: "other", V2: "b"}, {V2: "b"}]
     assert fields_in(store) == {V1: "other", V2: "b"}
 
@@ -119,7 +119,7 @@ def test_what_an_interruption_leaves_is_removed(store: Store) -> None:
 def test_a_version_that_is_gone(store: Store) -> None:
     """A version that was removed meanwhile is a failure."""
     write(store, {V1: "a"})
-    assert failure_of(lambda: store.version("0" * 32, SECONDS)).what == "has no such version any more"
+    assert failure_of(lambda: store.version("0" * 32)).what == "has no such version any more"
 
 
 def test_a_held_lock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

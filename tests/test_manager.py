@@ -59,8 +59,8 @@ class Scripted(Manager):
         self.attempts: list[float] = []
         self.said: list[str] = []
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
-        self.attempts.append(seconds)
+    def fetch(self, names: Collection[str]) -> Mapping[str, object]:  # noqa: ARG002
+        self.attempts.append(self.seconds)
         answer = self.answers.pop(0) if self.answers[1:] else self.answers[0]
         if isinstance(answer, Exception):
             raise answer

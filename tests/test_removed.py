@@ -49,18 +49,18 @@ class Kept(Store):
         super().__init__(name)
         self._versions = [SealedStr(json.dumps(each)) for each in versions]
 
-    def current(self, seconds: float) -> Stored:
+    def current(self) -> Stored:
         """Return the newest version."""
-        return self.version("0", seconds)
+        return self.version("0")
 
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
+    def write(self, fields: SealedStr, current: Stored) -> None:
         """Do nothing."""
 
-    def versions(self, seconds: float) -> Sequence[str]:  # noqa: ARG002
+    def versions(self) -> Sequence[str]:
         """Return the names of the versions."""
         return [str(number) for number in range(len(self._versions))]
 
-    def version(self, name: str, seconds: float) -> Stored:  # noqa: ARG002
+    def version(self, name: str) -> Stored:
         """Return one version."""
         return Stored(self._versions[int(name)], name)
 
@@ -68,7 +68,7 @@ class Kept(Store):
 class Away(Kept):
     """A store that does not answer."""
 
-    def versions(self, seconds: float) -> Sequence[str]:  # noqa: ARG002
+    def versions(self) -> Sequence[str]:
         """Raise an error."""
         raise ManagerError("is away", "wait", is_temporary=True)
 
@@ -76,7 +76,7 @@ class Away(Kept):
 class Single(Kept):
     """A store that keeps no versions."""
 
-    def versions(self, seconds: float) -> Sequence[str]:  # noqa: ARG002
+    def versions(self) -> Sequence[str]:
         """Return none."""
         return ()
 
@@ -91,7 +91,7 @@ def job(monkeypatch: pytest.MonkeyPatch) -> Job:
     def make(key: str, *stores: Any, model: type[SecretSettings] = RuntimeSecrets) -> Sources:
         monkeypatch.setattr(removed, "open_sources", lambda _names, _policies: stores)
         names = names_of(tuple(model.secret_policies.values()))
-        deliveries = [delivery_of(each.name, each.current(1).opened(), names) for each in stores]
+        deliveries = [delivery_of(each.name, each.current().opened(), names) for each in stores]
         return with_removed_key(Sources(deliveries), (), model, fingerprint_of(key))
 
     return make
@@ -245,9 +245,9 @@ def test_a_job_with_a_directory(tmp_path: Path) -> None:
     put(tmp_path / "ours.py", MOUNTED)
     store = open_store(f"directory:{place}", tuple(POLICIES.values()))
     for fields in (set_of(), set_of(PREVIOUS=key, PREVIOUS_UNTIL=OVER), set_of()):
-        current = store.current(1) if place.exists() else ABSENT
+        current = store.current() if place.exists() else ABSENT
         kept = {UNTIL: None, PREVIOUS: None} | fields
-        store.write(sealed({name: text for name, text in kept.items() if text}, is_new=True), current, 1)
+        store.write(sealed({name: text for name, text in kept.items() if text}, is_new=True), current)
     options = ["--model", "ours:Mounted", "--from", f"directory:{place}", "--previous", fingerprint_of(key)]
     argv = ["exec", *options, "--", sys.executable, "-c", FINDS, fingerprint_of(key).removeprefix("sgfp1:")]
     program = f"import sys\nfrom robodj_secretguard.cli import main\nsys.exit(main({argv!r}))\n"

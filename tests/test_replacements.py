@@ -213,7 +213,7 @@ class TestRestore:
     def test_without_a_record_a_missing_key_comes_back(self, desk: Desk) -> None:
         """A key takes a place that is empty."""
         old = desk.store.fields[V1]
-        desk.store.current(1)
+        desk.store.current()
         desk.store.writes += 1
         desk.store.fields = {**desk.store.fields, V1: ""}
         assert desk.restore(old).outcome == "done"
@@ -246,17 +246,17 @@ class TestRestore:
         desk.store.fields = {**desk.store.fields, V1: ""}
         desk.store.writes += 1
         newest = str(desk.store.writes)
-        desk.store.current(1)
+        desk.store.current()
         read = desk.store.version
 
-        def version(name: str, seconds: float) -> Stored:
+        def version(name: str) -> Stored:
             if name == newest or key not in desk.store.kept[name].values():
                 raise ManagerError("has no such version any more", "run this command again")
-            return read(name, seconds)
+            return read(name)
 
         monkeypatch.setattr(desk.store, "version", version)
         assert desk.restore(key, NOW + HOUR, dry_run=True).outcome == "would-be-done"
-        monkeypatch.setattr(desk.store, "version", lambda *_: version(newest, 1))
+        monkeypatch.setattr(desk.store, "version", lambda *_: version(newest))
         assert [str(each.check) for each in desk.restore(key, NOW + HOUR).findings] == ["source"]
 
     def test_a_key_whose_time_is_over_is_not_restored(self, desk: Desk) -> None:
@@ -284,7 +284,7 @@ class TestRestore:
         """The set that results must pass a start."""
         old = desk.store.fields[V1]
         desk.note(old, expires_at=NOW + HOUR)
-        desk.store.current(1)
+        desk.store.current()
         desk.store.writes += 1
         desk.store.fields = {**desk.store.fields, V1: "", EXPIRES: ""}
         result = desk.restore(old, NOW + DAY)
@@ -299,7 +299,7 @@ def test_a_key_can_be_restored_only_from_a_store(desk: Desk, monkeypatch: pytest
     assert not can_restore(policies, "json:-", POLICY, key)
     monkeypatch.setattr("robodj_secretguard.lifecycle.replacements.open_store", lambda *_: desk.store)
     assert not can_restore(policies, "memory:robodj", POLICY, key)
-    desk.store.current(1)
+    desk.store.current()
     assert can_restore(policies, "memory:robodj", POLICY, key)
 
     def fail(seconds: float) -> tuple[str, ...]:

@@ -371,7 +371,7 @@ class TestEmergency:
         """The leaked key stays in an earlier version. Where there is none, it stays as a revoked previous key."""
         if not keeps_versions:
             desk.store.purges = False
-            desk.store.versions = lambda seconds: ()  # type: ignore[method-assign] # noqa: ARG005
+            desk.store.versions = lambda: ()  # type: ignore[method-assign]
         old = desk.store.fields[V1]
         assert desk.take("replace", policy=DATA).outcome == "done"
         assert (desk.store.fields.get(PREVIOUS) == old) is not keeps_versions
@@ -390,7 +390,7 @@ class TestEmergency:
     def test_a_key_that_was_kept_for_its_data_is_not_taken_twice(self, desk: Desk) -> None:
         """The repeated command of an emergency writes nothing, and keeps the key for its data."""
         desk.store.purges = False
-        desk.store.versions = lambda seconds: ()  # type: ignore[method-assign] # noqa: ARG005
+        desk.store.versions = lambda: ()  # type: ignore[method-assign]
         old = desk.store.fields[V1]
         leaked = fingerprint_of(old)
         assert desk.take("replace", policy=DATA, leaked=leaked).outcome == "done"
@@ -402,7 +402,7 @@ class TestEmergency:
         desk.take("stage", policy=DATA)
         desk.take("promote", is_now=True, policy=DATA)
         desk.store.purges = False
-        desk.store.versions = lambda seconds: ()  # type: ignore[method-assign] # noqa: ARG005
+        desk.store.versions = lambda: ()  # type: ignore[method-assign]
         previous = desk.store.fields[PREVIOUS]
         result = desk.take("replace", policy=DATA, leaked=fingerprint_of(previous))
         assert [each.event for each in result.records] == ["revoked"]
@@ -415,7 +415,7 @@ class TestEmergency:
         desk.take("promote", is_now=True, policy=DATA)
         if not keeps_versions:
             desk.store.purges = False
-            desk.store.versions = lambda seconds: ()  # type: ignore[method-assign] # noqa: ARG005
+            desk.store.versions = lambda: ()  # type: ignore[method-assign]
         current, previous = (fingerprint_of(desk.store.fields[name]) for name in (V1, PREVIOUS))
         result = desk.take("replace", policy=DATA, leaked=current)
         if keeps_versions:

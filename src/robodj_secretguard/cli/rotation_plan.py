@@ -167,7 +167,7 @@ def _compares_nothing(source: str, policies: Sequence[SecretPolicy]) -> bool:
     if not source.startswith("exec:"):
         return False
     store = open_store(source, policies)
-    return store.within(VERSION_SECONDS, lambda: store.current(VERSION_SECONDS)).version == ""
+    return store.within(VERSION_SECONDS, store.current).version == ""
 
 
 class _Subject(Frozen):

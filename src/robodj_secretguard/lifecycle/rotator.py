@@ -327,7 +327,7 @@ class Rotator:
         result = reading.result
         wish = reading.wish
         look = store.found if wish.step == "put" else store.current
-        reading.stored = store.within(_STEP_SECONDS, partial(look, _STEP_SECONDS))
+        reading.stored = store.within(_STEP_SECONDS, look)
         _set_time(reading, store.name)
         result.keys = contain(partial(_stored_keys_of, reading.stored, result.policy))
         reading.who = self._who_for(reading)
@@ -526,7 +526,7 @@ class Rotator:
         result.outcome = "would-be-done"
         if reading.wish.dry_run:
             return
-        store.within(_STEP_SECONDS, lambda: store.write(version.fields, reading.stored, _STEP_SECONDS))
+        store.within(_STEP_SECONDS, lambda: store.write(version.fields, reading.stored))
         result.outcome = "done"
         delivered = {status.secret for status in version.report.secrets if status.source == store.name}
         result.findings = [alert for alert in version.report.alerts if alert.secret in delivered]
@@ -634,7 +634,7 @@ class Rotator:
         if self._store.purges:  # it keeps what it finds, also before its first write
             return True
         try:
-            return bool(self._store.within(_STEP_SECONDS, lambda: self._store.versions(_STEP_SECONDS)))
+            return bool(self._store.within(_STEP_SECONDS, self._store.versions))
         except ManagerError:
             return False
 
@@ -681,7 +681,7 @@ def _purge(store: Store, before: Stored, leaked: Replacement, ended: Collection[
     fields = before.opened()
     old = {str(fields[name]) for name in leaked if fields.get(name)}
     old -= {value.get_secret_value() for value in leaked.values()}
-    store.purge(lambda text: text in old or fingerprint(SealedStr(text)) in ended, _STEP_SECONDS)
+    store.purge(lambda text: text in old or fingerprint(SealedStr(text)) in ended)
 
 
 class _NewVersion(Frozen):

@@ -127,11 +127,11 @@ class AwsSecret(ClientStore):
     )
     """What is or names a login. Profiles and their files stay: the service can read the files anyway."""
 
-    def with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
+    def with_client(self, action: Callable[[Any], Answer]) -> Answer:
         """Return what an action returns."""
         _turn_off_logging()
         try:
-            return action(_client(seconds))
+            return action(_client(self.seconds))
         except exceptions.ClientError as error:
             raise _error_of_answer(error.response, error.operation_name) from None
         except (exceptions.BotoCoreError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:

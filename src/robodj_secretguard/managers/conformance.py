@@ -36,6 +36,7 @@ def faults_of(store: Store) -> list[Problem]:
     Raises:
         ManagerError: the store cannot be read, or did not answer.
     """
+    store.seconds = STEP_LIMIT
     before = _found(store)
     faults: list[Problem] = []
     others = {
@@ -66,7 +67,7 @@ def faults_of(store: Store) -> list[Problem]:
 def _found(store: Store) -> Stored:
     """Return what is there; `ABSENT` for nothing."""
     try:
-        return store.found(STEP_LIMIT)
+        return store.found()
     except ManagerError as error:
         if not isinstance(store, Helper):
             raise
@@ -86,7 +87,7 @@ def _after_write(store: Store, fields: Mapping[str, Any], current: Stored, fault
     """Write fields, and return what is there then. Add what is wrong with it."""
     failure = None
     try:
-        store.write(sealed(fields), current, STEP_LIMIT)
+        store.write(sealed(fields), current)
     except ManagerError as error:
         if error.is_temporary:
             raise
@@ -108,10 +109,10 @@ def _judge_versions(store: Store, first: object, found: Stored, again: Stored, f
     """Add what is wrong with the versions after two writes."""
     if found.version and found.version == again.version:
         faults.append(Problem("has the same version after another write", "let get print another version each time"))
-    current, *earlier = store.versions(STEP_LIMIT) or [again.version]
+    current, *earlier = store.versions() or [again.version]
     if again.version and current != again.version:
         faults.append(Problem("does not name the current version first", "let versions begin with version"))
-    elif earlier and store.version(earlier[0], STEP_LIMIT).opened() != first:
+    elif earlier and store.version(earlier[0]).opened() != first:
         remedy = "let get VERSION print the fields of that version; otherwise print no versions"
         faults.append(Problem("does not return an earlier version", remedy))
 
@@ -147,7 +148,7 @@ def _judge_comparison(store: Store, fields: Mapping[str, Any], old: Stored, faul
             )
         return
     try:
-        store.write(sealed(fields), old, STEP_LIMIT)
+        store.write(sealed(fields), old)
     except ManagerError:
         return
     faults.append(Problem("does not refuse a write from an old version", "report a bug with this line"))

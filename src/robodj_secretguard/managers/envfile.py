@@ -34,7 +34,7 @@ _ONE_FORM: Final = (
 class EnvFile(LocalStore):
     """The variables of one file. Only declared ones are read and written."""
 
-    def fields_found(self, seconds: float) -> Mapping[str, object]:  # noqa: ARG002
+    def fields_found(self) -> Mapping[str, object]:
         """Return the text of each declared variable, and `None` for every other one."""
         lines = self._lines()
         fields: dict[str, object] = {}

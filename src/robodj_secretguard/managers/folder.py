@@ -34,15 +34,15 @@ class Directory(LocalStore):
 
     has_files = True
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
+    def fetch(self, names: Collection[str]) -> Mapping[str, object]:
         """Return the content of each file, all of them of one version of the directory."""
-        return read_directory(self._place, self._policies, names, seconds)
+        return read_directory(self._place, self._policies, names, self.seconds)
 
-    def fields_found(self, seconds: float) -> Mapping[str, object]:
+    def fields_found(self) -> Mapping[str, object]:
         """Return the content of each declared file, and `None` for every other one."""
         if not os.path.lexists(self._place):
             raise AbsentError("does not exist", "correct the path; rotate put stores the first keys there")
-        return self.fetch(self.declared(), seconds)
+        return self.fetch(self.declared())
 
     def judged_path(self) -> str:
         """Return a path in the directory."""
@@ -92,7 +92,7 @@ class Directory(LocalStore):
 
     def _changes(self, fields: Mapping[str, Any]) -> dict[str, str | None]:
         """Return the new text of each file that changes; `None` for one that is removed."""
-        found = self.fields_found(self.least_seconds)
+        found = self.fields_found()
         changes: dict[str, str | None] = {}
         for name in self.declared():
             if fields.get(name) == found.get(name):

@@ -64,25 +64,25 @@ class Helper(Store):
     prints_at_set = False
     """Whether `set` has printed something."""
 
-    def current(self, seconds: float) -> Stored:  # noqa: ARG002
+    def current(self) -> Stored:
         """Return what `get` prints."""
         return self._stored(self.get())
 
-    def versions(self, seconds: float) -> Sequence[str]:  # noqa: ARG002
+    def versions(self) -> Sequence[str]:
         """Return the versions that `get` names."""
         names = self.get().get("versions", [])
         if not isinstance(names, list) or not all(_is_version(name) for name in names):
             raise ManagerError("has versions that are not a list of short texts", _LOOK)
         return tuple(names)
 
-    def version(self, name: str, seconds: float) -> Stored:  # noqa: ARG002
+    def version(self, name: str) -> Stored:
         """Return what `get VERSION` prints."""
         return self._stored(self.get(name))
 
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
+    def write(self, fields: SealedStr, current: Stored) -> None:
         """Compare, write with `set`, and read what is there then. No other process of this machine writes meanwhile."""
         with self._locked():
-            found = self.found(seconds)
+            found = self.found()
             is_same = found.version == current.version and (found.version or found.canonical() == current.canonical())
             if not is_same:
                 raise ManagerError(*CONFLICT)
@@ -93,7 +93,7 @@ class Helper(Store):
                 )
             new = Stored(fields, found.version)
             failure = self._set(new, is_first=found is ABSENT)
-            self._read_back(new, failure, seconds)
+            self._read_back(new, failure)
 
     def get(self, *version: str) -> Mapping[str, Any]:
         """Return the answer to `get`, whose member `fields` is an object.
@@ -225,10 +225,10 @@ class Helper(Store):
             raise failure
         return failure
 
-    def _read_back(self, new: Stored, failure: ManagerError | None, seconds: float) -> None:
+    def _read_back(self, new: Stored, failure: ManagerError | None) -> None:
         """Raise an error, unless the program has the new fields by now: one that ended too late may have written."""
         try:
-            found = self.found(seconds)
+            found = self.found()
         except ManagerError as error:
             raise ManagerError(
                 f"may have been written: the read after it failed ({error.message})",

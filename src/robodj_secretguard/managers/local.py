@@ -35,7 +35,7 @@ class LocalStore(Store):
     reach = "end what holds its lock, then start again"
 
     @abstractmethod
-    def fields_found(self, seconds: float) -> Mapping[str, object]:
+    def fields_found(self) -> Mapping[str, object]:
         """Return all fields; `None` for one that is never written.
 
         Raises:
@@ -58,15 +58,15 @@ class LocalStore(Store):
                 "is not written: it is a symbolic link", f"name what it leads to: {kind}:{shown_place(self.path())}"
             )
 
-    def current(self, seconds: float) -> Stored:
+    def current(self) -> Stored:
         """Return what is there."""
-        return _stored(self.fields_found(seconds))
+        return _stored(self.fields_found())
 
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
+    def write(self, fields: SealedStr, current: Stored) -> None:
         """Keep what is there and what is new as versions, and replace the one by the other."""
         new = Stored(fields, "").opened()
         with self._held() as kept:
-            found = self.found(seconds)
+            found = self.found()
             if found.version != current.version:
                 raise ManagerError(*CONFLICT)
             self.require_writable(new)
@@ -76,18 +76,18 @@ class LocalStore(Store):
             kept.add(_stored(new))
             self.replace(new)
 
-    def versions(self, seconds: float) -> Sequence[str]:  # noqa: ARG002
+    def versions(self) -> Sequence[str]:
         """Return the kept versions."""
         return [*reversed(self._kept().names())]
 
-    def version(self, name: str, seconds: float) -> Stored:  # noqa: ARG002
+    def version(self, name: str) -> Stored:
         """Return a kept version."""
         return self._kept().read(name)
 
-    def purge(self, is_ended: Callable[[str], bool], seconds: float) -> None:
+    def purge(self, is_ended: Callable[[str], bool]) -> None:
         """Take fields out of the kept versions."""
         with self._held() as kept:
-            current = self.current(seconds).version
+            current = self.current().version
             for name in kept.names():
                 if name != current:
                     kept.purge(name, is_ended)

@@ -88,6 +88,8 @@ class Manager(ABC):
     logins: frozenset[str] = frozenset()
     """The variables that are, or name, the login of its client. A command does not get them."""
     has_files = False  # whose last newline is taken away as they are read
+    seconds = ATTEMPT_SECONDS
+    """The time limit of each call, which `within` sets."""
     least_seconds = 0.0
     """A shorter time limit is raised to this: the source has limits of its own, after which it says more."""
     reach = "make sure that it is running and can be reached from here, then start again"
@@ -99,12 +101,11 @@ class Manager(ABC):
         self._policies = policies
 
     @abstractmethod
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:
+    def fetch(self, names: Collection[str]) -> Mapping[str, object]:
         """Return everything that the manager has.
 
         Args:
             names: the variables that are wanted.
-            seconds: the time limit.
 
         Raises:
             ManagerError: there is nothing, and why.
@@ -140,10 +141,11 @@ class Manager(ABC):
 
     def _load_once(self, names: Collection[str], seconds: float) -> Delivery:
         whole = () if self.has_files else whole_names(self._policies)
-        return self.within(seconds, lambda: delivery_of(self.name, self.fetch(names, seconds), names, whole))
+        return self.within(seconds, lambda: delivery_of(self.name, self.fetch(names), names, whole))
 
     def within(self, seconds: float, action: Callable[[], Answer]) -> Answer:
         """Return what an action returns. See `answer_within`."""
+        self.seconds = seconds
         return answer_within(max(seconds, self.least_seconds), action, self.reach, "report a bug with this line")
 
 
@@ -188,7 +190,7 @@ class JsonObject(Manager):
     is_repeatable = False
     reach = _JSON_CLIENT
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
+    def fetch(self, names: Collection[str]) -> Mapping[str, object]:  # noqa: ARG002
         """Return the members."""
         if sys.stdin is None or sys.stdin.isatty():  # a terminal would show a typed key
             raise ManagerError("cannot be read: stdin is not a pipe", "pipe one JSON object into this command")
@@ -226,8 +228,6 @@ ABSENT: Final = Stored(SealedStr("{}"), "")
 class Store(Manager):
     """A manager that can be written. Its methods raise `ManagerError` or any other error: call them with `within`.
 
-    The argument `seconds` of each method is the time limit.
-
     Attributes:
         keeps_versions: whether `versions` returns earlier versions. A helper program may keep none all the same.
         purges: whether `purge` takes anything out of them.
@@ -241,54 +241,53 @@ class Store(Manager):
     show_errors = False
 
     @abstractmethod
-    def current(self, seconds: float) -> Stored:
+    def current(self) -> Stored:
         """Return the current version.
 
         Raises:
             AbsentError: nothing is there yet.
         """
 
-    def found(self, seconds: float) -> Stored:
+    def found(self) -> Stored:
         """Return the current version; `ABSENT` where nothing is there yet."""
         try:
-            return self.current(seconds)
+            return self.current()
         except AbsentError:
             return ABSENT
 
     @abstractmethod
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
+    def write(self, fields: SealedStr, current: Stored) -> None:
         """Replace the current version by a new one with these fields.
 
         Args:
             fields: all fields, as one JSON object.
             current: the version that must still be the current one; `ABSENT` where nothing may be there.
-            seconds: the time limit.
 
         Raises:
             ManagerError: nothing was written. Its text is `CONFLICT` where another version is current by now.
         """
 
     @abstractmethod
-    def versions(self, seconds: float) -> Sequence[str]:
+    def versions(self) -> Sequence[str]:
         """Return the versions that can be read, the newest first, with the current one; none where none is kept."""
 
     @abstractmethod
-    def version(self, name: str, seconds: float) -> Stored:
+    def version(self, name: str) -> Stored:
         """Return one of the `versions`."""
 
-    def purge(self, is_ended: Callable[[str], bool], seconds: float) -> None:
+    def purge(self, is_ended: Callable[[str], bool]) -> None:
         """Take each field whose text `is_ended` accepts out of the kept versions, and never out of the current one."""
 
-    def fetch(self, names: Collection[str], seconds: float) -> Mapping[str, object]:  # noqa: ARG002
+    def fetch(self, names: Collection[str]) -> Mapping[str, object]:  # noqa: ARG002
         """Return the fields of the current version."""
-        return self.current(seconds).opened()
+        return self.current().opened()
 
 
 class ClientStore(Store):
     """A store behind a client, which each call makes. The methods with the argument `client` run within one call."""
 
     @abstractmethod
-    def with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
+    def with_client(self, action: Callable[[Any], Answer]) -> Answer:
         """Return what an action returns. Turn the errors of the client into those of a manager."""
 
     @abstractmethod
@@ -303,21 +302,21 @@ class ClientStore(Store):
     def names(self, client: Any) -> Sequence[str]:
         """Return the versions that can be read, the newest first."""
 
-    def current(self, seconds: float) -> Stored:
+    def current(self) -> Stored:
         """Return the current version."""
-        return self.with_client(seconds, self.read)
+        return self.with_client(self.read)
 
-    def write(self, fields: SealedStr, current: Stored, seconds: float) -> None:
+    def write(self, fields: SealedStr, current: Stored) -> None:
         """Replace the current version."""
-        self.with_client(seconds, lambda client: self.write_after(client, fields, current.version))
+        self.with_client(lambda client: self.write_after(client, fields, current.version))
 
-    def versions(self, seconds: float) -> Sequence[str]:
+    def versions(self) -> Sequence[str]:
         """Return the versions that can be read."""
-        return self.with_client(seconds, self.names)
+        return self.with_client(self.names)
 
-    def version(self, name: str, seconds: float) -> Stored:
+    def version(self, name: str) -> Stored:
         """Return a version."""
-        return self.with_client(seconds, lambda client: self.read(client, name))
+        return self.with_client(lambda client: self.read(client, name))
 
 
 def time_of(text: object) -> datetime | None:

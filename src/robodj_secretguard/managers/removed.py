@@ -135,9 +135,9 @@ def find_version(store: Store, policies: Sequence[SecretPolicy], wanted: str, se
         ManagerError: the versions cannot be read.
     """
     unread = None
-    for name in store.within(seconds, partial(store.versions, seconds)):
+    for name in store.within(seconds, store.versions):
         try:
-            version = store.within(seconds, partial(store.version, name, seconds))
+            version = store.within(seconds, partial(store.version, name))
         except ManagerError as error:
             unread = error
             continue

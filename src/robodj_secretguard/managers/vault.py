@@ -133,7 +133,7 @@ class Vault(ClientStore):
         )
     )
 
-    def with_client(self, seconds: float, action: Callable[[Any], Answer]) -> Answer:
+    def with_client(self, action: Callable[[Any], Answer]) -> Answer:
         """Log in, and return what an action returns."""
         address = _client_setting("ADDR")
         if not address:
@@ -146,7 +146,7 @@ class Vault(ClientStore):
         session.trust_env = address.lower().startswith("https://")  # a proxy would get requests without TLS
         # A redirect could lead to another server, which would get the token.
         settings = {"namespace": _client_setting("NAMESPACE") or None, "allow_redirects": False}
-        limits = min(seconds, ATTEMPT_SECONDS), seconds  # of the connection, and of the answer
+        limits = min(self.seconds, ATTEMPT_SECONDS), self.seconds  # of the connection, and of the answer
         try:
             client = hvac.Client(address, token="", adapter=_Adapter, session=session, timeout=limits, **settings)
             _log_in(client)

@@ -79,7 +79,7 @@ def test_no_mixture(tmp_path: Path) -> None:
             manager = Directory("directory:x", str(directory), RuntimeSecrets.secret_policies.values())
 
             def is_last() -> bool:
-                found = manager.fetch([V1, V2], TIMEOUT)
+                found = manager.fetch([V1, V2])
                 assert found in versions
                 return found == versions[-1]
 

@@ -251,7 +251,7 @@ class TestWrite:
             yield AwsSecret(f"aws:{tmp_path.name}", tmp_path.name)
 
     def current(self, store: AwsSecret) -> Stored:
-        return store.current(5)
+        return store.current()
 
     def versions(self, moto: Moto, store: AwsSecret) -> list[list[str]]:
         """Return the stages of each version, the newest one first."""
@@ -262,15 +262,15 @@ class TestWrite:
         """A write replaces all members, and makes one version."""
         before = self.current(store)
         assert (before.opened(), before.written_at is not None) == (GOOD, True)
-        store.write(sealed({"A": [1]}), before, 5)
+        store.write(sealed({"A": [1]}), before)
         assert self.current(store).opened() == {"A": [1]}
         assert sorted(self.versions(moto, store)) == [["AWSCURRENT", PRIVATE_STAGE], ["AWSPREVIOUS"]]
 
     def test_earlier_versions(self, store: AwsSecret) -> None:
         """The versions are in the order of their stages, and each one can be read."""
         for number in (1, 2):
-            store.write(sealed({"A": number}), self.current(store), 5)
-        found = [store.version(name, 5).opened() for name in store.versions(5)]
+            store.write(sealed({"A": number}), self.current(store))
+        found = [store.version(name).opened() for name in store.versions()]
         assert found == [{"A": 2}, {"A": 1}, GOOD]
 
     def test_a_first_write(self, moto: Moto, store: AwsSecret) -> None:
@@ -278,26 +278,26 @@ class TestWrite:
         name = f"{store.name[4:]}-new"
         new = AwsSecret(f"aws:{name}", name)
         with pytest.raises(AbsentError, match="ResourceNotFoundException"):
-            new.current(5)
-        new.write(sealed({"A": 1}), ABSENT, 5)
-        assert failure_of(lambda: new.write(sealed({"A": 2}), ABSENT, 5)) == Failure(*CONFLICT)
+            new.current()
+        new.write(sealed({"A": 1}), ABSENT)
+        assert failure_of(lambda: new.write(sealed({"A": 2}), ABSENT)) == Failure(*CONFLICT)
         moto.client.create_secret(Name=f"{name}-empty")
         empty = AwsSecret(f"aws:{name}-empty", f"{name}-empty")
-        empty.write(sealed({"A": 3}), ABSENT, 5)
-        assert [each.current(5).opened() for each in (new, empty)] == [{"A": 1}, {"A": 3}]
+        empty.write(sealed({"A": 3}), ABSENT)
+        assert [each.current().opened() for each in (new, empty)] == [{"A": 1}, {"A": 3}]
 
     def test_another_write_came_first(self, store: AwsSecret) -> None:
         """A write from an old version changes nothing."""
         before = self.current(store)
-        store.write(sealed({"A": 1}), before, 5)
-        assert failure_of(lambda: store.write(sealed({"A": 2}), before, 5)) == Failure(*CONFLICT)
+        store.write(sealed({"A": 1}), before)
+        assert failure_of(lambda: store.write(sealed({"A": 2}), before)) == Failure(*CONFLICT)
         assert self.current(store).opened() == {"A": 1}
 
     def test_an_interrupted_write(self, moto: Moto, store: AwsSecret) -> None:
         """A version that a crash has left with the private stage is given up by the next write."""
         text = sealed({"A": 1}).get_secret_value()
         moto.client.put_secret_value(SecretId=store.name[4:], SecretString=text, VersionStages=[PRIVATE_STAGE])
-        store.write(sealed({"A": 2}), self.current(store), 5)
+        store.write(sealed({"A": 2}), self.current(store))
         assert self.current(store).opened() == {"A": 2}
         assert sorted(self.versions(moto, store)) == [[], ["AWSCURRENT", PRIVATE_STAGE], ["AWSPREVIOUS"]]
 
@@ -307,7 +307,7 @@ class TestWrite:
         canned.answers = [*before, (400, refusal("AccessDeniedException"))]
         with process_environment(environ_of(tmp_path, canned.environ)):
             store = AwsSecret(SOURCE, NAME)
-            failure = failure_of(lambda: store.write(sealed({}), Stored(sealed({}), VERSION), 5))
+            failure = failure_of(lambda: store.write(sealed({}), Stored(sealed({}), VERSION)))
         assert failure.fix.startswith("allow secretsmanager:PutSecretValue and secretsmanager:UpdateSecretVersionStage")
 
 

@@ -447,7 +447,7 @@ class TestRefused:
         metadata = {"version": 1, "created_time": "2026-12-01T12:00:00Z"}
         body = json.dumps({"data": {"data": {"NUMBER": 1.5}, "metadata": metadata}})
         with _answered(service, "application/json", body.replace("1.5", f"1.{'0' * 20}1").encode()) as store:
-            fields = store.current(5).opened()
+            fields = store.current().opened()
         assert failure_of(lambda: sealed(fields, is_new=True)).what.startswith("has a number that would change")
 
 
@@ -526,16 +526,16 @@ class TestWrite:
 
     def test_the_next_version(self, store: Vault) -> None:
         """A write replaces all fields. The version and its time are the server's."""
-        before = store.current(5)
+        before = store.current()
         assert (before.version, before.opened()) == ("1", GOOD | {"NUMBER": 5})
         assert before.written_at is not None
-        store.write(sealed({"A": [1]}), before, 5)
-        after = store.current(5)
+        store.write(sealed({"A": [1]}), before)
+        after = store.current()
         assert (after.version, after.opened()) == ("2", {"A": [1]})
 
     def test_versions(self, service: Service, store: Vault) -> None:
         """The versions are listed by the metadata, without deleted ones, and each one can be read."""
-        denied = failure_of(lambda: store.versions(5))
+        denied = failure_of(store.versions)
         assert denied.fix == f'allow "read" for the path "{MOUNT}/metadata/{service.cwd.name}"'
         rules = [
             f'path "{MOUNT}/{part}/{service.cwd.name}" {{ capabilities = ["read", "update"] }}'
@@ -543,11 +543,11 @@ class TestWrite:
         ]
         service.bao.call("PUT", f"sys/policies/acl/{service.cwd.name}", policy="\n".join(rules))
         for number in (1, 2):
-            store.write(sealed({"A": number}), store.current(5), 5)
-        assert [*store.versions(5)] == ["3", "2", "1"]
-        assert store.version("2", 5).opened() == {"A": 1}
+            store.write(sealed({"A": number}), store.current())
+        assert [*store.versions()] == ["3", "2", "1"]
+        assert store.version("2").opened() == {"A": 1}
         service.bao.call("POST", f"{MOUNT}/delete/{service.cwd.name}", versions=[2])
-        assert [*store.versions(5)] == ["3", "1"]
+        assert [*store.versions()] == ["3", "1"]
 
     def test_a_first_write(self, service: Service) -> None:
         """Where nothing is there, the first write makes the secret, and a second first write is a conflict."""
@@ -560,22 +560,22 @@ class TestWrite:
         with process_environment(service.environ({"VAULT_TOKEN": service.bao.token(name)})):
             store = Vault(f"vault:{MOUNT}/{name}", f"{MOUNT}/{name}")
             with pytest.raises(AbsentError, match=r"^does not exist$"):
-                store.current(5)
-            assert [*store.versions(5)] == []
-            store.write(sealed({"A": 1}), ABSENT, 5)
-            assert failure_of(lambda: store.write(sealed({"A": 2}), ABSENT, 5)) == Failure(*CONFLICT)
-            assert store.current(5).opened() == {"A": 1}
+                store.current()
+            assert [*store.versions()] == []
+            store.write(sealed({"A": 1}), ABSENT)
+            assert failure_of(lambda: store.write(sealed({"A": 2}), ABSENT)) == Failure(*CONFLICT)
+            assert store.current().opened() == {"A": 1}
 
     def test_another_write_came_first(self, store: Vault) -> None:
         """A write from an old version changes nothing."""
-        before = store.current(5)
-        store.write(sealed({"A": 1}), before, 5)
-        assert failure_of(lambda: store.write(sealed({"A": 2}), before, 5)) == Failure(*CONFLICT)
-        assert store.fetch([], 5) == {"A": 1}
+        before = store.current()
+        store.write(sealed({"A": 1}), before)
+        assert failure_of(lambda: store.write(sealed({"A": 2}), before)) == Failure(*CONFLICT)
+        assert store.fetch([]) == {"A": 1}
 
     def test_another_error(self, store: Vault) -> None:
         """An answer for another reason does not say that somebody else has written."""
-        failure = failure_of(lambda: store.write(sealed({"A": 1}), Stored(sealed({}), "9" * 30), 5))
+        failure = failure_of(lambda: store.write(sealed({"A": 1}), Stored(sealed({}), "9" * 30)))
         assert "HTTP 400" in failure.what
 
 

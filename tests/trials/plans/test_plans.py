@@ -188,7 +188,7 @@ class World:
         """Return a key of the store."""
         os.environ.update({each: text for each, text in self.environ.items() if each.startswith(("VAULT", "AWS"))})
         store = open_store(self.source, POLICIES)
-        return str(store.within(TIMEOUT, lambda: store.current(TIMEOUT)).opened()[name])
+        return str(store.within(TIMEOUT, store.current).opened()[name])
 
     def check(self) -> None:
         """Let each service sign a token, and each check all tokens that must be valid: none is refused."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import V1, V2
-from stores import COMPARING, SECONDS, SIMPLE, fields_in, helper_at, opened, write
+from stores import COMPARING, SIMPLE, fields_in, helper_at, opened, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def test_a_reader_never_sees_a_mix(tmp_path: Path, kind: str) -> None:  # noqa: 
 
     def read_sets() -> None:
         while not is_over.is_set():
-            found = store.fetch([V1, V2], SECONDS)
+            found = store.fetch([V1, V2])
             sets.append((found[V1], found[V2]))
 
     def read_files() -> None:
