@@ -30,12 +30,12 @@ from robodj_secretguard.cli.options import (
     given_option,
     given_sources,
     locate_log,
-    model_of,
     model_used,
     policy_of,
     read_input,
     request_of,
     span_of,
+    with_model_class,
 )
 from robodj_secretguard.cli.output import EXIT_USAGE
 from robodj_secretguard.errors import UsageError
@@ -194,7 +194,7 @@ class TestModel:
     @pytest.mark.parametrize("name", ["", ":", "json", "json:", ":loads", "../json:loads", "js on:loads", "json:a.b"])
     def test_invalid_name(self, name: str) -> None:
         """A name that is not a module and a class is a usage error, and nothing is imported."""
-        assert error(model_of, Request(model=name)) == "--model: invalid name; use package.module:Class"
+        assert error(with_model_class, Request(model=name)) == "--model: invalid name; use package.module:Class"
 
     def test_used(self, machine: Machine) -> None:
         """The option wins over the project. The name is shown in ASCII, with its origin."""
@@ -385,7 +385,7 @@ def test_location_of_the_log(machine: Machine) -> None:
 
     def located(option: str | None = None, log: str | None = os.path.join("records", "log")) -> tuple[object, ...]:
         request = Request(operations_log=option, project_directory=str(machine.root), project_log=log)
-        return machine.within(lambda: locate_log(request, RuntimeSecrets))
+        return machine.within(lambda: locate_log(request))
 
     for option, path, named_by in (
         ("option", "option", "--operations-log"),
@@ -404,7 +404,7 @@ def test_location_of_the_log(machine: Machine) -> None:
         ("config", os.path.join("config", "logs")),
     )
     machine.environ["ROBODJ_CONFIG_DIR"] = "deploy"
-    assert machine.within(lambda: directory_of(Request(), RuntimeSecrets)) == ("deploy", "environment")
+    assert machine.within(lambda: directory_of(Request())) == ("deploy", "environment")
     assert located(log=None) == (
         os.path.join("deploy", file),
         "the operations log $ROBODJ_CONFIG_DIR/logs/secret_operations.jsonl",

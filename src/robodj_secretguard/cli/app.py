@@ -163,7 +163,7 @@ def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         arguments = _parse_arguments(options)
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
-        from robodj_secretguard.cli.options import model_used, request_of  # noqa: PLC0415 - it imports pydantic
+        from robodj_secretguard.cli.options import model_used, request_of, with_model_class  # noqa: PLC0415 - it imports pydantic
         from robodj_secretguard.startup.model_option import LIBRARY_MODEL  # noqa: PLC0415 - as above
 
         request, own = request_of(arguments)
@@ -172,6 +172,8 @@ def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
         # A model's module is third-party code. Its output, and that of its programs, must not mix with the result.
         if model_used(request)["name"] != LIBRARY_MODEL:
             stdout = divert_stdout()
+        if arguments.needs_model:
+            request = with_model_class(request)
         result = arguments.run(request._replace(stdout=stdout), **own)
         result = render(result, request.format, result.model or model_used(request), stdout, arguments.color)
     except _Information as information:
@@ -203,7 +205,7 @@ def _parser(command: str) -> CommandParser:
         examples=("init", "check", "check --help"),
         statuses={"0": "done", "1": "alerts, or refused", "2": "usage error, or the command could not do its work"},
     )
-    parser.set_defaults(takes_command=False)
+    parser.set_defaults(takes_command=False, needs_model=True)
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {VERSION}", help="show the version and exit")
     commands = parser.add_subparsers(prog=PROGRAM, required=True, metavar="COMMAND", help=argparse.SUPPRESS)
     if command in COMMAND_TABLE:

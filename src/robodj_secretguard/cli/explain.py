@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Final
 
-from robodj_secretguard.cli.options import Commands, Request, add_command, given, model_of
+from robodj_secretguard.cli.options import Commands, Request, add_command, given
 from robodj_secretguard.cli.output import EXIT_CLEAN, MODEL, Result, wrapped
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import PROGRAM
@@ -67,9 +67,7 @@ def explanations(policies: Sequence[SecretPolicy] = (), options: str = "") -> di
 
 
 def _explain(request: Request, *, checks: Sequence[str]) -> Result:
-    model = model_of(request)
-    policies = tuple(model.secret_policies.values())
-    texts = explanations(policies, "".join(f" {shlex.quote(word)}" for word in given(request, "model")))
+    texts = explanations(request.policies, "".join(f" {shlex.quote(word)}" for word in given(request, "model")))
     explained = [texts[name] for name in dict.fromkeys(checks or texts)]
     lines, table = [*_explained(explained)], list[tuple[str, ...]]()
     if not checks:

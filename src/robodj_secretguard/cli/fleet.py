@@ -16,7 +16,6 @@ from robodj_secretguard.cli.options import (
     Commands,
     Request,
     add_command,
-    model_of,
     opened_input,
     policy_of,
     read_input,
@@ -136,9 +135,11 @@ def _judge_fleet(
     **source: Any,
 ) -> Result:
     _require_options(roster, require, **source)
-    model = model_of(request)
-    policies = [policy for policy in model.secret_policies.values() if policy.material.has_fingerprint]
-    declared, names = [policy.name for policy in policies], [] if secret is None else [policy_of(model, secret).name]
+    policies = [policy for policy in request.policies if policy.material.has_fingerprint]
+    declared, names = (
+        [policy.name for policy in policies],
+        [] if secret is None else [policy_of(request.model_class, secret).name],
+    )
     services = _services_of(roster)
     if any(not {*service.secrets} <= {*declared} for service in services):
         fail(f"--roster: unknown secret (choose from {', '.join(declared)})")
@@ -146,10 +147,9 @@ def _judge_fleet(
         # One that died could stand for a silent one.
         fail("--roster: with --events, write the names of the instances, not their number")
     sources = {service: service.sources or tuple(request.sources) for service in services}
-    recorded = find_log(request, model).read()
+    recorded = find_log(request).read()
     reports = {
-        each: checked(request._replace(sources=each), model, log=recorded)[0]
-        for each in dict.fromkeys(sources.values())
+        each: checked(request._replace(sources=each), log=recorded)[0] for each in dict.fromkeys(sources.values())
     }
     for report in reports.values():
         if not report.secrets:  # a source could not be read

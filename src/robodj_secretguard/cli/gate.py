@@ -16,7 +16,6 @@ from robodj_secretguard.cli.options import (
     add_command,
     judged,
     locate_log,
-    model_of,
     passes,
     read_sources,
     require_project,
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from robodj_secretguard.managers.manager import Sources
-    from robodj_secretguard.settings import SecretSettings
     from robodj_secretguard.startup.readings import ManagedSource
     from robodj_secretguard.startup.report import Report
 
@@ -114,9 +112,8 @@ def add(commands: Commands) -> None:
 
 
 def _run_check(request: Request) -> Result:
-    model = model_of(request)
-    sources = read_sources(request, model)
-    report = for_gate(_check_with_log(request, model, sources))
+    sources = read_sources(request)
+    report = for_gate(_check_with_log(request, sources))
     return report_result(report, sources.deliveries if sources else (), passed=passes(request, report))
 
 
@@ -141,14 +138,14 @@ def report_result(report: Report, managers: Iterable[ManagedSource] = (), *, pas
     )
 
 
-def _check_with_log(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
+def _check_with_log(request: Request, sources: Sources | None) -> Report:
     """Return the report, with findings from the operations log if there is one."""
-    path, _, named_by, _ = locate_log(request, model)
+    path, _, named_by, _ = locate_log(request)
     if named_by in {None, PYPROJECT} and not os.path.lexists(path):
-        return judged(request, model, sources)
+        return judged(request, sources)
     from robodj_secretguard.cli.log import checked_by_gate  # noqa: PLC0415 - its import is slow, and few gates have a log
 
-    return checked_by_gate(request, model, sources)
+    return checked_by_gate(request, sources)
 
 
 def _run_exec(
@@ -156,59 +153,58 @@ def _run_exec(
 ) -> Result:
     if not command:
         fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
-    model = model_of(request)
     environment = Environment()
     has_login = any(each.startswith(("vault:", "aws:")) for each in request.sources)
     if ephemeral and request.sources:
         fail("exec takes --from or --ephemeral, not both")
     if keep_login and not has_login:
         fail("exec takes --keep-login only with --from vault:MOUNT/PATH or aws:SECRET_ID")
-    if previous is None and request.sources and _reads_directory(environment, model):
+    if previous is None and request.sources and _reads_directory(request, environment):
         fail("exec: the service reads its secrets directory, and not --from; leave one of them out")
     if ephemeral:
         require_project(request)
-        already_set = _keys_set(environment, model)
+        already_set = _keys_set(request, environment)
         if already_set:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
             fix = f"unset {', '.join(already_set)}, or run the command without --ephemeral"
             return Result(REFUSED, stderr=[mark(what, RED), f"  fix: {fix}"])
-        os.environ.update(temporary_keys(model.secret_policies.values()) | {EPHEMERAL: ANNOUNCED})
-    sources = read_sources(request, model) if previous is None else _read_with_removed(request, model, previous)
-    report = _check_with_log(request, model, sources)
+        os.environ.update(temporary_keys(request.policies) | {EPHEMERAL: ANNOUNCED})
+    sources = read_sources(request) if previous is None else _read_with_removed(request, previous)
+    report = _check_with_log(request, sources)
     lines = [*map(finding_text, report.findings)]
     if not passes(request, report):
         status = failed_status(report, REFUSED)
         with contextlib.redirect_stdout(sys.stderr):  # stdout is the report's
-            announce("refused", report, f"{model.__module__}:{model.__qualname__}")
+            announce("refused", report, f"{request.model_class.__module__}:{request.model_class.__qualname__}")
         refusal = mark(report.refusal("did not start the command", status), RED)
         return Result(status, lines, report.as_dict, [MODEL, refusal])
 
-    start = partial(_become, request, model, sources, command, keep_login=keep_login)
+    start = partial(_become, request, sources, command, keep_login=keep_login)
     return Result(EXIT_CLEAN, lines, report.as_dict if lines else None, [MODEL], then=partial(_ended, start))
 
 
-def _keys_set(environment: Environment, model: type[SecretSettings]) -> list[str]:
+def _keys_set(request: Request, environment: Environment) -> list[str]:
     """Return the variables of the secrets, and of their directory, that are set."""
     names = [SECRETS_DIR]
-    for policy in model.secret_policies.values():
+    for policy in request.policies:
         names += policy.variables
     return [name for name in names if environment.is_set(name)]
 
 
-def _read_with_removed(request: Request, model: type[SecretSettings], wanted: str) -> Sources:
+def _read_with_removed(request: Request, wanted: str) -> Sources:
     """Return what the sources have delivered, with a removed key for the command."""
-    sources = read_sources(request, model)
+    sources = read_sources(request)
     if sources is None:
         fail("exec --previous needs --from SOURCE, which keeps the key")
     if sources.failed:
         return sources
     from robodj_secretguard.managers.removed import with_removed_key  # noqa: PLC0415 - few commands need such a key
 
-    return with_removed_key(sources, request.sources, model, wanted)
+    return with_removed_key(sources, request.sources, request.model_class, wanted)
 
 
-def _reads_directory(environment: Environment, model: type[SecretSettings]) -> bool:
-    setup = setup_of(model)
+def _reads_directory(request: Request, environment: Environment) -> bool:
+    setup = setup_of(request.model_class)
     is_used = environment.is_set(SECRETS_DIR) or os.path.isdir(setup.secrets_dir or "")
     return has_directory(environment, setup) and is_used
 
@@ -222,7 +218,6 @@ def _ended(run: Callable[[], Result]) -> Result:
 
 def _become(
     request: Request,
-    model: type[SecretSettings],
     sources: Sources | None,
     program: Sequence[str],
     *,
@@ -239,7 +234,7 @@ def _become(
     if sources:
         for name in () if keep_login else sources.logins:
             os.environ.pop(name, None)  # who can read the environment of the service could read the manager
-        os.environ.update(sources.variables(model))
+        os.environ.update(sources.variables(request.model_class))
     restore_stdout(request.stdout)
     try:
         if os.name == "nt":

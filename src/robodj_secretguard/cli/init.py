@@ -91,6 +91,7 @@ def add(commands: Commands) -> None:
             },
             "--yes": {"action": "store_true", "help": "write the files (without --yes, only print what changes)"},
         },
+        defaults={"needs_model": False},
         kind="init",
         description="Set up this project. In the working directory, this writes the settings module, an empty"
         " revocation list and the hook for pre-commit. For RoboDJ's secrets, it writes the gate script and the"

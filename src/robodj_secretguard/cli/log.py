@@ -15,9 +15,9 @@ from robodj_secretguard.cli.options import (
     given_set_up,
     judged,
     locate_log,
-    model_of,
     read_sources,
     span_of,
+    with_model_class,
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
@@ -31,7 +31,6 @@ from robodj_secretguard.secret.texts import (
     count,
     mark,
 )
-from robodj_secretguard.settings import RuntimeSecrets, SecretSettings
 from robodj_secretguard.startup.inputs import OPERATIONS_LOG, iso_utc
 from robodj_secretguard.startup.report import Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity
@@ -74,9 +73,9 @@ _HEADINGS: Final = (
 )
 
 
-def find_log(request: Request, model: type[SecretSettings]) -> OperationsLog:
+def find_log(request: Request) -> OperationsLog:
     """Return the operations log, which was not read yet."""
-    return OperationsLog(*locate_log(request, model))
+    return OperationsLog(*locate_log(request))
 
 
 def read_log(log: OperationsLog) -> OperationsLog:
@@ -93,16 +92,16 @@ def who_of(request: Request) -> Who:
 
 
 def checked(
-    request: Request, model: type[SecretSettings], sources: Sources | None = None, log: OperationsLog | None = None
+    request: Request, sources: Sources | None = None, log: OperationsLog | None = None
 ) -> tuple[Report, OperationsLog]:
     """Return the check's report with findings from the operations log, and that log.
 
     Sources and a log that were not read yet are read now.
     """
-    log = log or find_log(request, model).read()
-    sources = sources or read_sources(request, model)
-    report = judged(request, model, sources)
-    policies = tuple(model.secret_policies.values())
+    log = log or find_log(request).read()
+    sources = sources or read_sources(request)
+    report = judged(request, sources)
+    policies = request.policies
     options = given_set_up(request)
     found = [*recorded_findings(report, log.records, policies, options)]
     if sources and log.records:
@@ -125,9 +124,9 @@ def checked(
     return with_recorded_keys(report, log.records, policies, partial(can_restore, policies)), log
 
 
-def checked_by_gate(request: Request, model: type[SecretSettings], sources: Sources | None) -> Report:
+def checked_by_gate(request: Request, sources: Sources | None) -> Report:
     """Return the report for the gate, with a finding if the log was not checked completely."""
-    report, log = checked(request, model, sources)
+    report, log = checked(request, sources)
     verify = command("log", "verify", *(given(request, "operations_log") or given(request, "config_dir", "model")))
     if log.defects:
         problem = Problem(
@@ -145,13 +144,14 @@ def checked_by_gate(request: Request, model: type[SecretSettings], sources: Sour
         )
     else:
         return report
-    return with_findings(report, [finding(model.secret_policies.values(), Check.SETTING, problem)])
+    return with_findings(report, [finding(request.policies, Check.SETTING, problem)])
 
 
 def add(commands: Commands) -> None:
     """Add both commands."""
     group = add_group(commands, "log", "Show or verify the operations log", {"show": "commands"})
     shared = ("--operations-log", "--config-dir", "--model", "--format")
+    without_model = {"needs_model": False}
     add_command(
         group,
         "show",
@@ -165,6 +165,7 @@ def add(commands: Commands) -> None:
                 "help": f"only this event: {', '.join(get_args(Event))}",
             },
         },
+        defaults=without_model,
         kind="log",
         description="Show the records of the operations log. They are the rotations and the revocations.",
         examples=("log show", "log show --since 2026-11-01 --event rotated"),
@@ -178,6 +179,7 @@ def add(commands: Commands) -> None:
         own={
             "--expect": {"metavar": "HASH", "help": "fail if the record with this hash, or one before it, is missing"}
         },
+        defaults=without_model,
         kind="log-verification",
         description="Verify the hash chain of the operations log. It finds a record that was changed or removed.",
         examples=("log verify", "log verify --format json"),
@@ -188,10 +190,10 @@ def add(commands: Commands) -> None:
 def _log_of(request: Request) -> OperationsLog:
     """Return the log. The model is imported only if its config directory can matter."""
     if request.operations_log is None:
-        return find_log(request, model_of(request))
+        return find_log(with_model_class(request))
     if given(request, "config_dir", "model"):
         fail("--config-dir and --model do not work with --operations-log; leave them out")
-    return find_log(request, RuntimeSecrets)
+    return find_log(request)
 
 
 def _show(

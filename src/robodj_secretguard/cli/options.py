@@ -314,15 +314,16 @@ def given_option(name: str, value: str | None) -> list[str]:
     return option(word, value if value.isascii() and is_free_text(value) else _OPTIONS[word]["metavar"])
 
 
-def model_of(request: Request) -> type[SecretSettings]:
-    """Return the settings model: from `--model`, otherwise the project's, otherwise the default."""
+def with_model_class(request: Request) -> Request:
+    """Return a request with its settings model: from `--model`, otherwise the project's, otherwise the default."""
     name, source = _model_name(request)
     if source == "default":
-        return RuntimeSecrets
+        return request
     try:
-        return load_model(name, request.project_directory if source == PYPROJECT else "")
+        model = load_model(name, request.project_directory if source == PYPROJECT else "")
     except UsageError as error:
         fail(f"{'--model' if source == 'option' else f'model in {PYPROJECT}'}: {error}")
+    return request._replace(model_class=model)
 
 
 def model_used(request: Request) -> dict[str, str]:
@@ -348,12 +349,12 @@ def policy_of(model: type[SecretSettings], name: str) -> SecretPolicy:
     )
 
 
-def directory_of(request: Request, model: type[SecretSettings]) -> tuple[str, NamedBy | None]:
+def directory_of(request: Request) -> tuple[str, NamedBy | None]:
     """Return the config directory and its source; `None` for the default."""
-    return config_directory(Environment(), request.config_dir, setup_of(model))
+    return config_directory(Environment(), request.config_dir, setup_of(request.model_class))
 
 
-def read_sources(request: Request, model: type[SecretSettings]) -> Sources | None:
+def read_sources(request: Request) -> Sources | None:
     """Read the sources of `--from`; return `None` without the option."""
     if not request.sources:
         return None
@@ -361,19 +362,21 @@ def read_sources(request: Request, model: type[SecretSettings]) -> Sources | Non
 
     return load_sources(
         request.sources,
-        model,
+        request.model_class,
         wait=30.0 if request.wait is None else request.wait,
         require_env_only=request.require_env_only,
         say=lambda line: write_line(sys.stderr, f"{PROGRAM}: {line}"),
     )
 
 
-def judged(request: Request, model: type[SecretSettings], sources: Sources | None = None) -> Report:
+def judged(request: Request, sources: Sources | None = None) -> Report:
     """Return the check's report, with the options of the command."""
     if sources:
-        return sources.check(model, config_dir=request.config_dir, require_env_only=request.require_env_only)
+        return sources.check(
+            request.model_class, config_dir=request.config_dir, require_env_only=request.require_env_only
+        )
     return examine(
-        model,
+        request.model_class,
         environment=Environment(),
         config_dir=request.config_dir,
         require_env_only=request.require_env_only,
@@ -395,7 +398,7 @@ def span_of(since: datetime | None, until: datetime | None) -> tuple[datetime, d
     return since, until
 
 
-def locate_log(request: Request, model: type[SecretSettings]) -> tuple[str, str, str | None, tuple[str, ...]]:
+def locate_log(request: Request) -> tuple[str, str, str | None, tuple[str, ...]]:
     """Return the path of the operations log, its name in messages, what names it, and the directories to make."""
     variable = Environment().get(OPERATIONS_LOG)
     candidates = {
@@ -407,7 +410,7 @@ def locate_log(request: Request, model: type[SecretSettings]) -> tuple[str, str,
         if path is not None:
             directories: tuple[str, ...] = (os.path.dirname(path),) if named_by == PYPROJECT else ()
             return path, f"the operations log that {named_by} names", named_by, directories
-    directory, directory_named_by = directory_of(request, model)
+    directory, directory_named_by = directory_of(request)
     path = os.path.join(directory, within_config_dir(OPERATIONS_FILE))
     directories = (os.path.dirname(path),) if directory_named_by else (directory, os.path.dirname(path))
     return path, f"the operations log {shown_path(OPERATIONS_FILE, directory_named_by)}", None, directories
@@ -486,6 +489,12 @@ class Request(NamedTuple):
     project_log: str | None = None
     uses_project_model: bool = True
     stdout: TextIO | None = None  # without the output of a model's module
+    model_class: type[SecretSettings] = RuntimeSecrets
+
+    @property
+    def policies(self) -> tuple[SecretPolicy, ...]:
+        """The declared secrets."""
+        return tuple(self.model_class.secret_policies.values())
 
 
 def request_of(arguments: argparse.Namespace) -> tuple[Request, dict[str, Any]]:
@@ -493,7 +502,7 @@ def request_of(arguments: argparse.Namespace) -> tuple[Request, dict[str, Any]]:
 
     The project's configuration holds where no option is passed. Its switches can only tighten.
     """
-    others = {"color", "run", "takes_command", "needs_project"}
+    others = {"color", "run", "takes_command", "needs_project", "needs_model"}
     own = {name: value for name, value in vars(arguments).items() if name not in others}
     request = Request(**{name: own.pop(name) for name in Request._fields if name in own})
     if request.wait is not None and not (request.sources or "roster" in own):  # a roster names sources too

@@ -17,7 +17,6 @@ from robodj_secretguard.cli.options import (
     given_set_up,
     given_sources,
     judged,
-    model_of,
     policy_of,
     read_input,
     read_sources,
@@ -34,7 +33,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Record, Who, recorded_keys
+from robodj_secretguard.lifecycle.records import Record, recorded_keys
 from robodj_secretguard.lifecycle.revocation import (
     draft_revocation,
     known_of,
@@ -48,7 +47,6 @@ from robodj_secretguard.secret.material import FORM, Kind, canonical, fingerprin
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import PROGRAM, count
-from robodj_secretguard.settings import SecretSettings
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.readings import REVOKED_FILE, shown_path
 from robodj_secretguard.startup.report import Report
@@ -122,20 +120,19 @@ def _revoke_key(
     without_replacement: bool,
     yes: bool,
 ) -> Result:
-    model = model_of(request)
-    meant = leaked_key(model, listed_as, key_from)
+    meant = leaked_key(request, listed_as, key_from)
     if not meant and name is None:
         fail("revoke needs NAME, for the current key of a secret, or else --key-from FILE or --fingerprint SGFP1")
     if unknown and not meant:
         fail("--unknown works only with --fingerprint or --key-from; leave it out")
-    policy = None if name is None else policy_of(model, name)
-    sources = read_sources(request, model)
-    report = judged(request, model, sources)
+    policy = None if name is None else policy_of(request.model_class, name)
+    sources = read_sources(request)
+    report = judged(request, sources)
     if sources and sources.failed:
         what = f"{PROGRAM}: nothing was revoked; leave out --from to revoke without the secret manager"
         return failed_result(report, what)
-    log = find_log(request, model).read()  # an unreadable log does not prevent a revocation
-    key, known = _described(model, report, log.records, policy, meant, who=who_of(request))
+    log = find_log(request).read()  # an unreadable log does not prevent a revocation
+    key, known = _described(request, report, log.records, policy, meant)
     where = f"in {' and '.join(each.name for each in sources.deliveries)}" if sources else "here"
     of_plan = [*given_sources(request), *given(request, "operator", "ticket"), *given_set_up(request)]
     what, steps = _description(key, known, where), steps_after(known, of_plan)
@@ -156,12 +153,11 @@ def _revoke_key(
         )
     if lacking:
         fail(f"nothing was revoked: {' '.join(lacking.values())}; to revoke it without that, add {' '.join(lacking)}")
-    return _carry_out(request, model, log, key, known, what=what, steps=steps, sources=sources)
+    return _carry_out(request, log, key, known, what=what, steps=steps, sources=sources)
 
 
 def _carry_out(
     request: Request,
-    model: type[SecretSettings],
     log: OperationsLog,
     key: Record,
     known: dict[str, Any],
@@ -171,9 +167,9 @@ def _carry_out(
     sources: Sources | None,
 ) -> Result:
     """Revoke the key. Return what was done, and what is next."""
-    directory, named_by = directory_of(request, model)
+    directory, named_by = directory_of(request)
     name_of_list = f"the revocation list {shown_path(REVOKED_FILE, named_by)}"
-    is_new, appended, problems = revoke(key, log, directory, model=model, name_of_list=name_of_list)
+    is_new, appended, problems = revoke(key, log, directory, model=request.model_class, name_of_list=name_of_list)
     lines = [
         f"{'Revoked' if is_new else 'Already revoked'}: {what}",
         *map(recorded_line, appended),
@@ -184,7 +180,7 @@ def _carry_out(
         # With other faults in the list, the revocation may not be effective.
         *[
             finding_text(finding)
-            for finding in judged(request, model, sources).findings
+            for finding in judged(request, sources).findings
             if finding.check is Check.REVOCATION_LIST
         ],
         "",
@@ -275,12 +271,12 @@ def fingerprint_in(path: str, kinds: Sequence[Kind]) -> str:
     return found.pop()
 
 
-def leaked_key(model: type[SecretSettings], key: str | None, key_from: str | None) -> str:
+def leaked_key(request: Request, key: str | None, key_from: str | None) -> str:
     """Return the fingerprint of a leaked key, from its option or from its text in a file; empty where none is given."""
     if key is not None and key_from is not None:
         fail("pass --key-from or --fingerprint, not both")
     if key_from is not None:
-        kinds = [each.material for each in model.secret_policies.values() if each.material.has_fingerprint]
+        kinds = [each.material for each in request.policies if each.material.has_fingerprint]
         return fingerprint_in(key_from, kinds)
     if key is not None and not is_fingerprint(key):
         fail(f"--fingerprint: invalid fingerprint; use {FORM}")
@@ -288,18 +284,16 @@ def leaked_key(model: type[SecretSettings], key: str | None, key_from: str | Non
 
 
 def _described(
-    model: type[SecretSettings],
+    request: Request,
     report: Report,
     records: Sequence[Record],
     policy: SecretPolicy | None,
     meant: str,
-    *,
-    who: Who,
 ) -> tuple[Record, dict[str, Any]]:
     """Return the draft of the record, and what is known about the key. Refuse another secret or environment."""
     meant = revocable_key(policy, meant, report, records) if policy else meant
-    policies, name = model.secret_policies.values(), policy.name if policy else None
-    key = draft_revocation(meant, name, report, records, policies, who=who)
+    who, name = who_of(request), policy.name if policy else None
+    key = draft_revocation(meant, name, report, records, request.policies, who=who)
     expected = expected_keys(report, records, key.environment).get(key.secret or "", Slots())
     known = known_of(key, report, records, expected)
     if name not in {None, key.secret, *(each["secret"] for each in known["delivered_as"])}:

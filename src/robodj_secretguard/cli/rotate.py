@@ -17,7 +17,6 @@ from robodj_secretguard.cli.options import (
     given_set_up,
     given_sources,
     judged,
-    model_of,
     policy_of,
     read_sources,
 )
@@ -51,7 +50,6 @@ from robodj_secretguard.secret.texts import (
     YELLOW,
     mark,
 )
-from robodj_secretguard.settings import SecretSettings
 from robodj_secretguard.startup.directory import first_with
 from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.readings import (
@@ -166,16 +164,16 @@ def add(commands: Commands) -> None:
     add_steps(group, shared)
 
 
-def _chosen(model: type[SecretSettings], name: str | None) -> tuple[list[SecretPolicy], list[str]]:
+def _chosen(request: Request, name: str | None) -> tuple[list[SecretPolicy], list[str]]:
     """Return the secrets that get a new key, and the lines for stderr: which others were left out."""
     if name is not None:
-        policy = policy_of(model, name)
+        policy = policy_of(request.model_class, name)
         if policy.is_issued:
             fail(f"no key was generated: a vendor issues the secret ({name}: {how_to_rotate(policy)})")
         return [policy], [MODEL]
     left_out = []
     policies = []
-    for policy in model.secret_policies.values():
+    for policy in request.policies:
         if policy.is_issued:
             left_out.append(f"left out {policy.name}: {how_to_rotate(policy)}")
         elif policy.required:
@@ -189,7 +187,7 @@ def _chosen(model: type[SecretSettings], name: str | None) -> tuple[list[SecretP
 
 def _make_keys(request: Request, *, name: str | None, show: bool) -> Result:
     """Return new keys for stdout. On a terminal and in CI, somebody could read them."""
-    policies, stderr = _chosen(model_of(request), name)
+    policies, stderr = _chosen(request, name)
     form = request.format
     if form == "text" and len(policies) > 1:
         fail(
@@ -219,19 +217,18 @@ def _record(
     attest: Sequence[str],
     known: Sequence[str],
 ) -> Result:
-    model = model_of(request)
-    log, sources = find_log(request, model), read_sources(request, model)
+    log, sources = find_log(request), read_sources(request)
     others = [_known(number, file) for number, file in enumerate(known, start=1)]
     options = [*given_sources(request), *given_set_up(request)]
-    named = {policy_of(model, name).name for name in names}
+    named = {policy_of(request.model_class, name).name for name in names}
     who = named_operator(request)
     if who.environment is None:
-        who = who._replace(environment=_named_environment(log.read(), sources, model, named))
+        who = who._replace(environment=_named_environment(request, log.read(), sources, named))
     try:
         recording = record_rotation(
-            model,
+            request.model_class,
             log,
-            partial(judged, request, model, sources),
+            partial(judged, request, sources),
             who,
             names=named,
             attested=attest,
@@ -250,7 +247,7 @@ def _record(
             lambda: document,
             complaints,
         )
-    the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request, model)[1])}"
+    the_list = f"the revocation list {shown_path(REVOKED_FILE, directory_of(request)[1])}"
     listed = [entry for entry, why in recording.listed if not why]
     failures = [why for _, why in recording.listed if why]
     is_first = all(each in recording.records for each in log.records if each.environment == who.environment)
@@ -273,12 +270,10 @@ def _record(
     )
 
 
-def _named_environment(
-    log: OperationsLog, sources: Sources | None, model: type[SecretSettings], names: Collection[str]
-) -> str:
+def _named_environment(request: Request, log: OperationsLog, sources: Sources | None, names: Collection[str]) -> str:
     """Return the environment that the store or the records of the secrets name."""
     found = set[str]()
-    for policy in model.secret_policies.values():
+    for policy in request.policies:
         if names and policy.name not in names:
             continue
         delivery = first_with(sources.deliveries, policy) if sources else None

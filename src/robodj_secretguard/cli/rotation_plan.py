@@ -16,7 +16,6 @@ from robodj_secretguard.cli.options import (
     given_option,
     given_set_up,
     judged,
-    model_of,
     policy_of,
     read_sources,
 )
@@ -119,22 +118,21 @@ def _plan(
     single_writer: bool,
     **proof: str | None,
 ) -> Result:
-    model = model_of(request)
-    policy = policy_of(model, name)
+    policy = policy_of(request.model_class, name)
     if not emergency and (key_from is not None or leaked is not None):
         fail("--key-from and --fingerprint work only with --emergency; leave them out")
-    leaked = leaked_key(model, leaked, key_from)
+    leaked = leaked_key(request, leaked, key_from)
     if not [each for each in request.sources if each != PIPED]:
         return _without_store(request, policy)
-    sources = read_sources(request, model)
-    report = judged(request, model, sources)
+    sources = read_sources(request)
+    report = judged(request, sources)
     if sources is None or not report.secrets:  # no key was read, so nothing is known
         return failed_result(report)
-    log = find_log(request, model).read()
+    log = find_log(request).read()
     delivery = first_with(sources.deliveries, policy) or sources.deliveries[0]
     subject = _Subject(
         policy=policy,
-        policies=tuple(model.secret_policies.values()),
+        policies=request.policies,
         keys=contain(partial(delivered_keys, policy, delivery)),
         report=report,
         records=log.records,
@@ -143,7 +141,7 @@ def _plan(
         source=delivery.name,
         who=(*subject.environment_options(request.environment), *given(request, "operator", "ticket")),
         options=tuple(given_set_up(request)),
-        refresh=setup_of(model).refresh,
+        refresh=setup_of(request.model_class).refresh,
         writer=("--single-writer",) if single_writer or _compares_nothing(delivery.name, subject.policies) else (),
         proof=tuple(word for name, value in proof.items() if value for word in option(f"--{name}", value)),
     )

@@ -17,7 +17,6 @@ from robodj_secretguard.cli.options import (
     fleet_of,
     given,
     given_set_up,
-    model_of,
     policy_of,
     read_input,
 )
@@ -221,35 +220,35 @@ def _take_steps(
     now: bool,
     dry_run: bool,
 ) -> Result:
-    model = model_of(request)
     wish = Wish(
         step="replace" if emergency and step is None else step,
         is_now=now,
         fleet=fleet_of(fleet),
-        leaked=leaked_key(model, leaked, key_from),
-        restored=leaked_key(model, restored, None),
+        leaked=leaked_key(request, leaked, key_from),
+        restored=leaked_key(request, restored, None),
         data_done=data_done or "",
         forgets=emergency and step == "put",
         dry_run=dry_run,
     )
     require_consistent(wish, name, request.reason)
     who = named_operator(request)
-    policies = tuple(model.secret_policies.values())
+    policies = request.policies
     store = open_store(to, policies, single_writer=single_writer)
+    setup = setup_of(request.model_class)
     place = Place(
         source=store.name,
         who=tuple(given(request, "environment", "operator", "ticket")),
         options=tuple(given_set_up(request)),
-        refresh=setup_of(model).refresh,
+        refresh=setup.refresh,
         writer=("--single-writer",) if single_writer else (),
     )
-    chosen = with_steps(policies if name is None else (policy_of(model, name),), wish, place.of_step)
+    chosen = with_steps(policies if name is None else (policy_of(request.model_class, name),), wish, place.of_step)
     groups = [[policy] for policy in chosen]
     if step == "put":
         groups = [_group_of(chosen[0], policies)]
         wish = wish._replace(values=_values_of(groups[0]))
-    log = find_log(request, model)
-    rotator = Rotator(model, store, who, config_dir=request.config_dir, options=place.of_step)
+    log = find_log(request)
+    rotator = Rotator(request.model_class, store, who, config_dir=request.config_dir, options=place.of_step)
     # Only an emergency does not wait for the operations log. An hour later, the same command would replace the key once
     # more, unless it names the key.
     again = place.step("run", chosen[0].name) if wish.step == "replace" else ""
@@ -259,10 +258,9 @@ def _take_steps(
     status = max([EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)], key=_STATUSES.index)
     if single_writer:
         stderr.append(_LOST_WRITE)
-    name_of_model = f"{model.__module__}:{model.__qualname__}"
     lines = []
     for result in results:
-        lines += [*_result_lines(result, place, name_of_model), ""]
+        lines += [*_result_lines(result, place, setup.model), ""]
     return Result(
         status,
         [*lines, MODEL],

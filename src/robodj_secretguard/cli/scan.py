@@ -15,7 +15,6 @@ from robodj_secretguard.cli.options import (
     given_option,
     given_set_up,
     given_sources,
-    model_of,
     read_input,
     read_sources,
     span_of,
@@ -158,16 +157,15 @@ def _scan_places(
         fail("--staged and --git-history cannot be combined; leave one of them out")
     if fingerprints and (keys_from or request.sources):
         fail("--fingerprints cannot be combined with --from or --keys-from; leave it out")
-    model = model_of(request)
-    sources = read_sources(request, model)
+    sources = read_sources(request)
     failed = sources.failed if sources else None
     found = scan(
-        model,
+        request.model_class,
         paths or [os.curdir],
         scope=_SCOPE_BY_OPTIONS[staged, git_history],
         by_fingerprint=fingerprints,
         keys=_keys_in(keys_from) if keys_from is not None else (),
-        operations_log=find_log(request, model).read(),
+        operations_log=find_log(request).read(),
         config_dir=request.config_dir,
         managers=sources.deliveries if sources else (),
         unread=_unread(request, failed, matters=not staged),
@@ -177,7 +175,7 @@ def _scan_places(
         status = failed_status(failed, EXIT_USAGE) if failed else EXIT_USAGE
     named = [word if is_free_text(word) else "SOURCE" for word in given_sources(request)]  # a path can forge a line
     options = [*named, *given_set_up(request)]
-    text = scan_as_text(found, model.secret_policies.values(), options)
+    text = scan_as_text(found, request.policies, options)
     return Result(status, [text], found.as_dict, [MODEL], bare=True)
 
 
@@ -205,7 +203,7 @@ def _keys_in(name: str) -> Sequence[SealedStr]:
 
 def _report(request: Request, *, since: datetime | None, until: datetime | None) -> Result:
     since, until = span_of(since, until)
-    report, recorded = checked(request, model_of(request))
+    report, recorded = checked(request)
     if since > report.checked_at:
         fail("--since is in the future; use the time when the incident began")
     within = [record for record in recorded.records if since <= record.recorded_at < until]

@@ -13,7 +13,6 @@ from robodj_secretguard.cli.options import (
     Commands,
     Request,
     add_command,
-    model_of,
     passes,
     policy_of,
 )
@@ -34,7 +33,6 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import by_secret
 from robodj_secretguard.lifecycle.standing import TO_DO, late_steps, open_parts, standing_of
 from robodj_secretguard.secret.texts import RED, count, mark
-from robodj_secretguard.settings import SecretSettings
 from robodj_secretguard.startup.inputs import SERVICE, iso_utc
 from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Report
@@ -76,11 +74,10 @@ def add(commands: Commands) -> None:
 
 
 def _status(request: Request, *, secret: str | None) -> Result:
-    model = model_of(request)
-    report, log = checked(request, model)
+    report, log = checked(request)
     if secret is not None:
-        report = _about(report, policy_of(model, secret).name)
-    standings = _standings(model, report, log)
+        report = _about(report, policy_of(request.model_class, secret).name)
+    standings = _standings(request, report, log)
     incomplete = [] if secret is None else [*open_parts(standings[0])]
     is_late = request.strict and _is_late(standings)
     failed = any((log.defects, incomplete, is_late, not passes(request, report)))
@@ -110,9 +107,9 @@ def _status(request: Request, *, secret: str | None) -> Result:
     )
 
 
-def _standings(model: type[SecretSettings], report: Report, log: OperationsLog) -> list[dict[str, Any]]:
+def _standings(request: Request, report: Report, log: OperationsLog) -> list[dict[str, Any]]:
     """Return the status of each secret with its rotations."""
-    policies = {policy.name: policy for policy in model.secret_policies.values()}
+    policies = {policy.name: policy for policy in request.policies}
     of_secrets = by_secret(log.records)
     return [standing_of(policies[each.secret], each, report, of_secrets[each.secret]) for each in report.secrets]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from robodj_secretguard.cli.options import Commands, Request, add_command, add_group, model_of
+from robodj_secretguard.cli.options import Commands, Request, add_command, add_group
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, EXIT_UNAVAILABLE, MODEL, Result, fail
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.secret.texts import RED, count, mark
@@ -41,7 +41,7 @@ def _check_store(request: Request, *, to: str, single_writer: bool, show_errors:
     from robodj_secretguard.managers.conformance import ALL_STEPS_LIMIT, STEP_LIMIT, declared_in, faults_of  # noqa: PLC0415
     from robodj_secretguard.managers.manager import open_store  # noqa: PLC0415 - the help does not need them
 
-    policies = tuple(model_of(request).secret_policies.values())
+    policies = request.policies
     store = open_store(to, policies, single_writer=single_writer)
     store.show_errors = show_errors
     status = EXIT_CLEAN
