@@ -13,6 +13,15 @@ from typing import Any, Final
 
 from robodj_secretguard.secret.frozen import NamedText
 
+ALIASES: Final = {
+    "Document": "dict[str, Any]",
+    "Options": "Sequence[str]",
+    "Policies": "Sequence[SecretPolicy]",
+    "Records": "Sequence[Record]",
+    "StrPath": "str | os.PathLike[str]",
+}
+"""Names of types that the page spells out, as no user imports them."""
+
 CONTENT: Final = """
 # Python API
 
@@ -224,14 +233,19 @@ def _signature(name: str, described: Any) -> str:
             return ""
         node = parts["__init__"]
     elif node.returns is not None:
-        returns = f" -> {ast.unparse(node.returns).strip(chr(39))}"
+        returns = f" -> {_spelled_out(ast.unparse(node.returns)).strip(chr(39))}"
     node.args.args = [each for each in node.args.args if each.arg not in {"self", "cls"}]
     return f"{name}({_spaced(ast.unparse(node.args))}){returns}"
 
 
+def _spelled_out(text: str) -> str:
+    """Return types without the names that only this library uses."""
+    return re.sub(rf"\b({'|'.join(ALIASES)})\b", lambda found: ALIASES[found[1]], text)
+
+
 def _spaced(text: str) -> str:
     """Return parameters with blanks around each default. A private default is shown as dots."""
-    text = re.sub(r"(\w: [^=]+?) ?= ?(?!=)", r"\1 = ", text)
+    text = re.sub(r"(\w: [^=]+?) ?= ?(?!=)", r"\1 = ", _spelled_out(text))
     return re.sub(r"(?<= = )(_\w+|\w+\(_[\w.]+\))", "...", text)
 
 

@@ -15,6 +15,7 @@ from robodj_secretguard.cli.options import (
     PIPE,
     Commands,
     Request,
+    Settings,
     add_command,
     opened_input,
     policy_of,
@@ -47,6 +48,7 @@ from robodj_secretguard.fleet.verdict import (
     signing_key,
 )
 from robodj_secretguard.lifecycle.operations_log import HEAD_FILE, OperationsLog
+from robodj_secretguard.lifecycle.records import Document
 from robodj_secretguard.lifecycle.standing import Role, expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -72,7 +74,7 @@ _Known: TypeAlias = dict[tuple[Service, str], tuple[Slots, Callable[[str | None]
 
 def add(commands: Commands) -> None:
     """Add the command."""
-    once: dict[str, Any] = {"action": "append", "default": []}
+    once: Settings = {"action": "append", "default": []}
     add_command(
         commands,
         "fleet",
@@ -290,7 +292,7 @@ def _evidence(
     )
 
 
-def _standing(service: Service, secret: str, role: Callable[[str | None], Role], evidence: Evidence) -> dict[str, Any]:
+def _standing(service: Service, secret: str, role: Callable[[str | None], Role], evidence: Evidence) -> Document:
     """Return how many instances of a service are proven, and how many run on which key of a secret."""
     own = [use for use in evidence.uses if use.service == service.name]
     certain = [use for use in own if not evidence.faults and (service.name, use.instance) not in evidence.unknown]
@@ -306,7 +308,7 @@ def _standing(service: Service, secret: str, role: Callable[[str | None], Role],
     }
 
 
-def _table_row(verdicts: Sequence[Verdict], row: Mapping[str, Any]) -> tuple[str, ...]:
+def _table_row(verdicts: Sequence[Verdict], row: Document) -> tuple[str, ...]:
     service, secret, roles = row["service"], row["secret"], row["runs_on"]
     labels = (
         (any(role.endswith(("revoked", "unrecorded")) for role in roles), "FAIL"),

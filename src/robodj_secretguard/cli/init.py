@@ -18,6 +18,7 @@ from pydantic import create_model
 from robodj_secretguard.cli.layout import (
     CODING,
     SETTINGS_FILE,
+    Project,
     backend_of,
     has_build,
     makes_app,
@@ -215,7 +216,7 @@ def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy]
     )
 
 
-def _named_model(request: Request, project: dict[str, Any]) -> str | None:
+def _named_model(request: Request, project: Project) -> str | None:
     """Return the model that this project names. One below a project that is set up may be another project."""
     if request.project_directory not in {"", here := os.getcwd()}:
         if project:
@@ -229,7 +230,7 @@ def _named_model(request: Request, project: dict[str, Any]) -> str | None:
     return request.project_model
 
 
-def _settings_file(option: str | None, model: str | None, project: dict[str, Any]) -> str:
+def _settings_file(option: str | None, model: str | None, project: Project) -> str:
     """Return the file of the settings module; empty where the project has a model that is in no file of it."""
     roots, named = source_roots(project), (model or "").partition(":")[0]
     if option is None and named:
@@ -259,7 +260,7 @@ def _settings_file(option: str | None, model: str | None, project: dict[str, Any
 
 
 def plan_changes(
-    settings: str, model: str, project: dict[str, Any], fields: Mapping[str, SecretPolicy], *, is_named: bool
+    settings: str, model: str, project: Project, fields: Mapping[str, SecretPolicy], *, is_named: bool
 ) -> list[Change]:
     """Return every file that a service needs, in the order in which they are written.
 
@@ -327,14 +328,14 @@ def _appended(file: str, text: str, *, by_hand: bool = False) -> Change:
     return change._replace(action="keep") if text.strip() in change.before.replace("\r\n", "\n") else change
 
 
-def _gate(project: dict[str, Any], directory: str) -> Iterator[Change]:
+def _gate(project: Project, directory: str) -> Iterator[Change]:
     """Yield the gate script. Setuptools could take a new directory beside a package for another package."""
     is_beside = directory.partition("/")[0] not in {"", *source_roots(project)}
     by_hand = is_beside and backend_of(project) == "setuptools" and not os.path.isdir(os.path.dirname(GATE))
     yield _new(GATE, _INIT_TEXTS["gate"], by_hand=by_hand)
 
 
-def _data_file(project: dict[str, Any], directory: str) -> Iterator[Change]:
+def _data_file(project: Project, directory: str) -> Iterator[Change]:
     """Yield the line that takes the list into a wheel of setuptools. Others take every file of a package."""
     if directory and backend_of(project) == "setuptools":
         legacy = "setup.cfg" if os.path.exists("setup.cfg") else "setup.py"

@@ -8,12 +8,14 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from robodj_secretguard.cli.output import fail
 from robodj_secretguard.common.files import raise_file_error, read_unlinked, reason
 from robodj_secretguard.secret.texts import is_free_text, listed
 
+Project: TypeAlias = dict[str, Any]
+"""The document in a pyproject.toml."""
 SETTINGS_FILE: Final = "service_secrets.py"
 CODING: Final = ("utf-8", "surrogateescape")  # keeps every byte
 LARGEST_FILE: Final = 1 << 20
@@ -52,7 +54,7 @@ def at(table: Any, path: str) -> list[Any]:
     return table if isinstance(table, list) else [] if table is None else [table]
 
 
-def source_roots(project: dict[str, Any]) -> list[str]:
+def source_roots(project: Project) -> list[str]:
     """Return the directories that may have packages, the project's own ones first; empty is the project's root."""
     tables = at(project, "tool.poetry.packages") + at(project, "tool.setuptools.package-dir")
     found = [
@@ -75,7 +77,7 @@ def module_of(settings: str, roots: Sequence[str]) -> str | None:
     return ".".join(parts)
 
 
-def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
+def package_of(project: Project, roots: Sequence[str]) -> str:
     """Return the package for the settings module: the one that the project names, or the only one; empty for none."""
     names = _declared_names(project)
     found = next(filter(None, [_packages_in(root, names) for root in roots]), [])
@@ -97,7 +99,7 @@ def package_of(project: dict[str, Any], roots: Sequence[str]) -> str:
     return package
 
 
-def backend_of(project: dict[str, Any]) -> str:
+def backend_of(project: Project) -> str:
     """Return the package that builds the project; empty where nothing is built.
 
     Without a build's configuration, pip builds with setuptools.
@@ -109,12 +111,12 @@ def backend_of(project: dict[str, Any]) -> str:
     return str(*backend).partition(".")[0]
 
 
-def has_build(project: dict[str, Any]) -> bool:
+def has_build(project: Project) -> bool:
     """Return whether the project says how it is built."""
     return "build-system" in project or os.path.exists("setup.py")
 
 
-def runner_of(project: dict[str, Any]) -> str:
+def runner_of(project: Project) -> str:
     """Return what begins a command that runs in the project's environment, such as `uv run `."""
     found = [
         *(name for name in ("uv", "poetry", "pdm") if os.path.exists(f"{name}.lock")),
@@ -143,7 +145,7 @@ def read_file(file: str) -> str:
     return text
 
 
-def _declared_names(project: dict[str, Any]) -> list[str]:
+def _declared_names(project: Project) -> list[str]:
     """Return the names of packages that the project itself says, the clearest first."""
     names = [
         *(each.get("include") for each in at(project, "tool.poetry.packages") if isinstance(each, dict)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from robodj_secretguard.cli.options import (
     Commands,
@@ -21,7 +21,7 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import HASH, Event, Record, Who
+from robodj_secretguard.lifecycle.records import HASH, Document, Event, Record, Who
 from robodj_secretguard.lifecycle.standing import recorded_findings, with_recorded_keys
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
@@ -36,7 +36,7 @@ from robodj_secretguard.startup.report import Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from robodj_secretguard.managers.manager import Sources
@@ -273,7 +273,7 @@ def _on_stderr(request: Request) -> list[str]:
     return [MODEL] if request.format == "text" else []
 
 
-def _proof(earlier: Mapping[str, Any]) -> str:
+def _proof(earlier: Document) -> str:
     """Return the command that verifies that an earlier file is complete."""
     return command("log", "verify", "--operations-log", "EARLIER-FILE", "--expect", earlier["hash"])
 

@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from robodj_secretguard.secret.policy import SecretPolicy
     from robodj_secretguard.startup.report import Report
 
+Settings: TypeAlias = dict[str, Any]
+"""The settings of an argument, as argparse takes them."""
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # noqa: SLF001 - it has no public name
 
 NEED_PROJECT: Final = ("generate", "rotate", "revoke")
@@ -57,7 +59,7 @@ NEED_PROJECT: Final = ("generate", "rotate", "revoke")
 MAX_PYPROJECT_BYTES: Final = 1 << 20
 MAX_DOCUMENT_BYTES: Final = 1 << 26
 PIPE: Final = "-"
-FORMAT: Final[dict[str, Any]] = {
+FORMAT: Final[Settings] = {
     "choices": ("text", "json"),
     "default": "text",
     "help": "the output format (default: text)",
@@ -104,7 +106,7 @@ def seconds(name: str, text: str, *, least: float = 0, most: float = 9999) -> fl
 
 
 # The options that several commands share.
-_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+_OPTIONS: Final[dict[str, Settings]] = {
     "--require-env-only": {"action": "store_true", "help": "as in production: refuse keys in fallback files"},
     "--config-dir": {
         "metavar": "DIR",
@@ -220,7 +222,7 @@ def add_command(
     kind: str,
     required: Iterable[str] = (),
     options: Iterable[str] = (),
-    own: Mapping[str, dict[str, Any]] | None = None,
+    own: Mapping[str, Settings] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> None:
     """Add a command with shared options and its own arguments.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from robodj_secretguard.cli.log import find_log, recorded_line, who_of
 from robodj_secretguard.cli.options import (
@@ -33,7 +33,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Record, recorded_keys
+from robodj_secretguard.lifecycle.records import Document, Record, recorded_keys
 from robodj_secretguard.lifecycle.revocation import (
     draft_revocation,
     known_of,
@@ -160,7 +160,7 @@ def _carry_out(
     request: Request,
     log: OperationsLog,
     key: Record,
-    known: dict[str, Any],
+    known: Document,
     *,
     what: str,
     steps: Sequence[PlannedStep],
@@ -200,13 +200,13 @@ def _carry_out(
 
 
 def _document(
-    known: dict[str, Any],
+    known: Document,
     *,
     revoked: bool,
     recorded: bool,
     steps: Sequence[PlannedStep] = (),
-    records: Sequence[dict[str, Any]] = (),
-) -> dict[str, Any]:
+    records: Sequence[Document] = (),
+) -> Document:
     return {
         "kind": "revocation",
         "revoked": revoked,
@@ -217,7 +217,7 @@ def _document(
     }
 
 
-def _description(key: Record, known: dict[str, Any], where: str) -> str:
+def _description(key: Record, known: Document, where: str) -> str:
     of_whom = ", ".join(filter(None, (key.subject, key.environment)))
     since = f"recorded at {known['recorded_at']}" if known["recorded_at"] else "no rotation recorded"
     slots = [f"the {each['slot']} key of {each['secret']}" for each in known["delivered_as"]]
@@ -289,7 +289,7 @@ def _described(
     records: Sequence[Record],
     policy: SecretPolicy | None,
     meant: str,
-) -> tuple[Record, dict[str, Any]]:
+) -> tuple[Record, Document]:
     """Return the draft of the record, and what is known about the key. Refuse another secret or environment."""
     meant = revocable_key(policy, meant, report, records) if policy else meant
     who, name = who_of(request), policy.name if policy else None
@@ -303,9 +303,7 @@ def _described(
     return key, known
 
 
-def _lacking(
-    known: dict[str, Any], where: str, steps: Sequence[PlannedStep], *, unknown: bool, bare: bool
-) -> dict[str, str]:
+def _lacking(known: Document, where: str, steps: Sequence[PlannedStep], *, unknown: bool, bare: bool) -> dict[str, str]:
     """Return the options without which the key is not revoked, and why."""
     plan = next((text for step in steps for text in step.commands), "")
     lacking = {}

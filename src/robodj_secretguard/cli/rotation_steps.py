@@ -7,12 +7,13 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from robodj_secretguard.cli.log import find_log, recorded_line, who_of
 from robodj_secretguard.cli.options import (
     Commands,
     Request,
+    Settings,
     add_command,
     fleet_of,
     given,
@@ -65,8 +66,8 @@ _TEXTS: Final[dict[StepName, tuple[str, str]]] = {
 }
 """By step: what it does, and what is so where it is done already."""
 _ANOTHER_NEXT: Final = "To replace the next key by another one, run rotate stage with --now."
-_NOW: Final[dict[str, Any]] = {"action": "store_true"}
-_STEPS: Final[dict[str, tuple[str, dict[str, dict[str, Any]]]]] = {
+_NOW: Final[Settings] = {"action": "store_true"}
+_STEPS: Final[dict[str, tuple[str, dict[str, Settings]]]] = {
     "stage": (
         "Store a next key. Every instance gets to know it before it is promoted.",
         {"--now": {**_NOW, "help": "replace the next key that is there, or go on with an alert about something else"}},
@@ -157,7 +158,7 @@ def add_steps(group: Commands, shared: Sequence[str]) -> None:
     }
     unused = {"emergency": False, "now": False, "fleet": None, "leaked": None, "restored": None, "key_from": None}
     for step, (description, own) in _STEPS.items():
-        name: dict[str, Any] = {"metavar": "NAME", "help": "the secret, such as secret.key"}
+        name: Settings = {"metavar": "NAME", "help": "the secret, such as secret.key"}
         if step == "run":
             name |= {"nargs": "?", "help": "the secret (default: all that have an overlap)"}
         words = f"rotate {step}{'' if step == 'run' else ' secret.key'} --to vault:secret/my-service \\\n      "

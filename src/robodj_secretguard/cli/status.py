@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from robodj_secretguard.cli.log import checked
 from robodj_secretguard.cli.options import (
@@ -30,7 +30,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.fleet.metrics import ALL_SERVICES, as_openmetrics, of_findings, of_keys, of_rotations
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import by_secret
+from robodj_secretguard.lifecycle.records import Document, by_secret
 from robodj_secretguard.lifecycle.standing import TO_DO, late_steps, open_parts, standing_of
 from robodj_secretguard.secret.texts import RED, count, mark
 from robodj_secretguard.startup.inputs import SERVICE, iso_utc
@@ -107,14 +107,14 @@ def _status(request: Request, *, secret: str | None) -> Result:
     )
 
 
-def _standings(request: Request, report: Report, log: OperationsLog) -> list[dict[str, Any]]:
+def _standings(request: Request, report: Report, log: OperationsLog) -> list[Document]:
     """Return the status of each secret with its rotations."""
     policies = {policy.name: policy for policy in request.policies}
     of_secrets = by_secret(log.records)
     return [standing_of(policies[each.secret], each, report, of_secrets[each.secret]) for each in report.secrets]
 
 
-def _late_secrets(standings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def _late_secrets(standings: Sequence[Document]) -> dict[str, str]:
     """Return what is to do for each secret that has something to do."""
     late = {}
     for each in standings:
@@ -124,7 +124,7 @@ def _late_secrets(standings: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return late
 
 
-def _status_lines(report: Report, log: OperationsLog, standings: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _status_lines(report: Report, log: OperationsLog, standings: Sequence[Document]) -> Iterator[str]:
     """Yield the lines between the table and the verdict."""
     now = iso_utc(report.checked_at)
     details = [line for each in standings for line in _details(each, now)]
@@ -135,7 +135,7 @@ def _status_lines(report: Report, log: OperationsLog, standings: Sequence[Mappin
     yield from (MODEL, f"operations log: {log.verdict}", revocation_line(report.revocation_list))
 
 
-def _metrics(request: Request, report: Report, standings: Sequence[dict[str, Any]]) -> str:
+def _metrics(request: Request, report: Report, standings: Sequence[Document]) -> str:
     rotated = {each["secret"]: datetime.fromisoformat(at) for each in standings if (at := each["rotated_at"])}
     families = of_keys(report.secrets, "robodj_secret_delivered_info")
     if not request.sources:  # the environment of this command may be older than what is delivered
@@ -155,7 +155,7 @@ def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, f
     return mark(line, RED) if failed else line
 
 
-def _is_late(standings: Sequence[Mapping[str, Any]]) -> bool:
+def _is_late(standings: Sequence[Document]) -> bool:
     """Check whether a step is late. The time for the next step of a rotation is the operator's choice."""
     chosen = {TO_DO["stage"], TO_DO["promote"]}
     return any(not {*late_steps(each)} <= chosen for each in standings)
@@ -168,7 +168,7 @@ def _about(report: Report, name: str) -> Report:
     return report._replace(secrets=tuple(statuses), findings=tuple(findings))
 
 
-def _verdict(standing: Mapping[str, Any], incomplete: Sequence[str], *, failed: bool) -> str:
+def _verdict(standing: Document, incomplete: Sequence[str], *, failed: bool) -> str:
     """Return whether the rotation of a secret is complete."""
     name = standing["secret"]
     if failed and not incomplete:
@@ -179,7 +179,7 @@ def _verdict(standing: Mapping[str, Any], incomplete: Sequence[str], *, failed: 
     return f"The rotation of {name} is complete: {key}recorded at {standing['rotated_at']}."
 
 
-def _cells(standing: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(standing: Document) -> tuple[str, ...]:
     """Return the end of a secret's row."""
     is_recorded = standing["rotated_at"] is not None
     return (
@@ -189,7 +189,7 @@ def _cells(standing: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _details(standing: Mapping[str, Any], now: str) -> Iterator[str]:
+def _details(standing: Document, now: str) -> Iterator[str]:
     """Yield the lines about a secret that is in a rotation."""
     deadline = standing["previous_until"]
     until = f"until {deadline}{': PASSED' if deadline and deadline <= now else ''}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import takewhile
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from robodj_secretguard.common.files import (
     append_content,
@@ -25,7 +25,7 @@ from robodj_secretguard.common.files import (
     reason,
     write_file,
 )
-from robodj_secretguard.lifecycle.records import Record, draft, parse_record
+from robodj_secretguard.lifecycle.records import Document, Record, draft, parse_record
 from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
 from robodj_secretguard.startup.file_reader import path_faults
 from robodj_secretguard.startup.inputs import OPERATIONS_LOG, iso_utc
@@ -133,7 +133,7 @@ class OperationsLog:
         return [f"{PROGRAM}: {self.name} {self.verdict}"] if self.defects else []
 
     @property
-    def continues(self) -> dict[str, Any] | None:
+    def continues(self) -> Document | None:
         """The number and the hash of the last record of the earlier file that this log continues, if any."""
         if not self.records:
             return {"sequence": self.head.sequence, "hash": self.head.hash} if self.head else None
@@ -142,11 +142,11 @@ class OperationsLog:
             return None
         return {"sequence": first.sequence - 1, "hash": first.previous}
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Document:
         """Return its state in the plain types of JSON."""
         return {"found": self.found, "last_hash": self.last.hash if self.last else None, "defects": [*self.defects]}
 
-    def verify(self, expected: str | None = None) -> dict[str, Any]:
+    def verify(self, expected: str | None = None) -> Document:
         """Return whether what was read verifies, in the plain types of JSON: it does where `defects` is empty.
 
         `expected` is the hash of a record that must be there.

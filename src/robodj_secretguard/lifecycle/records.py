@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -33,6 +33,8 @@ from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.report import SecretStatus
 from robodj_secretguard.startup.rules import Problem
 
+Document: TypeAlias = dict[str, Any]
+"""What a JSON document says of something, in plain types."""
 HASH: Final = "sha256:[0-9a-f]{64}"
 Hash = Annotated[str, Field(pattern=f"^{HASH}$")]
 ROTATIONS: Final = ("rotated", "rotation-incomplete", "rolled-back", "found")
@@ -120,7 +122,7 @@ class Record:
         proofs = asdict(self.validation) if self.validation else {}
         return tuple(name for name, proof in proofs.items() if proof == "not-done")
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Document:
         """Return the record in the plain types of JSON, with its hash where it is in the log."""
         return dict(_RECORD.dump_python(self, mode="json", exclude=None if self.hash else _HASH_FIELD))
 

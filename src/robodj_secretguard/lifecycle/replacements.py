@@ -14,14 +14,13 @@ from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.lifecycle.records import Record, revoked, staged_after
 from robodj_secretguard.lifecycle.steps import (
     Changes,
-    Fields,
     StoredKeys,
     current_changes,
     field_text,
     stored_keys,
     variables_of_slots,
 )
-from robodj_secretguard.managers.manager import Stored, open_store
+from robodj_secretguard.managers.manager import Fields, Stored, open_store
 from robodj_secretguard.managers.removed import find_version
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy

@@ -6,9 +6,9 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from robodj_secretguard.common.files import (
     append_content,
@@ -25,6 +25,7 @@ from robodj_secretguard.errors import ChangedError, FileError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
     ROTATIONS,
+    Document,
     Record,
     Who,
     draft,
@@ -113,7 +114,7 @@ def draft_revocation(
     )
 
 
-def known_of(key: Record, report: Report, records: Iterable[Record], expected: Slots) -> dict[str, Any]:
+def known_of(key: Record, report: Report, records: Iterable[Record], expected: Slots) -> Document:
     """Return what is known about a key to be revoked, in the plain types of JSON.
 
     `expected` has the keys of its secret, from the report or from later records.
@@ -140,7 +141,7 @@ def _records_of(fingerprint: str | None, records: Iterable[Record]) -> list[Reco
     return [record for record in records if record.secret and fingerprint in {record.fingerprint, record.replaced}]
 
 
-def _delivered_as(fingerprint: str | None, report: Report) -> list[dict[str, Any]]:
+def _delivered_as(fingerprint: str | None, report: Report) -> list[Document]:
     return [
         {"secret": status.secret, "slot": slot}
         for status in report.secrets
@@ -256,7 +257,7 @@ def revoke(
     return is_new, appended, problems
 
 
-def steps_after(known: Mapping[str, Any], options: Sequence[str]) -> list[PlannedStep]:
+def steps_after(known: Document, options: Sequence[str]) -> list[PlannedStep]:
     """Return the steps of policy section 4 after a revocation.
 
     Args:

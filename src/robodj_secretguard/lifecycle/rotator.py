@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from robodj_secretguard.common.files import raise_file_error, reason
 from robodj_secretguard.errors import ManagerError, UsageError
@@ -17,6 +17,7 @@ from robodj_secretguard.fleet.verdict import Verdict
 from robodj_secretguard.guarding import examine
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
+    Document,
     LastStep,
     Record,
     StepName,
@@ -36,7 +37,6 @@ from robodj_secretguard.lifecycle.replacements import (
 )
 from robodj_secretguard.lifecycle.steps import (
     Changes,
-    Fields,
     StoredKeys,
     changes_of,
     data_of_previous,
@@ -57,7 +57,7 @@ from robodj_secretguard.lifecycle.steps import (
     with_changes,
     with_step,
 )
-from robodj_secretguard.managers.manager import ABSENT, Store, Stored, sealed
+from robodj_secretguard.managers.manager import ABSENT, Fields, Store, Stored, sealed
 from robodj_secretguard.managers.removed import find_version
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import PREFIX, fingerprint
@@ -191,7 +191,7 @@ class StepResult:
         self.dropped: str | None = None
         self.unpurged: list[str] = []
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Document:
         """Return the result in the plain types of JSON."""
         secret = self.policy.name
         problems = [self.refusal] if self.refusal else []

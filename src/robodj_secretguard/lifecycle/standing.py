@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
+    Document,
     Proof,
     Record,
     StepName,
@@ -301,9 +302,7 @@ def roles_of(
     return role
 
 
-def standing_of(
-    policy: SecretPolicy, status: SecretStatus, report: Report, records: Sequence[Record]
-) -> dict[str, Any]:
+def standing_of(policy: SecretPolicy, status: SecretStatus, report: Report, records: Sequence[Record]) -> Document:
     """Return the status of a secret with its rotations, in the plain types of JSON."""
     of_this_secret = rotations(records, status.secret)
     # Without a current key, as on an operator's machine, use the last recorded one.
@@ -331,7 +330,7 @@ def standing_of(
     }
 
 
-def late_steps(standing: Mapping[str, Any]) -> list[str]:
+def late_steps(standing: Document) -> list[str]:
     """Return why the rotation of a secret is not up to date; nothing where it is, and for one that is switched off."""
     if standing["state"] == State.MISSING and not standing["required"]:
         return []
@@ -348,7 +347,7 @@ def late_steps(standing: Mapping[str, Any]) -> list[str]:
     return late
 
 
-def open_parts(standing: Mapping[str, Any]) -> Iterator[str]:
+def open_parts(standing: Document) -> Iterator[str]:
     """Yield what is open in the rotation of a secret."""
     yield from (f"the alert {check}" for check in standing["alerts"])
     if standing["next_fingerprint"]:
@@ -382,7 +381,7 @@ class Recording(NamedTuple):
     warnings: Sequence[str] = ()
     listed: Sequence[tuple[str, str]] = ()
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Document:
         """Return it in the plain types of JSON."""
         return {
             "refusals": [

@@ -28,6 +28,7 @@ from robodj_secretguard.lifecycle.records import (
     rotations,
     slots_of,
 )
+from robodj_secretguard.managers.manager import Fields
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.key import LEGACY
 from robodj_secretguard.secret.material import PREFIX, fingerprint
@@ -45,8 +46,6 @@ from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus, Slot, 
 from robodj_secretguard.startup.report import Report, SecretStatus
 from robodj_secretguard.startup.rules import Problem, Severity, State
 
-Fields: TypeAlias = "Mapping[str, Any]"
-"""The fields of a secret in a store. A function that takes them runs inside `contain()`."""
 Changes: TypeAlias = "dict[str, str | None]"
 """The new text of each field that a step changes; `None` for one that it removes."""
 

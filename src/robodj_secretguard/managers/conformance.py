@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.helper import CHANGED_MEANWHILE, Helper
 from robodj_secretguard.managers.local import LocalStore
-from robodj_secretguard.managers.manager import STORE_CHECK, Store, Stored, sealed
+from robodj_secretguard.managers.manager import STORE_CHECK, Fields, Store, Stored, sealed
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.startup.rules import Problem
 
@@ -83,7 +83,7 @@ def _samples(store: Store) -> dict[str, str]:
     return dict(zip(_CHECK_FIELDS, (text + _DIFFICULT, text), strict=True))
 
 
-def _after_write(store: Store, fields: Mapping[str, Any], current: Stored, faults: list[Problem]) -> Stored:
+def _after_write(store: Store, fields: Fields, current: Stored, faults: list[Problem]) -> Stored:
     """Write fields, and return what is there then. Add what is wrong with it."""
     failure = None
     try:
@@ -117,7 +117,7 @@ def _judge_versions(store: Store, first: object, found: Stored, again: Stored, f
         faults.append(Problem("does not return an earlier version", remedy))
 
 
-def _judge_comparison(store: Store, fields: Mapping[str, Any], old: Stored, faults: list[Problem]) -> None:
+def _judge_comparison(store: Store, fields: Fields, old: Stored, faults: list[Problem]) -> None:
     """Add what is wrong with a write that names an old version."""
     now = _found(store)
     if not now.version:

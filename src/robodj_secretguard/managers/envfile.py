@@ -11,13 +11,13 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from robodj_secretguard.common.files import read_unlinked, sync_directory, write_new
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.local import LocalStore
-from robodj_secretguard.managers.manager import AbsentError
+from robodj_secretguard.managers.manager import AbsentError, Fields
 from robodj_secretguard.startup.directory import MAX_BYTES
 from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.inputs import CHANGED, ROTATION_RECORD
@@ -34,7 +34,7 @@ _ONE_FORM: Final = (
 class EnvFile(LocalStore):
     """The variables of one file. Only declared ones are read and written."""
 
-    def fields_found(self) -> Mapping[str, object]:
+    def fields_found(self) -> Fields:
         """Return the text of each declared variable, and `None` for every other one."""
         lines = self._lines()
         fields: dict[str, object] = {}
@@ -56,7 +56,7 @@ class EnvFile(LocalStore):
                 "name an environment file, or a path where no file is yet",
             )
 
-    def require_writable(self, fields: Mapping[str, Any]) -> None:
+    def require_writable(self, fields: Fields) -> None:
         """Refuse a value that would need quotes, and a file whose end is not complete."""
         if _insides(self._present_lines())[-1]:
             raise ManagerError(
@@ -71,7 +71,7 @@ class EnvFile(LocalStore):
                     "store these secrets in directory:PATH instead",
                 )
 
-    def replace(self, fields: Mapping[str, Any]) -> None:
+    def replace(self, fields: Fields) -> None:
         """Write a file with the new lines, and put it in place of the old one."""
         path = self.path()
         lines = self._present_lines()

@@ -13,12 +13,12 @@ import shutil
 import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from robodj_secretguard.common.files import make_directory, read_unlinked, sync_directory, write_new
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.managers.local import LocalStore
-from robodj_secretguard.managers.manager import AbsentError
+from robodj_secretguard.managers.manager import AbsentError, Fields
 from robodj_secretguard.startup.directory import read_directory
 
 _DATA: Final = "..data"
@@ -34,11 +34,11 @@ class Directory(LocalStore):
 
     has_files = True
 
-    def fetch(self, names: Collection[str]) -> Mapping[str, object]:
+    def fetch(self, names: Collection[str]) -> Fields:
         """Return the content of each file, all of them of one version of the directory."""
         return read_directory(self._place, self._policies, names, self.seconds)
 
-    def fields_found(self) -> Mapping[str, object]:
+    def fields_found(self) -> Fields:
         """Return the content of each declared file, and `None` for every other one."""
         if not os.path.lexists(self._place):
             raise AbsentError("does not exist", "correct the path; rotate put stores the first keys there")
@@ -48,7 +48,7 @@ class Directory(LocalStore):
         """Return a path in the directory."""
         return os.path.join(self.path(), _DATA) if os.path.isdir(self.path()) else self.path()
 
-    def require_writable(self, fields: Mapping[str, Any]) -> None:
+    def require_writable(self, fields: Fields) -> None:
         """Refuse what is no text, and a file that is somewhere else or was edited beside its link."""
         place = self.path()
         is_linked = os.path.lexists(os.path.join(place, _DATA))
@@ -68,7 +68,7 @@ class Directory(LocalStore):
                         f"put the right text into {through}, and delete {file}",
                     )
 
-    def replace(self, fields: Mapping[str, Any]) -> None:
+    def replace(self, fields: Fields) -> None:
         """Make a directory with all files of the new version, and let the link lead to it."""
         place = self.path()
         link = os.path.join(place, _DATA)
@@ -90,7 +90,7 @@ class Directory(LocalStore):
         aliases = {policy.variable: policy.name for policy in self._policies}
         return [name, aliases[name]] if name in aliases else [name]
 
-    def _changes(self, fields: Mapping[str, Any]) -> dict[str, str | None]:
+    def _changes(self, fields: Fields) -> dict[str, str | None]:
         """Return the new text of each file that changes; `None` for one that is removed."""
         found = self.fields_found()
         changes: dict[str, str | None] = {}

@@ -11,7 +11,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, cast
 
@@ -21,6 +21,7 @@ from robodj_secretguard.managers.manager import (
     ABSENT,
     CONFLICT,
     AbsentError,
+    Fields,
     Store,
     Stored,
     members,
@@ -95,7 +96,7 @@ class Helper(Store):
             failure = self._set(new, is_first=found is ABSENT)
             self._read_back(new, failure)
 
-    def get(self, *version: str) -> Mapping[str, Any]:
+    def get(self, *version: str) -> Fields:
         """Return the answer to `get`, whose member `fields` is an object.
 
         Raises:
@@ -200,7 +201,7 @@ class Helper(Store):
         except OSError as error:
             raise ManagerError(f"was not written: {reason(error)}", "run this command again") from None
 
-    def _stored(self, answer: Mapping[str, Any]) -> Stored:
+    def _stored(self, answer: Fields) -> Stored:
         fields = answer["fields"]
         version = answer.get("version") or ""
         # A version becomes an argument. A short one may be equal to a port by chance.

@@ -8,13 +8,13 @@ import os
 import re
 import stat
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 from robodj_secretguard.common.files import closing, locked, make_directory, open_or_make, reason, write_file
 from robodj_secretguard.errors import ManagerError
-from robodj_secretguard.managers.manager import ABSENT, CONFLICT, STORE_CHECK, Store, Stored, sealed
+from robodj_secretguard.managers.manager import ABSENT, CONFLICT, STORE_CHECK, Fields, Store, Stored, sealed
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import shown_place
 from robodj_secretguard.startup.directory import MAX_BYTES, names_of
@@ -35,7 +35,7 @@ class LocalStore(Store):
     reach = "end what holds its lock, then start again"
 
     @abstractmethod
-    def fields_found(self) -> Mapping[str, object]:
+    def fields_found(self) -> Fields:
         """Return all fields; `None` for one that is never written.
 
         Raises:
@@ -43,11 +43,11 @@ class LocalStore(Store):
         """
 
     @abstractmethod
-    def require_writable(self, fields: Mapping[str, Any]) -> None:
+    def require_writable(self, fields: Fields) -> None:
         """Raise a `ManagerError` where fields cannot be written."""
 
     @abstractmethod
-    def replace(self, fields: Mapping[str, Any]) -> None:
+    def replace(self, fields: Fields) -> None:
         """Put fields in place of those that are there, at once. The lock is held."""
 
     def require_own(self) -> None:
@@ -195,12 +195,12 @@ class KeptVersions:
                 files[match[2]] = file
         return files
 
-    def _write(self, file: str, fields: Mapping[str, Any]) -> None:
+    def _write(self, file: str, fields: Fields) -> None:
         content = sealed({"fields": fields}).get_secret_value().encode()
         write_file(os.path.join(self.directory, file), content, 0o600, replace=True)
 
 
-def _stored(fields: Mapping[str, object]) -> Stored:
+def _stored(fields: Fields) -> Stored:
     """Return fields as a version. Its name is a hash of those that are texts."""
     texts = {name: value for name, value in fields.items() if value is not None}
     content = Stored(sealed(texts), "").canonical().encode()

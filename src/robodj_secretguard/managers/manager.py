@@ -40,6 +40,9 @@ from robodj_secretguard.startup.report import Finding, Report, with_findings
 Failure: TypeAlias = tuple[type[Exception] | tuple[type[Exception], ...], str, str, bool]
 """Errors of a client, what is wrong (`{}` is the type's name), what to do, and whether it is temporary."""
 
+Fields: TypeAlias = Mapping[str, Any]
+"""The fields of a secret in a store. A function that takes them runs inside `contain()`."""
+
 Answer = TypeVar("Answer")
 
 ATTEMPT_SECONDS: Final = 5.0
@@ -101,7 +104,7 @@ class Manager(ABC):
         self._policies = policies
 
     @abstractmethod
-    def fetch(self, names: Collection[str]) -> Mapping[str, object]:
+    def fetch(self, names: Collection[str]) -> Fields:
         """Return everything that the manager has.
 
         Args:
@@ -190,7 +193,7 @@ class JsonObject(Manager):
     is_repeatable = False
     reach = _JSON_CLIENT
 
-    def fetch(self, names: Collection[str]) -> Mapping[str, object]:  # noqa: ARG002
+    def fetch(self, names: Collection[str]) -> Fields:  # noqa: ARG002
         """Return the members."""
         if sys.stdin is None or sys.stdin.isatty():  # a terminal would show a typed key
             raise ManagerError("cannot be read: stdin is not a pipe", "pipe one JSON object into this command")
@@ -278,7 +281,7 @@ class Store(Manager):
     def purge(self, is_ended: Callable[[str], bool]) -> None:
         """Take each field whose text `is_ended` accepts out of the kept versions, and never out of the current one."""
 
-    def fetch(self, names: Collection[str]) -> Mapping[str, object]:  # noqa: ARG002
+    def fetch(self, names: Collection[str]) -> Fields:  # noqa: ARG002
         """Return the fields of the current version."""
         return self.current().opened()
 
@@ -334,7 +337,7 @@ def number_of(text: str) -> float:
     return number if repr(number) == text else float("nan")
 
 
-def sealed(fields: Mapping[str, Any], *, is_new: bool = False) -> SealedStr:
+def sealed(fields: Fields, *, is_new: bool = False) -> SealedStr:
     """Return fields as one JSON object. `is_new`: a manager gets them, so each number must be as it was."""
     try:
         return SealedStr(json.dumps(fields, allow_nan=not is_new))
@@ -382,7 +385,7 @@ def manager_error(error: Exception, failures: Iterable[Failure], certificate: st
     return ManagerError(message.format(type_name(error)), remedy, is_temporary=is_temporary)
 
 
-def members(text: bytes | str, remedy: str, *, is_whole: bool = False) -> Mapping[str, object]:
+def members(text: bytes | str, remedy: str, *, is_whole: bool = False) -> Fields:
     """Return the members of a JSON object. `is_whole`: no part of the text was lost on its way.
 
     Raises:
