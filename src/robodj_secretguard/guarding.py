@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from robodj_secretguard.secret.policy import SecretPolicy
-    from robodj_secretguard.startup.readings import ManagedSource
+    from robodj_secretguard.startup.readings import ManagedSource, StrPath
 
 REFUSED_UNDER_RELOADER: Final = 4
 """The status in the child of the autoreloader of Werkzeug, Django or Bottle, where 3 means "reload"."""
@@ -50,7 +50,7 @@ def check(
     model: type[SecretSettings] = RuntimeSecrets,
     *,
     environ: Mapping[str, str] | None = None,
-    config_dir: str | os.PathLike[str] | None = None,
+    config_dir: StrPath | None = None,
     require_env_only: bool = False,
     now: datetime | None = None,
 ) -> Report:
@@ -102,7 +102,7 @@ def examine(
     model: type[SecretSettings],
     *,
     environment: Environment,
-    config_dir: str | os.PathLike[str] | None,
+    config_dir: StrPath | None,
     require_env_only: bool,
     managers: Sequence[ManagedSource] = (),
     now: datetime | None = None,
@@ -170,7 +170,7 @@ def _failed(report: Report, declared: Mapping[str, SecretPolicy], failure: Excep
 @overload
 def guard(
     *,
-    config_dir: str | os.PathLike[str] | None = None,
+    config_dir: StrPath | None = None,
     require_env_only: bool = False,
     logger: Any = None,
     exit_status: int | None = None,
@@ -181,7 +181,7 @@ def guard(
 def guard(
     model: type[Model],
     *,
-    config_dir: str | os.PathLike[str] | None = None,
+    config_dir: StrPath | None = None,
     require_env_only: bool = False,
     logger: Any = None,
     exit_status: int | None = None,
@@ -191,7 +191,7 @@ def guard(
 def guard(
     model: type[SecretSettings] = RuntimeSecrets,
     *,
-    config_dir: str | os.PathLike[str] | None = None,
+    config_dir: StrPath | None = None,
     require_env_only: bool = False,
     logger: Any = None,
     exit_status: int | None = None,

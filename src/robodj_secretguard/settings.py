@@ -31,6 +31,7 @@ from robodj_secretguard.startup.readings import (
     Environment,
     ModelSetup,
     Reading,
+    StrPath,
     config_directory,
     has_directory,
     read,
@@ -147,10 +148,10 @@ class SecretSettings(Sealed, _Base, defer_build=True):
     def __init_subclass__(
         cls,
         *,
-        config_dir: str | os.PathLike[str] | None = None,
+        config_dir: StrPath | None = None,
         file_fallback: bool | None = None,
         require_revocation_list: bool | None = None,
-        secrets_dir: str | os.PathLike[str] | None = None,
+        secrets_dir: StrPath | None = None,
         refresh: timedelta | None = None,
         **kwargs: Any,
     ) -> None:
@@ -323,7 +324,7 @@ def judgement_of(
     environment: Environment,
     *,
     now: datetime | None = None,
-    config_dir: str | os.PathLike[str] | None = None,
+    config_dir: StrPath | None = None,
     require_env_only: bool = False,
     managers: "Sequence[ManagedSource]" = (),
     is_elsewhere: bool = False,
@@ -415,7 +416,7 @@ def _declared_policy(model: str, name: str, field: FieldInfo) -> SecretPolicy:
 
 def _declared_setup(
     model: type[SecretSettings],
-    paths: Mapping[str, str | os.PathLike[str] | None],
+    paths: Mapping[str, StrPath | None],
     switches: Mapping[str, bool | None],
     refresh: timedelta | None,
 ) -> ModelSetup:
@@ -446,9 +447,7 @@ def _declared_setup(
     )
 
 
-def _absolute(
-    model: type[SecretSettings], name: str, path: str | os.PathLike[str] | None, bases: Iterable[ModelSetup]
-) -> set[str]:
+def _absolute(model: type[SecretSettings], name: str, path: StrPath | None, bases: Iterable[ModelSetup]) -> set[str]:
     """Return the directory of a model, and those that it inherits."""
     inherited: set[str] = {getattr(base, name) for base in bases} - {None}
     if path is None:

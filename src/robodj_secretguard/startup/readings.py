@@ -30,6 +30,7 @@ from robodj_secretguard.startup.inputs import (
     parse_marker,
 )
 
+StrPath: TypeAlias = str | os.PathLike[str]
 NamedBy: TypeAlias = Literal["argument", "environment", "model"]
 """What named the config directory."""
 Slot: TypeAlias = Literal["current", "next", "previous"]
@@ -415,7 +416,7 @@ def read(
     *,
     environment: Environment,
     model_setup: ModelSetup = NO_SETUP,
-    config_dir: str | os.PathLike[str] | None = None,
+    config_dir: StrPath | None = None,
     require_env_only: bool = False,
     managers: Sequence[ManagedSource] = (),
     learn: Callable[[RevocationStatus], RevocationStatus] | None = None,
@@ -632,7 +633,7 @@ def event_setting(environment: Environment, name: str) -> str:
 
 
 def config_directory(
-    environment: Environment, config_dir: str | os.PathLike[str] | None, model_setup: ModelSetup
+    environment: Environment, config_dir: StrPath | None, model_setup: ModelSetup
 ) -> tuple[str, NamedBy | None]:
     """Return the config directory and what named it; `None` where nothing did."""
     if config_dir is not None:
