@@ -211,8 +211,9 @@ def planned(store: KeyStore, judgement: Judgement) -> Plan:
     if not report.secrets:  # nothing was read
         return Plan(base, judgement, report, kept=frozenset({WHOLE_SET}))
     discontinuous = [*_discontinuous(store, base, judgement)]
-    found = [*discontinuous, *_environments(base, judgement), *_vanished_markers(base, judgement)]
-    report = with_findings(report, found)
+    policies = _policies(base)
+    found = [finding(policies, Check.ENVIRONMENT, problem) for problem in _environments(base, judgement)]
+    report = with_findings(report, [*discontinuous, *found, *_vanished_markers(base, judgement)])
     stops_all = any(alert.secret is None for alert in report.alerts)
     if discontinuous and not _are_others_continuous(base, judgement, discontinuous):
         stops_all = True
@@ -299,7 +300,7 @@ def _are_others_continuous(base: KeySet, judgement: Judgement, discontinuous: Se
     )
 
 
-def _environments(base: KeySet, judgement: Judgement) -> Iterator[Finding]:
+def _environments(base: KeySet, judgement: Judgement) -> Iterator[Problem]:
     """Yield that the set is of another environment than that of the start, or that nothing tells whose it is."""
     setup = judgement.readings[0].setup
     source = " and ".join(setup.managers)
@@ -308,26 +309,23 @@ def _environments(base: KeySet, judgement: Judgement) -> Iterator[Finding]:
     ours = of_process or before
     theirs = set_environment(setup)
     if before and not theirs:
-        problem = Problem(
+        yield Problem(
             f"{source} does not name its environment any more",
             f"restore {ENVIRONMENT} there, with the value {before}",
             source,
         )
-        yield finding(setup.policies, Check.ENVIRONMENT, problem)
     elif not of_process and ours and theirs and ours != theirs:
         remedy = f"correct what writes it, so that it delivers the secrets of {ours}, and do not restart"
-        problem = Problem(f"{source} has the secrets of {theirs}, and the service started in {ours}", remedy, source)
-        yield finding(setup.policies, Check.ENVIRONMENT, problem)
+        yield Problem(f"{source} has the secrets of {theirs}, and the service started in {ours}", remedy, source)
     pairs = [*zip(base.readings, judgement.readings, strict=True)]
     is_unknown = not (ours and theirs) and not any(policy.overlap for policy in setup.policies)
     if is_unknown and all(before.value != after.value for before, after in pairs):
-        problem = Problem(
+        yield Problem(
             "every secret has another value, and nothing tells whose they are",
             f"store {ENVIRONMENT} with the secrets, such as prod, and set {ENVIRONMENT} for the service",
             source,
             Severity.WARNING,
         )
-        yield finding(setup.policies, Check.ENVIRONMENT, problem)
 
 
 def _vanished_markers(base: KeySet, judgement: Judgement) -> Iterator[Finding]:

@@ -53,8 +53,9 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
 
 
 def _event(finding: Finding) -> LogEvent:
-    fields = {name: getattr(finding, name) for name in _FIELDS}
-    return finding.severity, finding.lines[0], fields | {"check": str(finding.check), "severity": str(finding.severity)}
+    fields = finding.as_dict()
+    del fields["message"]  # the text has it
+    return finding.severity, finding.lines[0], fields
 
 
 class _PlainStream:

@@ -65,16 +65,7 @@ class Finding(Frozen):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the finding in the plain types of JSON."""
-        return {
-            "check": str(self.check),
-            "severity": str(self.severity),
-            "secret": self.secret,
-            "slot": self.slot,
-            "source": self.source,
-            "message": self.message,
-            "remedy": self.remedy,
-            "owner": self.owner,
-        }
+        return self._asdict() | {"check": str(self.check), "severity": str(self.severity)}
 
     @property
     def lines(self) -> tuple[str, str]:
@@ -131,21 +122,10 @@ class SecretStatus(Frozen):
 
     def as_dict(self) -> dict[str, Any]:
         """Return the status in the plain types of JSON."""
-        return {
-            "secret": self.secret,
-            "variable": self.variable,
-            "source": self.source,
+        return self._asdict() | {
             "state": str(self.state),
-            "usable": self.usable,
-            "required": self.required,
-            "expires_at": iso_utc(self.expires_at) if self.expires_at else None,
-            "owner": self.owner,
-            "backup_owner": self.backup_owner,
-            "rotation_days": self.rotation_days,
-            "fingerprint": self.fingerprint,
-            "next_fingerprint": self.next_fingerprint,
-            "previous_fingerprint": self.previous_fingerprint,
-            "previous_until": iso_utc(self.previous_until) if self.previous_until else None,
+            "expires_at": self.expires_at and iso_utc(self.expires_at),
+            "previous_until": self.previous_until and iso_utc(self.previous_until),
         }
 
 
