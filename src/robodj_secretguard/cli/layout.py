@@ -43,7 +43,7 @@ _NO_PACKAGES: Final = frozenset(
     alembic assets bench benchmark benchmarks bin build ci config data deploy deployment dist doc docker
     docs env example examples frontend hooks infra migrations node_modules notebooks ops script scripts
     static tasks templates test testing tests tool tools util utils venv
-    """.split()  # noqa: SIM905 - a list would have 40 lines
+    """.split()
 )
 
 

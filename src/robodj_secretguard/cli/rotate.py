@@ -59,38 +59,12 @@ from robodj_secretguard.startup.readings import (
 from robodj_secretguard.startup.rules import how_to_rotate
 
 # A CI system sets one of these, and keeps what is printed.
-CI_VARIABLES: Final = (
-    # GitHub, GitLab, CircleCI, Travis, Bitbucket, Drone and most others
-    "CI",
-    "CONTINUOUS_INTEGRATION",
-    # Concourse and Google Cloud too
-    "BUILD_NUMBER",
-    "BUILD_ID",
-    "JENKINS_URL",
-    "HUDSON_URL",
-    "TEAMCITY_VERSION",
-    "GITHUB_ACTIONS",
-    "GITLAB_CI",
-    "BITBUCKET_BUILD_NUMBER",
-    "BUILDKITE",
-    "APPVEYOR",
-    # AWS
-    "CODEBUILD_BUILD_ID",
-    "CODEBUILD_BUILD_ARN",
-    # Azure, Google Cloud, GoCD, Codemagic
-    "TF_BUILD",
-    "BUILDER_OUTPUT",
-    "GO_PIPELINE_NAME",
-    "CM_BUILD_ID",
-    "bamboo_buildKey",
-    "HARNESS_BUILD_ID",
-    "PROW_JOB_ID",
-    "ARGO_NODE_ID",
-    "JB_SPACE_API_URL",
-    "TASKCLUSTER_ROOT_URL",
-    "ZUUL_UUID",
-    "OCTOPUS_TASK_ID",
-)
+CI_VARIABLES: Final = """
+    CI CONTINUOUS_INTEGRATION BUILD_NUMBER BUILD_ID JENKINS_URL HUDSON_URL TEAMCITY_VERSION GITHUB_ACTIONS GITLAB_CI
+    BITBUCKET_BUILD_NUMBER BUILDKITE APPVEYOR CODEBUILD_BUILD_ID CODEBUILD_BUILD_ARN TF_BUILD BUILDER_OUTPUT
+    GO_PIPELINE_NAME CM_BUILD_ID bamboo_buildKey HARNESS_BUILD_ID PROW_JOB_ID ARGO_NODE_ID JB_SPACE_API_URL
+    TASKCLUSTER_ROOT_URL ZUUL_UUID OCTOPUS_TASK_ID
+    """.split()
 
 
 def add(commands: Commands) -> None:

@@ -56,20 +56,11 @@ _MAY: Final = {
 }
 """What a login needs beside that."""
 _STAGES: Final = (STAGE, "AWSPREVIOUS")
-_SHOWN: Final = (
-    "ThrottlingException",
-    "TooManyRequestsException",
-    "RequestLimitExceeded",
-    "InternalServiceError",
-    "UnrecognizedClientException",
-    "InvalidClientTokenId",
-    "InvalidSignatureException",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "IncompleteSignature",
-    "MissingAuthenticationToken",
-)
+_SHOWN: Final = """
+    ThrottlingException TooManyRequestsException RequestLimitExceeded InternalServiceError UnrecognizedClientException
+    InvalidClientTokenId InvalidSignatureException SignatureDoesNotMatch ExpiredToken ExpiredTokenException
+    IncompleteSignature MissingAuthenticationToken
+    """.split()
 """No other code of an answer is shown: it could be anything."""
 _SDK_ERRORS: Final = (
     (

@@ -54,48 +54,11 @@ _OF_EXPIRY: Final = (
     r"|(?:VALID_(?:UNTIL|TO|TILL|THRU|THROUGH)|VALIDUNTIL|NOT_?AFTER|GOOD_UNTIL|ROTATE_BY)(?:_|$))"
 )
 _KNOWN_WORDS: Final = frozenset(
-    (
-        "ROBODJ",
-        "SECRET",
-        "SECRETS",
-        "KEY",
-        "KEYS",
-        "V1",
-        "V2",
-        "EXP",
-        "EXPIRE",
-        "EXPIRED",
-        "EXPIRES",
-        "EXPIRY",
-        "EXPIRATION",
-        "VALID",
-        "VALIDUNTIL",
-        "UNTIL",
-        "TO",
-        "TILL",
-        "NOT",
-        "AFTER",
-        "AT",
-        "ON",
-        "DATE",
-        "TIME",
-        "NEXT",
-        "NEW",
-        "PREVIOUS",
-        "PREV",
-        "OLD",
-        "DEADLINE",
-        "PROTECTED",
-        "ENV",
-        "ENVIRONMENT",
-        "MODE",
-        "ALLOW",
-        "ALLOWED",
-        "FILE",
-        "FILES",
-        "FALLBACK",
-        "FALLBACKS",
-    )
+    """
+    ROBODJ SECRET SECRETS KEY KEYS V1 V2 EXP EXPIRE EXPIRED EXPIRES EXPIRY EXPIRATION VALID VALIDUNTIL UNTIL TO TILL
+    NOT AFTER AT ON DATE TIME NEXT NEW PREVIOUS PREV OLD DEADLINE PROTECTED ENV ENVIRONMENT MODE ALLOW ALLOWED FILE
+    FILES FALLBACK FALLBACKS
+    """.split()
 )
 """A name of only these words and those of the right name is shown: it cannot contain a key."""
 # The names that Kubernetes and Docker give to a service's address. Compiled only when a name looks misspelled.
