@@ -21,7 +21,7 @@ from robodj_secretguard.cli.options import (
 )
 from robodj_secretguard.cli.output import EXIT_ALERTS, EXIT_CLEAN, MODEL, Result, fail
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import HASH, Document, Event, Record, Who
+from robodj_secretguard.lifecycle.records import HASH, Document, Event, Record, Records, Who
 from robodj_secretguard.lifecycle.standing import recorded_findings, with_recorded_keys
 from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
@@ -36,7 +36,6 @@ from robodj_secretguard.startup.report import Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
 
     from robodj_secretguard.managers.manager import Sources
@@ -222,7 +221,7 @@ def _show(
     )
 
 
-def record_rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
+def record_rows(records: Records) -> list[tuple[str, ...]]:
     """Return a header and a row for each record. A column that no record fills is left out."""
     rows: list[tuple[str, ...]] = []
     for record in records:

@@ -33,7 +33,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Document, Record, recorded_keys
+from robodj_secretguard.lifecycle.records import Document, Record, Records, recorded_keys
 from robodj_secretguard.lifecycle.revocation import (
     draft_revocation,
     known_of,
@@ -286,7 +286,7 @@ def leaked_key(request: Request, key: str | None, key_from: str | None) -> str:
 def _described(
     request: Request,
     report: Report,
-    records: Sequence[Record],
+    records: Records,
     policy: SecretPolicy | None,
     meant: str,
 ) -> tuple[Record, Document]:

@@ -37,7 +37,7 @@ from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import FileError
 from robodj_secretguard.lifecycle.drift import delivered_keys
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
-from robodj_secretguard.lifecycle.records import Record, completion
+from robodj_secretguard.lifecycle.records import Records, completion
 from robodj_secretguard.lifecycle.rotator import NO_ENVIRONMENT
 from robodj_secretguard.lifecycle.standing import FUNCTIONS, STARTUP, Recording, record_rotation
 from robodj_secretguard.managers.manager import Sources
@@ -275,7 +275,7 @@ def _refusal_lines(recording: Recording) -> Iterator[str]:
         yield f"  fix: {problem.remedy}"
 
 
-def _record_lines(records: Sequence[Record], options: Sequence[str]) -> Iterator[str]:
+def _record_lines(records: Records, options: Sequence[str]) -> Iterator[str]:
     """Yield the lines about new records."""
     for record in records:
         yield recorded_line(record)

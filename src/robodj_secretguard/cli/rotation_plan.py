@@ -29,7 +29,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.cli.revoke import leaked_key
 from robodj_secretguard.lifecycle.drift import delivered_keys
-from robodj_secretguard.lifecycle.records import Record, only_environment, rotations
+from robodj_secretguard.lifecycle.records import Record, Records, only_environment, rotations
 from robodj_secretguard.lifecycle.replacements import VERSION_SECONDS, can_restore, is_shared
 from robodj_secretguard.lifecycle.rotator import NO_ENVIRONMENT
 from robodj_secretguard.lifecycle.runbook import (
@@ -183,7 +183,7 @@ class _Subject(Frozen):
     policies: Sequence[SecretPolicy]
     keys: StoredKeys
     report: Report
-    records: Sequence[Record]
+    records: Records
 
     @property
     def of_current(self) -> list[Record]:

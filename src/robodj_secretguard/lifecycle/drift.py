@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from robodj_secretguard.lifecycle.records import LastStep, Record, revoked, rotations
+from robodj_secretguard.lifecycle.records import LastStep, Record, Records, revoked, rotations
 from robodj_secretguard.lifecycle.steps import (
     StoredKeys,
     is_state_after,
@@ -28,7 +28,7 @@ from robodj_secretguard.startup.time_rules import CADENCE_GRACE
 def drift(
     policy: SecretPolicy,
     keys: StoredKeys,
-    logged: Sequence[Record],
+    logged: Records,
     manager: str,
     options: Sequence[str] = (),
     *,
@@ -92,7 +92,7 @@ def _not_logged(policy: SecretPolicy, done: LastStep, manager: str, options: Seq
 def find_drift(
     deliveries: Sequence[Delivery],
     policies: Iterable[SecretPolicy],
-    logged: Sequence[Record],
+    logged: Records,
     options: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """Yield a finding for each secret of a store whose keys differ from what is recorded.

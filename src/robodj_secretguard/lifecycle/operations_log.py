@@ -25,7 +25,7 @@ from robodj_secretguard.common.files import (
     reason,
     write_file,
 )
-from robodj_secretguard.lifecycle.records import Document, Record, draft, parse_record
+from robodj_secretguard.lifecycle.records import Document, Record, Records, draft, parse_record
 from robodj_secretguard.secret.texts import PROGRAM, could_hold_key
 from robodj_secretguard.startup.file_reader import path_faults
 from robodj_secretguard.startup.inputs import OPERATIONS_LOG, iso_utc
@@ -226,7 +226,7 @@ class OperationsLog:
         if path_faults(os.path.dirname(self.path) or os.curdir).exposed:
             raise_file_error("others can write its directory or a directory above it; run chmod go-w on that directory")
 
-    def append(self, records: Sequence[Record]) -> tuple[Record, ...]:
+    def append(self, records: Records) -> tuple[Record, ...]:
         """Append drafts to the locked log, and return all appended records when they are on the disk.
 
         The rest of an interrupted write is cut off. Where the log is empty and the head file names a record, a separate
@@ -267,7 +267,7 @@ def _lines(first: int, last: int) -> str:
     return f"line {first}" if first == last else f"lines {first} to {last}"
 
 
-def _lost(records: Sequence[Record], head: Record | None) -> Iterator[str]:
+def _lost(records: Records, head: Record | None) -> Iterator[str]:
     """Yield the acknowledged records that were changed or removed."""
     if head is None or not records:
         return

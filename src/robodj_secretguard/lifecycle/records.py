@@ -136,6 +136,8 @@ class Record:
         return self
 
 
+Records: TypeAlias = Sequence[Record]
+
 StepName = Literal["stage", "promote", "retire", "back", "replace", "put", "restore"]
 """A step of a rotation in a store of secrets. `replace` is the emergency rotation."""
 
@@ -297,7 +299,7 @@ def as_found(drafts: Mapping[str, Record], records: Iterable[Record]) -> dict[st
 
 def judge_drafts(
     drafts: Mapping[str, Record],
-    records: Sequence[Record],
+    records: Records,
     *,
     are_named: bool,
     options: Sequence[str],

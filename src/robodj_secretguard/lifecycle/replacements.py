@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from robodj_secretguard.common.generator import generate
 from robodj_secretguard.errors import ManagerError, UsageError
-from robodj_secretguard.lifecycle.records import Record, revoked, staged_after
+from robodj_secretguard.lifecycle.records import Record, Records, revoked, staged_after
 from robodj_secretguard.lifecycle.steps import (
     Changes,
     StoredKeys,
@@ -95,11 +95,11 @@ def place_of(
     policy: SecretPolicy,
     key: str,
     keys: StoredKeys,
-    known: Sequence[Record],
+    known: Records,
     report: Report,
     *,
     source: str,
-    here: Sequence[Record],
+    here: Records,
 ) -> Slot | Problem:
     """Return the slot in which a key belongs by the records, or why it may not be restored.
 
@@ -166,7 +166,7 @@ def restored_changes(
     place: Slot,
     *,
     version: Stored,
-    here: Sequence[Record],
+    here: Records,
     fields: Fields,
     now: datetime,
 ) -> Changes:

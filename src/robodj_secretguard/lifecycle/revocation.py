@@ -27,6 +27,7 @@ from robodj_secretguard.lifecycle.records import (
     ROTATIONS,
     Document,
     Record,
+    Records,
     Who,
     draft,
     recorded_keys,
@@ -65,7 +66,7 @@ _WHY_NOT_WRITTEN: Final[dict[int | None, str]] = {
 _MOST_WAITS: Final = 25  # for an empty list, as a checkout creates the file first, then writes it
 
 
-def revocable_key(policy: SecretPolicy, meant: str, report: Report, records: Sequence[Record]) -> str:
+def revocable_key(policy: SecretPolicy, meant: str, report: Report, records: Records) -> str:
     """Return the fingerprint that is meant, by default that of a secret's current key in a report.
 
     `UsageError` says why there is none.

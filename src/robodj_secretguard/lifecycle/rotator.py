@@ -20,6 +20,7 @@ from robodj_secretguard.lifecycle.records import (
     Document,
     LastStep,
     Record,
+    Records,
     StepName,
     Who,
     conflict,
@@ -180,8 +181,8 @@ class StepResult:
         self.leaked: str | None = None
         self.restored: str | None = None
         self.fields: list[str] = []
-        self.recovered: Sequence[Record] = ()
-        self.records: Sequence[Record] = ()
+        self.recovered: Records = ()
+        self.records: Records = ()
         self.unrecorded: list[str] = []
         self.refusal: Problem | None = None
         self.findings: list[Finding] = []
@@ -231,7 +232,7 @@ class _AtHand:
         result: StepResult,
         wish: Wish,
         log: OperationsLog | None,
-        known: Sequence[Record],
+        known: Records,
     ) -> None:
         self.policies = policies
         self.result = result
@@ -750,7 +751,7 @@ def _alerts_in_the_way(reading: _AtHand, after: Report) -> list[Finding]:
     return alerts
 
 
-def _conflict_with_log(new: Record, step: StepName, keys: StoredKeys, known: Sequence[Record]) -> str | None:
+def _conflict_with_log(new: Record, step: StepName, keys: StoredKeys, known: Records) -> str | None:
     """Return why the operations log forbids a key, if it does: it was revoked, is old, or is used elsewhere."""
     if step not in {"promote", "back"}:
         return None
@@ -760,7 +761,7 @@ def _conflict_with_log(new: Record, step: StepName, keys: StoredKeys, known: Seq
     return conflict(new, known, is_current=is_again or step == "back")
 
 
-def _append_records(records: Sequence[Record], log: OperationsLog | None, result: StepResult) -> Sequence[Record]:
+def _append_records(records: Records, log: OperationsLog | None, result: StepResult) -> Records:
     """Append records to the operations log. The store has them, so a repetition appends what is missing."""
     if log is None or not records:
         return ()

@@ -17,6 +17,7 @@ from robodj_secretguard.lifecycle.records import (
     Document,
     Proof,
     Record,
+    Records,
     StepName,
     Who,
     as_found,
@@ -37,7 +38,7 @@ from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.readings import PIPED, REVOKED_FILE, Environment, RevocationStatus, config_directory
 from robodj_secretguard.startup.report import Finding, Report, SecretStatus, finding, for_gate, with_findings
-from robodj_secretguard.startup.rules import FOLLOW, Check, Problem, Severity, State, how_to_rotate
+from robodj_secretguard.startup.rules import FOLLOW, Check, Problem, Problems, Severity, State, how_to_rotate
 from robodj_secretguard.startup.shared import how_to_exchange
 from robodj_secretguard.startup.time_rules import how_to_renew
 
@@ -67,7 +68,7 @@ _CHECK_FAILED: Final = Problem("the check failed", "fix its alerts, then run thi
 
 
 def recorded_findings(
-    report: Report, records: Sequence[Record], policies: Sequence[SecretPolicy], options: Sequence[str]
+    report: Report, records: Records, policies: Sequence[SecretPolicy], options: Sequence[str]
 ) -> Iterator[Finding]:
     """Yield a finding for keys that are not on the list, and for each key that came back."""
     if report.revocation_list is None:  # nothing was read
@@ -80,9 +81,7 @@ def recorded_findings(
         yield from _superseded(by_name[status.secret], status, of_secrets[status.secret], recorded, report)
 
 
-def _unlisted(
-    listed: RevocationStatus, records: Sequence[Record], options: Sequence[str], now: datetime
-) -> Iterator[Problem]:
+def _unlisted(listed: RevocationStatus, records: Records, options: Sequence[str], now: datetime) -> Problems:
     """Yield the problem of recorded revocations that are not listed, and that of replaced keys after their deadline."""
     source = f"file:{REVOKED_FILE}"
     unlisted = [each for each in revoked(records) if each is not None and each not in listed.fingerprints]
@@ -118,7 +117,7 @@ def _more(entries: Collection[str]) -> str:
 def _superseded(
     policy: SecretPolicy,
     status: SecretStatus,
-    records: Sequence[Record],
+    records: Records,
     recorded: Collection[str | None],
     report: Report,
 ) -> Iterator[Finding]:
@@ -147,7 +146,7 @@ def _superseded(
     yield finding((), Check.SUPERSEDED, problem, policy)
 
 
-def _records_after(fingerprint: str, of_secret: Sequence[Record]) -> list[Record]:
+def _records_after(fingerprint: str, of_secret: Records) -> list[Record]:
     """Return the rotations to later keys in the environment of a key, which may only be named as a replaced one."""
     own = [index for index, record in enumerate(of_secret) if record.fingerprint == fingerprint]
     first = own[-1] + 1 if own else 0
@@ -186,7 +185,7 @@ def how_to_restore_key(policy: SecretPolicy, manager: str, fingerprint: str) -> 
     return f"deliver the key {fingerprint}; if it is lost, {how_to_rotate(policy)}"
 
 
-def expected_keys(report: Report, records: Sequence[Record], environment: str | None) -> dict[str, Slots]:
+def expected_keys(report: Report, records: Records, environment: str | None) -> dict[str, Slots]:
     """Return the expected keys of each secret: those that were checked, unless the log has later ones.
 
     Nothing is known of a secret with records of several environments, if neither its key nor `environment` selects one.
@@ -216,7 +215,7 @@ def _has(rotation: Record, fingerprint: str | None) -> bool:
 
 def with_recorded_keys(
     report: Report,
-    records: Sequence[Record],
+    records: Records,
     policies: Iterable[SecretPolicy],
     can_restore: Callable[[str, SecretPolicy, str], bool] = lambda *_: True,
 ) -> Report:
@@ -258,7 +257,7 @@ def _remedy_with_key(
     return found.remedy
 
 
-def _changed_secret(secret: str, held: Mapping[str, str | None], records: Sequence[Record]) -> str:
+def _changed_secret(secret: str, held: Mapping[str, str | None], records: Records) -> str:
     """Return which of the secrets with the same key has another recorded one; the given secret where none has."""
     for other, key in held.items():
         if key == held[secret] and _recorded_key(records, other) not in {None, key}:
@@ -266,7 +265,7 @@ def _changed_secret(secret: str, held: Mapping[str, str | None], records: Sequen
     return secret
 
 
-def _recorded_key(records: Sequence[Record], secret: str) -> str | None:
+def _recorded_key(records: Records, secret: str) -> str | None:
     """Return the key of a secret that was recorded last, if all records are of one environment."""
     known = rotations(records, secret)
     return known[-1].fingerprint if len({each.environment for each in known}) == 1 else None
@@ -278,9 +277,7 @@ def _asks_for_key(found: Finding) -> bool:
     return is_of_current and re.search("rotate (plan|restore|record)|generate|rotate each", found.remedy) is not None
 
 
-def roles_of(
-    report: Report, records: Sequence[Record], expected: Mapping[str, Slots]
-) -> Callable[[str, str | None], Role]:
+def roles_of(report: Report, records: Records, expected: Mapping[str, Slots]) -> Callable[[str, str | None], Role]:
     """Return a function that returns the role of a secret's fingerprint."""
     begins = dict(report.revocation_list.begins if report.revocation_list else ())
     recorded, of_secrets = {*revoked(records)}, by_secret(records)
@@ -302,7 +299,7 @@ def roles_of(
     return role
 
 
-def standing_of(policy: SecretPolicy, status: SecretStatus, report: Report, records: Sequence[Record]) -> Document:
+def standing_of(policy: SecretPolicy, status: SecretStatus, report: Report, records: Records) -> Document:
     """Return the status of a secret with its rotations, in the plain types of JSON."""
     of_this_secret = rotations(records, status.secret)
     # Without a current key, as on an operator's machine, use the last recorded one.
@@ -377,7 +374,7 @@ class Recording(NamedTuple):
     report: Report
     refusals: Mapping[str | None, Problem]
     unchanged: Sequence[str] = ()
-    records: Sequence[Record] = ()
+    records: Records = ()
     warnings: Sequence[str] = ()
     listed: Sequence[tuple[str, str]] = ()
 

@@ -6,7 +6,7 @@ Every function here is pure. `rotator.py` takes the steps.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
@@ -18,6 +18,7 @@ from robodj_secretguard.lifecycle.records import (
     ROTATIONS,
     LastStep,
     Record,
+    Records,
     StepName,
     Who,
     draft,
@@ -44,7 +45,7 @@ from robodj_secretguard.startup.inputs import (
 )
 from robodj_secretguard.startup.readings import ALWAYS, RevocationStatus, Slot, revocation_list
 from robodj_secretguard.startup.report import Report, SecretStatus
-from robodj_secretguard.startup.rules import Problem, Severity, State
+from robodj_secretguard.startup.rules import Problem, Problems, Severity, State
 
 Changes: TypeAlias = "dict[str, str | None]"
 """The new text of each field that a step changes; `None` for one that it removes."""
@@ -118,7 +119,7 @@ def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | Non
     )
 
 
-def reported_keys(status: SecretStatus, report: Report, records: Sequence[Record]) -> StoredKeys:
+def reported_keys(status: SecretStatus, report: Report, records: Records) -> StoredKeys:
     """Return the keys of a secret in a report. `records` are those of this secret in the operations log."""
     slots = slots_of(status)
     filled = {slot for slot in ("current", "next", "previous") if getattr(slots, slot)}
@@ -238,7 +239,7 @@ def obstacles(
     fleet: Sequence[Verdict] | None = None,
     data_done: str = "",
     options: Sequence[str] = (),
-) -> Iterator[Problem]:
+) -> Problems:
     """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once.
 
     `fleet` has the verdicts on the instances. Where all of them have the next key, no hour is needed. `data_done` is
@@ -263,7 +264,7 @@ def obstacles(
 
 def _obstacles_in_time(
     step: StepName, policy: SecretPolicy, keys: StoredKeys, now: datetime, fleet: Sequence[Verdict] | None
-) -> Iterator[Problem]:
+) -> Problems:
     """Yield what a promotion or a removal waits for."""
     if fleet is not None and (step == "retire" or "next" in keys.filled):
         yield from _unproven_instances(step, policy.name, keys, fleet, now)
@@ -271,7 +272,7 @@ def _obstacles_in_time(
         yield from _obstacles_of_previous(policy, keys.slots.previous_until)
 
 
-def _obstacles_of_next(name: str, keys: StoredKeys, now: datetime, stage: str, *, is_now: bool) -> Iterator[Problem]:
+def _obstacles_of_next(name: str, keys: StoredKeys, now: datetime, stage: str, *, is_now: bool) -> Problems:
     if "next" not in keys.filled:
         yield Problem(f"{name} has no next key", f"{stage}, and run this command again an hour later")
     if keys.slots.next is not None and keys.slots.next == keys.slots.previous:
@@ -292,7 +293,7 @@ def _obstacles_of_next(name: str, keys: StoredKeys, now: datetime, stage: str, *
         )
 
 
-def _obstacles_of_back(name: str, keys: StoredKeys, now: datetime, stage: str, *, is_now: bool) -> Iterator[Problem]:
+def _obstacles_of_back(name: str, keys: StoredKeys, now: datetime, stage: str, *, is_now: bool) -> Problems:
     renew = f"if the current key must go, {stage}"
     if "previous" not in keys.filled or keys.slots.previous_until is None or is_over(keys, now):
         yield Problem(f"{name} has no previous key that still verifies", renew)
@@ -313,7 +314,7 @@ def _is_last_promotion(keys: StoredKeys) -> bool:
     return (last.fingerprint, last.replaced) == (keys.slots.current, keys.slots.previous)
 
 
-def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None) -> Iterator[Problem]:
+def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None) -> Problems:
     subject, variable = f"the previous key of {policy.name}", policy.slot_variables[2]
     if until is None:
         yield Problem(
@@ -328,13 +329,13 @@ def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None) -> Iter
         )
 
 
-def data_of_previous(policy: SecretPolicy, keys: StoredKeys, data_done: str) -> Iterator[Problem]:
+def data_of_previous(policy: SecretPolicy, keys: StoredKeys, data_done: str) -> Problems:
     """Yield that stored data may need the previous key, which a step would remove."""
     if "previous" in keys.filled:
         yield from _data_of(policy, "previous", keys.slots.previous, data_done)
 
 
-def _data_of(policy: SecretPolicy, slot: str, key: str | None, data_done: str) -> Iterator[Problem]:
+def _data_of(policy: SecretPolicy, slot: str, key: str | None, data_done: str) -> Problems:
     """Yield that stored data may need a key, which a step would remove."""
     if not policy.stores_data:
         return
@@ -359,7 +360,7 @@ def kid_of(key: str | None) -> str:
 
 def _unproven_instances(
     step: StepName, name: str, keys: StoredKeys, fleet: Sequence[Verdict], now: datetime
-) -> Iterator[Problem]:
+) -> Problems:
     """Yield that no recent verdict is about this key, or that an instance is not ready."""
     condition, slot = ("has-next", "next") if step == "promote" else ("moved", "current")
     about = condition, name, getattr(keys.slots, slot)
@@ -496,7 +497,7 @@ def with_step(fields: Fields, secret: str, step: LastStep) -> dict[str, Any]:
     return {**fields, ROTATION_RECORD: dump_last_steps({**last_steps(fields), secret: step})}
 
 
-def unrecorded(step: LastStep | None, logged: Sequence[Record]) -> list[Record]:
+def unrecorded(step: LastStep | None, logged: Records) -> list[Record]:
     """Return the records of a store that the operations log does not have."""
     records = step.records if step else []
     return [record for record in records if not any(_is_same(record, other) for other in logged)]
@@ -511,7 +512,7 @@ def _is_same(record: Record, logged: Record) -> bool:
     return (is_completed or record.event == logged.event) and is_equal and logged.recorded_at >= record.recorded_at
 
 
-def later(keys: StoredKeys, logged: Sequence[Record]) -> Record | None:
+def later(keys: StoredKeys, logged: Records) -> Record | None:
     """Return the last record of a rotation that is later than the store's last step, if there is one."""
     if keys.step is None:
         return None

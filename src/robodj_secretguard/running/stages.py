@@ -26,7 +26,7 @@ from robodj_secretguard.startup.inputs import ENVIRONMENT, REVOKED_FINGERPRINTS
 from robodj_secretguard.startup.model_option import with_model
 from robodj_secretguard.startup.readings import Reading, RevocationStatus
 from robodj_secretguard.startup.report import Finding, Judgement, Report, finding, with_findings
-from robodj_secretguard.startup.rules import Check, Problem, Severity, State, internal
+from robodj_secretguard.startup.rules import Check, Problem, Problems, Severity, State, internal
 from robodj_secretguard.startup.time_rules import how_to_await
 
 MOST_REPLACED: Final = 1000
@@ -300,7 +300,7 @@ def _are_others_continuous(base: KeySet, judgement: Judgement, discontinuous: Se
     )
 
 
-def _environments(base: KeySet, judgement: Judgement) -> Iterator[Problem]:
+def _environments(base: KeySet, judgement: Judgement) -> Problems:
     """Yield that the set is of another environment than that of the start, or that nothing tells whose it is."""
     setup = judgement.readings[0].setup
     source = " and ".join(setup.managers)

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from robodj_secretguard.secret.issued import Issued, are_texts, part_message
+from robodj_secretguard.secret.issued import Faults, Issued, are_texts, part_message
 from robodj_secretguard.secret.material import Fault, decoded
 from robodj_secretguard.secret.pem import Pem
 from robodj_secretguard.secret.templates import may_be_filled, template
@@ -31,7 +31,7 @@ class Json(Issued):
         if not are_texts(self.members, "[!-~]+"):
             raise ValueError("Material.json: names in printable ASCII without blanks")
 
-    def faults(self, text: str, variable: str) -> Iterator[Fault]:
+    def faults(self, text: str, variable: str) -> Faults:
         """Yield what is wrong with credentials. The first fault counts."""
         members = read_members(text)
         if members is None:  # only other text has comments or a name beside it
@@ -47,11 +47,11 @@ class Json(Issued):
         fault = next(self._faults_in(members), None)
         return fault.message if fault and fault.check == "placeholder" else ""
 
-    def format_faults(self, text: str) -> Iterator[Fault]:  # noqa: ARG002 - members have faults of their own
+    def format_faults(self, text: str) -> Faults:  # noqa: ARG002 - members have faults of their own
         """Yield that text is not the format of credentials."""
         yield Fault("format", "is not a JSON object")
 
-    def _faults_in(self, members: Mapping[str, Any]) -> Iterator[Fault]:
+    def _faults_in(self, members: Mapping[str, Any]) -> Faults:
         """Yield what is wrong with members: a template first."""
         found = []
         for part, value in self._judged(members):
@@ -131,7 +131,7 @@ def _json_keys(members: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _faults_of_keys(members: Mapping[str, Any]) -> Iterator[Fault]:
+def _faults_of_keys(members: Mapping[str, Any]) -> Faults:
     """Yield that a key in JSON is public, or that a part of it is missing (RFC 7518, section 6)."""
     for key in _json_keys(members):
         secret = decoded(key.get("d", key.get("k", "")))

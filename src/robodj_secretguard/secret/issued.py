@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 from robodj_secretguard.secret.defects import BLANK, EXACT_LENGTH_FROM, NEWLINE, QUOTES, REMOVABLE
 from robodj_secretguard.secret.material import Fault, Kind
 from robodj_secretguard.secret.pattern import MIN_RANDOM, parse_pattern, random_text
 from robodj_secretguard.secret.templates import template
 
+Faults: TypeAlias = Iterator[Fault]
+"""What is wrong with a value. The first fault counts."""
 MIN_OPAQUE: Final = 4
 """The fewest characters of an opaque value."""
 MIN_DOUBLED: Final = 8
@@ -52,7 +54,7 @@ class Issued(Kind):
         """Return what is wrong with a value; `None` for a value that may be used."""
         return next(self.faults(text, variable), None)
 
-    def faults(self, text: str, variable: str) -> Iterator[Fault]:
+    def faults(self, text: str, variable: str) -> Faults:
         """Yield what is wrong with a value. The first fault counts; the others need not be right."""
         without_comments = uncommented(text)
         alone = unnamed(without_comments, variable)
@@ -72,7 +74,7 @@ class Issued(Kind):
         """Return the message about a template in a value; empty for none."""
         return template(text, variable)
 
-    def format_faults(self, text: str) -> Iterator[Fault]:  # noqa: ARG002 - for subclasses
+    def format_faults(self, text: str) -> Faults:  # noqa: ARG002 - for subclasses
         """Yield what the format of a value does not allow."""
         yield from ()
 
@@ -101,7 +103,7 @@ def unnamed(text: str, variable: str) -> str:
     return value if begin and value else text
 
 
-def faults_around(text: str, *, has_lines: bool = False) -> Iterator[Fault]:
+def faults_around(text: str, *, has_lines: bool = False) -> Faults:
     """Yield what is wrong around a value, from the outside to the inside. Text with lines may end with one."""
     core = text if has_lines else text.rstrip("\r\n")
     if not text.strip(EDGES):
@@ -152,7 +154,7 @@ class Opaque(Issued):
         """Return the message about a template, also after the prefix; empty for none."""
         return template_with_prefix(text, self.prefix, variable)
 
-    def format_faults(self, text: str) -> Iterator[Fault]:
+    def format_faults(self, text: str) -> Faults:
         """Yield what the prefix, the length and the pattern do not allow."""
         if not text.startswith(self.prefix):
             yield Fault("format", f"does not begin with {self.prefix}")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
 from math import log2
 from typing import Final
 
 from robodj_secretguard.secret.defects import NEWLINE
 from robodj_secretguard.secret.issued import (
     EDGES,
+    Faults,
     Issued,
     faults_around,
     removable,
@@ -91,7 +91,7 @@ class AnyKey(Issued):
         needed = self.minimum - len(self.prefix)
         return Generator("token_urlsafe", max(32, -(-needed * 3 // 4)), self.prefix)
 
-    def faults(self, text: str, variable: str) -> Iterator[Fault]:
+    def faults(self, text: str, variable: str) -> Faults:
         """Yield what is wrong with a key. The first fault counts."""
         if _ANY_SYMBOLS.isdisjoint(text) or re.search(_SURE_COMMENT, text):
             yield from super().faults(text, variable)
@@ -110,7 +110,7 @@ class AnyKey(Issued):
         is_covered = any(covered_length(each) * 2 >= max(MIN_COVERED * 2, len(each)) for each in spelled(core))
         return PLACEHOLDER if is_covered or is_encoded_text(core) else ""
 
-    def format_faults(self, text: str) -> Iterator[Fault]:
+    def format_faults(self, text: str) -> Faults:
         """Yield what the prefix and the length do not allow, what is no secret key, and what is too weak."""
         if re.match(r"[a-z][a-z0-9+.-]*://", text):
             yield Fault("format", "is a URL, not a key", _DECLARE_URL)
@@ -134,7 +134,7 @@ class AnyKey(Issued):
 class Legacy(Issued):
     """A key that signed before the adoption: any printable text that is neither a template nor public."""
 
-    def faults(self, text: str, variable: str) -> Iterator[Fault]:
+    def faults(self, text: str, variable: str) -> Faults:
         """Yield what is wrong with a key. The first fault counts."""
         if message := template(uncommented(text), variable):
             yield Fault("placeholder", message)
@@ -151,7 +151,7 @@ LEGACY: Final[Kind] = Legacy()
 """What the slot of the previous key accepts as well as the kind of its secret."""
 
 
-def faults_of_other_keys(text: str) -> Iterator[Fault]:
+def faults_of_other_keys(text: str) -> Faults:
     """Yield that text is a public key, with which anybody could sign, or has a key of another kind inside."""
     data = decoded(text)
     for each in (text, data.decode("latin-1")):

@@ -6,11 +6,11 @@ import re
 import secrets
 from base64 import b64encode
 from binascii import a2b_base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.issued import ALONE, Issued, are_texts, part_message
+from robodj_secretguard.secret.issued import ALONE, Faults, Issued, are_texts, part_message
 from robodj_secretguard.secret.material import Fault, decoded
 from robodj_secretguard.secret.templates import template
 
@@ -109,7 +109,7 @@ class Pem(Issued):
         if not are_texts(self.labels, "[A-Z0-9]+( [A-Z0-9]+)*"):
             raise ValueError("Material.pem: labels in capitals, such as RSA PRIVATE KEY")
 
-    def faults(self, text: str, variable: str) -> Iterator[Fault]:
+    def faults(self, text: str, variable: str) -> Faults:
         """Yield what is wrong with a key. The first fault counts."""
         return super().faults(text if self.labels else without_age_comments(text), variable)
 
@@ -125,7 +125,7 @@ class Pem(Issued):
                 return f"has a body that is not base64 of {MIN_BYTES} bytes or more"
         return ""
 
-    def format_faults(self, text: str) -> Iterator[Fault]:
+    def format_faults(self, text: str) -> Faults:
         """Yield what is not the format of one private key."""
         if not self.labels and re.fullmatch(_AGE, without_age_comments(text).strip()):
             return
@@ -146,7 +146,7 @@ class Pem(Issued):
         yield from self._faults_of_labels(blocks)
         yield from _faults_of_bodies(blocks)
 
-    def _faults_of_labels(self, blocks: list[PemBlock]) -> Iterator[Fault]:
+    def _faults_of_labels(self, blocks: list[PemBlock]) -> Faults:
         if sum(block.is_private for block in blocks) > 1:
             yield Fault("format", "has more than one private key", "set {} to the private key alone")
         if not any(self._is_declared(block) for block in blocks):
@@ -182,7 +182,7 @@ class Pem(Issued):
         return f"-----BEGIN {label}-----\n{body}\n-----END {label}-----\n"
 
 
-def _faults_of_bodies(blocks: Iterable[PemBlock]) -> Iterator[Fault]:
+def _faults_of_bodies(blocks: Iterable[PemBlock]) -> Faults:
     if not all(block.data and block.is_whole for block in blocks):
         fix = "set {} to the whole key, with each of its lines"
         yield Fault("format", "has a body of which a part is missing", fix)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator
 from typing import Final
 from urllib.parse import unquote
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.issued import EDGES, Issued, are_texts, part_message
+from robodj_secretguard.secret.issued import EDGES, Faults, Issued, are_texts, part_message
 from robodj_secretguard.secret.material import Fault
 from robodj_secretguard.secret.templates import login_template, may_be_filled, parameters, template
 from robodj_secretguard.secret.words import REFERENCES
@@ -101,7 +100,7 @@ class Url(Issued):
             return part_message("host", template(address.host))
         return ""
 
-    def format_faults(self, text: str) -> Iterator[Fault]:
+    def format_faults(self, text: str) -> Faults:
         """Yield what is not the format of a URL, and that a password is missing."""
         if not self._has_scheme(text):
             yield Fault("format", f"is not a URL{' of ' * bool(self.schemes)}{' or '.join(self.schemes)}")

@@ -45,7 +45,7 @@ from robodj_secretguard.startup.readings import (
     switches_of,
 )
 from robodj_secretguard.startup.report import Finding, Judgement, Learn, finding
-from robodj_secretguard.startup.rules import Check, Problem, Severity
+from robodj_secretguard.startup.rules import Check, Problem, Problems, Severity
 
 Read: TypeAlias = Callable[[Sequence["Delivery"], Learn | None], Sequence[Reading]]
 
@@ -361,7 +361,7 @@ class SecretsDirectory:
         judgement.source = SealedStr(self._place)
         return judgement
 
-    def _owners(self, delivery: Delivery) -> Iterator[Problem]:
+    def _owners(self, delivery: Delivery) -> Problems:
         """Yield who else owns the files or a directory on their way, or could write a file."""
         seen = set[str]()
         directory = _version_of(self._place)

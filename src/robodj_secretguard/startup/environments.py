@@ -5,13 +5,12 @@ A start imports this module only where one of them is named, or a source may nam
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 from robodj_secretguard.secret.texts import is_environment
 from robodj_secretguard.startup.inputs import ENVIRONMENT
 from robodj_secretguard.startup.readings import Setup
-from robodj_secretguard.startup.rules import Check, Problem, Severity
+from robodj_secretguard.startup.rules import Check, Problem, Problems, Severity
 
 _OF_PROCESS: Final = "environment"
 
@@ -33,7 +32,7 @@ def _names_by_source(setup: Setup) -> dict[str, str]:
     return {source: text for source, text in found.items() if is_environment(text)}
 
 
-def check_environment(setup: Setup) -> Iterator[Problem]:
+def check_environment(setup: Setup) -> Problems:
     """Yield that the secrets are of another environment, or how to name the one that is not named."""
     ours = process_environment(setup)
     theirs = set_environment(setup)

@@ -30,7 +30,7 @@ from robodj_secretguard.startup.readings import (
     parsed_entry,
     shown_path,
 )
-from robodj_secretguard.startup.rules import Check, Problem
+from robodj_secretguard.startup.rules import Check, Problem, Problems
 
 
 def named_list(source: str) -> str:
@@ -67,7 +67,7 @@ def absent_lists(files: Sequence[TextFile]) -> tuple[int, ...]:
 _SOURCE_OF_LISTS: Final = f"file:{REVOKED_FILE}"
 
 
-def check_revocation_list(setup: Setup) -> Iterator[Problem]:
+def check_revocation_list(setup: Setup) -> Problems:
     """Yield what is wrong with the content of the revocation list, and who could have written it."""
     for number, (file, named_by, where) in enumerate(_lists(setup)):
         if faults := ("is a broken link",) if file.dangling else file.unsafe:
@@ -103,7 +103,7 @@ def _how_to_restore(file: TextFile, where: str, named_by: NamedBy | None) -> str
     return f"compare it with version control, then {chmod(file, where, named_by)}"
 
 
-def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Iterator[Problem]:
+def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Problems:
     """Yield the problem of lines or entries that are not fingerprints, with their first three numbers."""
     if numbers:
         first = ", ".join(map(str, numbers[:3]))
@@ -117,7 +117,7 @@ def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin:
         )
 
 
-def check_list_owners(setup: Setup) -> Iterator[Problem]:
+def check_list_owners(setup: Setup) -> Problems:
     """Yield who else owns the revocation list or its path, or could write it if the mount were not read-only."""
     for file, _, where in _lists(setup):
         if faults := (*file.lax_paths, *file.foreign):
@@ -143,7 +143,7 @@ LIST_RULES: Final = (
 """For the set-up, where there is a list or one is required."""
 
 
-def unusable_directories(setup: Setup) -> Iterator[Problem]:
+def unusable_directories(setup: Setup) -> Problems:
     """Yield the problems of config directories that cannot be used."""
     for named_by, fault, directory in (
         (setup.directory_named_by, setup.directory_fault, setup.directories[0]),

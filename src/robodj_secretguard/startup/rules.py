@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen, NamedText
 from robodj_secretguard.secret.material import PART, Fault, Kind, canonical, is_plain_text, join_faults, last_characters
@@ -117,7 +117,11 @@ class Problem(Frozen):
     policy: SecretPolicy | None = None
 
 
-def _check_missing(reading: Reading) -> Iterator[Problem]:
+Problems: TypeAlias = "Iterator[Problem]"
+"""What a rule finds."""
+
+
+def _check_missing(reading: Reading) -> Problems:
     if reading.used is not NOTHING or reading.slot != "current" or reading.is_off:
         return
     policy, message = reading.policy, "".join([offer.absent for offer in reading.offers])
@@ -200,7 +204,7 @@ def everywhere(instruction: str, manager: str) -> str:
     return f"in {manager}, {instruction}" if manager else f"{instruction}, in the manager too"
 
 
-def _check_file_unsafe(reading: Reading) -> Iterator[Problem]:
+def _check_file_unsafe(reading: Reading) -> Problems:
     file = reading.used.file
     if file is not None and reading.used.faults:
         from robodj_secretguard.startup.file_remedies import how_to_correct_file  # noqa: PLC0415 - few starts do
@@ -210,7 +214,7 @@ def _check_file_unsafe(reading: Reading) -> Iterator[Problem]:
         yield Problem(f"{where} {join_faults(reading.used.faults)}", remedy)
 
 
-def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
+def _check_fault(reading: Reading, *, check: Check) -> Problems:
     """Yield what the kind of the secret refuses: `placeholder`, `format` or `weak`."""
     fault = _fault_of(reading)
     if fault is not None and fault.check == check:
@@ -220,7 +224,7 @@ def _check_fault(reading: Reading, *, check: Check) -> Iterator[Problem]:
         yield Problem(f"{reading.used.location} has {lines}", how_to_set(reading))
 
 
-def _check_kind(reading: Reading) -> Iterator[Problem]:
+def _check_kind(reading: Reading) -> Problems:
     """Yield that the kind of the secret raises an error. Then no other rule of the value has a finding."""
     try:
         _fault_of(reading)
@@ -276,7 +280,7 @@ def core_of(key: str) -> str:
     return key if len(last_characters(key)) == 1 else key[:-1]
 
 
-def _check_file_fallback(reading: Reading) -> Iterator[Problem]:
+def _check_file_fallback(reading: Reading) -> Problems:
     if reading.used.file is not None and reading.found:
         where = reading.used.location
         yield Problem(
@@ -288,7 +292,7 @@ def _check_file_fallback(reading: Reading) -> Iterator[Problem]:
         )
 
 
-def _check_file_permissions(reading: Reading) -> Iterator[Problem]:
+def _check_file_permissions(reading: Reading) -> Problems:
     where, file = reading.used.location, reading.used.file
     if file is not None and reading.found and (faults := file.lax + file.lax_paths):
         from robodj_secretguard.startup.file_remedies import in_command  # noqa: PLC0415 - few starts have such a file
@@ -301,7 +305,7 @@ def _check_file_permissions(reading: Reading) -> Iterator[Problem]:
         )
 
 
-def _check_unused_files(reading: Reading, *, is_off: bool) -> Iterator[Problem]:
+def _check_unused_files(reading: Reading, *, is_off: bool) -> Problems:
     files = [(offer, offer.file) for offer in reading.offers if offer.file is not None and offer.is_off is is_off]
     for offer, file in files:
         if offer is not reading.used and holds_key_material(file, reading.policy.material):
@@ -326,13 +330,13 @@ def holds_key_material(file: TextFile, kind: Kind = LEAST_MATERIAL) -> bool:
         return True
 
 
-def _check_misnamed_file(reading: Reading) -> Iterator[Problem]:
+def _check_misnamed_file(reading: Reading) -> Problems:
     for offer in reading.offers:
         if offer.file is not None and offer.file.misnamed:
             yield from _misnamed_file(reading.setup, reading.policy.file, _how_to_store(reading), Severity.WARNING)
 
 
-def _check_near_miss(setup: Setup) -> Iterator[Problem]:
+def _check_near_miss(setup: Setup) -> Problems:
     for miss in setup.near_misses:
         from robodj_secretguard.startup.near_miss import how_to_rename  # noqa: PLC0415 - few starts have one
 
@@ -351,7 +355,7 @@ def _check_near_miss(setup: Setup) -> Iterator[Problem]:
         yield from _misnamed_file(setup, REVOKED_FILE, f"add its lines to {where}, then delete {{}}", None)
 
 
-def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | None) -> Iterator[Problem]:
+def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | None) -> Problems:
     """Yield the problem of a file to which an editor added `.txt`."""
     if f"{file}.txt" not in {policy.file for policy in setup.policies}:
         where = shown_path(f"{file}.txt", setup.directory_named_by)
@@ -363,7 +367,7 @@ def _misnamed_file(setup: Setup, file: str, remedy: str, severity: Severity | No
         )
 
 
-def _check_setting(setup: Setup) -> Iterator[Problem]:
+def _check_setting(setup: Setup) -> Problems:
     for name in setup.unknown_switches:
         from robodj_secretguard.startup.near_miss import PROTECTIVE  # noqa: PLC0415 - few starts have one
 
@@ -390,7 +394,7 @@ _EVENT_VALUES: Final = {
 }
 
 
-def _check_ephemeral(setup: Setup) -> Iterator[Problem]:
+def _check_ephemeral(setup: Setup) -> Problems:
     remedy = f"leave out exec --ephemeral, unset {EPHEMERAL}, and set the keys from the secret manager"
     if setup.ephemeral:
         yield Problem(

@@ -17,6 +17,7 @@ from robodj_secretguard.startup.readings import PIPED, Reading
 from robodj_secretguard.startup.rules import (
     FOLLOW,
     Problem,
+    Problems,
     core_of,
     how_to_remove,
     how_to_rotate,
@@ -100,7 +101,7 @@ def _to_replace(policies: Sequence[SecretPolicy]) -> SecretPolicy:
     return [*issued, *without_data, *policies][0]
 
 
-def check_slots(reading: Reading) -> Iterator[Problem]:
+def check_slots(reading: Reading) -> Problems:
     """Yield each slot that has the key of another slot. A value that is not a key has another finding."""
     accepted = (slot for slot in (reading, *reading.slots) if reading.slots and not slot.is_past)
     keys = [(slot, canonical(key.get_secret_value())) for slot in accepted if (key := slot.key)]

@@ -5,7 +5,6 @@ A start imports this module only where a secret has such an instant.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -17,6 +16,7 @@ from robodj_secretguard.startup.rules import (
     FOLLOW,
     Check,
     Problem,
+    Problems,
     Severity,
     everywhere,
     how_to_remove,
@@ -42,7 +42,7 @@ def how_to_await(policy: SecretPolicy, manager: str) -> str:
     return f"wait for the new key; if no rotation has begun, {how_to_rotate(policy, manager)}"
 
 
-def _check_revoked(reading: Reading) -> Iterator[Problem]:
+def _check_revoked(reading: Reading) -> Problems:
     begin = reading.setup.revocation.begin(reading.listed_as)
     if begin is None or begin > reading.setup.now:
         return
@@ -53,7 +53,7 @@ def _check_revoked(reading: Reading) -> Iterator[Problem]:
         yield Problem(f"{reading.variable} {listed}", how_to_remove(reading), severity=Severity.WARNING)
 
 
-def _check_expired(reading: Reading) -> Iterator[Problem]:
+def _check_expired(reading: Reading) -> Problems:
     instant, policy = reading.expires_at, reading.policy
     if instant is not None and instant <= reading.setup.now and reading.found:
         yield Problem(
@@ -62,7 +62,7 @@ def _check_expired(reading: Reading) -> Iterator[Problem]:
         )
 
 
-def _check_expiry_marker(reading: Reading) -> Iterator[Problem]:
+def _check_expiry_marker(reading: Reading) -> Problems:
     if reading.marker is not None and reading.expires_at is None and reading.found:
         limit = f"the expiry time (the last rotation plus {_in_words(reading.policy.cadence)})"
         yield _invalid_instant(reading.policy.expiry_variable, reading.marker, limit, reading.manager)
@@ -81,7 +81,7 @@ _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time an
 """The missing end of a marker, and the fault of a marker without it."""
 
 
-def _check_clock(reading: Reading) -> Iterator[Problem]:
+def _check_clock(reading: Reading) -> Problems:
     now, policy = reading.setup.now, reading.policy
     if reading.marker is not None and now < EARLIEST_CLOCK and reading.found:
         name = policy.slot_variables[2] if reading.slot == "previous" else policy.expiry_variable
@@ -97,7 +97,7 @@ def _expiry_ahead(reading: Reading) -> datetime | None:
     return instant if instant and EARLIEST_CLOCK <= reading.setup.now < instant and reading.found else None
 
 
-def _check_expiring(reading: Reading) -> Iterator[Problem]:
+def _check_expiring(reading: Reading) -> Problems:
     instant, policy, setup = _expiry_ahead(reading), reading.policy, reading.setup
     # Temporary keys have another finding.
     if instant is not None and instant - setup.now <= policy.warn_before and not setup.ephemeral:
@@ -109,7 +109,7 @@ def _check_expiring(reading: Reading) -> Iterator[Problem]:
         )
 
 
-def _check_cadence(reading: Reading) -> Iterator[Problem]:
+def _check_cadence(reading: Reading) -> Problems:
     instant, policy = _expiry_ahead(reading), reading.policy
     if instant is not None and instant - reading.setup.now > policy.cadence + CADENCE_GRACE:
         name, days = policy.expiry_variable, policy.cadence.days
@@ -121,7 +121,7 @@ def _check_cadence(reading: Reading) -> Iterator[Problem]:
         )
 
 
-def _check_previous_until(reading: Reading) -> Iterator[Problem]:
+def _check_previous_until(reading: Reading) -> Problems:
     (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
     misspelled = [miss.meant.name for miss in reading.setup.near_misses]
     overlap, limit = reading.policy.overlap, _in_words(reading.policy.overlap)
@@ -152,7 +152,7 @@ def _in_words(duration: timedelta) -> str:
     return f"{duration // unit} {name}"
 
 
-def _check_previous_past(reading: Reading) -> Iterator[Problem]:
+def _check_previous_past(reading: Reading) -> Problems:
     if reading.is_past and reading.found and reading.expires_at is not None:
         yield Problem(
             f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}",
@@ -160,7 +160,7 @@ def _check_previous_past(reading: Reading) -> Iterator[Problem]:
         )
 
 
-def _check_legacy(reading: Reading) -> Iterator[Problem]:
+def _check_legacy(reading: Reading) -> Problems:
     if reading.is_legacy and not reading.is_past:
         which = f"in {reading.manager}, set {{}} to the right" if reading.manager else "set {} to the secret manager's"
         yield Problem(
