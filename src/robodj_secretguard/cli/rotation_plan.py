@@ -49,7 +49,7 @@ from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import contain
 from robodj_secretguard.secret.texts import COMMAND_INDENT, PROGRAM, YELLOW, command, mark, option
 from robodj_secretguard.settings import setup_of
-from robodj_secretguard.startup.directory import first_with
+from robodj_secretguard.startup.directory import Policies, first_with
 from robodj_secretguard.startup.readings import PIPED
 from robodj_secretguard.startup.report import Report, for_gate
 from robodj_secretguard.startup.rules import Check
@@ -160,7 +160,7 @@ def _plan(
     )
 
 
-def _compares_nothing(source: str, policies: Sequence[SecretPolicy]) -> bool:
+def _compares_nothing(source: str, policies: Policies) -> bool:
     """Check whether a store is a helper program without versions. Then each step says what two machines can lose."""
     if not source.startswith("exec:"):
         return False
@@ -180,7 +180,7 @@ class _Subject(Frozen):
     """
 
     policy: SecretPolicy
-    policies: Sequence[SecretPolicy]
+    policies: Policies
     keys: StoredKeys
     report: Report
     records: Records

@@ -50,6 +50,7 @@ from robodj_secretguard.secret.texts import (
     mark,
 )
 from robodj_secretguard.settings import setup_of
+from robodj_secretguard.startup.directory import Policies
 from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.model_option import with_model
 from robodj_secretguard.startup.rules import Check
@@ -271,14 +272,14 @@ def _take_steps(
     )
 
 
-def _group_of(policy: SecretPolicy, policies: Sequence[SecretPolicy]) -> list[SecretPolicy]:
+def _group_of(policy: SecretPolicy, policies: Policies) -> list[SecretPolicy]:
     """Return the secrets that change together with a secret, in the model's order."""
     if not policy.group:
         return [policy]
     return [each for each in policies if each.group == policy.group]
 
 
-def _values_of(policies: Sequence[SecretPolicy]) -> dict[str, SealedStr]:
+def _values_of(policies: Policies) -> dict[str, SealedStr]:
     """Return the values of the issued secrets: typed without an echo, or from stdin."""
     wanted = [policy.variable for policy in policies if policy.is_issued]
     if not wanted:
@@ -308,7 +309,7 @@ def _typed_members(text: SealedStr, wanted: Sequence[str]) -> dict[str, SealedSt
 
 
 def _take_all(
-    rotator: Rotator, groups: Sequence[Sequence[SecretPolicy]], wish: Wish, log: OperationsLog, again: str
+    rotator: Rotator, groups: Sequence[Policies], wish: Wish, log: OperationsLog, again: str
 ) -> tuple[list[StepResult], list[str]]:
     """Take a step for each secret. Return what happened, and why it was not recorded.
 

@@ -26,6 +26,7 @@ from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import command
+from robodj_secretguard.startup.directory import Policies
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, iso_utc
 from robodj_secretguard.startup.readings import Slot
 from robodj_secretguard.startup.report import Report
@@ -38,7 +39,7 @@ Replacement: TypeAlias = Mapping[str, SealedStr]
 
 
 def obstacles_of_put(
-    policies: Sequence[SecretPolicy],
+    policies: Policies,
     values: Replacement,
     fields: Fields,
     now: datetime,
@@ -73,9 +74,7 @@ def is_shared(key: str | None, report: Report) -> bool:
     return key is not None and [each.fingerprint for each in report.secrets].count(key) > 1
 
 
-def put_changes(
-    policies: Sequence[SecretPolicy], values: Replacement, fields: Fields, *, now: datetime, report: Report
-) -> Changes:
+def put_changes(policies: Policies, values: Replacement, fields: Fields, *, now: datetime, report: Report) -> Changes:
     """Return the changes that store new values. In an overlap, the old value stays as the previous one.
 
     The key of another secret does not stay. `report` is on the fields.
@@ -145,7 +144,7 @@ def _older_key(policy: SecretPolicy, key: str, last: Record, source: str) -> Pro
     return Problem(f"the operations log has another key as the last one of {policy.name}", f"run {right}")
 
 
-def can_restore(policies: Sequence[SecretPolicy], source: str, policy: SecretPolicy, key: str) -> bool:
+def can_restore(policies: Policies, source: str, policy: SecretPolicy, key: str) -> bool:
     """Check whether a version of a source has a key of a secret. Where that cannot be found out, none has.
 
     Args:

@@ -66,7 +66,7 @@ from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.settings import SecretSettings, setup_of
-from robodj_secretguard.startup.directory import delivery_of, names_of, source_finding, whole_names
+from robodj_secretguard.startup.directory import Policies, delivery_of, names_of, source_finding, whole_names
 from robodj_secretguard.startup.inputs import ROTATION_RECORD, iso_utc
 from robodj_secretguard.startup.readings import Environment, config_directory
 from robodj_secretguard.startup.report import Finding, Report, for_gate
@@ -129,7 +129,7 @@ def require_consistent(wish: Wish, name: str | None, why: str | None) -> None:
         raise UsageError("--fingerprint and --key-from work only with --emergency; leave them out")
 
 
-def with_steps(policies: Sequence[SecretPolicy], wish: Wish, options: Sequence[str]) -> list[SecretPolicy]:
+def with_steps(policies: Policies, wish: Wish, options: Sequence[str]) -> list[SecretPolicy]:
     """Return the secrets that have the step. `UsageError` says what to run where none has.
 
     `rotate run NAME` is for every secret: where no step is ever due, it still records a step that the log lacks.
@@ -228,7 +228,7 @@ class _AtHand:
 
     def __init__(
         self,
-        policies: Sequence[SecretPolicy],
+        policies: Policies,
         result: StepResult,
         wish: Wish,
         log: OperationsLog | None,
@@ -275,7 +275,7 @@ class Rotator:
         directory, named_by = config_directory(Environment(), config_dir, setup_of(model))
         self._config_dir = directory if named_by else None
 
-    def take(self, policies: Sequence[SecretPolicy], wish: Wish, *, log: OperationsLog | None = None) -> StepResult:
+    def take(self, policies: Policies, wish: Wish, *, log: OperationsLog | None = None) -> StepResult:
         """Take a step for one secret, unless it is done, not due or not allowed.
 
         `put` is not idempotent: each call stores new values.

@@ -25,6 +25,7 @@ from robodj_secretguard.startup import file_reader
 from robodj_secretguard.startup.directory import (
     MAX_BYTES,
     Delivery,
+    Policies,
     conflicts,
     delivery_of,
     first_with,
@@ -504,7 +505,7 @@ def unread_report(why: Finding, *, off: bool = False) -> Report:
     return Report(datetime.now(UTC), off, None, (), (why,))
 
 
-def open_store(source: str, policies: Sequence[SecretPolicy], *, single_writer: bool = False) -> Store:
+def open_store(source: str, policies: Policies, *, single_writer: bool = False) -> Store:
     """Return the store of `--to`.
 
     Args:
@@ -524,7 +525,7 @@ def open_store(source: str, policies: Sequence[SecretPolicy], *, single_writer: 
 
 
 def open_sources(
-    sources: Sequence[str], policies: Sequence[SecretPolicy], word: str = "--from", forms: str = _SOURCES
+    sources: Sequence[str], policies: Policies, word: str = "--from", forms: str = _SOURCES
 ) -> list[Manager]:
     """Return a manager for each source. No message repeats a source that is invalid, as it may be a key."""
     managers: list[Manager] = []

@@ -13,7 +13,7 @@ from robodj_secretguard.secret.material import FORM, fingerprint, is_fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
 from robodj_secretguard.settings import SecretSettings
-from robodj_secretguard.startup.directory import first_with, source_finding
+from robodj_secretguard.startup.directory import Policies, first_with, source_finding
 from robodj_secretguard.startup.inputs import SECRETS_DIR
 from robodj_secretguard.startup.report import Report, finding, with_findings
 from robodj_secretguard.startup.rules import Check, Problem, Severity
@@ -122,7 +122,7 @@ def with_removed_key(sources: Sources, names: Sequence[str], model: type[SecretS
     )
 
 
-def find_version(store: Store, policies: Sequence[SecretPolicy], wanted: str, seconds: float) -> Stored | None:
+def find_version(store: Store, policies: Policies, wanted: str, seconds: float) -> Stored | None:
     """Return the newest version of a store that has a key in a slot of one of its secrets, if there is one.
 
     Args:
@@ -148,7 +148,7 @@ def find_version(store: Store, policies: Sequence[SecretPolicy], wanted: str, se
     return None
 
 
-def _same_keys(version: Stored, policies: Sequence[SecretPolicy], wanted: str) -> dict[str, SealedStr]:
+def _same_keys(version: Stored, policies: Policies, wanted: str) -> dict[str, SealedStr]:
     """Return a key by the names of the secrets that have it in a version. It runs inside `contain()`."""
     fields = version.opened()
     found = dict[str, SealedStr]()

@@ -18,6 +18,8 @@ from robodj_secretguard.errors import UnreadError
 from robodj_secretguard.scan.content import BLOCK_BYTES
 from robodj_secretguard.secret.sealed import SealedStr
 
+Placed: TypeAlias = tuple[str, str]
+"""The name of an object, and its path."""
 Object: TypeAlias = "tuple[str, str, Iterator[bytes]]"
 """The name of an object, its kind, and its content in blocks. Read these before the next object."""
 
@@ -128,7 +130,7 @@ class Repository:
         if self._asked("rev-parse", "--is-shallow-repository") == b"true":
             yield "this is a shallow clone, without the older history; run git fetch --unshallow"
 
-    def index(self) -> Iterator[tuple[str, str]]:
+    def index(self) -> Iterator[Placed]:
         """Yield the object name and the path of every file in the index."""
         return ((name, path) for mode, name, path in self._entries() if mode != _SUBMODULE)
 
@@ -136,7 +138,7 @@ class Repository:
         """Yield the path of every submodule."""
         return (path for mode, _, path in self._entries() if mode == _SUBMODULE)
 
-    def staged(self) -> Iterator[tuple[str, str]]:
+    def staged(self) -> Iterator[Placed]:
         """Yield the object and the path of each file that the next commit adds or changes."""
         parts = self._parts("diff", "--cached", "--ignore-submodules=none", *_RAW)
         for meta in parts:
@@ -267,7 +269,7 @@ class _SealedPath(SealedStr):
         return self.get_secret_value()
 
 
-def _put(meta: bytes, path: bytes) -> Iterator[tuple[str, str]]:
+def _put(meta: bytes, path: bytes) -> Iterator[Placed]:
     """Yield the new object of a changed path, if it is a file."""
     fields = meta.lstrip(b":").split(b" ")  # the modes and the names before and after, of several parents in a merge
     mode = fields[len(fields) // 2 - 1]

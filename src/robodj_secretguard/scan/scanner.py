@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from robodj_secretguard.errors import UnreadError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.scan.content import Block, ContentSearch, Hit, read_place, walk
-from robodj_secretguard.scan.git import DOT_GIT, MISSING, REPAIR, Repository, blocking_file, work_tree_of
+from robodj_secretguard.scan.git import DOT_GIT, MISSING, REPAIR, Placed, Repository, blocking_file, work_tree_of
 from robodj_secretguard.scan.result import (
     LIST_SOURCE,
     LOG_SOURCE,
@@ -354,12 +354,12 @@ class Scanner:
         ]
         self._key_files(repository, [*key_files.items()], carriers)
 
-    def _objects(self, repository: Repository, part: Sequence[tuple[str, str]]) -> None:
+    def _objects(self, repository: Repository, part: Sequence[Placed]) -> None:
         for _, name, kind, blocks in self._objects_of(repository, part):
             self._counts["objects"] += 1
             self._add(self._hits(blocks, f"{kind} {name}"), "history", None, object=name, object_type=kind)
 
-    def _tracked(self, repository: Repository) -> list[tuple[str, str]]:
+    def _tracked(self, repository: Repository) -> list[Placed]:
         """Return the key files that git tracks. A tracked fallback file must not hold a key either."""
         self._work_trees.add(os.path.realpath(repository.top))
         index = [*self._each(repository.index())]
@@ -385,7 +385,7 @@ class Scanner:
             self._miss(place, str(error))
 
     def _objects_of(
-        self, repository: Repository, put: Sequence[tuple[str, str]]
+        self, repository: Repository, put: Sequence[Placed]
     ) -> Iterator[tuple[str, str, str, Iterator[bytes]]]:
         """Yield the path, name, kind and content of each pair of an object and a path."""
         objects = self._each(repository.objects(name for name, _ in put))
@@ -405,7 +405,7 @@ class Scanner:
     def _key_files(
         self,
         repository: Repository,
-        tracked: Sequence[tuple[str, str]],
+        tracked: Sequence[Placed],
         carriers: Mapping[str | None, Iterable[_Carried]] | None = None,
     ) -> None:
         """Add a finding for each tracked file with key material: in the index, if there are no carriers."""

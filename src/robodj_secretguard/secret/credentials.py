@@ -6,13 +6,15 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from robodj_secretguard.secret.issued import Faults, Issued, are_texts, part_message
 from robodj_secretguard.secret.material import Fault, decoded
 from robodj_secretguard.secret.pem import Pem
 from robodj_secretguard.secret.templates import may_be_filled, template
 
+Members: TypeAlias = Mapping[str, Any]
+"""The members of a JSON object."""
 _SECRET_NAME: Final = r"(?i)(pass(word|wd|phrase)?|pwd|secret|key|token|credentials?)[0-9]*\Z"  # noqa: S105 - names
 """How the name of a member ends that is secret, where no member is declared."""
 _OF_KEYS: Final = ("d", "k", "p", "q", "dp", "dq", "qi")
@@ -51,7 +53,7 @@ class Json(Issued):
         """Yield that text is not the format of credentials."""
         yield Fault("format", "is not a JSON object")
 
-    def _faults_in(self, members: Mapping[str, Any]) -> Faults:
+    def _faults_in(self, members: Members) -> Faults:
         """Yield what is wrong with members: a template first."""
         found = []
         for part, value in self._judged(members):
@@ -66,7 +68,7 @@ class Json(Issued):
         yield from found
         yield from _faults_of_keys(members)
 
-    def _judged(self, members: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    def _judged(self, members: Members) -> Iterator[tuple[str, Any]]:
         """Yield each member that may be a template, with its name if that is declared: others show the value."""
         yield from ((f"member {name}", members[name]) for name in self.members if name in members)
         for name, text in self._undeclared(members):
@@ -74,7 +76,7 @@ class Json(Issued):
                 yield "member", text
         yield from (("key", key["k"]) for key in _json_keys(members) if "k" in key)
 
-    def _undeclared(self, members: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    def _undeclared(self, members: Members) -> Iterable[tuple[str, str]]:
         """Return each text, where no member is declared."""
         return () if self.members else _texts_in(members)
 
@@ -97,7 +99,7 @@ class Json(Issued):
         return json.dumps({name: secrets.token_urlsafe(32) for name in self.members or ("password",)})
 
 
-def read_members(text: str) -> dict[str, Any] | None:
+def read_members(text: str) -> Members | None:
     """Return the members of a JSON object, or a list of keys as one; `None` for other text."""
     try:
         found = json.loads(text, parse_int=len, parse_float=len)  # a long number is not parsed
@@ -108,7 +110,7 @@ def read_members(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _texts_in(members: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _texts_in(members: Members) -> Iterator[tuple[str, str]]:
     """Yield each member that is a text, also in objects and lists inside."""
     found = [*members.items()]
     for name, value in found:
@@ -120,7 +122,7 @@ def _texts_in(members: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             found += [(name, each) for each in value]
 
 
-def _json_keys(members: Mapping[str, Any]) -> list[dict[str, str]]:
+def _json_keys(members: Members) -> list[dict[str, str]]:
     """Return the keys in JSON: the object itself, or those in its list. Only texts count."""
     listed = members.get("keys")
     found = [each for each in (listed if isinstance(listed, list) else [members]) if isinstance(each, dict)]
@@ -131,7 +133,7 @@ def _json_keys(members: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _faults_of_keys(members: Mapping[str, Any]) -> Faults:
+def _faults_of_keys(members: Members) -> Faults:
     """Yield that a key in JSON is public, or that a part of it is missing (RFC 7518, section 6)."""
     for key in _json_keys(members):
         secret = decoded(key.get("d", key.get("k", "")))

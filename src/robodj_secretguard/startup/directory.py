@@ -47,6 +47,8 @@ from robodj_secretguard.startup.readings import (
 from robodj_secretguard.startup.report import Finding, Judgement, Learn, finding
 from robodj_secretguard.startup.rules import Check, Problem, Problems, Severity
 
+Policies: TypeAlias = Sequence[SecretPolicy]
+"""The declared secrets, or some of them."""
 Read: TypeAlias = Callable[[Sequence["Delivery"], Learn | None], Sequence[Reading]]
 
 MAX_BYTES: Final = 1 << 20
@@ -260,7 +262,7 @@ def whole_names(policies: Iterable[SecretPolicy]) -> list[str]:
     return [name for names in wholes for name in names]
 
 
-def source_finding(policies: Sequence[SecretPolicy], name: str, error: ManagerError, tried: str = "") -> Finding:
+def source_finding(policies: Policies, name: str, error: ManagerError, tried: str = "") -> Finding:
     """Return the alert about a source that failed, so that nothing was checked."""
     check = Check.UNAVAILABLE if error.is_temporary else Check.SOURCE
     return finding(policies, check, Problem(f"{name} {error.message}{tried}", error.remedy, name))
@@ -304,7 +306,7 @@ class SecretsDirectory:
     """
 
     def __init__(
-        self, place: str, seconds: int | None, faults: Sequence[Problem], policies: Sequence[SecretPolicy], read: Read
+        self, place: str, seconds: int | None, faults: Sequence[Problem], policies: Policies, read: Read
     ) -> None:
         self.name = f"directory:{shown_place(place)}"
         self._place = place
@@ -381,7 +383,7 @@ class SecretsDirectory:
 def open_directory(
     environment: Environment,
     model_setup: ModelSetup,
-    policies: Sequence[SecretPolicy],
+    policies: Policies,
     read: Read,
     *,
     is_elsewhere: bool = False,
