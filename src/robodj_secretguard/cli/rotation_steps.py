@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import getpass
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
 
 from robodj_secretguard.cli.log import find_log, recorded_line, who_of
 from robodj_secretguard.cli.options import (
@@ -56,6 +57,7 @@ from robodj_secretguard.startup.model_option import with_model
 from robodj_secretguard.startup.rules import Check
 
 MAX_VALUE_BYTES: Final = 1 << 16
+_TEXTS_BY_NAME: Final = TypeAdapter(dict[str, SealedStr])
 _TEXTS: Final[dict[StepName, tuple[str, str]]] = {
     "stage": ("store a next key of {}", "{} already has a next key (--now replaces it)"),
     "promote": ("make the next key of {} the current one", "the next key of {} is already promoted"),
@@ -290,22 +292,12 @@ def _values_of(policies: Policies) -> dict[str, SealedStr]:
     if len(wanted) == 1:
         return {wanted[0]: SealedStr(text.get_secret_value().removesuffix("\n").removesuffix("\r"))}
     try:
-        found = contain(lambda: _typed_members(text, wanted))
-    except CheckFailedError:
+        found = contain(lambda: _TEXTS_BY_NAME.validate_json(text.get_secret_value()))
+    except (CheckFailedError, ValidationError):
         found = {}
-    if not found:
+    if {*found} != {*wanted}:
         fail(f"these secrets change together: pass one JSON object with the members {', '.join(wanted)} on stdin")
     return found
-
-
-def _typed_members(text: SealedStr, wanted: Sequence[str]) -> dict[str, SealedStr]:
-    """Return the members of a JSON object, if they are the wanted ones, and texts."""
-    found = json.loads(text.get_secret_value())
-    if not isinstance(found, dict) or {*found} != {*wanted}:
-        return {}
-    if not all(isinstance(value, str) for value in found.values()):
-        return {}
-    return {name: SealedStr(value) for name, value in found.items()}
 
 
 def _take_all(
