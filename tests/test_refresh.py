@@ -128,7 +128,7 @@ class Lines:
 
 def begin(service: Service, seconds: float = 0.02, lines: Lines | None = None) -> None:
     """Begin the threads of a service, with a short period and a logger."""
-    vars(Refresh)["seconds"].__set__(service.refresh, seconds)
+    vars(service.refresh)["seconds"] = seconds  # a period below one second, too
     module._refreshing.discard(service.refresh)  # noqa: SLF001 - it was begun without a period
     service.refresh.follow_directory(None, lambda kind, report: service.events.append((kind, report)), lines)
 

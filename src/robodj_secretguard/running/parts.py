@@ -66,8 +66,6 @@ class Subscription:
         due: returns the number of the last change of the secret.
     """
 
-    __slots__ = ("asked_at", "began_at", "call", "due", "fault", "lock", "seen", "what")
-
     def __init__(self, call: Callable[[], object], due: Callable[[], int]) -> None:
         self.call = call
         self.due = due

@@ -55,23 +55,6 @@ class Refresh(Sealed):
         seconds: the period; `None` for no thread.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_again",
-        "_alone",
-        "_build",
-        "_logger",
-        "_news",
-        "_send",
-        "_standing",
-        "found",
-        "is_ending",
-        "kept",
-        "read_at",
-        "seconds",
-        "store",
-    )
-
     def __init__(
         self, store: KeyStore, again: Again, seconds: int | None, build: Callable[[Judgement], object]
     ) -> None:
