@@ -29,7 +29,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.cli.revoke import leaked_key
 from robodj_secretguard.lifecycle.drift import delivered_keys
-from robodj_secretguard.lifecycle.records import Record, Records, only_environment, rotations
+from robodj_secretguard.lifecycle.records import Record, Records, only_environment, rotations_to
 from robodj_secretguard.lifecycle.replacements import VERSION_SECONDS, can_restore, is_shared
 from robodj_secretguard.lifecycle.rotator import NO_ENVIRONMENT
 from robodj_secretguard.lifecycle.runbook import (
@@ -188,8 +188,7 @@ class _Subject(Frozen):
     @property
     def of_current(self) -> list[Record]:
         """The rotations to the current key."""
-        rotated = rotations(self.records, self.policy.name)
-        return [each for each in rotated if each.fingerprint == self.keys.slots.current]
+        return rotations_to(self.keys.slots.current, self.policy.name, self.records)
 
     @property
     def rotated_at(self) -> datetime | None:

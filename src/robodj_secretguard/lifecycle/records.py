@@ -237,6 +237,11 @@ def staged_after(last: Record, records: Iterable[Record]) -> list[str | None]:
     return [each.fingerprint for each in own if each.event == "staged" and each.sequence > last.sequence]
 
 
+def rotations_to(key: str | None, secret: str, records: Iterable[Record]) -> list[Record]:
+    """Return the rotations to one key of a secret."""
+    return [record for record in rotations(records, secret) if record.fingerprint == key]
+
+
 def by_secret(records: Iterable[Record]) -> Mapping[str | None, list[Record]]:
     """Return the records of each secret. A caller with many secrets reads all records once."""
     grouped = defaultdict[str | None, list[Record]](list)

@@ -28,6 +28,7 @@ from robodj_secretguard.lifecycle.records import (
     only_environment,
     revoked,
     rotations,
+    rotations_to,
 )
 from robodj_secretguard.lifecycle.replacements import (
     Replacement,
@@ -401,7 +402,7 @@ class Rotator:
         policy, keys, now = result.policy, result.keys, result.now
         if wish.step == "replace":
             return self._choose_in_emergency(reading)
-        of_current = [each for each in rotations(reading.known, policy.name) if each.fingerprint == keys.slots.current]
+        of_current = rotations_to(keys.slots.current, policy.name, reading.known)
         rotated_at = of_current[0].recorded_at if of_current else None
         result.step = wish.step or due(policy, keys, rotated_at, now)
         if result.step is None:

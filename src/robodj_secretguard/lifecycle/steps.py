@@ -26,7 +26,7 @@ from robodj_secretguard.lifecycle.records import (
     dump_last_steps,
     parse_last_steps,
     revoked,
-    rotations,
+    rotations_to,
     slots_of,
 )
 from robodj_secretguard.managers.manager import Fields
@@ -183,7 +183,7 @@ def recorded_revocations(records: Iterable[Record]) -> RevocationStatus:
 
 def environment_in(keys: StoredKeys, secret: str, records: Iterable[Record]) -> str:
     """Return the environment of the keys of a store: the one that it names, or that of the current key's record."""
-    of_current = [each for each in rotations(records, secret) if each.fingerprint == keys.slots.current]
+    of_current = rotations_to(keys.slots.current, secret, records)
     recorded = of_current[-1].environment if of_current else None
     return keys.environment or recorded or ""
 
