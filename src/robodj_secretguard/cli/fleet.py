@@ -99,13 +99,10 @@ def add(commands: Commands) -> None:
                 "help": "fail unless every service is proven to follow it: moved (signs with the current key),"
                 " has-next (has the next key), or none-on FINGERPRINT (does not use that key); repeatable",
             },
-            "--secret": {"metavar": "NAME", "help": "only this secret (default: every one with a fingerprint)"},
-            "--select": {"metavar": "LABELS", "help": "only the samples with these labels: 'environment=\"prod\"'"},
-            "--token-file": {"metavar": "FILE", "help": "a file with the bearer token for Prometheus"},
-            "--ca-file": {
-                "metavar": "FILE",
-                "help": "certificate authorities to trust, as PEM (default: those of the system)",
-            },
+            "--secret": ("NAME", "only this secret (default: every one with a fingerprint)"),
+            "--select": ("LABELS", "only the samples with these labels: 'environment=\"prod\"'"),
+            "--token-file": ("FILE", "a file with the bearer token for Prometheus"),
+            "--ca-file": ("FILE", "certificate authorities to trust, as PEM (default: those of the system)"),
             "--max-age": {
                 "type": partial(seconds, "--max-age", least=1, most=86400),
                 "metavar": "SECONDS",

@@ -75,20 +75,16 @@ def add(commands: Commands) -> None:
         _run_exec,
         options=CHECK_OPTIONS,
         own={
-            "--ephemeral": {
-                "action": "store_true",
-                "help": "give COMMAND temporary keys, for an image build or a test; refused where the variable of a"
-                " secret or ROBODJ_PROTECTED_ENV is set",
-            },
-            "--keep-login": {
-                "action": "store_true",
-                "help": "leave the login of vault: or aws: in the environment of COMMAND, such as VAULT_TOKEN",
-            },
-            "--previous": {
-                "metavar": "SGFP1",
-                "help": "give COMMAND the removed key with this fingerprint, from the versions that SOURCE keeps, to"
-                " encrypt stored data again: only find() and stored() have it",
-            },
+            "--ephemeral": "give COMMAND temporary keys, for an image build or a test; refused where the variable of a"
+            " secret or ROBODJ_PROTECTED_ENV is set",
+            "--keep-login": "leave the login of vault: or aws: in the environment of COMMAND, such as VAULT_TOKEN",
+            "--previous": (
+                "SGFP1",
+                (
+                    "give COMMAND the removed key with this fingerprint, from the versions that SOURCE keeps, to"
+                    " encrypt stored data again: only find() and stored() have it"
+                ),
+            ),
         },
         defaults={"takes_command": True},
         kind="report",

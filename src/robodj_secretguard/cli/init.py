@@ -86,11 +86,11 @@ def add(commands: Commands) -> None:
                 "help": "declare this secret instead of RoboDJ's two, as a key that the service generates; or with the"
                 " KIND url, pem, json or opaque, as one that somebody else issues; repeatable",
             },
-            "--settings": {
-                "metavar": "FILE",
-                "help": "the settings module to write (default: service_secrets.py in the project's package)",
-            },
-            "--yes": {"action": "store_true", "help": "write the files (without --yes, only print what changes)"},
+            "--settings": (
+                "FILE",
+                "the settings module to write (default: service_secrets.py in the project's package)",
+            ),
+            "--yes": "write the files (without --yes, only print what changes)",
         },
         defaults={"needs_model": False},
         kind="init",

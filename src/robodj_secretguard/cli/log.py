@@ -157,7 +157,7 @@ def add(commands: Commands) -> None:
         _show,
         options=(*shared, "--environment", "--since", "--until"),
         own={
-            "--secret": {"metavar": "NAME", "help": "only records about this secret"},
+            "--secret": ("NAME", "only records about this secret"),
             "--event": {
                 "choices": get_args(Event),
                 "metavar": "EVENT",
@@ -175,9 +175,7 @@ def add(commands: Commands) -> None:
         "verify",
         _verify,
         options=shared,
-        own={
-            "--expect": {"metavar": "HASH", "help": "fail if the record with this hash, or one before it, is missing"}
-        },
+        own={"--expect": ("HASH", "fail if the record with this hash, or one before it, is missing")},
         defaults=without_model,
         kind="log-verification",
         description="Verify the hash chain of the operations log. It finds a record that was changed or removed.",

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
 
 Settings: TypeAlias = dict[str, Any]
 """The settings of an argument, as argparse takes them."""
+Argument: TypeAlias = "Settings | str | tuple[str, str]"
+"""An argument: its settings, the help of a switch, or the placeholder and the help of a value."""
 Commands: TypeAlias = "argparse._SubParsersAction[Any]"  # noqa: SLF001 - it has no public name
 
 NEED_PROJECT: Final = ("generate", "rotate", "revoke")
@@ -106,18 +108,22 @@ def seconds(name: str, text: str, *, least: float = 0, most: float = 9999) -> fl
 
 
 # The options that several commands share.
-_OPTIONS: Final[dict[str, Settings]] = {
-    "--require-env-only": {"action": "store_true", "help": "as in production: refuse keys in fallback files"},
-    "--config-dir": {
-        "metavar": "DIR",
-        "help": "the directory of the revocation list and of fallback files (default: ROBODJ_CONFIG_DIR, otherwise the"
-        " model's, otherwise config)",
-    },
-    "--model": {
-        "metavar": "MODULE:CLASS",
-        "help": "the class that declares the secrets, such as app.service_secrets:ServiceSecrets (default: the one in"
-        " pyproject.toml; without one, what makes keys is refused, and the rest uses RoboDJ's two secrets)",
-    },
+_OPTIONS: Final[dict[str, Argument]] = {
+    "--require-env-only": "as in production: refuse keys in fallback files",
+    "--config-dir": (
+        "DIR",
+        (
+            "the directory of the revocation list and of fallback files (default: ROBODJ_CONFIG_DIR, otherwise the"
+            " model's, otherwise config)"
+        ),
+    ),
+    "--model": (
+        "MODULE:CLASS",
+        (
+            "the class that declares the secrets, such as app.service_secrets:ServiceSecrets (default: the one in"
+            " pyproject.toml; without one, what makes keys is refused, and the rest uses RoboDJ's two secrets)"
+        ),
+    ),
     "--from": {
         "action": "append",
         "dest": "sources",
@@ -126,20 +132,14 @@ _OPTIONS: Final[dict[str, Settings]] = {
         "help": "read the keys from vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH, exec:PROGRAM or"
         " json:- (stdin), not from the environment; repeatable, the first source that has a secret delivers it",
     },
-    "--to": {
-        "metavar": "SOURCE",
-        "help": "the store: vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH or exec:PROGRAM",
-    },
-    "--single-writer": {
-        "action": "store_true",
-        "help": "for a program of exec: that compares no versions: nobody else writes at the same time",
-    },
+    "--to": ("SOURCE", "the store: vault:MOUNT/PATH, aws:SECRET_ID, directory:PATH, envfile:PATH or exec:PROGRAM"),
+    "--single-writer": "for a program of exec: that compares no versions: nobody else writes at the same time",
     "--wait": {
         "type": partial(seconds, "--wait"),
         "metavar": "SECONDS",
         "help": "how long to try again where a source of --from does not answer (default: 30)",
     },
-    "--strict": {"action": "store_true", "help": "fail on warnings too"},
+    "--strict": "fail on warnings too",
     "--format": FORMAT,
     "--color": {
         "choices": ("auto", "always", "never"),
@@ -147,11 +147,13 @@ _OPTIONS: Final[dict[str, Settings]] = {
         "metavar": "WHEN",
         "help": "colour in the text: auto (default: on a terminal, unless NO_COLOR is set), always or never",
     },
-    "--operations-log": {
-        "metavar": "FILE",
-        "help": "the file that records rotations and revocations (default: ROBODJ_OPERATIONS_LOG, otherwise the"
-        " project's, otherwise logs/secret_operations.jsonl in the config directory)",
-    },
+    "--operations-log": (
+        "FILE",
+        (
+            "the file that records rotations and revocations (default: ROBODJ_OPERATIONS_LOG, otherwise the"
+            " project's, otherwise logs/secret_operations.jsonl in the config directory)"
+        ),
+    ),
     "--environment": {
         "metavar": "NAME",
         "type": partial(
@@ -211,6 +213,15 @@ _IN_USAGE: Final = {None: "{}", "?": "[{}]", "*": "[{}\xa0...]"}
 """How a usage line shows an argument, by its `nargs`."""
 
 
+def _settings_of(argument: Argument) -> Settings:
+    if isinstance(argument, str):
+        return {"action": "store_true", "help": argument}
+    if isinstance(argument, tuple):
+        metavar, text = argument
+        return {"metavar": metavar, "help": text}
+    return argument
+
+
 def add_command(
     commands: Commands,
     name: str,
@@ -222,7 +233,7 @@ def add_command(
     kind: str,
     required: Iterable[str] = (),
     options: Iterable[str] = (),
-    own: Mapping[str, Settings] | None = None,
+    own: Mapping[str, Argument] | None = None,
     defaults: Mapping[str, Any] | None = None,
 ) -> None:
     """Add a command with shared options and its own arguments.
@@ -244,12 +255,13 @@ def add_command(
     groups = {title: parser.add_argument_group(title) for title in _GROUPS}
     titles = {each: title for title, names in _GROUPS.items() for each in names}
     words = {"required": [parser.prog], "options": ["[options]"], "arguments": list[str]()}
-    for each, settings in {
+    for each, argument in {
         "--help": {"action": "help", "help": "show this text"},
-        **{each: {"required": True, **_OPTIONS[each]} for each in required},
+        **{each: {"required": True, **_settings_of(_OPTIONS[each])} for each in required},
         **{each: _OPTIONS[each] for name in (*options, "--color") for each in _TOGETHER.get(name, (name,))},
         **(own or {}),
     }.items():
+        settings = _settings_of(argument)
         title = titles.get(each, "options" if each.startswith("-") else "arguments")
         if title == "arguments":
             words[title].append(_IN_USAGE[settings.get("nargs")].format(settings["metavar"]))
@@ -313,7 +325,7 @@ def given_option(name: str, value: str | None) -> list[str]:
     word = f"--{name.replace('_', '-')}"
     if value is None:
         return []
-    return option(word, value if value.isascii() and is_free_text(value) else _OPTIONS[word]["metavar"])
+    return option(word, value if value.isascii() and is_free_text(value) else _settings_of(_OPTIONS[word])["metavar"])
 
 
 def with_model_class(request: Request) -> Request:

@@ -75,24 +75,19 @@ def add(commands: Commands) -> None:
         ),
         own={
             "name": {"nargs": "?", "metavar": "NAME", "help": "the secret whose current key is revoked"},
-            "--key-from": {
-                "metavar": "FILE",
-                "help": "revoke the key in this file, as it was found (- for stdin), instead of the current one",
-            },
+            "--key-from": (
+                "FILE",
+                "revoke the key in this file, as it was found (- for stdin), instead of the current one",
+            ),
             "--fingerprint": {
                 "dest": "listed_as",
                 "metavar": "SGFP1",
                 "help": "revoke the key with this fingerprint (sgfp1:...), instead of the current one",
             },
-            "--unknown": {
-                "action": "store_true",
-                "help": "revoke the key even if neither the operations log nor a source knows it",
-            },
-            "--without-replacement": {
-                "action": "store_true",
-                "help": "revoke a current key that nothing can replace yet: no service starts until something does",
-            },
-            "--yes": {"action": "store_true", "help": "revoke the key (without --yes, only print which key that is)"},
+            "--unknown": "revoke the key even if neither the operations log nor a source knows it",
+            "--without-replacement": "revoke a current key that nothing can replace yet: no service starts until"
+            " something does",
+            "--yes": "revoke the key (without --yes, only print which key that is)",
         },
         kind="revocation",
         description="Revoke a key. Guarded services refuse to start on it. The key is added to the revocation list, and"

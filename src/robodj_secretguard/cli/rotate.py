@@ -82,7 +82,7 @@ def add(commands: Commands) -> None:
                 "help": "text (default): the key of NAME alone; env, json: the variables of NAME or of all required"
                 " secrets; shell: the same as export commands",
             },
-            "--show": {"action": "store_true", "help": "print keys on a terminal or in CI too"},
+            "--show": "print keys on a terminal or in CI too",
         },
         kind="keys",
         description="Generate a new key with a secure random generator. Pipe it into the command of the secret manager:"

@@ -73,22 +73,22 @@ def add_plan(group: Commands, shared: Sequence[str]) -> None:
         _plan,
         options=("--from", "--environment", "--operator", "--single-writer", *shared),
         own={
-            "name": {"metavar": "NAME", "help": "the secret, such as secret.key"},
-            "--emergency": {"action": "store_true", "help": "others may know a key: replace it at once, and revoke it"},
-            "--key-from": {
-                "metavar": "FILE",
-                "help": "with --emergency: the file with the leaked text (- for stdin), to find out which key it is",
-            },
+            "name": ("NAME", "the secret, such as secret.key"),
+            "--emergency": "others may know a key: replace it at once, and revoke it",
+            "--key-from": (
+                "FILE",
+                "with --emergency: the file with the leaked text (- for stdin), to find out which key it is",
+            ),
             "--fingerprint": {
                 "dest": "leaked",
                 "metavar": "SGFP1",
                 "help": "with --emergency: the fingerprint of the leaked key",
             },
             **{
-                f"--{name}": {
-                    "metavar": metavar,
-                    "help": "with --emergency: as for fleet, whose command then proves where the leaked key runs",
-                }
+                f"--{name}": (
+                    metavar,
+                    "with --emergency: as for fleet, whose command then proves where the leaked key runs",
+                )
                 for name, metavar in (("roster", "FILE"), ("prometheus", "URL"), ("events", "FILE"))
             },
         },

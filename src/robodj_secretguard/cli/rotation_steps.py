@@ -12,9 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from robodj_secretguard.cli.log import find_log, recorded_line, who_of
 from robodj_secretguard.cli.options import (
+    Argument,
     Commands,
     Request,
-    Settings,
     add_command,
     fleet_of,
     given,
@@ -69,65 +69,62 @@ _TEXTS: Final[dict[StepName, tuple[str, str]]] = {
 }
 """By step: what it does, and what is so where it is done already."""
 _ANOTHER_NEXT: Final = "To replace the next key by another one, run rotate stage with --now."
-_NOW: Final[Settings] = {"action": "store_true"}
-_STEPS: Final[dict[str, tuple[str, dict[str, Settings]]]] = {
+_STEPS: Final[dict[str, tuple[str, dict[str, Argument]]]] = {
     "stage": (
         "Store a next key. Every instance gets to know it before it is promoted.",
-        {"--now": {**_NOW, "help": "replace the next key that is there, or go on with an alert about something else"}},
+        {"--now": "replace the next key that is there, or go on with an alert about something else"},
     ),
     "promote": (
         "Make the next key current, and the current key previous. The next key must have been stored for an hour.",
         {
-            "--fleet": {
-                "metavar": "FILE",
-                "help": "the output of fleet --require has-next --format json: the proof that every instance has the"
-                " next key; then no hour is needed",
-            },
-            "--now": {**_NOW, "help": "do not wait: every instance has the next key, and no previous key is needed"},
+            "--fleet": (
+                "FILE",
+                (
+                    "the output of fleet --require has-next --format json: the proof that every instance has the"
+                    " next key; then no hour is needed"
+                ),
+            ),
+            "--now": "do not wait: every instance has the next key, and no previous key is needed",
         },
     ),
     "retire": (
         "Remove the previous key from the store, after its deadline.",
         {
-            "--fleet": {
-                "metavar": "FILE",
-                "help": "the output of fleet --require moved --format json: the proof that every instance signs with"
-                " the current key",
-            },
-            "--now": {**_NOW, "help": "do not wait: what the previous key has signed is refused from now on"},
+            "--fleet": (
+                "FILE",
+                (
+                    "the output of fleet --require moved --format json: the proof that every instance signs with"
+                    " the current key"
+                ),
+            ),
+            "--now": "do not wait: what the previous key has signed is refused from now on",
         },
     ),
     "back": (
         "Undo a promotion. The previous key is current again, and the current key is the next one.",
-        {"--now": {**_NOW, "help": "give up the next key that is there: what it has signed is refused"}},
+        {"--now": "give up the next key that is there: what it has signed is refused"},
     ),
     "run": (
         "Take the step that is due. With --emergency, take a leaked key away and revoke it.",
         {
-            "--emergency": {
-                "action": "store_true",
-                "help": "others may know a key: a leaked current or next key is replaced, a previous one is removed",
-            },
-            "--key-from": {
-                "metavar": "FILE",
-                "help": "with --emergency: the file with the leaked text (- for stdin; default: the current key)",
-            },
+            "--emergency": "others may know a key: a leaked current or next key is replaced, a previous one is removed",
+            "--key-from": (
+                "FILE",
+                "with --emergency: the file with the leaked text (- for stdin; default: the current key)",
+            ),
             "--fingerprint": {
                 "dest": "leaked",
                 "metavar": "SGFP1",
                 "help": "with --emergency: the fingerprint of the leaked key",
             },
-            "--now": {**_NOW, "help": "with --emergency: also replace a key that is less than an hour old"},
+            "--now": "with --emergency: also replace a key that is less than an hour old",
         },
     ),
     "put": (
         "Store a new value: one that others have issued, from stdin, or a new key. Each call makes another key.",
         {
-            "--emergency": {
-                "action": "store_true",
-                "help": "others may know the old value: it also leaves the versions that the store keeps",
-            },
-            "--now": {**_NOW, "help": "go on with an alert about something else"},
+            "--emergency": "others may know the old value: it also leaves the versions that the store keeps",
+            "--now": "go on with an alert about something else",
         },
     ),
     "restore": (
@@ -139,7 +136,7 @@ _STEPS: Final[dict[str, tuple[str, dict[str, Settings]]]] = {
                 "metavar": "SGFP1",
                 "help": "the fingerprint of the key",
             },
-            "--now": {**_NOW, "help": "go on with an alert about something else"},
+            "--now": "go on with an alert about something else",
         },
     ),
 }
@@ -152,18 +149,18 @@ _WITH_DATA: Final = ("stage", "promote", "retire", "run", "put")
 
 def add_steps(group: Commands, shared: Sequence[str]) -> None:
     """Add the steps that are one write of a store each."""
-    dry_run = {"--dry-run": {"action": "store_true", "help": "write nothing, and print what would be written"}}
+    dry_run = {"--dry-run": "write nothing, and print what would be written"}
     data_done = {
-        "--data-done": {
-            "metavar": "KID",
-            "help": "the key id of the key that goes: no stored data needs it any more (for a secret that stores data)",
-        }
+        "--data-done": (
+            "KID",
+            "the key id of the key that goes: no stored data needs it any more (for a secret that stores data)",
+        )
     }
     unused = {"emergency": False, "now": False, "fleet": None, "leaked": None, "restored": None, "key_from": None}
     for step, (description, own) in _STEPS.items():
-        name: Settings = {"metavar": "NAME", "help": "the secret, such as secret.key"}
+        name: Argument = ("NAME", "the secret, such as secret.key")
         if step == "run":
-            name |= {"nargs": "?", "help": "the secret (default: all that have an overlap)"}
+            name = {"metavar": "NAME", "nargs": "?", "help": "the secret (default: all that have an overlap)"}
         words = f"rotate {step}{'' if step == 'run' else ' secret.key'} --to vault:secret/my-service \\\n      "
         more = "--environment prod --operator 'Ada Lovelace'"
         if step == "restore":

@@ -119,15 +119,17 @@ def add(commands: Commands) -> None:
         options=("--from", "--operations-log", "--config-dir", "--format"),
         own={
             "paths": {"nargs": "*", "metavar": "PATH", "help": "files and directories (default: the current one)"},
-            "--model": {
-                "metavar": "MODULE:CLASS",
-                "help": "the class that declares the secrets (default: RoboDJ's two secrets); that in pyproject.toml is"
-                " not read, since scan also searches repositories that nobody trusts",
-            },
-            "--git-history": {"action": "store_true", "help": "also search every object in git, and name its commits"},
-            "--staged": {"action": "store_true", "help": "search only what the next commit adds or changes"},
-            "--fingerprints": {"action": "store_true", "help": "search by fingerprints alone (no key is needed)"},
-            "--keys-from": {"metavar": "FILE", "help": "also search for these keys, one on each line (- for stdin)"},
+            "--model": (
+                "MODULE:CLASS",
+                (
+                    "the class that declares the secrets (default: RoboDJ's two secrets); that in pyproject.toml is"
+                    " not read, since scan also searches repositories that nobody trusts"
+                ),
+            ),
+            "--git-history": "also search every object in git, and name its commits",
+            "--staged": "search only what the next commit adds or changes",
+            "--fingerprints": "search by fingerprints alone (no key is needed)",
+            "--keys-from": ("FILE", "also search for these keys, one on each line (- for stdin)"),
         },
         defaults={"uses_project_model": False},  # scan also reads repositories that nobody trusts
         kind="scan",

@@ -49,11 +49,13 @@ def add(commands: Commands) -> None:
         _status,
         options=CHECK_OPTIONS,
         own={
-            "--secret": {
-                "metavar": "NAME",
-                "help": "only this secret; fail unless its rotation is complete: no next and no previous key, and every"
-                " step recorded",
-            },
+            "--secret": (
+                "NAME",
+                (
+                    "only this secret; fail unless its rotation is complete: no next and no previous key, and every"
+                    " step recorded"
+                ),
+            ),
             "--format": {**FORMAT, "choices": (*FORMAT["choices"], "openmetrics")},
         },
         kind="status",

@@ -19,10 +19,7 @@ def add(commands: Commands) -> None:
         required=("--to",),
         options=("--single-writer", "--model", "--format"),
         own={
-            "--show-errors": {
-                "action": "store_true",
-                "help": "let the errors of a helper program through to the terminal; they may have keys",
-            },
+            "--show-errors": "let the errors of a helper program through to the terminal; they may have keys",
         },
         kind="store-check",
         description="Check whether a store works. It writes, reads and removes a field of its own, tries a write from"
