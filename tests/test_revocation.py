@@ -369,7 +369,7 @@ class TestKey:
         facts = {"is_current": is_current, "has_replacement": has_replacement}
         steps = steps_after(known | facts, ["--operator", "Ada"])
         command = "robodj-secretguard rotate plan secret.key --emergency --environment prod --operator Ada"
-        assert [each.commands for each in steps] == [(), *[(command,)] * has_plan, ()]
+        assert [each.command for each in steps] == ["", *[command] * has_plan, ""]
 
     @pytest.mark.parametrize("slot", ["next", "previous"])
     def test_slots(self, slot: str) -> None:

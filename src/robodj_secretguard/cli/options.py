@@ -289,18 +289,14 @@ def add_group(commands: Commands, name: str, description: str, titles: Mapping[s
 
 def given(request: Request, *names: str) -> list[str]:
     """Return the options that were passed, for a command in a message. It also names the default model."""
-    request = request._replace(model=None if is_of_project(request) else _model_name(request)[0])
+    name, source = _model_name(request)
+    request = request._replace(model=None if source == PYPROJECT else name)  # no command in the project needs it
     return [word for name in names for word in given_option(name, getattr(request, name))]
 
 
 def given_set_up(request: Request) -> list[str]:
     """Return the options for the log, the config directory and the model that were passed, for a command."""
     return given(request, "operations_log", "config_dir", "model")
-
-
-def is_of_project(request: Request) -> bool:
-    """Return whether pyproject.toml names the model, so that no command in the project needs the option."""
-    return _model_name(request)[1] == PYPROJECT
 
 
 def require_project(request: Request) -> None:

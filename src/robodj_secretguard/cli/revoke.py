@@ -300,7 +300,7 @@ def _described(
 
 def _lacking(known: Document, where: str, steps: Sequence[PlannedStep], *, unknown: bool, bare: bool) -> dict[str, str]:
     """Return the options without which the key is not revoked, and why."""
-    plan = next((text for step in steps for text in step.commands), "")
+    plan = next((step.command for step in steps if step.command), "")
     lacking = {}
     if not (known["is_known"] or unknown):
         lacking["--unknown"] = f"Neither the operations log nor what is set {where} has this key. Compare its text"

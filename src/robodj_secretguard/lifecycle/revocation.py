@@ -280,5 +280,5 @@ def steps_after(known: Document, options: Sequence[str]) -> list[PlannedStep]:
         steps.append(PlannedStep(text))
         if known["is_current"] or not known["has_replacement"]:
             text = "If you follow a plan, go on there. Otherwise replace the key, as this plan says:"
-            steps.append(PlannedStep(text, (plan,)))
+            steps.append(PlannedStep(text, plan))
     return [*steps, PlannedStep("Invalidate the sessions and tokens that were signed with the old key.")]

@@ -23,14 +23,14 @@ LEAKED_FILE: Final = "../leaked.txt"
 
 
 class PlannedStep(Frozen):
-    """A step of a plan: what happens, and the commands, if it has any."""
+    """A step of a plan: what happens, and the commands in a line each, if it has any."""
 
     text: str
-    commands: tuple[str, ...] = ()
+    command: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Return the step in the plain types of JSON."""
-        return {"text": self.text, "command": "\n".join(self.commands) or None}
+        return {"text": self.text, "command": self.command or None}
 
 
 _DISABLE: Final = PlannedStep("Disable the old value where it was issued.")
@@ -40,7 +40,7 @@ def plan_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
     """Yield the steps with their numbers, and each command in one line."""
     for number, step in enumerate(steps, start=1):
         yield f"{number}. {step.text}"
-        for text in step.commands:
+        for text in step.command.splitlines():
             yield f"{COMMAND_INDENT}{text}"
 
 
@@ -132,7 +132,7 @@ def plan_rotation(
     steps = ending[:-1] if has_previous and not is_unfit else []
     if not has_next:
         stage = place.step("stage", name)
-        steps.append(PlannedStep("Store a next key. It verifies, and signs nothing yet:", (stage,)))
+        steps.append(PlannedStep("Store a next key. It verifies, and signs nothing yet:", stage))
     steps.append(_promotion(policy, keys, now, place, is_unfit=is_unfit))
     steps.append(_validation(name, place, place.follow))
     if is_unfit and not stays:
@@ -171,19 +171,19 @@ def _promotion(policy: SecretPolicy, keys: StoredKeys, now: datetime, place: Pla
     """Return the step that makes the next key current."""
     if is_unfit:
         text = "Make the next key current at once, as no service starts on the current one:"
-        return PlannedStep(text, (place.step("promote", policy.name, "--now"),))
+        return PlannedStep(text, place.step("promote", policy.name, "--now"))
     when = f"{place.follow} An hour later"
     if "next" in keys.filled:
         when = f"After {iso_utc(max(now, (keys.staged_at or now) + MIN_AGE))}, when every instance has the next key"
     if keys.is_undone:
         when = "The promotion was undone. When its reason is gone"
     text = f"{when}, make it current. The old key verifies for {_days(policy.overlap)}:"
-    return PlannedStep(text, (place.step("promote", policy.name),))
+    return PlannedStep(text, place.step("promote", policy.name))
 
 
 def _validation(name: str, place: Place, follow: str) -> PlannedStep:
     """Return the step of the validation after a new key is current."""
-    return PlannedStep(f"{follow} Test sign-in and decryption. Then record that they work:", (place.record(name),))
+    return PlannedStep(f"{follow} Test sign-in and decryption. Then record that they work:", place.record(name))
 
 
 def _when_over(keys: StoredKeys, now: datetime) -> str:
@@ -202,7 +202,7 @@ def _ending(policy: SecretPolicy, old: str | None, place: Place, when: str) -> l
     if policy.stores_data:
         when = f"Re-encrypt its data ({DATA_PAGE}). {when}"
         done = ("--data-done", kid_of(old))
-    steps = [PlannedStep(when, (place.step("retire", policy.name, *done),))]
+    steps = [PlannedStep(when, place.step("retire", policy.name, *done))]
     if policy.is_issued:  # until then, connections use it
         steps.append(_DISABLE)
     return [*steps, _last_step(policy.name, place)]
@@ -211,7 +211,7 @@ def _ending(policy: SecretPolicy, old: str | None, place: Place, when: str) -> l
 def _last_step(name: str, place: Place) -> PlannedStep:
     """Return the last step."""
     text = "The last line of this proves that the rotation is complete:"
-    return PlannedStep(text, (place.reading("status", "--secret", name, "--strict"),))
+    return PlannedStep(text, place.reading("status", "--secret", name, "--strict"))
 
 
 def _new_value(
@@ -221,14 +221,12 @@ def _new_value(
     name = policy.name
     if restorable:
         restore = place.step("restore", name, "--fingerprint", restorable)
-        yield PlannedStep(
-            "An earlier version has the recorded key. Put it back; then nothing else is needed:", (restore,)
-        )
+        yield PlannedStep("An earlier version has the recorded key. Put it back; then nothing else is needed:", restore)
         return
     what = f"Put a new key into {place.source}, in the place of the current one:"
     if policy.is_issued:
         what = f"{policy.replacement[0].upper()}{policy.replacement[1:]}. This asks for it, and puts it into the store:"
-    yield PlannedStep(what, (place.step("put", name),))
+    yield PlannedStep(what, place.step("put", name))
     yield _validation(name, place, place.follow)
     if policy.overlap and stays:
         after = f"{_days(policy.overlap)} later, remove the old value:"
@@ -246,14 +244,14 @@ def plan_question(policy: SecretPolicy, keys: StoredKeys, place: Place) -> list[
     steps = [
         PlannedStep(
             f"Write the leaked text into {LEAKED_FILE}. This finds out which key it is. Then delete that file:",
-            (place.named(*plan, "--key-from", LEAKED_FILE),),
+            place.named(*plan, "--key-from", LEAKED_FILE),
         )
     ]
     for slot in ("current", "next", "previous"):
         key = getattr(keys.slots, slot)
         if key is not None:
             text = f"If nobody has the text, and the {slot} key of {name} may have leaked:"
-            steps.append(PlannedStep(text, (place.named(*plan, "--fingerprint", key),)))
+            steps.append(PlannedStep(text, place.named(*plan, "--fingerprint", key)))
     return steps
 
 
@@ -262,7 +260,7 @@ def plan_leaked_value(policy: SecretPolicy, place: Place) -> list[PlannedStep]:
     issue = f"{policy.replacement[0].upper()}{policy.replacement[1:]}, and disable the leaked one there."
     put = place.step("put", policy.name, "--emergency", "--reason", REASON)
     return [
-        PlannedStep(f"{issue} This asks for the new one, and forgets the leaked one:", (put,)),
+        PlannedStep(f"{issue} This asks for the new one, and forgets the leaked one:", put),
         _validation(policy.name, place, place.follow_at_once),
         _last_step(policy.name, place),
     ]
@@ -285,12 +283,12 @@ def plan_emergency(
     run = place.step("run", name, "--emergency", "--fingerprint", leaked, "--reason", REASON)
     if leaked == slots.current:
         text = "Replace the current key and revoke the leaked one, in one write. What the leaked key signed is refused:"
-        steps.append(PlannedStep(text, (run,)))
+        steps.append(PlannedStep(text, run))
     elif leaked == slots.previous:
         text = "Remove the previous key and revoke it, in one write. The current key stays:"
-        steps.append(PlannedStep(text, (run,)))
+        steps.append(PlannedStep(text, run))
     elif leaked == slots.next:
-        steps.append(PlannedStep("Replace the next key and revoke it, in one write. The current key stays:", (run,)))
+        steps.append(PlannedStep("Replace the next key and revoke it, in one write. The current key stays:", run))
     if leaked == slots.current or not is_recorded:
         steps.append(_validation(name, place, place.follow_at_once))
     elif steps:
@@ -299,13 +297,13 @@ def plan_emergency(
     text = "Revoke it on the repository's list too. Commit the list, and deploy it:"
     if leaked == slots.current:
         text = f"Invalidate the sessions and tokens that it has signed. {text}"
-    steps.append(PlannedStep(text, (revoke,)))
+    steps.append(PlannedStep(text, revoke))
     if policy.stores_data and leaked in {slots.current, slots.previous}:
         steps.append(_rescue(policy, leaked, place))
     if place.proof:
         text = "This proves that no instance runs on the leaked key:"
         fleet = place.reading("fleet", *place.proof, "--require", "none-on", leaked)
-        steps.append(PlannedStep(text, (fleet,)))
+        steps.append(PlannedStep(text, fleet))
     steps.append(_last_step(name, place))
     return steps
 
@@ -315,4 +313,4 @@ def _rescue(policy: SecretPolicy, leaked: str, place: Place) -> PlannedStep:
     job = f"{place.reading('exec', '--previous', leaked)} -- {JOB}"
     retire = place.step("retire", policy.name, "--data-done", kid_of(leaked))
     text = f"Re-encrypt the stored data of the leaked key: {JOB} stands for the job ({DATA_PAGE}). Then remove the key:"
-    return PlannedStep(text, (job, retire))
+    return PlannedStep(text, f"{job}\n{retire}")
