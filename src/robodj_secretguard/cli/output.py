@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, PYPROJECT, RED, YELLOW, count, mark, paint, unpaint
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from robodj_secretguard.startup.readings import RevocationStatus
     from robodj_secretguard.startup.report import Finding, Report, SecretStatus
 
+Stream: TypeAlias = "TextIO | None"
+"""A standard stream, which may be closed."""
+Rows: TypeAlias = Sequence[tuple[str, ...]]
+"""The rows of a table, the header first."""
 EXIT_CLEAN: Final = 0
 EXIT_ALERTS: Final = 1
 EXIT_USAGE: Final = 2
@@ -46,7 +50,7 @@ class Result:
     lines: Sequence[str] = field(default=(), repr=False)  # the text
     document: Callable[[], Mapping[str, object]] | None = field(default=None, repr=False)  # makes JSON; may hold keys
     stderr: Sequence[str] = ()
-    table: Sequence[Sequence[str]] = ()  # rows above the lines
+    table: Rows = ()  # rows above the lines
     bare: bool = False  # whether the document gets no head with its kind
     end: str = "\n"
     events: Sequence[Mapping[str, Any]] = ()  # the new records, for the log system
@@ -77,7 +81,7 @@ def _letters(word: str) -> str:
     return word.strip("-").replace("_", "-").lower()
 
 
-def render(result: Result, form: str, model: Mapping[str, str], stdout: TextIO | None, color: str = "auto") -> Result:
+def render(result: Result, form: str, model: Mapping[str, str], stdout: Stream, color: str = "auto") -> Result:
     """Return a result with its text, its JSON or its metrics, and with its lines for stderr."""
     stderr = getattr(sys, "stderr", None)
     if form == "openmetrics" and result.metrics:
@@ -107,7 +111,7 @@ def format_json(result: Result, document: Mapping[str, object], model: Mapping[s
     return json.dumps(document, indent=2)
 
 
-def format_text(result: Result, model: Mapping[str, str], stream: TextIO | None, color: str = "auto") -> str:
+def format_text(result: Result, model: Mapping[str, str], stream: Stream, color: str = "auto") -> str:
     """Return the table and the lines of a result as text, for the width and the colours of a stream."""
     rows = columns(result.table, width_of(stream)) if result.table else []
     for index, (label, *_) in enumerate(result.table):
@@ -119,7 +123,7 @@ def format_text(result: Result, model: Mapping[str, str], stream: TextIO | None,
     return _for_stream("\n".join([*heading, "\n\n".join(filter(None, parts))]), stream, color)
 
 
-def _for_stream(text: str, stream: TextIO | None, color: str) -> str:
+def _for_stream(text: str, stream: Stream, color: str) -> str:
     return text if shows_colour(stream, color) else unpaint(text)
 
 
@@ -139,7 +143,7 @@ def _with_model_line(lines: Sequence[str], model: Mapping[str, str]) -> list[str
     return [f"model: {model['name']}{named_by}" if line == MODEL else line for line in lines]
 
 
-def write_result(result: Result, stdout: TextIO | None) -> int:
+def write_result(result: Result, stdout: Stream) -> int:
     """Send the events of a rendered result, write it, run what follows, and return the exit status."""
     for fields in result.events:
         emit_info(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
@@ -180,7 +184,7 @@ def failed_result(report: Report, *stderr: str) -> Result:
     return Result(failed_status(report, EXIT_ALERTS), lines, report.as_dict, stderr)
 
 
-def status_rows(report: Report, late: Sequence[str] = ()) -> list[tuple[str, ...]]:
+def status_rows(report: Report, late: Sequence[str] = ()) -> Rows:
     """Return a header, and a row for each secret, marked FAIL (not usable), warn, due, ok, or off (optional, not set).
 
     `late` has the secrets whose rotation is not up to date.
@@ -236,7 +240,7 @@ def revocation_line(status: RevocationStatus | None) -> str:
     return f"revocation list: {where}, {count(len(status.begins), 'entry', 'entries')}"
 
 
-def columns(rows: Sequence[Sequence[str]], width: float = math.inf, indent: str | None = None) -> list[str]:
+def columns(rows: Rows, width: float = math.inf, indent: str | None = None) -> list[str]:
     """Return rows as lines with aligned columns. Columns that do not fit move to a second line, indented."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     fitting = len(widths)
@@ -256,12 +260,12 @@ def wrapped(text: str, indent: str, width: int = WIDTH) -> str:
     return textwrap.fill(text, width, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
 
 
-def is_terminal(stream: TextIO | None) -> bool:
+def is_terminal(stream: Stream) -> bool:
     """Return whether a stream is a terminal."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
-def width_of(stream: TextIO | None, otherwise: float = math.inf) -> float:
+def width_of(stream: Stream, otherwise: float = math.inf) -> float:
     """Return the width of a terminal. Other streams have no limit, or another width."""
     if stream is None or not is_terminal(stream):
         return otherwise
@@ -272,13 +276,13 @@ def width_of(stream: TextIO | None, otherwise: float = math.inf) -> float:
     return max(_NARROWEST, columns) if columns else WIDTH
 
 
-def shows_colour(stream: TextIO | None, color: str = "auto") -> bool:
+def shows_colour(stream: Stream, color: str = "auto") -> bool:
     """Return whether to use colour: from `--color`, otherwise on a terminal, unless `NO_COLOR` is set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     return color == "always" or (color == "auto" and wanted and os.name == "posix" and is_terminal(stream))
 
 
-def divert_stdout() -> TextIO | None:
+def divert_stdout() -> Stream:
     """Redirect stdout to stderr, at exit and for child processes too, and return the old stdout."""
     silence_broken_streams()
     stdout = sys.stdout
@@ -294,7 +298,7 @@ def divert_stdout() -> TextIO | None:
     return stdout
 
 
-def restore_stdout(stdout: TextIO | None) -> None:
+def restore_stdout(stdout: Stream) -> None:
     """Undo `divert_stdout`, for the program that replaces this process."""
     silence_broken_streams()
     if stdout is not None and stdout.fileno() != 1:

@@ -41,7 +41,7 @@ from robodj_secretguard.lifecycle.revocation import (
     revoke,
     steps_after,
 )
-from robodj_secretguard.lifecycle.runbook import PlannedStep, plan_lines
+from robodj_secretguard.lifecycle.runbook import PlannedStep, Steps, plan_lines
 from robodj_secretguard.lifecycle.standing import expected_keys
 from robodj_secretguard.secret.material import FORM, Kind, canonical, fingerprint, is_fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -158,7 +158,7 @@ def _carry_out(
     known: Document,
     *,
     what: str,
-    steps: Sequence[PlannedStep],
+    steps: Steps,
     sources: Sources | None,
 ) -> Result:
     """Revoke the key. Return what was done, and what is next."""
@@ -298,7 +298,7 @@ def _described(
     return key, known
 
 
-def _lacking(known: Document, where: str, steps: Sequence[PlannedStep], *, unknown: bool, bare: bool) -> dict[str, str]:
+def _lacking(known: Document, where: str, steps: Steps, *, unknown: bool, bare: bool) -> dict[str, str]:
     """Return the options without which the key is not revoked, and why."""
     plan = next((step.command for step in steps if step.command), "")
     lacking = {}

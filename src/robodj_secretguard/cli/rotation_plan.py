@@ -34,7 +34,7 @@ from robodj_secretguard.lifecycle.replacements import VERSION_SECONDS, can_resto
 from robodj_secretguard.lifecycle.rotator import NO_ENVIRONMENT
 from robodj_secretguard.lifecycle.runbook import (
     Place,
-    PlannedStep,
+    Steps,
     plan_emergency,
     plan_leaked_value,
     plan_lines,
@@ -224,9 +224,7 @@ class _Subject(Frozen):
         return given_option("environment", None if environment == known else environment)
 
 
-def _title_and_steps(
-    subject: _Subject, place: Place, leaked: str, *, is_emergency: bool
-) -> tuple[str, list[PlannedStep]]:
+def _title_and_steps(subject: _Subject, place: Place, leaked: str, *, is_emergency: bool) -> tuple[str, Steps]:
     """Return the title and the steps of a plan."""
     policy, keys = subject.policy, subject.keys
     if not leaked and Check.REVOKED in subject.checks:
@@ -246,7 +244,7 @@ def _title_and_steps(
     return "\n".join([title, *_other_alerts(policy, subject.report, place)]), _rotation(subject, place)
 
 
-def _rotation(subject: _Subject, place: Place) -> list[PlannedStep]:
+def _rotation(subject: _Subject, place: Place) -> Steps:
     """Return the steps of a rotation, by what is wrong with the current key."""
     policy, keys = subject.policy, subject.keys
     is_twice = is_shared(keys.slots.current, subject.report)

@@ -34,7 +34,7 @@ from robodj_secretguard.lifecycle.records import (
     revoked,
     slots_of,
 )
-from robodj_secretguard.lifecycle.runbook import PlannedStep
+from robodj_secretguard.lifecycle.runbook import PlannedStep, Steps
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import command
 from robodj_secretguard.settings import SecretSettings, setup_of
@@ -258,7 +258,7 @@ def revoke(
     return is_new, appended, problems
 
 
-def steps_after(known: Document, options: Sequence[str]) -> list[PlannedStep]:
+def steps_after(known: Document, options: Sequence[str]) -> Steps:
     """Return the steps of policy section 4 after a revocation.
 
     Args:

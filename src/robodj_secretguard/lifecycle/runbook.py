@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 from robodj_secretguard.lifecycle.records import StepName
 from robodj_secretguard.lifecycle.steps import MIN_AGE, StoredKeys, is_over, kid_of
@@ -33,10 +33,12 @@ class PlannedStep(Frozen):
         return {"text": self.text, "command": self.command or None}
 
 
+Steps: TypeAlias = list[PlannedStep]
+"""The steps of a plan, in order."""
 _DISABLE: Final = PlannedStep("Disable the old value where it was issued.")
 
 
-def plan_lines(steps: Sequence[PlannedStep]) -> Iterator[str]:
+def plan_lines(steps: Steps) -> Iterator[str]:
     """Yield the steps with their numbers, and each command in one line."""
     for number, step in enumerate(steps, start=1):
         yield f"{number}. {step.text}"
@@ -110,7 +112,7 @@ def plan_rotation(
     stays: bool = True,
     restorable: str = "",
     is_recorded: bool = True,
-) -> list[PlannedStep]:
+) -> Steps:
     """Return the steps of a rotation, from the one that comes next.
 
     Args:
@@ -141,9 +143,7 @@ def plan_rotation(
     return [*steps, *_ending(policy, keys.slots.current, place, after)]
 
 
-def plan_after(
-    step: StepName, policy: SecretPolicy, keys: StoredKeys, now: datetime, place: Place
-) -> list[PlannedStep]:
+def plan_after(step: StepName, policy: SecretPolicy, keys: StoredKeys, now: datetime, place: Place) -> Steps:
     """Return what follows a step that was taken. `keys` are those after it."""
     if step == "retire":
         disable = [_DISABLE] if policy.is_issued else []
@@ -196,7 +196,7 @@ def _when_over(keys: StoredKeys, now: datetime) -> str:
     return f"After {iso_utc(keys.slots.previous_until)}, remove the previous key, {key}:"
 
 
-def _ending(policy: SecretPolicy, old: str | None, place: Place, when: str) -> list[PlannedStep]:
+def _ending(policy: SecretPolicy, old: str | None, place: Place, when: str) -> Steps:
     """Return the steps that take an old key away, and prove that the rotation is complete."""
     done: tuple[str, ...] = ()
     if policy.stores_data:
@@ -237,7 +237,7 @@ def _new_value(
     yield _last_step(name, place)
 
 
-def plan_question(policy: SecretPolicy, keys: StoredKeys, place: Place) -> list[PlannedStep]:
+def plan_question(policy: SecretPolicy, keys: StoredKeys, place: Place) -> Steps:
     """Return the beginning of an emergency: how to find out which key leaked."""
     name = policy.name
     plan = ("rotate", "plan", name, "--emergency", *place.writer)
@@ -255,7 +255,7 @@ def plan_question(policy: SecretPolicy, keys: StoredKeys, place: Place) -> list[
     return steps
 
 
-def plan_leaked_value(policy: SecretPolicy, place: Place) -> list[PlannedStep]:
+def plan_leaked_value(policy: SecretPolicy, place: Place) -> Steps:
     """Return the steps of an emergency of a secret that others issue (policy sections 4 and 5)."""
     issue = f"{policy.replacement[0].upper()}{policy.replacement[1:]}, and disable the leaked one there."
     put = place.step("put", policy.name, "--emergency", "--reason", REASON)
@@ -268,7 +268,7 @@ def plan_leaked_value(policy: SecretPolicy, place: Place) -> list[PlannedStep]:
 
 def plan_emergency(
     policy: SecretPolicy, keys: StoredKeys, leaked: str, place: Place, *, is_recorded: bool = True
-) -> list[PlannedStep]:
+) -> Steps:
     """Return the steps of an emergency (policy sections 4 and 5).
 
     Args:
@@ -279,7 +279,7 @@ def plan_emergency(
         is_recorded: whether the log has the rotation to the current key as complete.
     """
     name, slots = policy.name, keys.slots
-    steps: list[PlannedStep] = []
+    steps: Steps = []
     run = place.step("run", name, "--emergency", "--fingerprint", leaked, "--reason", REASON)
     if leaked == slots.current:
         text = "Replace the current key and revoke the leaked one, in one write. What the leaked key signed is refused:"

@@ -19,7 +19,7 @@ from typing import Any, Final
 from weakref import WeakSet, ref
 
 from robodj_secretguard.running.news import ALERT_AGAIN, News
-from robodj_secretguard.running.stages import WHOLE_SET, Plan, learn, read_numbers, revoked_in_use, settle, take
+from robodj_secretguard.running.stages import WHOLE_SET, Build, Plan, learn, read_numbers, revoked_in_use, settle, take
 from robodj_secretguard.running.store import KeyStore
 from robodj_secretguard.running.subscriptions import faults, notify, renew
 from robodj_secretguard.running.threads import LOCK_WAIT, Writing, do_aside, start
@@ -55,9 +55,7 @@ class Refresh(Sealed):
         seconds: the period; `None` for no thread.
     """
 
-    def __init__(
-        self, store: KeyStore, again: Again, seconds: int | None, build: Callable[[Judgement], object]
-    ) -> None:
+    def __init__(self, store: KeyStore, again: Again, seconds: int | None, build: Build) -> None:
         self.store = store
         self._again = again
         self.seconds = seconds

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Final
+from typing import Final, TypeAlias
 
 from robodj_secretguard.running.keyset import Clock, KeySet
 from robodj_secretguard.running.parts import Replaced
@@ -29,6 +29,8 @@ from robodj_secretguard.startup.report import Finding, Judgement, Report, findin
 from robodj_secretguard.startup.rules import Check, Problem, Problems, Severity, State, internal
 from robodj_secretguard.startup.time_rules import how_to_await
 
+Build: TypeAlias = Callable[[Judgement], object]
+"""Lets the validators of a host judge a set."""
 MOST_REPLACED: Final = 1000
 """How many replaced values a store remembers."""
 HELD_SECONDS: Final = 86_400.0
@@ -155,9 +157,7 @@ def _is_revoked(reading: Reading, keys: KeySet, clock: Clock) -> bool:
     return begin is not None and clock.has_passed(begin)
 
 
-def take(
-    store: KeyStore, judgement: Judgement, build: Callable[[Judgement], object], number: int | None = None
-) -> tuple[Plan, list[Reading]]:
+def take(store: KeyStore, judgement: Judgement, build: Build, number: int | None = None) -> tuple[Plan, list[Reading]]:
     """Do stage two of a read, after `learn`. Return what it changed, and the secrets whose current key is revoked.
 
     Args:
@@ -190,7 +190,7 @@ def _resulting_set(keys: KeySet, plan: Plan) -> KeySet:
     return KeySet(plan.result.readings, report, keys.revocation, keys.refused, {**keys.changes, **changes})
 
 
-def _validated(plan: Plan, build: Callable[[Judgement], object]) -> Plan:
+def _validated(plan: Plan, build: Build) -> Plan:
     """Return the plan, or that nothing changes, where a validator of the host refuses the set that would result."""
     try:
         contain(lambda: build(plan.result))

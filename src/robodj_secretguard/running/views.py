@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from robodj_secretguard.running.keyset import KeySet
-from robodj_secretguard.running.stages import learn, take
+from robodj_secretguard.running.stages import Build, learn, take
 from robodj_secretguard.running.store import KeyStore
 from robodj_secretguard.startup.report import Judgement, Report
 
@@ -40,9 +40,7 @@ def at_once(secrets: Any, store: KeyStore) -> Iterator[Any]:
         object.__setattr__(moment, "_store", store)
 
 
-def follow_another_read(
-    store: KeyStore, judgement: Judgement, build: Callable[[Judgement], object], secrets: Any = None
-) -> None:
+def follow_another_read(store: KeyStore, judgement: Judgement, build: Build, secrets: Any = None) -> None:
     """Let a store follow what a further instance of its model has read, and the instance use this store.
 
     Args:

@@ -49,6 +49,8 @@ from robodj_secretguard.startup.rules import Check, Problem, Problems, Severity
 
 Policies: TypeAlias = Sequence[SecretPolicy]
 """The declared secrets, or some of them."""
+Stats: TypeAlias = Mapping[str, tuple[int, ...]]
+"""Numbers of files, by their paths, which change with the files."""
 Read: TypeAlias = Callable[[Sequence["Delivery"], Learn | None], Sequence[Reading]]
 
 MAX_BYTES: Final = 1 << 20
@@ -163,7 +165,7 @@ def read_directory(
     """
     deadline = time.monotonic() + seconds
     why = _CHANGING
-    earlier = dict[str, tuple[int, ...]]()
+    earlier: Stats = {}
     aliases = {policy.variable: policy.name for policy in policies}
     whole = whole_names(policies)
     wanted = [(name, file) for name in names for file in dict.fromkeys((name, aliases.get(name, name)))]
@@ -191,7 +193,7 @@ def read_directory(
 
 def _read_version(
     place: str, wanted: Sequence[tuple[str, str]], whole: Collection[str]
-) -> tuple[dict[str, tuple[int, ...]], list[str], dict[tuple[str, str], TextFile] | None]:
+) -> tuple[Stats, list[str], dict[tuple[str, str], TextFile] | None]:
     """Return numbers of the version of a directory, its files, and the wanted texts: none if it changed meanwhile."""
     path = _version_of(place)
     directory = os.path.realpath(path)
@@ -228,14 +230,14 @@ def _variables_in(found: Iterable[str], texts: Mapping[tuple[str, str], TextFile
     return variables
 
 
-def _stats_of(directory: str, wanted: Iterable[tuple[str, str]]) -> dict[str, tuple[int, ...]]:
+def _stats_of(directory: str, wanted: Iterable[tuple[str, str]]) -> Stats:
     """Return numbers of a directory and its wanted files that change when one is added, written or replaced."""
     paths = [os.path.join(directory, file) for _, file in wanted]
     stats = [(path, os.stat(path)) for path in (directory, *filter(os.path.exists, paths))]  # no broken link
     return {path: (each.st_mtime_ns, each.st_ctime_ns, each.st_size, each.st_ino, each.st_dev) for path, each in stats}
 
 
-def _unsettled(place: str, version: Mapping[str, tuple[int, ...]], earlier: Mapping[str, tuple[int, ...]]) -> float:
+def _unsettled(place: str, version: Stats, earlier: Stats) -> float:
     """Return for how many seconds to wait, as somebody may be writing further files; at most zero where all are old."""
     if _version_of(place) != place or _is_of_systemd(os.path.realpath(place)):
         return 0  # all files change at once, or never

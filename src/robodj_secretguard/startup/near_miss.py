@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from typing import Final
+from typing import Final, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.startup.inputs import (
@@ -19,6 +19,9 @@ from robodj_secretguard.startup.inputs import (
     SHORTEST_SIMILAR,
     VariableRead,
 )
+
+IsSet: TypeAlias = Callable[[str], bool]
+"""Checks whether a variable is set."""
 
 
 class NearMiss(Frozen):
@@ -67,9 +70,7 @@ _SERVICE_LINK: Final = (
 )
 
 
-def near_misses(
-    names: Iterable[str], targets: Collection[VariableRead], *, is_set: Callable[[str], bool]
-) -> tuple[NearMiss, ...]:
+def near_misses(names: Iterable[str], targets: Collection[VariableRead], *, is_set: IsSet) -> tuple[NearMiss, ...]:
     """Return which names are misspelled, in the order of the variables that the operator meant."""
     found = {_near_miss(name, targets, is_set) for name in names if is_set(name)}
     names_read = [target.name for target in targets]
@@ -85,7 +86,7 @@ def near_misses(
     )
 
 
-def _missing_deadline(miss: NearMiss, meant: Collection[str], is_set: Callable[[str], bool]) -> str:
+def _missing_deadline(miss: NearMiss, meant: Collection[str], is_set: IsSet) -> str:
     """Return the variable without which the next start would refuse a previous key; empty where it is there."""
     policy = miss.meant.policy
     if policy is None or miss.meant.name != policy.slot_variables[1]:
@@ -102,7 +103,7 @@ def _is_mistake(target: VariableRead, folded: str) -> bool:
     return folded.startswith(variable) and bool(re.fullmatch("|".join([f"{target.name}_FILE", *others]), folded))
 
 
-def _near_miss(name: str, targets: Collection[VariableRead], is_set: Callable[[str], bool]) -> NearMiss | None:
+def _near_miss(name: str, targets: Collection[VariableRead], is_set: IsSet) -> NearMiss | None:
     folded = name.upper()
     words = {*folded.split("_")}
     # All but one of its characters are known, so such a name does not contain a key.
@@ -117,9 +118,7 @@ def _near_miss(name: str, targets: Collection[VariableRead], is_set: Callable[[s
     return NearMiss(meant, name if is_shown else "")
 
 
-def _marker(
-    name: str, words: set[str], markers: Collection[VariableRead], is_set: Callable[[str], bool]
-) -> VariableRead | None:
+def _marker(name: str, words: set[str], markers: Collection[VariableRead], is_set: IsSet) -> VariableRead | None:
     """Return the expiry marker with the most similar name, where a name speaks of the expiry of a secret."""
     folded, marked = name.upper(), name.removesuffix("_EXPIRES_AT")
     variables = [target.policy.variable for target in markers if target.policy]
