@@ -50,8 +50,11 @@ class _Case:
     """The secret that becomes a bad one, and all declared secrets."""
 
     def __init__(self, policy: SecretPolicy, policies: Sequence[SecretPolicy], directory: str) -> None:
-        self.policy, self.policies, self.directory = policy, policies, directory
-        self.variable, self.marker = policy.variable, policy.expiry_variable
+        self.policy = policy
+        self.policies = policies
+        self.directory = directory
+        self.variable = policy.variable
+        self.marker = policy.expiry_variable
         self.next, self.previous, self.until = policy.slot_variables
 
     def key(self) -> str:

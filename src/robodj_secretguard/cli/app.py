@@ -93,7 +93,10 @@ class CommandParser(argparse.ArgumentParser):
         self.width = int(width_of(getattr(sys, "stdout", None), WIDTH))
         formatter = partial(argparse.RawDescriptionHelpFormatter, width=self.width, max_help_position=26)
         super().__init__(allow_abbrev=False, formatter_class=formatter, **settings)
-        self.text, self.examples, self.statuses, self.kind = description, examples, statuses or {}, kind
+        self.text = description
+        self.examples = examples
+        self.statuses = statuses or {}
+        self.kind = kind
         self.titles = titles or {}
         more = f"Run {self.prog} COMMAND --help for the options, examples and exit statuses of a command."
         lines = [wrapped(more, "", self.width)]
@@ -159,7 +162,8 @@ def _result_of(argv: Sequence[str] | None) -> tuple[TextIO | None, Result]:
     try:
         argv = sys.argv[1:] if argv is None else argv
         end = argv.index(END_OF_OPTIONS) if END_OF_OPTIONS in argv else len(argv)
-        options, command = argv[:end], argv[end + 1 :] if end < len(argv) else None
+        options = argv[:end]
+        command = argv[end + 1 :] if end < len(argv) else None
         arguments = _parse_arguments(options)
         if command is not None and not arguments.takes_command:
             fail(f"only exec takes a command after {END_OF_OPTIONS}; see {PROGRAM} exec --help")
@@ -225,7 +229,8 @@ def _refuse_arguments(parser: CommandParser, words: Sequence[str], error: Except
     if isinstance(error, UsageError):
         raise error from None
     commands = _commands_of(parser)
-    name, fix = parser.prog.removeprefix(PROGRAM).strip(), f"see {parser.prog} --help"
+    name = parser.prog.removeprefix(PROGRAM).strip()
+    fix = f"see {parser.prog} --help"
     subject, _, fault = str(error).partition(": ")
     options = _options_of(parser)
     if subject == "the following arguments are required":
@@ -252,7 +257,8 @@ def _refuse_arguments(parser: CommandParser, words: Sequence[str], error: Except
 def _command_of(parser: CommandParser, words: Sequence[str]) -> CommandParser:
     """Return the parser of the command among some words. Refuse an unknown option."""
     for word in words:
-        option, commands = word.partition("=")[0], _commands_of(parser)
+        option = word.partition("=")[0]
+        commands = _commands_of(parser)
         # What argparse reads as an option: not a lone hyphen, a number or text with a space.
         if re.fullmatch(r"--?[^\W\d][^ ]*", option) and option not in _options_of(parser):
             place = "; the options of a command go after it" if commands else ""

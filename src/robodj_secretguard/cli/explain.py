@@ -69,7 +69,8 @@ def explanations(policies: Sequence[SecretPolicy] = (), options: str = "") -> di
 def _explain(request: Request, *, checks: Sequence[str]) -> Result:
     texts = explanations(request.policies, "".join(f" {shlex.quote(word)}" for word in given(request, "model")))
     explained = [texts[name] for name in dict.fromkeys(checks or texts)]
-    lines, table = [*_explained(explained)], list[tuple[str, ...]]()
+    lines = [*_explained(explained)]
+    table = list[tuple[str, ...]]()
     if not checks:
         table = [(str(each["check"]), str(each["severity"]), each["title"]) for each in explained]
         lines = [f"Run {PROGRAM} explain CHECK for its causes and fixes."]
@@ -92,7 +93,8 @@ def _filled(command: str, policy: SecretPolicy, options: str) -> str:
 def _explained(checks: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for texts in checks:
         severities = "; ".join(filter(None, (texts["severity"], texts["otherwise"])))
-        section, verb = texts["policy_section"], "refuses" if texts["severity"] is Severity.ALERT else "warns"
+        section = texts["policy_section"]
+        verb = "refuses" if texts["severity"] is Severity.ALERT else "warns"
         yield from (f"{texts['check']}: {texts['title']}", wrapped(f"Severity: {severities}", "  "))
         for heading, bullet, paragraphs in (
             ("What it means", "  ", [texts["meaning"]]),

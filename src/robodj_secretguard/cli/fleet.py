@@ -135,10 +135,8 @@ def _judge_fleet(
 ) -> Result:
     _require_options(roster, require, **source)
     policies = [policy for policy in request.policies if policy.material.has_fingerprint]
-    declared, names = (
-        [policy.name for policy in policies],
-        [] if secret is None else [policy_of(request.model_class, secret).name],
-    )
+    declared = [policy.name for policy in policies]
+    names = [] if secret is None else [policy_of(request.model_class, secret).name]
     services = _services_of(roster)
     if any(not {*service.secrets} <= {*declared} for service in services):
         fail(f"--roster: unknown secret (choose from {', '.join(declared)})")
@@ -293,7 +291,8 @@ def _standing(service: Service, secret: str, role: Callable[[str | None], Role],
     """Return how many instances of a service are proven, and how many run on which key of a secret."""
     own = [use for use in evidence.uses if use.service == service.name]
     certain = [use for use in own if not evidence.faults and (service.name, use.instance) not in evidence.unknown]
-    proven, names = proven_instances(certain, secret), service.instances
+    proven = proven_instances(certain, secret)
+    names = service.instances
     keys = {(use.instance, key): "lately " for use in own if (key := signing_key(use, secret))}
     keys |= {(use.instance, key): "" for use in own if use.is_fresh and (key := signing_key(use, secret))}
     return {
@@ -306,7 +305,9 @@ def _standing(service: Service, secret: str, role: Callable[[str | None], Role],
 
 
 def _table_row(verdicts: Sequence[Verdict], row: Document) -> tuple[str, ...]:
-    service, secret, roles = row["service"], row["secret"], row["runs_on"]
+    service = row["service"]
+    secret = row["secret"]
+    roles = row["runs_on"]
     labels = (
         (any(role.endswith(("revoked", "unrecorded")) for role in roles), "FAIL"),
         (row["proven"] != row["instances"], "?"),

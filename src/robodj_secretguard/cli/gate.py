@@ -239,9 +239,11 @@ def _become(
             signal.signal(getattr(signal, name), signal.SIG_DFL)
         os.execvp(program[0], list(program))  # noqa: S606 - the operator names the command
     except (FileNotFoundError, NotADirectoryError, ValueError):  # an empty name is a ValueError
-        status, why = 127, "was not found, or its interpreter was not"
+        status = 127
+        why = "was not found, or its interpreter was not"
     except OSError:
-        status, why = 126, "cannot be executed; is it an executable file?"
+        status = 126
+        why = "cannot be executed; is it an executable file?"
     return Result(status, stderr=[f"{PROGRAM}: the command after -- {why}"])
 
 

@@ -184,7 +184,8 @@ def _init(request: Request, *, settings: str | None, secrets: list[SecretPolicy]
         fail(f"nothing was written: {reason(error)}")
     to_write = [change for change in plan if change.action == "write"]
     is_written = yes and bool(to_write)
-    lines, stderr = [*_shown(plan, is_short=is_written)], list[str]()
+    lines = [*_shown(plan, is_short=is_written)]
+    stderr = list[str]()
     if is_written:
         write_changes(to_write)
         module, _, name = model.partition(":")
@@ -232,7 +233,8 @@ def _named_model(request: Request, project: Project) -> str | None:
 
 def _settings_file(option: str | None, model: str | None, project: Project) -> str:
     """Return the file of the settings module; empty where the project has a model that is in no file of it."""
-    roots, named = source_roots(project), (model or "").partition(":")[0]
+    roots = source_roots(project)
+    named = (model or "").partition(":")[0]
     if option is None and named:
         path = named.replace(".", "/")
         return next(filter(os.path.exists, (f"{root}/{path}.py".lstrip("/") for root in roots)), "")
@@ -272,7 +274,8 @@ def plan_changes(
         is_named: whether pyproject.toml names the model already. Then its files are the project's own: an empty
             revocation list could replace a lost one.
     """
-    before, directory = _settings_before(settings, fields, is_named=is_named), os.path.dirname(settings)
+    before = _settings_before(settings, fields, is_named=is_named)
+    directory = os.path.dirname(settings)
     has_robodj_keys = not fields and (not before.strip() or RuntimeSecrets.__name__ in before)
     ignored = _INIT_TEXTS["ignored"].format(directory and f"{directory}/")
     plan = [_appended(IGNORE, ignored)]  # before there can be a key file
@@ -346,7 +349,9 @@ def _data_file(project: Project, directory: str) -> Iterator[Change]:
 
 def _hook(model: str, run: str) -> Change:
     """Return the pre-commit hook, for the root of the repository: pre-commit reads no other file."""
-    file, entry, here = HOOKS, f"{run}{PROGRAM} scan --staged --model {model}", os.getcwd()
+    file = HOOKS
+    entry = f"{run}{PROGRAM} scan --staged --model {model}"
+    here = os.getcwd()
     *_, root = directories_of_project(here)
     if root != here and os.path.lexists(os.path.join(root, ".git")):
         file = os.path.relpath(os.path.join(root, HOOKS)).replace(os.sep, "/")
@@ -375,7 +380,8 @@ def _configuration(model: str, *, is_named: bool) -> Change:
 
 def _settings_module(fields: Mapping[str, SecretPolicy]) -> str:
     """Return the text of a settings module with a project's own secrets, or RoboDJ's, as ruff formats it."""
-    issued, own = [each for each in fields.values() if each.is_issued], len(fields) > 0
+    issued = [each for each in fields.values() if each.is_issued]
+    own = len(fields) > 0
     names = ["Secret", "SecretPolicy", "SecretSettings"] if own else [RuntimeSecrets.__name__]
     classes = ["Material"] * bool(issued) + names
     imports = [
@@ -415,7 +421,8 @@ def _material(policy: SecretPolicy) -> str:
 
 def _require_place(file: str) -> None:
     """Raise an error where a path leads through a link out of this project, or through a file."""
-    directory, expected = os.path.dirname(file), os.path.join(os.path.realpath(os.curdir), *file.split("/"))
+    directory = os.path.dirname(file)
+    expected = os.path.join(os.path.realpath(os.curdir), *file.split("/"))
     if os.path.realpath(file) != expected or (os.path.lexists(directory) and not os.path.isdir(directory)):
         raise_file_error(f"{file}: a part of its path is a link, or no directory; rename that part")
 

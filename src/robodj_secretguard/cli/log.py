@@ -249,7 +249,9 @@ def _verify(request: Request, *, expect: str | None) -> Result:
             message += f". Record {earlier['sequence']} was the last one of an earlier file. {_PROOF} {_proof(earlier)}"
         fail(message)
     document = {"kind": "log-verification", **log.verify(expect)}
-    defects, number, earlier = document["defects"], document["expected_sequence"], log.continues
+    defects = document["defects"]
+    number = document["expected_sequence"]
+    earlier = log.continues
     lines = [mark(f"ALERT: {defect}.", RED) for defect in defects]
     if log.last:
         lines.append(f"{count(len(log.records), 'record')}. The hash of the last record is {log.last.hash}.")

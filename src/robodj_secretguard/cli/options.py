@@ -553,7 +553,8 @@ def directories_of_project(directory: str) -> Iterator[str]:
         yield directory
         if os.path.lexists(os.path.join(directory, ".git")):
             return
-        above, directory = directory, os.path.dirname(directory)
+        above = directory
+        directory = os.path.dirname(directory)
 
 
 def _project_table(path: str, *, must_trust: bool) -> Any:

@@ -70,7 +70,8 @@ def fail_unknown(what: str, word: str, choices: Iterable[str], others: Iterable[
     import difflib  # noqa: PLC0415 - only where something is wrong
 
     names = [*choices]
-    letters, known = _letters(word), {_letters(name): name for name in (*names, *others)}
+    letters = _letters(word)
+    known = {_letters(name): name for name in (*names, *others)}
     near = difflib.get_close_matches(letters, known, n=1)
     near = near or [name for name in known if letters and name.startswith(letters)]
     suggestion = f"; did you mean {known[near[0]]}?" if len(near) == 1 else ""
@@ -148,7 +149,8 @@ def write_result(result: Result, stdout: Stream) -> int:
     for fields in result.events:
         emit_info(f"secret {fields['event']}", {name: value for name, value in fields.items() if name != "event"})
     # No local variable has the text, as it may be a new key, and an interrupt can show this frame.
-    status, stderr = result.status, [*result.stderr]
+    status = result.status
+    stderr = [*result.stderr]
     if stderr[:1] == [f"{PROGRAM}: {_NO_MODEL}"]:
         write_line(getattr(sys, "stderr", None), stderr.pop(0))
     if result.then is not None:
@@ -250,7 +252,8 @@ def columns(rows: Rows, width: float = math.inf, indent: str | None = None) -> l
     if fitting == len(widths):
         return lines
     if indent is None:  # the same for every further line
-        indent, width = " " * (widths[0] + len(_GAP)), width - widths[0] - len(_GAP)
+        indent = " " * (widths[0] + len(_GAP))
+        width = width - widths[0] - len(_GAP)
     others = columns([row[fitting:] for row in rows], width, indent)
     return [f"{line}\n{indent}{other}" for line, other in zip(lines, others, strict=True)]
 

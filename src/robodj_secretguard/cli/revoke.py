@@ -130,7 +130,8 @@ def _revoke_key(
     key, known = _described(request, report, log.records, policy, meant)
     where = f"in {' and '.join(each.name for each in sources.deliveries)}" if sources else "here"
     of_plan = [*given_sources(request), *given(request, "operator", "ticket"), *given_set_up(request)]
-    what, steps = _description(key, known, where), steps_after(known, of_plan)
+    what = _description(key, known, where)
+    steps = steps_after(known, of_plan)
     lacking = _lacking(known, where, steps, unknown=unknown, bare=without_replacement)
     if not yes:
         how = "first do what is said above; to revoke the key without that" if lacking else "to revoke the key"
@@ -287,7 +288,8 @@ def _described(
 ) -> tuple[Record, Document]:
     """Return the draft of the record, and what is known about the key. Refuse another secret or environment."""
     meant = revocable_key(policy, meant, report, records) if policy else meant
-    who, name = who_of(request), policy.name if policy else None
+    who = who_of(request)
+    name = policy.name if policy else None
     key = draft_revocation(meant, name, report, records, request.policies, who=who)
     expected = expected_keys(report, records, key.environment).get(key.secret or "", Slots())
     known = known_of(key, report, records, expected)

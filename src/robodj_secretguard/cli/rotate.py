@@ -191,7 +191,8 @@ def _record(
     attest: Sequence[str],
     known: Sequence[str],
 ) -> Result:
-    log, sources = find_log(request), read_sources(request)
+    log = find_log(request)
+    sources = read_sources(request)
     others = [_known(number, file) for number, file in enumerate(known, start=1)]
     options = [*given_sources(request), *given_set_up(request)]
     named = {policy_of(request.model_class, name).name for name in names}

@@ -226,7 +226,8 @@ class _Subject(Frozen):
 
 def _title_and_steps(subject: _Subject, place: Place, leaked: str, *, is_emergency: bool) -> tuple[str, Steps]:
     """Return the title and the steps of a plan."""
-    policy, keys = subject.policy, subject.keys
+    policy = subject.policy
+    keys = subject.keys
     if not leaked and Check.REVOKED in subject.checks:
         leaked = keys.slots.current or ""
     emergency = f"Emergency of {policy.name} in {place.source}"
@@ -246,7 +247,8 @@ def _title_and_steps(subject: _Subject, place: Place, leaked: str, *, is_emergen
 
 def _rotation(subject: _Subject, place: Place) -> Steps:
     """Return the steps of a rotation, by what is wrong with the current key."""
-    policy, keys = subject.policy, subject.keys
+    policy = subject.policy
+    keys = subject.keys
     is_twice = is_shared(keys.slots.current, subject.report)
     is_unfit = "current" not in keys.filled or bool(subject.checks & _UNFIT) or is_twice
     restorable = subject.restorable if is_unfit else None

@@ -98,7 +98,8 @@ def append_content(descriptor: int, content: bytes, *, size: int, torn: int = 0)
                 "its incomplete last line cannot be removed, as the file is append-only; remove that attribute"
                 " (chattr -a), run the command again, and set it again"
             )
-    start, end = size, size + len(content)  # an interrupt may come right after the write
+    start = size
+    end = size + len(content)  # an interrupt may come right after the write
     try:
         written = os.write(descriptor, content)
         end = os.lseek(descriptor, 0, os.SEEK_CUR)

@@ -45,7 +45,8 @@ def drift(
     here = rotations(logged, policy.name, done.last.environment if done else None)
     if not here:
         return None
-    newest, expected = later(keys, logged), here[-1]
+    newest = later(keys, logged)
+    expected = here[-1]
     what = ""
     if done and newest and not is_state_after(newest, keys):
         if now > newest.recorded_at + max(policy.overlap, CADENCE_GRACE):  # otherwise it is on its way

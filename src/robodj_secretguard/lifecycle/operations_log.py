@@ -64,9 +64,14 @@ class OperationsLog:
         named_by: str | None = None,
         new_directories: Sequence[str] = (),
     ) -> None:
-        self.path, self.name, self.named_by, self._new_directories = path, name, named_by, new_directories
+        self.path = path
+        self.name = name
+        self.named_by = named_by
+        self._new_directories = new_directories
         self.parse(b"")
-        self.found, self.unreadable, self._descriptor = False, "", -1
+        self.found = False
+        self.unreadable = ""
+        self._descriptor = -1
 
     def parse(self, content: bytes, head: Record | None = None) -> None:
         """Parse the content of a log. Verify its hash chain, and compare it with the head file."""
@@ -75,13 +80,15 @@ class OperationsLog:
         *lines, end = content.split(b"\n")
         if end:
             lines.append(end)
-        last, last_line = None, 0
+        last = None
+        last_line = 0
         for number, line in enumerate(lines, start=1):
             record = parse_record(line)
             if record is None:
                 continue
             damage += _breaks(number, record, last_line, last)
-            last, last_line = record, number
+            last = record
+            last_line = number
             records.append(record)
         # Only text after the last line end can be the rest of a cut write, unless it is the record that the head names.
         is_acknowledged = last is None and head is not None and head.sequence == 1
@@ -90,7 +97,8 @@ class OperationsLog:
         if last_line < len(lines) and not is_torn:
             damage.append(f"{_lines(last_line + 1, len(lines))} cannot be parsed")
         self.records, self.damage, self.head = tuple(records), (*damage, *_lost(records, head)), head
-        self.found, self._size = True, len(content)
+        self.found = True
+        self._size = len(content)
         self._has_end = not end or bool(self.torn)  # whether the last line has a newline
 
     @property
@@ -176,7 +184,8 @@ class OperationsLog:
         except FileNotFoundError:
             self.found = False
         except OSError as error:
-            self.found, self.unreadable = True, reason(error)
+            self.found = True
+            self.unreadable = reason(error)
         return self
 
     @contextlib.contextmanager
@@ -255,11 +264,14 @@ class OperationsLog:
         if self._size - self.torn + len(content) > MAX_LOG_BYTES:
             raise_file_error(_FULL)
         append_content(self._descriptor, content, size=self._size, torn=self.torn)
-        path, mode = self.path + HEAD_FILE, stat.S_IMODE(os.fstat(self._descriptor).st_mode)
+        path = self.path + HEAD_FILE
+        mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
         with contextlib.suppress(OSError):  # the records are on the disk
             write_file(path, line + b"\n", mode, replace=True)
         self._size += len(content) - self.torn
-        self.records, self.torn, self._has_end = (*self.records, *appended), 0, True
+        self.records = (*self.records, *appended)
+        self.torn = 0
+        self._has_end = True
         return tuple(appended)
 
 

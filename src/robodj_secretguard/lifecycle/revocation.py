@@ -120,7 +120,8 @@ def known_of(key: Record, report: Report, records: Iterable[Record], expected: S
 
     `expected` has the keys of its secret, from the report or from later records.
     """
-    recorded, delivered_as = _records_of(key.fingerprint, records), _delivered_as(key.fingerprint, report)
+    recorded = _records_of(key.fingerprint, records)
+    delivered_as = _delivered_as(key.fingerprint, report)
     slots = {each["slot"] for each in delivered_as}
     listed = dict(report.revocation_list.begins) if report.revocation_list else {}
     ended = {*revoked(records), *(each for each, begin in listed.items() if begin <= report.checked_at)}

@@ -399,7 +399,9 @@ class Rotator:
         """
         result = reading.result
         wish = reading.wish
-        policy, keys, now = result.policy, result.keys, result.now
+        policy = result.policy
+        keys = result.keys
+        now = result.now
         if wish.step == "replace":
             return self._choose_in_emergency(reading)
         of_current = rotations_to(keys.slots.current, policy.name, reading.known)
@@ -415,7 +417,8 @@ class Rotator:
         """Return the step that takes the leaked key away."""
         result = reading.result
         wish = reading.wish
-        policy, slots = result.policy, result.keys.slots
+        policy = result.policy
+        slots = result.keys.slots
         result.step = "replace"
         verifies = "previous" in result.keys.filled and not is_over(result.keys, result.now)
         if not wish.leaked and verifies and slots.previous:
@@ -520,7 +523,8 @@ class Rotator:
 
     def _write(self, reading: _AtHand, step: StepName, change: Callable[[Fields, StoredKeys], Changes]) -> None:
         """Make the new version, check it, write it and record it."""
-        store, result = self._store, reading.result
+        store = self._store
+        result = reading.result
         if result.unrecorded and reading.wish.step != "replace":  # the log cannot be written
             result.outcome = "refused"
             return

@@ -125,7 +125,9 @@ def plan_rotation(
         restorable: the recorded key, if an earlier version of the store has it; empty where none has.
         is_recorded: whether the log has the rotation to the current key as complete.
     """
-    name, has_next, has_previous = policy.name, "next" in keys.filled, "previous" in keys.filled
+    name = policy.name
+    has_next = "next" in keys.filled
+    has_previous = "previous" in keys.filled
     if policy.is_issued or not policy.overlap or (is_unfit and not has_next):
         return [*_new_value(policy, keys, place, restorable, stays=stays)]
     ending = _ending(policy, keys.slots.previous, place, _when_over(keys, now))
@@ -278,7 +280,8 @@ def plan_emergency(
         place: where the keys are, and who uses them.
         is_recorded: whether the log has the rotation to the current key as complete.
     """
-    name, slots = policy.name, keys.slots
+    name = policy.name
+    slots = keys.slots
     steps: Steps = []
     run = place.step("run", name, "--emergency", "--fingerprint", leaked, "--reason", REASON)
     if leaked == slots.current:

@@ -76,7 +76,8 @@ def recorded_findings(
     for problem in _unlisted(report.revocation_list, records, options, report.checked_at):
         yield finding(policies, Check.REVOCATION_LIST, problem)
     by_name = {policy.name: policy for policy in policies}
-    of_secrets, recorded = by_secret(records), {*revoked(records)}
+    of_secrets = by_secret(records)
+    recorded = {*revoked(records)}
     for status in report.secrets:
         yield from _superseded(by_name[status.secret], status, of_secrets[status.secret], recorded, report)
 
@@ -92,7 +93,8 @@ def _unlisted(listed: RevocationStatus, records: Records, options: Sequence[str]
             f"run {revoke}",
             source,
         )
-    entries, current_again = dict[str, None](), set[str | None]()
+    entries = dict[str, None]()
+    current_again = set[str | None]()
     for record in reversed(records):
         if record.event == "rolled-back":
             current_again.add(record.fingerprint)
@@ -122,15 +124,19 @@ def _superseded(
     report: Report,
 ) -> Iterator[Finding]:
     """Yield a finding if a later key is recorded for the environment of the current one."""
-    of_this_secret, listed, now = rotations(records, status.secret), report.revocation_list, report.checked_at
+    of_this_secret = rotations(records, status.secret)
+    listed = report.revocation_list
+    now = report.checked_at
     if status.fingerprint is None:
         return
     after = _records_after(status.fingerprint, of_this_secret)
     if not after:
         return
-    later, latest = after[0], str(after[-1].fingerprint)
+    later = after[0]
+    latest = str(after[-1].fingerprint)
     deadline = later.replaced_until if later.replaced == status.fingerprint else None
-    until, begin = deadline or later.recorded_at + policy.overlap, listed.begin(latest) if listed else None
+    until = deadline or later.recorded_at + policy.overlap
+    begin = listed.begin(latest) if listed else None
     is_revoked = latest in recorded or (begin is not None and begin <= now)
     remedy = (
         how_to_renew(policy, _manager_of(status)) if is_revoked else _how_to_return(policy, status, latest, until, now)
@@ -190,7 +196,8 @@ def expected_keys(report: Report, records: Records, environment: str | None) -> 
 
     Nothing is known of a secret with records of several environments, if neither its key nor `environment` selects one.
     """
-    expected, of_secrets = {}, by_secret(records)
+    expected = {}
+    of_secrets = by_secret(records)
     for status in report.secrets:
         of_secret = of_secrets[status.secret]
         own = [record.environment for record in rotations(of_secret, status.secret) if _has(record, status.fingerprint)]
@@ -280,7 +287,8 @@ def _asks_for_key(found: Finding) -> bool:
 def roles_of(report: Report, records: Records, expected: Mapping[str, Slots]) -> Callable[[str, str | None], Role]:
     """Return a function that returns the role of a secret's fingerprint."""
     begins = dict(report.revocation_list.begins if report.revocation_list else ())
-    recorded, of_secrets = {*revoked(records)}, by_secret(records)
+    recorded = {*revoked(records)}
+    of_secrets = by_secret(records)
 
     def role(secret: str, fingerprint: str | None) -> Role:
         begin = begins.get(fingerprint or "")

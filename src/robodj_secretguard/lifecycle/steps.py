@@ -315,7 +315,8 @@ def _is_last_promotion(keys: StoredKeys) -> bool:
 
 
 def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None) -> Problems:
-    subject, variable = f"the previous key of {policy.name}", policy.slot_variables[2]
+    subject = f"the previous key of {policy.name}"
+    variable = policy.slot_variables[2]
     if until is None:
         yield Problem(
             f"{subject} has no valid deadline in {variable}",

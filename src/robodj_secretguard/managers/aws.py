@@ -234,7 +234,8 @@ def _turn_off_logging() -> None:
 
 def _error_of_answer(response: Mapping[str, Any], operation: str) -> ManagerError:
     """Return the error for an answer that is not a success."""
-    code, status = str(response["Error"]["Code"]), response["ResponseMetadata"]["HTTPStatusCode"]
+    code = str(response["Error"]["Code"])
+    status = response["ResponseMetadata"]["HTTPStatusCode"]
     shown = code if code in {*_FIXES_BY_CODE, *_SHOWN} else f"HTTP {status}"
     if code.startswith(_THROTTLED) or status in {429, *range(500, 600)}:
         return ManagerError(f"is not available ({shown})", _REACH_AWS, is_temporary=True)

@@ -423,7 +423,9 @@ class Sources:
     def __init__(
         self, deliveries: Sequence[Delivery], failed: Report | None = None, logins: Collection[str] = ()
     ) -> None:
-        self.deliveries, self.failed, self.logins = deliveries, failed, logins
+        self.deliveries = deliveries
+        self.failed = failed
+        self.logins = logins
 
     def check(
         self, model: type[SecretSettings], *, config_dir: str | None = None, require_env_only: bool = False
@@ -488,7 +490,8 @@ def load_sources(
     policies = tuple(model.secret_policies.values())
     managers = open_sources(sources, policies)
     deliveries = [Delivery(manager.name, {}, frozenset()) for manager in managers]
-    deadline, least = time.monotonic() + wait, FIRST_PAUSE if wait else ATTEMPT_SECONDS
+    deadline = time.monotonic() + wait
+    least = FIRST_PAUSE if wait else ATTEMPT_SECONDS
     for number, manager in enumerate(managers):
         try:
             deliveries[number] = manager.load(names_of(policies), deadline, say, least=least)

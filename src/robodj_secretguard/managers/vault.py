@@ -175,8 +175,10 @@ class Vault(ClientStore):
             answer: Any = client.secrets.kv.v2.read_secret_version(
                 path, version=int(name or 0) or None, mount_point=mount, raise_on_deleted_version=True
             )
-            fields, metadata = answer["data"]["data"], answer["data"]["metadata"]
-            version, written_at = str(metadata["version"]), parse_marker(SealedStr(metadata["created_time"]))
+            fields = answer["data"]["data"]
+            metadata = answer["data"]["metadata"]
+            version = str(metadata["version"])
+            written_at = parse_marker(SealedStr(metadata["created_time"]))
             return Stored(sealed({**fields}), version, written_at, time_of(answer["date"]))
         except (exceptions.Forbidden, exceptions.Unauthorized) as error:
             failure = self._denial(error, "read", "read")
@@ -218,7 +220,8 @@ def _absence(answer: Any, mount: str, path: str) -> ManagerError:
     """Return the error where a secret, or only its current version, is missing."""
     try:
         metadata = answer["data"]["metadata"]
-        version, is_destroyed = int(metadata["version"]), metadata.get("destroyed")
+        version = int(metadata["version"])
+        is_destroyed = metadata.get("destroyed")
     except (TypeError, KeyError, ValueError):
         return AbsentError("does not exist", _PATH)
     remedy = f"run vault (OpenBao: bao) kv undelete -mount={mount} -versions={version} {path}"
@@ -248,7 +251,8 @@ def _line_of(path: str) -> str:
 
 def _log_in(client: hvac.Client) -> None:
     """Give the client a token: the one that is set, or that of a login."""
-    mount, method = _client_setting("AUTH_MOUNT"), next(filter(_client_setting, _TOKEN_LOGINS), "")
+    mount = _client_setting("AUTH_MOUNT")
+    method = next(filter(_client_setting, _TOKEN_LOGINS), "")
     try:
         if token_file := _client_setting("TOKEN_FILE"):
             client.token = _line_of(token_file)

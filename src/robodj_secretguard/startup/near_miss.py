@@ -120,7 +120,8 @@ def _near_miss(name: str, targets: Collection[VariableRead], is_set: IsSet) -> N
 
 def _marker(name: str, words: set[str], markers: Collection[VariableRead], is_set: IsSet) -> VariableRead | None:
     """Return the expiry marker with the most similar name, where a name speaks of the expiry of a secret."""
-    folded, marked = name.upper(), name.removesuffix("_EXPIRES_AT")
+    folded = name.upper()
+    marked = name.removesuffix("_EXPIRES_AT")
     variables = [target.policy.variable for target in markers if target.policy]
     # A variable without its last word, and known words only.
     stems = [{*variable.split("_")[:-1]} for variable in variables]
@@ -141,14 +142,17 @@ def _is_one_edit_away(name: str, target: str) -> bool:
     shorter = min(len(name), len(target))
     head = next((index for index in range(shorter) if name[index] != target[index]), shorter)
     tail = next((index for index in range(shorter - head) if name[-1 - index] != target[-1 - index]), shorter - head)
-    before, after = name[head : len(name) - tail], target[head : len(target) - tail]
+    before = name[head : len(name) - tail]
+    after = target[head : len(target) - tail]
     swapped = len(before) == len(after) == 2 and before == after[::-1]  # noqa: PLR2004 - a swap has two
     return (swapped or max(len(before), len(after)) == 1) and not any(map(str.isdigit, before + after))
 
 
 def how_to_rename(miss: NearMiss) -> str:
     """Return the remedy for a misspelled variable."""
-    meant, name, unset = miss.meant.name, miss.name or "that variable", "delete" if miss.manager else "unset"
+    meant = miss.meant.name
+    name = miss.name or "that variable"
+    unset = "delete" if miss.manager else "unset"
     which = f"the fingerprints in the file of {name}" if name.endswith("_FILE") else "its fingerprints"
     protect, _ = PROTECTIVE.get(meant, ("", ""))
     remedies = (

@@ -54,7 +54,8 @@ def _check_revoked(reading: Reading) -> Problems:
 
 
 def _check_expired(reading: Reading) -> Problems:
-    instant, policy = reading.expires_at, reading.policy
+    instant = reading.expires_at
+    policy = reading.policy
     if instant is not None and instant <= reading.setup.now and reading.found:
         yield Problem(
             f"{policy.variable} expired at {iso_utc(instant)} ({policy.expiry_variable})",
@@ -82,7 +83,8 @@ _INCOMPLETE_MARKERS: Final = {"Z": "has no timezone", "T00:00Z": "has no time an
 
 
 def _check_clock(reading: Reading) -> Problems:
-    now, policy = reading.setup.now, reading.policy
+    now = reading.setup.now
+    policy = reading.policy
     if reading.marker is not None and now < EARLIEST_CLOCK and reading.found:
         name = policy.slot_variables[2] if reading.slot == "previous" else policy.expiry_variable
         yield Problem(
@@ -98,7 +100,9 @@ def _expiry_ahead(reading: Reading) -> datetime | None:
 
 
 def _check_expiring(reading: Reading) -> Problems:
-    instant, policy, setup = _expiry_ahead(reading), reading.policy, reading.setup
+    instant = _expiry_ahead(reading)
+    policy = reading.policy
+    setup = reading.setup
     # Temporary keys have another finding.
     if instant is not None and instant - setup.now <= policy.warn_before and not setup.ephemeral:
         days = -((setup.now - instant) // timedelta(days=1))
@@ -110,9 +114,11 @@ def _check_expiring(reading: Reading) -> Problems:
 
 
 def _check_cadence(reading: Reading) -> Problems:
-    instant, policy = _expiry_ahead(reading), reading.policy
+    instant = _expiry_ahead(reading)
+    policy = reading.policy
     if instant is not None and instant - reading.setup.now > policy.cadence + CADENCE_GRACE:
-        name, days = policy.expiry_variable, policy.cadence.days
+        name = policy.expiry_variable
+        days = policy.cadence.days
         yield Problem(
             f"{name} is {iso_utc(instant)}, more than {days} days ahead",
             everywhere(
