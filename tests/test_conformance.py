@@ -11,7 +11,6 @@ from rotations import Memory
 from stores import COMPARING, SIMPLE, fields_in, helper_at, opened, write
 
 from robodj_secretguard.managers.conformance import _judge_comparison
-from robodj_secretguard.startup.rules import Problem
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +101,5 @@ def test_a_store_that_does_not_compare() -> None:
     old = store.current()
     store.write(old.fields, old)
     store.write = lambda *_: None  # type: ignore[method-assign]
-    faults: list[Problem] = []
-    _judge_comparison(store, {}, old, faults)
+    faults = [*_judge_comparison(store, {}, old)]
     assert [each.message for each in faults] == ["does not refuse a write from an old version"]

@@ -12,7 +12,7 @@ from robodj_secretguard.managers.helper import CHANGED_MEANWHILE, Helper
 from robodj_secretguard.managers.local import LocalStore
 from robodj_secretguard.managers.manager import STORE_CHECK, Fields, Store, Stored, sealed
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.startup.rules import Problem
+from robodj_secretguard.startup.rules import Problem, Problems
 
 STEP_LIMIT: Final = 30.0
 """The time limit of each read and write."""
@@ -48,9 +48,9 @@ def faults_of(store: Store) -> list[Problem]:
         found = _after_write(store, first, before, faults)
         if not faults:
             again = _after_write(store, second, found, faults)
-            _judge_versions(store, first, found, again, faults)
+            faults += _judge_versions(store, first, found, again)
         if not faults:
-            _judge_comparison(store, first, before, faults)
+            faults += _judge_comparison(store, first, before)
     finally:
         store.single_writer = True  # only for the fields that are there since a moment ago
         left = _after_write(store, others, _found(store), [])
@@ -105,19 +105,19 @@ def _after_write(store: Store, fields: Fields, current: Stored, faults: list[Pro
     return stored
 
 
-def _judge_versions(store: Store, first: object, found: Stored, again: Stored, faults: list[Problem]) -> None:
+def _judge_versions(store: Store, first: object, found: Stored, again: Stored) -> Problems:
     """Add what is wrong with the versions after two writes."""
     if found.version and found.version == again.version:
-        faults.append(Problem("has the same version after another write", "let get print another version each time"))
+        yield Problem("has the same version after another write", "let get print another version each time")
     current, *earlier = store.versions() or [again.version]
     if again.version and current != again.version:
-        faults.append(Problem("does not name the current version first", "let versions begin with version"))
+        yield Problem("does not name the current version first", "let versions begin with version")
     elif earlier and store.version(earlier[0]).opened() != first:
         remedy = "let get VERSION print the fields of that version; otherwise print no versions"
-        faults.append(Problem("does not return an earlier version", remedy))
+        yield Problem("does not return an earlier version", remedy)
 
 
-def _judge_comparison(store: Store, fields: Fields, old: Stored, faults: list[Problem]) -> None:
+def _judge_comparison(store: Store, fields: Fields, old: Stored) -> Problems:
     """Add what is wrong with a write that names an old version."""
     now = _found(store)
     if not now.version:
@@ -126,29 +126,23 @@ def _judge_comparison(store: Store, fields: Fields, old: Stored, faults: list[Pr
         request = {"fields": fields, "version": old.version or None}
         done = store.run("set", given=json.dumps(request).encode())
         if done.returncode == 0:
-            faults.append(
-                Problem(
-                    "does not compare versions, although get prints one",
-                    f"let set end with status {CHANGED_MEANWHILE} for another version, or let get print no version",
-                )
+            yield Problem(
+                "does not compare versions, although get prints one",
+                f"let set end with status {CHANGED_MEANWHILE} for another version, or let get print no version",
             )
         elif done.returncode != CHANGED_MEANWHILE:
-            faults.append(
-                Problem(
-                    f"ends with status {done.returncode} where another version is current",
-                    f"let set end with status {CHANGED_MEANWHILE} there",
-                )
+            yield Problem(
+                f"ends with status {done.returncode} where another version is current",
+                f"let set end with status {CHANGED_MEANWHILE} there",
             )
         elif _found(store).opened() != now.opened():
-            faults.append(
-                Problem(
-                    f"writes although it ends with status {CHANGED_MEANWHILE}",
-                    "let set compare first, and write in the same transaction",
-                )
+            yield Problem(
+                f"writes although it ends with status {CHANGED_MEANWHILE}",
+                "let set compare first, and write in the same transaction",
             )
         return
     try:
         store.write(sealed(fields), old)
     except ManagerError:
         return
-    faults.append(Problem("does not refuse a write from an old version", "report a bug with this line"))
+    yield Problem("does not refuse a write from an old version", "report a bug with this line")
