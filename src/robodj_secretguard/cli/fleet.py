@@ -224,7 +224,7 @@ def _require_options(
     select: str | None,
     token_file: str | None,
     ca_file: str | None,
-    max_age: float | None,  # noqa: ARG001 - it fits both
+    **_: object,
 ) -> None:
     """Refuse options that are invalid or do not fit together, without a part of a value."""
     for is_valid, why in (

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Stream: TypeAlias = "TextIO | None"
 """A standard stream, which may be closed."""
+NamedModel: TypeAlias = Mapping[str, str]
+"""The name of the model of a command, and what names it."""
 Rows: TypeAlias = Sequence[tuple[str, ...]]
 """The rows of a table, the header first."""
 EXIT_CLEAN: Final = 0
@@ -57,7 +59,7 @@ class Result:
     metrics: Callable[[], str] | None = None  # makes the text of `--format openmetrics`, which few commands offer
     then: Callable[[], Result] | None = None  # runs afterwards, and owns stdout
     text: str = field(default="", repr=False)  # the rendered text for stdout
-    model: Mapping[str, str] | None = None  # in place of the model of the command
+    model: NamedModel | None = None  # in place of the model of the command
 
 
 def fail(why: str) -> NoReturn:
@@ -82,7 +84,7 @@ def _letters(word: str) -> str:
     return word.strip("-").replace("_", "-").lower()
 
 
-def render(result: Result, form: str, model: Mapping[str, str], stdout: Stream, color: str = "auto") -> Result:
+def render(result: Result, form: str, model: NamedModel, stdout: Stream, color: str = "auto") -> Result:
     """Return a result with its text, its JSON or its metrics, and with its lines for stderr."""
     stderr = getattr(sys, "stderr", None)
     if form == "openmetrics" and result.metrics:
@@ -102,7 +104,7 @@ def render(result: Result, form: str, model: Mapping[str, str], stdout: Stream, 
     return replace(result, text=text, stderr=[_for_stream(line, stderr, color) for line in lines])
 
 
-def format_json(result: Result, document: Mapping[str, object], model: Mapping[str, str]) -> str:
+def format_json(result: Result, document: Mapping[str, object], model: NamedModel) -> str:
     """Return the document of a result as JSON. Unless it is bare, it begins with schema, kind, ok and model."""
     if not result.bare:
         from robodj_secretguard.startup.report import JSON_SCHEMA  # noqa: PLC0415 - it imports pydantic
@@ -112,7 +114,7 @@ def format_json(result: Result, document: Mapping[str, object], model: Mapping[s
     return json.dumps(document, indent=2)
 
 
-def format_text(result: Result, model: Mapping[str, str], stream: Stream, color: str = "auto") -> str:
+def format_text(result: Result, model: NamedModel, stream: Stream, color: str = "auto") -> str:
     """Return the table and the lines of a result as text, for the width and the colours of a stream."""
     rows = columns(result.table, width_of(stream)) if result.table else []
     for index, (label, *_) in enumerate(result.table):
@@ -134,7 +136,7 @@ def finding_text(finding: Finding) -> str:
     return mark(finding.text, colour) if colour else finding.text
 
 
-def _with_model_line(lines: Sequence[str], model: Mapping[str, str]) -> list[str]:
+def _with_model_line(lines: Sequence[str], model: NamedModel) -> list[str]:
     """Return lines with that of the model. Where none is named, it comes first: the rest is not about this project."""
     if MODEL not in lines:
         return [*lines]

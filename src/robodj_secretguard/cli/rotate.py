@@ -48,6 +48,7 @@ from robodj_secretguard.secret.texts import (
     PROGRAM,
     RED,
     YELLOW,
+    Options,
     mark,
 )
 from robodj_secretguard.startup.directory import first_with
@@ -276,7 +277,7 @@ def _refusal_lines(recording: Recording) -> Iterator[str]:
         yield f"  fix: {problem.remedy}"
 
 
-def _record_lines(records: Records, options: Sequence[str]) -> Iterator[str]:
+def _record_lines(records: Records, options: Options) -> Iterator[str]:
     """Yield the lines about new records."""
     for record in records:
         yield recorded_line(record)

@@ -17,7 +17,7 @@ from robodj_secretguard.lifecycle.steps import (
 )
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import contain
-from robodj_secretguard.secret.texts import command
+from robodj_secretguard.secret.texts import Options, command
 from robodj_secretguard.startup.directory import Delivery, first_with
 from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.report import Finding, finding
@@ -30,7 +30,7 @@ def drift(
     keys: StoredKeys,
     logged: Records,
     manager: str,
-    options: Sequence[str] = (),
+    options: Options = (),
     *,
     now: datetime,
 ) -> Problem | None:
@@ -64,7 +64,7 @@ def drift(
     return Problem(what, _how_to_record(policy, expected, manager, options), manager)
 
 
-def _how_to_record(policy: SecretPolicy, expected: Record, manager: str, options: Sequence[str]) -> str:
+def _how_to_record(policy: SecretPolicy, expected: Record, manager: str, options: Options) -> str:
     """Return what to do about a key that no record has."""
     where = ("--from", manager, "--environment", expected.environment or "ENVIRONMENT")
     record = command("rotate", "record", policy.name, *where, *options)
@@ -78,7 +78,7 @@ def _other_key(policy: SecretPolicy, keys: StoredKeys, expected: Record) -> str:
     return f"{policy.variable} is not the recorded key"
 
 
-def _not_logged(policy: SecretPolicy, done: LastStep, manager: str, options: Sequence[str]) -> Problem:
+def _not_logged(policy: SecretPolicy, done: LastStep, manager: str, options: Options) -> Problem:
     """Return that a store has a step that the log does not have. A repetition of the step records it."""
     words = {"replace": "run", "put": "run", "restore": "run"}
     where = ("--to", manager, "--environment", str(done.last.environment))
@@ -94,7 +94,7 @@ def find_drift(
     deliveries: Sequence[Delivery],
     policies: Iterable[SecretPolicy],
     logged: Records,
-    options: Sequence[str] = (),
+    options: Options = (),
 ) -> Iterator[Finding]:
     """Yield a finding for each secret of a store whose keys differ from what is recorded.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -28,7 +28,7 @@ from robodj_secretguard.common.shapes import (
 )
 from robodj_secretguard.errors import UsageError
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.texts import MOST_CHARACTERS, command, option
+from robodj_secretguard.secret.texts import MOST_CHARACTERS, Options, command, option
 from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.report import SecretStatus
 from robodj_secretguard.startup.rules import Problem
@@ -222,7 +222,7 @@ def draft(event: Event, **fields: Any) -> Record:
     )
 
 
-def rotations(records: Iterable[Record], secret: str | None, environment: str | None = None) -> list[Record]:
+def rotations(records: Records, secret: str | None, environment: str | None = None) -> list[Record]:
     """Return the rotations of a secret, including incomplete ones, in one environment or in all."""
     return [
         record
@@ -231,18 +231,18 @@ def rotations(records: Iterable[Record], secret: str | None, environment: str | 
     ]
 
 
-def staged_after(last: Record, records: Iterable[Record]) -> list[str | None]:
+def staged_after(last: Record, records: Records) -> list[str | None]:
     """Return the keys that were stored as next ones after a rotation, in order."""
     own = [each for each in records if (each.secret, each.environment) == (last.secret, last.environment)]
     return [each.fingerprint for each in own if each.event == "staged" and each.sequence > last.sequence]
 
 
-def rotations_to(key: str | None, secret: str, records: Iterable[Record]) -> list[Record]:
+def rotations_to(key: str | None, secret: str, records: Records) -> list[Record]:
     """Return the rotations to one key of a secret."""
     return [record for record in rotations(records, secret) if record.fingerprint == key]
 
 
-def by_secret(records: Iterable[Record]) -> Mapping[str | None, list[Record]]:
+def by_secret(records: Records) -> Mapping[str | None, list[Record]]:
     """Return the records of each secret. A caller with many secrets reads all records once."""
     grouped = defaultdict[str | None, list[Record]](list)
     for record in records:
@@ -250,12 +250,12 @@ def by_secret(records: Iterable[Record]) -> Mapping[str | None, list[Record]]:
     return grouped
 
 
-def revoked(records: Iterable[Record]) -> list[str | None]:
+def revoked(records: Records) -> list[str | None]:
     """Return the fingerprint of each key whose revocation is recorded, in order."""
     return [*dict.fromkeys(record.fingerprint for record in records if record.event == "revoked")]
 
 
-def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
+def recorded_keys(records: Records, secret: str | None) -> str:
     """Return the last record of each key of a secret, in words."""
     last = {record.fingerprint: record for record in rotations(records, secret)}.values()
     return (
@@ -264,7 +264,7 @@ def recorded_keys(records: Iterable[Record], secret: str | None) -> str:
     )
 
 
-def only_environment(secret: str, records: Iterable[Record]) -> str:
+def only_environment(secret: str, records: Records) -> str:
     """Return the environment of all rotations of a secret; empty where they are of none, or of several."""
     found = {record.environment or "" for record in rotations(records, secret)}
     return found.pop() if len(found) == 1 else ""
@@ -292,7 +292,7 @@ def draft_rotation(status: SecretStatus, startup: Proof, functions: Proof, who: 
     )
 
 
-def as_found(drafts: Mapping[str, Record], records: Iterable[Record]) -> dict[str, Record]:
+def as_found(drafts: Mapping[str, Record], records: Records) -> dict[str, Record]:
     """Return the drafts of rotations. Where nothing is recorded or attested, a key was only found."""
     known = {(record.secret, record.environment) for record in records}
     found = {}
@@ -307,7 +307,7 @@ def judge_drafts(
     records: Records,
     *,
     are_named: bool,
-    options: Sequence[str],
+    options: Options,
 ) -> tuple[list[Record], list[str], dict[str | None, Problem]]:
     """Return the rotations to record, the secrets with unchanged keys, and the problem of each refused secret.
 
@@ -340,13 +340,13 @@ def judge_drafts(
     return accepted, unchanged, refused
 
 
-def _needs_new_key(new: Record, why: str, options: Sequence[str]) -> Problem:
+def _needs_new_key(new: Record, why: str, options: Options) -> Problem:
     """Return the problem of a key that is not new. The secret manager may have the same one."""
     plan = command("rotate", "plan", new.secret or "", "--environment", new.environment or "", *options)
     return Problem(why, f"deliver the new key of {new.secret} from the secret manager; if none was made, run {plan}")
 
 
-def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str | None:
+def conflict(new: Record, records: Records, *, is_current: bool) -> str | None:
     """Return why the known records of a key forbid another one, if they do."""
     if new.fingerprint is None:  # a vendor's secret is always new
         return None
@@ -364,7 +364,7 @@ def conflict(new: Record, records: Iterable[Record], *, is_current: bool) -> str
     return None
 
 
-def unkept_key(new: Record, records: Iterable[Record]) -> str | None:
+def unkept_key(new: Record, records: Records) -> str | None:
     """Return the warning about a new rotation without a previous key, if another key was recorded before."""
     here = rotations(records, new.secret, new.environment)
     others = [record.fingerprint for record in here if record.fingerprint != new.fingerprint]
@@ -377,7 +377,7 @@ def unkept_key(new: Record, records: Iterable[Record]) -> str | None:
     )
 
 
-def completion(record: Record, options: Iterable[str]) -> str:
+def completion(record: Record, options: Options) -> str:
     """Return the command that completes the record of a rotation: the new record has every step."""
     return command(
         "rotate",

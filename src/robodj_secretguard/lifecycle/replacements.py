@@ -5,7 +5,7 @@ The functions that take fields or values run inside `contain()`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final, TypeAlias
 
@@ -25,7 +25,7 @@ from robodj_secretguard.managers.removed import find_version
 from robodj_secretguard.secret.material import fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.secret.texts import command
+from robodj_secretguard.secret.texts import Options, command
 from robodj_secretguard.startup.directory import Policies
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, iso_utc
 from robodj_secretguard.startup.readings import Slot
@@ -45,7 +45,7 @@ def obstacles_of_put(
     now: datetime,
     *,
     report: Report,
-    options: Sequence[str],
+    options: Options,
 ) -> list[Problem]:
     """Return what is in the way of new values. `report` is on the fields."""
     for policy in policies:

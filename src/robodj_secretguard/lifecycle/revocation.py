@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -36,7 +36,7 @@ from robodj_secretguard.lifecycle.records import (
 )
 from robodj_secretguard.lifecycle.runbook import PlannedStep, Steps
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import command
+from robodj_secretguard.secret.texts import Options, command
 from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.file_reader import read_text_file, text_of
 from robodj_secretguard.startup.inputs import REVOKED_FINGERPRINTS, iso_utc
@@ -89,7 +89,7 @@ def draft_revocation(
     fingerprint: str,
     name: str | None,
     report: Report,
-    records: Iterable[Record],
+    records: Records,
     policies: Iterable[SecretPolicy],
     *,
     who: Who,
@@ -115,7 +115,7 @@ def draft_revocation(
     )
 
 
-def known_of(key: Record, report: Report, records: Iterable[Record], expected: Slots) -> Document:
+def known_of(key: Record, report: Report, records: Records, expected: Slots) -> Document:
     """Return what is known about a key to be revoked, in the plain types of JSON.
 
     `expected` has the keys of its secret, from the report or from later records.
@@ -138,7 +138,7 @@ def known_of(key: Record, report: Report, records: Iterable[Record], expected: S
     }
 
 
-def _records_of(fingerprint: str | None, records: Iterable[Record]) -> list[Record]:
+def _records_of(fingerprint: str | None, records: Records) -> list[Record]:
     """Return the records of a key that name its secret: it was the new key, or the replaced one."""
     return [record for record in records if record.secret and fingerprint in {record.fingerprint, record.replaced}]
 
@@ -259,7 +259,7 @@ def revoke(
     return is_new, appended, problems
 
 
-def steps_after(known: Document, options: Sequence[str]) -> Steps:
+def steps_after(known: Document, options: Options) -> Steps:
     """Return the steps of policy section 4 after a revocation.
 
     Args:

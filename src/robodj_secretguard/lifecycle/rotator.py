@@ -65,7 +65,7 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.material import PREFIX, fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr, contain
-from robodj_secretguard.secret.texts import command
+from robodj_secretguard.secret.texts import Options, command
 from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.directory import Policies, delivery_of, names_of, source_finding, whole_names
 from robodj_secretguard.startup.inputs import ROTATION_RECORD, iso_utc
@@ -130,7 +130,7 @@ def require_consistent(wish: Wish, name: str | None, why: str | None) -> None:
         raise UsageError("--fingerprint and --key-from work only with --emergency; leave them out")
 
 
-def with_steps(policies: Policies, wish: Wish, options: Sequence[str]) -> list[SecretPolicy]:
+def with_steps(policies: Policies, wish: Wish, options: Options) -> list[SecretPolicy]:
     """Return the secrets that have the step. `UsageError` says what to run where none has.
 
     `rotate run NAME` is for every secret: where no step is ever due, it still records a step that the log lacks.
@@ -265,7 +265,7 @@ class Rotator:
         who: Who,
         *,
         config_dir: str | None = None,
-        options: Sequence[str] = (),
+        options: Options = (),
     ) -> None:
         self._model = model
         self._store = store

@@ -33,7 +33,7 @@ from robodj_secretguard.lifecycle.records import (
 from robodj_secretguard.lifecycle.revocation import add_to_list, entry_of, is_listed
 from robodj_secretguard.lifecycle.steps import due, reported_keys
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import command
+from robodj_secretguard.secret.texts import Options, command
 from robodj_secretguard.settings import SecretSettings, setup_of
 from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.readings import PIPED, REVOKED_FILE, Environment, RevocationStatus, config_directory
@@ -68,7 +68,7 @@ _CHECK_FAILED: Final = Problem("the check failed", "fix its alerts, then run thi
 
 
 def recorded_findings(
-    report: Report, records: Records, policies: Sequence[SecretPolicy], options: Sequence[str]
+    report: Report, records: Records, policies: Sequence[SecretPolicy], options: Options
 ) -> Iterator[Finding]:
     """Yield a finding for keys that are not on the list, and for each key that came back."""
     if report.revocation_list is None:  # nothing was read
@@ -82,7 +82,7 @@ def recorded_findings(
         yield from _superseded(by_name[status.secret], status, of_secrets[status.secret], recorded, report)
 
 
-def _unlisted(listed: RevocationStatus, records: Records, options: Sequence[str], now: datetime) -> Problems:
+def _unlisted(listed: RevocationStatus, records: Records, options: Options, now: datetime) -> Problems:
     """Yield the problem of recorded revocations that are not listed, and that of replaced keys after their deadline."""
     source = f"file:{REVOKED_FILE}"
     unlisted = [each for each in revoked(records) if each is not None and each not in listed.fingerprints]
@@ -409,7 +409,7 @@ def record_rotation(
     attested: Collection[str] = (),
     others: Iterable[OperationsLog] = (),
     config_dir: str | None = None,
-    options: Sequence[str] = (),
+    options: Options = (),
 ) -> Recording:
     """Check the keys of a model, and record that they are new.
 

@@ -35,7 +35,7 @@ from robodj_secretguard.secret.key import LEGACY
 from robodj_secretguard.secret.material import PREFIX, fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.secret.texts import command, listed
+from robodj_secretguard.secret.texts import Options, command, listed
 from robodj_secretguard.startup.inputs import (
     ENVIRONMENT,
     REVOKED_FINGERPRINTS,
@@ -176,12 +176,12 @@ def revocations(slots: Slots, *lists: RevocationStatus | None) -> dict[str, date
     return found
 
 
-def recorded_revocations(records: Iterable[Record]) -> RevocationStatus:
+def recorded_revocations(records: Records) -> RevocationStatus:
     """Return the recorded revocations as a list that has them from the beginning."""
     return RevocationStatus((), tuple((key, ALWAYS) for key in revoked(records) if key))
 
 
-def environment_in(keys: StoredKeys, secret: str, records: Iterable[Record]) -> str:
+def environment_in(keys: StoredKeys, secret: str, records: Records) -> str:
     """Return the environment of the keys of a store: the one that it names, or that of the current key's record."""
     of_current = rotations_to(keys.slots.current, secret, records)
     recorded = of_current[-1].environment if of_current else None
@@ -238,7 +238,7 @@ def obstacles(
     is_now: bool,
     fleet: Sequence[Verdict] | None = None,
     data_done: str = "",
-    options: Sequence[str] = (),
+    options: Options = (),
 ) -> Problems:
     """Yield why a step is not allowed; with the severity `note`, not yet. `is_now`: the operator wants it at once.
 

@@ -6,12 +6,15 @@ import math
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.report import Again, Finding, Report
+
+Send: TypeAlias = Callable[[str, Report], object]
+"""Sends an event of a kind with a report."""
 
 
 class Reader(Protocol):
@@ -40,7 +43,7 @@ class Reader(Protocol):
     def report_late(self) -> None:
         """Say that the sources were not read in time."""
 
-    def follow_directory(self, again: Again | None, send: Callable[[str, Report], object], logger: Any) -> None:
+    def follow_directory(self, again: Again | None, send: Send, logger: Any) -> None:
         """Read them in each period from now on."""
 
 

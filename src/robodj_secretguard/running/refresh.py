@@ -19,7 +19,18 @@ from typing import Any, Final
 from weakref import WeakSet, ref
 
 from robodj_secretguard.running.news import ALERT_AGAIN, News
-from robodj_secretguard.running.stages import WHOLE_SET, Build, Plan, learn, read_numbers, revoked_in_use, settle, take
+from robodj_secretguard.running.parts import Send
+from robodj_secretguard.running.stages import (
+    WHOLE_SET,
+    Build,
+    Names,
+    Plan,
+    learn,
+    read_numbers,
+    revoked_in_use,
+    settle,
+    take,
+)
 from robodj_secretguard.running.store import KeyStore
 from robodj_secretguard.running.subscriptions import faults, notify, renew
 from robodj_secretguard.running.threads import LOCK_WAIT, Writing, do_aside, start
@@ -64,11 +75,11 @@ class Refresh(Sealed):
         report = report_on(store.keys)
         self.found = report.findings
         self.read_at = report.checked_at
-        self.kept: frozenset[str] = frozenset()
+        self.kept: Names = frozenset()
         self.is_ending = False
         self._news = News(report.findings)  # the start has written them
         self._standing: dict[str, Finding] = {}  # faults that no read finds
-        self._send: Callable[[str, Report], object] = _send_nothing
+        self._send: Send = _send_nothing
         self._logger: Any = None
 
     @property
@@ -182,7 +193,7 @@ class Refresh(Sealed):
             return f"kept the last good value of {_named(self.kept)}"
         return "goes on with the keys in use"
 
-    def _say_follows_again(self, names: frozenset[str], *, is_event: bool) -> None:
+    def _say_follows_again(self, names: Names, *, is_event: bool) -> None:
         """Write one line, and send one event, where a read has passed after a refused one."""
         if not names:
             return
@@ -231,7 +242,7 @@ class Refresh(Sealed):
         if not self._write("late"):
             store.late_at = time.monotonic() + seconds
 
-    def follow_directory(self, again: Again | None, send: Callable[[str, Report], object], logger: Any) -> None:
+    def follow_directory(self, again: Again | None, send: Send, logger: Any) -> None:
         """Begin to read the sources in each period, unless this process does so already.
 
         Args:
@@ -286,7 +297,7 @@ def _send_nothing(_kind: str, _report: Report) -> None:
     """Send no event."""
 
 
-def _named(names: frozenset[str]) -> str:
+def _named(names: Names) -> str:
     """Return the names of a few secrets, or how many there are."""
     return ", ".join(sorted(names)) if len(names) <= _MOST_NAMES else f"{len(names)} secrets"
 

@@ -29,6 +29,8 @@ from robodj_secretguard.startup.report import Finding, Judgement, Report, findin
 from robodj_secretguard.startup.rules import Check, Problem, Problems, Severity, State, internal
 from robodj_secretguard.startup.time_rules import how_to_await
 
+Names: TypeAlias = frozenset[str]
+"""The names of secrets."""
 Build: TypeAlias = Callable[[Judgement], object]
 """Lets the validators of a host judge a set."""
 MOST_REPLACED: Final = 1000
@@ -117,8 +119,8 @@ class Plan(Frozen):
     base: KeySet
     result: Judgement
     report: Report
-    changed: frozenset[str] = frozenset()
-    kept: frozenset[str] = frozenset()
+    changed: Names = frozenset()
+    kept: Names = frozenset()
 
 
 def learn(store: KeyStore, read: RevocationStatus) -> RevocationStatus:
@@ -131,7 +133,7 @@ def learn(store: KeyStore, read: RevocationStatus) -> RevocationStatus:
     return known
 
 
-def _under(keys: KeySet, revocation: RevocationStatus, refused: frozenset[str]) -> KeySet:
+def _under(keys: KeySet, revocation: RevocationStatus, refused: Names) -> KeySet:
     """Return the same keys under other revocations."""
     return KeySet(keys.readings, keys.report, revocation, refused, keys.changes)
 
@@ -236,7 +238,7 @@ def planned(store: KeyStore, judgement: Judgement) -> Plan:
     return Plan(base, result, report, changed, _with_groups(refused, base))
 
 
-def _refused(report: Report, base: KeySet, readings: Sequence[Reading]) -> frozenset[str]:
+def _refused(report: Report, base: KeySet, readings: Sequence[Reading]) -> Names:
     """Return the secrets with an alert. The expiry of a key in use refuses nothing."""
     pairs = zip(base.readings, readings, strict=True)
     in_use = {after.policy.name for before, after in pairs if before.value == after.value}
@@ -249,14 +251,14 @@ def _refused(report: Report, base: KeySet, readings: Sequence[Reading]) -> froze
     return frozenset(names)
 
 
-def _with_groups(names: Iterable[str], keys: KeySet) -> frozenset[str]:
+def _with_groups(names: Iterable[str], keys: KeySet) -> Names:
     """Return some secrets, and the others of their groups."""
     policies = _policies(keys)
     groups = {policy.group for policy in policies if policy.group and policy.name in names}
     return frozenset(names).union([policy.name for policy in policies if policy.group in groups])
 
 
-def _changed(before: Sequence[Reading], after: Sequence[Reading]) -> frozenset[str]:
+def _changed(before: Sequence[Reading], after: Sequence[Reading]) -> Names:
     """Return the secrets of which a slot or a marker is another one."""
     pairs = zip(before, after, strict=True)
     return frozenset([new.policy.name for old, new in pairs if _values(old) != _values(new)])

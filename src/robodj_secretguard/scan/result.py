@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, TypeAdapter
@@ -14,6 +14,7 @@ from robodj_secretguard.secret.texts import (
     COMMAND_INDENT,
     RED,
     YELLOW,
+    Options,
     command,
     count,
     is_free_text,
@@ -147,7 +148,7 @@ class Scan:
 _SCAN: Final = TypeAdapter(Scan)
 
 
-def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> str:
+def scan_as_text(scan: Scan, policies: Iterable[SecretPolicy], options: Options) -> str:
     """Return a scan as text: the findings, what was not read, the extent of the search, the fixes and the verdict.
 
     `options` are for the commands.
@@ -212,7 +213,7 @@ def _place(found: Found) -> str:
     return f"{found.carriers[0].path}{at} in {' and '.join(parts)}"
 
 
-def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> list[str]:
+def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Options) -> list[str]:
     if not scan.findings:
         return []
     where = (
@@ -226,7 +227,7 @@ def _fixes(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
     return [*lines, ""]
 
 
-def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Options) -> Iterator[tuple[str, ...]]:
     """Yield what to do about the findings, each step with its commands."""
     is_staged = scan.scope == "staged"
     if is_staged:
@@ -258,7 +259,7 @@ def _steps(scan: Scan, policies: Iterable[SecretPolicy], options: Sequence[str])
         yield ("Delete the key from the places above. Copies of a git history keep it.",)
 
 
-def _revoke_steps(scan: Scan, options: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _revoke_steps(scan: Scan, options: Options) -> Iterator[tuple[str, ...]]:
     listed = {key.fingerprint for key in scan.looked_for if LIST_SOURCE in key.known_by}
     keys = dict.fromkeys(filter(None, (finding.fingerprint for finding in scan.findings)))
     revoke = [

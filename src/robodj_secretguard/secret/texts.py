@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from robodj_secretguard.secret.material import weakness
 from robodj_secretguard.secret.policy import LEAST_MATERIAL, least_material
 
+Options: TypeAlias = Sequence[str]
+"""The words of options, for a command in a message."""
 PROGRAM: Final = "robodj-secretguard"
 PYPROJECT: Final = "pyproject.toml"
 TABLE: Final = f"[tool.{PROGRAM}]"
