@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from robodj_secretguard.secret.issued import Faults, Issued, are_texts, part_message
+from robodj_secretguard.secret.issued import Faults, Issued, are_texts, malformed, part_message
 from robodj_secretguard.secret.material import Fault, decoded
 from robodj_secretguard.secret.pem import Pem
 from robodj_secretguard.secret.templates import may_be_filled, template
@@ -51,7 +51,7 @@ class Json(Issued):
 
     def format_faults(self, text: str) -> Faults:  # noqa: ARG002 - members have faults of their own
         """Yield that text is not the format of credentials."""
-        yield Fault("format", "is not a JSON object")
+        yield malformed("is not a JSON object")
 
     def _faults_in(self, members: Members) -> Faults:
         """Yield what is wrong with members: a template first."""
@@ -62,9 +62,9 @@ class Json(Issued):
         yield from (fault for fault in found if fault.check == "placeholder")
         for name in self.members:
             if name not in members:
-                yield Fault("format", f"has no member {name}")
+                yield malformed(f"has no member {name}")
         if not self.members and not any(_texts_in(members)):
-            yield Fault("format", "has no member that is a text")
+            yield malformed("has no member that is a text")
         yield from found
         yield from _faults_of_keys(members)
 
@@ -138,9 +138,9 @@ def _faults_of_keys(members: Members) -> Faults:
     for key in _json_keys(members):
         secret = decoded(key.get("d", key.get("k", "")))
         if not secret:
-            yield Fault("format", "has a key without its private part", "set {} to the private keys")
+            yield malformed("has a key without its private part", "set {} to the private keys")
         elif not _is_whole(key, secret):
-            yield Fault("format", "has a key of which a part is missing", "set {} to the whole key")
+            yield malformed("has a key of which a part is missing", "set {} to the whole key")
 
 
 def _is_whole(key: Mapping[str, str], secret: bytes) -> bool:
@@ -156,13 +156,13 @@ def _is_whole(key: Mapping[str, str], secret: bytes) -> bool:
 def _member_fault(value: object) -> Fault | None:
     """Return what is wrong with a member: a text of any length, or a private key."""
     if not isinstance(value, str) or re.search("[\ud800-\udfff]", value):  # JSON can have half of a character
-        return Fault("format", "is not a text")
+        return malformed("is not a text")
     if not value.strip():
         return Fault("placeholder", "is empty")
     if not _is_pem(value):
         return Fault("placeholder", message) if (message := template(value)) else None
     if "\\n" in value:  # JSON has such an escape of its own
-        return Fault("format", "has newlines that were escaped twice")
+        return malformed("has newlines that were escaped twice")
     return Pem().fault(value)
 
 

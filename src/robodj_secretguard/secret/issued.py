@@ -64,9 +64,9 @@ class Issued(Kind):
         if not alone and text.strip():
             yield Fault("placeholder", "has nothing but comments")
         if without_comments != text:
-            yield Fault("format", "has a comment next to its value", f"{ALONE}, without the comment")
+            yield malformed("has a comment next to its value", f"{ALONE}, without the comment")
         if alone != without_comments:
-            yield Fault("format", "has a name in front of its value", f"{ALONE}, without the name")
+            yield malformed("has a name in front of its value", f"{ALONE}, without the name")
         yield from faults_around(text, has_lines=self.has_lines)
         yield from self.format_faults(text)
 
@@ -107,9 +107,9 @@ def faults_around(text: str, *, has_lines: bool = False) -> Faults:
     """Yield what is wrong around a value, from the outside to the inside. Text with lines may end with one."""
     core = text if has_lines else text.rstrip("\r\n")
     if not text.strip(EDGES):
-        yield Fault("format", "has nothing but blanks and quotes")  # without these, it would be empty
+        yield malformed("has nothing but blanks and quotes")  # without these, it would be empty
     if is_twice(text):
-        yield Fault("format", "has its value twice", "set {} to the value once")
+        yield malformed("has its value twice", "set {} to the value once")
     if core != text:
         yield removable(NEWLINE)
     if core != core.strip() and not has_lines:
@@ -118,12 +118,17 @@ def faults_around(text: str, *, has_lines: bool = False) -> Faults:
     if inner[1:] and inner[0] + inner[-1] in _PAIRS_OF_QUOTES:
         yield removable(QUOTES)
     if not core.translate(_LINE_ENDS if has_lines else {}).isprintable():
-        yield Fault("format", "has a newline or an invisible character")
+        yield malformed("has a newline or an invisible character")
+
+
+def malformed(message: str, fix: str = "") -> Fault:
+    """Return the fault of a value that its format does not allow."""
+    return Fault("format", message, fix)
 
 
 def removable(defect: str) -> Fault:
     """Return the fault of a defect that is around a value."""
-    return Fault("format", f"has {defect}", REMOVABLE[defect])
+    return malformed(f"has {defect}", REMOVABLE[defect])
 
 
 def is_twice(text: str) -> bool:
@@ -157,11 +162,11 @@ class Opaque(Issued):
     def format_faults(self, text: str) -> Faults:
         """Yield what the prefix, the length and the pattern do not allow."""
         if not text.startswith(self.prefix):
-            yield Fault("format", f"does not begin with {self.prefix}")
+            yield malformed(f"does not begin with {self.prefix}")
         if len(text) < self.minimum:
             yield too_short(text, self.minimum)
         if self.pattern is not None and not re.fullmatch(self.pattern, text):
-            yield Fault("format", "does not match the pattern of its declaration")
+            yield malformed("does not match the pattern of its declaration")
 
     def temporary(self) -> str:
         """Return a random value that has no fault.
@@ -194,8 +199,8 @@ def validate_beginning(kind: str, minimum: object, least: int, prefix: object) -
 def too_short(text: str, minimum: int) -> Fault:
     """Return the fault of a value with too few characters. A length below 16 is not reported."""
     if len(text) >= EXACT_LENGTH_FROM:
-        return Fault("format", f"has {len(text)} characters, not {minimum} or more")
-    return Fault("format", f"has fewer than {min(EXACT_LENGTH_FROM, minimum)} characters")
+        return malformed(f"has {len(text)} characters, not {minimum} or more")
+    return malformed(f"has fewer than {min(EXACT_LENGTH_FROM, minimum)} characters")
 
 
 def are_texts(values: object, pattern: str) -> bool:

@@ -17,6 +17,7 @@ from robodj_secretguard.secret.issued import (
     Faults,
     Issued,
     faults_around,
+    malformed,
     removable,
     template_with_prefix,
     too_short,
@@ -113,10 +114,10 @@ class AnyKey(Issued):
     def format_faults(self, text: str) -> Faults:
         """Yield what the prefix and the length do not allow, what is no secret key, and what is too weak."""
         if re.match(r"[a-z][a-z0-9+.-]*://", text):
-            yield Fault("format", "is a URL, not a key", _DECLARE_URL)
+            yield malformed("is a URL, not a key", _DECLARE_URL)
         yield from faults_of_other_keys(text)
         if not text.startswith(self.prefix):
-            yield Fault("format", f"does not begin with {self.prefix}")
+            yield malformed(f"does not begin with {self.prefix}")
         if len(text) < self.minimum:
             yield too_short(text, self.minimum)
         core = text.removeprefix(self.prefix)
@@ -141,9 +142,9 @@ class Legacy(Issued):
         if text != text.rstrip("\r\n"):
             yield removable(NEWLINE)
         if not text.isprintable():
-            yield Fault("format", "has a newline or an invisible character")
+            yield malformed("has a newline or an invisible character")
         if len(text) < MIN_LEGACY:
-            yield Fault("format", f"has fewer than {MIN_LEGACY} characters")
+            yield malformed(f"has fewer than {MIN_LEGACY} characters")
         yield from faults_of_other_keys(text.strip(EDGES))
 
 
@@ -156,13 +157,13 @@ def faults_of_other_keys(text: str) -> Faults:
     data = decoded(text)
     for each in (text, data.decode("latin-1")):
         if re.match(_PUBLIC, each):
-            yield Fault("format", "is a public key, with which anybody can sign")
+            yield malformed("is a public key, with which anybody can sign")
         if re.match(_FILE, each):
-            yield Fault("format", "is a key as PEM or JSON, which may be public")
+            yield malformed("is a key as PEM or JSON, which may be public")
     if len(data) >= MIN_DER_BYTES and is_whole_der(data):
-        yield Fault("format", "is a key as DER, which may be public")
+        yield malformed("is a key as DER, which may be public")
     if re.match(_JSON_WEB_TOKEN, text):
-        yield Fault("format", "is a JSON Web Token, not a key")
+        yield malformed("is a JSON Web Token, not a key")
 
 
 def bits(text: str) -> float:

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.issued import ALONE, Faults, Issued, are_texts, part_message
-from robodj_secretguard.secret.material import Fault, decoded
+from robodj_secretguard.secret.issued import ALONE, Faults, Issued, are_texts, malformed, part_message
+from robodj_secretguard.secret.material import decoded
 from robodj_secretguard.secret.templates import template
 
 MIN_BYTES: Final = 32
@@ -131,29 +131,29 @@ class Pem(Issued):
             return
         blocks, outside = read_blocks(text)
         if not blocks:
-            yield Fault("format", "does not begin with -----BEGIN")
+            yield malformed("does not begin with -----BEGIN")
             return
         if not blocks[0].body and not blocks[0].is_ended:
             fix = r"set {} whole, with \n for each newline (docker --env-file takes one line)"
-            yield Fault("format", "has its first line alone", fix)
+            yield malformed("has its first line alone", fix)
         if not blocks[-1].is_ended:
-            yield Fault("format", "has no END line with the label of its BEGIN line", "set {} to the whole key")
+            yield malformed("has no END line with the label of its BEGIN line", "set {} to the whole key")
         if any(" " in block.body for block in blocks):
             fix = r"set {} with its newlines, or with \n for each"
-            yield Fault("format", "has blanks or backslashes in place of newlines", fix)
+            yield malformed("has blanks or backslashes in place of newlines", fix)
         if outside:
-            yield Fault("format", "has text beside its blocks", f"{ALONE}, from its first BEGIN to its last END line")
+            yield malformed("has text beside its blocks", f"{ALONE}, from its first BEGIN to its last END line")
         yield from self._faults_of_labels(blocks)
         yield from _faults_of_bodies(blocks)
 
     def _faults_of_labels(self, blocks: list[PemBlock]) -> Faults:
         if sum(block.is_private for block in blocks) > 1:
-            yield Fault("format", "has more than one private key", "set {} to the private key alone")
+            yield malformed("has more than one private key", "set {} to the private key alone")
         if not any(self._is_declared(block) for block in blocks):
-            yield Fault("format", f"does not have the label {' or '.join(self.labels) or '... PRIVATE KEY'}")
+            yield malformed(f"does not have the label {' or '.join(self.labels) or '... PRIVATE KEY'}")
         if not all(self._is_declared(block) or block.label.endswith(BESIDE) for block in blocks):
             fix = f"{ALONE}, without the other block"
-            yield Fault("format", "has a block that is no key, certificate or parameters", fix)
+            yield malformed("has a block that is no key, certificate or parameters", fix)
 
     def _is_declared(self, block: PemBlock) -> bool:
         return block.label in self.labels if self.labels else block.is_private
@@ -185,9 +185,9 @@ class Pem(Issued):
 def _faults_of_bodies(blocks: Iterable[PemBlock]) -> Faults:
     if not all(block.data and block.is_whole for block in blocks):
         fix = "set {} to the whole key, with each of its lines"
-        yield Fault("format", "has a body of which a part is missing", fix)
+        yield malformed("has a body of which a part is missing", fix)
     elif any(block.is_private and block.is_public for block in blocks):
-        yield Fault("format", "has a public key under the label of a private one")
+        yield malformed("has a public key under the label of a private one")
 
 
 def without_age_comments(text: str) -> str:

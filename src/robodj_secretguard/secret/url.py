@@ -8,8 +8,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from robodj_secretguard.secret.frozen import Frozen
-from robodj_secretguard.secret.issued import EDGES, Faults, Issued, are_texts, part_message
-from robodj_secretguard.secret.material import Fault
+from robodj_secretguard.secret.issued import EDGES, Faults, Issued, are_texts, malformed, part_message
 from robodj_secretguard.secret.templates import login_template, may_be_filled, parameters, template
 from robodj_secretguard.secret.words import REFERENCES
 
@@ -103,19 +102,19 @@ class Url(Issued):
     def format_faults(self, text: str) -> Faults:
         """Yield what is not the format of a URL, and that a password is missing."""
         if not self._has_scheme(text):
-            yield Fault("format", f"is not a URL{' of ' * bool(self.schemes)}{' or '.join(self.schemes)}")
+            yield malformed(f"is not a URL{' of ' * bool(self.schemes)}{' or '.join(self.schemes)}")
         address = read_address(text)
         if " " in text or address.is_cut:
-            yield Fault("format", "has a blank, or a password with /, ? or # in it", f"{_ENCODED} (%2F is /)")
+            yield malformed("has a blank, or a password with /, ? or # in it", f"{_ENCODED} (%2F is /)")
         if "@" in (address.password or ""):
-            yield Fault("format", "has a password with @ in it", f"{_ENCODED} (%40 is @)")
+            yield malformed("has a password with @ in it", f"{_ENCODED} (%40 is @)")
         if address.password is None and len(address.user) < MIN_USER:
             if not self.passwordless:
-                yield Fault("format", f"has no password, and no user of {MIN_USER} characters or more", _PASSWORDLESS)
+                yield malformed(f"has no password, and no user of {MIN_USER} characters or more", _PASSWORDLESS)
             elif not is_local(text):
-                yield Fault("format", "has no password, and its host is not a local one", _COMPLETED)
+                yield malformed("has no password, and its host is not a local one", _COMPLETED)
         elif not address.host and not re.search("host=|sock", address.rest):
-            yield Fault("format", "has no host")
+            yield malformed("has no host")
 
     def searched(self, text: str) -> tuple[str, ...]:
         """Return the password as it is written and decoded; that of a URL without one is its user."""
