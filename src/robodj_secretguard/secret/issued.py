@@ -161,10 +161,7 @@ class Opaque(Issued):
 
     def format_faults(self, text: str) -> Faults:
         """Yield what the prefix, the length and the pattern do not allow."""
-        if not text.startswith(self.prefix):
-            yield malformed(f"does not begin with {self.prefix}")
-        if len(text) < self.minimum:
-            yield too_short(text, self.minimum)
+        yield from faults_of_beginning(text, self.prefix, self.minimum)
         if self.pattern is not None and not re.fullmatch(self.pattern, text):
             yield malformed("does not match the pattern of its declaration")
 
@@ -201,6 +198,14 @@ def too_short(text: str, minimum: int) -> Fault:
     if len(text) >= EXACT_LENGTH_FROM:
         return malformed(f"has {len(text)} characters, not {minimum} or more")
     return malformed(f"has fewer than {min(EXACT_LENGTH_FROM, minimum)} characters")
+
+
+def faults_of_beginning(text: str, prefix: str, minimum: int) -> Faults:
+    """Yield that a value does not have the declared prefix or length."""
+    if not text.startswith(prefix):
+        yield malformed(f"does not begin with {prefix}")
+    if len(text) < minimum:
+        yield too_short(text, minimum)
 
 
 def are_texts(values: object, pattern: str) -> bool:

@@ -17,10 +17,10 @@ from robodj_secretguard.secret.issued import (
     Faults,
     Issued,
     faults_around,
+    faults_of_beginning,
     malformed,
     removable,
     template_with_prefix,
-    too_short,
     uncommented,
     validate_beginning,
 )
@@ -116,10 +116,7 @@ class AnyKey(Issued):
         if re.match(r"[a-z][a-z0-9+.-]*://", text):
             yield malformed("is a URL, not a key", _DECLARE_URL)
         yield from faults_of_other_keys(text)
-        if not text.startswith(self.prefix):
-            yield malformed(f"does not begin with {self.prefix}")
-        if len(text) < self.minimum:
-            yield too_short(text, self.minimum)
+        yield from faults_of_beginning(text, self.prefix, self.minimum)
         core = text.removeprefix(self.prefix)
         plain = core.translate(_NOT_COUNTED)
         if pattern := pattern_in(plain.lower() if is_hexadecimal(plain) else plain, _fewest_of_alphabet(plain)):
