@@ -18,6 +18,7 @@ from robodj_secretguard.lifecycle.steps import (
     current_changes,
     field_text,
     stored_keys,
+    texts_by_slot,
     variables_of_slots,
 )
 from robodj_secretguard.managers.manager import Fields, Stored, open_store
@@ -172,7 +173,7 @@ def restored_changes(
     """Return the changes that put a key back into its place, with the date that belongs to it there."""
     following, previous, until = policy.slot_variables
     earlier = version.opened()
-    texts = {_listed_as(text): text for text in _texts_of(policy, earlier)}
+    texts = {_listed_as(text): text for text in texts_by_slot(policy, earlier).values()}
     changes: Changes = {variables_of_slots(policy)[place]: texts[key]}
     last = here[-1] if here else None
     if place == "current":
@@ -180,7 +181,7 @@ def restored_changes(
         if _listed_as(field_text(fields, following)) == key:
             changes[following] = None
     if last and last.replaced and last.replaced_until and place != "next":
-        texts |= {_listed_as(text): text for text in _texts_of(policy, fields)}
+        texts |= {_listed_as(text): text for text in texts_by_slot(policy, fields).values()}
         replaced = texts.get(last.replaced)
         if replaced and last.replaced_until > now:
             changes |= {previous: replaced, until: iso_utc(last.replaced_until)}
@@ -193,11 +194,6 @@ def _marker_of_key(policy: SecretPolicy, key: str, earlier: Fields, last: Record
         return iso_utc(last.expires_at) if last.expires_at else None
     was_current = _listed_as(field_text(earlier, policy.variable)) == key
     return field_text(earlier, policy.expiry_variable) if was_current else None
-
-
-def _texts_of(policy: SecretPolicy, fields: Fields) -> list[str]:
-    texts = [field_text(fields, variable) for variable in policy.key_variables]
-    return [text for text in texts if text]
 
 
 def _listed_as(text: str) -> str:

@@ -93,7 +93,7 @@ class StoredKeys(Frozen):
 
 def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | None = None) -> StoredKeys:
     """Return the keys of a secret, and its last step. `written_at` is when the store made this version."""
-    texts = _texts_by_slot(policy, fields)
+    texts = texts_by_slot(policy, fields)
     keys = {}
     for slot, text in texts.items():
         if policy.material.has_fingerprint and policy.material.accepts(text):
@@ -140,7 +140,7 @@ def reported_keys(status: SecretStatus, report: Report, records: Records) -> Sto
     )
 
 
-def _texts_by_slot(policy: SecretPolicy, fields: Fields) -> dict[Slot, str]:
+def texts_by_slot(policy: SecretPolicy, fields: Fields) -> dict[Slot, str]:
     """Return the text of each slot that has one."""
     texts = {slot: field_text(fields, variable) for slot, variable in variables_of_slots(policy).items()}
     return {slot: text for slot, text in texts.items() if text}
