@@ -173,24 +173,25 @@ class StepResult:
         unpurged: why the versions that the store keeps still have a key whose time is over.
     """
 
+    outcome: Literal["done", "would-be-done", "nothing-to-do", "refused"] = "nothing-to-do"
+    leaked: str | None = None
+    restored: str | None = None
+    recovered: Records = ()
+    records: Records = ()
+    refusal: Problem | None = None
+    forgotten = False
+    is_kept = False
+    dropped: str | None = None
+
     def __init__(self, policy: SecretPolicy, step: StepName | None) -> None:
         self.policy = policy
         self.step = step
-        self.outcome: Literal["done", "would-be-done", "nothing-to-do", "refused"] = "nothing-to-do"
         self.now = datetime.now(UTC).replace(microsecond=0)
         self.keys = stored_keys(policy, {})
-        self.leaked: str | None = None
-        self.restored: str | None = None
         self.fields: list[str] = []
-        self.recovered: Records = ()
-        self.records: Records = ()
         self.unrecorded: list[str] = []
-        self.refusal: Problem | None = None
         self.findings: list[Finding] = []
         self.after = self.keys
-        self.forgotten = False
-        self.is_kept = False
-        self.dropped: str | None = None
         self.unpurged: list[str] = []
 
     def as_dict(self) -> Document:
@@ -586,8 +587,7 @@ class Rotator:
 
     def _how_to_correct(self, step: StepName, result: StepResult, before: Report) -> tuple[str, str]:
         """Return why a version is refused, and the one instruction for it."""
-        earlier = {_identity(alert) for alert in before.alerts}
-        if all(_identity(alert) in earlier for alert in result.findings):
+        if not _new_alerts(result.findings, before):
             source = self._store.name
             return (
                 f"{source} has an alert that this step would not fix",
@@ -737,8 +737,10 @@ def _changes(step: StepName, result: StepResult, fields: Fields, keys: StoredKey
     return changes
 
 
-def _identity(alert: Finding) -> tuple[Check, str | None, str]:
-    return alert.check, alert.secret, alert.message
+def _new_alerts(alerts: Sequence[Finding], before: Report) -> list[Finding]:
+    """Return the alerts that an earlier report does not have, whatever its remedies are."""
+    earlier = [(alert.check, alert.secret, alert.message) for alert in before.alerts]
+    return [alert for alert in alerts if (alert.check, alert.secret, alert.message) not in earlier]
 
 
 def _alerts_in_the_way(reading: _AtHand, after: Report) -> list[Finding]:
@@ -751,8 +753,7 @@ def _alerts_in_the_way(reading: _AtHand, after: Report) -> list[Finding]:
         names = {policy.name for policy in reading.policies}
         alerts = [each for each in alerts if each.check is not Check.MISSING or each.secret in names]
     if wish.is_now:
-        earlier = {_identity(alert) for alert in reading.before.alerts}
-        alerts = [each for each in alerts if _identity(each) not in earlier]
+        return _new_alerts(alerts, reading.before)
     return alerts
 
 
