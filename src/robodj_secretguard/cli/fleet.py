@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from robodj_secretguard.cli.log import checked, find_log
 from robodj_secretguard.cli.options import (
+    LOG_OPTIONS,
     MAX_DOCUMENT_BYTES,
     PIPE,
     Commands,
@@ -79,7 +80,7 @@ def add(commands: Commands) -> None:
         commands,
         "fleet",
         _judge_fleet,
-        options=("--from", "--environment", "--operations-log", "--config-dir", "--model", "--format"),
+        options=("--from", "--environment", *LOG_OPTIONS),
         own={
             "--roster": {
                 "required": True,

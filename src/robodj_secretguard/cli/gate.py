@@ -149,17 +149,16 @@ def _run_exec(
 ) -> Result:
     if not command:
         fail(f"exec needs COMMAND; write it after --: {PROGRAM} exec [options] -- COMMAND ...")
-    environment = Environment()
     has_login = any(each.startswith(("vault:", "aws:")) for each in request.sources)
     if ephemeral and request.sources:
         fail("exec takes --from or --ephemeral, not both")
     if keep_login and not has_login:
         fail("exec takes --keep-login only with --from vault:MOUNT/PATH or aws:SECRET_ID")
-    if previous is None and request.sources and _reads_directory(request, environment):
+    if previous is None and request.sources and _reads_directory(request):
         fail("exec: the service reads its secrets directory, and not --from; leave one of them out")
     if ephemeral:
         require_project(request)
-        already_set = _keys_set(request, environment)
+        already_set = _keys_set(request)
         if already_set:
             what = f"ALERT: {PROGRAM} did not start the command: --ephemeral does not replace keys that are set"
             fix = f"unset {', '.join(already_set)}, or run the command without --ephemeral"
@@ -179,12 +178,12 @@ def _run_exec(
     return Result(EXIT_CLEAN, lines, report.as_dict if lines else None, [MODEL], then=partial(_ended, start))
 
 
-def _keys_set(request: Request, environment: Environment) -> list[str]:
+def _keys_set(request: Request) -> list[str]:
     """Return the variables of the secrets, and of their directory, that are set."""
     names = [SECRETS_DIR]
     for policy in request.policies:
         names += policy.variables
-    return [name for name in names if environment.is_set(name)]
+    return [name for name in names if Environment().is_set(name)]
 
 
 def _read_with_removed(request: Request, wanted: str) -> Sources:
@@ -199,7 +198,8 @@ def _read_with_removed(request: Request, wanted: str) -> Sources:
     return with_removed_key(sources, request.sources, request.model_class, wanted)
 
 
-def _reads_directory(request: Request, environment: Environment) -> bool:
+def _reads_directory(request: Request) -> bool:
+    environment = Environment()
     setup = setup_of(request.model_class)
     is_used = environment.is_set(SECRETS_DIR) or os.path.isdir(setup.secrets_dir or "")
     return has_directory(environment, setup) and is_used

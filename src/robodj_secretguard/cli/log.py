@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, get_args
 
 from robodj_secretguard.cli.options import (
+    LOG_OPTIONS,
     Commands,
     Request,
     add_command,
@@ -149,13 +150,12 @@ def checked_by_gate(request: Request, sources: Sources | None) -> Report:
 def add(commands: Commands) -> None:
     """Add both commands."""
     group = add_group(commands, "log", "Show or verify the operations log", {"show": "commands"})
-    shared = ("--operations-log", "--config-dir", "--model", "--format")
     without_model = {"needs_model": False}
     add_command(
         group,
         "show",
         _show,
-        options=(*shared, "--environment", "--since", "--until"),
+        options=(*LOG_OPTIONS, "--environment", "--since", "--until"),
         own={
             "--secret": ("NAME", "only records about this secret"),
             "--event": {
@@ -174,7 +174,7 @@ def add(commands: Commands) -> None:
         group,
         "verify",
         _verify,
-        options=shared,
+        options=LOG_OPTIONS,
         own={"--expect": ("HASH", "fail if the record with this hash, or one before it, is missing")},
         defaults=without_model,
         kind="log-verification",

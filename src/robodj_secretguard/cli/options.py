@@ -183,6 +183,8 @@ _OPTIONS: Final[dict[str, Argument]] = {
     "--until": {"metavar": "TIME", "type": partial(_moment, "--until"), "help": "before this time"},
 }
 _TOGETHER: Final = {"--from": ("--from", "--wait")}
+LOG_OPTIONS: Final = ("--operations-log", "--config-dir", "--model", "--format")
+"""The options of the commands that read or write the log."""
 CHECK_OPTIONS: Final = (
     "--from",
     "--require-env-only",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from robodj_secretguard.cli.log import find_log, recorded_line, who_of
 from robodj_secretguard.cli.options import (
+    LOG_OPTIONS,
     Commands,
     Request,
     add_command,
@@ -68,10 +69,7 @@ def add(commands: Commands) -> None:
             "--environment",
             "--operator",
             "--ticket",
-            "--operations-log",
-            "--config-dir",
-            "--model",
-            "--format",
+            *LOG_OPTIONS,
         ),
         own={
             "name": {"nargs": "?", "metavar": "NAME", "help": "the secret whose current key is revoked"},

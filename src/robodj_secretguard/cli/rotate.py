@@ -9,6 +9,7 @@ from typing import Final
 
 from robodj_secretguard.cli.log import find_log, read_log, recorded_line
 from robodj_secretguard.cli.options import (
+    LOG_OPTIONS,
     Commands,
     Request,
     add_command,
@@ -97,7 +98,7 @@ def add(commands: Commands) -> None:
         "Plan a rotation, do it in the secret manager, or record it",
         {"plan": "explain and record", "stage": "one step, one write"},
     )
-    shared = ("--ticket", "--operations-log", "--config-dir", "--model", "--format")
+    shared = ("--ticket", *LOG_OPTIONS)
     add_plan(group, shared)
     add_command(
         group,

@@ -149,7 +149,6 @@ _WITH_DATA: Final = ("stage", "promote", "retire", "run", "put")
 
 def add_steps(group: Commands, shared: Sequence[str]) -> None:
     """Add the steps that are one write of a store each."""
-    dry_run = {"--dry-run": "write nothing, and print what would be written"}
     data_done = {
         "--data-done": (
             "KID",
@@ -178,7 +177,12 @@ def add_steps(group: Commands, shared: Sequence[str]) -> None:
                 *shared,
                 *(["--note"] if step in {"promote", "put"} else []),
             ),
-            own={"name": name, **own, **(data_done if step in _WITH_DATA else {}), **dry_run},
+            own={
+                "name": name,
+                **own,
+                **(data_done if step in _WITH_DATA else {}),
+                "--dry-run": "write nothing, and print what would be written",
+            },
             defaults={**unused, "data_done": None, "step": None if step == "run" else step},
             kind="rotation-steps",
             description=f"{description} It is one write, which fails if somebody else has written in the meantime.",
