@@ -43,12 +43,6 @@ from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.model_option import LIBRARY_MODEL
 from robodj_secretguard.startup.report import Report
 
-_SCOPE_BY_OPTIONS: Final[dict[tuple[bool, bool], Scope]] = {
-    (False, False): "files",
-    (True, False): "staged",
-    (False, True): "git-history",
-}
-"""By `--staged` and `--git-history`."""
 _REPORT: Final = """\
 # Secret incident report
 
@@ -155,8 +149,7 @@ def _scan_places(
     fingerprints: bool,
     keys_from: str | None,
 ) -> Result:
-    if (staged, git_history) not in _SCOPE_BY_OPTIONS:
-        fail("--staged and --git-history cannot be combined; leave one of them out")
+    scope = _scope_of(staged=staged, git_history=git_history)
     if fingerprints and (keys_from or request.sources):
         fail("--fingerprints cannot be combined with --from or --keys-from; leave it out")
     sources = read_sources(request)
@@ -164,7 +157,7 @@ def _scan_places(
     found = scan(
         request.model_class,
         paths or [os.curdir],
-        scope=_SCOPE_BY_OPTIONS[staged, git_history],
+        scope=scope,
         by_fingerprint=fingerprints,
         keys=_keys_in(keys_from) if keys_from is not None else (),
         operations_log=find_log(request).read(),
@@ -179,6 +172,15 @@ def _scan_places(
     options = [*named, *given_set_up(request)]
     text = scan_as_text(found, request.policies, options)
     return Result(status, [text], found.as_dict, [MODEL], bare=True)
+
+
+def _scope_of(*, staged: bool, git_history: bool) -> Scope:
+    """Return what is searched."""
+    if staged and git_history:
+        fail("--staged and --git-history cannot be combined; leave one of them out")
+    if staged:
+        return "staged"
+    return "git-history" if git_history else "files"
 
 
 def _unread(request: Request, failed: Report | None, *, matters: bool) -> Iterator[Unread]:
