@@ -602,3 +602,35 @@ def test_issued_value_is_redacted_in_every_form(form: Callable[[str], str]) -> N
         redact = SecretRedactor(Beta())
     written = redact(None, "info", form(secret))
     assert ("[redacted beta.key]" in written, secret in written) == (True, False)
+
+
+def said_by_drivers(url: str) -> Iterator[str]:
+    """Yield what drivers write of a URL: in errors, and where they are asked for it."""
+    psycopg, sqlalchemy = pytest.importorskip("psycopg"), pytest.importorskip("sqlalchemy")
+    with pytest.raises(psycopg.Error) as raised:
+        psycopg.connect(url.replace("://", ":/"))
+    yield str(raised.value)
+    yield psycopg.conninfo.make_conninfo(url)
+    yield repr(psycopg.conninfo.conninfo_to_dict(url))
+    yield sqlalchemy.make_url(url).render_as_string(hide_password=False)
+    yield repr(sqlalchemy.make_url(url).translate_connect_args())
+
+
+def test_what_drivers_write_of_a_password_is_redacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password of a URL, however a driver encodes it, is redacted. It still is after it was replaced."""
+    monkeypatch.setenv("ROBODJ_SECRETS_DIR", str(tmp_path))
+    urls = [f"postgresql://rw:{quote(f'p@ s+/:%{secrets.token_hex(8)}', safe='')}@127.0.0.1:1/x" for _ in range(2)]
+
+    class Service(SecretSettings, refresh=timedelta(seconds=900)):
+        database: Annotated[Secret, DATABASE]
+
+    (tmp_path / "DB_URL").write_text(urls[0], encoding="ascii")
+    held = guard(Service)
+    redact = SecretRedactor(held)
+    (tmp_path / "DB_URL").write_text(urls[1], encoding="ascii")
+    held.refresh()
+    assert held.database.get_secret_value() == urls[1]
+    for url in urls:
+        for said in said_by_drivers(url):
+            assert leaks(said, [url])
+            assert not leaks(redact(None, "info", said), [url.partition("%3A")[2].partition("@")[0]])

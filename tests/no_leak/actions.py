@@ -5,6 +5,7 @@ No frame here binds a key to a name, so the library has shown every key that an 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import functools
@@ -25,15 +26,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock, RLock, Thread
 from types import FrameType
-from typing import Any, NoReturn, Self
+from typing import Annotated, Any, NoReturn, Self
 from unittest.mock import patch
 
+import asyncpg as asyncpg_driver
 import cloudpickle
 import dill
 import rich
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import choose_encoder
+from psycopg_pool import ConnectionPool
 from pydantic import (
     BaseModel,
     SecretStr,
@@ -48,9 +51,11 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 from rich.console import Console
 from rich.pretty import Pretty
+from sqlalchemy import create_engine
 
 import robodj_secretguard
-from robodj_secretguard import RuntimeSecrets, Secret, check, guard
+from robodj_secretguard import Material, RuntimeSecrets, Secret, SecretPolicy, SecretSettings, check, guard
+from robodj_secretguard.adapters import asyncpg, psycopg, sqlalchemy
 from robodj_secretguard.adapters.prometheus import SecretCollector
 from robodj_secretguard.cli import main
 from robodj_secretguard.running import subscriptions
@@ -221,6 +226,32 @@ def _outcome(action: Callable[[], object]) -> object:
     except BaseException as error:  # noqa: BLE001 - also an interrupt
         traceback.print_exception(error)
         return error
+
+
+class _Shop(SecretSettings):
+    """A service with a database."""
+
+    database_url: Annotated[Secret, SecretPolicy(material=Material.url())]
+
+
+def log_in_by_drivers() -> object:
+    """Let each driver log in with a database that nobody serves, and fail with all that a service has then."""
+    url = guard(_Shop).database_url
+    engine = sqlalchemy.follow(create_engine("postgresql+psycopg://", echo="debug"), url)
+    pool = psycopg.follow(ConnectionPool(open=False), url)
+    made = asyncpg.follow(functools.partial(asyncpg_driver.create_pool, min_size=1), url)
+
+    async def open_pool() -> None:
+        await made
+
+    errors: list[Exception] = []
+    for log_in in (engine.connect, pool.connection_class.connect, lambda: asyncio.run(open_pool())):
+        try:
+            log_in()
+        except Exception as error:  # noqa: BLE001 - it is what is shown
+            errors.append(error)
+    shown = [engine.url, engine.pool, pool.kwargs, pool.get_stats(), vars(engine), vars(pool)]
+    raise ExceptionGroup(f"{shown}", errors)
 
 
 def guard_a_secrets_directory() -> object:

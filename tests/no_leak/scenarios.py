@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from actions import HOSTS
 from command_line import of_project, rotated
@@ -742,6 +743,14 @@ def from_directory(
     return read_from(planted, f"directory:{directory}")
 
 
+def of_drivers() -> Planted:
+    """Plant the URL of a database that nobody serves. Its password is percent-encoded."""
+    planted, password = good(), f"@ s+/{text(32)}"
+    planted.environ["DATABASE_URL"] = f"postgresql://rw:{quote(password, safe='')}@127.0.0.1:1/shop"
+    planted.secret.append(password.rpartition("/")[2])
+    return planted
+
+
 def live(*makes: Callable[[Delivered, str], Delivered], name: str = "live", **more: str) -> Planted:
     """Plant the versions of a volume that a process reads again, each made of the same good keys.
 
@@ -1094,6 +1103,7 @@ SCENARIOS: dict[str, Scenario] = {
         partial(live, switched, DELIVERED["malformed"], **{SECRET_EVENTS: "stdout"}), "refresh_by_a_thread"
     ),
     "refresh-below-a-key": Scenario(partial(live, DELIVERED["malformed"], name="live-{}"), "refresh_on_each_version"),
+    "drivers": Scenario(of_drivers, "log_in_by_drivers"),
     "from-source-is-a-key": Scenario(source_is_a_key, "run_commands"),
     **{
         f"from-{kind}-{name}": Scenario(partial(plant, kind), "run_commands")

@@ -187,7 +187,7 @@ def _encodings(key: str) -> Iterator[str]:
     """Yield a key as text, escaped as in JSON, in a repr and in a URL, in hexadecimal and in base64."""
     data = key.encode()
     # They change only a secret that others issue.
-    yield from (json.dumps(key)[1:-1], repr(key)[1:-1], quote(key), quote(key, safe=""))
+    yield from (json.dumps(key)[1:-1], repr(key)[1:-1], quote(key), quote(key, safe=""), quote(key, safe=" +"))
     yield from (key, data.hex(), data.hex().upper(), *((key.lower(), key.upper()) if is_hexadecimal(key) else ()))
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         for before, start in enumerate((0, 2, 3)):  # bytes before the key, such as in a Basic header
