@@ -4,7 +4,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, assert_type
 
+import httpx
+import redis
+from psycopg import AsyncConnection, Connection
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from pydantic import SecretStr
+from sqlalchemy import Engine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from robodj_secretguard import (
     Finding,
@@ -19,6 +25,9 @@ from robodj_secretguard import (
     check,
     guard,
 )
+from robodj_secretguard.adapters import httpx as httpx_adapter
+from robodj_secretguard.adapters import psycopg, sqlalchemy
+from robodj_secretguard.adapters import redis as redis_adapter
 from robodj_secretguard.settings import RuntimeSecrets as Declared
 from robodj_secretguard.testing import set_clock
 
@@ -55,6 +64,30 @@ def takes_any(secrets: SecretSettings) -> None:
 def called(secret: Secret) -> None:
     """Functions of a change get the secret."""
     assert_type(secret.get_secret_value(), str)
+
+
+def follows_engines(engine: Engine, async_engine: AsyncEngine, secret: Secret) -> None:
+    """An engine keeps its type, and only a secret is followed."""
+    assert_type(sqlalchemy.follow(engine, secret), Engine)
+    assert_type(sqlalchemy.follow(async_engine, secret, user=secret), AsyncEngine)
+    sqlalchemy.follow(engine, "key")  # type: ignore[arg-type]
+    sqlalchemy.follow(secret, secret)  # type: ignore[type-var]
+
+
+def follows_pools(
+    pool: ConnectionPool[Connection[Any]], async_pool: AsyncConnectionPool[AsyncConnection[Any]], secret: Secret
+) -> None:
+    """A pool keeps its type."""
+    assert_type(psycopg.follow(pool, secret), ConnectionPool[Connection[Any]])
+    assert_type(psycopg.follow(async_pool, secret, user=secret), AsyncConnectionPool[AsyncConnection[Any]])
+    psycopg.follow(secret, secret)  # type: ignore[type-var]
+
+
+def follows_clients(client: httpx.Client, cache: redis.Redis, secret: Secret) -> None:
+    """A client keeps its type, and that of an API needs its origin."""
+    assert_type(redis_adapter.follow(cache, secret), redis.Redis)
+    assert_type(httpx_adapter.follow(client, secret, origin="https://api.example"), httpx.Client)
+    httpx_adapter.follow(client, secret)  # type: ignore[call-arg]
 
 
 assert_type(guard(), RuntimeSecrets)
