@@ -54,8 +54,7 @@ def emit(report: Report, logger: Any = None, *, refusal: str = "", exit_status: 
 
 def _event(finding: Finding) -> LogEvent:
     fields = finding.as_dict()
-    del fields["message"]  # the text has it
-    return finding.severity, finding.lines[0], fields
+    return finding.severity, finding.lines[0], {name: fields[name] for name in _FIELDS}
 
 
 class _PlainStream:

@@ -295,9 +295,8 @@ def _secret_status(reading: Reading, findings: Iterable[Finding], *, is_usable: 
         reading.fingerprint or None,
     )
     for slot in reading.slots:
-        status = status._replace(**{f"{slot.slot}_fingerprint": slot.fingerprint or None})
-        if slot.slot == "previous":
-            status = status._replace(previous_until=slot.expires_at)
+        named = {f"{slot.slot}_fingerprint": slot.fingerprint or None}
+        status = status._replace(**named, previous_until=slot.expires_at)  # the previous key is the last slot
     return status
 
 
