@@ -67,9 +67,9 @@ class Client:
         return self.key
 
     def let_period_pass(self) -> None:
-        """Let the last change be more than a period ago."""
-        store = self.secret.store
-        store.changed_at[self.secret.name] -= self.login.period + 1
+        """Use the key, and let that be more than a period ago."""
+        self.login.accepted()
+        self.login._used_since -= self.login.period + 1  # noqa: SLF001
 
 
 @dataclass

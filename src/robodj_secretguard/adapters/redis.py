@@ -18,7 +18,8 @@ from robodj_secretguard.running.login import Credentials, Login, PoolLoop, login
 from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import contain
 
-DEFAULT_PORT: Final = 6379
+REDIS_PORT: Final = 6379
+"""The port of a URL that has none."""
 _PLACE: Final = ("host", "port", "path", "db")
 
 _Client = TypeVar("_Client", "redis.Redis", "redis.asyncio.Redis")
@@ -199,7 +200,7 @@ def _take_address(pool: Any, login: Login) -> None:
     pool.reset()  # connections from before do not follow
     credentials = login.accepted()[0]
     if credentials.is_url:
-        address = contain(lambda: _address(credentials, pool.connection_class))
+        address = contain(lambda: _server_of(credentials, pool.connection_class))
         if "path" in address and "path" not in pool.connection_kwargs:
             raise ValueError("pass a client of a socket: redis.Redis(unix_socket_path=PATH)")
         pool.connection_class = address.pop("connection_class")
@@ -214,7 +215,7 @@ def _has_moved(connection: Any, credentials: Credentials) -> bool:
     """
     if not credentials.is_url:
         return False
-    address = contain(lambda: _address(credentials, type(connection)))
+    address = contain(lambda: _server_of(credentials, type(connection)))
     if not isinstance(connection, address["connection_class"]):
         raise redis.ConnectionError("the scheme of the URL has changed: make a new client")
     before = {name: getattr(connection, name) for name in _PLACE if name in address}
@@ -223,14 +224,14 @@ def _has_moved(connection: Any, credentials: Credentials) -> bool:
     return before != {name: address[name] for name in before}
 
 
-def _address(credentials: Credentials, kind: type) -> dict[str, Any]:
+def _server_of(credentials: Credentials, kind: type) -> dict[str, Any]:
     """Return the arguments of a connection that a URL has, without its login."""
     parse: Callable[[str], Any] = parse_url
     if issubclass(kind, redis.asyncio.connection.AbstractConnection):
         parse = redis.asyncio.connection.parse_url
     address: dict[str, Any] = {"db": 0, "connection_class": kind, **parse(credentials.value.get_secret_value())}
     if "path" not in address:
-        address = {"host": "localhost", "port": DEFAULT_PORT, **address}
+        address = {"host": "localhost", "port": REDIS_PORT, **address}
     del address["password"]
     address.pop("username", None)
     return address

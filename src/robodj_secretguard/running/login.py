@@ -83,6 +83,8 @@ class Login(Sealed):
         "_renewals",
         "_secret",
         "_subscription",
+        "_used_changes",
+        "_used_since",
         "_user",
         "_worked",
         "withdrawn",
@@ -93,6 +95,8 @@ class Login(Sealed):
         self._user = user
         self._lock = threading.Lock()  # held during a login while nobody knows which value works
         self._process = os.getpid()  # a fork during a login inherits the lock, and not the thread that has it
+        self._used_changes = 0  # those of the values that were last asked for
+        self._used_since = -math.inf  # when the values were first asked for after their last change
         self._worked = -1  # the changes that there had been when a value was last accepted
         self._renewals: dict[ref[Any], Callable[[Any], object]] = {}
         self._subscription: Subscription | None = None
@@ -116,10 +120,8 @@ class Login(Sealed):
 
     @property
     def has_just_changed(self) -> bool:
-        """Whether a value has changed within one period. A value of the start has not."""
-        changed_at = self.store.changed_at
-        last = max([changed_at.get(name, -math.inf) for name in self._names()])
-        return time.monotonic() - last <= self.period
+        """Whether the first login after a change was within one period. A value of the start has not changed."""
+        return time.monotonic() - self._used_since <= self.period
 
     def accepted(self) -> tuple[Credentials, ...]:
         """Return the values that may log in now, the first one to try at the front.
@@ -131,6 +133,7 @@ class Login(Sealed):
         current = self._credentials("current")
         if current is None:
             self._raise_missing()
+        self._note_change()
         others = [current]
         for role in _OTHER_SLOTS:
             other = self._credentials(role)
@@ -140,6 +143,12 @@ class Login(Sealed):
         if changes == self._changes():
             others.sort(key=lambda each: each.role != role)
         return tuple(others)
+
+    def _note_change(self) -> None:
+        changes = self._changes()
+        if changes != self._used_changes:
+            self._used_changes = changes
+            self._used_since = time.monotonic()
 
     def on_withdrawal(self, pool: _Holder, renew: Callable[[_Holder], object]) -> None:
         """Call a function, in another thread, after a value has ended that may have logged in.

@@ -181,7 +181,6 @@ def take(store: KeyStore, judgement: Judgement, build: Build, number: int | None
             if store.keys.readings is plan.base.readings:  # otherwise another thread has just changed it
                 store.last_read = number
                 if plan.changed:
-                    store.changed_at.update(dict.fromkeys(plan.changed, time.monotonic()))
                     adopt(store, _resulting_set(store.keys, plan))
                 return plan, _settled(store) if is_periodic else []
 

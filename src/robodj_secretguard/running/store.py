@@ -260,13 +260,11 @@ class KeyStore(Sealed):
         late_at: when the monotonic clock says that the sources were not read in time.
         reader: what reads the sources again; `None` where they cannot change.
         refused_logins: how often a server has refused a login, by the name of the secret and the slot of its value.
-        changed_at: when each secret has changed last, by its name, in seconds of the monotonic clock.
         logins: the logins with each secret that others issue, by its name and that of its user.
     """
 
     __slots__ = (
         "__weakref__",
-        "changed_at",
         "clock",
         "keys",
         "last_read",
@@ -293,7 +291,6 @@ class KeyStore(Sealed):
         self.late_at = math.inf
         self.reader: Reader | None = None
         self.refused_logins: dict[tuple[str, Slot], int] = {}
-        self.changed_at: dict[str, float] = {}
         self.logins: dict[tuple[str, ...], Any] = {}
 
     def field(self, name: str) -> Secret | None:
