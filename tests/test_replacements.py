@@ -147,6 +147,14 @@ class TestPut:
         assert desk.store.fields[PREVIOUS] == old
         assert desk.store.fields[EXPIRES] == marker(POLICY.cadence)
 
+    def test_a_value_that_was_the_next_one_is_that_no_longer(self, shop: Desk) -> None:
+        """Connections with the old value would stay, as long as it is in a slot."""
+        policy = SHOP["password"]._replace(group="", overlap=DAY)
+        value = good_keys()[V1]
+        shop.store.fields |= {"PASSWORD_NEXT": value}
+        assert shop.put(policy, values={"PASSWORD": value}).outcome == "done"
+        assert "PASSWORD_NEXT" not in shop.store.fields
+
     def test_a_policy_without_a_marker_gets_none(self, desk: Desk) -> None:
         """Only `expires=True` writes a marker. The old one ends with its value."""
         desk.store.fields |= {EXPIRES: marker(DAY)}

@@ -153,7 +153,7 @@ class TestRotation:
     def test_a_key_from_before_the_adoption(self) -> None:
         """A key without a fingerprint gets a deadline as well."""
         keys = keys_of("session_key", legacy="current")
-        assert planned("session_key", keys)[3][0].endswith("remove the old key, which has no fingerprint:")
+        assert planned("session_key", keys)[3][0].endswith("remove the old value:")
 
     def test_a_previous_key_from_before_the_adoption_without_a_deadline(self) -> None:
         """It is named by its place."""
@@ -211,21 +211,22 @@ class TestRotation:
                 "Issue a new one at stripe.example/keys. This asks for it, and puts it into the store:",
                 f"rotate put stripe {TO}",
             ),
-            (f"{FOLLOW} {TEST}", record("stripe")),
-            ("Disable the old value where it was issued.",),
+            (f"{FOLLOW} Test the logins. Then record that they work:", record("stripe")),
+            ("When each instance has read that, disable the old value where it was issued.",),
             proof("stripe"),
         ]
 
     def test_a_vendors_secret_with_an_overlap(self) -> None:
         """Its old value is removed first, and then disabled: until then, connections use it."""
         steps = planned("vendor", keys_of("vendor", legacy="current"))
-        assert [step[0].partition(" ")[0] for step in steps[-2:]] == ["Disable", "The"]
+        assert " If one user keeps its name, set its new password at the server now. Test the logins." in steps[1][0]
+        assert [step[0].partition(" ")[0] for step in steps[-2:]] == ["When", "The"]
         assert [step[1].split()[1] for step in steps if len(step) > 1] == ["put", "record", "retire", "--secret"]
 
     @pytest.mark.parametrize(
         ("step", "name", "expected"),
         [
-            ("retire", "vendor", "Disable the old value where it was issued."),
+            ("retire", "vendor", "When each instance has read that, disable the old value where it was issued."),
             ("put", "stripe", "If there was an old value, disable it where it was issued."),
         ],
     )

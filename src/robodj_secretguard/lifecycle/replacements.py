@@ -88,6 +88,9 @@ def put_changes(policies: Policies, values: Replacement, fields: Fields, *, now:
         if is_shared(keys.slots.current, report):
             changes = {name: text for name, text in changes.items() if name != REVOKED_FINGERPRINTS}
             changes |= dict.fromkeys(policy.slot_variables[1:])
+        next_variable = policy.slot_variables[0] if policy.overlap else ""
+        if field_text(fields, next_variable) == value.get_secret_value():
+            changes[next_variable] = None  # it is the current value now
     return changes
 
 

@@ -35,7 +35,7 @@ class PlannedStep(Frozen):
 
 Steps: TypeAlias = list[PlannedStep]
 """The steps of a plan, in order."""
-_DISABLE: Final = PlannedStep("Disable the old value where it was issued.")
+_DISABLE: Final = PlannedStep("When each instance has read that, disable the old value where it was issued.")
 
 
 def plan_lines(steps: Steps) -> Iterator[str]:
@@ -138,10 +138,10 @@ def plan_rotation(
         stage = place.step("stage", name)
         steps.append(PlannedStep("Store a next key. It verifies, and signs nothing yet:", stage))
     steps.append(_promotion(policy, keys, now, place, is_unfit=is_unfit))
-    steps.append(_validation(name, place, place.follow))
+    steps.append(_validation(policy, place, place.follow))
     if is_unfit and not stays:
         return [*steps, _last_step(name, place)]
-    after = f"{_days(policy.overlap)} after the promotion, remove the old key, {_key_or_none(keys.slots.current)}:"
+    after = f"{_days(policy.overlap)} after the promotion, remove {_old_key('old', keys.slots.current)}:"
     return [*steps, *_ending(policy, keys.slots.current, place, after)]
 
 
@@ -154,15 +154,15 @@ def plan_after(step: StepName, policy: SecretPolicy, keys: StoredKeys, now: date
         return [PlannedStep(place.follow)]
     if step in {"stage", "back"}:
         return [PlannedStep(place.follow), *plan_rotation(policy, keys, now, place)]
-    validation = _validation(policy.name, place, place.follow)
+    validation = _validation(policy, place, place.follow)
     if "previous" not in keys.filled:
         old = [PlannedStep("If there was an old value, disable it where it was issued.")] if policy.is_issued else []
         return [validation, *old, _last_step(policy.name, place)]
     return [validation, *_ending(policy, keys.slots.previous, place, _when_over(keys, now))]
 
 
-def _key_or_none(key: str | None) -> str:
-    return key or "which has no fingerprint"
+def _old_key(which: str, key: str | None) -> str:
+    return f"the {which} key, {key}" if key else f"the {which} value"
 
 
 def _days(time: timedelta) -> str:
@@ -183,19 +183,22 @@ def _promotion(policy: SecretPolicy, keys: StoredKeys, now: datetime, place: Pla
     return PlannedStep(text, place.step("promote", policy.name))
 
 
-def _validation(name: str, place: Place, follow: str) -> PlannedStep:
+def _validation(policy: SecretPolicy, place: Place, follow: str) -> PlannedStep:
     """Return the step of the validation after a new key is current."""
-    return PlannedStep(f"{follow} Test sign-in and decryption. Then record that they work:", place.record(name))
+    what = "the logins" if policy.is_issued else "sign-in and decryption"
+    if policy.is_issued and policy.overlap:
+        follow = f"{follow} If one user keeps its name, set its new password at the server now."
+    return PlannedStep(f"{follow} Test {what}. Then record that they work:", place.record(policy.name))
 
 
 def _when_over(keys: StoredKeys, now: datetime) -> str:
     """Return when the previous key may be removed."""
-    key = _key_or_none(keys.slots.previous)
+    key = _old_key("previous", keys.slots.previous)
     if is_over(keys, now):
-        return f"Remove the previous key, {key}. Its time is over:"
+        return f"Remove {key}. Its time is over:"
     if keys.slots.previous_until is None:
         return f"Correct the deadline of {keys.slots.previous or 'the previous key'}. When it is over, remove it:"
-    return f"After {iso_utc(keys.slots.previous_until)}, remove the previous key, {key}:"
+    return f"After {iso_utc(keys.slots.previous_until)}, remove {key}:"
 
 
 def _ending(policy: SecretPolicy, old: str | None, place: Place, when: str) -> Steps:
@@ -229,7 +232,7 @@ def _new_value(
     if policy.is_issued:
         what = f"{policy.replacement[0].upper()}{policy.replacement[1:]}. This asks for it, and puts it into the store:"
     yield PlannedStep(what, place.step("put", name))
-    yield _validation(name, place, place.follow)
+    yield _validation(policy, place, place.follow)
     if policy.overlap and stays:
         after = f"{_days(policy.overlap)} later, remove the old value:"
         yield from _ending(policy, keys.slots.current, place, after)
@@ -263,7 +266,7 @@ def plan_leaked_value(policy: SecretPolicy, place: Place) -> Steps:
     put = place.step("put", policy.name, "--emergency", "--reason", REASON)
     return [
         PlannedStep(f"{issue} This asks for the new one, and forgets the leaked one:", put),
-        _validation(policy.name, place, place.follow_at_once),
+        _validation(policy, place, place.follow_at_once),
         _last_step(policy.name, place),
     ]
 
@@ -293,7 +296,7 @@ def plan_emergency(
     elif leaked == slots.next:
         steps.append(PlannedStep("Replace the next key and revoke it, in one write. The current key stays:", run))
     if leaked == slots.current or not is_recorded:
-        steps.append(_validation(name, place, place.follow_at_once))
+        steps.append(_validation(policy, place, place.follow_at_once))
     elif steps:
         steps.append(PlannedStep(place.follow_at_once))
     revoke = place.named("revoke", name, "--fingerprint", leaked, "--reason", REASON, "--yes")

@@ -324,7 +324,7 @@ def _obstacles_of_previous(policy: SecretPolicy, until: datetime | None) -> Prob
         )
     else:
         yield Problem(
-            f"{subject} verifies until {iso_utc(until)}",
+            f"{subject} {'is tried' if policy.is_issued else 'verifies'} until {iso_utc(until)}",
             f"run this command again after {iso_utc(until)}",
             severity=Severity.NOTE,
         )

@@ -160,10 +160,10 @@ def _in_words(duration: timedelta) -> str:
 
 def _check_previous_past(reading: Reading) -> Problems:
     if reading.is_past and reading.found and reading.expires_at is not None:
-        yield Problem(
-            f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}",
-            f"first re-encrypt data that needs this key, then {how_to_remove(reading)}",
-        )
+        remedy = how_to_remove(reading)
+        if not reading.policy.is_issued:
+            remedy = f"first re-encrypt data that needs this key, then {remedy}"
+        yield Problem(f"{reading.variable} has not been accepted since {iso_utc(reading.expires_at)}", remedy)
 
 
 def _check_legacy(reading: Reading) -> Problems:
