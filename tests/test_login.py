@@ -294,15 +294,17 @@ def test_functions_are_called_after_a_value_has_ended(delivery: Delivery) -> Non
     called = threading.Semaphore(0)
     login = login_of(held.database_url)
     pools = [FakeServer() for _ in range(3)]
+    going = [pools.pop()]
 
     def renew(pool: FakeServer) -> None:
         called.release()
+        going.clear()
         if pool is pools[0]:
             raise WrongPasswordError
 
-    for pool in pools:
-        login.on_withdrawal(pool, renew)
-    del pool, pools[2]
+    for each in (*pools, *going):
+        login.on_withdrawal(each, renew)
+    del each
     delivery.deliver({URL: url_of(second), PREVIOUS: url_of(first), "PLAIN_URL": url_of(first, "h/a")})
     assert login.withdrawn == 0
     delivery.deliver({URL: url_of(second), "PLAIN_URL": url_of(first, "h/a")})

@@ -21,8 +21,9 @@ def botocore_session(key_id: Secret, secret_key: Secret, token: Secret | None = 
 
     `aws = boto3.Session(botocore_session=botocore_session(secrets.aws_key_id, secrets.aws_secret_key))`
 
-    Each request reads all of them at one moment, so they are never of two changes. boto3 looks for no others. A
-    request without one of them raises a `LookupError`.
+    Each request reads all of them at one moment, so they are of one delivery. Let the agent replace their files at once
+    (docs/refresh.md). boto3 looks for no others. A request without one of them raises a `LookupError`. The DEBUG log of
+    botocore shows the session token: use the redactor (docs/logs.md).
 
     Args:
         key_id: the access key id.

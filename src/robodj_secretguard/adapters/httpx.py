@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
-from typing import TypeVar
-from weakref import ref
+from typing import Final, TypeVar
 
 import anyio.to_thread
 import httpx
 
-from robodj_secretguard.adapters.origins import AUTHORIZATION, REFUSED_STATUS, KeyHeader
+from robodj_secretguard.adapters.origins import AUTHORIZATION, FOLLOWS_ALREADY, REFUSED_STATUS, KeyHeader
 from robodj_secretguard.running.login import Credentials
 from robodj_secretguard.running.store import Secret
+
+_KEY: Final = "robodj_secretguard"
+"""In the extensions of a request: the credentials for the hook, which a redirect keeps."""
+_SENT: Final = "robodj_secretguard.sent"
+"""The same: that the hook has seen it."""
 
 _Flow = Generator[httpx.Request, httpx.Response, None]
 _AnyClient = TypeVar("_AnyClient", bound=httpx.Client | httpx.AsyncClient)
@@ -22,26 +26,34 @@ def follow(client: _AnyClient, secret: Secret, *, origin: str, header: str = AUT
 
     `api = follow(httpx.Client(), secrets.weather_key, origin="https://api.example.com")`
 
-    It sets `client.auth`, and it adds an event hook. A request elsewhere gets no key, also after a redirect: the hook
-    removes the header there, whoever has set it. If the origin answers 401 within one period of a change, the request
-    is sent once more with the other key, unless its body is a stream.
+    It sets `client.auth`, and event hooks for another header than `Authorization`. A request elsewhere gets no key,
+    also after a redirect. If the origin answers 401 soon after a change, the request is sent once more with the other
+    key, unless its body is a stream.
 
     Args:
-        client: a client, also an `AsyncClient`. It follows one secret.
+        client: a client for this API, also an `AsyncClient`.
         secret: the key.
         origin: where the key may go: `https://host` or `https://host:port`, and nothing else.
         header: the header that has the key. `Authorization` has it after `Bearer`, another header has the key alone.
 
     Raises:
-        ValueError: `origin` is something else.
+        ValueError: `origin` is something else, or the client follows a secret already.
         TypeError: `secret` is no `Secret`.
     """
+    is_followed = isinstance(client.auth, _Auth)
+    if is_followed:
+        raise ValueError(FOLLOWS_ALREADY)
     key_header = KeyHeader(secret, origin, header)
-    hook = _AsyncHook(key_header) if isinstance(client, httpx.AsyncClient) else _Hook(key_header)
-    hooks = client.event_hooks
-    others = [each for each in hooks["request"] if not isinstance(each, _Hook)]
-    client.event_hooks = {**hooks, "request": [hook, *others]}
-    client.auth = _ClientAuth(key_header, client, hook)
+    if key_header.is_authorization:  # httpx takes it off a redirect to another origin
+        client.auth = _Auth(key_header)
+        return client
+    hooks = _AsyncHooks(key_header) if isinstance(client, httpx.AsyncClient) else _Hooks(key_header)
+    others = client.event_hooks
+    client.event_hooks = {
+        "request": [*others["request"], hooks.put],  # last: another hook may change the URL
+        "response": [hooks.take, *others["response"]],
+    }
+    client.auth = _HookedAuth(key_header)
     return client
 
 
@@ -57,13 +69,16 @@ class _Auth(httpx.Auth):
             yield request
             return
         sent = self._header.first()
-        response = yield self._signed(request, sent)
-        if not self._may_repeat(response, sent):
+        self._sign(request, sent)
+        response = yield request
+        if not self._is_refused(response) or not isinstance(response.request.stream, httpx.ByteStream):
             return
         other = self._header.other_than(sent)
         if other is not None:
-            response = yield self._signed(response.request, other)
-            self._header.keep(other, is_refused=self._is_refused(response, other))
+            self._sign(response.request, other)
+            response = yield response.request
+            if not self._is_refused(response):
+                self._header.keep(other)
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Do the same under asyncio or trio."""
@@ -76,22 +91,20 @@ class _Auth(httpx.Auth):
             else:
                 step = _next_request(flow, response)
 
-    def _signed(self, request: httpx.Request, credentials: Credentials) -> httpx.Request:
+    def _sign(self, request: httpx.Request, credentials: Credentials) -> None:
         request.headers[self._header.name] = self._header.value(credentials)
-        return request
 
-    def _may_repeat(self, response: httpx.Response, sent: Credentials) -> bool:
-        """Check whether the last request after redirects was refused, and can be sent again."""
-        return self._is_refused(response, sent) and isinstance(response.request.stream, httpx.ByteStream)
-
-    def _is_refused(self, response: httpx.Response, sent: Credentials) -> bool:
+    def _is_refused(self, response: httpx.Response) -> bool:
+        """Check whether the last request after redirects had the key, and was refused."""
         request = response.request
-        return self._header.is_refused(response.status_code, str(request.url), request.headers, sent)
+        return (
+            response.status_code == REFUSED_STATUS
+            and self._header.is_for(str(request.url))
+            and self._header.name in request.headers
+        )
 
 
-def _next_request(
-    flow: Generator[httpx.Request, httpx.Response, None], response: httpx.Response
-) -> httpx.Request | None:
+def _next_request(flow: _Flow, response: httpx.Response) -> httpx.Request | None:
     """Return the next request of a flow, if there is one."""
     try:
         return flow.send(response)
@@ -100,53 +113,60 @@ def _next_request(
 
 
 class FollowingAuth(_Auth):
-    """The `auth=` of one request, or of a client without an event hook: `Authorization: Bearer`, to one origin.
+    """The `auth=` of one request: `Authorization: Bearer`, to one origin. `follow` sets another header.
 
     Args:
         secret: the key.
         origin: where the key may go, as in `follow`.
-        header: `Authorization`: httpx takes no other header off a redirect to another origin.
 
     Raises:
-        ValueError: `origin` is something else, or the header is another one.
+        ValueError: `origin` is something else.
         TypeError: `secret` is no `Secret`.
     """
 
-    def __init__(self, secret: Secret, *, origin: str, header: str = AUTHORIZATION) -> None:
-        super().__init__(KeyHeader(secret, origin, header))
-        if not self._header.is_authorization:
-            raise ValueError(f"httpx sends {header} to other origins after a redirect: call follow() on the client")
+    def __init__(self, secret: Secret, *, origin: str) -> None:
+        super().__init__(KeyHeader(secret, origin, AUTHORIZATION))
 
 
-class _ClientAuth(FollowingAuth):
-    """The auth of a client that has the event hook."""
+class _HookedAuth(_Auth):
+    """Let the hooks of the client set the header: httpx would send it elsewhere after a redirect."""
 
-    def __init__(self, header: KeyHeader, client: httpx.Client | httpx.AsyncClient, hook: _Hook) -> None:
-        _Auth.__init__(self, header)
-        self._client_of = ref(client)
-        self._hook = hook
+    def _sign(self, request: httpx.Request, credentials: Credentials) -> None:
+        request.extensions = {**request.extensions, _KEY: credentials}
 
-    def _signed(self, request: httpx.Request, credentials: Credentials) -> httpx.Request:
-        client = self._client_of()
-        if client is None or self._hook not in client.event_hooks["request"]:
-            raise RuntimeError("client.event_hooks has lost the hook of follow(): call follow() after it is set")
-        return super()._signed(request, credentials)
+    def _is_refused(self, response: httpx.Response) -> bool:
+        if _SENT not in response.request.extensions:
+            raise RuntimeError("no key was sent: client.event_hooks has lost the hooks of follow()")
+        return response.status_code == REFUSED_STATUS and _KEY in response.request.extensions
 
 
-class _Hook:
-    """Remove the header from a request that does not go to the origin. httpx calls this for each redirect."""
+class _Hooks:
+    """Put the header into a request to the origin, and take it out after the response. Each redirect is a request."""
 
     def __init__(self, header: KeyHeader) -> None:
         self._header = header
 
-    def __call__(self, request: httpx.Request) -> object:
-        if not self._header.is_for(str(request.url)):
-            request.headers.pop(self._header.name, None)
+    def put(self, request: httpx.Request) -> object:
+        credentials = request.extensions.get(_KEY)
+        if credentials is not None:
+            request.extensions = {**request.extensions, _SENT: True}
+            if self._header.is_for(str(request.url)):
+                request.headers[self._header.name] = self._header.value(credentials)
+            else:
+                del request.extensions[_KEY]  # what comes after another origin gets no key
+        return None
+
+    def take(self, response: httpx.Response) -> object:
+        if _KEY in response.request.extensions:
+            response.request.headers.pop(self._header.name, None)
         return None
 
 
-class _AsyncHook(_Hook):
+class _AsyncHooks(_Hooks):
     """The same for an `AsyncClient`."""
 
-    async def __call__(self, request: httpx.Request) -> object:
-        return super().__call__(request)
+    async def put(self, request: httpx.Request) -> object:
+        return super().put(request)
+
+    async def take(self, response: httpx.Response) -> object:
+        return super().take(response)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ from robodj_secretguard.secret.sealed import Sealed, contain
 
 AUTHORIZATION: Final = "Authorization"
 REFUSED_STATUS: Final = 401
+FOLLOWS_ALREADY: Final = "it follows a secret already: use another one for this API"
 _ORIGIN: Final = re.compile(r"https://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?", re.ASCII | re.IGNORECASE)
 _DEFAULT_PORT: Final = "443"
 
@@ -61,47 +61,38 @@ class KeyHeader(Sealed):
         """Return the value of the header, whose repr is masked.
 
         Raises:
-            CheckFailedError: the key has a character that no header may have.
+            ValueError: the key has a character that no header may have.
         """
+        if not contain(lambda: credentials.password.get_secret_value().isascii()):
+            raise ValueError("the key has a letter that no header may have: issue another one")
         return contain(lambda: self._value(credentials))
 
     def _value(self, credentials: Credentials) -> MaskedStr:
         key = credentials.password.get_secret_value()
-        key.encode("ascii")
         return MaskedStr(f"Bearer {key}" if self.is_authorization else key)
 
-    def is_refused(self, status: int, url: str, headers: Mapping[str, str], sent: Credentials) -> bool:
-        """Check whether the origin has refused a key.
-
-        Args:
-            status: the status of the response.
-            url: the URL of the request, the last one after redirects.
-            headers: its headers.
-            sent: the key that the first request had.
-        """
-        return status == REFUSED_STATUS and self.is_for(url) and headers.get(self.name) == self.value(sent)
-
     def other_than(self, refused: Credentials) -> Credentials | None:
-        """Return the key to try after a refused one; `None` for none, or if the last change was a period ago.
+        """Return the key to try after a refused one, if there is one.
 
-        It may read the sources.
+        Long after a change, the current key is refused for another reason. It may read the sources.
         """
-        if not self._login.has_just_changed:
-            return None
-        self._login.count_refused(refused)
-        other = self._login.next_after([refused])
+        other = self._other_than(refused)
         if other is None:
             self._login.read_again()
-            other = self._login.next_after([refused])
+            other = self._other_than(refused)
+        if other is not None:
+            self._login.count_refused(refused)
         return other
 
-    def keep(self, tried: Credentials, *, is_refused: bool) -> None:
-        """Send this other key from now on; if it was refused, try no other one for one period."""
-        if is_refused:
-            self._login.count_refused(tried)
-            self._login.all_refused()
-        else:
-            self._login.prefer(tried)
+    def _other_than(self, refused: Credentials) -> Credentials | None:
+        other = self._login.next_after([refused])
+        if refused.role == "current" and not self._login.has_just_changed:
+            return None
+        return other
+
+    def keep(self, tried: Credentials) -> None:
+        """Send this other key from now on, until the next change."""
+        self._login.prefer(tried)
 
 
 def _hosts_of(origin: str) -> frozenset[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import urljoin
 
 import requests
 from requests.auth import AuthBase
 
-from robodj_secretguard.adapters.origins import AUTHORIZATION, KeyHeader
+from robodj_secretguard.adapters.origins import AUTHORIZATION, FOLLOWS_ALREADY, REFUSED_STATUS, KeyHeader
 from robodj_secretguard.running.login import Credentials
 from robodj_secretguard.running.store import Secret
 
@@ -21,69 +21,85 @@ def follow(session: _Session, secret: Secret, *, origin: str, header: str = AUTH
 
     `api = follow(requests.Session(), secrets.weather_key, origin="https://api.example.com")`
 
-    It sets `session.auth`. A request elsewhere gets no key, also after a redirect. If the origin answers 401 within one
-    period of a change, the request is sent once more with the other key, unless its body is a stream.
+    It sets `session.auth` and `session.rebuild_auth`. A request elsewhere gets no key, also after a redirect. If the
+    origin answers 401 soon after a change, the request is sent once more with the other key, unless its body is a
+    stream.
 
     Args:
-        session: a session. It follows one secret.
+        session: a session for this API.
         secret: the key.
         origin: where the key may go: `https://host` or `https://host:port`, and nothing else.
         header: the header that has the key. `Authorization` has it after `Bearer`, another header has the key alone.
 
     Raises:
-        ValueError: `origin` is something else.
+        ValueError: `origin` is something else, or the session follows a secret already.
         TypeError: `secret` is no `Secret`.
     """
-    session.auth = FollowingAuth(secret, origin=origin, header=header)
+    is_followed = isinstance(session.auth, _Auth)
+    if is_followed:
+        raise ValueError(FOLLOWS_ALREADY)
+    key_header = KeyHeader(secret, origin, header)
+    session.auth = _Auth(key_header)
+    vars(session)["rebuild_auth"] = partial(_prepare_redirected, session.rebuild_auth, key_header)
     return session
 
 
-class FollowingAuth(AuthBase):  # type: ignore[misc, unused-ignore]  # older versions have no types
-    """The `auth=` of one request. `follow` sets it for a session.
+def _prepare_redirected(rebuild: Callable[..., object], header: KeyHeader, request: Any, response: object) -> None:
+    """Keep the key at the origin, where requests would use a netrc file, and take it off elsewhere."""
+    if header.name not in request.headers or not header.is_for(request.url):
+        request.headers.pop(header.name, None)
+        rebuild(request, response)
 
-    Args:
-        secret: the key.
-        origin: where the key may go, as in `follow`.
-        header: the header that has the key.
 
-    Raises:
-        ValueError: `origin` is something else.
-        TypeError: `secret` is no `Secret`.
-    """
+class _Auth(AuthBase):  # type: ignore[misc, unused-ignore]  # older versions have no types
+    """Set the header, and send a refused request once more."""
 
-    def __init__(self, secret: Secret, *, origin: str, header: str = AUTHORIZATION) -> None:
-        self._header = KeyHeader(secret, origin, header)
+    def __init__(self, header: KeyHeader) -> None:
+        self._header = header
 
     def __call__(self, request: Any) -> Any:
         """Set the header, and look at each response. requests calls this once, before redirects."""
-        if self._header.is_for(request.url or ""):
+        if self._header.is_for(request.url):
             sent = self._header.first()
             request.headers[self._header.name] = self._header.value(sent)
             request.register_hook("response", partial(self._look_at, sent))
         return request
 
     def _look_at(self, sent: Credentials, response: requests.Response, **arguments: Any) -> requests.Response:
-        """Send a refused request once more, and keep the key from a redirect to another origin."""
-        if self._is_refused(response, sent) and isinstance(response.request.body, str | bytes | None):
-            other = self._header.other_than(sent)
-            if other is not None:
-                response = self._sent_again(response, other, arguments)
-        if response.is_redirect:
-            target = urljoin(response.url, response.headers["location"])
-            if not self._header.is_for(target):
-                response.request.headers.pop(self._header.name, None)  # requests copies it after this
-        return response
-
-    def _sent_again(self, refused: requests.Response, other: Credentials, arguments: Any) -> requests.Response:
-        request = refused.request
+        """Send a refused request once more."""
+        if not self._is_refused(response) or not isinstance(response.request.body, str | bytes | None):
+            return response
+        other = self._header.other_than(sent)
+        if other is None:
+            return response
+        request = response.request
         request.headers[self._header.name] = self._header.value(other)
-        refused.content  # noqa: B018 - read it, so that its connection can be used again
-        refused.close()
-        response: requests.Response = refused.connection.send(request, **arguments)
-        response.history.append(refused)
-        self._header.keep(other, is_refused=self._is_refused(response, other))
-        return response
+        response.content  # noqa: B018 - read it, so that its connection can be used again
+        response.close()
+        again: requests.Response = response.connection.send(request, **arguments)
+        again.history.append(response)
+        if not self._is_refused(again):
+            self._header.keep(other)
+        return again
 
-    def _is_refused(self, response: requests.Response, sent: Credentials) -> bool:
+    def _is_refused(self, response: requests.Response) -> bool:
+        """Check whether the request had the key, and was refused."""
         request: Any = response.request
-        return self._header.is_refused(response.status_code, request.url, request.headers, sent)
+        is_sent = self._header.name in request.headers and self._header.is_for(request.url)
+        return is_sent and response.status_code == REFUSED_STATUS
+
+
+class FollowingAuth(_Auth):
+    """The `auth=` of one request: `Authorization: Bearer`, to one origin. `follow` sets another header.
+
+    Args:
+        secret: the key.
+        origin: where the key may go, as in `follow`.
+
+    Raises:
+        ValueError: `origin` is something else.
+        TypeError: `secret` is no `Secret`.
+    """
+
+    def __init__(self, secret: Secret, *, origin: str) -> None:
+        super().__init__(KeyHeader(secret, origin, AUTHORIZATION))

@@ -122,9 +122,10 @@ class _Followed:
     def check_idle(self) -> None:
         """Check all idle connections out: that replaces old ones. What fails here is replaced at its next use."""
         with suppress(SQLAlchemyError), ExitStack() as held:
-            for _ in range(_count_idle(self._engine)):
-                if _count_idle(self._engine):  # otherwise it would wait, and others for it
-                    held.enter_context(self._engine.connect())
+            left = _count_idle(self._engine)
+            while left and _count_idle(self._engine):  # where others have taken them, it would wait
+                left -= 1
+                held.enter_context(self._engine.connect())
 
 
 def _count_idle(engine: Engine) -> int:
