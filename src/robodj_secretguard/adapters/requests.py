@@ -35,11 +35,11 @@ def follow(session: _Session, secret: Secret, *, origin: str, header: str = AUTH
         ValueError: `origin` is something else, or the session follows a secret already.
         TypeError: `secret` is no `Secret`.
     """
-    is_followed = isinstance(session.auth, _Auth)
+    is_followed = isinstance(session.auth, _SessionAuth)
     if is_followed:
         raise ValueError(FOLLOWS_ALREADY)
     key_header = KeyHeader(secret, origin, header)
-    session.auth = _Auth(key_header)
+    session.auth = _SessionAuth(key_header)
     vars(session)["rebuild_auth"] = partial(_prepare_redirected, session.rebuild_auth, key_header)
     return session
 
@@ -51,7 +51,7 @@ def _prepare_redirected(rebuild: Callable[..., object], header: KeyHeader, reque
         rebuild(request, response)
 
 
-class _Auth(AuthBase):  # type: ignore[misc, unused-ignore]  # older versions have no types
+class _SessionAuth(AuthBase):  # type: ignore[misc, unused-ignore]  # older versions have no types
     """Set the header, and send a refused request once more."""
 
     def __init__(self, header: KeyHeader) -> None:
@@ -89,7 +89,7 @@ class _Auth(AuthBase):  # type: ignore[misc, unused-ignore]  # older versions ha
         return is_sent and response.status_code == REFUSED_STATUS
 
 
-class FollowingAuth(_Auth):
+class FollowingAuth(_SessionAuth):
     """The `auth=` of one request: `Authorization: Bearer`, to one origin. `follow` sets another header.
 
     Args:
