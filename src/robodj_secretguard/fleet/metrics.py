@@ -43,7 +43,7 @@ DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "robodj_secret_refresh_ok": ((), "Whether the last read passed: 1 for yes, 0 for no."),
     "robodj_secret_refused_logins": (
         ("secret", "slot"),
-        "How many logins with this value a server has refused since the start.",
+        "How many logins with this value were refused since the start.",
     ),
     "robodj_secret_rotated_timestamp_seconds": (
         _SECRET_LABELS,

@@ -296,9 +296,11 @@ class Login(Sealed):
 
     def _raise_if_just_refused(self) -> None:
         """Raise the last refusal again for a short time, unless there is a change. Many refused logins lock a user."""
+        failure = self._failure
         failed_at, changes = self._failed
-        if self._failure is not None and changes == self._changes() and time.monotonic() - failed_at < READ_AGAIN:
-            raise self._failure.with_traceback(None)
+        if failure is not None and changes == self._changes() and time.monotonic() - failed_at < READ_AGAIN:
+            self.count_refused(self.accepted()[0])
+            raise failure.with_traceback(None)
 
     def _keep_failure(self, failure: Exception) -> None:
         current = self._credentials("current")

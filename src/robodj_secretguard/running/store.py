@@ -259,7 +259,7 @@ class KeyStore(Sealed):
         replaced: the values that were in use before, of the last 24 hours.
         late_at: when the monotonic clock says that the sources were not read in time.
         reader: what reads the sources again; `None` where they cannot change.
-        refused_logins: how often a server has refused a login, by the name of the secret and the slot of its value.
+        refused_logins: how often a login was refused, by the name of the secret and the slot of its value.
         logins: the logins with each secret that others issue, by its name and that of its user.
     """
 

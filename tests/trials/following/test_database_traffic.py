@@ -238,7 +238,7 @@ def test_no_query_fails_while_the_password_of_one_user_changes(
             traffic.wait()
     refused = sum(held.database_url.store.refused_logins.values())
     assert traffic.errors == []
-    assert refused <= 2 * CHANGES  # those in flight when the server changes may be refused, too
+    assert refused <= 4 * CHANGES  # those in flight when the server changes are refused, too
     close()
 
 
@@ -264,7 +264,7 @@ def test_only_queries_before_the_delivery_fail_without_an_overlap(database: Serv
     outside = [each for each in traffic.failed if not any(each.overlaps(window) for window in windows)]
     assert outside == []
     causes: list[Any] = [getattr(error, "orig", error) for error in traffic.errors]
-    assert all(map(is_wrong_password, causes))
+    assert [each for each in causes if not is_wrong_password(each)] == []
     assert len(traffic.errors) <= refused[("plain_url", "current")]
     assert threads <= before[0]
     close()
