@@ -69,7 +69,7 @@ class Client:
     def let_period_pass(self) -> None:
         """Use the key, and let that be more than a period ago."""
         self.login.accepted()
-        self.login._used_since -= self.login.period + 1  # noqa: SLF001
+        self.login._since.began_at -= self.login.period + 1  # noqa: SLF001
 
 
 @dataclass

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -136,7 +137,9 @@ def test_a_refusal_of_all_values_stands_for_a_second(delivery: Delivery) -> None
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
-def test_a_login_in_a_fork_waits_for_no_login_of_the_parent(delivery: Delivery) -> None:
+def test_a_login_in_a_fork_waits_for_no_login_of_the_parent(
+    delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The thread that has the lock is not in the child."""
     current, previous = passwords(2)
     login = login_of(delivery.deliver({URL: url_of(current), PREVIOUS: url_of(previous)}).database_url)
@@ -145,7 +148,8 @@ def test_a_login_in_a_fork_waits_for_no_login_of_the_parent(delivery: Delivery) 
     def fork(credentials: Credentials) -> str:
         child = os.fork()
         if not child:
-            os._exit(login.log_in(server.connect, is_refused, sleep=lambda _: os._exit(2)) is None)
+            monkeypatch.setattr(time, "sleep", lambda _seconds: os._exit(2))
+            os._exit(login.log_in(server.connect, is_refused) is None)
         assert os.waitpid(child, 0)[1] == 0
         return server.connect(credentials)
 

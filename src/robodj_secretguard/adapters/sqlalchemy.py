@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -90,7 +88,8 @@ class _Followed:
             connection = self._login.log_in(connect_with, is_wrong_password)
         else:
             self._loop.note()
-            connection = self._login.log_in(connect_with, is_wrong_password, _run_aside, _sleep)
+            connect_aside = partial(greenlet_spawn, connect_with)
+            connection = await_only(self._login.log_in_async(connect_aside, is_wrong_password))
         entry.info[_USED] = used[-1]
         return connection
 
@@ -132,12 +131,3 @@ def _count_idle(engine: Engine) -> int:
     """Return how many connections a pool keeps. Some kinds of pools keep none."""
     pool = engine.pool
     return pool.checkedin() if isinstance(pool, QueuePool) else 0
-
-
-def _run_aside(function: Callable[[], object]) -> object:
-    """Call a function in another thread: it must not block the event loop."""
-    return await_only(asyncio.to_thread(function))
-
-
-def _sleep(seconds: float) -> None:
-    await_only(asyncio.sleep(seconds))

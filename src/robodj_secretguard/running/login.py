@@ -12,9 +12,10 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, Final, NoReturn, TypeVar
+from functools import partial
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote
-from weakref import ref
+from weakref import WeakKeyDictionary
 
 from robodj_secretguard.running.keyset import Held, KeySet
 from robodj_secretguard.running.parts import Subscription
@@ -65,6 +66,17 @@ class Credentials(Frozen):
         return self.value == other.value and self.user == other.user
 
 
+class _SinceChange:
+    """What the logins since the last change of the values have shown."""
+
+    def __init__(self, changes: int, began_at: float) -> None:
+        self.changes = changes
+        self.began_at = began_at  # when the values were first asked for
+        self.role: Slot = "current"  # the slot to begin with
+        self.has_worked = False  # whether a value was accepted
+        self.failed_at = -math.inf  # when none was
+
+
 class Login(Sealed):
     """The logins with one secret, in all pools of the process. `login_of` returns the common one.
 
@@ -74,54 +86,49 @@ class Login(Sealed):
 
     __slots__ = (
         "_accepted_before",
-        "_failed",
         "_failure",
+        "_is_subscribed",
         "_lock",
-        "_preferred",
         "_process",
         "_read_at",
         "_renewals",
-        "_secret",
-        "_subscription",
-        "_used_changes",
-        "_used_since",
-        "_user",
-        "_worked",
+        "_secrets",
+        "_since",
         "withdrawn",
     )
 
-    def __init__(self, secret: Secret, user: Secret | None = None) -> None:
-        self._secret = secret
-        self._user = user
+    def __init__(self, *secrets: Secret) -> None:
+        self._secrets = secrets  # the value, and the user if it has a secret
         self._lock = threading.Lock()  # held during a login while nobody knows which value works
         self._process = os.getpid()  # a fork during a login inherits the lock, and not the thread that has it
-        self._used_changes = 0  # those of the values that were last asked for
-        self._used_since = -math.inf  # when the values were first asked for after their last change
-        self._worked = -1  # the changes that there had been when a value was last accepted
-        self._renewals: dict[ref[Any], Callable[[Any], object]] = {}
-        self._subscription: Subscription | None = None
-        self._preferred: tuple[Slot, int] = ("current", 0)  # the slot, and the changes that there had been
-        self._failed = (-math.inf, 0)  # when no value was accepted, and the changes that there had been
-        self._failure: Exception | None = None
+        self._renewals: WeakKeyDictionary[Any, Callable[[Any], object]] = WeakKeyDictionary()
+        self._is_subscribed = False
+        self._since = _SinceChange(0, -math.inf)
+        self._failure: Exception | None = None  # of the last login, where no value was accepted
         self._read_at = -math.inf
-        self._accepted_before: set[SealedStr] = set()
+        self._accepted_before: set[tuple[SealedStr, SealedStr]] = set()
         self.withdrawn = 0
         self.count_withdrawn()
 
     @property
+    def name(self) -> str:
+        """The name of the secret."""
+        return self._secrets[0].name
+
+    @property
     def store(self) -> KeyStore:
         """What has the values."""
-        return self._secret.store
+        return self._secrets[0].store
 
     @property
     def is_url(self) -> bool:
         """Whether the secret is a URL, which has the address of the server."""
-        return isinstance(self.store.keys.by_name[self._secret.name].policy.material, Url)
+        return isinstance(self.store.keys.by_name[self.name].policy.material, Url)
 
     @property
     def has_just_changed(self) -> bool:
         """Whether the first login after a change was within one period. A value of the start has not changed."""
-        return time.monotonic() - self._used_since <= self.period
+        return time.monotonic() - self._since_change().began_at <= self.period
 
     def accepted(self) -> tuple[Credentials, ...]:
         """Return the values that may log in now, the first one to try at the front.
@@ -130,25 +137,20 @@ class Login(Sealed):
             LookupError: the secret is optional, and it is not set.
             RevokedKeyError: it was revoked, and there is no other one.
         """
-        current = self._credentials("current")
-        if current is None:
-            self._raise_missing()
-        self._note_change()
-        others = [current]
-        for role in _OTHER_SLOTS:
-            other = self._credentials(role)
-            if other is not None and other.rest == current.rest and not other.is_same_login(current):
-                others.append(other)
-        role, changes = self._preferred
-        if changes == self._changes():
-            others.sort(key=lambda each: each.role != role)
-        return tuple(others)
+        since = self._since_change()
+        found = self._all()
+        if not found or found[0].role != "current":
+            for each in self._secrets:
+                each.get_secret_value()  # it raises why there is none
+            raise LookupError(f"{self.name} has no value")
+        same_address = [each for each in found if each.rest == found[0].rest]
+        return tuple(sorted(same_address, key=lambda each: each.role != since.role))
 
-    def _note_change(self) -> None:
-        changes = self._changes()
-        if changes != self._used_changes:
-            self._used_changes = changes
-            self._used_since = time.monotonic()
+    def _since_change(self) -> _SinceChange:
+        changes = sum([self.store.keys.changes.get(each.name, 0) for each in self._secrets])
+        if changes != self._since.changes:
+            self._since = _SinceChange(changes, time.monotonic())
+        return self._since
 
     def on_withdrawal(self, pool: _Holder, renew: Callable[[_Holder], object]) -> None:
         """Call a function, in another thread, after a value has ended that may have logged in.
@@ -157,46 +159,37 @@ class Login(Sealed):
             pool: what has connections. It is held weakly.
             renew: closes connections of the pool, and does not hold it. It is called again if it fails.
         """
-        self._renewals[ref(pool, self._forget)] = renew
-        if self._subscription is None:
-            self._subscription = Subscription(self._renew, self.count_withdrawn)
-            self._subscription.what = f"closing old connections of {self._secret.name}"
-            self._subscription.seen = self.withdrawn
-            self.store.subscribe(self._subscription)
-
-    def _forget(self, pool: ref[Any]) -> None:
-        self._renewals.pop(pool, None)
+        self._renewals[pool] = renew
+        if not self._is_subscribed:
+            self._is_subscribed = True
+            subscription = Subscription(self._renew, self.count_withdrawn)
+            subscription.what = f"closing old connections of {self.name}"
+            subscription.seen = self.withdrawn
+            self.store.subscribe(subscription)
 
     def _renew(self) -> None:
         """Let each pool close its old connections. One that fails stops no other."""
         failures = []
-        for pool_of, renew in list(self._renewals.items()):
+        for pool_of in self._renewals.keyrefs():
             pool = pool_of()
-            try:
-                if pool is not None:
-                    renew(pool)
-            except Exception as error:  # noqa: BLE001 - of a driver
-                failures.append(error)
+            if pool is not None:
+                try:
+                    self._renewals[pool](pool)
+                except Exception as error:  # noqa: BLE001 - of a driver
+                    failures.append(error)
         if failures:
             raise failures[0]
 
     def count_withdrawn(self) -> int:
         """Return `withdrawn`, after a look at the values that are accepted now."""
-        accepted: set[SealedStr] = set()
-        with suppress(LookupError):
-            for each in self._all():
-                accepted |= {each.value, each.user}
+        accepted = {(each.value, each.user) for each in self._all()}
         if not self._accepted_before <= accepted:
             self.withdrawn += 1
         self._accepted_before = accepted
         return self.withdrawn
 
     def log_in(
-        self,
-        connect: Callable[[Credentials], _Connection],
-        is_refused: Callable[[Exception], bool],
-        run: Callable[[Callable[[], object]], object] = lambda function: function(),
-        sleep: Callable[[float], object] = time.sleep,
+        self, connect: Callable[[Credentials], _Connection], is_refused: Callable[[Exception], bool]
     ) -> _Connection:
         """Connect with the value in use, and once more where the server refuses it.
 
@@ -206,8 +199,6 @@ class Login(Sealed):
         Args:
             connect: connects with these credentials.
             is_refused: checks whether an error has the server's code for a wrong password.
-            run: calls a function that may block for some milliseconds.
-            sleep: waits some seconds.
 
         Returns:
             What `connect` returns.
@@ -215,17 +206,7 @@ class Login(Sealed):
         Raises:
             Exception: that of `connect`, without the frames that have the password.
         """
-
-        async def connect_now(credentials: Credentials) -> _Connection:
-            return connect(credentials)
-
-        async def run_now(function: Callable[[], object]) -> None:
-            run(function)
-
-        async def sleep_now(seconds: float) -> None:
-            sleep(seconds)
-
-        steps = self._log_in(connect_now, is_refused, run_now, sleep_now)
+        steps = self._log_in(partial(_now, connect), is_refused, _now, partial(_now, time.sleep))
         try:
             steps.send(None)
         except StopIteration as finished:
@@ -242,37 +223,36 @@ class Login(Sealed):
         self,
         connect: Callable[[Credentials], Awaitable[_Connection]],
         is_refused: Callable[[Exception], bool],
-        run: Callable[[Callable[[], object]], Awaitable[object]],
+        run: Callable[..., Awaitable[Any]],
         sleep: Callable[[float], Awaitable[object]],
     ) -> _Connection:
+        """Do both: `run` calls a function that may block for some milliseconds."""
         is_alone = await self._waited(sleep)
         refused: list[Credentials] = []
-        failure: Exception = LookupError(f"{self._secret.name} has no value")
         try:
             self._raise_if_just_refused()
-            while len(refused) < MOST_TRIES:
-                credentials = self.next_after(refused)
-                if credentials is None:
-                    await run(self.read_again)
-                    credentials = self.next_after(refused)
-                if credentials is None:
-                    break
+            credentials = self.accepted()[0]
+            while True:
+                since = self._since_change()
                 try:
                     connection = await connect(credentials)
                 except Exception as error:  # noqa: BLE001 - of a driver
                     failure = without_frames(error)
                 else:
-                    self._accept(credentials, is_other=bool(refused))
+                    self._accept(credentials, since, is_other=bool(refused))
                     return connection
                 if not is_refused(failure):
                     raise failure
                 self.count_refused(credentials)
                 refused.append(credentials)
-                self._worked = -1
+                since.has_worked = False
                 if not is_alone:
                     is_alone = await self._waited(sleep)
-            self._keep_failure(failure)
-            raise failure
+                other = await run(self.other_than, refused)
+                if other is None or len(refused) >= MOST_TRIES:
+                    self._keep_failure(failure)
+                    raise failure
+                credentials = other
         finally:
             if is_alone:
                 self._lock.release()
@@ -286,7 +266,7 @@ class Login(Sealed):
             self._lock = threading.Lock()
             self._process = os.getpid()
         ends = time.monotonic() + LOGIN_WAIT
-        while self._worked != self._changes() and (len(self.accepted()) > 1 or self._failure is not None):
+        while not self._since_change().has_worked and (len(self.accepted()) > 1 or self._failure is not None):
             if self._lock.acquire(blocking=False):
                 return True
             if time.monotonic() >= ends:
@@ -297,52 +277,59 @@ class Login(Sealed):
     def _raise_if_just_refused(self) -> None:
         """Raise the last refusal again for a short time, unless there is a change. Many refused logins lock a user."""
         failure = self._failure
-        failed_at, changes = self._failed
-        if failure is not None and changes == self._changes() and time.monotonic() - failed_at < READ_AGAIN:
+        if failure is not None and time.monotonic() - self._since_change().failed_at < READ_AGAIN:
             self.count_refused(self.accepted()[0])
             raise failure.with_traceback(None)
 
     def _keep_failure(self, failure: Exception) -> None:
-        current = self._credentials("current")
-        if current is not None and any(each.rest != current.rest for each in self._all()):
-            failure.add_note(f"{self._secret.name}: another value was not tried, as it differs in more than the login")
+        if len({each.rest for each in self._all()}) > 1:
+            failure.add_note(f"{self.name}: another value was not tried, as it differs in more than the login")
         self._failure = failure
         self.all_refused()
 
-    def next_after(self, refused: Sequence[Credentials]) -> Credentials | None:
-        """Return the credentials to try after those that the server has refused in this login; `None` for none."""
+    def other_than(self, refused: Sequence[Credentials]) -> Credentials | None:
+        """Return the credentials to try after those that the server has refused in this login; `None` for none.
+
+        It may read the sources: the server may have another password, which was just delivered.
+        """
+        other = self._next_after(refused)
+        if other is None:
+            self.read_again()
+            other = self._next_after(refused)
+        return other
+
+    def _next_after(self, refused: Sequence[Credentials]) -> Credentials | None:
         accepted = self.accepted()[:2]
-        failed_at, changes = self._failed
-        if changes == self._changes() and time.monotonic() - failed_at < self.period:
+        if time.monotonic() - self._since_change().failed_at < self.period:
             accepted = accepted[:1]
         for each in accepted:
             if not any(each.is_same_login(other) for other in refused):
                 return each
         return None
 
-    def _accept(self, credentials: Credentials, *, is_other: bool) -> None:
+    def _accept(self, credentials: Credentials, since: _SinceChange, *, is_other: bool) -> None:
         """Keep the choice until the next change. Count a value that has ended during the login."""
-        self._worked = self._changes()
         self._failure = None
+        since.has_worked = True
         if is_other:
-            self.prefer(credentials)
+            since.role = credentials.role
         if not self.is_accepted(credentials):
             self.withdrawn += 1
 
     def prefer(self, credentials: Credentials) -> None:
         """Log in with the values of this slot from now on, until the next change."""
-        self._preferred = (credentials.role, self._changes())
+        self._since_change().role = credentials.role
 
     def all_refused(self) -> None:
         """Try no other value for one period, unless there is a change."""
-        self._failed = (time.monotonic(), self._changes())
+        self._since_change().failed_at = time.monotonic()
 
     def is_accepted(self, credentials: Credentials) -> bool:
         """Check whether the values of a connection may still log in."""
         return any(each.is_same_login(credentials) for each in self._all())
 
     def read_again(self) -> None:
-        """Read the sources now: the server may have another password, which was just delivered."""
+        """Read the sources now, at most once a second."""
         reader = self.store.reader
         if reader is not None and time.monotonic() - self._read_at >= READ_AGAIN:
             self._read_at = time.monotonic()
@@ -352,7 +339,7 @@ class Login(Sealed):
     def count_refused(self, refused: Credentials) -> None:
         """Count a login that the server has refused, for the metrics."""
         counted = self.store.refused_logins
-        key = (self._secret.name, refused.role)
+        key = (self.name, refused.role)
         counted[key] = counted.get(key, 0) + 1
 
     @property
@@ -361,51 +348,39 @@ class Login(Sealed):
         reader = self.store.reader
         return PERIOD if reader is None else reader.seconds or PERIOD
 
-    def _changes(self) -> int:
-        return sum([self.store.keys.changes.get(name, 0) for name in self._names()])
-
-    def _names(self) -> list[str]:
-        return [each.name for each in (self._secret, self._user) if each is not None]
-
-    def _raise_missing(self) -> NoReturn:
-        """Raise the error of a secret that has no value now."""
-        for each in (self._secret, self._user):
-            if each is not None:
-                each.get_secret_value()
-        raise LookupError(f"{self._secret.name} has no value")
-
     def _all(self) -> list[Credentials]:
-        found = [self._credentials(role) for role in ("current", *_OTHER_SLOTS)]
-        return [each for each in found if each is not None]
-
-    def _credentials(self, role: Slot) -> Credentials | None:
-        """Return the values of a slot; `None` where a secret of the group does not have it, or where it has ended."""
+        """Return the values of each slot that may log in, equal ones once."""
         keys = self.store.keys
-        if role != "current" and not _is_whole_group(keys, self._secret.name, role):
+        found: list[Credentials] = []
+        for role in _LOGIN_SLOTS:
+            each = self._credentials(keys, role)
+            if each is not None and not any(each.is_same_login(other) for other in found):
+                found.append(each)
+        return found
+
+    def _credentials(self, keys: KeySet, role: Slot) -> Credentials | None:
+        """Return the values of a slot; `None` where a secret of the group does not have it, or where it has ended."""
+        if role != "current" and not _is_whole_group(keys, self.name, role):
             return None
-        value = self._value(keys, self._secret, role)
-        if value is None:
-            return None
-        user = None
-        if self._user is not None:
-            user = self._value(keys, self._user, role)
-            if user is None:
+        values = []
+        for each in self._secrets:
+            held = _in_slot(keys, each.name, role)
+            if held is None or held.is_revoked:
                 return None
+            if held.ends is not None and self.store.clock.has_passed(held.ends):
+                return None
+            values.append(held.key.value)
         is_url = self.is_url
-        return contain(lambda: _parsed(role, value, user, is_url=is_url))
-
-    def _value(self, keys: KeySet, secret: Secret, role: Slot) -> SealedStr | None:
-        """Return the accepted value of a secret in a slot, if there is one."""
-        held = _in_slot(keys, secret.name, role)
-        if held is None or held.is_revoked:
-            return None
-        if held.ends is not None and self.store.clock.has_passed(held.ends):
-            return None
-        return held.key.value
+        return contain(lambda: _parsed(role, values, is_url=is_url))
 
 
-_OTHER_SLOTS: Final[tuple[Slot, ...]] = ("previous", "next")
-"""Which slot is tried where the current value is refused: the first one of these that is delivered."""
+_LOGIN_SLOTS: Final[tuple[Slot, ...]] = ("current", "previous", "next")
+"""Where the current value is refused, the first one of the others that is delivered is tried."""
+
+
+async def _now(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function. A login without an event loop waits for nothing else."""
+    return function(*arguments)
 
 
 def _in_slot(keys: KeySet, name: str, role: Slot) -> Held | None:
@@ -424,10 +399,11 @@ def _is_whole_group(keys: KeySet, name: str, role: Slot) -> bool:
     return all(_in_slot(keys, other, role) is not None for other in others)
 
 
-def _parsed(role: Slot, value: SealedStr, user: SealedStr | None, *, is_url: bool) -> Credentials:
+def _parsed(role: Slot, values: Sequence[SealedStr], *, is_url: bool) -> Credentials:
     nothing = SealedStr("")
+    value, user, *_ = [*values, nothing]
     if not is_url:
-        return Credentials(role, value, user or nothing, value, nothing)
+        return Credentials(role, value, user, value, nothing)
     text = value.get_secret_value()
     scheme, _, _ = text.partition("://")
     address = read_address(text)
