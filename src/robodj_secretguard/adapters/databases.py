@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from robodj_secretguard.running.login import Credentials, Login
+from robodj_secretguard.running.login import Credentials, Login, PoolLoop
 
 REFUSED_STATE: Final = "28P01"
 """The SQLSTATE of PostgreSQL for a wrong password, and for a user that does not exist."""
@@ -70,13 +70,16 @@ def login_arguments(credentials: Credentials) -> dict[str, Any]:
     return arguments
 
 
-def follow_pool(pool: Any, login: Login, arguments: Callable[[Credentials], dict[str, Any]]) -> None:
+def follow_pool(
+    pool: Any, login: Login, arguments: Callable[[Credentials], dict[str, Any]], loop: PoolLoop | None = None
+) -> None:
     """Let the connections of a pool of psycopg follow a login.
 
     Args:
-        pool: a synchronous pool that is not open yet.
+        pool: a pool that is not open yet.
         login: which credentials to use.
         arguments: returns the arguments of a connection that the credentials replace.
+        loop: that of an asynchronous pool.
     """
     base = pool.connection_class
 
@@ -87,12 +90,18 @@ def follow_pool(pool: Any, login: Login, arguments: Callable[[Credentials], dict
                 replaced = {"conninfo": conninfo, **options, **arguments(credentials)}
                 return super(Following, cls).connect(**replaced)
 
-            return login.log_in(connect_with, is_wrong_password)
+            if loop is None:
+                return login.log_in(connect_with, is_wrong_password)
+            loop.note()
+            return login.log_in_async(connect_with, is_wrong_password)
+
+    def drain(found: Any) -> None:
+        if found.closed:
+            return
+        if loop is None:
+            found.drain()
+        else:
+            loop.run(found.drain)
 
     pool.connection_class = Following
-    login.on_withdrawal(pool, _drain)
-
-
-def _drain(pool: Any) -> None:
-    if not pool.closed:
-        pool.drain()
+    login.on_withdrawal(pool, drain)

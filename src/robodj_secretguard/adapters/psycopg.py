@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from robodj_secretguard.adapters.databases import follow_pool, is_wrong_password, login_arguments, plain_url
-from robodj_secretguard.running.login import Credentials, Login, PoolLoop, login_of
+from robodj_secretguard.adapters.databases import follow_pool, login_arguments, plain_url
+from robodj_secretguard.running.login import Credentials, PoolLoop, login_of
 from robodj_secretguard.running.store import Secret
 
 _Pool = TypeVar("_Pool", bound="ConnectionPool[Any] | AsyncConnectionPool[Any]")
@@ -35,36 +34,9 @@ def follow(pool: _Pool, secret: Secret, *, user: Secret | None = None) -> _Pool:
     """
     if not pool.closed:
         raise ValueError("pass a pool that is not open yet: ConnectionPool(open=False)")
-    login = login_of(secret, user)
-    if isinstance(pool, AsyncConnectionPool):
-        _follow_async(pool, login)
-    else:
-        follow_pool(pool, login, _arguments)
+    loop = PoolLoop() if isinstance(pool, AsyncConnectionPool) else None
+    follow_pool(pool, login_of(secret, user), _arguments, loop)
     return pool
-
-
-def _follow_async(pool: AsyncConnectionPool[Any], login: Login) -> None:
-    base: type[AsyncConnection[Any]] = pool.connection_class
-    loop = PoolLoop()
-
-    class Following(base):  # type: ignore[misc, valid-type]
-        @classmethod
-        async def connect(cls, conninfo: str = "", **options: Any) -> Any:
-            loop.note()
-
-            async def connect_with(credentials: Credentials) -> Any:
-                return await super(Following, cls).connect(
-                    **{"conninfo": conninfo, **options, **_arguments(credentials)}
-                )
-
-            return await login.log_in_async(connect_with, is_wrong_password)
-
-    def drain(found: AsyncConnectionPool[Any]) -> None:
-        if not found.closed:
-            loop.run(found.drain)
-
-    pool.connection_class = Following
-    login.on_withdrawal(pool, drain)
 
 
 def _arguments(credentials: Credentials) -> dict[str, Any]:
