@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final, TypeVar
 from weakref import WeakSet
@@ -45,8 +46,9 @@ def follow(client: _Client, secret: Secret, *, user: Secret | None = None) -> _C
     login = login_of(secret, user)
     pool = client.connection_pool
     _take_address(pool, login)
-    following = _AsyncBeginning(login) if isinstance(client, redis.asyncio.Redis) else _Beginning(login)
-    pool.connection_kwargs["redis_connect_func"] = following.connect
+    following = _Beginning(login)
+    is_async = isinstance(client, redis.asyncio.Redis)
+    pool.connection_kwargs["redis_connect_func"] = following.connect_async if is_async else following.connect
     login.on_withdrawal(pool, following.close_idle)
     return client
 
@@ -60,29 +62,27 @@ class FollowingCredentials(CredentialProvider):
     """
 
     def __init__(self, secret: Secret, *, user: Secret | None = None) -> None:
-        self._login = login_of(secret, user)
+        self._accepted = login_of(secret, user).accepted
+        self._user: str | None = None
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         """Return the user, if there is one, and the password."""
-        return _pair(self._login.accepted()[0], None)
+        credentials = self._accepted()[0]
+        user = credentials.user.get_secret_value() or self._user
+        password = credentials.password.get_secret_value()
+        return (user, password) if user else (password,)
 
     async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
         """Return the same."""
         return self.get_credentials()
 
 
-class _Given(CredentialProvider):
+class _Given(FollowingCredentials):
     """The credentials of one login."""
 
     def __init__(self, credentials: Credentials, user: str | None) -> None:
-        self._credentials = credentials
+        self._accepted = lambda: (credentials,)
         self._user = user
-
-    def get_credentials(self) -> tuple[str] | tuple[str, str]:
-        return _pair(self._credentials, self._user)
-
-    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
-        return self.get_credentials()
 
 
 class _Backoff:
@@ -112,87 +112,68 @@ class _Beginning:
 
     def __init__(self, login: Login) -> None:
         self._login = login
-        self._beginning: WeakSet[Any] = WeakSet()
+        self._loop = PoolLoop()
         self._lock = threading.Lock()  # a set that grows cannot be listed
         self._connections: WeakSet[Any] = WeakSet()
 
     def connect(self, connection: Any) -> None:
-        if connection in self._beginning:  # again: redis-py has closed the socket of a refused login
-            connection.on_connect()
-            return
+        """Log in with the value in use."""
+        with self._steps_of(connection) as steps:
+
+            def connect_with(credentials: Credentials) -> None:
+                for step in steps(credentials):
+                    step()
+
+            self._login.log_in(connect_with, _is_refused)
+
+    async def connect_async(self, connection: Any) -> None:
+        """Do the same under asyncio."""
+        self._loop.note()
+        with self._steps_of(connection) as steps:
+
+            async def connect_with(credentials: Credentials) -> None:
+                for step in steps(credentials):
+                    await step()
+
+            await self._login.log_in_async(connect_with, _is_refused)
+
+    @contextmanager
+    def _steps_of(self, connection: Any) -> Iterator[Callable[[Credentials], list[Callable[[], Any]]]]:
+        """Return a function that returns the calls that log in with credentials."""
         _limit_logins(connection)
         with self._lock:
             self._connections.add(connection)
-        begin = connection.on_connect
+        begin = connection.redis_connect_func
+        connection.redis_connect_func = None  # `connect` would call it
+        is_connected = True
 
-        def connect_with(credentials: Credentials) -> None:
-            nonlocal begin
+        def steps(credentials: Credentials) -> list[Callable[[], Any]]:
+            nonlocal is_connected
             connection.credential_provider = _Given(credentials, connection.username)
             if _has_moved(connection, credentials):
-                connection.disconnect()
-                begin = connection.connect
-            login, begin = begin, connection.connect
-            login()
+                is_connected = False
+            if is_connected:
+                is_connected = False  # redis-py closes the socket of a refused login
+                return [connection.on_connect]
+            return [connection.disconnect, connection.connect]
 
-        self._beginning.add(connection)
         try:
-            self._login.log_in(connect_with, _is_refused)
+            yield steps
         finally:
-            self._beginning.discard(connection)
+            connection.redis_connect_func = begin
 
     def close_idle(self, pool: Any) -> None:
+        """Close idle connections, and let those in use be replaced when they are returned, where redis-py can."""
         with self._lock:
             connections = list(self._connections)
-        _mark_old(connections)
-        pool.disconnect(inuse_connections=False)
-
-
-class _AsyncBeginning:
-    """The same under asyncio."""
-
-    def __init__(self, login: Login) -> None:
-        self._login = login
-        self._beginning: WeakSet[Any] = WeakSet()
-        self._connections: WeakSet[Any] = WeakSet()
-        self._loop = PoolLoop()
-
-    async def connect(self, connection: Any) -> None:
-        if connection in self._beginning:
-            await connection.on_connect()
-            return
-        self._loop.note()
-        _limit_logins(connection)
-        self._connections.add(connection)
-        begin = connection.on_connect
-
-        async def connect_with(credentials: Credentials) -> None:
-            nonlocal begin
-            connection.credential_provider = _Given(credentials, connection.username)
-            if _has_moved(connection, credentials):
-                await connection.disconnect()
-                begin = connection.connect
-            login, begin = begin, connection.connect
-            await login()
-
-        self._beginning.add(connection)
-        try:
-            await self._login.log_in_async(connect_with, _is_refused)
-        finally:
-            self._beginning.discard(connection)
-
-    def close_idle(self, pool: Any) -> None:
-        self._loop.run(partial(self._close_idle, pool))
-
-    async def _close_idle(self, pool: Any) -> None:
-        _mark_old(list(self._connections))
-        await pool.disconnect(inuse_connections=False)
-
-
-def _mark_old(connections: Iterable[Any]) -> None:
-    """Let connections in use be replaced when they are returned, where redis-py can."""
-    for connection in connections:
-        mark = getattr(connection, "mark_for_reconnect", bool)
-        mark()
+        for connection in connections:
+            mark = getattr(connection, "mark_for_reconnect", bool)
+            mark()
+        disconnect = partial(pool.disconnect, inuse_connections=False)
+        if isinstance(pool, redis.asyncio.ConnectionPool):
+            self._loop.run(disconnect)
+        else:
+            disconnect()
 
 
 def _take_address(pool: Any, login: Login) -> None:
@@ -218,10 +199,12 @@ def _has_moved(connection: Any, credentials: Credentials) -> bool:
     address = contain(lambda: _server_of(credentials, type(connection)))
     if not isinstance(connection, address["connection_class"]):
         raise redis.ConnectionError("the scheme of the URL has changed: make a new client")
-    before = {name: getattr(connection, name) for name in _PLACE if name in address}
-    for name in before:
-        setattr(connection, name, address[name])
-    return before != {name: address[name] for name in before}
+    has_moved = False
+    for name in _PLACE:
+        if name in address and getattr(connection, name) != address[name]:
+            setattr(connection, name, address[name])
+            has_moved = True
+    return has_moved
 
 
 def _server_of(credentials: Credentials, kind: type) -> dict[str, Any]:
@@ -243,10 +226,3 @@ def _is_refused(error: Exception) -> bool:
     Old versions of redis-py hide the code. The text of other errors of this class begins with another word.
     """
     return isinstance(error, AuthenticationError) and str(error).lower().startswith("invalid ")
-
-
-def _pair(credentials: Credentials, user: str | None) -> tuple[str] | tuple[str, str]:
-    """Return the arguments of AUTH."""
-    name = credentials.user.get_secret_value() or user
-    password = credentials.password.get_secret_value()
-    return (name, password) if name else (password,)
