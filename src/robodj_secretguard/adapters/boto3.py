@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
-from botocore.credentials import CredentialProvider, CredentialResolver, Credentials
+from botocore.credentials import Credentials
 from botocore.session import Session
 
 from robodj_secretguard.adapters.live import MaskedStr, masked
@@ -12,8 +12,6 @@ from robodj_secretguard.running.keyset import KeySet
 from robodj_secretguard.running.login import require_group
 from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import contain
-
-_METHOD: Final = "robodj-secretguard"
 
 
 def botocore_session(key_id: Secret, secret_key: Secret, token: Secret | None = None) -> Session:
@@ -38,29 +36,22 @@ def botocore_session(key_id: Secret, secret_key: Secret, token: Secret | None = 
     del key_id, secret_key, token  # one may be text
     require_group(secrets)
     session = Session()
-    session.register_component("credential_provider", CredentialResolver([_Provider(secrets)]))
+    session.register_component("credential_provider", _LiveCredentials(secrets))
     return session
 
 
-class _Provider(CredentialProvider):  # type: ignore[misc]  # botocore has no types
-    METHOD = _METHOD
-
-    def __init__(self, secrets: list[Secret]) -> None:
-        super().__init__()
-        self._secrets = secrets
-
-    def load(self) -> Credentials:
-        return _LiveCredentials(self._secrets)
-
-
 class _LiveCredentials(Credentials):  # type: ignore[misc]  # botocore has no types
-    """The credentials in use."""
+    """The credentials in use. A session gets them from this object, too, in place of a chain of providers."""
 
-    method = _METHOD
+    method = "robodj-secretguard"
     account_id = None
 
     def __init__(self, secrets: list[Secret]) -> None:
         self._secrets = secrets
+
+    def load_credentials(self) -> Credentials:
+        """Return this object, as a botocore session asks for it."""
+        return self
 
     def get_frozen_credentials(self) -> Any:
         """Return all of them, of one moment."""
