@@ -74,10 +74,9 @@ class _Followed:
         self, dialect: Dialect, entry: ConnectionPoolEntry, arguments: list[Any], options: dict[str, Any]
     ) -> DBAPIConnection:
         """Log in with the value in use."""
-        used: list[Credentials] = []
 
         def connect_with(credentials: Credentials) -> DBAPIConnection:
-            used.append(credentials)
+            entry.info[_USED] = credentials
             own_arguments, own_options = dialect.create_connect_args(self._url_of(credentials))
             return dialect.connect(*(own_arguments or arguments), **{**options, **own_options})
 
@@ -85,12 +84,10 @@ class _Followed:
         with self._lock:
             self._entries.add(entry)
         if self._loop is None:
-            connection = self._login.log_in(connect_with, is_wrong_password)
-        else:
-            self._loop.note()
-            connect_aside = partial(greenlet_spawn, connect_with)
-            connection = await_only(self._login.log_in_async(connect_aside, is_wrong_password))
-        entry.info[_USED] = used[-1]
+            return self._login.log_in(connect_with, is_wrong_password)
+        self._loop.note()
+        connect_aside = partial(greenlet_spawn, connect_with)
+        connection: DBAPIConnection = await_only(self._login.log_in_async(connect_aside, is_wrong_password))
         return connection
 
     def _url_of(self, credentials: Credentials) -> Any:
