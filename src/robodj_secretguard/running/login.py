@@ -246,8 +246,7 @@ class Login(Sealed):
                 self.count_refused(credentials)
                 refused.append(credentials)
                 since.has_worked = False
-                if not is_alone:
-                    is_alone = await self._waited(sleep)
+                is_alone = is_alone or await self._waited(sleep)
                 other = await run(self.other_than, refused)
                 if other is None or len(refused) >= MOST_TRIES:
                     self._keep_failure(failure)
