@@ -417,7 +417,7 @@ def test_a_synchronous_login_cannot_wait_for_an_event_loop(delivery: Delivery) -
         await asyncio.sleep(0)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Login, "_log_in", never)
+        patched.setattr(Login, "log_in_async", never)
         with pytest.raises(RuntimeError, match="has waited"):
             login.log_in(FakeServer().connect, is_refused)
 

@@ -206,7 +206,7 @@ class Login(Sealed):
         Raises:
             Exception: that of `connect`, without the frames that have the password.
         """
-        steps = self._log_in(partial(_now, connect), is_refused, _now, partial(_now, time.sleep))
+        steps = self.log_in_async(partial(_now, connect), is_refused, _now, partial(_now, time.sleep))
         try:
             steps.send(None)
         except StopIteration as finished:
@@ -214,19 +214,13 @@ class Login(Sealed):
         raise RuntimeError("a synchronous driver has waited for an event loop")
 
     async def log_in_async(
-        self, connect: Callable[[Credentials], Awaitable[_Connection]], is_refused: Callable[[Exception], bool]
-    ) -> _Connection:
-        """Connect as `log_in` does, under asyncio."""
-        return await self._log_in(connect, is_refused, asyncio.to_thread, asyncio.sleep)
-
-    async def _log_in(
         self,
         connect: Callable[[Credentials], Awaitable[_Connection]],
         is_refused: Callable[[Exception], bool],
-        run: Callable[..., Awaitable[Any]],
-        sleep: Callable[[float], Awaitable[object]],
+        run: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> _Connection:
-        """Do both: `run` calls a function that may block for some milliseconds."""
+        """Connect as `log_in` does, under asyncio. `run` calls a function that may block for some milliseconds."""
         is_alone = await self._waited(sleep)
         refused: list[Credentials] = []
         try:
@@ -337,9 +331,7 @@ class Login(Sealed):
 
     def count_refused(self, refused: Credentials) -> None:
         """Count a login that the server has refused, for the metrics."""
-        counted = self.store.refused_logins
-        key = (self.name, refused.role)
-        counted[key] = counted.get(key, 0) + 1
+        self.store.refused_logins[self.name, refused.role] += 1
 
     @property
     def period(self) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakValueDictionary
@@ -290,7 +290,7 @@ class KeyStore(Sealed):
         self.replaced: deque[Replaced] = deque()
         self.late_at = math.inf
         self.reader: Reader | None = None
-        self.refused_logins: dict[tuple[str, Slot], int] = {}
+        self.refused_logins: Counter[tuple[str, Slot]] = Counter()
         self.logins: dict[tuple[str, ...], Any] = {}
 
     def field(self, name: str) -> Secret | None:
