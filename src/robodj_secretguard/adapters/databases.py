@@ -84,6 +84,8 @@ def follow_pool(
     base = pool.connection_class
 
     class Following(base):  # type: ignore[misc, valid-type]  # the class that the pool was made with
+        is_following = True
+
         @classmethod
         def connect(cls, conninfo: str = "", **options: Any) -> Any:
             def connect_with(credentials: Credentials) -> Any:

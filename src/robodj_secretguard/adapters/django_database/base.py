@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
-from weakref import WeakSet
 
 from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,7 +17,6 @@ from robodj_secretguard.adapters.django_database import FOLLOWED, FOLLOWED_ENGIN
 from robodj_secretguard.running.login import Credentials, Login, login_of
 from robodj_secretguard.secret.sealed import without_frames
 
-_following_pools: Final[WeakSet[Any]] = WeakSet()
 _pools_lock: Final = threading.Lock()  # a pool must not be opened before it follows
 
 
@@ -36,10 +34,9 @@ class _Following(BaseDatabaseWrapper):  # type: ignore[misc]  # Django has no ty
         """Django's pool of connections, if it has one."""
         with _pools_lock:
             pool = getattr(super(), "pool", None)
-            if pool is not None and pool not in _following_pools:
+            if pool is not None and not hasattr(pool.connection_class, "is_following"):
                 # Only the login: a test runner has set NAME, and the URL has the real database.
                 follow_pool(pool, _followed_login(self.settings_dict), login_arguments)
-                _following_pools.add(pool)
         return pool
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
