@@ -48,14 +48,9 @@ def follow(engine: _Engine, secret: Secret, *, user: Secret | None = None) -> _E
     login = login_of(secret, user)
     if login.is_url and (engine.url.host or engine.url.database):
         raise ValueError(f"the secret has the address: pass an engine of {engine.url.drivername}:// alone")
-    if isinstance(engine, AsyncEngine):
-        sync_engine = engine.sync_engine
-        following = _Followed(sync_engine, login, PoolLoop())
-    else:
-        sync_engine = engine
-        following = _Followed(sync_engine, login, None)
-    event.listen(sync_engine, "do_connect", following.connect)
-    event.listen(sync_engine, "checkin", following.leave_at_return)
+    following = _Followed(engine, login)
+    event.listen(following.engine, "do_connect", following.connect)
+    event.listen(following.engine, "checkin", following.leave_at_return)
     login.on_withdrawal(following, _Followed.leave_old)
     return engine
 
@@ -63,10 +58,13 @@ def follow(engine: _Engine, secret: Secret, *, user: Secret | None = None) -> _E
 class _Followed:
     """The connections of an engine, which holds this by its listeners. A query calls one of these."""
 
-    def __init__(self, engine: Engine, login: Login, loop: PoolLoop | None) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine | AsyncEngine, login: Login) -> None:
         self._login = login
-        self._loop = loop
+        self._loop: PoolLoop | None = None
+        if isinstance(engine, AsyncEngine):
+            engine = engine.sync_engine
+            self._loop = PoolLoop()
+        self.engine = engine
         self._lock = threading.Lock()  # a set that grows cannot be listed
         self._entries: WeakSet[ConnectionPoolEntry] = WeakSet()
 
@@ -80,7 +78,7 @@ class _Followed:
             own_arguments, own_options = dialect.create_connect_args(self._url_of(credentials))
             return dialect.connect(*(own_arguments or arguments), **{**options, **own_options})
 
-        entry.info[_POOL] = self._engine.pool
+        entry.info[_POOL] = self.engine.pool
         with self._lock:
             self._entries.add(entry)
         if self._loop is None:
@@ -92,13 +90,13 @@ class _Followed:
 
     def _url_of(self, credentials: Credentials) -> Any:
         if credentials.is_url:
-            return make_url(credentials.value.get_secret_value()).set(drivername=self._engine.url.drivername)
-        user = credentials.user.get_secret_value() or self._engine.url.username
-        return self._engine.url.set(username=user, password=credentials.password.get_secret_value())
+            return make_url(credentials.value.get_secret_value()).set(drivername=self.engine.url.drivername)
+        user = credentials.user.get_secret_value() or self.engine.url.username
+        return self.engine.url.set(username=user, password=credentials.password.get_secret_value())
 
     def leave_at_return(self, _connection: object, entry: ConnectionPoolEntry) -> None:
         """Close an old connection instead of keeping it."""
-        if entry.info.get(_POOL) is not self._engine.pool:  # an engine that was disposed has another one
+        if entry.info.get(_POOL) is not self.engine.pool:  # an engine that was disposed has another one
             entry.invalidate()
 
     def leave_old(self) -> None:
@@ -118,10 +116,10 @@ class _Followed:
     def check_idle(self) -> None:
         """Check all idle connections out: that replaces old ones. What fails here is replaced at its next use."""
         with suppress(SQLAlchemyError), ExitStack() as held:
-            left = _count_idle(self._engine)
-            while left and _count_idle(self._engine):  # where others have taken them, it would wait
+            left = _count_idle(self.engine)
+            while left and _count_idle(self.engine):  # where others have taken them, it would wait
                 left -= 1
-                held.enter_context(self._engine.connect())
+                held.enter_context(self.engine.connect())
 
 
 def _count_idle(engine: Engine) -> int:
