@@ -119,6 +119,23 @@ def test_where_both_are_refused_no_other_is_tried_for_one_period(
     assert server.asked == [current, previous, current, current]
 
 
+def test_a_refused_login_waits_a_moment_for_a_delivery(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent writes a value at about the time when the server withdraws the old one."""
+    monkeypatch.setattr(module, "READ_AGAIN", 0.0)
+    old, new = passwords(2)
+    login = login_of(delivery.deliver(PLAIN_URL=url_of(old)).plain_url)
+    server = FakeServer(new)
+
+    async def connect(credentials: Credentials) -> str:
+        return server.connect(credentials)
+
+    async def sleep(_seconds: float) -> None:
+        delivery.deliver(PLAIN_URL=url_of(new), is_read=False)
+
+    assert asyncio.run(login.log_in_async(connect, is_refused, sleep=sleep)) == "current"
+    assert server.asked == [old, new]
+
+
 def test_a_refusal_of_all_values_stands_for_a_second(delivery: Delivery) -> None:
     """Many refused logins would lock the user. A change ends that at once."""
     wrong, right = passwords(2)

@@ -76,18 +76,14 @@ class KeyHeader(Sealed):
 
         Long after a change, the current key is refused for another reason. It may read the sources.
         """
-        other = self._other_than(refused)
-        if other is None:
+        is_current = refused.role == "current"
+        if is_current and not self._login.has_just_changed:
             self._login.read_again()
-            other = self._other_than(refused)
+        other = self._login.other_than([refused])
+        if is_current and not self._login.has_just_changed:
+            return None
         if other is not None:
             self._login.count_refused(refused)
-        return other
-
-    def _other_than(self, refused: Credentials) -> Credentials | None:
-        other = self._login.next_after([refused])
-        if refused.role == "current" and not self._login.has_just_changed:
-            return None
         return other
 
     def keep(self, tried: Credentials) -> None:

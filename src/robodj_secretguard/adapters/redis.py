@@ -192,13 +192,13 @@ def _has_moved(connection: Any, credentials: Credentials) -> bool:
     """Let a connection have the address of a URL. Return whether it had another one: no other server gets the password.
 
     Raises:
-        redis.ConnectionError: the URL needs another kind of connection, such as one with TLS.
+        redis.RedisError: the URL needs another kind of connection, such as one with TLS.
     """
     if not credentials.is_url:
         return False
     address = contain(lambda: _server_of(credentials, type(connection)))
     if not isinstance(connection, address["connection_class"]):
-        raise redis.ConnectionError("the scheme of the URL has changed: make a new client")
+        raise redis.RedisError("the scheme of the URL has changed: make a new client")
     has_moved = False
     for name in _PLACE:
         if name in address and getattr(connection, name) != address[name]:

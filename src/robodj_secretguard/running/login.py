@@ -193,8 +193,8 @@ class Login(Sealed):
     ) -> _Connection:
         """Connect with the value in use, and once more where the server refuses it.
 
-        After a change with two values, the first login shows which one works, and the others wait for it. After a
-        refusal of all values, no login is sent for one second.
+        After a change with two values, the first login shows which one works, and the others wait for it. Where all
+        are refused, it waits one second for a delivery; after that, no login is sent for one second.
 
         Args:
             connect: connects with these credentials.
@@ -242,6 +242,9 @@ class Login(Sealed):
                 since.has_worked = False
                 is_alone = is_alone or await self._waited(sleep)
                 other = await run(self.other_than, refused)
+                if other is None and self.store.reader is not None:
+                    await sleep(READ_AGAIN)  # what was just delivered is read once it is a second old
+                    other = await run(self.other_than, refused)
                 if other is None or len(refused) >= MOST_TRIES:
                     self._keep_failure(failure)
                     raise failure
