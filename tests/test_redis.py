@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,11 @@ def running_cache(root: Path) -> Iterator[Cache]:
 def shown(name: Any) -> str:
     """Return a name as text: the protocol of the client decides what it gets."""
     return name.decode() if isinstance(name, bytes) else str(name)
+
+
+async def value_of(answer: Any) -> Any:
+    """Return what a client of either kind answers."""
+    return await answer if isawaitable(answer) else answer
 
 
 def test_a_client_follows_two_users_in_turn(cache: Cache, delivery: Delivery) -> None:
@@ -259,9 +265,6 @@ def test_a_password_goes_to_the_server_of_its_url_alone(
     client: Any = redis.asyncio.Redis() if kind == "asyncio" else redis.Redis()
     follow(client, held.plain_url)
 
-    async def value_of(answer: Any) -> Any:
-        return await answer if kind == "asyncio" else answer
-
     async def ask() -> None:
         await value_of(client.ping())
         with running_cache(tmp_path) as elsewhere:
@@ -274,6 +277,25 @@ def test_a_password_goes_to_the_server_of_its_url_alone(
     cache.refused()
     asyncio.run(ask())
     assert cache.refused() == 0
+
+
+@pytest.mark.parametrize("kind", ["sync", "asyncio"])
+def test_a_refused_login_goes_to_the_server_that_was_just_delivered(
+    cache: Cache, delivery: Delivery, tmp_path: Path, kind: str
+) -> None:
+    """The URL that a refused login reads may have another address."""
+    held = delivery.deliver(PLAIN_URL=cache.url("nobody", secrets.token_hex(16)))
+    client: Any = redis.asyncio.Redis() if kind == "asyncio" else redis.Redis()
+    follow(client, held.plain_url)
+
+    async def ask(user: str) -> None:
+        assert shown(await value_of(client.acl_whoami())) == user
+        await value_of(client.connection_pool.disconnect())
+
+    with running_cache(tmp_path) as elsewhere:
+        user, password = elsewhere.new_user()
+        delivery.deliver(PLAIN_URL=elsewhere.url(user, password), is_read=False)
+        asyncio.run(ask(user))
 
 
 def test_another_scheme_needs_another_client(cache: Cache, delivery: Delivery) -> None:
