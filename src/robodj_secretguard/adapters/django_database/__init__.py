@@ -60,19 +60,18 @@ def _name_of(secret: Secret, user: Secret | None) -> str:
 def _address(rest: SealedStr) -> dict[str, Any]:
     """Return the settings that a URL has, without its login."""
     parts = urlsplit(f"//{rest.get_secret_value().partition('://')[2]}")
-    names = unquote(parts.netloc).split(",")
-    hosts = [re.sub(r":\d*\Z", "", name) for name in names]
-    ports = [name.removeprefix(host).lstrip(":") for name, host in zip(names, hosts, strict=True)]
-    found = {"HOST": ",".join([host.strip("[]") for host in hosts]), "PORT": ",".join(ports)}
+    servers = [[*re.split(r":(\d*)\Z", each), ""] for each in unquote(parts.netloc).split(",")]
+    hosts = [each[0].strip("[]") for each in servers]
+    found = {"HOST": ",".join(hosts), "PORT": ",".join([each[1] for each in servers])}
     found["NAME"] = unquote(parts.path[1:])
     options: dict[str, str] = {}
     for name, value in parse_qsl(parts.query.replace("+", "%2B")):
+        if name in _NOT_OPTIONS:
+            continue
         if name in _PARAMETERS:
             found[_PARAMETERS[name]] = value
         elif "pass" in name:
             options[name] = MaskedStr(value)
         else:
             options[name] = value
-    for name in _NOT_OPTIONS:
-        options.pop(name, None)
     return {**{name: value for name, value in found.items() if value}, "OPTIONS": options}
