@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote
@@ -169,16 +169,11 @@ class Login(Sealed):
 
     def _renew(self) -> None:
         """Let each pool close its old connections. One that fails stops no other."""
-        failures = []
-        for pool_of in self._renewals.keyrefs():
-            pool = pool_of()
-            if pool is not None:
-                try:
-                    self._renewals[pool](pool)
-                except Exception as error:  # noqa: BLE001 - of a driver
-                    failures.append(error)
-        if failures:
-            raise failures[0]
+        with ExitStack() as calls:
+            for pool_of in self._renewals.keyrefs():
+                pool = pool_of()
+                if pool is not None:
+                    calls.callback(self._renewals[pool], pool)
 
     def count_withdrawn(self) -> int:
         """Return `withdrawn`, after a look at the values that are accepted now."""
