@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import secrets
 from collections.abc import Callable
 from secrets import token_bytes
 from typing import Any
@@ -22,7 +20,6 @@ NO_END = "has no END line with the label of its BEGIN line"
 NO_BODY = "has a body that is not base64 of 32 bytes or more"
 A_KEY = "has a member private_key that"
 PUBLIC = ("format", "has a key without its private part")
-CUT = ("format", "has a key of which a part is missing")
 
 
 class TestJson:
@@ -175,21 +172,6 @@ class TestWebKey:
 
 
 @pytest.mark.parametrize(
-    ("name", "member"),
-    [
-        *(("RSA", each) for each in ("n", "p", "q")),
-        *((each, "d") for each in WEB_KEYS if "RSA" not in each and each != "oct"),
-    ],
-)
-def test_cut_web_key_is_refused(name: str, member: str) -> None:
-    """A key is refused without a part of its secret on a curve, or of its factors or their product."""
-    key = WEB_KEYS[name]()
-    for cut in (key[member][:-8], key[member][8:], f"{key[member]}AAAA", f"{key[member][:8]}{key[member][12:]}"):
-        for text in TestWebKey.forms(key | {member: cut}):
-            assert judge(Material.json(), text) == CUT
-
-
-@pytest.mark.parametrize(
     ("members", "expected"),
     [
         ({"kty": "EC", "crv": [], "d": "zq9Kif83w7LA"}, ("", "")),
@@ -198,12 +180,11 @@ def test_cut_web_key_is_refused(name: str, member: str) -> None:
         ({"kty": "oct", "k": ""}, ("placeholder", "has a key that is empty")),
         ({"kty": "oct", "k": "Y2hhbmdlbWU"}, ("placeholder", "has a key that is a placeholder in base64")),
         ({"kty": True, "d": "zq9Kif83w7LA"}, ("", "")),
-        ({"kty": "RSA", "n": "Kq9Kif83w7LB", "p": "zq9Kif83w7LA", "d": "zq9Kif83w7LA"}, CUT),
         ({"keys": "zq9Kif83w"}, ("", "")),
         ({"keys": [7, "zq9Kif83w"]}, ("", "")),
         ({"keys": [{"d": "zq9Kif83w"}]}, ("", "")),
     ],
-    ids=range(10),
+    ids=range(9),
 )  # fmt: skip
 def test_malformed_web_key(members: dict[str, Any], expected: tuple[str, str]) -> None:
     """Members of other types are no error. What only looks like a key is an object of texts."""
@@ -228,27 +209,3 @@ def test_comment_or_name_beside_an_object() -> None:
     assert judge(Material.json(), text) == ("", "")
     assert judge(Material.json(), f"# The account\n{text}")[1] == "has a comment next to its value"
     assert judge(Material.json(), 'SHOP_SECRET={"password": "zq9Kif83w"}')[1] == "has a name in front of its value"
-
-
-@pytest.mark.parametrize(
-    ("curve", "size"),
-    [
-        ("P-256", 32),
-        ("P-384", 48),
-        ("P-521", 66),
-        ("secp256k1", 32),
-        ("Ed25519", 32),
-        ("X25519", 32),
-        ("Ed448", 57),
-        ("X448", 56),
-    ],
-)
-def test_private_part_has_the_length_of_its_curve(curve: str, size: int) -> None:
-    """The private part of a key on a curve has the bytes of its public part, no fewer and no more."""
-    public = base64.urlsafe_b64encode(secrets.token_bytes(size)).decode().rstrip("=")
-    parts = [
-        base64.urlsafe_b64encode(secrets.token_bytes(length)).decode().rstrip("=")
-        for length in (size - 1, size, size + 1)
-    ]
-    keys = [json.dumps({"kty": "EC", "crv": curve, "x": public, "d": part}) for part in parts]
-    assert [bool(judge(Material.json(), key)[0]) for key in keys] == [True, False, True]

@@ -7,7 +7,7 @@ from typing import Final
 
 from robodj_secretguard.secret.material import join_faults
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.secret.texts import shown_place
+from robodj_secretguard.secret.texts import listed, shown_place
 from robodj_secretguard.startup.file_remedies import chmod
 from robodj_secretguard.startup.inputs import (
     BELOW_OWNED,
@@ -106,10 +106,8 @@ def _how_to_restore(file: TextFile, where: str, named_by: NamedBy | None) -> str
 def _invalid(kinds: tuple[str, str], numbers: Sequence[int], where: str, origin: str, source: str) -> Problems:
     """Yield the problem of lines or entries that are not fingerprints, with their first three numbers."""
     if numbers:
-        first = ", ".join(map(str, numbers[:3]))
-        more = len(numbers) - 3
         kind, are = (kinds[0], "is not a fingerprint") if len(numbers) == 1 else (kinds[1], "are not fingerprints")
-        named = f"{kind} {first} and {more} more" if more > 0 else f"{kind} {first}"
+        named = f"{kind} {listed([*map(str, numbers)], 3)}"
         yield Problem(
             f"{named} of {where} {are}",
             f"correct {named} by {origin}; keep the fingerprint, and an instant as @{INSTANT_FORM}",
