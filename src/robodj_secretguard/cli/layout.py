@@ -118,11 +118,10 @@ def has_build(project: Project) -> bool:
 
 def runner_of(project: Project) -> str:
     """Return what begins a command that runs in the project's environment, such as `uv run `."""
-    found = [
-        *(name for name in ("uv", "poetry", "pdm") if os.path.exists(f"{name}.lock")),
-        *["hatch"] * bool(at(project, "tool.hatch.envs")),
-    ]
-    return f"{found[0]} run " if found else ""
+    for name in ("uv", "poetry", "pdm"):
+        if os.path.exists(f"{name}.lock"):
+            return f"{name} run "
+    return "hatch run " if at(project, "tool.hatch.envs") else ""
 
 
 def makes_app(package: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, TypeAlias
 
 from robodj_secretguard.lifecycle.records import StepName
@@ -12,6 +12,7 @@ from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import COMMAND_INDENT, command, count
 from robodj_secretguard.startup.inputs import iso_utc
+from robodj_secretguard.startup.time_rules import in_words
 
 DATA_PAGE: Final = "docs/recipes.md"
 REASON: Final = "WHY"
@@ -141,7 +142,7 @@ def plan_rotation(
     steps.append(_validation(policy, place, place.follow))
     if is_unfit and not stays:
         return [*steps, _last_step(name, place)]
-    after = f"{_days(policy.overlap)} after the promotion, remove {_old_key('old', keys.slots.current)}:"
+    after = f"{in_words(policy.overlap)} after the promotion, remove {_old_key('old', keys.slots.current)}:"
     return [*steps, *_ending(policy, keys.slots.current, place, after)]
 
 
@@ -165,10 +166,6 @@ def _old_key(which: str, key: str | None) -> str:
     return f"the {which} key, {key}" if key else f"the {which} value"
 
 
-def _days(time: timedelta) -> str:
-    return count(time.days, "day") if time >= timedelta(days=1) else str(time)
-
-
 def _promotion(policy: SecretPolicy, keys: StoredKeys, now: datetime, place: Place, *, is_unfit: bool) -> PlannedStep:
     """Return the step that makes the next key current."""
     if is_unfit:
@@ -179,7 +176,7 @@ def _promotion(policy: SecretPolicy, keys: StoredKeys, now: datetime, place: Pla
         when = f"After {iso_utc(max(now, (keys.staged_at or now) + MIN_AGE))}, when every instance has the next key"
     if keys.is_undone:
         when = "The promotion was undone. When its reason is gone"
-    text = f"{when}, make it current. The old key verifies for {_days(policy.overlap)}:"
+    text = f"{when}, make it current. The old key verifies for {in_words(policy.overlap)}:"
     return PlannedStep(text, place.step("promote", policy.name))
 
 
@@ -234,7 +231,7 @@ def _new_value(
     yield PlannedStep(what, place.step("put", name))
     yield _validation(policy, place, place.follow)
     if policy.overlap and stays:
-        after = f"{_days(policy.overlap)} later, remove the old value:"
+        after = f"{in_words(policy.overlap)} later, remove the old value:"
         yield from _ending(policy, keys.slots.current, place, after)
         return
     if policy.is_issued:

@@ -10,6 +10,7 @@ from typing import Final
 
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.secret.texts import count
 from robodj_secretguard.startup.inputs import INSTANT_FORM, iso_utc, parse_marker
 from robodj_secretguard.startup.readings import Reading
 from robodj_secretguard.startup.rules import (
@@ -65,7 +66,7 @@ def _check_expired(reading: Reading) -> Problems:
 
 def _check_expiry_marker(reading: Reading) -> Problems:
     if reading.marker is not None and reading.expires_at is None and reading.found:
-        limit = f"the expiry time (the last rotation plus {_in_words(reading.policy.cadence)})"
+        limit = f"the expiry time (the last rotation plus {in_words(reading.policy.cadence)})"
         yield _invalid_instant(reading.policy.expiry_variable, reading.marker, limit, reading.manager)
 
 
@@ -107,8 +108,7 @@ def _check_expiring(reading: Reading) -> Problems:
     if instant is not None and instant - setup.now <= policy.warn_before and not setup.ephemeral:
         days = -((setup.now - instant) // timedelta(days=1))
         yield Problem(
-            f"{policy.variable} expires at {iso_utc(instant)}, within {days} day{'s' if days > 1 else ''}"
-            f" ({policy.expiry_variable})",
+            f"{policy.variable} expires at {iso_utc(instant)}, within {count(days, 'day')} ({policy.expiry_variable})",
             how_to_renew(policy, reading.manager),
         )
 
@@ -130,7 +130,7 @@ def _check_cadence(reading: Reading) -> Problems:
 def _check_previous_until(reading: Reading) -> Problems:
     (_, previous, until), instant, now = reading.policy.slot_variables, reading.expires_at, reading.setup.now
     misspelled = [miss.meant.name for miss in reading.setup.near_misses]
-    overlap, limit = reading.policy.overlap, _in_words(reading.policy.overlap)
+    overlap, limit = reading.policy.overlap, in_words(reading.policy.overlap)
     remedy = everywhere(f"set {until} to the time of the rotation plus {limit}, as {INSTANT_FORM}", reading.manager)
     if not reading.found:
         delete = f"in {reading.manager}, delete" if reading.manager else "unset"
@@ -151,11 +151,11 @@ def _check_previous_until(reading: Reading) -> Problems:
         yield Problem(f"{until} is {iso_utc(instant)}, more than {limit} ahead", remedy)
 
 
-def _in_words(duration: timedelta) -> str:
+def in_words(duration: timedelta) -> str:
     """Return a duration in the largest unit of which it is a multiple."""
-    units = {"days": timedelta(days=1), "hours": timedelta(hours=1), "minutes": timedelta(minutes=1)}
-    name, unit = next((each for each in units.items() if not duration % each[1]), ("microseconds", duration.resolution))
-    return f"{duration // unit} {name}"
+    units = {"day": timedelta(days=1), "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
+    name, unit = next((each for each in units.items() if not duration % each[1]), ("microsecond", duration.resolution))
+    return count(duration // unit, name)
 
 
 def _check_previous_past(reading: Reading) -> Problems:
