@@ -62,8 +62,6 @@ _SCHEMES: Final = {
 """The schemes of a URL by the server in its variable. A client refuses temporary values of others."""
 _OVERLAP: Final = timedelta(days=14)
 _GENERATED: Final = f"overlap=timedelta(days={_OVERLAP.days})"
-_SHORT_LINE: Final = 79
-"""The longest line of a field: formatters with any usual limit leave it as it is."""
 _INIT_TEXTS: Final[dict[str, str]] = tomllib.loads(
     resources.files(__package__).joinpath("init.toml").read_text(encoding="utf-8")
 )
@@ -406,11 +404,11 @@ def _declared(field: str, policy: SecretPolicy) -> str:
         _material(policy) if policy.is_issued else _GENERATED,
         *["required=False"] * (not policy.required),
     ]
-    texts = {"field": field, "type": "Secret" if policy.required else "Secret | None"}
-    line = _INIT_TEXTS["field"].format(**texts, arguments=", ".join(arguments))
-    if len(line.strip("\n")) <= _SHORT_LINE:
-        return line
-    return _INIT_TEXTS["long_field"].format(**texts, arguments=",\n            ".join(arguments))
+    return _INIT_TEXTS["field"].format(
+        field=field,
+        type="Secret" if policy.required else "Secret | None",
+        arguments=",\n            ".join(arguments),
+    )
 
 
 def _material(policy: SecretPolicy) -> str:
