@@ -37,7 +37,7 @@ def follow(engine: _Engine, secret: Secret, *, user: Secret | None = None) -> _E
     `engine.dispose()` does that at once.
 
     Args:
-        engine: an engine, also an async one, without connections. Its URL names the driver, such as
+        engine: an engine, also an async one, without connections and `creator`. Its URL names the driver, such as
             `postgresql+psycopg://`, and has the address if the secret is a password.
         secret: the URL of the database, or the password.
         user: the secret that has the user; `None` for the user of the URL. Declare both with the same `group`.
