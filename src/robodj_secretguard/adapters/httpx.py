@@ -95,13 +95,7 @@ class _Auth(httpx.Auth):
         request.headers[self._header.name] = self._header.value(credentials)
 
     def _is_refused(self, response: httpx.Response) -> bool:
-        """Check whether the last request after redirects had the key, and was refused."""
-        request = response.request
-        return (
-            response.status_code == REFUSED_STATUS
-            and self._header.is_for(str(request.url))
-            and self._header.name in request.headers
-        )
+        return self._header.is_refused(response)
 
 
 def _next_request(flow: _Flow, response: httpx.Response) -> httpx.Request | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from robodj_secretguard.adapters.live import MaskedStr
@@ -70,6 +70,12 @@ class KeyHeader(Sealed):
     def _value(self, credentials: Credentials) -> MaskedStr:
         key = credentials.password.get_secret_value()
         return MaskedStr(f"Bearer {key}" if self.is_authorization else key)
+
+    def is_refused(self, response: Any) -> bool:
+        """Check whether the last request after redirects had the key, and was refused."""
+        request = response.request
+        is_sent = self.name in request.headers and self.is_for(str(request.url))
+        return bool(is_sent and response.status_code == REFUSED_STATUS)
 
     def other_than(self, refused: Credentials) -> Credentials | None:
         """Return the key to try after a refused one, if there is one.

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import requests
 from requests.auth import AuthBase
 
-from robodj_secretguard.adapters.origins import AUTHORIZATION, FOLLOWS_ALREADY, REFUSED_STATUS, KeyHeader
+from robodj_secretguard.adapters.origins import AUTHORIZATION, FOLLOWS_ALREADY, KeyHeader
 from robodj_secretguard.running.login import Credentials
 from robodj_secretguard.running.store import Secret
 
@@ -67,7 +67,7 @@ class _SessionAuth(AuthBase):  # type: ignore[misc, unused-ignore]  # older vers
 
     def _look_at(self, sent: Credentials, response: requests.Response, **arguments: Any) -> requests.Response:
         """Send a refused request once more."""
-        if not self._is_refused(response) or not isinstance(response.request.body, str | bytes | None):
+        if not self._header.is_refused(response) or not isinstance(response.request.body, str | bytes | None):
             return response
         other = self._header.other_than(sent)
         if other is None:
@@ -78,15 +78,9 @@ class _SessionAuth(AuthBase):  # type: ignore[misc, unused-ignore]  # older vers
         response.close()
         again: requests.Response = response.connection.send(request, **arguments)
         again.history.append(response)
-        if not self._is_refused(again):
+        if not self._header.is_refused(again):
             self._header.keep(other)
         return again
-
-    def _is_refused(self, response: requests.Response) -> bool:
-        """Check whether the request had the key, and was refused."""
-        request: Any = response.request
-        is_sent = self._header.name in request.headers and self._header.is_for(request.url)
-        return is_sent and response.status_code == REFUSED_STATUS
 
 
 class FollowingAuth(_SessionAuth):
