@@ -74,7 +74,7 @@ class _SinceChange:
         self.began_at = began_at  # when the values were first asked for
         self.role: Slot = "current"  # the slot to begin with
         self.has_worked = False  # whether a value was accepted
-        self.failed_at = -math.inf  # when none was
+        self.failed_at = -math.inf  # when none was: no other value is tried for one period
 
 
 class Login(Sealed):
@@ -276,7 +276,7 @@ class Login(Sealed):
         if len({each.rest for each in self._all()}) > 1:
             failure.add_note(f"{self.name}: another value was not tried, as it differs in more than the login")
         self._failure = failure
-        self.all_refused()
+        self._since_change().failed_at = time.monotonic()
 
     def other_than(self, refused: Sequence[Credentials]) -> Credentials | None:
         """Return the credentials to try after those that the server has refused in this login; `None` for none.
@@ -310,10 +310,6 @@ class Login(Sealed):
     def prefer(self, credentials: Credentials) -> None:
         """Log in with the values of this slot from now on, until the next change."""
         self._since_change().role = credentials.role
-
-    def all_refused(self) -> None:
-        """Try no other value for one period, unless there is a change."""
-        self._since_change().failed_at = time.monotonic()
 
     def is_accepted(self, credentials: Credentials) -> bool:
         """Check whether the values of a connection may still log in."""
