@@ -28,7 +28,9 @@ def error_of(driver: str, *arguments: object, **attributes: object) -> Exception
     ("error", "is_wrong"),
     [
         (error_of("asyncpg.exceptions", "text", sqlstate="28P01"), True),
-        (error_of("asyncpg.exceptions", "text", sqlstate="28000"), False),
+        (error_of("asyncpg.exceptions", 'role "shop" is not permitted to log in', sqlstate="28000"), False),
+        (error_of("asyncpg.exceptions", 'role "shop" does not exist', sqlstate="28000"), True),
+        (error_of("psycopg2", 'FATAL:  role "shop" does not exist'), True),
         (error_of("psycopg2", "password authentication failed", pgcode="53300"), False),
         (error_of("asyncpg.exceptions", "SASL authentication failed", sqlstate="08P01"), True),
         (error_of("asyncpg.exceptions", "no such database", sqlstate="08P01"), False),

@@ -192,6 +192,16 @@ def test_a_url_that_differs_in_more_than_its_login_is_not_tried(delivery: Delive
     assert server.asked == [current]
 
 
+def test_a_login_in_the_parameters_of_a_url_is_no_address(delivery: Delivery) -> None:
+    """The other value is tried, and the rest has neither the user nor the password."""
+    current, previous = passwords(2)
+    of = "postgresql://h/db?user=shop&password={}&sslmode=require".format
+    login = login_of(delivery.deliver({URL: of(current), PREVIOUS: of(previous)}).database_url)
+    server = FakeServer(previous)
+    assert login.log_in(server.connect, is_refused) == "previous"
+    assert {each.rest.get_secret_value() for each in login.accepted()} == {"postgresql://h/db?sslmode=require"}
+
+
 def test_another_error_is_not_tried_again(delivery: Delivery) -> None:
     """Only the code of a wrong password leads to the other value."""
     current, previous = passwords(2)
@@ -267,7 +277,7 @@ def test_without_a_directory_a_refused_login_is_an_error(monkeypatch: pytest.Mon
     monkeypatch.setattr(login.store, "reader", None)
     with pytest.raises(WrongPasswordError):
         login.log_in(FakeServer().connect, is_refused)
-    assert login.period == module.PERIOD
+    assert login.period == module.DEFAULT_PERIOD
 
 
 def test_a_value_without_a_good_one_is_an_error(delivery: Delivery, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,7 +142,6 @@ def test_a_refused_login_is_tried_once_with_the_other_password(cache: Cache, del
     assert held.db_password.store.refused_logins == {("db_password", "current"): 1}
 
 
-@pytest.mark.skipif(not hasattr(redis.Connection, "mark_for_reconnect"), reason="an older redis-py")
 def test_a_connection_in_use_is_replaced_when_it_is_returned(cache: Cache, delivery: Delivery) -> None:
     """It was not idle when its user ended."""
     (one, first), (other, second) = cache.new_user(), cache.new_user()

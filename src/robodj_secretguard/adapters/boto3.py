@@ -30,7 +30,7 @@ def botocore_session(key_id: Secret, secret_key: Secret, token: Secret | None = 
 
     Raises:
         ValueError: the secrets are not of one `group` of one model, so they may change one after the other.
-        TypeError: one of them is no `Secret`.
+        TypeError: one of them is not a `Secret`.
     """
     secrets = [key_id, secret_key] if token is None else [key_id, secret_key, token]
     del key_id, secret_key, token  # one may be text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
@@ -12,6 +13,9 @@ REFUSED_STATE: Final = "28P01"
 """The SQLSTATE of PostgreSQL for a wrong password, and for a user that does not exist."""
 POOLER_STATE: Final = "08P01"
 """The SQLSTATE of PgBouncer for every error of a login."""
+DELETED_STATE: Final = "28000"
+"""The SQLSTATE of PostgreSQL for a user that was deleted during its login, and for much else."""
+_DELETED: Final = re.compile('role ".*" does not exist')
 ACCESS_DENIED: Final = 1045
 """The same of MySQL and MariaDB."""
 
@@ -46,14 +50,15 @@ def is_wrong_password(error: Exception) -> bool:
         connection.info = []
         connection.password = b""
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    if state not in {None, POOLER_STATE}:
+    if state not in {None, POOLER_STATE, DELETED_STATE}:
         return bool(state == REFUSED_STATE)
     if error.args[:1] == (ACCESS_DENIED,):
         return True
     if connection is not None and not connection.used_password:
         return False
     is_postgresql = state is not None or type(error).__module__.startswith("psycopg")
-    return is_postgresql and any(text in str(error) for text in _WRONG_PASSWORD)
+    is_deleted = _DELETED.search(str(error)) is not None
+    return is_postgresql and (is_deleted or any(text in str(error) for text in _WRONG_PASSWORD))
 
 
 def plain_url(credentials: Credentials) -> str:

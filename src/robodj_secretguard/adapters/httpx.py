@@ -38,7 +38,7 @@ def follow(client: _AnyClient, secret: Secret, *, origin: str, header: str = AUT
 
     Raises:
         ValueError: `origin` is something else, or the client follows a secret already.
-        TypeError: `secret` is no `Secret`.
+        TypeError: `secret` is not a `Secret`.
     """
     is_followed = isinstance(client.auth, _Auth)
     if is_followed:
@@ -115,7 +115,7 @@ class FollowingAuth(_Auth):
 
     Raises:
         ValueError: `origin` is something else.
-        TypeError: `secret` is no `Secret`.
+        TypeError: `secret` is not a `Secret`.
     """
 
     def __init__(self, secret: Secret, *, origin: str) -> None:

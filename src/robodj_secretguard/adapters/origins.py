@@ -28,7 +28,7 @@ class KeyHeader(Sealed):
 
     Raises:
         ValueError: `origin` is something else.
-        TypeError: `secret` is no `Secret`.
+        TypeError: `secret` is not a `Secret`.
     """
 
     __slots__ = ("_hosts", "_login", "name")
@@ -53,7 +53,7 @@ class KeyHeader(Sealed):
 
         Raises:
             LookupError: the secret is optional, and it is not set.
-            RevokedKeyError: it was revoked, and there is no other one.
+            RevokedKeyError: it was revoked, and there is not a other one.
         """
         return self._login.accepted()[0]
 

@@ -1,4 +1,4 @@
-"""redis-py, from version 5.1: a client whose connections follow a secret, also with a Valkey server."""
+"""redis-py, from version 7.0: a client whose connections follow a secret, also with a Valkey server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def follow(client: _Client, secret: Secret, *, user: Secret | None = None) -> _C
     `cache = follow(redis.Redis(), secrets.redis_url)`
 
     Each new connection logs in with the value in use. In an overlap, a login that the server refuses is tried once with
-    the other value. When a value has ended, idle connections are closed.
+    the other value. When a value has ended, idle connections are closed, and those in use are replaced when they are
+    returned.
 
     Args:
         client: a client, also an asyncio one, that has not connected yet.
@@ -167,8 +168,7 @@ class _Beginning:
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
-            mark = getattr(connection, "mark_for_reconnect", bool)
-            mark()
+            connection.mark_for_reconnect()  # where it is in use, it is replaced when it is returned
         disconnect = partial(pool.disconnect, inuse_connections=False)
         if isinstance(pool, redis.asyncio.ConnectionPool):
             self._loop.run(disconnect)
@@ -223,6 +223,6 @@ def _server_of(credentials: Credentials, kind: type) -> dict[str, Any]:
 def _is_refused(error: Exception) -> bool:
     """Check whether the server has refused the user or the password (WRONGPASS).
 
-    Old versions of redis-py hide the code. The text of other errors of this class begins with another word.
+    redis-py hides the code. The text of other errors of this class begins with another word.
     """
     return isinstance(error, AuthenticationError) and str(error).lower().startswith("invalid ")

@@ -1,4 +1,4 @@
-"""requests, from version 2.32: requests to one origin have the key in use."""
+"""requests, from version 2.32.2: requests to one origin have the key in use."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def follow(session: _Session, secret: Secret, *, origin: str, header: str = AUTH
 
     Raises:
         ValueError: `origin` is something else, or the session follows a secret already.
-        TypeError: `secret` is no `Secret`.
+        TypeError: `secret` is not a `Secret`.
     """
     is_followed = isinstance(session.auth, _SessionAuth)
     if is_followed:
@@ -92,7 +92,7 @@ class FollowingAuth(_SessionAuth):
 
     Raises:
         ValueError: `origin` is something else.
-        TypeError: `secret` is no `Secret`.
+        TypeError: `secret` is not a `Secret`.
     """
 
     def __init__(self, secret: Secret, *, origin: str) -> None:

@@ -31,6 +31,9 @@ def log_in(mail: smtplib.SMTP, secret: Secret, *, user: Secret | str) -> None:
     context = getattr(mail.sock, "context", None)
     if not getattr(context, "check_hostname", False):
         raise ValueError("pass context=ssl.create_default_context() to SMTP_SSL or starttls, before log_in")
+    mail.ehlo_or_helo_if_needed()
+    if "PLAIN" in mail.esmtp_features.get("auth", "").split():  # a wrong password is sent once for each mechanism
+        mail.esmtp_features["auth"] = "PLAIN"
     login = login_of(secret, user) if isinstance(user, Secret) else login_of(secret)
 
     def log_in_with(credentials: Credentials) -> None:

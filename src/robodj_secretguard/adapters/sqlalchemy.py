@@ -1,4 +1,4 @@
-"""SQLAlchemy: an engine whose connections follow a secret, from version 2.0."""
+"""SQLAlchemy: an engine whose connections follow a secret, from version 2.0.30."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -29,11 +30,11 @@ LOGIN_WAIT: Final = 5.0
 """How many seconds a login waits for the one that shows which value works."""
 READ_AGAIN: Final = 1.0
 """For how many seconds a refusal of all values stands, and after how many the sources are read again."""
-PERIOD: Final = 30.0
+DEFAULT_PERIOD: Final = 30.0
 """How many seconds a period has where nothing reads the sources."""
 MOST_TRIES: Final = 4
 """How many values one login tries, where new ones are delivered meanwhile."""
-_POLL: Final = 0.005
+_POLL: Final = 0.005  # seconds
 
 _Connection = TypeVar("_Connection")
 _Holder = TypeVar("_Holder")
@@ -127,7 +128,7 @@ class Login(Sealed):
 
     @property
     def has_just_changed(self) -> bool:
-        """Whether the first login after a change was within one period. A value of the start has not changed."""
+        """Whether the first login after a change was at most one period ago. A value of the start has not changed."""
         return time.monotonic() - self._since_change().began_at <= self.period
 
     def accepted(self) -> tuple[Credentials, ...]:
@@ -331,7 +332,7 @@ class Login(Sealed):
     def period(self) -> float:
         """How many seconds are between two reads."""
         reader = self.store.reader
-        return PERIOD if reader is None else reader.seconds or PERIOD
+        return DEFAULT_PERIOD if reader is None else reader.seconds or DEFAULT_PERIOD
 
     def _all(self) -> list[Credentials]:
         """Return the values of each slot that may log in, equal ones once."""
@@ -384,6 +385,9 @@ def _is_whole_group(keys: KeySet, name: str, role: Slot) -> bool:
     return all(_in_slot(keys, other, role) is not None for other in others)
 
 
+_LOGIN_PARAMETER: Final = re.compile("(?<=[?&;])(?:user|username|password|pwd)=[^&;]*[&;]?", re.IGNORECASE)
+
+
 def _parsed(role: Slot, values: Sequence[SealedStr], *, is_url: bool) -> Credentials:
     nothing = SealedStr("")
     value, user, *_ = [*values, nothing]
@@ -392,7 +396,7 @@ def _parsed(role: Slot, values: Sequence[SealedStr], *, is_url: bool) -> Credent
     text = value.get_secret_value()
     scheme, _, _ = text.partition("://")
     address = read_address(text)
-    rest = SealedStr(f"{scheme}://{address.rest}")
+    rest = SealedStr(f"{scheme}://{_LOGIN_PARAMETER.sub('', address.rest)}")
     return Credentials(role, value, SealedStr(address.user), SealedStr(unquote(address.password or "")), rest)
 
 

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from robodj_secretguard.adapters import asyncpg, psycopg, sqlalchemy
 from robodj_secretguard.adapters.databases import is_wrong_password
-from robodj_secretguard.running.login import PERIOD
+from robodj_secretguard.running.login import DEFAULT_PERIOD
 
 CHANGES: Final = 100
 DELETIONS: Final = 5
@@ -286,6 +286,6 @@ def test_a_pool_is_used_again_after_its_user_was_deleted(database: Server, deliv
             delivery.deliver(is_read=False, PLAIN_URL=database.url(user, password))
             delivered = time.monotonic()
             traffic.wait_until_none_fails()
-            assert time.monotonic() <= delivered + PERIOD
+            assert time.monotonic() <= delivered + DEFAULT_PERIOD
     close()
     database.wait_until_gone(user)

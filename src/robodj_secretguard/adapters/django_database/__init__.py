@@ -22,7 +22,6 @@ FOLLOWED: Final[dict[str, tuple[Secret, Secret | None]]] = {}
 
 _PARAMETERS: Final = {"host": "HOST", "port": "PORT", "dbname": "NAME", "database": "NAME", "db": "NAME"}
 """Which parameters of a URL are settings. As options, they would replace the name of a test database."""
-_NOT_OPTIONS: Final = ("user", "password", "pwd")
 
 
 def follow(settings: Mapping[str, Any], secret: Secret, *, user: Secret | None = None) -> dict[str, Any]:
@@ -66,8 +65,6 @@ def _address(rest: SealedStr) -> dict[str, Any]:
     found["NAME"] = unquote(parts.path[1:])
     options: dict[str, str] = {}
     for name, value in parse_qsl(parts.query.replace("+", "%2B")):
-        if name in _NOT_OPTIONS:
-            continue
         if name in _PARAMETERS:
             found[_PARAMETERS[name]] = value
         elif "pass" in name:
