@@ -124,6 +124,13 @@ def test_both_keys_are_refused(following: requests.Session, servers: Servers, se
     assert servers.api.sent == [new, old]
 
 
+def test_a_refused_key_before_a_change(following: requests.Session, servers: Servers, service: Client) -> None:
+    """Without another key, a 401 is passed on after one request."""
+    servers.api.accepted = set()
+    assert following.get(servers.api.origin).status_code == 401
+    assert servers.api.sent == [service.key]
+
+
 def test_a_refused_stream_is_not_sent_again(following: requests.Session, servers: Servers, service: Client) -> None:
     """A body that cannot be read again is sent once, and the 401 is passed on."""
     new = service.rotate()

@@ -10,6 +10,7 @@ from robodj_secretguard.running.store import Secret
 
 REFUSED_CODE: Final = 535
 """What a server answers to a wrong password (RFC 4954)."""
+_MECHANISMS: Final = ("PLAIN", "LOGIN", "CRAM-MD5")
 
 
 def log_in(mail: smtplib.SMTP, secret: Secret, *, user: Secret | str) -> None:
@@ -32,8 +33,9 @@ def log_in(mail: smtplib.SMTP, secret: Secret, *, user: Secret | str) -> None:
     if not getattr(context, "check_hostname", False):
         raise ValueError("pass context=ssl.create_default_context() to SMTP_SSL or starttls, before log_in")
     mail.ehlo_or_helo_if_needed()
-    if "PLAIN" in mail.esmtp_features.get("auth", "").split():  # a wrong password is sent once for each mechanism
-        mail.esmtp_features["auth"] = "PLAIN"
+    offered = mail.esmtp_features.get("auth", "").split()
+    supported = [each for each in _MECHANISMS if each in offered]
+    mail.esmtp_features["auth"] = " ".join(supported[:1])  # otherwise, each one sends a wrong password
     login = login_of(secret, user) if isinstance(user, Secret) else login_of(secret)
 
     def log_in_with(credentials: Credentials) -> None:

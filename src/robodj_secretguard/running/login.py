@@ -170,11 +170,10 @@ class Login(Sealed):
 
     def _renew(self) -> None:
         """Let each pool close its old connections. One that fails stops no other."""
+        pools = [pool_of() for pool_of in self._renewals.keyrefs()]
         with ExitStack() as calls:
-            for pool_of in self._renewals.keyrefs():
-                pool = pool_of()
-                if pool is not None:
-                    calls.callback(self._renewals[pool], pool)
+            for pool in [each for each in pools if each is not None]:
+                calls.callback(self._renewals[pool], pool)
 
     def count_withdrawn(self) -> int:
         """Return `withdrawn`, after a look at the values that are accepted now."""
