@@ -21,6 +21,7 @@ SLOW: Final = (
     "tests/no_leak",
     "tests/trials/no_leak",
     "tests/trials/adoption",
+    "tests/trials/following",
     "tests/trials/test_list_races.py",
     "tests/trials/test_log_crash.py",
     "tests/trials/test_fleet_histories.py",

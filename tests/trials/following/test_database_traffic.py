@@ -23,7 +23,6 @@ from robodj_secretguard.adapters import asyncpg, psycopg, sqlalchemy
 from robodj_secretguard.adapters.databases import is_wrong_password
 from robodj_secretguard.running.login import DEFAULT_PERIOD
 
-CHANGES: Final = 100
 DELETIONS: Final = 5
 THREADS: Final = 16
 URL, NEXT, PREVIOUS = "DATABASE_URL", "DATABASE_URL_NEXT", "DATABASE_URL_PREVIOUS"
@@ -175,6 +174,12 @@ def driver(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+@pytest.fixture(params=[20, pytest.param(100, marks=pytest.mark.full)])
+def changes(request: pytest.FixtureRequest) -> int:
+    """Return how many changes there are."""
+    return int(request.param)
+
+
 def descriptors() -> int:
     """Return how many descriptors the process has."""
     return len(os.listdir("/proc/self/fd"))
@@ -188,7 +193,9 @@ def settled(count: Callable[[], int], most: int) -> int:
     return count()
 
 
-def test_no_query_fails_while_two_users_are_used_in_turn(database: Server, delivery: Delivery, driver: Any) -> None:
+def test_no_query_fails_while_two_users_are_used_in_turn(
+    database: Server, delivery: Delivery, driver: Any, changes: int
+) -> None:
     """Each change delivers a new user next to the old one, which is deleted at the end of its overlap."""
     user, password = database.new_user()
     held = delivery.deliver({URL: database.url(user, password)})
@@ -197,7 +204,7 @@ def test_no_query_fails_while_two_users_are_used_in_turn(database: Server, deliv
     with Traffic(query) as traffic:
         began, before = time.monotonic(), (threading.active_count(), descriptors())
         ended = ""
-        for _ in range(CHANGES):
+        for _ in range(changes):
             old, old_password = user, password
             user, password = database.new_user()
             delivery.deliver({URL: database.url(user, password), PREVIOUS: database.url(old, old_password)})
@@ -220,7 +227,7 @@ def test_no_query_fails_while_two_users_are_used_in_turn(database: Server, deliv
 
 
 def test_no_query_fails_while_the_password_of_one_user_changes(
-    database: Server, delivery: Delivery, driver: Any
+    database: Server, delivery: Delivery, driver: Any, changes: int
 ) -> None:
     """The next password is delivered first, then the server changes it, then it is delivered as the current one."""
     user, password = database.new_user()
@@ -228,7 +235,7 @@ def test_no_query_fails_while_the_password_of_one_user_changes(
     query, close = driver(held.database_url)
     query()
     with Traffic(query) as traffic:
-        for _ in range(CHANGES):
+        for _ in range(changes):
             new = secrets.token_hex(16)
             delivery.deliver({URL: database.url(user, password), NEXT: database.url(user, new)})
             database.set_password(user, new)
@@ -238,11 +245,13 @@ def test_no_query_fails_while_the_password_of_one_user_changes(
             traffic.wait()
     refused = sum(held.database_url.store.refused_logins.values())
     assert traffic.errors == []
-    assert refused <= 4 * CHANGES  # those in flight when the server changes are refused, too
+    assert refused <= 4 * changes  # those in flight when the server changes are refused, too
     close()
 
 
-def test_only_queries_before_the_delivery_fail_without_an_overlap(database: Server, delivery: Delivery) -> None:
+def test_only_queries_before_the_delivery_fail_without_an_overlap(
+    database: Server, delivery: Delivery, changes: int
+) -> None:
     """The server changes the password first. Each login that it refuses until the delivery is counted."""
     user, password = database.new_user()
     held = delivery.deliver(PLAIN_URL=database.url(user, password))
@@ -252,7 +261,7 @@ def test_only_queries_before_the_delivery_fail_without_an_overlap(database: Serv
     query()
     with Traffic(query) as traffic:
         before = threading.active_count(), descriptors()
-        for _ in range(CHANGES):
+        for _ in range(changes):
             password = secrets.token_hex(16)
             began = time.monotonic()
             database.set_password(user, password)
