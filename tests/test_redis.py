@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,17 +69,22 @@ class Cache:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cache]:
+def cache() -> Iterator[Cache]:
     """A server on a free port."""
     if SERVER is None:
         pytest.skip("neither Redis nor Valkey is installed")
-    with running_cache(tmp_path_factory.mktemp("redis")) as running:
+    with running_cache() as running:
         yield running
 
 
 @contextmanager
-def running_cache(root: Path) -> Iterator[Cache]:
-    """Run a server on a free port."""
+def running_cache() -> Iterator[Cache]:
+    """Run a server on a free port, and on a socket, whose path must be short."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as root:
+        yield from _running_in(Path(root))
+
+
+def _running_in(root: Path) -> Iterator[Cache]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -256,9 +262,7 @@ def test_an_error_of_the_driver_shows_no_password(cache: Cache, delivery: Delive
 
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
-def test_a_password_goes_to_the_server_of_its_url_alone(
-    cache: Cache, delivery: Delivery, tmp_path: Path, kind: str
-) -> None:
+def test_a_password_goes_to_the_server_of_its_url_alone(cache: Cache, delivery: Delivery, kind: str) -> None:
     """A connection that is opened again goes where the URL in use says."""
     held = delivery.deliver(PLAIN_URL=cache.url(*cache.new_user()))
     client: Any = redis.asyncio.Redis() if kind == "asyncio" else redis.Redis()
@@ -266,7 +270,7 @@ def test_a_password_goes_to_the_server_of_its_url_alone(
 
     async def ask() -> None:
         await value_of(client.ping())
-        with running_cache(tmp_path) as elsewhere:
+        with running_cache() as elsewhere:
             user, password = elsewhere.new_user()
             delivery.deliver(PLAIN_URL=elsewhere.url(user, password))
             await value_of(client.connection_pool.disconnect())
@@ -280,7 +284,7 @@ def test_a_password_goes_to_the_server_of_its_url_alone(
 
 @pytest.mark.parametrize("kind", ["sync", "asyncio"])
 def test_a_refused_login_goes_to_the_server_that_was_just_delivered(
-    cache: Cache, delivery: Delivery, tmp_path: Path, kind: str
+    cache: Cache, delivery: Delivery, kind: str
 ) -> None:
     """The URL that a refused login reads may have another address."""
     held = delivery.deliver(PLAIN_URL=cache.url("nobody", secrets.token_hex(16)))
@@ -291,7 +295,7 @@ def test_a_refused_login_goes_to_the_server_that_was_just_delivered(
         assert shown(await value_of(client.acl_whoami())) == user
         await value_of(client.connection_pool.disconnect())
 
-    with running_cache(tmp_path) as elsewhere:
+    with running_cache() as elsewhere:
         user, password = elsewhere.new_user()
         delivery.deliver(PLAIN_URL=elsewhere.url(user, password), is_read=False)
         asyncio.run(ask(user))
