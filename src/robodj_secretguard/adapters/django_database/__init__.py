@@ -46,8 +46,13 @@ def follow(settings: Mapping[str, Any], secret: Secret, *, user: Secret | None =
     if credentials.is_url:
         address = contain(lambda: _address(credentials.rest))
     options = {**settings.get("OPTIONS", {}), **address.pop("OPTIONS", {})}
-    followed = {FOLLOWED_ENGINE: settings["ENGINE"], FOLLOWED_LOGIN: _name_of(secret, user)}
-    return {**settings, **address, "OPTIONS": options, "ENGINE": __name__, "PASSWORD": "", **followed}
+    followed = {**settings, **address}
+    followed["OPTIONS"] = options
+    followed["ENGINE"] = __name__
+    followed["PASSWORD"] = ""
+    followed[FOLLOWED_ENGINE] = settings["ENGINE"]
+    followed[FOLLOWED_LOGIN] = _name_of(secret, user)
+    return followed
 
 
 def _name_of(secret: Secret, user: Secret | None) -> str:
@@ -59,9 +64,13 @@ def _name_of(secret: Secret, user: Secret | None) -> str:
 def _address(rest: SealedStr) -> dict[str, Any]:
     """Return the settings that a URL has, without its login."""
     parts = urlsplit(f"//{rest.get_secret_value().partition('://')[2]}")
-    servers = [[*re.split(r":(\d*)\Z", each), ""] for each in unquote(parts.netloc).split(",")]
-    hosts = [each[0].strip("[]") for each in servers]
-    found = {"HOST": ",".join(hosts), "PORT": ",".join([each[1] for each in servers])}
+    hosts: list[str] = []
+    ports: list[str] = []
+    for server in unquote(parts.netloc).split(","):
+        host, *port = re.split(r":(\d*)\Z", server)
+        hosts.append(host.strip("[]"))
+        ports.append("".join(port))
+    found = {"HOST": ",".join(hosts), "PORT": ",".join(ports)}
     found["NAME"] = unquote(parts.path[1:])
     options: dict[str, str] = {}
     for name, value in parse_qsl(parts.query.replace("+", "%2B")):
@@ -71,4 +80,6 @@ def _address(rest: SealedStr) -> dict[str, Any]:
             options[name] = MaskedStr(value)
         else:
             options[name] = value
-    return {**{name: value for name, value in found.items() if value}, "OPTIONS": options}
+    address: dict[str, Any] = {name: value for name, value in found.items() if value}
+    address["OPTIONS"] = options
+    return address
