@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import unquote
 
+import pytest
 from conftest import put
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -203,3 +204,25 @@ def _certificate(key_file: Path) -> bytes:
 def redirect(server: Server, target: str) -> str:
     """Return the URL of a server that redirects."""
     return f"{server.origin}/to/{target}"
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """The server that the key is for, and another one."""
+    with running_servers(tmp_path_factory.mktemp("servers")) as running:
+        yield running
+
+
+@pytest.fixture
+def servers(both: Servers, service: Client) -> Servers:
+    """The same, without requests. Each accepts the present key."""
+    for each in (both.api, both.other):
+        each.asked.clear()
+        each.accepted = {service.key}
+    return both
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A service that has a key."""
+    return Client(tmp_path / "keys", monkeypatch)

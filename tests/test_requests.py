@@ -12,33 +12,13 @@ import pytest
 
 pytest.importorskip("requests")
 import requests
-from api_servers import HEADER, Client, Servers, redirect, running_servers
+from api_servers import HEADER, Client, Servers, both, redirect, servers, service
 from conftest import put
 from detector import leaks
 
 from robodj_secretguard.adapters.requests import FollowingAuth, follow
 
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """The server that the key is for, and another one."""
-    with running_servers(tmp_path_factory.mktemp("servers")) as running:
-        yield running
-
-
-@pytest.fixture
-def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """A service that has a key."""
-    return Client(tmp_path / "keys", monkeypatch)
-
-
-@pytest.fixture
-def servers(both: Servers, service: Client) -> Servers:
-    """The same, without requests. Each accepts the present key."""
-    for each in (both.api, both.other):
-        each.asked.clear()
-        each.accepted = {service.key}
-    return both
+__all__ = ["both", "servers", "service"]
 
 
 @pytest.fixture

@@ -49,6 +49,9 @@ FOLLOW: Final = "Instances that refresh have it within 60 seconds. Restart the o
 RESTART: Final = "Restart the instances one after another, and see that each one starts."
 TO: Final = "--to vault:secret/my-service --operator dana"
 FROM: Final = "--from vault:secret/my-service"
+DISABLE: Final = (
+    "When each instance has read that, disable an old value where it was issued, but keep a user that has the new one."
+)
 TEST: Final = "Test sign-in and decryption. Then record that they work:"
 PROOF: Final = "The last line of this proves that the rotation is complete:"
 
@@ -212,7 +215,7 @@ class TestRotation:
                 f"rotate put stripe {TO}",
             ),
             (f"{FOLLOW} Test the logins. Then record that they work:", record("stripe")),
-            ("When each instance has read that, disable the old value where it was issued.",),
+            (DISABLE,),
             proof("stripe"),
         ]
 
@@ -226,8 +229,16 @@ class TestRotation:
     @pytest.mark.parametrize(
         ("step", "name", "expected"),
         [
-            ("retire", "vendor", "When each instance has read that, disable the old value where it was issued."),
-            ("put", "stripe", "If there was an old value, disable it where it was issued."),
+            (
+                "retire",
+                "vendor",
+                DISABLE,
+            ),
+            (
+                "put",
+                "stripe",
+                DISABLE,
+            ),
         ],
     )
     def test_what_follows_a_step_disables_a_vendors_old_value(self, step: StepName, name: str, expected: str) -> None:

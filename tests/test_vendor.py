@@ -172,7 +172,7 @@ class TestRotate:
         (machine.root / "keys").mkdir()
         out = call(machine, "rotate", "plan", "icecast.password", "--from", "directory:keys", *WHO).out
         assert f"1. Issue a new one at {ISSUER}. This asks for it, and puts it into the store:" in out
-        assert "disable the old value where it was issued" in out
+        assert "disable an old value where it was issued" in out
 
     def test_vendors_secret_is_recorded_by_name_only(self, machine: Machine) -> None:
         """A vendor's secret is recorded only by its name. It is always new, and has no fingerprint."""

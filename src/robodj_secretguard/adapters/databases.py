@@ -17,7 +17,7 @@ DELETED_STATE: Final = "28000"
 """The SQLSTATE of PostgreSQL for a user that was deleted during its login, and for much else."""
 _DELETED: Final = re.compile('role ".*" does not exist')
 ACCESS_DENIED: Final = 1045
-"""The same of MySQL and MariaDB."""
+"""The code of MySQL and MariaDB for a wrong password."""
 
 # libpq passes on the text of the server without the code. The server writes it in its own language (`lc_messages`).
 _WRONG_PASSWORD: Final = (

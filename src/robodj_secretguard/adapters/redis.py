@@ -164,11 +164,11 @@ class _Beginning:
             connection.redis_connect_func = begin
 
     def close_idle(self, pool: Any) -> None:
-        """Close idle connections, and let those in use be replaced when they are returned, where redis-py can."""
+        """Close idle connections, and let those in use be replaced when they are returned."""
         with self._lock:
             connections = list(self._connections)
         for connection in connections:
-            connection.mark_for_reconnect()  # where it is in use, it is replaced when it is returned
+            connection.mark_for_reconnect()
         disconnect = partial(pool.disconnect, inuse_connections=False)
         if isinstance(pool, redis.asyncio.ConnectionPool):
             self._loop.run(disconnect)

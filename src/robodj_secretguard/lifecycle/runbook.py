@@ -36,7 +36,9 @@ class PlannedStep(Frozen):
 
 Steps: TypeAlias = list[PlannedStep]
 """The steps of a plan, in order."""
-_DISABLE: Final = PlannedStep("When each instance has read that, disable the old value where it was issued.")
+_DISABLE: Final = PlannedStep(
+    "When each instance has read that, disable an old value where it was issued, but keep a user that has the new one."
+)
 
 
 def plan_lines(steps: Steps) -> Iterator[str]:
@@ -157,7 +159,7 @@ def plan_after(step: StepName, policy: SecretPolicy, keys: StoredKeys, now: date
         return [PlannedStep(place.follow), *plan_rotation(policy, keys, now, place)]
     validation = _validation(policy, place, place.follow)
     if "previous" not in keys.filled:
-        old = [PlannedStep("If there was an old value, disable it where it was issued.")] if policy.is_issued else []
+        old = [_DISABLE] if policy.is_issued else []
         return [validation, *old, _last_step(policy.name, place)]
     return [validation, *_ending(policy, keys.slots.previous, place, _when_over(keys, now))]
 

@@ -30,9 +30,9 @@ def follow(settings: Mapping[str, Any], secret: Secret, *, user: Secret | None =
     `DATABASES = {"default": follow({"ENGINE": "django.db.backends.postgresql"}, secrets.database_url)}`
 
     Each new connection logs in with the value in use. In an overlap, a login that the server refuses is tried once with
-    the other value. When a value has ended, a persistent connection is closed at the begin or end of a request.
-    Django's own pool (`OPTIONS["pool"]`, from Django 5.1) follows as `adapters.psycopg.follow` does it. The settings
-    have no password. `manage.py dbshell` logs in with the value in use.
+    the other value. When a value has ended, a persistent connection is closed at the beginning or end of a
+    request. Django's own pool (`OPTIONS["pool"]`, from Django 5.1) follows as `adapters.psycopg.follow` does it. The
+    settings have no password. `manage.py dbshell` logs in with the value in use.
 
     Args:
         settings: the settings of the database. `ENGINE` is a backend for PostgreSQL, MySQL or MariaDB.

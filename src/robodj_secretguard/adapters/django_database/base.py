@@ -53,7 +53,7 @@ class _Following(BaseDatabaseWrapper):  # type: ignore[misc]  # Django has no ty
         return login.log_in(connect_with, is_wrong_password)
 
     def close_if_unusable_or_obsolete(self) -> None:
-        """Close an old connection, too. Django calls this at the begin and end of a request."""
+        """Close an old connection, too. Django calls this at the beginning and end of a request."""
         is_old = self.connection is not None and self._age != _followed_login(self.settings_dict).count_withdrawn()
         if is_old and not self.in_atomic_block:
             self.close()
