@@ -109,6 +109,16 @@ running.redact.SecretRedactor
 running.heartbeat.send_heartbeat
 running.heartbeat.send_end
 
+## Serve a health endpoint
+
+The response is [the state](monitoring.md#the-state) in one word.
+
+running.state.RunningState
+adapters.fastapi.ready
+adapters.starlette.ready
+adapters.flask.ready
+adapters.django.ready
+
 ## Export metrics
 
 adapters.prometheus.SecretCollector
@@ -151,7 +161,7 @@ scan.result.Scan: as_dict
 
 fleet.verdict.parse_roster
 fleet.verdict.Service
-fleet.evidence.read_events
+fleet.evidence.EventReader
 fleet.evidence.ask
 fleet.verdict.Evidence
 fleet.verdict.Use

@@ -27,7 +27,7 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 12882,
+    "statements": 13097,
     "statements of a start": 2000,
     "modules of a start": 14,
     "record shapes": 56,
@@ -49,7 +49,7 @@ _LAYOUT: Final = re.compile(rf"^```\w*\n({PACKAGE}/\n.*?)^```$", re.MULTILINE | 
 _EXCEPTIONS: Final = frozenset(name for name in vars(builtins) if name.endswith(("Error", "Exception")))
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 _BRANCHES: Final = (ast.If, ast.IfExp, ast.For, ast.AsyncFor, ast.While, ast.ExceptHandler, ast.match_case)
-_REPEATED_NAMES: Final = frozenset({"main", "add", "follow", "log_in", "FollowingAuth"})
+_REPEATED_NAMES: Final = frozenset({"main", "add", "follow", "log_in", "ready", "FollowingAuth"})
 """Names that mean the same in every module of a command, or in every adapter of a driver."""
 
 

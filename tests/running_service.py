@@ -59,7 +59,7 @@ class Service:
 
     def follow(self) -> None:
         """Begin to send events and lines, as `guard()` does."""
-        self.refresh.follow_directory(None, lambda kind, report: self.events.append((kind, report)), None)
+        self.refresh.follow_directory(None, lambda kind, report, _: self.events.append((kind, report)), None)
 
     def started(self) -> SecretSettings:
         """Return the secrets of a process that starts now."""

@@ -26,11 +26,11 @@ from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet import evidence as module
 from robodj_secretguard.fleet.evidence import (
     MOST_LINE_BYTES,
+    EventReader,
     ask,
     evidence_in,
     is_address,
     is_selector,
-    read_events,
     read_token,
 )
 from robodj_secretguard.fleet.verdict import Evidence, Use
@@ -50,7 +50,9 @@ JSON = st.recursive(
 
 def read(*lines: bytes) -> Evidence:
     """Return what lines show at `NOW`."""
-    return read_events(io.BytesIO(b"".join(lines)), NOW, MAX_AGE)
+    reader = EventReader(NOW, MAX_AGE)
+    reader.read(io.BytesIO(b"".join(lines)))
+    return reader.evidence()
 
 
 def uses(*lines: bytes) -> Sequence[Use]:
@@ -130,7 +132,8 @@ class TestLines:
         text = json.dumps(event() | {"number": 0} | {k: v for k, v in changes.items() if v != 10**6000})
         if changes.get("number") == 10**6000:
             text = text.replace('"number": 0', f'"number": {"9" * 6000}')
-        assert read(text.encode()).faults == ("1 line could not be read as an event, first line 1",)
+        (fault,) = read(text.encode()).faults
+        assert fault.removesuffix(", of api/web-1") == "1 line could not be read as an event, first line 1"
 
     @pytest.mark.parametrize(
         "content",
@@ -155,7 +158,8 @@ class TestLines:
     def test_any_other_line(self, content: bytes) -> None:
         """A line that is not exactly an event makes everything unknown. No event is searched for in it."""
         found = read(b"\n", line(), content, b"\n", content, b"\n", line(WEB, Slots(NEW)))
-        assert found.faults == ("2 lines could not be read as an event, first line 3",)
+        (fault,) = found.faults
+        assert fault.removesuffix(", of api/web-1") == "2 lines could not be read as an event, first line 3"
         assert [use.keys[NAME].current for use in found.uses] == [OLD, NEW]
 
     @pytest.mark.parametrize("end", [b"\n", line()])
@@ -173,6 +177,95 @@ class TestLines:
         """Any bytes, also within an event, are an event or none. They are never an exception."""
         for garbage in (content, line()[:at] + content + line()[at:], line()[:at] + content):
             read(garbage)
+
+
+OLD_AT = NOW - timedelta(days=2)
+CUT = line(WEB, Slots(OLD), OLD_AT)[:200]
+"""It still has the time and the instance."""
+
+
+class TestCutLines:
+    """Lines that a full disk has cut."""
+
+    @pytest.mark.parametrize("cut", [CUT, CUT[:30], CUT[:5], b"an error", line(WEB, Slots(OLD), OLD_AT)[:-1] + b"}"])
+    def test_an_old_one_blocks_nothing(self, cut: bytes) -> None:
+        """A line of before the window of proof hides nothing that counts, with or without its own time."""
+        assert read(line(at=OLD_AT), cut + b"\n", line(at=OLD_AT), line()).faults == ()
+
+    @pytest.mark.parametrize("cut", [CUT[:30], CUT[:5], b"an error"])
+    def test_one_without_a_time_is_as_old_as_the_line_after_it(self, cut: bytes) -> None:
+        """Without a time of its own, it may be as recent as its neighbours, and at the end of a file as now."""
+        assert read(line(at=OLD_AT), cut + b"\n", line(at=OLD_AT), line()).faults == ()
+        assert read(line(at=OLD_AT), cut + b"\n", line()).faults
+        assert read(line(), cut + b"\n", line(at=OLD_AT)).faults
+        assert read(line(at=OLD_AT), cut).faults
+
+    def test_a_cut_line_that_the_next_event_follows(self) -> None:
+        """Where two lines have become one, the later time counts, and an event is not searched for."""
+        assert read(CUT + line(at=OLD_AT)).faults == ()
+        assert read(CUT + line()).faults
+        assert read(line(at=OLD_AT), CUT[:30] + line(), line(at=OLD_AT)).faults
+        assert uses(line(at=OLD_AT), CUT + line(at=OLD_AT)) == ()
+
+    def test_it_is_named(self) -> None:
+        """A line of the window is given by its file, its number and its instance."""
+        reader = EventReader(NOW, MAX_AGE)
+        reader.read(io.BytesIO(line()), "a.jsonl, line ")
+        reader.read(io.BytesIO(line() + line()[:200]), "b.jsonl, line ")
+        assert reader.evidence().faults == (
+            "1 line could not be read as an event, first b.jsonl, line 2, of api/web-1",
+        )
+
+    def test_what_a_collector_has_lost_is_of_now(self) -> None:
+        """A host that cannot be reached may hide anything, whatever the lines around it are."""
+        lost = b'{"secret_event":"unreadable"}\n'
+        assert read(line(at=OLD_AT), lost, line(at=OLD_AT)).faults
+
+    def test_a_key_of_old_lines_is_known(self) -> None:
+        """A fingerprint that only an old or a cut line has was reported."""
+        reader = EventReader(NOW, MAX_AGE, {OLD, NEW, GONE})
+        reader.read(io.BytesIO(line(WEB, Slots(OLD), OLD_AT) + line(WEB, Slots(GONE), OLD_AT)[:-30]))
+        assert reader.evidence().reported == {OLD, GONE}
+
+
+class TestEnvironments:
+    """Events of other environments in the same log."""
+
+    def test_another_environment_does_not_count(self) -> None:
+        """A process of another environment proves nothing, is against nothing, and is named."""
+        reader = EventReader(NOW, MAX_AGE)
+        ours, theirs = line(environment="prod"), line(keys=Slots(NEW), environment="staging", heartbeat_seconds=0)
+        stranger = line(("cron", "x"), Slots(NEW), environment="staging")
+        reader.read(io.BytesIO(ours + theirs + stranger + line(keys=Slots(GONE))))
+        found = reader.evidence({"api": "prod"})
+        assert [use.keys[NAME].current for use in found.uses] == [OLD, GONE]
+        assert (found.elsewhere, found.unknown) == (("api/web-1 (staging)", "cron/x (staging)"), {})
+
+    def test_several_environments_and_none_that_is_expected(self) -> None:
+        """Where none was named, nothing is certain about a service with events of two environments."""
+        reader = EventReader(NOW, MAX_AGE)
+        ours, theirs = line(environment="prod"), line(environment="staging", process="2")
+        reader.read(io.BytesIO(ours + theirs + line(("cron", "x"))))
+        found = reader.evidence({"api": None})
+        assert found.unknown == {WEB: "its service has events of prod and staging; pass --environment"}
+        assert len(found.uses) == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "checks", "text"),
+    [
+        ("following", [], ""),
+        ("kept", [f"{NAME}: placeholder"], f"delivered, not taken since 2026-12-01T12:00:00Z: {NAME}: placeholder"),
+        ("late", [], "reads no secrets since 2026-12-01T12:00:00Z"),
+        ("ending", [f"{NAME}: revoked"], f"ends, as its key is revoked, since 2026-12-01T12:00:00Z: {NAME}: revoked"),
+        (None, [], ""),
+    ],
+)
+def test_the_state_of_a_process(state: str | None, checks: list[str], text: str) -> None:
+    """A process that does not follow says since when, and why."""
+    since = None if state is None else "2026-12-01T12:00:00Z"
+    (use,) = uses(line(state=state, state_since=since, checks=checks))
+    assert use.state == text
 
 
 class TestAges:

@@ -183,6 +183,29 @@ Not in the roster: legacy.
 class TestEvidence:
     """Where the evidence is from, and which part of it counts."""
 
+    def test_several_files(self, operator: Operator) -> None:
+        """The events of each host may be a file of its own. One that is cut is named with its line."""
+        operator.machine.put("other", line(WEB, Slots(operator.current)))
+        assert operator.fleet("--require", "moved", "--events", "other").status == 0
+        for name, shown in (("cut.jsonl", "cut.jsonl"), ("a\nname", "a file of --events")):
+            operator.machine.put(name, line(WEB, Slots(operator.current))[:200])
+            ran = operator.fleet("--require", "moved", "--events", "other", name)
+            assert ran.status == 1
+            assert f"1 line could not be read as an event, first {shown}, line 1, of api/web-1" in ran.out
+
+    def test_another_environment_and_a_state(self, operator: Operator) -> None:
+        """Staging's events in the same log are named and do not count. An instance says why it takes no new keys."""
+        staging = event(WEB, Slots(OLD), NOW, environment="staging")
+        operator.events(line(WEB, Slots(operator.current)), json.dumps(staging).encode())
+        ran = operator.fleet("--require", "moved", "--environment", "prod")
+        assert ran.status == 0
+        assert "Of other environments, not counted: api/web-1 (staging)." in ran.out
+        refused = {"state": "kept", "state_since": "2026-12-01T10:14:00Z", "checks": [f"{NAME}: placeholder"]}
+        operator.events(json.dumps(event(WEB, Slots(OLD), NOW) | refused).encode())
+        why = f"delivered, not taken since 2026-12-01T10:14:00Z: {NAME}: placeholder"
+        assert f"api/web-1: {why}" in operator.fleet().out
+        assert f"signs with {OLD}, seen 0 s ago; {why}" in operator.fleet("--require", "moved").out
+
     @pytest.mark.parametrize(
         ("options", "age", "status"),
         [((), 600, 0), ((), 601, 1), (("--max-age", "60"), 41, 1)],
@@ -340,7 +363,7 @@ class TestExpected:
 
 
 CONDITIONS: Final = "--require: use moved, has-next, or none-on with one fingerprint"
-ONE_SOURCE: Final = "pass either --prometheus or --events, once"
+ONE_SOURCE: Final = "pass --prometheus once, or --events"
 ONLY_PROMETHEUS: Final = "--select, --token-file and --ca-file work only with --prometheus"
 ADDRESS: Final = ("--prometheus", "http://127.0.0.1:9")
 EVENTS: Final = ("--events", "events")
@@ -362,7 +385,6 @@ class TestRefused:
             (EVENTS, ("--require", "none-on", OLD, GONE), CONDITIONS),
             (EVENTS, ("--max-age", "0"), "--max-age: invalid number of seconds; use one from 1 to 86400"),
             (EVENTS, ("--secret", OTHER, "--require", "moved"), NO_SERVICE),
-            (EVENTS, EVENTS, ONE_SOURCE),
             (EVENTS, ADDRESS, ONE_SOURCE),
             (ADDRESS, ADDRESS, ONE_SOURCE),
             ((), (), ONE_SOURCE),

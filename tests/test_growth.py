@@ -85,7 +85,7 @@ GENERATING = {"secrets", "hmac"}
 
 SENDING = {"json", "json.decoder", "json.encoder", "json.scanner", "platform", "shlex"}
 """For an event, where pydantic-settings has not imported them."""
-SENDING_MODULES = ("running.heartbeat", "secret.texts", "startup.event_settings", "version")
+SENDING_MODULES = ("running.heartbeat", "running.state", "secret.texts", "startup.event_settings", "version")
 
 
 def imported(program: str, cwd: Path) -> dict[str, set[str]]:

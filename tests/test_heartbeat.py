@@ -51,6 +51,7 @@ from robodj_secretguard.running.heartbeat import (
     send_event,
     send_heartbeat,
 )
+from robodj_secretguard.running.state import RunningState
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.inputs import ENVIRONMENT, EVENT_SETTINGS, SECRETS_DIR
 from robodj_secretguard.version import VERSION
@@ -150,11 +151,11 @@ class TestFields:
     def test_a_start(self) -> None:
         """An event has who speaks, the times, the library, the environment, the model, and each secret.
 
-        The kind is first, so a line that was cut still has it.
+        The kind and the time are first, so a line that was cut still has them.
         """
         with environ(**{NAMED: "api", INSTANCE: "web-1", ENVIRONMENT: "prod"}):
-            event = event_of("started", report(), MODEL, 7)
-        assert next(iter(event)) == KIND
+            event = event_of("started", report(), MODEL, 7, RunningState("following", NOW))
+        assert [*event][:2] == [KIND, "reported_at"]
         found, reported, process = event.pop("secrets"), event.pop("reported_at"), event.pop("process")
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", reported)
         assert re.fullmatch(rf"{os.getpid()}\.7@\d{{4}}-\d\d-\d\dT[\d:.]{{15}}Z", process)
@@ -168,6 +169,8 @@ class TestFields:
             "heartbeat_seconds": 0,
             "version": VERSION,
             "environment": "prod",
+            "state": "following",
+            "state_since": "2026-12-01T12:00:00Z",
             "model": MODEL,
             "off": [],
             "checks": [],
@@ -219,6 +222,14 @@ class TestFile:
             file.rename(moved := file.with_suffix(".1"))
             send_event("running", report(), MODEL)
         assert (kinds(moved), kinds(file)) == ([*KINDS], ["running"])
+
+    def test_a_line_after_a_cut_one(self, file: Path) -> None:
+        """A line that a full disk has cut is ended first, so that it hides no other one."""
+        file.write_bytes(b'{"secret_event": "runn')
+        with environ(**{FILE: str(file)}):
+            assert {send_event("running", report(), MODEL) for _ in range(2)} == {""}
+        cut, *others = file.read_text(encoding="ascii").splitlines()
+        assert (cut, [json.loads(each)[KIND] for each in others]) == ('{"secret_event": "runn', ["running"] * 2)
 
     @needs_fork
     def test_many_processes(self, file: Path) -> None:
@@ -434,20 +445,19 @@ class TestOrder:
         numbers = [each["number"] for each in events(file)]
         assert numbers == sorted({*numbers})
 
-    def test_a_switch_while_an_event_is_made(self, file: Path) -> None:
+    def test_a_switch_while_an_event_is_made(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The event of a switch has a greater number than one whose keys were read before."""
 
-        def read() -> Report:
+        def read(_secrets: object) -> Report:
             keys = report()
             send_event("switched", keys, MODEL)
             return keys
 
-        with environ(**{FILE: str(file)}):
-            send_event("running", read, MODEL)
-        assert [each[KIND] for each in sorted(events(file), key=lambda each: each["number"])] == [
-            "running",
-            "switched",
-        ]
+        monkeypatch.setattr(heartbeat, "running_report", read)
+        with environ(**(good_keys() | {FILE: str(file)})):
+            send_heartbeat(RuntimeSecrets())
+        in_order = [each[KIND] for each in sorted(events(file), key=lambda each: each["number"])]
+        assert in_order[-2:] == ["running", "switched"]
 
     @needs_fork
     def test_a_fork(self, file: Path) -> None:

@@ -37,7 +37,7 @@ from robodj_secretguard.startup.inputs import SECRETS_DIR, SECRETS_REFRESH
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 OWNER = "Security Operations"
 NAME, OTHER = "secret.key", "secret_v2.key"
-READ_AT, READ_OK = "robodj_secret_refresh_timestamp_seconds", "robodj_secret_refresh_ok"
+READ_AT, STATE = "robodj_secret_refresh_timestamp_seconds", "robodj_secret_state_timestamp_seconds"
 STARTED_AT = "robodj_secret_start_timestamp_seconds"
 Service: TypeAlias = tuple[RuntimeSecrets, SecretCollector]
 
@@ -292,7 +292,7 @@ class TestRefresh:
         secrets.secret_key.store.refused_logins[("secret.key", "current")] = 2
         values = scraped(machine, collector, now)
         assert values["robodj_secret_refused_logins"] == {("secret.key", "current"): 2}
-        assert (values[READ_AT], values[READ_OK], values[STARTED_AT]) == (start, {(): 1}, start)
+        assert (values[READ_AT], [*values[STATE]], values[STARTED_AT]) == (start, [("following",)], start)
         keys |= {V1: good_keys()[V1], f"{V1}_PREVIOUS": keys[V1], f"{V1}_PREVIOUS_UNTIL": marker(HOUR, now=now)}
         volume(place, keys | {f"{V1}_EXPIRES_AT": marker(2 * DAY, now=now)})
         machine.within(secrets.refresh, now=later)
@@ -303,7 +303,11 @@ class TestRefresh:
         }
         assert values["robodj_secret_expiry_timestamp_seconds"] == {(NAME, OWNER): (now + 2 * DAY).timestamp()}
         assert values["robodj_secret_previous_until_timestamp_seconds"] == {(NAME, OWNER): (now + HOUR).timestamp()}
-        assert (values[READ_AT], values[READ_OK], values[STARTED_AT]) == ({(): later.timestamp()}, {(): 1}, start)
+        assert (values[READ_AT], [*values[STATE]], values[STARTED_AT]) == (
+            {(): later.timestamp()},
+            [("following",)],
+            start,
+        )
         assert found(values) == {("expiring", NAME): 1}
 
     def test_a_refused_set(
@@ -320,7 +324,7 @@ class TestRefresh:
         for hours, findings in ((1, {bad: 1}), (2, {gone: 1, bad: 1})):
             machine.within(secrets.refresh, now=now + hours * HOUR)
             values = scraped(machine, collector, now + hours * HOUR)
-            assert (values[READ_AT], values[READ_OK]) == ({(): (now + HOUR).timestamp()}, {(): 0})
+            assert (values[READ_AT], [*values[STATE]]) == ({(): (now + HOUR).timestamp()}, [("kept",)])
             assert (found(values), values["robodj_secret_info"]) == (findings, before)
             place = place.rename(place.with_name(f"gone {hours}"))
 
@@ -328,7 +332,7 @@ class TestRefresh:
         """Where no read has ended for three periods, the last one does not count as good."""
         secrets, collector = service
         store_of(secrets).late_at = time.monotonic()
-        assert scraped(machine, collector, now)[READ_OK] == {(): 0}
+        assert [*scraped(machine, collector, now)[STATE]] == [("late",)]
 
     def test_a_scrape(self, machine: Machine, now: datetime, place: Path, service: Service) -> None:
         """A scrape reads nothing, and runs no check."""
@@ -343,7 +347,7 @@ class TestRefresh:
         collector = machine.within(lambda: SecretCollector(secrets), now=now)
         volume(place, keys | {V1: "short"})
         values = scraped(machine, collector, now)
-        assert (found(values), {READ_AT, READ_OK} & {*values}) == ({("format", NAME): 1}, set())
+        assert (found(values), READ_AT in values) == ({("format", NAME): 1}, False)
         volume(place, keys | {f"{V1}_NEXT": good_keys()[V1]})
         machine.within(secrets.refresh, now=now)
         assert len(scraped(machine, collector, now)["robodj_secret_info"]) == 3
@@ -387,7 +391,7 @@ def test_a_registration(machine: Machine, now: datetime) -> None:
         "robodj_secret_start_timestamp_seconds",
         "robodj_secret_processes",
         READ_AT,
-        READ_OK,
+        STATE,
         "robodj_secret_refused_logins",
         "robodj_secret_findings",
     ]

@@ -130,7 +130,7 @@ def begin(service: Service, seconds: float = 0.02, lines: Lines | None = None) -
     """Begin the threads of a service, with a short period and a logger."""
     vars(service.refresh)["seconds"] = seconds  # a period below one second, too
     module._refreshing.discard(service.refresh)  # noqa: SLF001 - it was begun without a period
-    service.refresh.follow_directory(None, lambda kind, report: service.events.append((kind, report)), lines)
+    service.refresh.follow_directory(None, lambda kind, report, _: service.events.append((kind, report)), lines)
 
 
 class TestLate:
@@ -147,10 +147,10 @@ class TestLate:
             assert service.secret.get_secret_value()
             assert service.said() == said
         service.refresh.report_late()  # by another thread, which has read the clock before
-        assert (service.said(), service.kinds, service.refresh.is_ok) == ([], ["late"], False)
+        assert (service.said(), service.kinds, service.refresh.state().name) == ([], ["late"], "late")
         service.read()
         assert (service.said(), service.notices) == ([], ["NOTICE: every secret follows again"])
-        assert (service.refresh.is_ok, service.kinds) == (True, ["late", "following"])
+        assert (service.refresh.state().name, service.kinds) == ("following", ["late", "following"])
 
     def test_a_watchdog_says_it(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """A watchdog says it although no code uses a secret, and the thread that reads hangs."""
@@ -208,7 +208,7 @@ class TestThread:
             patch.setattr(directory, "read_directory", raising(LookupError(text_of(service.files, V1))))
             begin(service, lines=(lines := Lines()))
             assert "internal: the check itself failed (LookupError)" in lines.texts.get(timeout=TIMEOUT)
-        until(lambda: service.refresh.is_ok)
+        until(lambda: service.refresh.state().name == "following")
 
     def test_lines_that_nobody_reads(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where nobody reads its lines, a revoked key is refused all the same. The lines follow."""
@@ -408,7 +408,25 @@ class TestEnd:
             monkeypatch.setattr(module, "start", lambda function: os.write(pipe[1], function.__name__.encode()))
             service.refresh._end_process()  # noqa: SLF001 - it waits, and ends the process
         os.close(pipe[1])
-        assert (os.read(pipe[0], 99), os.waitpid(process, 0)[1] >> 8) == (b"send_end", REFUSED_STATUS)
+        assert (os.read(pipe[0], 99), os.waitpid(process, 0)[1] >> 8) == (b"say_end", REFUSED_STATUS)
+
+    def test_heartbeats_return_after_a_key_of_the_last_second(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A good key that comes after the process has said its end saves it, and it says its keys again at once."""
+        returned: list[int] = []
+        good = replaced(service.files)
+        monkeypatch.setitem(sys.modules, heartbeat.__name__, heartbeat)
+        monkeypatch.setattr(heartbeat, "begin_heartbeats", lambda first: returned.append(first))  # noqa: PLW0108 - by its name
+        monkeypatch.setattr(module, "END_SECONDS", 0)
+        monkeypatch.setattr(module, "EXIT_WAIT", 0)
+        monkeypatch.setattr(module, "start", lambda _: True)
+        service.read(revoking(service.files, V1))
+        service.read()
+        monkeypatch.setattr(module, "start", lambda _: service.use(good))
+        service.refresh._end_process()  # noqa: SLF001 - as above
+        assert returned == [0]
+        assert "revoked" in service.said()
 
 
 def test_an_alert_that_lasts(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,9 +267,9 @@ class TestWholeSet:
             assert check in service.said() if not number else service.said() == []
         assert slots(service.secret) == before or name in {"cut", "one file of two", "empty file"}
         assert service.kinds.count("kept") == 1
-        assert (service.refresh.is_ok, service.refresh.found) == (False, report.findings)
+        assert (service.refresh.state().name, service.refresh.found) == ("kept", report.findings)
         service.use(promoted(service.files))
-        assert (slots(service.secret), service.refresh.is_ok) == (slots_of(service.files), True)
+        assert (slots(service.secret), service.refresh.state().name) == (slots_of(service.files), "following")
         service.said()
         assert len(service.notices) == 1
 

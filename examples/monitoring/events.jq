@@ -8,8 +8,8 @@
 
 def unreadable: {secret_event: "unreadable"};
 
-def is_field: IN("secret_event", "event", "service", "instance", "process", "number", "started_at", "reported_at",
-                 "heartbeat_seconds", "version", "environment", "model", "secrets", "off", "checks");
+def is_field: IN("secret_event", "reported_at", "service", "instance", "environment", "process", "number", "state",
+                 "state_since", "checks", "heartbeat_seconds", "started_at", "version", "model", "secrets", "off", "event");
 
 def object: (try fromjson catch null | objects) // {};
 

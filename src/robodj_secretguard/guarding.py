@@ -243,7 +243,7 @@ def guard(
         if report.findings:
             report = _without_repetition(report)
         _write(report, logger)
-        announce("started", report, name, logger, secrets)
+        announce("started", report, name, logger, secrets=secrets)
         return secrets
     status = REFUSED
     try:
@@ -274,8 +274,11 @@ def _follow_sources(model: type[SecretSettings], examined: Examination, name: st
         return
     store = join(model, examined.judgement, examined.secrets)
     if examined.secrets is not None and store is not None and store.reader is not None:
-        again = examined.judgement.again
-        store.reader.follow_directory(again, lambda kind, running: announce(kind, running, name, logger), logger)
+        store.reader.follow_directory(
+            examined.judgement.again,
+            lambda kind, running, state: announce(kind, running, name, logger, state=state),
+            logger,
+        )
 
 
 def _summary(report: Report) -> str:
@@ -301,14 +304,14 @@ def _write(report: Report, logger: Any, refusal: str = "", status: int = 0) -> b
     return written is True
 
 
-def announce(kind: str, report: Report, model: str, logger: Any = None, secrets: SecretSettings | None = None) -> None:
+def announce(kind: str, report: Report, model: str, logger: Any = None, **running: Any) -> None:
     """Say on which keys this process runs, or that it does not start, where an event goes anywhere. Raise nothing."""
     with suppress(BaseException):
         has_pipeline = kind != "refused" and (logger is not None or configured_pipeline() is not None)
         if has_pipeline or SECRET_EVENTS in os.environ or SECRET_HEARTBEAT in os.environ:
             from robodj_secretguard.running import heartbeat  # noqa: PLC0415 - few starts need it
 
-            heartbeat.send_and_repeat(kind, report, model, logger, secrets)
+            heartbeat.send_and_repeat(kind, report, model, logger, **running)
 
 
 def _probe(action: Callable[[], object]) -> object:

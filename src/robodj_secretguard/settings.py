@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from pydantic._internal._model_construction import ModelMetaclass
 
+    from robodj_secretguard.running.state import RunningState
     from robodj_secretguard.startup.readings import ManagedSource, RevocationStatus
 
     class _Meta(ModelMetaclass):
@@ -198,6 +199,16 @@ class SecretSettings(Sealed, _Base, defer_build=True):
         """
         reader = store_of(self).reader
         return running_report(self) if reader is None else reader.read()
+
+    def state(self) -> "RunningState":
+        """Return whether the secrets follow what is delivered, for a health endpoint (section 6). It reads nothing.
+
+        Returns:
+            The state: its name, when it began, and its alerts.
+        """
+        from robodj_secretguard.running.state import state_of  # noqa: PLC0415 - few starts need it
+
+        return state_of(store_of(self))
 
     def at_once(self) -> "AbstractContextManager[Self]":
         """Give the secrets of one moment, such as a user and its password, for a `with` block (section 3).

@@ -339,16 +339,18 @@ def written(said: Said, **changes: Any) -> bytes:
 
     document = {
         "secret_event": said.kind,
-        "event": "secrets in use",
+        "reported_at": moment(said.age),
         "service": service,
         "instance": process.instance,
+        "environment": None,
         "process": process.name,
         "number": said.number,
-        "started_at": moment(max(age for age, _ in process.keys if age >= said.age)),
-        "reported_at": moment(said.age),
+        "state": said.kind if said.kind in {"kept", "late"} else "following",
+        "state_since": moment(said.age),
+        "checks": ["secret.key: format"] if said.kind == "kept" else [],
         "heartbeat_seconds": process.heartbeat,
+        "started_at": moment(max(age for age, _ in process.keys if age >= said.age)),
         "version": "1.0.0",
-        "environment": None,
         "model": "ours:Ours",
         "secrets": {
             NAME: {
@@ -359,7 +361,7 @@ def written(said: Said, **changes: Any) -> bytes:
             }
         },
         "off": ["sentry.dsn"],
-        "checks": ["secret.key: format"] if said.kind == "kept" else [],
+        "event": "secrets in use",
     }
     document |= {"namespace": namespace} if namespace else {}
     return json.dumps(document | changes).encode() + b"\n"

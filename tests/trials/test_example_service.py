@@ -22,7 +22,7 @@ from detector import leaks
 from example_service import FILES, FILES_ON, copy_service, copy_templates, revoke
 from rings import PREVIOUS, UNTIL, derived
 
-from robodj_secretguard.fleet.evidence import read_events
+from robodj_secretguard.fleet.evidence import EventReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -126,7 +126,9 @@ class TestService:
             metrics = Server(server.process, port, server.log).ask("/metrics").body
             assert server.ask("/metrics").status == 404
         with events.open("rb") as file:
-            (started,) = read_events(file, datetime.now(UTC), 900).uses
+            reader = EventReader(datetime.now(UTC), 900)
+            reader.read(file)
+        (started,) = reader.evidence().uses
         fingerprints = {fingerprint_of(key) for key in keys.values()}
         assert {slots.current for slots in started.keys.values()} == fingerprints
         assert {*re.findall("sgfp1:[0-9a-f]+", metrics)} == fingerprints

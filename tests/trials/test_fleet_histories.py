@@ -12,7 +12,7 @@ import io
 import sys
 import types
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import NOW
@@ -30,9 +30,12 @@ if TYPE_CHECKING:
 LEAST_PROVEN = 0.55
 
 
-def evidence_of(lines: Sequence[Line], read: Callable[..., Evidence] = reader.read_events) -> Evidence:
+def evidence_of(lines: Sequence[Line], made: Callable[..., Any] = reader.EventReader) -> Evidence:
     """Return the evidence that a reader finds."""
-    return read(io.BytesIO(b"".join(each.content for each in lines)), NOW, MAX_AGE)
+    found = made(NOW, MAX_AGE)
+    found.read(io.BytesIO(b"".join(each.content for each in lines)))
+    evidence: Evidence = found.evidence()
+    return evidence
 
 
 def proven(found: Evidence, history: History, condition: Condition) -> set[str]:
@@ -102,14 +105,17 @@ def test_no_false_all_clear(number: int) -> None:
 
 
 MUTANTS = {
-    "the age does not matter": ("seconds=max_age - skew", "seconds=max_age * 9"),
-    "what proves may be as old as the limit": ("seconds=max_age - skew", "seconds=max_age"),
-    "what counts against is not older than the limit": ("event.heartbeat_seconds) + skew", "event.heartbeat_seconds)"),
-    "a heartbeat does not matter": ("max(max_age, event.heartbeat_seconds)", "max_age"),
-    "a clock that is ahead is not said": ("if event.reported_at.timestamp() > at + skew", "if False"),
-    "a line that cannot be read is skipped": ('{first}": unreadable', '{first}": False'),
-    "the last line counts": ("event.number > last.get(process, (-1,))[0]", "True"),
-    "the first line counts": ("event.number > last.get(process, (-1,))[0]", "process not in last"),
+    "the age does not matter": ("<= self._max_age - self._skew", "<= self._max_age * 9"),
+    "what proves may be as old as the limit": ("<= self._max_age - self._skew", "<= self._max_age"),
+    "what counts against is not older than the limit": (
+        "event.heartbeat_seconds) + self._skew",
+        "event.heartbeat_seconds)",
+    ),
+    "a heartbeat does not matter": ("max(self._max_age, event.heartbeat_seconds)", "self._max_age"),
+    "a clock that is ahead is not said": ("if event.reported_at.timestamp() > self._at + self._skew", "if False"),
+    "a line that cannot be read is skipped": ("if self._unreadable:", "if False:"),
+    "the last line counts": ("event.number > self._last.get(process, (-1,))[0]", "True"),
+    "the first line counts": ("event.number > self._last.get(process, (-1,))[0]", "process not in self._last"),
     "the latest time counts": ("= event.number, event", "= int(event.reported_at.timestamp()), event"),
     "an end takes away its instance": ("*_who(event), event.process", "*_who(event), ''"),
     "names of processes are of all instances": ("*_who(event), event.process", "'', '', event.process"),
@@ -135,7 +141,7 @@ def test_a_broken_reader_is_caught(name: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "broken", broken)  # dataclasses need it
     exec(source.replace(old, new), broken.__dict__)  # noqa: S102 - our own source
     for history, lines in runs(20_000):
-        told, found = Told(history, lines), evidence_of(lines, broken.read_events)
+        told, found = Told(history, lines), evidence_of(lines, broken.EventReader)
         for condition in history.conditions():
             if any(told.is_false(service, condition) for service in proven(found, history, condition)):
                 print(name, history.seed, condition)  # noqa: T201 - with -s

@@ -1,11 +1,18 @@
-"""Django: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`, from version 4.1."""
+"""Django: `SECRET_KEY` and `SECRET_KEY_FALLBACKS`, from version 4.1, and a health endpoint."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 
 from robodj_secretguard.adapters.live import FallbackKeys, kept_text
 from robodj_secretguard.running.store import Secret
+from robodj_secretguard.settings import SecretSettings
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest, HttpResponse
 
 
 def secret_keys(ring: Secret) -> tuple[str, list[str]]:
@@ -24,3 +31,22 @@ def secret_keys(ring: Secret) -> tuple[str, list[str]]:
         ring: the keys. A derived ring keeps the secret itself out of Django's settings.
     """
     return kept_text(ring, lambda: settings if settings.configured else None, "SECRET_KEY"), FallbackKeys(ring)
+
+
+def ready(secrets: SecretSettings) -> Callable[[HttpRequest], HttpResponse]:
+    """Return the view of a health endpoint.
+
+    Write `path("ready", ready(secrets))`. The response is the name of the
+    state, with status 503 for `ending`, and 200 otherwise.
+
+    Args:
+        secrets: what `guard()` returned.
+    """
+
+    def answer(_request: HttpRequest) -> HttpResponse:
+        from django.http import HttpResponse  # noqa: PLC0415 - a settings module imports this one
+
+        state = secrets.state()
+        return HttpResponse(state.name, content_type="text/plain", status=state.http_status)
+
+    return answer

@@ -1,11 +1,15 @@
-"""FastAPI: a dependency that verifies an API key."""
+"""FastAPI: a dependency that verifies an API key, and a health endpoint."""
 
 # Without postponed annotations: FastAPI cannot resolve them on an instance.
+from collections.abc import Callable
+
 from fastapi import HTTPException, Request
+from fastapi.responses import PlainTextResponse
 from fastapi.security import APIKeyHeader
 
 from robodj_secretguard.running.keyset import Key
 from robodj_secretguard.running.store import Secret
+from robodj_secretguard.settings import SecretSettings
 
 
 class ApiKey(APIKeyHeader):
@@ -30,3 +34,20 @@ class ApiKey(APIKeyHeader):
         if key is None:
             raise HTTPException(401, "Not authenticated", {"WWW-Authenticate": "APIKey"})
         return key
+
+
+def ready(secrets: SecretSettings) -> Callable[[Request], PlainTextResponse]:
+    """Return a health endpoint.
+
+    Write `app.add_route("/ready", ready(secrets))`. The response is the name of the
+    state, with status 503 for `ending`, and 200 otherwise.
+
+    Args:
+        secrets: what `guard()` returned.
+    """
+
+    def answer(_request: Request) -> PlainTextResponse:
+        state = secrets.state()
+        return PlainTextResponse(state.name, state.http_status)
+
+    return answer

@@ -1,16 +1,18 @@
-"""Flask: the keys of the session cookie, from version 3.1.1."""
+"""Flask: the keys of the session cookie, from version 3.1.1, and a health endpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 from weakref import ref
 
-from flask import Flask, current_app
+from flask import Flask, Response, current_app
 from flask.sessions import SecureCookieSessionInterface
 
 from robodj_secretguard.adapters.live import FallbackKeys, LiveStr, MaskedStr, kept_text
 from robodj_secretguard.running.store import Secret
+from robodj_secretguard.settings import SecretSettings
 
 
 def sign_sessions(app: Flask, ring: Secret, old_key: str | None = None) -> None:
@@ -55,3 +57,20 @@ def _signs_with_current() -> bool:
     app: Any = SimpleNamespace(secret_key="current", config={"SECRET_KEY_FALLBACKS": ["other"]})  # noqa: S106 - no key
     serializer = SecureCookieSessionInterface().get_signing_serializer(app)
     return serializer is not None and serializer.secret_keys == [b"other", b"current"]
+
+
+def ready(secrets: SecretSettings) -> Callable[[], Response]:
+    """Return the view of a health endpoint.
+
+    Write `app.add_url_rule("/ready", view_func=ready(secrets))`. The response is the name of the
+    state, with status 503 for `ending`, and 200 otherwise.
+
+    Args:
+        secrets: what `guard()` returned.
+    """
+
+    def secrets_ready() -> Response:
+        state = secrets.state()
+        return Response(state.name, state.http_status, mimetype="text/plain")
+
+    return secrets_ready  # Flask takes its name for the endpoint

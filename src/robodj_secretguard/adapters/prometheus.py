@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 from robodj_secretguard.errors import CheckFailedError
 from robodj_secretguard.fleet.metrics import DECLARED, Samples, of_findings, of_keys
 from robodj_secretguard.guarding import check
+from robodj_secretguard.running.state import state_of
 from robodj_secretguard.running.store import KeyStore
 from robodj_secretguard.running.views import report_on
 from robodj_secretguard.secret.material import PREFIX
@@ -75,7 +76,7 @@ class SecretCollector(Collector):
                 "robodj_secret_start_timestamp_seconds",
                 "robodj_secret_processes",
                 "robodj_secret_refresh_timestamp_seconds",
-                "robodj_secret_refresh_ok",
+                "robodj_secret_state_timestamp_seconds",
                 "robodj_secret_refused_logins",
                 "robodj_secret_findings",
             )
@@ -92,12 +93,11 @@ class SecretCollector(Collector):
             "robodj_secret_processes": {(identity,): float(count_processes())},
             "robodj_secret_refused_logins": {each: float(count) for each, count in self._store.refused_logins.items()},
         }
+        state = state_of(self._store)
+        families["robodj_secret_state_timestamp_seconds"] = {(state.name,): state.since.timestamp()}
         if refresh is not None and self._store.late_at < math.inf:  # a thread reads the keys in each period
             found = refresh.found
-            families |= {
-                "robodj_secret_refresh_timestamp_seconds": {(): refresh.read_at.timestamp()},
-                "robodj_secret_refresh_ok": {(): float(refresh.is_ok)},
-            }
+            families["robodj_secret_refresh_timestamp_seconds"] = {(): refresh.read_at.timestamp()}
         else:
             try:
                 found = contain(lambda: tuple(self._found()))

@@ -1,14 +1,18 @@
-"""Starlette, also under FastAPI: the keys of the session cookie."""
+"""Starlette, also under FastAPI: the keys of the session cookie, and a health endpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp
 
 from robodj_secretguard.adapters.itsdangerous import RingSigner
 from robodj_secretguard.running.store import Secret
+from robodj_secretguard.settings import SecretSettings
 
 
 class RingSessionMiddleware(SessionMiddleware):
@@ -26,3 +30,20 @@ class RingSessionMiddleware(SessionMiddleware):
     def __init__(self, app: ASGIApp, ring: Secret, *arguments: Any, **options: Any) -> None:
         super().__init__(app, "", *arguments, **options)
         self.signer = RingSigner(ring, salt=b"itsdangerous.Signer")  # the salt of Starlette's own signer
+
+
+def ready(secrets: SecretSettings) -> Callable[[Request], PlainTextResponse]:
+    """Return a health endpoint.
+
+    Write `app.add_route("/ready", ready(secrets))`. The response is the name of the
+    state, with status 503 for `ending`, and 200 otherwise.
+
+    Args:
+        secrets: what `guard()` returned.
+    """
+
+    def answer(_request: Request) -> PlainTextResponse:
+        state = secrets.state()
+        return PlainTextResponse(state.name, state.http_status)
+
+    return answer

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 from robodj_secretguard.cli.log import checked, find_log
@@ -35,7 +36,7 @@ from robodj_secretguard.cli.output import (
 )
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
-from robodj_secretguard.fleet.evidence import ask, is_address, is_selector, read_events, read_token
+from robodj_secretguard.fleet.evidence import EventReader, ask, is_address, is_selector, read_token
 from robodj_secretguard.fleet.verdict import (
     UNPROVEN,
     VERDICTS,
@@ -53,7 +54,7 @@ from robodj_secretguard.lifecycle.records import Document
 from robodj_secretguard.lifecycle.standing import Role, expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
-from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, listed, mark
+from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, could_hold_key, listed, mark
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check, Severity
 
@@ -90,8 +91,9 @@ def add(commands: Commands) -> None:
             "--prometheus": {**once, "metavar": "URL", "help": "the Prometheus that scrapes the services"},
             "--events": {
                 **once,
+                "nargs": "+",
                 "metavar": "FILE",
-                "help": "a file with start events, instead of Prometheus: one JSON object in each line (- for stdin)",
+                "help": "files with start events, instead of Prometheus: one JSON object in each line (- for stdin)",
             },
             "--require": {
                 **once,
@@ -134,6 +136,7 @@ def _judge_fleet(
     secret: str | None,
     **source: Any,
 ) -> Result:
+    source["events"] = [*chain.from_iterable(source["events"])]
     _require_options(roster, require, **source)
     policies = [policy for policy in request.policies if policy.material.has_fingerprint]
     declared = [policy.name for policy in policies]
@@ -161,7 +164,8 @@ def _judge_fleet(
     names = names or _asked(policies, known)
     if not any(name in names for _, name in known):
         fail("--secret: no service of the roster has it, or it has no fingerprint: others issue it, or it is not set")
-    return _fleet_result(reports, recorded, known, names, require, **source)
+    environments = _environments_of(services, request)
+    return _fleet_result(reports, recorded, known, names, require, environments=environments, **source)
 
 
 def _services_of(roster: str) -> Sequence[Service]:
@@ -170,6 +174,10 @@ def _services_of(roster: str) -> Sequence[Service]:
     if any(source.startswith("exec:") for service in services for source in service.sources):
         fail("--roster: a roster names no exec:PROGRAM; leave its from out, and pass --from exec:PROGRAM")
     return services
+
+
+def _environments_of(services: Iterable[Service], request: Request) -> dict[str, str | None]:
+    return {service.name: service.environment or request.environment for service in services}
 
 
 def _asked(policies: Iterable[SecretPolicy], known: _Known) -> list[str]:
@@ -191,12 +199,13 @@ def _fleet_result(
     if require and not all(reports) and (is_lost or recorded.defects):
         fail(f"{recorded.name} is missing, does not verify or has lost its records; pass --from, or restore it")
     asked = [(about, name, _expected(about, given, name, known)) for about, *given in require for name in names]
+    wanted = {key for _, *given in require for key in given}
     try:
-        evidence = _evidence(max(report.checked_at for report in reports.values()), **source)
+        evidence = _evidence(max(report.checked_at for report in reports.values()), wanted, **source)
     except ManagerError as error:
         return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: the server {error.message}; {error.remedy}"])
     reported = {key for use in evidence.uses for name in use.keys for key in fingerprints_of(use, name)}
-    for key in {key for _, *given in require for key in given} - reported:
+    for key in wanted - reported - evidence.reported:
         if all(role(key) == "unrecorded" for _, role in known.values()):
             fail("--require none-on: nobody ever reported or recorded this fingerprint; correct it, or pass the log")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
@@ -229,7 +238,7 @@ def _require_options(
 ) -> None:
     """Refuse options that are invalid or do not fit together, without a part of a value."""
     for is_valid, why in (
-        (len([*prometheus, *events]) == 1, "pass either --prometheus or --events, once"),
+        (bool(events) + len(prometheus) == 1, "pass --prometheus once, or --events"),
         (
             not events or (select, token_file, ca_file) == (None, None, None),
             "--select, --token-file and --ca-file work only with --prometheus",
@@ -267,7 +276,9 @@ def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) 
 
 def _evidence(
     now: datetime,
+    wanted: Collection[str],
     *,
+    environments: Mapping[str, str | None],
     prometheus: Sequence[str],
     events: Sequence[str],
     select: str | None,
@@ -276,8 +287,11 @@ def _evidence(
     max_age: float | None,
 ) -> Evidence:
     if events:
-        with opened_input("--events", events[0]) as file:
-            return read_events(file, now, int(max_age or _EVENTS_AGE))
+        reader = EventReader(now, int(max_age or _EVENTS_AGE), wanted)
+        for path in events:
+            with opened_input("--events", path) as file:
+                reader.read(file, f"{_name_of_file(path)}, line ")
+        return reader.evidence(environments)
     return ask(
         prometheus[0],
         now,
@@ -286,6 +300,13 @@ def _evidence(
         token=None if token_file is None else read_token(token_file),
         ca_file=ca_file,
     )
+
+
+def _name_of_file(path: str) -> str:
+    """Return the path of a file, unless it may be a key or forge a line."""
+    if path == PIPE:
+        return "stdin"
+    return path if path.isprintable() and not could_hold_key(path) else "a file of --events"
 
 
 def _standing(service: Service, secret: str, role: Callable[[str | None], Role], evidence: Evidence) -> Document:
@@ -325,17 +346,14 @@ def _verdict_lines(known: _Known, evidence: Evidence, verdicts: Sequence[Verdict
     """Yield what is not certain or not ready, and the verdict of each condition."""
     if others := sorted({use.service for use in evidence.uses} - {service.name for service, _ in known}):
         yield f"Not in the roster: {listed(others, _MOST_SHOWN)}."
+    if evidence.elsewhere:
+        yield f"Of other environments, not counted: {listed(evidence.elsewhere, _MOST_SHOWN)}."
     yield from (f"{UNPROVEN}: {fault}" for fault in evidence.faults)
-    reasons = [f"{'/'.join(who)}: {UNPROVEN}: {why}" for who, why in evidence.unknown.items() if not verdicts]
+    reasons = [*dict.fromkeys(_reasons(evidence, verdicts))]
     failing = dict[str, dict[str, None]]()
     for each in verdicts:
-        # A reason of none-on names the secret, and a fault is the reason of every service.
-        secret, key = ("", f" {each.fingerprint}") if each.condition == "none-on" else (f"{each.secret}: ", "")
-        reasons += [
-            f"{who}: {secret}{why}" for who, why in each.not_ready.items() if who != each.service or not evidence.faults
-        ]
+        key = f" {each.fingerprint}" if each.condition == "none-on" else ""
         failing.setdefault(f"{each.condition}{key}", {}).update({} if each.holds else {each.service: None})
-    reasons = [*dict.fromkeys(reasons)]
     yield from reasons[:_MOST_SHOWN]
     if len(reasons) > _MOST_SHOWN:
         yield f"and {len(reasons) - _MOST_SHOWN} more; --format json has all of them"
@@ -344,3 +362,15 @@ def _verdict_lines(known: _Known, evidence: Evidence, verdicts: Sequence[Verdict
         which = "every service that has a next key" if condition == "has-next" else "every service"
         where = f"NOT PROVEN for {listed([*named], _MOST_SHOWN)}" if named else f"proven for {which}"
         yield mark(f"{condition}: {where}.", RED if named else GREEN)
+
+
+def _reasons(evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Yield why conditions do not hold; without a condition, what is not certain and who does not follow."""
+    if not verdicts:
+        yield from (f"{'/'.join(who)}: {UNPROVEN}: {why}" for who, why in evidence.unknown.items())
+        yield from (f"{use.service}/{use.instance}: {use.state}" for use in evidence.uses if use.state)
+    for each in verdicts:
+        secret = "" if each.condition == "none-on" else f"{each.secret}: "  # there, a reason names the secret
+        for who, why in each.not_ready.items():
+            if who != each.service or not evidence.faults:  # a fault is the reason of every service
+                yield f"{who}: {secret}{why}"

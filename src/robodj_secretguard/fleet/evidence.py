@@ -1,16 +1,18 @@
 """What processes run on: their events, or the samples that Prometheus has of them (policy sections 3 and 4).
 
-The recipe of a collector writes one event in a line, with the names that the collector gives. Every other line may
-hide an event, so it makes everything unknown. Prometheus gets one query, which the server evaluates.
+The recipe of a collector writes one event in a line, with the names that the collector gives. Every other line of the
+window of proof may hide an event, so it makes everything unknown. Prometheus gets one query, and evaluates it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, BinaryIO, Final
 
@@ -22,10 +24,11 @@ from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import Evidence, InstanceName, Use
 from robodj_secretguard.managers.manager import answer_within, is_insecure
 from robodj_secretguard.running.heartbeat import EventKind
+from robodj_secretguard.running.state import StateName
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.secret.texts import could_hold_key, count, is_instance_name
 from robodj_secretguard.startup.file_reader import read_text_file
-from robodj_secretguard.startup.inputs import MOST_HEARTBEAT_SECONDS
+from robodj_secretguard.startup.inputs import MOST_HEARTBEAT_SECONDS, iso_utc, parse_marker
 
 MOST_LINE_BYTES: Final = 1 << 16
 """A longer line is not an event."""
@@ -37,6 +40,18 @@ SECONDS: Final = 30.0
 """How long to wait for the whole answer."""
 SKEW: Final = 300.0
 """How many seconds the clock of a machine may be behind that of Prometheus. Each process ends its previous key."""
+_BEGIN: Final = b'{"secret_event"'
+# The beginning of an event, which a cut line still has: when it was sent, and by which instance.
+_HEAD: Final = re.compile(
+    rb'\{"secret_event": ?"[a-z]*", ?"reported_at": ?"([0-9T:-]{19}Z)"'
+    rb'(?:, ?"service": ?"([\w./:-]{1,100})", ?"instance": ?"([\w./:-]{1,100})")?'
+)
+_STATES: Final = {
+    "kept": "delivered, not taken",
+    "late": "reads no secrets",
+    "ending": "ends, as its key is revoked,",
+}
+"""What a process does in a state other than `following`."""
 _REACH: Final = "make sure that this is the address of a Prometheus that can be reached"
 _UNKNOWN: Final = {
     "several": "several processes may answer for it. It was restarted, has workers, or cannot count them; use --events",
@@ -89,6 +104,8 @@ class SentEvent:
     instance: InstanceName
     process: Annotated[str, Field(min_length=1, max_length=100)]
     number: Annotated[int, Field(ge=0)]
+    state: StateName | None
+    state_since: Instant | None
     started_at: Instant
     reported_at: Instant
     heartbeat_seconds: Annotated[int, Field(ge=0, le=MOST_HEARTBEAT_SECONDS)]
@@ -104,55 +121,164 @@ class SentEvent:
 _EVENT: Final = TypeAdapter(SentEvent)
 
 
-def read_events(file: BinaryIO, now: datetime, max_age: int) -> Evidence:
-    """Return what the events of a file show. They may be late, in any order, and more than once.
+class EventReader:
+    """Read the events of a fleet, file by file, in constant memory.
 
-    Of a process, the last event counts, by its number. Clocks may differ by a third of the age: what proves something
-    is that much younger, and what counts against a condition may be that much older.
+    They may be late, in any order of files, and more than once. Of a process, the last event counts, by its number.
+    Clocks may differ by a third of the age: what proves something is that much younger, and what counts against a
+    condition may be that much older.
 
     Args:
-        file: JSON lines with events.
         now: the time of the verdict, in UTC.
         max_age: how old evidence may be, in seconds. Where a heartbeat is longer, it counts against a condition until
             the next one is due.
+        asked: fingerprints of which it remembers whether any line has them, however old.
     """
-    at = now.timestamp()
-    skew = max_age // 3
-    last: dict[tuple[str, str, str], tuple[int, SentEvent]] = {}
-    unreadable = first = 0
-    # A line that is too long is read in parts. The first one is no event, unless it ends with blanks.
-    for number, line in enumerate(iter(partial(file.readline, MOST_LINE_BYTES), b""), start=1):
-        try:
-            event = _EVENT.validate_json(line)
-        except ValidationError:
-            if not line.isspace():
-                unreadable += 1
-                first = first or number
-            continue
-        if at - event.reported_at.timestamp() <= max(max_age, event.heartbeat_seconds) + skew:
-            process = *_who(event), event.process
-            is_kept = process in last or len(last) <= MOST_PROCESSES  # one more shows that there are too many
-            if is_kept and event.kind != "refused" and event.number > last.get(process, (-1,))[0]:
-                last[process] = event.number, event
-    faults = {
-        f"{count(unreadable, 'line')} could not be read as an event, first line {first}": unreadable,
-        f"there are more than {MOST_PROCESSES} processes": len(last) > MOST_PROCESSES,
+
+    def __init__(self, now: datetime, max_age: int, asked: Collection[str] = ()) -> None:
+        self._at = now.timestamp()
+        self._max_age = max_age
+        self._skew = max_age // 3
+        self._last: dict[tuple[str, str, str], tuple[int, SentEvent]] = {}
+        self._unreadable = 0
+        self._first_unreadable = ""
+        self._asked = asked
+        self._reported: set[str] = set()
+
+    def read(self, file: BinaryIO, name: str = "line ") -> None:
+        """Read the JSON lines of a file, each of which was appended after those above it. `name` precedes numbers."""
+        latest = 0.0
+        undated = 0
+        first_undated = ""
+        # A line that is too long is read in parts.
+        for number, line in enumerate(iter(partial(file.readline, MOST_LINE_BYTES), b""), start=1):
+            self._reported.update([each for each in self._asked if each.encode() in line])
+            if line.isspace():
+                continue
+            where = f"{name}{number}"
+            event = _event_in(line)
+            times = _times_in(line) if event is None else [event.reported_at.timestamp()]
+            latest = max([latest, *times])
+            if event is not None:
+                self._keep(event, times[0])
+            elif len(times) == max(1, line.count(_BEGIN)):
+                self._count_unreadable(f"{where}{_whose(line)}", max(times))
+            else:
+                undated += 1
+                first_undated = first_undated or where
+                continue
+            if undated:
+                self._count_unreadable(first_undated, latest, undated)  # they were written before this one
+                undated = 0
+                first_undated = ""
+        self._count_unreadable(first_undated, self._at, undated)  # nothing was written after them
+
+    def _count_unreadable(self, where: str, latest: float, lines: int = 1) -> None:
+        """Count lines that were written at this time at the latest, if they may be of the window of proof."""
+        if self._at - latest <= self._max_age + self._skew:
+            self._unreadable += lines
+            self._first_unreadable = self._first_unreadable or where
+
+    def _keep(self, event: SentEvent, reported_at: float) -> None:
+        if self._at - reported_at > max(self._max_age, event.heartbeat_seconds) + self._skew:
+            return
+        process = *_who(event), event.process
+        is_kept = process in self._last or len(self._last) <= MOST_PROCESSES  # one more shows that there are too many
+        if is_kept and event.kind != "refused" and event.number > self._last.get(process, (-1,))[0]:
+            self._last[process] = event.number, event
+
+    def evidence(self, environments: Mapping[str, str | None] | None = None) -> Evidence:
+        """Return what the events show.
+
+        Args:
+            environments: the environment of each service; `None` for one that is not known. A process of another one
+                does not count.
+        """
+        faults = list[str]()
+        if self._unreadable:
+            lines = count(self._unreadable, "line")
+            faults.append(f"{lines} could not be read as an event, first {self._first_unreadable}")
+        if len(self._last) > MOST_PROCESSES:
+            faults.append(f"there are more than {MOST_PROCESSES} processes")
+        running = [event for _, event in self._last.values() if event.kind != "ended"]
+        counted, elsewhere = _split(running, environments or {})
+        unknown = dict[tuple[str, str], str]()
+        for event in counted:
+            if event.reported_at.timestamp() > self._at + self._skew:
+                unknown[_who(event)] = "its clock is ahead"
+            if not event.heartbeat_seconds:  # a process that is silent for long could be forgotten while it runs
+                unknown[_who(event)] = "it sends no heartbeat (set ROBODJ_SECRET_HEARTBEAT)"
+        unknown |= _mixed(counted, environments or {})
+        uses = tuple([self._use_of(event) for event in counted])
+        names = sorted({f"{'/'.join(_who(event))} ({event.environment})" for event in elsewhere})
+        return Evidence(self._at, uses, unknown, tuple(faults), self._skew, tuple(names), frozenset(self._reported))
+
+    def _use_of(self, event: SentEvent) -> Use:
+        reported_at = event.reported_at.timestamp()
+        is_fresh = self._at - reported_at <= self._max_age - self._skew
+        return Use(*_who(event), event.secrets, is_fresh, reported_at, _state_text(event))
+
+
+def _event_in(line: bytes) -> SentEvent | None:
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError:
+        return None
+
+
+def _times_in(line: bytes) -> list[float]:
+    """Return when the events of an unreadable line were sent: several where one was cut before its end.
+
+    A line that is not cut and has no time is of now: a collector has lost something.
+    """
+    times = [parse_marker(SealedStr(head[1].decode())) for head in _HEAD.finditer(line)]
+    if not times and line.startswith(_BEGIN) and line.rstrip().endswith(b"}"):
+        return [math.inf]
+    return [each.timestamp() for each in times if each is not None]
+
+
+def _whose(line: bytes) -> str:
+    """Return the instance that a cut line names; empty if it names none."""
+    head = _HEAD.match(line)
+    if head is None or head[2] is None:
+        return ""
+    names = head[2].decode("ascii", "replace"), head[3].decode("ascii", "replace")
+    return f", of {'/'.join(names)}" if all(map(is_instance_name, names)) else ""
+
+
+def _split(
+    running: Sequence[SentEvent], environments: Mapping[str, str | None]
+) -> tuple[list[SentEvent], list[SentEvent]]:
+    """Return the events that count, and those of other environments."""
+    counted = list[SentEvent]()
+    elsewhere = list[SentEvent]()
+    known = {*environments.values()}
+    for event in running:
+        expected = {environments[_who(event)[0]]} if _who(event)[0] in environments else known
+        is_elsewhere = event.environment and expected and None not in expected and event.environment not in expected
+        (elsewhere if is_elsewhere else counted).append(event)
+    return counted, elsewhere
+
+
+def _mixed(counted: Sequence[SentEvent], environments: Mapping[str, str | None]) -> dict[tuple[str, str], str]:
+    """Return of which instances nothing is certain, as their service has several environments and none was named."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for event in counted:
+        if event.environment and environments.get(_who(event)[0]) is None:
+            found[_who(event)[0]].add(event.environment)
+    return {
+        _who(event): f"its service has events of {' and '.join(sorted(found[_who(event)[0]]))}; pass --environment"
+        for event in counted
+        if len(found[_who(event)[0]]) > 1
     }
-    running = [event for _, event in last.values() if event.kind != "ended"]
-    uses = tuple(
-        Use(
-            *_who(event),
-            event.secrets,
-            event.reported_at >= now - timedelta(seconds=max_age - skew),
-            event.reported_at.timestamp(),
-        )
-        for event in running
-    )
-    unknown = {_who(event): "its clock is ahead" for event in running if event.reported_at.timestamp() > at + skew}
-    # A process that is silent for long could be forgotten while it runs.
-    silent = "it sends no heartbeat (set ROBODJ_SECRET_HEARTBEAT)"
-    unknown |= {_who(event): silent for event in running if not event.heartbeat_seconds}
-    return Evidence(at, uses, unknown, tuple(why for why, is_so in faults.items() if is_so), skew)
+
+
+def _state_text(event: SentEvent) -> str:
+    """Return what a process does that does not follow, since when, and why; empty for one that follows."""
+    if event.state not in _STATES or event.state_since is None:
+        return ""
+    why = f": {', '.join(event.checks)}" if event.checks else ""
+    return f"{_STATES[event.state]} since {iso_utc(event.state_since)}{why}"
 
 
 def _who(event: SentEvent) -> tuple[str, str]:

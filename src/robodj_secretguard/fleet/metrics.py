@@ -40,7 +40,10 @@ DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
         "How many processes may answer a scrape of this one: the workers of a server. 0 if unknown.",
     ),
     "robodj_secret_refresh_timestamp_seconds": ((), "When the keys were last read completely while this process runs."),
-    "robodj_secret_refresh_ok": ((), "Whether the last read passed: 1 for yes, 0 for no."),
+    "robodj_secret_state_timestamp_seconds": (
+        ("state",),
+        "Since when the process is in this state: following, kept, late or ending.",
+    ),
     "robodj_secret_refused_logins": (
         ("secret", "slot"),
         "How many logins with this value were refused since the start.",

@@ -93,6 +93,7 @@ class Use(Frozen):
         keys: the fingerprints by secret.
         is_fresh: whether it proves something. Otherwise, it only counts against a condition.
         seen: the time of its latest evidence, in seconds.
+        state: what it does where it does not follow what is delivered, since when, and why; otherwise empty.
     """
 
     service: str
@@ -100,6 +101,7 @@ class Use(Frozen):
     keys: Mapping[str, Slots]
     is_fresh: bool
     seen: float
+    state: str = ""
 
 
 class Evidence(Frozen):
@@ -111,6 +113,8 @@ class Evidence(Frozen):
         unknown: by service and instance: why nothing is certain about it.
         faults: why no condition at all is proven.
         skew: how much clocks may differ, in seconds. A deadline has passed when it is that long ago.
+        elsewhere: the instances of other environments, which do not count.
+        reported: of the fingerprints that are asked about, those that any line has, however old.
     """
 
     at: float
@@ -118,6 +122,8 @@ class Evidence(Frozen):
     unknown: Mapping[tuple[str, str], str]
     faults: tuple[str, ...]
     skew: float = 0
+    elsewhere: tuple[str, ...] = ()
+    reported: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -175,7 +181,7 @@ def judge(
             if who[0] == service.name or who in doubtful
         }
         against = {
-            f"{use.service}/{use.instance}": f"{why}, {_seen(use, evidence)}"
+            f"{use.service}/{use.instance}": f"{why}, {_seen(use, evidence)}{_but(use)}"
             + ("" if use.service in keys else "; add its service to the roster, or leave it out of the evidence")
             for use in sorted((*own, *strangers, *sharing), key=attrgetter("is_fresh"))  # the certain reason replaces
             if (why := about(use, key))
@@ -241,6 +247,10 @@ def _objection(condition: str, secret: str, evidence: Evidence, use: Use, key: s
 def signing_key(use: Use, secret: str) -> str | None:
     """Return the fingerprint of the key that a process signs with, if it is known."""
     return use.keys.get(secret, _NO_KEYS).current
+
+
+def _but(use: Use) -> str:
+    return f"; {use.state}" if use.state else ""
 
 
 def _seen(use: Use, evidence: Evidence) -> str:

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
 from itertools import count
 from typing import Any, Final, Literal, TypeAlias
 
+from robodj_secretguard.running.state import RunningState
 from robodj_secretguard.secret.sealed import contain, type_name
 from robodj_secretguard.secret.texts import is_instance_name
 from robodj_secretguard.settings import SecretSettings, running_report
@@ -36,7 +36,9 @@ from robodj_secretguard.startup.report import Finding, Report, owners_of
 from robodj_secretguard.startup.rules import Check, Severity, State
 from robodj_secretguard.version import VERSION
 
-EventKind: TypeAlias = Literal["started", "running", "switched", "kept", "following", "late", "ended", "refused"]
+EventKind: TypeAlias = Literal[
+    "started", "running", "switched", "kept", "following", "late", "ending", "ended", "refused"
+]
 """All but `refused` have the keys in use."""
 
 FORK_SECONDS: Final = 5
@@ -50,6 +52,7 @@ _EVENT_TEXTS: Final = {
     "kept": "changed secrets refused",
     "following": "secrets follow again",
     "late": "secrets not read in time",
+    "ending": "process ends, as its key is revoked",
     "ended": "process ended",
     "refused": "secret integrity check failed",
 }
@@ -57,8 +60,8 @@ _STREAMS: Final = ("stdout", "stderr")
 _FLAGS: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
 _numbers: Final = count()
-_sent: Final[dict[tuple[int, str], tuple[str, str, Report]]] = {}
-"""The process, the kind and the report of the last event, by process id and model. A forked child inherits others."""
+_sent: Final[dict[tuple[int, str], dict[str, Any]]] = {}
+"""The last event, by process id and model. A forked child inherits others."""
 _beats: Final[dict[str, Callable[[str], object]]] = {}
 """What sends the next event, by model. A forked child goes on with those of its parent."""
 _threads: Final[dict[int, tuple[_thread.LockType, _thread.LockType]]] = {}
@@ -76,7 +79,7 @@ def identify_process() -> tuple[str, str]:
     return event_setting(Environment(), SERVICE) or "unnamed", instance
 
 
-def event_of(kind: str, report: Report, model: str, number: int) -> dict[str, Any]:
+def event_of(kind: str, report: Report, model: str, number: int, state: RunningState | None = None) -> dict[str, Any]:
     """Return an event with its fields, in the plain types of JSON.
 
     Args:
@@ -84,23 +87,26 @@ def event_of(kind: str, report: Report, model: str, number: int) -> dict[str, An
         report: the report of the keys in use, or of a refused start. Its time is that at which they were read.
         model: the settings model, as `package.module:Class`.
         number: the order of the event in its process.
+        state: the state of the running process; `None` for a refused start.
     """
     service, instance = identify_process()
     now = datetime.now(UTC)
-    checks = report.alerts or report.warnings if kind in {"refused", "kept"} else ()
-    process = "" if kind == "started" else _sent.get((os.getpid(), model), ("",))[0]
+    refusals = [f"{each.secret or 'set-up'}: {each.check}" for each in report.alerts or report.warnings]
+    process = "" if kind == "started" else _sent.get((os.getpid(), model), {}).get("process")
     return {
-        "secret_event": kind,  # first: a line that was cut still has it
-        "event": _EVENT_TEXTS[kind],
+        "secret_event": kind,  # first, and then the time: a line that was cut still has them
+        "reported_at": iso_utc(now),
         "service": service,
         "instance": instance,
+        "environment": event_setting(Environment(), ENVIRONMENT) or None,
         "process": process or f"{os.getpid()}.{number}@{now:%Y-%m-%dT%H:%M:%S.%fZ}",
         "number": number,
-        "started_at": iso_utc(report.checked_at),
-        "reported_at": iso_utc(now),
+        "state": state.name if state else None,
+        "state_since": iso_utc(state.since) if state else None,
+        "checks": [*state.checks] if state else refusals,
         "heartbeat_seconds": int(event_setting(Environment(), SECRET_HEARTBEAT) or 0),
+        "started_at": iso_utc(report.checked_at),
         "version": VERSION,
-        "environment": event_setting(Environment(), ENVIRONMENT) or None,
         "model": model,
         "secrets": {
             each.secret: {
@@ -112,19 +118,27 @@ def event_of(kind: str, report: Report, model: str, number: int) -> dict[str, An
             for each in report.secrets
         },
         "off": [each.secret for each in report.secrets if each.state is State.MISSING and not each.required],
-        "checks": [f"{each.secret or 'set-up'}: {each.check}" for each in checks],
+        "event": _EVENT_TEXTS[kind],
     }
 
 
 def send_and_repeat(
-    kind: str, report: Report, model: str, logger: Any = None, secrets: SecretSettings | None = None
+    kind: str,
+    report: Report,
+    model: str,
+    logger: Any = None,
+    *,
+    secrets: SecretSettings | None = None,
+    state: RunningState | None = None,
 ) -> None:
     """Send an event, and begin to repeat that of a start.
 
     `logger` is the host's structlog logger; `None` for the pipeline that the host configured. A refusal goes to the
     events file only: the pipeline already has its findings. `secrets` has the keys of a start.
     """
-    if fault := send_event(kind, report, model, logger):
+    if secrets is not None:
+        state = secrets.state()
+    if fault := send_event(kind, report, model, logger, state=state):
         warning = Finding(
             Check.SETTING,
             Severity.WARNING,
@@ -136,12 +150,18 @@ def send_and_repeat(
             owners_of(report.secrets),
         )
         emit(report._replace(findings=(warning,)), logger)
-    if secrets:
-        _beats[model] = lambda each: send_event(each, partial(running_report, secrets), model, logger)
-        _begin()
+    if secrets is not None:
+        _beats[model] = lambda each: _send_again(each, secrets, model, logger)
+        begin_heartbeats()
 
 
-def _begin(first: int = MOST_HEARTBEAT_SECONDS) -> None:
+def _send_again(kind: str, secrets: SecretSettings, model: str, logger: Any) -> None:
+    """Send an event with the keys in use now."""
+    number = next(_numbers)  # before the keys are read: the event of a later switch has a greater one
+    send_event(kind, running_report(secrets), model, logger, state=secrets.state(), number=number)
+
+
+def begin_heartbeats(first: int = MOST_HEARTBEAT_SECONDS) -> None:
     """Begin to repeat the events of this process, unless it does so. The first one comes after `first` seconds at most.
 
     A fork repeats the events of its parent as well: a worker of a server with `--preload`, or of Celery.
@@ -184,21 +204,27 @@ def send_heartbeat(secrets: SecretSettings, *, logger: Any = None) -> None:
     running_report(secrets)  # an error for anything but an instance
     model = f"{type(secrets).__module__}:{type(secrets).__qualname__}"
     with suppress(Exception):
-        contain(lambda: send_event("running", partial(running_report, secrets), model, logger))
+        contain(lambda: _send_again("running", secrets, model, logger))
 
 
-def send_event(kind: str, report: Report | Callable[[], Report], model: str, logger: Any = None) -> str:
+def send_event(
+    kind: str,
+    report: Report,
+    model: str,
+    logger: Any = None,
+    *,
+    state: RunningState | None = None,
+    number: int | None = None,
+) -> str:
     """Send one event to the events file and to the pipeline. Return why the file cannot be written; empty if it can.
 
-    `report` is that of the keys in use, or a function that returns it.
+    `report` is that of the keys in use, and `number` was taken before they were read; `None` to take it now.
     """
-    number = next(_numbers)  # before the keys are read: the event of a later switch has a greater one
-    report = report() if callable(report) else report
-    event = event_of(kind, report, model, number)
+    event = event_of(kind, report, model, next(_numbers) if number is None else number, state)
     target = event_setting(Environment(), SECRET_EVENTS)
     fault = _write_event(event, target) if target else ""
     if kind != "refused":  # last, as a pipeline may block
-        _sent[os.getpid(), model] = event["process"], kind, report
+        _sent[os.getpid(), model] = dict(event)
         emit_info(event.pop("event"), event, logger)
     return fault
 
@@ -208,11 +234,23 @@ def _write_event(event: dict[str, Any], target: str) -> str:
     line = json.dumps(event) + "\n"
     if target in _STREAMS:
         return "" if write_line(getattr(sys, target, None), line, end="") else "incomplete"
+    if _has_cut_line(target):
+        line = f"\n{line}"
     try:
         with open(target, "ab", buffering=0, opener=lambda path, flags: os.open(path, flags | _FLAGS, 0o640)) as file:
             return "" if file.write(line.encode()) == len(line) else "incomplete"
     except BaseException as error:  # noqa: BLE001 - such as a full disk
         return type_name(error)
+
+
+def _has_cut_line(path: str) -> bool:
+    """Check whether the last line of a file has no end, as after a full disk. Several writers may end it."""
+    with suppress(OSError):  # there is no file, it is empty, or this user cannot read it
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                file.seek(-1, os.SEEK_END)
+                return file.read(1) != b"\n"
+    return False
 
 
 def send_end() -> None:
@@ -221,21 +259,29 @@ def send_end() -> None:
     The exit of the interpreter calls it, so call it only where a signal ends the process without an exit, as under
     uvicorn: as the last thing in the lifespan of the application. It takes at most `EXIT_SECONDS`.
     """
+    say_end()
+    _beats.clear()
+
+
+def say_end() -> None:
+    """Say that this process ends, unless a good key saves it (policy section 4)."""
     with suppress(Exception):
         # A daemon thread that writes while the interpreter ends would abort it.
         if repeating := _threads.pop(os.getpid(), None):
             end, ended = repeating
             end.release()
             ended.acquire(timeout=EXIT_SECONDS)
-            _beats.clear()
         target = event_setting(Environment(), SECRET_EVENTS)
-        for (process_id, model), (_, kind, report) in _sent.copy().items():
+        for (process_id, _), event in _sent.copy().items():
             # Neither a stream nor a pipeline, which may block: only a heartbeat writes there at the end.
-            if os.path.isabs(target) and kind != "ended" and process_id == os.getpid():
-                _write_event(event_of("ended", report, model, next(_numbers)), target)
+            if os.path.isabs(target) and event["event"] != _EVENT_TEXTS["ended"] and process_id == os.getpid():
+                last = {**event, "event": _EVENT_TEXTS["ended"], "number": next(_numbers)}
+                last["reported_at"] = iso_utc(datetime.now(UTC))
+                last["secret_event"] = "ended"  # noqa: S105 - no password
+                _write_event(last, target)
         if target in _STREAMS:  # the rest of a line in a broken one would replace the exit status with 120
             silence_broken_streams()
 
 
 atexit.register(send_end)
-getattr(os, "register_at_fork", dict)(after_in_child=lambda: _begin(FORK_SECONDS))  # not on Windows
+getattr(os, "register_at_fork", dict)(after_in_child=lambda: begin_heartbeats(FORK_SECONDS))  # not on Windows

@@ -6,15 +6,18 @@ import math
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from robodj_secretguard.secret.frozen import Frozen
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.sealed import SealedStr
 from robodj_secretguard.startup.report import Again, Finding, Report
 
-Send: TypeAlias = Callable[[str, Report], object]
-"""Sends an event of a kind with a report."""
+if TYPE_CHECKING:
+    from robodj_secretguard.running.state import RunningState
+
+Send: TypeAlias = "Callable[[str, Report, RunningState], object]"
+"""Sends an event of a kind with a report and a state."""
 
 
 class Reader(Protocol):
@@ -30,9 +33,8 @@ class Reader(Protocol):
     read_at: datetime
     seconds: int | None
 
-    @property
-    def is_ok(self) -> bool:
-        """Whether the last read passed, and came in time."""
+    def state(self) -> RunningState:
+        """Return the present state."""
 
     def read(self) -> Report:
         """Read them now."""

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 from weakref import WeakSet, ref
@@ -31,6 +32,7 @@ from robodj_secretguard.running.stages import (
     settle,
     take,
 )
+from robodj_secretguard.running.state import RunningState, StateName
 from robodj_secretguard.running.store import KeyStore
 from robodj_secretguard.running.subscriptions import faults, notify, renew
 from robodj_secretguard.running.threads import LOCK_WAIT, Writing, do_aside, start
@@ -38,7 +40,7 @@ from robodj_secretguard.running.views import report_on
 from robodj_secretguard.secret.sealed import Sealed, contain, type_name
 from robodj_secretguard.startup.emit import emit, emit_notice, silence_broken_streams
 from robodj_secretguard.startup.report import REFUSED, Again, Finding, Judgement, Report, finding, with_findings
-from robodj_secretguard.startup.rules import Check, Problem, internal
+from robodj_secretguard.startup.rules import Check, Problem, Severity, internal
 
 END_SECONDS: Final = 30.0
 """How long a process whose current key is revoked goes on without it, so that operators can read why."""
@@ -80,6 +82,8 @@ class Refresh(Sealed):
         self._news = News(report.findings)  # the start has written them
         self._standing: dict[str, Finding] = {}  # faults that no read finds
         self._send: Send = _send_nothing
+        self._state = RunningState("following", self.read_at)
+        self._said = self._state  # by the last event
         self._logger: Any = None
 
     @property
@@ -87,10 +91,21 @@ class Refresh(Sealed):
         """Whether no read has come to its end for three periods."""
         return "late" in self._standing
 
-    @property
-    def is_ok(self) -> bool:
-        """Whether the last read passed, and came in time."""
-        return not self.kept and time.monotonic() < self.store.late_at
+    def state(self) -> RunningState:
+        """Return the present state. It is late by the clock too, where a host runs no watchdog."""
+        name = self._state_name()
+        alerts = [each for each in (*self.found, *self._standing.values()) if each.severity is Severity.ALERT]
+        checks = [] if name == "following" else [f"{each.secret or 'set-up'}: {each.check}" for each in alerts]
+        since = self._state.since if name == self._state.name else datetime.now(UTC)
+        self._state = RunningState(name, since, tuple(dict.fromkeys(checks)))
+        return self._state
+
+    def _state_name(self) -> StateName:
+        if self.store.keys.refused:
+            return "ending"
+        if self.is_late or time.monotonic() >= self.store.late_at:
+            return "late"
+        return "kept" if self.kept else "following"
 
     def read(self) -> Report:
         """Read and judge the sources once, use what passes, and return the report on what was read.
@@ -136,9 +151,12 @@ class Refresh(Sealed):
         self._end_if_due()
         if plan.changed:
             running = report_on(store.keys)
-            _write_aside(lambda: self._send("switched", running) is None)
-        self._write("kept" if self.kept else "")
-        self._say_follows_again(before - self.kept, is_event=not plan.changed)
+            state = self.state()
+            _write_aside(lambda: self._send("switched", running, state) is None)
+            if state.name == "following":
+                self._said = state
+        self._write()
+        self._say_follows_again(before - self.kept)
 
     def _end_if_due(self) -> None:
         """Begin to end the process, where a current key is refused."""
@@ -152,7 +170,7 @@ class Refresh(Sealed):
         revoked = revoked_in_use(settle(self.store), self.store.keys.report)
         self._standing |= {f"revoked {each.secret}": each for each in revoked}
         self._end_if_due()
-        self._write("kept")
+        self._write()
 
     def _learn_alone(self) -> None:
         if self._alone.acquire(blocking=False):  # otherwise, an earlier one hangs
@@ -160,22 +178,27 @@ class Refresh(Sealed):
                 contain(lambda: self._again(partial(learn, self.store), None))
             self._alone.release()
 
-    def _write(self, kind: str = "") -> bool:
-        """Write the findings that are due, and send an event of this kind with them. Return whether that worked."""
+    def _write(self) -> bool:
+        """Write the findings that are due, and send an event of a new state. Return whether that worked."""
         functions = [
             self._finding(Check.INTERNAL, _function_problem(fault)) for fault in faults(self.store.subscriptions)
         ]
         due = self._news.take((*self.found, *self._standing.values(), *functions), time.monotonic())
-        if not due:
-            return True
-        report = report_on(self.store.keys)._replace(findings=due)
+        running = report_on(self.store.keys)
+        report = running._replace(findings=due)
         refusal = "" if report.ok else report.refusal(self._what_happens(report))
+        state = self.state()
+        is_new = (state.name, state.checks) != (self._said.name, self._said.checks)
+        is_repeated = bool(refusal) and state.name != "following"
+        self._said = state
 
         def write() -> bool:
-            if kind and refusal:  # first: a file can be written where nobody reads the lines
-                self._send(kind, report)
+            if is_new or is_repeated:  # first: a file can be written where nobody reads the lines
+                self._send(state.name, running, state)
             return emit(report, self._logger, refusal=refusal)
 
+        if not (due or is_new):
+            return True
         is_written = _write_aside(write)
         if not is_written:
             self._news.forget(due)
@@ -193,21 +216,14 @@ class Refresh(Sealed):
             return f"kept the last good value of {_named(self.kept)}"
         return "goes on with the keys in use"
 
-    def _say_follows_again(self, names: Names, *, is_event: bool) -> None:
-        """Write one line, and send one event, where a read has passed after a refused one."""
+    def _say_follows_again(self, names: Names) -> None:
+        """Write one line, where a read has passed after a refused one."""
         if not names:
             return
         who = _named(names)
         if WHOLE_SET in names:
             who = "every other secret" if self.kept else "every secret"
-        running = report_on(self.store.keys)
-
-        def write() -> bool:
-            if is_event:
-                self._send("following", running)
-            return emit_notice(f"NOTICE: {who} follows again", self._logger)
-
-        _write_aside(write)
+        _write_aside(lambda: emit_notice(f"NOTICE: {who} follows again", self._logger))
 
     def _finding(self, check: Check, problem: Problem) -> Finding:
         return finding([reading.policy for reading in self.store.keys.readings], check, problem)
@@ -222,7 +238,7 @@ class Refresh(Sealed):
         """Say that a read failed by itself. The next one tries again."""
         self.kept |= {WHOLE_SET}
         self._standing["read"] = self._finding(Check.INTERNAL, internal(type_name(error)))
-        self._write("kept")
+        self._write()
 
     def report_late(self) -> None:
         """Say that the sources were not read for three periods. A watchdog calls it, or the next use of a secret."""
@@ -239,7 +255,7 @@ class Refresh(Sealed):
             "restore the secrets directory; if it can be read, find the kind, validator or host that blocks it",
         )
         self._standing["late"] = self._finding(Check.UNAVAILABLE, problem)
-        if not self._write("late"):
+        if not self._write():
             store.late_at = time.monotonic() + seconds
 
     def follow_directory(self, again: Again | None, send: Send, logger: Any) -> None:
@@ -287,13 +303,16 @@ class Refresh(Sealed):
         """End the process, unless a good key has come in the meantime."""
         time.sleep(END_SECONDS)
         self.is_ending = False  # another key may be revoked later
-        if self.store.keys.refused and (events := sys.modules.get("robodj_secretguard.running.heartbeat")):
-            start(events.send_end)  # a file system may hang
+        events = sys.modules.get("robodj_secretguard.running.heartbeat")
+        if events is not None and self.store.keys.refused:
+            start(events.say_end)  # a file system may hang
             time.sleep(EXIT_WAIT)
+            self.end_if_refused()
+            events.begin_heartbeats(first=0)  # a good key has come in the last second
         self.end_if_refused()
 
 
-def _send_nothing(_kind: str, _report: Report) -> None:
+def _send_nothing(_kind: str, _report: Report, _state: RunningState) -> None:
     """Send no event."""
 
 

@@ -164,10 +164,7 @@ class Secret(Sealed, SecretStr):
         """
         from robodj_secretguard.running.parts import Subscription  # noqa: PLC0415 - few starts need it
 
-        self.store.subscribe(Subscription(partial(function, self), self._count_changes))
-
-    def _count_changes(self) -> int:
-        return self.store.keys.changes.get(self.name, 0)
+        self.store.subscribe(Subscription(partial(function, self), lambda: self.store.keys.changes.get(self.name, 0)))
 
     @property
     def store(self) -> KeyStore:

@@ -25,7 +25,7 @@ EXPIRY = "robodj_secret_expiry_timestamp_seconds"
 FINDINGS = "robodj_secret_findings"
 INFO = "robodj_secret_info"
 PREVIOUS_UNTIL = "robodj_secret_previous_until_timestamp_seconds"
-REFRESH_OK = "robodj_secret_refresh_ok"
+STATE = "robodj_secret_state_timestamp_seconds"
 REFRESHED = "robodj_secret_refresh_timestamp_seconds"
 ROTATED = "robodj_secret_rotated_timestamp_seconds"
 ROTATION_DUE = "robodj_secret_rotation_due_timestamp_seconds"
@@ -107,7 +107,7 @@ CHANGES = {
         ("exitcode == 3", "exitcode > 0"),
         ("          and on (uid, container, exported_container) kube_pod_container_status_ready == 0\n", ""),
         ("on (uid, ", "on ("),
-        (f"and on (job, instance, {EVERY}) robodj_secret_refresh_ok == 0\n", "\n"),
+        (f'and on (job, instance, {EVERY}) robodj_secret_state_timestamp_seconds{{state=~"kept|late"}}\n', "\n"),
         (
             "            unless on (job, instance, env, environment, stage, namespace, cluster)\n",
             "            unless on ()\n",
@@ -171,7 +171,7 @@ def test_alert_goes_to_its_owner(owner: str, receiver: str) -> None:
 
 def test_the_page_has_the_metrics() -> None:
     """The page has the name of each metric."""
-    of_service = (INFO, DELIVERED, EXPIRY, PREVIOUS_UNTIL, START, REFRESHED, REFRESH_OK, FINDINGS)
+    of_service = (INFO, DELIVERED, EXPIRY, PREVIOUS_UNTIL, START, REFRESHED, STATE, FINDINGS)
     names = (*of_service, ROTATED, ROTATION_DUE, "robodj_secret_start_refused")
     assert [name for name in names if f"| `{name}` |" not in PAGE] == []
 
