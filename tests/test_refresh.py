@@ -228,7 +228,8 @@ class TestThread:
         """Without a further thread, the caller writes the lines, and calls the functions."""
         monkeypatch.setattr("_thread.start_new_thread", raising(RuntimeError()))
         service.read({**promoted(service.files), V2: "changeme"})
-        assert (service.said(), service.changed.get_nowait()) == (["placeholder"], "secret.key")
+        said = service.said()
+        assert (said, service.changed.get_nowait()) == (["placeholder"], "secret.key"), service.lines
 
     def test_it_ends_with_the_keys(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """It ends as soon as nobody has the keys, whatever its period is."""
