@@ -191,7 +191,7 @@ class EventReader:
         """Return what the events show.
 
         Args:
-            environments: the environment of each service; `None` for one that is not known. A process of another one
+            environments: the environment of each service; `None` for an unknown one. A process of another one
                 does not count.
         """
         faults = list[str]()

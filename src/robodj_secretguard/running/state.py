@@ -17,8 +17,8 @@ class RunningState(Frozen):
     """The state of a running service, the same in its start events, in its metrics and in `fleet`.
 
     Attributes:
-        name: `following`; `kept`, where the last secrets were refused and the last good ones are in use; `late`, where
-            none were read in time; or `ending`, where the current key is revoked and the process is about to end.
+        name: `following`: it uses what is delivered. `kept`: it refused that, and uses its last good secrets. `late`:
+            it read nothing in time. `ending`: its current key is revoked, and it is about to end.
         since: when this state began, in UTC.
         checks: the alerts of a state other than `following`, such as `session_key: placeholder`.
     """
