@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import pickle
 import sys
@@ -375,6 +376,17 @@ class TestEnd:
         script = REVOKED_SERVICE.format(fingerprint_of(text_of(files, V1))) + then
         ran = run_forked(script, {}, tmp_path, ROBODJ_SECRETS_DIR=str(tmp_path / "keys"))
         assert (ran.status, checks(ran)) == (status, ["revoked", "revoked"])
+
+    def test_nothing_is_said_after_its_end(self, tmp_path: Path) -> None:
+        """A read in the last second sends no event: the last one of a process says that it has ended."""
+        volume(tmp_path / "keys", files := first())
+        events = tmp_path / "events"
+        script = (
+            REVOKED_SERVICE.format(fingerprint_of(text_of(files, V1))) + "while not time.sleep(0.02): secrets.refresh()"
+        )
+        settings = {"ROBODJ_SECRETS_DIR": str(tmp_path / "keys"), "ROBODJ_SECRET_EVENTS": str(events)}
+        assert run_forked(script, {}, tmp_path, **settings).status == 3
+        assert [json.loads(line)["secret_event"] for line in events.read_text().splitlines()][-1] == "ended"
 
     def test_a_good_set_in_the_meantime(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
         """A good key that comes before the end saves the process. Another key may be revoked later."""

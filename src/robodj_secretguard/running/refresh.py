@@ -302,7 +302,6 @@ class Refresh(Sealed):
     def _end_process(self) -> None:
         """End the process, unless a good key has come in the meantime."""
         time.sleep(END_SECONDS)
-        self.is_ending = False  # another key may be revoked later
         events = sys.modules.get("robodj_secretguard.running.heartbeat")
         if events is not None and self.store.keys.refused:
             start(events.say_end)  # a file system may hang
@@ -310,6 +309,7 @@ class Refresh(Sealed):
             self.end_if_refused()
             events.begin_heartbeats(first=0)  # a good key has come in the last second
         self.end_if_refused()
+        self.is_ending = False  # another key may be revoked later
 
 
 def _send_nothing(_kind: str, _report: Report, _state: RunningState) -> None:
