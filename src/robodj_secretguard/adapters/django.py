@@ -36,8 +36,8 @@ def secret_keys(ring: Secret) -> tuple[str, list[str]]:
 def ready(secrets: SecretSettings) -> Callable[[HttpRequest], HttpResponse]:
     """Return the view of a health endpoint.
 
-    Write `path("ready", ready(secrets))`. The response is the name of the
-    state, with status 503 for `ending`, and 200 otherwise.
+    Write `path("ready", ready(secrets))`. The response is the name of the state,
+    with status 503 for `ending`, and 200 otherwise.
 
     Args:
         secrets: what `guard()` returned.

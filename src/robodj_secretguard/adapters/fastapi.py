@@ -39,8 +39,8 @@ class ApiKey(APIKeyHeader):
 def ready(secrets: SecretSettings) -> Callable[[Request], PlainTextResponse]:
     """Return a health endpoint.
 
-    Write `app.add_route("/ready", ready(secrets))`. The response is the name of the
-    state, with status 503 for `ending`, and 200 otherwise.
+    Write `app.add_route("/ready", ready(secrets))`. The response is the name of the state,
+    with status 503 for `ending`, and 200 otherwise.
 
     Args:
         secrets: what `guard()` returned.

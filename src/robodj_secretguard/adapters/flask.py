@@ -62,8 +62,8 @@ def _signs_with_current() -> bool:
 def ready(secrets: SecretSettings) -> Callable[[], Response]:
     """Return the view of a health endpoint.
 
-    Write `app.add_url_rule("/ready", view_func=ready(secrets))`. The response is the name of the
-    state, with status 503 for `ending`, and 200 otherwise.
+    Write `app.add_url_rule("/ready", view_func=ready(secrets))`. The response is the name of the state,
+    with status 503 for `ending`, and 200 otherwise.
 
     Args:
         secrets: what `guard()` returned.

@@ -142,7 +142,7 @@ class EventReader:
         self._last: dict[tuple[str, str, str], tuple[int, SentEvent]] = {}
         self._unreadable = 0
         self._first_unreadable = ""
-        self._asked = asked
+        self._asked = {each.encode(): each for each in asked}
         self._reported: set[str] = set()
 
     def read(self, file: BinaryIO, name: str = "line ") -> None:
@@ -152,7 +152,7 @@ class EventReader:
         first_undated = ""
         # A line that is too long is read in parts.
         for number, line in enumerate(iter(partial(file.readline, MOST_LINE_BYTES), b""), start=1):
-            self._reported.update([each for each in self._asked if each.encode() in line])
+            self._reported.update([name for key, name in self._asked.items() if key in line])
             if line.isspace():
                 continue
             where = f"{name}{number}"
@@ -191,7 +191,7 @@ class EventReader:
         """Return what the events show.
 
         Args:
-            environments: the environment of each service; `None` for an unknown one. A process of another one
+            environments: the environment of each service; `None` for an unknown one. A process of another environment
                 does not count.
         """
         faults = list[str]()
@@ -201,14 +201,16 @@ class EventReader:
         if len(self._last) > MOST_PROCESSES:
             faults.append(f"there are more than {MOST_PROCESSES} processes")
         running = [event for _, event in self._last.values() if event.kind != "ended"]
-        counted, elsewhere = _split(running, environments or {})
+        expected = environments or {}
+        elsewhere = [event for event in running if _is_elsewhere(event, expected)]
+        counted = [event for event in running if not _is_elsewhere(event, expected)]
         unknown = dict[tuple[str, str], str]()
         for event in counted:
             if event.reported_at.timestamp() > self._at + self._skew:
                 unknown[_who(event)] = "its clock is ahead"
             if not event.heartbeat_seconds:  # a process that is silent for long could be forgotten while it runs
                 unknown[_who(event)] = "it sends no heartbeat (set ROBODJ_SECRET_HEARTBEAT)"
-        unknown |= _mixed(counted, environments or {})
+        unknown |= _mixed(counted, expected)
         uses = tuple([self._use_of(event) for event in counted])
         names = sorted({f"{'/'.join(_who(event))} ({event.environment})" for event in elsewhere})
         return Evidence(self._at, uses, unknown, tuple(faults), self._skew, tuple(names), frozenset(self._reported))
@@ -246,31 +248,29 @@ def _whose(line: bytes) -> str:
     return f", of {'/'.join(names)}" if all(map(is_instance_name, names)) else ""
 
 
-def _split(
-    running: Sequence[SentEvent], environments: Mapping[str, str | None]
-) -> tuple[list[SentEvent], list[SentEvent]]:
-    """Return the events that count, and those of other environments."""
-    counted = list[SentEvent]()
-    elsewhere = list[SentEvent]()
-    known = {*environments.values()}
-    for event in running:
-        expected = {environments[_who(event)[0]]} if _who(event)[0] in environments else known
-        is_elsewhere = event.environment and expected and None not in expected and event.environment not in expected
-        (elsewhere if is_elsewhere else counted).append(event)
-    return counted, elsewhere
+def _is_elsewhere(event: SentEvent, environments: Mapping[str, str | None]) -> bool:
+    """Check whether a process is of another environment: of its service, or of each one if its service is unknown."""
+    service, _ = _who(event)
+    expected = {environments[service]} if service in environments else {*environments.values()}
+    is_known = bool(event.environment and expected) and None not in expected
+    return is_known and event.environment not in expected
 
 
 def _mixed(counted: Sequence[SentEvent], environments: Mapping[str, str | None]) -> dict[tuple[str, str], str]:
     """Return of which instances nothing is certain, as their service has several environments and none was named."""
     found: dict[str, set[str]] = defaultdict(set)
     for event in counted:
-        if event.environment and environments.get(_who(event)[0]) is None:
-            found[_who(event)[0]].add(event.environment)
-    return {
-        _who(event): f"its service has events of {' and '.join(sorted(found[_who(event)[0]]))}; pass --environment"
-        for event in counted
-        if len(found[_who(event)[0]]) > 1
-    }
+        service, _ = _who(event)
+        if event.environment and environments.get(service) is None:
+            found[service].add(event.environment)
+    unknown = dict[tuple[str, str], str]()
+    for event in counted:
+        service, instance = _who(event)
+        if len(found[service]) > 1:
+            unknown[service, instance] = (
+                f"its service has events of {' and '.join(sorted(found[service]))}; pass --environment"
+            )
+    return unknown
 
 
 def _state_text(event: SentEvent) -> str:

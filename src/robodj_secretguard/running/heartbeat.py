@@ -134,7 +134,8 @@ def send_and_repeat(
     """Send an event, and begin to repeat that of a start.
 
     `logger` is the host's structlog logger; `None` for the pipeline that the host configured. A refusal goes to the
-    events file only: the pipeline already has its findings. `secrets` has the keys of a start.
+    events file only: the pipeline already has its findings. `secrets` has the keys of a start, and its state. `state`
+    is that of a later event.
     """
     if secrets is not None:
         state = secrets.state()

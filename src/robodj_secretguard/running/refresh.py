@@ -184,21 +184,21 @@ class Refresh(Sealed):
             self._finding(Check.INTERNAL, _function_problem(fault)) for fault in faults(self.store.subscriptions)
         ]
         due = self._news.take((*self.found, *self._standing.values(), *functions), time.monotonic())
+        state = self.state()
+        is_new = (state.name, state.checks) != (self._said.name, self._said.checks)
+        self._said = state
+        if not (due or is_new):
+            return True
         running = report_on(self.store.keys)
         report = running._replace(findings=due)
         refusal = "" if report.ok else report.refusal(self._what_happens(report))
-        state = self.state()
-        is_new = (state.name, state.checks) != (self._said.name, self._said.checks)
         is_repeated = bool(refusal) and state.name != "following"
-        self._said = state
 
         def write() -> bool:
             if is_new or is_repeated:  # first: a file can be written where nobody reads the lines
                 self._send(state.name, running, state)
             return emit(report, self._logger, refusal=refusal)
 
-        if not (due or is_new):
-            return True
         is_written = _write_aside(write)
         if not is_written:
             self._news.forget(due)
