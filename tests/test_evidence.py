@@ -36,6 +36,7 @@ from robodj_secretguard.fleet.evidence import (
 from robodj_secretguard.fleet.verdict import Evidence, Use
 from robodj_secretguard.running.heartbeat import EventKind
 from robodj_secretguard.secret.sealed import SealedStr
+from robodj_secretguard.startup.inputs import iso_utc
 
 MAX_AGE = 900
 AGE, SKEW = timedelta(seconds=MAX_AGE), timedelta(seconds=MAX_AGE // 3)
@@ -247,7 +248,7 @@ class TestEnvironments:
         ours, theirs = line(environment="prod"), line(environment="staging", process="2")
         reader.read(io.BytesIO(ours + theirs + line(("cron", "x"))))
         found = reader.evidence({"api": None})
-        assert found.unknown == {WEB: "its service has events of prod and staging; pass --environment"}
+        assert found.unknown == {WEB: "its service runs in prod and staging; pass --environment"}
         assert len(found.uses) == 3
 
 
@@ -351,7 +352,7 @@ def answer(*rows: dict[str, Any], **more: Any) -> bytes:
 
 def scraped(*rows: dict[str, Any]) -> Evidence:
     """Return the evidence in an answer, of the last 120 seconds."""
-    return evidence_in(answer(*rows), AT, 120)
+    return evidence_in(answer(*rows), AT, 120, {})
 
 
 class TestRows:
@@ -391,6 +392,30 @@ class TestRows:
         ((who, reason),) = scraped(row("current", NEW, 0), row(slot, secret="")).unknown.items()
         assert (who, why in reason) == (WEB, True)
 
+    def test_the_state(self) -> None:
+        """A key of a process that does not follow says since when, and why. A finding of the set-up has no secret."""
+        kept = row("state", secret="", value=AT - 60, state="kept")
+        checks = row("check", check="placeholder"), row("check", secret="", check="setting")
+        (use,) = scraped(row("current", NEW), kept, *checks).uses
+        since = iso_utc(NOW - timedelta(seconds=60))
+        assert use.state == f"delivered, not taken since {since}: {NAME}: placeholder, set-up: setting"
+
+    def test_another_environment(self) -> None:
+        """An instance does not count if each of its processes is of another environment. It is named."""
+        theirs = {"instance": "stage-1", "secret": ""}
+        rows = (
+            row("current", GONE, instance="stage-1"),
+            row("lost", **theirs),
+            row("environment", robodj_environment="staging", **theirs),
+            row("current", NEW),
+            row("environment", secret="", robodj_environment="staging"),
+            row("environment", secret="", robodj_environment=""),
+        )
+        found = evidence_in(answer(*rows), AT, 120, {"api": "prod"})
+        assert [use.instance for use in found.uses] == [WEB[1]]
+        assert (found.elsewhere, found.unknown) == (("api/stage-1 (staging)",), {})
+        assert len(evidence_in(answer(*rows), AT, 120, {"api": None}).uses) == 2
+
     @pytest.mark.parametrize(
         ("namespace", "job", "service"),
         [
@@ -415,7 +440,7 @@ class TestIncompleteAnswers:
     def test_warnings(self, more: dict[str, object]) -> None:
         """An answer with an error, a warning or an information is not complete."""
         with pytest.raises(ManagerError, match=r"^sent an incomplete or an old answer$"):
-            evidence_in(answer(row("current", NEW), **more), AT, 120)
+            evidence_in(answer(row("current", NEW), **more), AT, 120, {})
 
     @pytest.mark.parametrize("labels", [{}, {"job": "b", "namespace": "a"}])
     def test_two_targets(self, labels: dict[str, str]) -> None:
@@ -438,7 +463,7 @@ class TestIncompleteAnswers:
             (b"\xff", "UnicodeDecodeError"),
             (b"{}", "KeyError"),
             (answer({"metric": {}, "values": []}), "KeyError"),
-            (answer({"metric": [], "value": [1, "1"]}), "AttributeError"),
+            (answer({"metric": [], "value": [1, "1"]}), "TypeError"),
             (answer(row("current", NEW, "one")), "ValueError"),
             (answer(row("current", NEW) | {"value": [float("nan"), "1"]}), "ValueError"),
             (answer(row("current", "a key")), "ValidationError"),

@@ -119,7 +119,7 @@ class TestText:
     """The text is valid in both formats."""
 
     def test_a_whole_text(self) -> None:
-        """The text has the help, the type and the values of families that have any, each with the service."""
+        """The text has the help, the type and the values of families that have any, with service and environment."""
         keys: Samples = {("a.key", "Ops", "current", ""): 1.0}
         text = as_openmetrics(
             {
@@ -128,14 +128,16 @@ class TestText:
                 "robodj_secret_start_timestamp_seconds": {(): 1796256000.25},
             },
             "api",
+            "prod",
         )
+        own = 'service="api",robodj_environment="prod"'
         assert text.splitlines() == [
             "# HELP robodj_secret_delivered_info The keys that the source delivers, with the value 1.",
             "# TYPE robodj_secret_delivered_info gauge",
-            'robodj_secret_delivered_info{service="api",secret="a.key",owner="Ops",slot="current",fingerprint=""} 1',
+            f'robodj_secret_delivered_info{{{own},secret="a.key",owner="Ops",slot="current",fingerprint=""}} 1',
             "# HELP robodj_secret_start_timestamp_seconds When the guard let this process start.",
             "# TYPE robodj_secret_start_timestamp_seconds gauge",
-            'robodj_secret_start_timestamp_seconds{service="api"} 1796256000.25',
+            f"robodj_secret_start_timestamp_seconds{{{own}}} 1796256000.25",
             "# EOF",
         ]
 
@@ -147,6 +149,6 @@ class TestText:
         families = of_keys(report.secrets, "robodj_secret_delivered_info") | of_rotations(report.secrets, {NAME: NOW})
         families |= of_findings(report.secrets, report.findings)
         families["robodj_secret_start_timestamp_seconds"] = {(): (NOW + timedelta(microseconds=1)).timestamp()}
-        parsed = samples(parse(as_openmetrics(families, "api") + "\n"))
+        parsed = samples(parse(as_openmetrics(families, "api", "prod") + "\n"))
         assert parsed == {name: each for name, each in families.items() if each}
         assert any(owner == 'A "B" \\ C' for _, owner, *_ in parsed["robodj_secret_delivered_info"])

@@ -233,10 +233,11 @@ class TestMetrics:
         volume(machine.root / "delivered", {name: machine.environ.pop(name) for name in (V1, V2, ENDS)})
         ran = machine.call("status", "--from", f"directory:{machine.root}/delivered", "--format", "openmetrics")
         assert (ran.status, ran.err) == (0, "")
+        own = 'service="prod/api",robodj_environment=""'
         lines = [line for line in ran.out.splitlines() if not line.startswith("# ")]
         of_first, of_second = (f'secret="{name}",owner="Security Operations"' for name in (NAME, OTHER))
         assert lines == [
-            f'robodj_secret_{metric[0]}{{service="prod/api",{metric[1]}}} {metric[2]:.0f}'
+            f"robodj_secret_{metric[0]}{{{own},{metric[1]}}} {metric[2]:.0f}"
             for metric in (
                 ("delivered_info", f'{of_first},slot="current",fingerprint="{first}"', 1),
                 ("delivered_info", f'{of_second},slot="current",fingerprint="{second}"', 1),

@@ -8,8 +8,8 @@
 
 def unreadable: {secret_event: "unreadable"};
 
-def is_field: IN("secret_event", "reported_at", "service", "instance", "environment", "process", "number", "state",
-                 "state_since", "checks", "heartbeat_seconds", "started_at", "version", "model", "secrets", "off", "event");
+def fields: {secret_event, reported_at, service, instance, environment, process, number, state, state_since, checks,
+             heartbeat_seconds, started_at, version, model, secrets, off, event};
 
 def object: (try fromjson catch null | objects) // {};
 
@@ -23,8 +23,8 @@ def events(piece):
     elif ($piece.text | contains("\"secret_event") | not) then empty
     elif $piece.is_cut or .is_rest or ($piece.labels | any(type != "string")) then unreadable
     else ($piece.text | object) as $event
-      | if $event | has("secret_event") then ($event | with_entries(select(.key | is_field))) + $piece.labels
-        else unreadable
+      | if $event.secret_event | IN(null, "unreadable") then unreadable
+        else ($event | fields) + $piece.labels
         end
     end
   );

@@ -25,13 +25,15 @@ jq --null-input --raw-input --compact-output '
       secret_event,
       service: ([.namespace, .service] | map(strings) | join("/") | clean),
       instance: (((.instance | strings) // "") | rtrimstr(($event | pid) // "") | clean),
+      environment: ((.environment | strings) // "" | clean),
       checks: ([.checks | .. | strings] | join(", ") | clean)
     }) as $start | .["\($start.instance) \($start.service)"] = $start
   ) | .[]' "$kept.tmp" >"$kept.all"
 jq --null-input --raw-output '
   "# HELP robodj_secret_start_refused Whether the last start of an instance was refused: 1 for yes, 0 for no.",
   "# TYPE robodj_secret_start_refused gauge",
-  (inputs | "robodj_secret_start_refused{service=\"\(.service)\",instance=\"\(.instance)\",checks=\"\(.checks)\"} "
+  (inputs | "robodj_secret_start_refused{service=\"\(.service)\",robodj_environment=\"\(.environment)\","
+    + "instance=\"\(.instance)\",checks=\"\(.checks)\"} "
     + if .secret_event == "refused" then "1" else "0" end)' "$kept.all" >"$metrics.tmp"
 jq --compact-output 'select(.secret_event == "refused")' "$kept.all" >"$kept.tmp"
 mv "$metrics.tmp" "$metrics"

@@ -13,6 +13,7 @@ import pytest
 from conftest import TIMEOUT, free_port, put
 from openbao import until
 from pages import ROOT, Workspace, parsed
+from repositories import program
 from test_fleet_recipes import COLLECTORS, collected, event_of_start
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def test_rsyslog_sends_events_to_the_server(tmp_path: Path) -> None:
 @pytest.mark.full
 @pytest.mark.skipif(not LOGROTATE, reason="logrotate is not installed")
 def test_recipe_reads_what_logrotate_moved(tmp_path: Path) -> None:
-    """The configuration of the page is valid, and the recipe reads the file that logrotate has moved, too."""
+    """The recipe also reads the file that logrotate has moved by the configuration of the page, and no older one."""
     event = event_of_start(Workspace(tmp_path))
     events = put(tmp_path / "events.jsonl", f"{event}\n")
     block = next(each for each in BLOCKS if "daily" in each.text)
@@ -64,7 +65,10 @@ def test_recipe_reads_what_logrotate_moved(tmp_path: Path) -> None:
     subprocess.run(logrotate, check=True, capture_output=True)
     assert not events.exists()
     put(events, f"{event}\n")
-    recipe = COLLECTORS["file"].block.text
-    assert "cat /var/log/robodj/events.jsonl*" in recipe
-    lines = [each.read_text(encoding="utf-8").rstrip() for each in tmp_path.glob("events.jsonl*")]
-    assert collected(tmp_path, COLLECTORS["file"], lines) == [json.loads(event)] * 2
+    old = put(tmp_path / "events.jsonl.7", "not read\n")
+    os.utime(old, (0, 0))
+    program(tmp_path / "bin" / "ssh", '[ "$1" = web-2 ] || sh -c "$2"')
+    recipe = COLLECTORS["file"].block.text.replace("/var/log/robodj", str(tmp_path)).replace(">events.jsonl", "")
+    environ = os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+    ran = subprocess.run(["/bin/sh", "-euc", recipe], env=environ, check=True, capture_output=True, timeout=60)
+    assert [json.loads(line) for line in ran.stdout.splitlines()] == [json.loads(event)] * 2

@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
@@ -40,6 +40,7 @@ from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet import evidence as queries
 from robodj_secretguard.fleet.evidence import SKEW
 from robodj_secretguard.fleet.verdict import UNPROVEN, Service, judge
+from robodj_secretguard.startup.inputs import iso_utc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -397,6 +398,30 @@ def test_the_query(cases: str, name: str) -> None:
     assert found_in(name, cases) == CASES[name][1:]
 
 
+def test_the_state_and_the_environment(tmp_path: Path) -> None:
+    """A real Prometheus says what an instance does that does not follow, and which ones are of another environment."""
+    at = f"{NOW.timestamp() - 9:.0f}"
+    staging = 'job="api",instance="stage-1"'
+    lines = [*scrape(T, 9, Slots(NEW)), *scrape(staging, 9, Slots(OLD), "2-b")]
+    lines = [each.replace('process="', 'robodj_environment="prod",process="') for each in lines if T in each] + [
+        each.replace('process="', 'robodj_environment="staging",process="') for each in lines if staging in each
+    ]
+    lines += [
+        f'robodj_secret_state_timestamp_seconds{{{T},state="kept"}} {NOW.timestamp() - 60:.0f} {at}\n',
+        f'robodj_secret_findings{{{T},check="placeholder",severity="alert",secret="{NAME}"}} 1 {at}\n',
+        f'robodj_secret_findings{{{T},check="expired",severity="alert",secret="{NAME}"}} 0 {at}\n',
+        f'robodj_secret_state_timestamp_seconds{{{staging},state="following"}} 1 {at}\n',
+    ]
+    with prometheus(tmp_path, lines) as url, Proxy(url) as proxy:
+        found = queries.ask(proxy.url, NOW, selector="", max_age=MAX_AGE, environments={"api": "prod"})
+        proxy.shutdown()
+    since = iso_utc(NOW - timedelta(seconds=60))
+    assert [(use.instance, use.state) for use in found.uses] == [
+        ("web-1", f"delivered, not taken since {since}: {NAME}: placeholder")
+    ]
+    assert (found.elsewhere, found.unknown) == (("api/stage-1 (staging)",), {})
+
+
 def test_one_of_two_replicas(cases: str) -> None:
     """Labels of the user select one of two Prometheus servers, in a store that has the series of both."""
     found = queries.ask(cases, NOW, selector='case="two targets",replica="b"', max_age=MAX_AGE)
@@ -438,7 +463,7 @@ def test_real_servers(tmp_path: Path) -> None:
         return json.dumps({"global": {"scrape_interval": "1s", "scrape_timeout": "1s"}, "scrape_configs": jobs})
 
     def found(name: str) -> tuple[set[bool], str]:
-        evidence = queries.ask(url, NOW, selector=f'server="{name}"', max_age=8)
+        evidence = queries.ask(url, datetime.now(UTC), selector=f'server="{name}"', max_age=8)
         return {use.is_fresh for use in evidence.uses}, "".join(evidence.unknown.values())[: len(SEVERAL)]
 
     with contextlib.ExitStack() as stack:
@@ -604,10 +629,10 @@ MUTANTS = {
     ),
     "clocks do not differ": ("<= time() - SKEW", "<= time() + SKEW"),
     "keys of targets that are not good do not matter": (
-        "        else:\n            keys[service",
-        "        elif seen > 0:\n            keys[service",
+        "    for who, labels, seen in rows:\n",
+        "    for who, labels, seen in [row for row in rows if row[2] > 0]:\n",
     ),
-    "unknown instances do not matter": ("tuple(uses), unknown,", "tuple(uses), {},"),
+    "unknown instances do not matter": ("{who: why for who, why in unknown.items() if who not in elsewhere}", "{}"),
     "namespaces do not matter": ('f"{namespace}/{job}" if namespace and', 'f"eu/{job}" if namespace and'),
     "warnings do not matter": ('"warnings", ', ""),
     "the roster is made from samples": ("", ""),

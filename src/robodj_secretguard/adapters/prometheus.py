@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from robodj_secretguard.errors import CheckFailedError
-from robodj_secretguard.fleet.metrics import DECLARED, Samples, of_findings, of_keys
+from robodj_secretguard.fleet.metrics import DECLARED, ENVIRONMENT_LABEL, Samples, of_findings, of_keys
 from robodj_secretguard.guarding import check
 from robodj_secretguard.running.state import state_of
 from robodj_secretguard.running.store import KeyStore
@@ -21,7 +21,8 @@ from robodj_secretguard.running.views import report_on
 from robodj_secretguard.secret.material import PREFIX
 from robodj_secretguard.secret.sealed import SealedStr, contain, type_name
 from robodj_secretguard.settings import SecretSettings, setup_of, store_of
-from robodj_secretguard.startup.readings import Environment, config_directory
+from robodj_secretguard.startup.inputs import ENVIRONMENT
+from robodj_secretguard.startup.readings import Environment, config_directory, event_setting
 from robodj_secretguard.startup.report import Finding, finding
 from robodj_secretguard.startup.rules import Check, Problem, internal
 
@@ -63,12 +64,13 @@ class SecretCollector(Collector):
             ) from None
         finally:
             del secrets, config_dir  # a traceback with locals would show them: a path may be a key, too
+        self._environment = event_setting(Environment(), ENVIRONMENT)
         self._started = report_on(self._store.keys).checked_at.timestamp()
 
     def describe(self) -> Iterator[GaugeMetricFamily]:
         """Return every family without a value. So a registration runs no check."""
         return (
-            _gauges(name, {})
+            _gauges(name, {}, "")
             for name in (
                 "robodj_secret_info",
                 "robodj_secret_expiry_timestamp_seconds",
@@ -105,7 +107,7 @@ class SecretCollector(Collector):
                 failed = internal(type_name(failure))
                 found = (finding(self._model.secret_policies.values(), Check.INTERNAL, failed),)
         for name, samples in (families | of_findings(report_on(keys).secrets, found)).items():
-            yield _gauges(name, samples)
+            yield _gauges(name, samples, self._environment)
 
     def _found(self) -> Iterator[Finding]:
         """Yield what a check finds now, and `revoked` for a running key that the check did not read any more."""
@@ -165,9 +167,9 @@ def _content(path: str) -> bytes:
     return b""
 
 
-def _gauges(name: str, samples: Samples) -> GaugeMetricFamily:
+def _gauges(name: str, samples: Samples, environment: str) -> GaugeMetricFamily:
     labels, text = DECLARED[name]
-    made = GaugeMetricFamily(name, text, labels=labels)
+    made = GaugeMetricFamily(name, text, labels=(*labels, ENVIRONMENT_LABEL))
     for values, value in samples.items():
-        made.add_metric(values, value)
+        made.add_metric((*values, environment), value)
     return made

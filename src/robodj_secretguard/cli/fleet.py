@@ -297,6 +297,7 @@ def _evidence(
         now,
         selector=select or "",
         max_age=int(max_age or _SAMPLES_AGE),
+        environments=environments,
         token=None if token_file is None else read_token(token_file),
         ca_file=ca_file,
     )

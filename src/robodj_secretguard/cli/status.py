@@ -33,7 +33,7 @@ from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import Document, by_secret
 from robodj_secretguard.lifecycle.standing import TO_DO, late_steps, open_parts, standing_of
 from robodj_secretguard.secret.texts import RED, count, mark
-from robodj_secretguard.startup.inputs import SERVICE, iso_utc
+from robodj_secretguard.startup.inputs import ENVIRONMENT, SERVICE, iso_utc
 from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Report
 
@@ -143,7 +143,8 @@ def _metrics(request: Request, report: Report, standings: Sequence[Document]) ->
     if not request.sources:  # the environment of this command may be older than what is delivered
         del families["robodj_secret_delivered_info"]
     families |= of_rotations(report.secrets, rotated) | of_findings(report.secrets, report.findings)
-    return as_openmetrics(families, event_setting(Environment(), SERVICE) or ALL_SERVICES)
+    environment = request.environment or event_setting(Environment(), ENVIRONMENT)
+    return as_openmetrics(families, event_setting(Environment(), SERVICE) or ALL_SERVICES, environment)
 
 
 def _last_line(report: Report, log: OperationsLog, late: Mapping[str, str], *, failed: bool) -> str:

@@ -10,11 +10,11 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
@@ -53,6 +53,7 @@ _STATES: Final = {
 }
 """What a process does in a state other than `following`."""
 _REACH: Final = "make sure that this is the address of a Prometheus that can be reached"
+_LABELS: Final = ("secret", "slot", "fingerprint", "state", "check", "robodj_environment")
 _UNKNOWN: Final = {
     "several": "several processes may answer for it. It was restarted, has workers, or cannot count them; use --events",
     "shared": "another target reaches the same process; pass --select to leave that out",
@@ -76,10 +77,17 @@ or max by (TARGET, secret, slot, fingerprint) (timestamp(KEYS)) >= on (TARGET) g
   unless on (TARGET, secret, slot) OVER
 or 0 * count by (TARGET, secret, slot, fingerprint) (last_over_time(KEYS[AGEs]))
   unless on (TARGET, secret, slot) OVER
+or label_replace(
+  count by (TARGET, robodj_environment) (last_over_time(robodj_secret_processes{SELECT}[1h])),
+  "slot", "environment", "", "")
+or label_replace(max by (TARGET, state) (STATES), "slot", "state", "", "")
+or label_replace(
+  count by (TARGET, secret, check) (robodj_secret_findings{severity="alert",SELECT} > 0 and on (TARGET) STATES),
+  "slot", "check", "", "")
 """
 # A target is good if it is the only one of its name, its last scrape is recent and has worked, and only one process
 # has answered. A key has the time of that scrape of a good target, or 0 where it was only seen before. A previous key
-# whose deadline is over on every clock is none.
+# whose deadline is over on every clock is none. The environment of a target that is down is known for an hour.
 _PARTS: Final = {
     "GOOD": "(min by (TARGET) (timestamp(up{SELECT}) * up{SELECT}) > time() - AGE"
     " and count by (TARGET) (up{SELECT}) == 1 and PROCESSES == 1)",
@@ -90,8 +98,15 @@ _PARTS: Final = {
     "OVER": "label_replace(max by (TARGET, secret)"
     " (max_over_time(robodj_secret_previous_until_timestamp_seconds{SELECT}[AGEs])) <= time() - SKEW,"
     ' "slot", "previous", "", "")',
+    "STATES": 'robodj_secret_state_timestamp_seconds{state!="following",SELECT}',
     "TARGET": "namespace, job, instance",
 }
+
+
+_Instance: TypeAlias = tuple[str, str]
+"""A service and its instance."""
+_Row: TypeAlias = tuple[_Instance, Mapping[str, str], float]
+"""A row of an answer of Prometheus: its instance, its labels, and its value."""
 
 
 @dataclass(frozen=True, config=SHAPE)
@@ -202,23 +217,25 @@ class EventReader:
             faults.append(f"there are more than {MOST_PROCESSES} processes")
         running = [event for _, event in self._last.values() if event.kind != "ended"]
         expected = environments or {}
-        elsewhere = [event for event in running if _is_elsewhere(event, expected)]
-        counted = [event for event in running if not _is_elsewhere(event, expected)]
+        elsewhere = [event for event in running if _is_elsewhere(_who(event), event.environment, expected)]
+        counted = [event for event in running if not _is_elsewhere(_who(event), event.environment, expected)]
         unknown = dict[tuple[str, str], str]()
         for event in counted:
             if event.reported_at.timestamp() > self._at + self._skew:
                 unknown[_who(event)] = "its clock is ahead"
             if not event.heartbeat_seconds:  # a process that is silent for long could be forgotten while it runs
                 unknown[_who(event)] = "it sends no heartbeat (set ROBODJ_SECRET_HEARTBEAT)"
-        unknown |= _mixed(counted, expected)
+        unknown |= _mixed([(_who(event), event.environment) for event in counted], expected)
         uses = tuple([self._use_of(event) for event in counted])
-        names = sorted({f"{'/'.join(_who(event))} ({event.environment})" for event in elsewhere})
-        return Evidence(self._at, uses, unknown, tuple(faults), self._skew, tuple(names), frozenset(self._reported))
+        names = _names([(_who(event), event.environment) for event in elsewhere])
+        return Evidence(self._at, uses, unknown, tuple(faults), self._skew, names, frozenset(self._reported))
 
     def _use_of(self, event: SentEvent) -> Use:
         reported_at = event.reported_at.timestamp()
         is_fresh = self._at - reported_at <= self._max_age - self._skew
-        return Use(*_who(event), event.secrets, is_fresh, reported_at, _state_text(event))
+        since = iso_utc(event.state_since) if event.state_since else ""
+        state = _state_text(event.state or "following", since, event.checks)
+        return Use(*_who(event), event.secrets, is_fresh, reported_at, state)
 
 
 def _event_in(line: bytes) -> SentEvent | None:
@@ -248,40 +265,42 @@ def _whose(line: bytes) -> str:
     return f", of {'/'.join(names)}" if all(map(is_instance_name, names)) else ""
 
 
-def _is_elsewhere(event: SentEvent, environments: Mapping[str, str | None]) -> bool:
+def _is_elsewhere(who: _Instance, environment: str | None, environments: Mapping[str, str | None]) -> bool:
     """Check whether a process is of another environment: of its service, or of each one if its service is unknown."""
-    service, _ = _who(event)
+    service, _ = who
     expected = {environments[service]} if service in environments else {*environments.values()}
-    is_known = bool(event.environment and expected) and None not in expected
-    return is_known and event.environment not in expected
+    is_known = bool(environment and expected) and None not in expected
+    return is_known and environment not in expected
 
 
-def _mixed(counted: Sequence[SentEvent], environments: Mapping[str, str | None]) -> dict[tuple[str, str], str]:
+def _mixed(
+    counted: Sequence[tuple[_Instance, str | None]], environments: Mapping[str, str | None]
+) -> dict[_Instance, str]:
     """Return of which instances nothing is certain, as their service has several environments and none was named."""
     found: dict[str, set[str]] = defaultdict(set)
-    for event in counted:
-        service, _ = _who(event)
-        if event.environment and environments.get(service) is None:
-            found[service].add(event.environment)
-    unknown = dict[tuple[str, str], str]()
-    for event in counted:
-        service, instance = _who(event)
-        if len(found[service]) > 1:
-            unknown[service, instance] = (
-                f"its service has events of {' and '.join(sorted(found[service]))}; pass --environment"
-            )
-    return unknown
+    for (service, _), environment in counted:
+        if environment and environments.get(service) is None:
+            found[service].add(environment)
+    return {
+        who: f"its service runs in {' and '.join(sorted(found[who[0]]))}; pass --environment"
+        for who, _ in counted
+        if len(found[who[0]]) > 1
+    }
 
 
-def _state_text(event: SentEvent) -> str:
+def _names(elsewhere: Collection[tuple[_Instance, str | None]]) -> tuple[str, ...]:
+    return tuple(sorted({f"{'/'.join(who)} ({environment})" for who, environment in elsewhere}))
+
+
+def _state_text(state: str, since: str, checks: Collection[str]) -> str:
     """Return what a process does that does not follow, since when, and why; empty for one that follows."""
-    if event.state not in _STATES or event.state_since is None:
+    if state not in _STATES:
         return ""
-    why = f": {', '.join(event.checks)}" if event.checks else ""
-    return f"{_STATES[event.state]} since {iso_utc(event.state_since)}{why}"
+    why = f": {', '.join(checks)}" if checks else ""
+    return f"{_STATES[state]} since {since}{why}"
 
 
-def _who(event: SentEvent) -> tuple[str, str]:
+def _who(event: SentEvent) -> _Instance:
     return "/".join(filter(None, (event.namespace, event.service))), event.instance
 
 
@@ -308,7 +327,14 @@ def read_token(path: str) -> SealedStr:
 
 
 def ask(
-    url: str, now: datetime, *, selector: str, max_age: int, token: SealedStr | None = None, ca_file: str | None = None
+    url: str,
+    now: datetime,
+    *,
+    selector: str,
+    max_age: int,
+    environments: Mapping[str, str | None] | None = None,
+    token: SealedStr | None = None,
+    ca_file: str | None = None,
 ) -> Evidence:
     """Return the evidence of a Prometheus about the processes that it scrapes.
 
@@ -317,6 +343,7 @@ def ask(
         now: the time, in UTC. An answer for another time, as of a cache, is no answer.
         selector: matchers of labels that the series of `up` have too; empty for all series.
         max_age: how old evidence may be, in seconds. Each key that was used since then counts against a condition.
+        environments: as for `EventReader.evidence`.
         token: the bearer token.
         ca_file: a file with the certificates of the authorities to trust, in place of the system's ones.
 
@@ -336,7 +363,10 @@ def ask(
     for name, text in {**_PARTS, "AGE": str(max_age), "SKEW": str(SKEW), "SELECT": selector}.items():
         query = query.replace(name, text)
     return answer_within(
-        SECONDS, lambda: evidence_in(_answer(url, query, token, context), now.timestamp(), max_age), _REACH, _REACH
+        SECONDS,
+        lambda: evidence_in(_answer(url, query, token, context), now.timestamp(), max_age, environments or {}),
+        _REACH,
+        _REACH,
     )
 
 
@@ -362,52 +392,80 @@ def _answer(url: str, query: str, token: SealedStr | None, context: Any) -> byte
     return content
 
 
-def _rows_in(content: bytes, now: float) -> tuple[int, dict[tuple[str, ...], float]]:
-    """Return the time of an answer, and its values by service and instance, secret, slot and fingerprint."""
+def _rows_in(content: bytes, now: float) -> tuple[int, list[_Row]]:
+    """Return the time of an answer, and its rows."""
     answer = json.loads(content)
-    values = dict[tuple[str, ...], float]()
+    found = dict[tuple[str, ...], _Row]()
     times = set[int]()
     rows = answer["data"]["result"]
     for row in rows:
-        namespace, job, *others = (
-            row["metric"].get(name, "") for name in ("namespace", "job", "instance", "secret", "slot", "fingerprint")
-        )
+        labels = defaultdict(str, **row["metric"])
+        namespace, job = labels["namespace"], labels["job"]
         service = f"{namespace}/{job}" if namespace and not job.startswith(f"{namespace}/") else job
         seconds, value = row["value"]
-        values[service, *others] = float(value)
+        who = service, labels["instance"]
+        found[*who, *map(labels.__getitem__, _LABELS)] = who, labels, float(value)
         times.add(int(seconds))
     # VictoriaMetrics says isPartial. A cache, or another clock, answers for another time.
-    is_partial = any(map(answer.get, ("warnings", "infos", "isPartial"))) or len(values) < len(rows)
+    is_partial = any(map(answer.get, ("warnings", "infos", "isPartial"))) or len(found) < len(rows)
     at = min(times, default=int(now))
     if answer["status"] != "success" or is_partial or len(times) > 1 or abs(at - now) > SKEW:
         raise ManagerError(
             "sent an incomplete or an old answer",
             "compare its clock with yours, and pass the address of Prometheus itself",
         )
-    if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in values):
+    if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in found):
         raise ManagerError("has a target whose job or instance has an invalid name", "relabel it, or pass --select")
-    return at, values
+    return at, [*found.values()]
 
 
-def evidence_in(content: bytes, now: float, max_age: int) -> Evidence:
+def evidence_in(content: bytes, now: float, max_age: int, environments: Mapping[str, str | None]) -> Evidence:
     """Return the evidence in the answer to the query.
 
     Raises:
         ManagerError: the answer is not complete. Any other error: the answer has another shape.
     """
-    at, values = _rows_in(content, now)
-    unknown = dict[tuple[str, str], str]()
-    uses = list[Use]()
-    keys: dict[tuple[str, str, str], list[tuple[float, str, str]]] = defaultdict(list)
-    for (service, instance, secret, slot, fingerprint), seen in values.items():
-        if slot in _UNKNOWN:
-            unknown[service, instance] = _UNKNOWN[slot]
-        else:
-            keys[service, instance, secret].append((seen, slot, fingerprint))
-    for (service, instance, secret), found in keys.items():
+    at, found = _rows_in(content, now)
+    rows: dict[str, list[_Row]] = defaultdict(list)
+    for row in found:
+        _, labels, _ = row
+        rows[labels["slot"]].append(row)
+    named: dict[_Instance, set[str]] = defaultdict(set)
+    for who, labels, _ in rows.pop("environment", ()):
+        named[who].add(labels["robodj_environment"])
+    elsewhere = {who for who, names in named.items() if all(_is_elsewhere(who, each, environments) for each in names)}
+    unknown = {who: why for slot, why in _UNKNOWN.items() for who, _, _ in rows.pop(slot, ())}
+    unknown |= _mixed([(who, each) for who, names in named.items() for each in names], environments)
+    states = _states_in(rows.pop("state", ()), rows.pop("check", ()))
+    keys = [row for of_slot in rows.values() for row in of_slot]
+    return Evidence(
+        at,
+        tuple([use for use in _uses_in(keys, states, at, max_age) if (use.service, use.instance) not in elsewhere]),
+        {who: why for who, why in unknown.items() if who not in elsewhere},
+        (),
+        elsewhere=_names([(who, each) for who in elsewhere for each in named[who]]),
+    )
+
+
+def _states_in(states: Iterable[_Row], findings: Iterable[_Row]) -> dict[_Instance, str]:
+    """Return what each instance does that does not follow, in words."""
+    checks: dict[_Instance, list[str]] = defaultdict(list)
+    for who, labels, _ in findings:
+        checks[who].append(f"{labels['secret'] or 'set-up'}: {labels['check']}")
+    return {
+        who: _state_text(labels["state"], iso_utc(datetime.fromtimestamp(since, UTC)), checks[who])
+        for who, labels, since in states
+    }
+
+
+def _uses_in(rows: Iterable[_Row], states: Mapping[_Instance, str], at: int, max_age: int) -> Iterator[Use]:
+    """Yield the keys of each instance: those of its last scrape together, and each earlier one alone."""
+    keys: dict[tuple[_Instance, str], list[tuple[float, str, str]]] = defaultdict(list)
+    for who, labels, seen in rows:
+        keys[who, labels["secret"]].append((seen, labels["slot"], labels["fingerprint"]))
+    for (who, secret), found in keys.items():
         latest: dict[str, Any] = {slot: key for seen, slot, key in found if at - max_age <= seen <= at + 1}
         earlier: list[dict[str, Any]] = [{slot: key} for _, slot, key in found if latest.get(slot) != key]
         for slots in filter(None, [latest, *earlier]):
             seen = max(found)[0] if slots is latest else at - max_age
-            uses.append(Use(service, instance, {secret: Slots(**slots)}, slots is latest, seen))
-    return Evidence(at, tuple(uses), unknown, ())
+            yield Use(*who, {secret: Slots(**slots)}, slots is latest, seen, states.get(who, ""))

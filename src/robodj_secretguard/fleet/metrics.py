@@ -22,6 +22,12 @@ ALL_SERVICES: Final = "all services"
 An empty label would not be there, and Prometheus would put the label `service` of a target in its place.
 """
 
+ENVIRONMENT_LABEL: Final = "robodj_environment"
+"""The label of each metric with `ROBODJ_ENVIRONMENT`; empty where it is not set.
+
+The label `environment` often belongs to a target, whose word may differ from that of the process.
+"""
+
 _SECRET_LABELS: Final = ("secret", "owner")
 DECLARED: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "robodj_secret_info": (
@@ -114,10 +120,10 @@ def of_findings(statuses: Sequence[SecretStatus], findings: Iterable[Finding]) -
     return {"robodj_secret_findings": samples}
 
 
-def as_openmetrics(families: Mapping[str, Samples], service: str) -> str:
+def as_openmetrics(families: Mapping[str, Samples], service: str, environment: str) -> str:
     """Return families as text, without the last newline: valid as OpenMetrics and as Prometheus' older text format.
 
-    Each sample has the service: node_exporter refuses files that have the same series.
+    Each sample has the service and the environment: node_exporter refuses files that have the same series.
     """
     lines = []
     for name, samples in families.items():
@@ -127,7 +133,9 @@ def as_openmetrics(families: Mapping[str, Samples], service: str) -> str:
         for values, value in samples.items():
             shown_labels = ",".join(
                 f'{label}="{text.translate(_ESCAPES)}"'
-                for label, text in zip(("service", *labels), (service, *values), strict=True)
+                for label, text in zip(
+                    ("service", ENVIRONMENT_LABEL, *labels), (service, environment, *values), strict=True
+                )
             )
             shown = f"{value:.0f}" if value == int(value) else repr(value)
             lines.append(f"{name}{{{shown_labels}}} {shown}")

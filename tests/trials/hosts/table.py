@@ -63,9 +63,7 @@ def render(results: Results) -> str:
         msg = f"not run: {', '.join(missing)}"
         raise LookupError(msg)
     alone, behind = ([results[str(host), run] for host in HOSTS] for run in (Run.ALONE, Run.EXEC))
-    versions = {name: version for result in results.values() for name, version in result["versions"].items()}
-    python = versions.pop("CPython")
-    with_versions = ", ".join(f"{name} {versions[name]}" for name in sorted(versions))
+    pythons = sorted({result["versions"]["CPython"] for result in results.values()})
     counts = "".join(
         f"- {what}: {count(alone)} with the guard alone, {count(behind)} behind `exec`\n" for what, count in SUMS
     )
@@ -73,7 +71,7 @@ def render(results: Results) -> str:
     for host in HOSTS:
         groups[_outcome(*(results[str(host), run] for run in Run))].append(label(host))
     rows = "".join(f"| {outcome} | {'; '.join(labels)} |\n" for outcome, labels in groups.items())
-    return f"{len(HOSTS)} hosts, on CPython {python} with {with_versions}:\n\n{counts}\n{HEAD}{rows}"
+    return f"{len(HOSTS)} hosts, on CPython {', '.join(pythons)}:\n\n{counts}\n{HEAD}{rows}"
 
 
 def _worked(results: list[dict[str, Any]]) -> int:
