@@ -232,7 +232,7 @@ ServiceKeys = document(
     "The keys that a service runs on.",
     service=(str, ""),
     secret=(str, ""),
-    instances=(Count, "How many instances the roster declares."),
+    instances=(Count | None, "How many instances are declared. Null without `--roster` and `--instances`."),
     proven=(Count, "Of how many it is certain with which key they sign."),
     runs_on=(
         dict[str, Count],

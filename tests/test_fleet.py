@@ -180,6 +180,90 @@ Not in the roster: legacy.
             assert " 0 of 1 " in ran.out
 
 
+class TestWithoutRoster:
+    """One service, of whose instances no file has the names."""
+
+    def test_only_what_was_seen(self, operator: Operator) -> None:
+        """What was seen is shown, and nothing is proven. The fix is a whole option."""
+        operator.events(*(line(("api", name), Slots(operator.current)) for name in ("web-2", "web-1")))
+        ran = operator.machine.call("fleet", "--events", "events", "--secret", NAME)
+        assert (ran.status, ran.err) == (1, "")
+        assert ran.out == (
+            """\
+   SERVICE  SECRET      PROVEN  RUNS ON
+?  api      secret.key  2 seen  2 current
+
+If api has no other instances, pass --instances web-1 web-2.
+NOT PROVEN: only these instances were seen.
+"""
+        )
+
+    def test_no_step_accepts_it(self, operator: Operator) -> None:
+        """No condition holds, although each instance that was seen follows it."""
+        ran = operator.machine.call("fleet", "--events", "events", "--secret", NAME, "--require", "moved")
+        assert ran.out.splitlines()[3:] == [
+            "api: secret.key: unknown: only these instances were seen",
+            "moved: NOT PROVEN for api.",
+            "If api has no other instances, pass --instances web-1.",
+            "NOT PROVEN: only these instances were seen.",
+        ]
+        options = ("--secret", NAME, "--require", "moved", "--format", "json")
+        document = operator.machine.call("fleet", "--events", "events", *options).document
+        assert ([each["holds"] for each in document["verdicts"]], document["services"][0]["instances"]) == (
+            [False],
+            None,
+        )
+
+    def test_names_are_the_roster_of_one_service(self, operator: Operator) -> None:
+        """With the name of each instance, the answer is that of a roster."""
+        for names, status in ((["web-1"], 0), (["web-1", "web-2"], 1)):
+            options = ("--instances", *names, "--secret", NAME, "--require", "moved")
+            assert operator.machine.call("fleet", "--events", "events", *options).status == status
+
+    def test_nothing_was_seen(self, operator: Operator) -> None:
+        """Without an event of the service, the answer says so."""
+        operator.machine.environ["ROBODJ_SERVICE"] = "cron"
+        operator.events()
+        ran = operator.machine.call("fleet", "--events", "events", "--secret", NAME)
+        assert ran.out.splitlines()[-1] == "NOT PROVEN: no instance was seen."
+
+    def test_another_environment(self, operator: Operator) -> None:
+        """The instances of another environment are named, and are not those of the service."""
+        theirs = event(("api", "stage-1"), Slots(OLD), environment="staging")
+        operator.events(line(WEB, Slots(operator.current)), json.dumps(theirs).encode())
+        options = ("--events", "events", "--secret", NAME, "--environment", "prod")
+        assert operator.machine.call("fleet", *options).out.splitlines()[3:] == [
+            "Of other environments, not counted: api/stage-1 (staging).",
+            "If api has no other instances, pass --instances web-1.",
+            "NOT PROVEN: only these instances were seen.",
+        ]
+
+    @pytest.mark.parametrize(
+        ("services", "options", "message"),
+        [
+            (
+                ("api", "cron"),
+                (),
+                "the evidence is about api, cron; set ROBODJ_SERVICE to the service, or pass --roster",
+            ),
+            ((), (), "no service was seen; set ROBODJ_SERVICE to the service, or pass --roster"),
+            (
+                ("api",),
+                ("--instances", "web-1", "web-1"),
+                "--instances: invalid names; write the name of each instance once",
+            ),
+            (("api",), ("--instances", "web-1", "--roster", "roster"), "pass --roster or --instances"),
+        ],
+    )
+    def test_invalid(
+        self, operator: Operator, services: tuple[str, ...], options: tuple[str, ...], message: str
+    ) -> None:
+        """Of several services, one is named. Names are written once, and in one place."""
+        operator.events(*(line((each, "web-1"), Slots(operator.current)) for each in services))
+        ran = operator.machine.call("fleet", "--events", "events", *options)
+        assert (ran.status, ran.err.splitlines()[-1]) == (2, f"robodj-secretguard: {message}")
+
+
 class TestEvidence:
     """Where the evidence is from, and which part of it counts."""
 

@@ -19,6 +19,7 @@ from robodj_secretguard.lifecycle.runbook import (
     plan_after,
     plan_emergency,
     plan_lines,
+    plan_proof,
     plan_question,
     plan_rotation,
 )
@@ -245,6 +246,24 @@ class TestRotation:
         """Somebody who follows the output of a step alone leaves no old value that works."""
         steps = shown(plan_after(step, POLICIES[name], keys_of(name, legacy="current"), NOW, PLACE))
         assert steps[-2:] == [(expected,), proof(name)]
+
+    @pytest.mark.parametrize(
+        ("step", "name", "condition"),
+        [
+            ("stage", "session_key", "has-next"),
+            ("promote", "session_key", "moved"),
+            ("retire", "session_key", f"none-on {PREVIOUS}"),
+            ("put", "short_key", "moved"),
+            ("put", "stripe", ""),
+        ],
+    )
+    def test_after_a_step_a_command_shows_who_follows(self, step: StepName, name: str, condition: str) -> None:
+        """The command asks for what the step is about. A secret without a fingerprint has none."""
+        place = Place(source="directory:keys", proof=("--events", "events.jsonl"))
+        found = shown(plan_proof(step, POLICIES[name], keys_of(name, "", "_PREVIOUS"), place))
+        fleet = f"fleet --events events.jsonl --secret {name} --require {condition} --from directory:keys"
+        text = "This shows which instances have followed. docs/logs.md says how to collect their events:"
+        assert found == ([(text, fleet)] if condition else [])
 
     def test_no_overlap(self) -> None:
         """Without an overlap, the key is replaced in one step, and nothing is left to remove."""

@@ -10,6 +10,8 @@ from functools import partial
 from itertools import chain
 from typing import Any, Final, TypeAlias
 
+from pydantic import ValidationError
+
 from robodj_secretguard.cli.log import checked, find_log
 from robodj_secretguard.cli.options import (
     LOG_OPTIONS,
@@ -38,6 +40,7 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet.evidence import EventReader, ask, is_address, is_selector, read_token
 from robodj_secretguard.fleet.verdict import (
+    ONLY_SEEN,
     UNPROVEN,
     VERDICTS,
     Evidence,
@@ -55,6 +58,8 @@ from robodj_secretguard.lifecycle.standing import Role, expected_keys, roles_of
 from robodj_secretguard.secret.material import is_fingerprint
 from robodj_secretguard.secret.policy import SecretPolicy
 from robodj_secretguard.secret.texts import GREEN, PROGRAM, RED, could_hold_key, listed, mark
+from robodj_secretguard.startup.inputs import SERVICE
+from robodj_secretguard.startup.readings import Environment, event_setting
 from robodj_secretguard.startup.report import Report
 from robodj_secretguard.startup.rules import Check, Severity
 
@@ -83,10 +88,15 @@ def add(commands: Commands) -> None:
         _judge_fleet,
         options=("--from", "--environment", *LOG_OPTIONS),
         own={
-            "--roster": {
-                "required": True,
-                "metavar": "FILE",
-                "help": "the services: a TOML table for each, with the number or names of its instances (- for stdin)",
+            "--roster": (
+                "FILE",
+                "the services: a TOML table for each, with the number or names of its instances (- for stdin)",
+            ),
+            "--instances": {
+                "nargs": "+",
+                "default": [],
+                "metavar": "NAME",
+                "help": "instead of a roster: every instance of one service",
             },
             "--prometheus": {**once, "metavar": "URL", "help": "the Prometheus that scrapes the services"},
             "--events": {
@@ -118,10 +128,11 @@ def add(commands: Commands) -> None:
         examples=(
             "fleet --roster roster.toml \\\n      --prometheus http://127.0.0.1:9090",
             "fleet --roster roster.toml --events events.jsonl \\\n      --require moved",
+            "fleet --instances web-1 web-2 --events events.jsonl \\\n      --require moved",
         ),
         statuses={
             "0": "every condition of --require holds, or none was asked for",
-            "1": "a condition does not hold, or is not proven",
+            "1": "a condition does not hold, or is not proven; always without --roster and --instances",
             "2": "usage error, or the expected keys are unknown",
             "75": "Prometheus or the secret manager did not answer completely",
         },
@@ -131,53 +142,85 @@ def add(commands: Commands) -> None:
 def _judge_fleet(
     request: Request,
     *,
-    roster: str,
+    roster: str | None,
+    instances: Sequence[str],
     require: Sequence[Sequence[Any]],
     secret: str | None,
     **source: Any,
 ) -> Result:
     source["events"] = [*chain.from_iterable(source["events"])]
-    _require_options(roster, require, **source)
+    _require_options(roster, instances, require, **source)
     policies = [policy for policy in request.policies if policy.material.has_fingerprint]
     declared = [policy.name for policy in policies]
     names = [] if secret is None else [policy_of(request.model_class, secret).name]
-    services = _services_of(roster)
-    if any(not {*service.secrets} <= {*declared} for service in services):
-        fail(f"--roster: unknown secret (choose from {', '.join(declared)})")
-    if source["events"] and any(isinstance(service.instances, int) for service in services):
-        # One that died could stand for a silent one.
-        fail("--roster: with --events, write the names of the instances, not their number")
-    sources = {service: service.sources or tuple(request.sources) for service in services}
+    services = _services_of(roster, declared, by_name=bool(source["events"])) if roster else ()
+    shared = tuple(request.sources)
     recorded = find_log(request).read()
-    reports = {
-        each: checked(request._replace(sources=each), log=recorded)[0] for each in dict.fromkeys(sources.values())
-    }
+    sources = dict.fromkeys([service.sources or shared for service in services] or [shared])
+    reports = {each: checked(request._replace(sources=each), log=recorded)[0] for each in sources}
     for report in reports.values():
         if not report.secrets:  # a source could not be read
             return failed_result(report)
-    known: _Known = {}
-    for service, each in sources.items():
-        report = reports[each]
-        keys = expected_keys(report, recorded.records, service.environment or request.environment)
-        role_of = roles_of(report, recorded.records, keys)
-        known |= {(service, name): (keys[name], partial(role_of, name)) for name in service.secrets or declared}
+    # Without a roster, only the evidence names the service.
+    environments = {service.name: service.environment or request.environment for service in services}
+    try:
+        evidence = _evidence(
+            max(report.checked_at for report in reports.values()),
+            {key for _, *given in require for key in given},
+            environments=environments or {"": request.environment},
+            **source,
+        )
+    except ManagerError as error:
+        return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: the server {error.message}; {error.remedy}"])
+    services = services or (_only_service(evidence, instances),)
+    known = _keys_by_service(request, services, reports, recorded, declared)
     names = names or _asked(policies, known)
     if not any(name in names for _, name in known):
         fail("--secret: no service of the roster has it, or it has no fingerprint: others issue it, or it is not set")
-    environments = _environments_of(services, request)
-    return _fleet_result(reports, recorded, known, names, require, environments=environments, **source)
+    return _fleet_result(reports, recorded, known, names, require=require, evidence=evidence)
 
 
-def _services_of(roster: str) -> Sequence[Service]:
+def _services_of(roster: str, declared: Collection[str], *, by_name: bool) -> Sequence[Service]:
     """Return the services of a roster, which names no program: whoever could change it could run one."""
     services = parse_roster(read_input("--roster", roster, most=MAX_DOCUMENT_BYTES).decode("utf-8-sig", "replace"))
     if any(source.startswith("exec:") for service in services for source in service.sources):
         fail("--roster: a roster names no exec:PROGRAM; leave its from out, and pass --from exec:PROGRAM")
+    if any(not {*service.secrets} <= {*declared} for service in services):
+        fail(f"--roster: unknown secret (choose from {', '.join(declared)})")
+    if by_name and any(isinstance(service.instances, int) for service in services):
+        # One that died could stand for a silent one.
+        fail("--roster: with --events, write the names of the instances, not their number")
     return services
 
 
-def _environments_of(services: Iterable[Service], request: Request) -> dict[str, str | None]:
-    return {service.name: service.environment or request.environment for service in services}
+def _only_service(evidence: Evidence, instances: Sequence[str]) -> Service:
+    """Return the service of `ROBODJ_SERVICE`, or the only one that was seen, with these instances."""
+    seen = {use.service for use in evidence.uses} | {service for service, _ in evidence.unknown}
+    name = event_setting(Environment(), SERVICE)
+    if not name and len(seen) != 1:
+        what = f"the evidence is about {listed(sorted(seen), _MOST_SHOWN)}" if seen else "no service was seen"
+        fail(f"{what}; set ROBODJ_SERVICE to the service, or pass --roster")
+    try:
+        return Service(name or seen.pop(), tuple(instances) or None)
+    except ValidationError:
+        fail("--instances: invalid names; write the name of each instance once")
+
+
+def _keys_by_service(
+    request: Request,
+    services: Iterable[Service],
+    reports: Mapping[tuple[str, ...], Report],
+    recorded: OperationsLog,
+    declared: Sequence[str],
+) -> _Known:
+    """Return the expected keys of each service, by the report of its sources, or by the log."""
+    known: _Known = {}
+    for service in services:
+        report = reports[service.sources or tuple(request.sources)]
+        keys = expected_keys(report, recorded.records, service.environment or request.environment)
+        role_of = roles_of(report, recorded.records, keys)
+        known |= {(service, name): (keys[name], partial(role_of, name)) for name in service.secrets or declared}
+    return known
 
 
 def _asked(policies: Iterable[SecretPolicy], known: _Known) -> list[str]:
@@ -191,8 +234,9 @@ def _fleet_result(
     recorded: OperationsLog,
     known: _Known,
     names: Sequence[str],
+    *,
     require: Sequence[Sequence[Any]],
-    **source: Any,
+    evidence: Evidence,
 ) -> Result:
     """Return what the evidence proves, if the reports by source, or the log, have the expected keys."""
     is_lost = recorded.is_missing or (not recorded.records and os.path.lexists(recorded.path + HEAD_FILE))
@@ -200,10 +244,6 @@ def _fleet_result(
         fail(f"{recorded.name} is missing, does not verify or has lost its records; pass --from, or restore it")
     asked = [(about, name, _expected(about, given, name, known)) for about, *given in require for name in names]
     wanted = {key for _, *given in require for key in given}
-    try:
-        evidence = _evidence(max(report.checked_at for report in reports.values()), wanted, **source)
-    except ManagerError as error:
-        return Result(EXIT_UNAVAILABLE, stderr=[f"{PROGRAM}: --prometheus: the server {error.message}; {error.remedy}"])
     reported = {key for use in evidence.uses for name in use.keys for key in fingerprints_of(use, name)}
     for key in wanted - reported - evidence.reported:
         if all(role(key) == "unrecorded" for _, role in known.values()):
@@ -212,6 +252,7 @@ def _fleet_result(
     rows = [_standing(of, name, role, evidence) for (of, name), (_, role) in known.items() if name in names]
     findings = [each for report in reports.values() for each in report.findings if each.check is Check.SETTING]
     holds = [verdict.holds for verdict in verdicts] + [each.severity is not Severity.ALERT for each in findings]
+    holds += [service.instances is not None for service, _ in known]
     return Result(
         EXIT_CLEAN if all(holds) else EXIT_ALERTS,
         [*dict.fromkeys(map(finding_text, findings)), *_verdict_lines(known, evidence, verdicts)],
@@ -226,7 +267,8 @@ def _fleet_result(
 
 
 def _require_options(
-    roster: str,
+    roster: str | None,
+    instances: Sequence[str],
     require: Sequence[Sequence[str]],
     *,
     prometheus: Sequence[str],
@@ -243,6 +285,7 @@ def _require_options(
             not events or (select, token_file, ca_file) == (None, None, None),
             "--select, --token-file and --ca-file work only with --prometheus",
         ),
+        (not roster or not instances, "pass --roster or --instances"),
         ([roster, *events].count(PIPE) <= 1, "only one of --roster and --events can be stdin"),
         (all(map(is_address, prometheus)), "--prometheus: invalid address; use one like http://127.0.0.1:9090"),
         (select is None or is_selector(select), '--select: invalid labels; write them like environment="prod"'),
@@ -321,8 +364,8 @@ def _standing(service: Service, secret: str, role: Callable[[str | None], Role],
     return {
         "service": service.name,
         "secret": secret,
-        "instances": names if isinstance(names, int) else len(names),
-        "proven": len(proven if isinstance(names, int) else proven & {*names}),
+        "instances": len(names) if isinstance(names, tuple) else names,
+        "proven": len(proven & {*names} if isinstance(names, tuple) else proven),
         "runs_on": Counter(f"{when}{role(key)}" for (_, key), when in keys.items()),
     }
 
@@ -340,7 +383,8 @@ def _table_row(verdicts: Sequence[Verdict], row: Document) -> tuple[str, ...]:
     )
     label = next(text for is_so, text in labels if is_so)
     runs_on = ", ".join(f"{number} {role}" for role, number in sorted(roles.items()))
-    return label, service, secret, f"{row['proven']} of {row['instances']}", runs_on or UNPROVEN
+    of_all = "seen" if row["instances"] is None else f"of {row['instances']}"
+    return label, service, secret, f"{row['proven']} {of_all}", runs_on or UNPROVEN
 
 
 def _verdict_lines(known: _Known, evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
@@ -363,6 +407,16 @@ def _verdict_lines(known: _Known, evidence: Evidence, verdicts: Sequence[Verdict
         which = "every service that has a next key" if condition == "has-next" else "every service"
         where = f"NOT PROVEN for {listed([*named], _MOST_SHOWN)}" if named else f"proven for {which}"
         yield mark(f"{condition}: {where}.", RED if named else GREEN)
+    for service in {service.name for service, _ in known if service.instances is None}:
+        yield from _lines_without_roster(service, evidence)
+
+
+def _lines_without_roster(service: str, evidence: Evidence) -> Iterator[str]:
+    """Yield how to name the instances of a service, and that nothing is proven before that."""
+    seen = {use.instance for use in evidence.uses if use.service == service}
+    if seen:
+        yield f"If {service} has no other instances, pass --instances {' '.join(sorted(seen))}."
+    yield mark(f"NOT PROVEN: {ONLY_SEEN if seen else 'no instance was seen'}.", RED)
 
 
 def _reasons(evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:

@@ -38,7 +38,7 @@ from robodj_secretguard.errors import CheckFailedError, FileError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import StepName, Who
 from robodj_secretguard.lifecycle.rotator import Rotator, StepResult, Wish, require_consistent, with_steps
-from robodj_secretguard.lifecycle.runbook import Place, plan_after, plan_emergency, plan_lines
+from robodj_secretguard.lifecycle.runbook import Place, plan_after, plan_emergency, plan_lines, plan_proof
 from robodj_secretguard.lifecycle.steps import StoredKeys, kid_of, step_in_words
 from robodj_secretguard.managers.manager import open_store
 from robodj_secretguard.secret.policy import SecretPolicy
@@ -141,6 +141,8 @@ _STEPS: Final[dict[str, tuple[str, dict[str, Argument]]]] = {
     ),
 }
 """By command: what it does, and its own options."""
+_EVENTS_FILE: Final = "events.jsonl"
+"""What the recipes of collectors write."""
 _LOST_WRITE: Final = "--single-writer: if another machine has written at the same time, one of both writes is lost"
 _STATUSES: Final = (EXIT_CLEAN, EXIT_ALERTS, EXIT_UNAVAILABLE, EXIT_USAGE)
 """Of several steps, the last of these statuses says most."""
@@ -245,6 +247,7 @@ def _take_steps(
         who=tuple(given(request, "environment", "operator", "ticket")),
         options=tuple(given_set_up(request)),
         refresh=setup.refresh,
+        proof=("--events", _EVENTS_FILE, *given(request, "environment")),
         writer=("--single-writer",) if single_writer else (),
     )
     chosen = with_steps(policies if name is None else (policy_of(request.model_class, name),), wish, place.of_step)
@@ -408,4 +411,6 @@ def _next_lines(result: StepResult, place: Place) -> Iterator[str]:
     if leaked:
         yield from plan_lines(plan_emergency(policy, result.keys, leaked, place)[1:])
     else:
-        yield from plan_lines(plan_after(result.step or "stage", policy, result.after, result.now, place))
+        step = result.step or "stage"
+        after = plan_after(step, policy, result.after, result.now, place)
+        yield from plan_lines([*after, *plan_proof(step, policy, result.keys, place)])

@@ -34,6 +34,8 @@ from robodj_secretguard.secret.texts import count, is_instance_name
 ConditionName = Literal["moved", "has-next", "none-on"]
 
 UNPROVEN: Final = "unknown"
+ONLY_SEEN: Final = "only these instances were seen"
+"""Without a roster, nobody knows which instances are absent."""
 _NO_KEYS: Final = Slots()
 
 InstanceName = Annotated[str, must(is_instance_name)]
@@ -45,7 +47,7 @@ class Service:
 
     Attributes:
         name: the name of the service, with its namespace where there is one: `prod/api`.
-        instances: how many instances there should be, or their names.
+        instances: how many instances there should be, or their names; `None` where no roster says it.
         secrets: the secrets that each instance uses; empty for all.
         sources: where its expected keys are, as for `--from`; empty for those of the command.
         environment: its environment in the operations log; `None` for that of the command.
@@ -55,6 +57,7 @@ class Service:
     instances: (
         Annotated[int, Field(ge=1)]
         | Annotated[tuple[InstanceName, ...], Field(min_length=1), must(lambda names: len({*names}) == len(names))]
+        | None
     )
     secrets: Annotated[tuple[SecretName, ...], Field(min_length=1)] = ()
     sources: Annotated[tuple[str, ...], Field(min_length=1, alias="from")] = ()
@@ -208,9 +211,11 @@ def _missing(
     seen = {use.instance: f", {_seen(use, evidence)}" for use in sorted(own, key=attrgetter("seen"))}
     reasons = [*evidence.faults]
     instances = service.instances
-    if isinstance(instances, int):
+    if not isinstance(instances, tuple):
         known = {*seen, *(instance for name, instance in evidence.unknown if name == service.name)}
-        if len(known) != instances:
+        if instances is None:
+            reasons.append(ONLY_SEEN)
+        elif len(known) != instances:
             reasons.append(f"the roster has {count(instances, 'instance')}, and {len(known)} were seen")
         instances = tuple(sorted(known))
     proven = proven_instances(own, secret)

@@ -15,6 +15,7 @@ from robodj_secretguard.startup.inputs import iso_utc
 from robodj_secretguard.startup.time_rules import in_words
 
 DATA_PAGE: Final = "docs/recipes.md"
+EVENTS_PAGE: Final = "docs/logs.md"
 REASON: Final = "WHY"
 """The word in a command that the operator replaces."""
 JOB: Final = "python reencrypt.py"
@@ -164,6 +165,18 @@ def plan_after(step: StepName, policy: SecretPolicy, keys: StoredKeys, now: date
     return [validation, *_ending(policy, keys.slots.previous, place, _when_over(keys, now))]
 
 
+def plan_proof(step: StepName, policy: SecretPolicy, keys: StoredKeys, place: Place) -> Steps:
+    """Return the step that shows which instances follow a step that was taken. `keys` are those before it."""
+    condition = ["has-next" if step == "stage" else "moved"]
+    if step == "retire":
+        condition = ["none-on", keys.slots.previous or ""]
+    if not policy.material.has_fingerprint or "" in condition:
+        return []
+    text = f"This shows which instances have followed. {EVENTS_PAGE} says how to collect their events:"
+    fleet = place.reading("fleet", *place.proof, "--secret", policy.name, "--require", *condition)
+    return [PlannedStep(text, fleet)]
+
+
 def _old_key(which: str, key: str | None) -> str:
     return f"the {which} key, {key}" if key else f"the {which} value"
 
@@ -306,7 +319,7 @@ def plan_emergency(
     if policy.stores_data and leaked in {slots.current, slots.previous}:
         steps.append(_rescue(policy, leaked, place))
     if place.proof:
-        text = "This proves that no instance runs on the leaked key:"
+        text = f"This shows which instances still use the leaked key, by their events ({EVENTS_PAGE}):"
         fleet = place.reading("fleet", *place.proof, "--require", "none-on", leaked)
         steps.append(PlannedStep(text, fleet))
     steps.append(_last_step(name, place))

@@ -1,4 +1,4 @@
-"""The hosts: each is a row of data, which the tests assert and docs/hosts.md shows."""
+"""The hosts: each is a row of data, which the tests assert. docs/hosts.md has what they have in common."""
 
 from __future__ import annotations
 
