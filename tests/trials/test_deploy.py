@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -23,7 +24,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 from conftest import TIMEOUT, V1, V2, Ran, clean_environment, free_port, good_keys, marker, put, run
@@ -33,7 +34,7 @@ from robodj_secretguard import check
 from robodj_secretguard.cli.output import PASSED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 pytest.importorskip("supervisor", reason="the extra `hosts` is not installed: nox -s hosts")
 YAML = pytest.importorskip("ruamel.yaml").YAML
@@ -52,10 +53,15 @@ PROGRAMS = Path(sysconfig.get_path("scripts"))
 ON_THE_HOST = "/opt/robodj"
 KEY_FILES = "/run/robodj/secrets"
 IN_CONTAINER = "/run/secrets/robodj"
+ENVIRONMENT = "ROBODJ_ENVIRONMENT"
+NAMES = {ENVIRONMENT, "ROBODJ_SERVICE", "ROBODJ_INSTANCE", "ROBODJ_SECRET_EVENTS", "ROBODJ_SECRET_HEARTBEAT"}
+"""What lets `fleet` prove which keys run."""
 PROTECTED, SECRETS_DIR, REFRESH = "ROBODJ_PROTECTED_ENV", "ROBODJ_SECRETS_DIR", "ROBODJ_SECRETS_REFRESH"
 KEYS = {V1, V2}
 ALWAYS = KEYS | {f"{variable}_EXPIRES_AT" for variable in KEYS} | {"ROBODJ_REVOKED_FINGERPRINTS"}
-HANDED_ON = ALWAYS | {f"{variable}_{slot}" for variable in KEYS for slot in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL")}
+SLOTS = {f"{variable}_{slot}" for variable in KEYS for slot in ("NEXT", "PREVIOUS", "PREVIOUS_UNTIL")}
+HANDED_ON = ALWAYS | SLOTS | {ENVIRONMENT}
+POD = "robodj-backend-0"
 PORT = "8000"
 UNITS = (UNIT, AGENT_UNIT, ROTATE_UNIT, TIMER)
 MANAGER = "vault:secret/robodj"
@@ -87,6 +93,7 @@ def with_programs(*before: Path) -> str:
 def localized(text: str, *, service: Path, port: int) -> str:
     """Replace the host's paths and port with those of this machine."""
     text = re.sub(f"{KEY_FILES}|{IN_CONTAINER}", str(service.parent / "secrets"), text)
+    text = text.replace("/var/log/robodj", str(service.parent)).replace("%H", "host-1")
     text = text.replace(PORT, str(port)).replace("0.0.0.0", "127.0.0.1")  # noqa: S104 - it is replaced
     return text.replace(f"{ON_THE_HOST}/venv/bin/", f"{PROGRAMS}/").replace(f"{ON_THE_HOST}/service", str(service))
 
@@ -156,7 +163,8 @@ def _systemd() -> Start:
 
 def _kubernetes() -> Start:
     (container,) = documents(MANIFEST)[0]["spec"]["template"]["spec"]["containers"]
-    return Start(container["command"], {each["name"]: each["value"] for each in container["env"]}, is_volume=True)
+    settings = {each["name"]: each.get("value", POD) for each in container["env"]}
+    return Start(container["command"], settings, is_volume=True)
 
 
 def _supervisord() -> Start:
@@ -273,7 +281,7 @@ class TestEveryFile:
         start = STARTS[name]
         line = " ".join(start.command).replace(f"{ON_THE_HOST}/venv/bin/", "")
         assert "robodj-secretguard exec -- uvicorn app.main:app " in line
-        live = {} if name == "Dockerfile" else {SECRETS_DIR, REFRESH}
+        live = {} if name == "Dockerfile" else {SECRETS_DIR, REFRESH, *NAMES}
         assert set(start.settings) == {PROTECTED, *live}
         assert start.settings.get(REFRESH, "30") == "30"
         assert start.directory in ({None} if name == "Dockerfile" else {KEY_FILES, IN_CONTAINER})
@@ -668,7 +676,12 @@ BLOCKS = {
     "compose": block("docker compose up"),
     "key files": block("mkdir -p /run/robodj/secrets"),
     "kubernetes": block("kubectl create"),
-    "supervisord": block("supervisord"),
+    "supervisord": block("supervisord --configuration"),
+    "events of systemd": block("journalctl"),
+    "events of compose": block("docker compose logs"),
+    "events of Kubernetes": block("kubectl logs"),
+    "events of supervisord": block("ssh web-1 cat"),
+    "fleet": block("fleet --events"),
     "github": block("gh secret set"),
 }
 FAKE_CLIENT = """\
@@ -730,7 +743,8 @@ class TestSupervisord:
 
     def supervisord(self, conf: Path) -> contextlib.AbstractContextManager[Iterator[str]]:
         """Run the page's command."""
-        command = ["sh", "-euc", BLOCKS["supervisord"].replace("/etc/supervisord.conf", str(conf))]
+        text = BLOCKS["supervisord"].replace("/etc/supervisord.conf", str(conf))
+        command = ["sh", "-euc", text.replace("/var/log/robodj", str(conf.parent))]
         return running(command, clean_environment() | {"PATH": with_programs()}, conf.parent)
 
     def test_refused_service_comes_back_with_good_keys(self, conf: Path, port: int) -> None:
@@ -761,6 +775,51 @@ class TestSupervisord:
         text = "".join(written)
         assert (text.count("spawned: "), text.count("stopped: robodj")) == (1, 1)
         assert leaks(text, list(keys.values())) == []
+
+
+def journal_line(line: str) -> str:
+    """Return a line of the journal of a host."""
+    fields = {"MESSAGE": line, "_HOSTNAME": "host-1", "_SYSTEMD_UNIT": "robodj.service", "_STREAM_ID": "1"}
+    return json.dumps(fields)
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="jq is not installed")
+class TestProof:
+    """The commands of the page, on what each file's service has said."""
+
+    COLLECTED: ClassVar[dict[str, tuple[str, str, Callable[[str], str], str]]] = {
+        UNIT: ("events of systemd", "ssh", journal_line, "host-1"),
+        "compose.yaml": ("events of compose", "docker", str, "backend"),
+        MANIFEST: ("events of Kubernetes", "kubectl", f"[pod/{POD}/backend] {{}}".format, POD),
+        SUPERVISORD: ("events of supervisord", "ssh", str, platform.node()),
+    }
+    """By file: the block of the page, the program that reads the logs, a line of them, and the instance."""
+
+    @pytest.mark.parametrize("name", COLLECTED)
+    def test_it_is_obtained(self, name: str, place: Path, fakes: Path, keys: dict[str, str]) -> None:
+        """The events of the started service name its instance. With that name, they are a proof."""
+        block, client, line_of, instance = self.COLLECTED[name]
+        port, log = free_port(), place.parent / "log"
+        starts = TestStarts()
+        env = starts.deliver(name, place, keys | {ENVIRONMENT: "prod"})
+        env = {key: value.replace("%(host_node_name)s", platform.node()) for key, value in env.items()}
+        events = place.parent / "events.jsonl"
+        with running(starts.command(name, place, port), env, place) as lines:
+            said = until(lines, "secret_event") if name != SUPERVISORD else []
+            assert answer(port) == 200
+            said += events.read_text(encoding="utf-8").splitlines() if name == SUPERVISORD else []
+        put(log, "".join(f"{line_of(line.rstrip())}\n" for line in said))
+        install(fakes, client, f"#!/bin/sh\ncat {log}\n")
+        logs = (ROOT / "docs" / "logs.md").read_text(encoding="utf-8")
+        (functions,) = re.findall(r"```sh\n(events\(\).*?)```", logs, re.DOTALL)
+        functions = functions.replace("examples/monitoring", str(ROOT / "examples" / "monitoring"))
+        fleet = BLOCKS["fleet"].replace(MANAGER, f"directory:{fakes / 'manager'}").rstrip()
+        put(fakes / "manager" / ENVIRONMENT, "prod", 0o600)
+        script = functions + BLOCKS[block] + fleet
+        found = run(["sh", "-euc", script], env=with_fakes(fakes), cwd=place, python=False)
+        assert f"pass --instances {instance}." in found.out, found.out + found.err
+        ran = run(["sh", "-euc", f"{script} --instances {instance}"], env=with_fakes(fakes), cwd=place, python=False)
+        assert (ran.status, ran.out.splitlines()[-1]) == (0, "moved: proven for every service.")
 
 
 class TestGitHubActions:
@@ -883,7 +942,7 @@ class TestPage:
         assert (ran.status, ran.out, ran.alerts) == (0, "", [])
         written = fakes / "run" / "secrets"
         files = {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in written.iterdir()}
-        assert files == dict.fromkeys(HANDED_ON, "") | keys | {expires: until}
+        assert files == dict.fromkeys(ALWAYS | SLOTS, "") | keys | {expires: until}
         assert {path.stat().st_mode & 0o777 for path in written.iterdir()} == {0o644}
         assert written.parent.stat().st_mode & 0o777 == 0o750
         assert [*written.parent.iterdir()] == [written]

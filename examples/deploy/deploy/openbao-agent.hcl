@@ -23,6 +23,11 @@ template_config {
 # The agent replaces one file after the other, in this order. Whenever it is stopped, the files are a set that accepts
 # every valid token. A field that is absent gives an empty file, which counts as unset.
 template {
+  destination = "/run/robodj/secrets/ROBODJ_ENVIRONMENT"
+  contents    = "{{ with secret \"secret/data/robodj\" }}{{ with .Data.data.ROBODJ_ENVIRONMENT }}{{ . }}{{ end }}{{ end }}"
+  perms       = "0444"
+}
+template {
   destination = "/run/robodj/secrets/ROBODJ_SECRET_KEY_PREVIOUS_UNTIL"
   contents    = "{{ with secret \"secret/data/robodj\" }}{{ with .Data.data.ROBODJ_SECRET_KEY_PREVIOUS_UNTIL }}{{ . }}{{ end }}{{ end }}"
   perms       = "0444"
