@@ -125,10 +125,11 @@ class TestService:
             server.wait_until(opened=True)
             metrics = Server(server.process, port, server.log).ask("/metrics").body
             assert server.ask("/metrics").status == 404
-        with events.open("rb") as file:
-            reader = EventReader(datetime.now(UTC), 900)
-            reader.read(file)
+            with events.open("rb") as file:
+                reader = EventReader(datetime.now(UTC), 900)
+                reader.read(file)
         (started,) = reader.evidence().uses
+        assert json.loads(events.read_text(encoding="ascii").splitlines()[-1])["secret_event"] == "ended"
         fingerprints = {fingerprint_of(key) for key in keys.values()}
         assert {slots.current for slots in started.keys.values()} == fingerprints
         assert {*re.findall("sgfp1:[0-9a-f]+", metrics)} == fingerprints
@@ -140,7 +141,7 @@ class TestService:
         good = token(keys[V1])
         with serve(repository, clean_env | keys | {"ROBODJ_PROTECTED_ENV": "true"}) as server:
             server.wait_until(opened=True)
-            assert server.ask("/ready") == Answer(200, '{"ready":true}')
+            assert server.ask("/ready") == Answer(200, "following")
             refused = [
                 server.ask("/status"),
                 *(
@@ -198,7 +199,7 @@ class TestService:
             server.wait_until(opened=True)
             for name in FILES.values():
                 (repository / "config" / name).unlink()
-            assert server.ask("/ready") == Answer(200, '{"ready":true}')
+            assert server.ask("/ready") == Answer(200, "following")
             report = document_of(server.ask("/status", b"bearer " + token(keys[V1])).body)
             written = server.text()
         assert [each["check"] for each in report["findings"]] == ["missing", "missing"]

@@ -8,15 +8,17 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Response
+from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from jwt import InvalidTokenError
 from prometheus_client import CollectorRegistry, start_http_server
 from service_secrets import ServiceSecrets
 
 from robodj_secretguard import check, guard
+from robodj_secretguard.adapters.fastapi import ready
 from robodj_secretguard.adapters.jwt import RingJWT
 from robodj_secretguard.adapters.prometheus import SecretCollector
+from robodj_secretguard.running.heartbeat import send_end
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +40,10 @@ registry.register(SecretCollector(secrets))
 
 @contextlib.asynccontextmanager
 async def metrics(_: FastAPI) -> AsyncIterator[None]:
-    """Serve the metrics on a port of their own, which is not published. So no key is needed to read them."""
+    """Serve the metrics on a port of their own, which is not published. So no key is needed to read them.
+
+    At the end, say that this process ends: uvicorn ends itself with a signal.
+    """
     with contextlib.ExitStack() as stack:
         if port := os.environ.get("METRICS_PORT"):
             with contextlib.suppress(OSError):  # another worker has the port; it runs on the same keys
@@ -47,9 +52,11 @@ async def metrics(_: FastAPI) -> AsyncIterator[None]:
                 stack.callback(server.server_close)
                 stack.callback(server.shutdown)
         yield
+    send_end()
 
 
 app = FastAPI(lifespan=metrics)
+app.add_route("/ready", ready(secrets))
 
 
 def operator(bearer: Bearer) -> None:
@@ -69,14 +76,6 @@ def user(bearer: Bearer) -> str:
 def unauthorized() -> HTTPException:
     """Return the response to a wrong token, which says nothing about it."""
     return HTTPException(HTTPStatus.UNAUTHORIZED, headers={"WWW-Authenticate": "Bearer"})
-
-
-@app.get("/ready")
-def ready(response: Response) -> dict[str, bool]:
-    """Answer from the check at startup. A new check at an expiry would make the whole fleet unready at once."""
-    if not start.ok:
-        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
-    return {"ready": start.ok}
 
 
 @app.post("/login", dependencies=[Depends(operator)])

@@ -9,11 +9,12 @@ import secrets
 import socket
 import urllib.request
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 import pytest
 from app import main
-from fastapi import HTTPException, Response
+from fastapi import HTTPException
 from fastapi.security import HTTPAuthorizationCredentials
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def status_token() -> str:
 
 def test_it_is_ready() -> None:
     """A service that started is ready."""
-    assert main.ready(Response()) == {"ready": True}
+    assert main.secrets.state().http_status == HTTPStatus.OK
 
 
 def test_the_status_needs_the_token() -> None:
