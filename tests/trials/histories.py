@@ -10,7 +10,7 @@ All times are ages: seconds before the verdict, by a clock that nobody has. `NOW
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -51,6 +51,7 @@ class Process:
         refusals: when it said that it keeps its keys, with the kind of that event.
         heartbeat: how often it says its keys; 0 for never.
         clock: since when its machine's clock is how much ahead.
+        environment: where it runs, as it says.
     """
 
     service: str
@@ -63,6 +64,7 @@ class Process:
     refusals: tuple[tuple[int, str], ...]
     heartbeat: int
     clock: tuple[tuple[int, int], ...]
+    environment: str | None = None
 
     def runs_at(self, age: int) -> bool:
         """Check whether it ran at a time."""
@@ -291,6 +293,47 @@ def make_history(seed: int) -> History:
     return History(seed, roster, expected, tuple(world.found), outages)
 
 
+def make_ordinary(seed: int) -> tuple[History, list[Line]]:
+    """Make an ordinary fleet: heartbeats and clocks are good, and each line is delivered within a minute.
+
+    Running processes switch when they find new keys, within 90 seconds. Some are started again: one in ten of these
+    says no end.
+    """
+    random = Random(f"ordinary {seed}")  # noqa: S311 - no key is made of it
+    old, new = (f"sgfp1:{letter * 32}" for letter in "ab")
+    over = NOW + timedelta(seconds=random.randrange(-2 * HOUR, 2 * HOUR))
+    steps = [Slots(old), Slots(old, new), Slots(new, None, old, over)]
+    ages = sorted(random.sample(range(SPAN), 2), reverse=True)
+    names = tuple(f"web-{number}" for number in range(1, random.choice([2, 3, 4, 6]) + 1))
+    found: list[Process] = []
+    for name in names:
+        switches = [(age - random.randrange(91), keys) for age, keys in zip(ages, steps[1:], strict=True)]
+        begins = [SPAN, *[random.randrange(SPAN)] * (random.random() < 0.1)]
+        for begin, end in zip(begins, [*begins[1:], None], strict=True):
+            delivered = [keys for age, keys in [(SPAN, steps[0]), *switches] if age >= begin]
+            later = [(age, keys) for age, keys in switches if begin > age >= 0 and (end is None or age > end)]
+            keys = ((begin, delivered[-1]), *later)
+            clock, beat = ((begin, random.randrange(-5, 6)),), random.choice([60, 120, 300])
+            is_graceful = random.random() < 0.9
+            found.append(Process("api", name, f"{len(found)}.0", begin, end, is_graceful, keys, (), beat, clock))
+    history = History(seed, {"api": names}, {"api": steps[-1]}, tuple(found), {})
+    said = [each for process in found for each in events_of(process) if each.age >= random.randrange(61)]
+    lines = [Line(written(each), each, is_readable=True) for each in said if each.age < HOUR or each.kind != "running"]
+    random.shuffle(lines)
+    return history, lines
+
+
+def with_staging(history: History) -> tuple[History, list[Line]]:
+    """Return a history whose processes say `production`, and the lines of staging that reach the same log.
+
+    Staging has the same names of services and instances, and the keys of another history.
+    """
+    other = make_history(history.seed + 10**6)
+    staging = [replace(each, name=f"9{each.name}", environment="staging") for each in other.processes]
+    own = tuple(replace(each, environment="production") for each in history.processes)
+    return replace(history, processes=own), make_lines(replace(other, processes=tuple(staging)))
+
+
 @dataclass(frozen=True)
 class Said:
     """An event as a process truly made it."""
@@ -342,7 +385,7 @@ def written(said: Said, **changes: Any) -> bytes:
         "reported_at": moment(said.age),
         "service": service,
         "instance": process.instance,
-        "environment": None,
+        "environment": process.environment,
         "process": process.name,
         "number": said.number,
         "state": said.kind if said.kind in {"kept", "late"} else "following",
@@ -391,6 +434,25 @@ def make_lines(history: History) -> list[Line]:
     if random.random() < 0.08:
         lines.insert(random.choice([0, len(lines)]), _forged(random, history))
     return lines
+
+
+def make_files(history: History, lines: Sequence[Line]) -> list[list[Line]]:
+    """Return the files of a log: one for each instance, in any order. A full disk may cut the last line of one."""
+    random = Random(f"files {history.seed}")  # noqa: S311 - no key is made of it
+    files: dict[object, list[Line]] = {}
+    who: object = None
+    for line in lines:
+        # What is after a cut line stays with it.
+        if not files or line.is_readable or who is None:
+            who = (line.said.process.service, line.said.process.instance) if line.said else None
+        files.setdefault(who, []).append(line)
+    found = [*files.values()]
+    random.shuffle(found)
+    if found and random.random() < 0.04:
+        last = random.choice(found)
+        content = last[-1].content
+        last[-1] = Line(content[: random.randrange(1, max(2, len(content) - 1))], last[-1].said, is_readable=False)
+    return found
 
 
 def _cut(random: Random, lines: list[Line]) -> None:
