@@ -15,6 +15,7 @@ from unittest.mock import Mock, patch
 import pytest
 from command_line import EVERY_COMMAND, Machine, Terminal, machine_at, rotated
 from conftest import NOW, V1, Ran, posix_only
+from fleets import line as event_line
 from repositories import commit, made
 
 from robodj_secretguard.cli import EXIT_ALERTS, EXIT_CLEAN, EXIT_USAGE, main
@@ -173,7 +174,7 @@ def test_examples(machine: Machine, monkeypatch: pytest.MonkeyPatch, command: tu
     commit(made(machine.root))
     machine.record(rotated(NOW, machine.fingerprint()))
     machine.put("roster.toml", "[api]\ninstances = ['web-1']\n")
-    machine.put("events.jsonl", "")
+    machine.put("events.jsonl", event_line())
     shown = machine.call(*command, "--help").out.replace("\\\n      ", "")
     if "vault:" in shown.partition("examples:")[2]:
         pytest.importorskip("hvac")

@@ -252,7 +252,7 @@ class TestRotation:
         [
             ("stage", "session_key", "has-next"),
             ("promote", "session_key", "moved"),
-            ("retire", "session_key", f"none-on {PREVIOUS}"),
+            ("retire", "session_key", "none-on PREVIOUS"),
             ("put", "short_key", "moved"),
             ("put", "stripe", ""),
         ],
@@ -261,6 +261,7 @@ class TestRotation:
         """The command asks for what the step is about. A secret without a fingerprint has none."""
         place = Place(source="directory:keys", proof=("--events", "events.jsonl"))
         found = shown(plan_proof(step, POLICIES[name], keys_of(name, "", "_PREVIOUS"), place))
+        condition = condition.replace("PREVIOUS", PREVIOUS)
         fleet = f"fleet --events events.jsonl --secret {name} --require {condition} --from directory:keys"
         text = "This shows which instances have followed. docs/logs.md says how to collect their events:"
         assert found == ([(text, fleet)] if condition else [])

@@ -129,7 +129,7 @@ class TestService:
                 reader = EventReader(datetime.now(UTC), 900)
                 reader.read(file)
         (started,) = reader.evidence().uses
-        assert json.loads(events.read_text(encoding="ascii").splitlines()[-1])["secret_event"] == "ended"
+        assert json.loads(events.read_text(encoding="ascii").splitlines()[-1])["secret_event"] == "ended"  # noqa: S105 - no password
         fingerprints = {fingerprint_of(key) for key in keys.values()}
         assert {slots.current for slots in started.keys.values()} == fingerprints
         assert {*re.findall("sgfp1:[0-9a-f]+", metrics)} == fingerprints
