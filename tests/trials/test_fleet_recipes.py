@@ -34,6 +34,7 @@ BLOCKS: Final = [
     for each in parsed((ROOT / "docs" / name).read_text(encoding="utf-8")).blocks
     if each.markers.get("tested") == HERE
 ]
+DEPLOYMENT: Final = parsed((ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")).blocks
 FUNCTION: Final = next(each.text for each in BLOCKS if each.text.startswith("events()"))
 START: Final = """ROBODJ_SECRET_EVENTS="$PWD/own.jsonl" ROBODJ_SERVICE=claimed ROBODJ_INSTANCE=claimed-1 \\
     ROBODJ_SECRET_HEARTBEAT=300 \\
@@ -95,7 +96,7 @@ class Collector:
     def __init__(
         self, word: str, line: Callable[[str], str], labels: tuple[str, str], *, unreadable: Any = (), other: Any = ()
     ) -> None:
-        self.block = next(each for each in BLOCKS if word in each.text)
+        self.block = next(each for each in (*BLOCKS, *DEPLOYMENT) if word in each.text)
         self.line, self.other = line, [line("GET / 200"), line(""), *other]
         self.labels = dict(zip(("service", "instance"), labels, strict=True))
         if "/" in labels[0]:
@@ -105,6 +106,7 @@ class Collector:
 
 COLLECTORS: Final = {
     "file": Collector("find /var/log/robodj", str, ("claimed", "claimed-1")),
+    "compose": Collector("docker compose logs", str, ("claimed", "claimed-1")),
     "journald": Collector(
         "--unit=api",
         journal,
@@ -182,7 +184,7 @@ def collect(directory: Path, collector: Collector, lines: list[str], *, fails: b
     """Run the recipe of a collector of one host which has these lines, and return the lines that `fleet` would read."""
     put(directory / "lines", "".join(f"{line}\n" for line in lines))
     script = "exit 1" if fails else f'[ "$1" = web-2 ] || [ "$1" = node-2 ] || cat {directory}/lines'
-    for name in ("ssh", "kubectl"):
+    for name in ("ssh", "kubectl", "docker"):
         program(directory / "bin" / name, script)
     function = FUNCTION.replace("examples/monitoring", str(ROOT / "examples" / "monitoring"))
     text = function + collector.block.text.replace("find /var/log -name 'robodj.jsonl*'", "find lines")
@@ -215,7 +217,7 @@ def test_line_that_may_be_an_event_is_unreadable(name: str, event: str, tmp_path
         assert collected(tmp_path, collector, [collector.line(event), *lines])[1:] == [UNREADABLE], case
 
 
-@pytest.mark.parametrize("name", [each for each in COLLECTORS if each != "rsyslog"])
+@pytest.mark.parametrize("name", [each for each in COLLECTORS if each not in {"rsyslog", "compose"}])
 def test_collector_that_fails_is_not_silent(name: str, tmp_path: Path) -> None:
     """A collector that fails is an event that cannot be read, for each host."""
     assert {json.dumps(each) for each in collected(tmp_path, COLLECTORS[name], [], fails=True)} == {

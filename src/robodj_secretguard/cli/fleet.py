@@ -166,7 +166,7 @@ def _judge_fleet(
     try:
         evidence = _evidence(
             max(report.checked_at for report in reports.values()),
-            {key for _, *given in require for key in given},
+            _named_keys(require),
             environments=environments or {"": request.environment},
             **source,
         )
@@ -223,6 +223,11 @@ def _keys_by_service(
     return known
 
 
+def _named_keys(require: Sequence[Sequence[Any]]) -> set[str]:
+    """Return the fingerprints in the conditions."""
+    return {key for _, *given in require for key in given}
+
+
 def _asked(policies: Iterable[SecretPolicy], known: _Known) -> list[str]:
     """Return the secrets of which each instance needs a key: not an optional one whose key is nowhere."""
     having = {name for (_, name), (keys, _) in known.items() if keys.current}
@@ -243,9 +248,8 @@ def _fleet_result(
     if require and not all(reports) and (is_lost or recorded.defects):
         fail(f"{recorded.name} is missing, does not verify or has lost its records; pass --from, or restore it")
     asked = [(about, name, _expected(about, given, name, known)) for about, *given in require for name in names]
-    wanted = {key for _, *given in require for key in given}
     reported = {key for use in evidence.uses for name in use.keys for key in fingerprints_of(use, name)}
-    for key in wanted - reported - evidence.reported:
+    for key in _named_keys(require) - reported - evidence.reported:
         if all(role(key) == "unrecorded" for _, role in known.values()):
             fail("--require none-on: nobody ever reported or recorded this fingerprint; correct it, or pass the log")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]

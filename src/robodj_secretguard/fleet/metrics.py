@@ -128,14 +128,13 @@ def as_openmetrics(families: Mapping[str, Samples], service: str, environment: s
     lines = []
     for name, samples in families.items():
         labels, text = DECLARED[name]
+        names = ("service", ENVIRONMENT_LABEL, *labels)
         if samples:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
         for values, value in samples.items():
             shown_labels = ",".join(
                 f'{label}="{text.translate(_ESCAPES)}"'
-                for label, text in zip(
-                    ("service", ENVIRONMENT_LABEL, *labels), (service, environment, *values), strict=True
-                )
+                for label, text in zip(names, (service, environment, *values), strict=True)
             )
             shown = f"{value:.0f}" if value == int(value) else repr(value)
             lines.append(f"{name}{{{shown_labels}}} {shown}")

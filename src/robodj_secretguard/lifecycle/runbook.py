@@ -172,9 +172,13 @@ def plan_proof(step: StepName, policy: SecretPolicy, keys: StoredKeys, place: Pl
         condition = ["none-on", keys.slots.previous or ""]
     if not policy.material.has_fingerprint or "" in condition:
         return []
-    text = f"This shows which instances have followed. {EVENTS_PAGE} says how to collect their events:"
-    fleet = place.reading("fleet", *place.proof, "--secret", policy.name, "--require", *condition)
-    return [PlannedStep(text, fleet)]
+    return [_fleet_step("have followed", place, "--secret", policy.name, "--require", *condition)]
+
+
+def _fleet_step(what: str, place: Place, *options: str) -> PlannedStep:
+    """Return the step that shows which instances do something."""
+    hint = f". {EVENTS_PAGE} says how to collect their events" if "--events" in place.proof else ""
+    return PlannedStep(f"This shows which instances {what}{hint}:", place.reading("fleet", *place.proof, *options))
 
 
 def _old_key(which: str, key: str | None) -> str:
@@ -319,9 +323,7 @@ def plan_emergency(
     if policy.stores_data and leaked in {slots.current, slots.previous}:
         steps.append(_rescue(policy, leaked, place))
     if place.proof:
-        text = f"This shows which instances still use the leaked key, by their events ({EVENTS_PAGE}):"
-        fleet = place.reading("fleet", *place.proof, "--require", "none-on", leaked)
-        steps.append(PlannedStep(text, fleet))
+        steps.append(_fleet_step("still use the leaked key", place, "--require", "none-on", leaked))
     steps.append(_last_step(name, place))
     return steps
 
