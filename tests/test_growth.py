@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from conftest import V1, clean_environment, good_keys, put, run
+from command_line import rotated
+from conftest import NOW, V1, clean_environment, good_keys, put, run
 from pydantic import SecretStr, create_model
 
 from robodj_secretguard import Check, SecretPolicy, SecretSettings, check
+from robodj_secretguard.lifecycle.standing import roles_of
 
 FLOOR = (Path(__file__).parent / "trials" / "benchmarks" / "programs" / "floor.py").read_text(encoding="utf-8")
 STEPS = """
@@ -267,5 +269,22 @@ def test_cost_of_equal_secrets_grows_with_their_number() -> None:
         assert [each.check for each in report.findings] == [Check.SHARED] * 2
         assert [each.variable for each in report.secrets if not each.usable] == [f"KEY_00{each}" for each in "1234"]
         return lambda: check(model, environ=environ)
+
+    assert_linear(action_of)
+
+
+def test_cost_of_the_roles_grows_with_the_log() -> None:
+    """Each record is looked at once, however many keys are asked about."""
+    report = check(environ=good_keys(), now=NOW)
+
+    def action_of(size: int) -> Callable[[], object]:
+        keys = [f"sgfp1:{each:032x}" for each in range(size)]
+        records = [rotated(NOW, key) for key in keys]
+
+        def judged() -> None:
+            role_of = roles_of(report, records, {})
+            assert [role_of("secret.key", key) for key in keys] == ["superseded"] * size
+
+        return judged
 
     assert_linear(action_of)

@@ -14,6 +14,7 @@ from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import FileError, UsageError
 from robodj_secretguard.lifecycle.operations_log import OperationsLog
 from robodj_secretguard.lifecycle.records import (
+    ROTATIONS,
     Document,
     Proof,
     Record,
@@ -288,7 +289,13 @@ def roles_of(report: Report, records: Records, expected: Mapping[str, Slots]) ->
     """Return a function that returns the role of a secret's fingerprint."""
     begins = dict(report.revocation_list.begins if report.revocation_list else ())
     recorded = {*revoked(records)}
-    of_secrets = by_secret(records)
+    rotated = {
+        (record.secret, key)
+        for record in records
+        if record.event in ROTATIONS
+        for key in (record.fingerprint, record.replaced)
+        if key
+    }
 
     def role(secret: str, fingerprint: str | None) -> Role:
         begin = begins.get(fingerprint or "")
@@ -298,11 +305,7 @@ def roles_of(report: Report, records: Records, expected: Mapping[str, Slots]) ->
         for name in ("current", "next", "previous"):
             if fingerprint is not None and getattr(keys, name) == fingerprint:
                 return name
-        return (
-            "superseded"
-            if any(_has(each, fingerprint) for each in rotations(of_secrets[secret], secret))
-            else "unrecorded"
-        )
+        return "superseded" if (secret, fingerprint) in rotated else "unrecorded"
 
     return role
 
