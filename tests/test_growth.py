@@ -12,9 +12,12 @@ from typing import Annotated, Any
 import pytest
 from command_line import rotated
 from conftest import NOW, V1, clean_environment, good_keys, put, run
+from fleets import NAME, SEEN, evidence_of
 from pydantic import SecretStr, create_model
 
 from robodj_secretguard import Check, SecretPolicy, SecretSettings, check
+from robodj_secretguard.common.shapes import Slots
+from robodj_secretguard.fleet.verdict import Service, Use, judge
 from robodj_secretguard.lifecycle.standing import roles_of
 
 FLOOR = (Path(__file__).parent / "trials" / "benchmarks" / "programs" / "floor.py").read_text(encoding="utf-8")
@@ -284,6 +287,26 @@ def test_cost_of_the_roles_grows_with_the_log() -> None:
         def judged() -> None:
             role_of = roles_of(report, records, {})
             assert [role_of("secret.key", key) for key in keys] == ["superseded"] * size
+
+        return judged
+
+    assert_linear(action_of)
+
+
+def test_cost_of_a_verdict_grows_with_the_fleet() -> None:
+    """Each process is looked at a fixed number of times, however many services the roster has."""
+
+    def action_of(size: int) -> Callable[[], object]:
+        services = [Service(f"prod/{each}", ("web-1",)) for each in range(size)]
+        keys = {service: f"sgfp1:{each:032x}" for each, service in enumerate(services)}
+        evidence = evidence_of(
+            *(Use(of.name, "web-1", {NAME: Slots(key)}, is_fresh=True, seen=SEEN) for of, key in keys.items()),
+            unknown={(of.name, "web-1"): "why" for of in services[::2]},
+        )
+
+        def judged() -> None:
+            holds = [each.holds for each in judge("moved", NAME, keys, evidence)]
+            assert holds == [False, True] * (size // 2)
 
         return judged
 

@@ -6,8 +6,9 @@ import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from itertools import chain
+from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
 from pydantic import ValidationError
@@ -36,6 +37,7 @@ from robodj_secretguard.cli.output import (
     failed_result,
     finding_text,
 )
+from robodj_secretguard.common.grouping import grouped
 from robodj_secretguard.common.shapes import Slots
 from robodj_secretguard.errors import ManagerError
 from robodj_secretguard.fleet.evidence import EventReader, ask, is_address, is_selector, read_token
@@ -45,6 +47,7 @@ from robodj_secretguard.fleet.verdict import (
     VERDICTS,
     Evidence,
     Service,
+    Use,
     Verdict,
     fingerprints_of,
     judge,
@@ -215,10 +218,16 @@ def _keys_by_service(
 ) -> _Known:
     """Return the expected keys of each service, by the report of its sources, or by the log."""
     known: _Known = {}
+
+    @cache
+    def keys_and_roles(sources: tuple[str, ...], environment: str | None) -> tuple[Mapping[str, Slots], Any]:
+        keys = expected_keys(reports[sources], recorded.records, environment)
+        return keys, roles_of(reports[sources], recorded.records, keys)
+
     for service in services:
-        report = reports[service.sources or tuple(request.sources)]
-        keys = expected_keys(report, recorded.records, service.environment or request.environment)
-        role_of = roles_of(report, recorded.records, keys)
+        keys, role_of = keys_and_roles(
+            service.sources or tuple(request.sources), service.environment or request.environment
+        )
         known |= {(service, name): (keys[name], partial(role_of, name)) for name in service.secrets or declared}
     return known
 
@@ -253,10 +262,19 @@ def _fleet_result(
         if all(role(key) == "unrecorded" for _, role in known.values()):
             fail("--require none-on: nobody ever reported or recorded this fingerprint; correct it, or pass the log")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
-    rows = [_standing(of, name, role, evidence) for (of, name), (_, role) in known.items() if name in names]
+    failing = {(each.service, each.secret) for each in verdicts if not each.holds}
+    uses_of = grouped(evidence.uses, attrgetter("service"))
+    rows = [
+        _standing(of, name, role, uses_of[of.name], evidence)
+        for (of, name), (_, role) in known.items()
+        if name in names
+    ]
     findings = [each for report in reports.values() for each in report.findings if each.check is Check.SETTING]
-    holds = [verdict.holds for verdict in verdicts] + [each.severity is not Severity.ALERT for each in findings]
-    holds += [service.instances is not None for service, _ in known]
+    holds = (
+        *[verdict.holds for verdict in verdicts],
+        *[each.severity is not Severity.ALERT for each in findings],
+        *[service.instances is not None for service, _ in known],
+    )
     return Result(
         EXIT_CLEAN if all(holds) else EXIT_ALERTS,
         [*dict.fromkeys(map(finding_text, findings)), *_verdict_lines(known, evidence, verdicts)],
@@ -266,7 +284,7 @@ def _fleet_result(
             "verdicts": VERDICTS.dump_python(verdicts, mode="json"),
         },
         recorded.complaint,
-        table=[("", "SERVICE", "SECRET", "PROVEN", "RUNS ON"), *map(partial(_table_row, verdicts), rows)],
+        table=[("", "SERVICE", "SECRET", "PROVEN", "RUNS ON"), *map(partial(_table_row, failing), rows)],
     )
 
 
@@ -357,9 +375,10 @@ def _name_of_file(path: str) -> str:
     return path if path.isprintable() and not could_hold_key(path) else "a file of --events"
 
 
-def _standing(service: Service, secret: str, role: Callable[[str | None], Role], evidence: Evidence) -> Document:
+def _standing(
+    service: Service, secret: str, role: Callable[[str | None], Role], own: Sequence[Use], evidence: Evidence
+) -> Document:
     """Return how many instances of a service are proven, and how many run on which key of a secret."""
-    own = [use for use in evidence.uses if use.service == service.name]
     certain = [use for use in own if not evidence.faults and (service.name, use.instance) not in evidence.unknown]
     proven = proven_instances(certain, secret)
     names = service.instances
@@ -374,14 +393,14 @@ def _standing(service: Service, secret: str, role: Callable[[str | None], Role],
     }
 
 
-def _table_row(verdicts: Sequence[Verdict], row: Document) -> tuple[str, ...]:
+def _table_row(failing: Collection[tuple[str, str]], row: Document) -> tuple[str, ...]:
     service = row["service"]
     secret = row["secret"]
     roles = row["runs_on"]
     labels = (
         (any(role.endswith(("revoked", "unrecorded")) for role in roles), "FAIL"),
         (row["proven"] != row["instances"], "?"),
-        (not all(each.holds for each in verdicts if (each.service, each.secret) == (service, secret)), "FAIL"),
+        ((service, secret) in failing, "FAIL"),
         (roles.keys() != {"current"}, "warn"),
         (True, "ok"),
     )

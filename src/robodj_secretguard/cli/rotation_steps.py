@@ -266,12 +266,9 @@ def _take_steps(
     status = max([EXIT_USAGE if stderr else EXIT_CLEAN, *map(_exit_status, results)], key=_STATUSES.index)
     if single_writer:
         stderr.append(_LOST_WRITE)
-    lines = []
-    for result in results:
-        lines += [*_result_lines(result, place, setup.model), ""]
     return Result(
         status,
-        [*lines, MODEL],
+        [*[line for result in results for line in (*_result_lines(result, place, setup.model), "")], MODEL],
         lambda: {"kind": "rotation-steps", "source": store.name, "dry_run": dry_run, "results": documents},
         [f"{PROGRAM}: {line}" for line in stderr],
         events=[record for result in documents for record in result["records"]],

@@ -118,12 +118,8 @@ def _standings(request: Request, report: Report, log: OperationsLog) -> list[Doc
 
 def _late_secrets(standings: Sequence[Document]) -> dict[str, str]:
     """Return what is to do for each secret that has something to do."""
-    late = {}
-    for each in standings:
-        reasons = late_steps(each)
-        if reasons:
-            late[each["secret"]] = " and ".join(reasons)
-    return late
+    late = {each["secret"]: late_steps(each) for each in standings}
+    return {secret: " and ".join(steps) for secret, steps in late.items() if steps}
 
 
 def _status_lines(report: Report, log: OperationsLog, standings: Sequence[Document]) -> Iterator[str]:

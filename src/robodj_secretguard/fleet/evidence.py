@@ -10,15 +10,17 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
+from operator import itemgetter
 from typing import Annotated, Any, BinaryIO, Final, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from robodj_secretguard.common.grouping import grouped
 from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import Evidence, InstanceName, Use
@@ -274,17 +276,15 @@ def _is_elsewhere(who: _Instance, environment: str | None, environments: Mapping
 
 
 def _mixed(
-    counted: Sequence[tuple[_Instance, str | None]], environments: Mapping[str, str | None]
+    counted: Collection[tuple[_Instance, str | None]], environments: Mapping[str, str | None]
 ) -> dict[_Instance, str]:
     """Return of which instances nothing is certain, as their service has several environments and none was named."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for (service, _), environment in counted:
-        if environment and environments.get(service) is None:
-            found[service].add(environment)
+    named = {(who[0], each) for who, each in counted if each and environments.get(who[0]) is None}
+    names = grouped(sorted(named), itemgetter(0))
     return {
-        who: f"its service runs in {' and '.join(sorted(found[who[0]]))}; pass --environment"
+        who: f"its service runs in {' and '.join(each for _, each in names[who[0]])}; pass --environment"
         for who, _ in counted
-        if len(found[who[0]]) > 1
+        if len(names[who[0]]) > 1
     }
 
 
@@ -426,16 +426,12 @@ def evidence_in(content: bytes, now: float, max_age: int, environments: Mapping[
         ManagerError: the answer is not complete. Any other error: the answer has another shape.
     """
     at, found = _rows_in(content, now)
-    rows: dict[str, list[_Row]] = defaultdict(list)
-    for row in found:
-        _, labels, _ = row
-        rows[labels["slot"]].append(row)
-    named: dict[_Instance, set[str]] = defaultdict(set)
-    for who, labels, _ in rows.pop("environment", ()):
-        named[who].add(labels["robodj_environment"])
-    elsewhere = {who for who, names in named.items() if all(_is_elsewhere(who, each, environments) for each in names)}
+    rows = {**grouped(found, lambda row: row[1]["slot"])}
+    named = {(who, labels["robodj_environment"]) for who, labels, _ in rows.pop("environment", ())}
+    here = {who for who, environment in named if not _is_elsewhere(who, environment, environments)}
+    elsewhere = {who for who, _ in named} - here
     unknown = {who: why for slot, why in _UNKNOWN.items() for who, _, _ in rows.pop(slot, ())}
-    unknown |= _mixed([(who, each) for who, names in named.items() for each in names], environments)
+    unknown |= _mixed(named, environments)
     states = _states_in(rows.pop("state", ()), rows.pop("check", ()))
     keys = [row for of_slot in rows.values() for row in of_slot]
     return Evidence(
@@ -443,27 +439,27 @@ def evidence_in(content: bytes, now: float, max_age: int, environments: Mapping[
         tuple([use for use in _uses_in(keys, states, at, max_age) if (use.service, use.instance) not in elsewhere]),
         {who: why for who, why in unknown.items() if who not in elsewhere},
         (),
-        elsewhere=_names([(who, each) for who in elsewhere for each in named[who]]),
+        elsewhere=_names([(who, each) for who, each in named if who in elsewhere]),
     )
 
 
 def _states_in(states: Iterable[_Row], findings: Iterable[_Row]) -> dict[_Instance, str]:
     """Return what each instance does that does not follow, in words."""
-    checks: dict[_Instance, list[str]] = defaultdict(list)
-    for who, labels, _ in findings:
-        checks[who].append(f"{labels['secret'] or 'set-up'}: {labels['check']}")
+    checks = grouped(findings, itemgetter(0))
     return {
-        who: _state_text(labels["state"], iso_utc(datetime.fromtimestamp(since, UTC)), checks[who])
+        who: _state_text(
+            labels["state"],
+            iso_utc(datetime.fromtimestamp(since, UTC)),
+            [f"{found['secret'] or 'set-up'}: {found['check']}" for _, found, _ in checks[who]],
+        )
         for who, labels, since in states
     }
 
 
 def _uses_in(rows: Iterable[_Row], states: Mapping[_Instance, str], at: int, max_age: int) -> Iterator[Use]:
     """Yield the keys of each instance: those of its last scrape together, and each earlier one alone."""
-    keys: dict[tuple[_Instance, str], list[tuple[float, str, str]]] = defaultdict(list)
-    for who, labels, seen in rows:
-        keys[who, labels["secret"]].append((seen, labels["slot"], labels["fingerprint"]))
-    for (who, secret), found in keys.items():
+    for (who, secret), of_secret in grouped(rows, lambda row: (row[0], row[1]["secret"])).items():
+        found = [(seen, labels["slot"], labels["fingerprint"]) for _, labels, seen in of_secret]
         latest: dict[str, Any] = {slot: key for seen, slot, key in found if at - max_age <= seen <= at + 1}
         earlier: list[dict[str, Any]] = [{slot: key} for _, slot, key in found if latest.get(slot) != key]
         for slots in filter(None, [latest, *earlier]):

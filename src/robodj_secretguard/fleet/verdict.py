@@ -10,13 +10,14 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 from pydantic_core import to_json
 
+from robodj_secretguard.common.grouping import grouped
 from robodj_secretguard.common.shapes import (
     SHAPE,
     EnvironmentName,
@@ -168,28 +169,36 @@ def judge(
     keys = {service.name: key for service, key in expected.items()}
     asked = {service: key for service, key in expected.items() if key}
     about = partial(_objection, condition, secret, evidence)
-    strangers = others = [use for use in evidence.uses if use.service not in keys]
-    doubtful = {(use.service, use.instance) for use in others if secret in use.keys}
+    uses_of = grouped(evidence.uses, attrgetter("service"))
+    signing_with = grouped(evidence.uses, partial(signing_key, secret=secret))
+    unknown_of = grouped(evidence.unknown, itemgetter(0))
+    strangers = [use for use in evidence.uses if use.service not in keys]
+    others = dict.fromkeys((use.service, use.instance) for use in strangers if secret in use.keys)
+    doubtful = [who for who in evidence.unknown if who in others]
+    unqualified = grouped(others, itemgetter(0))
     if condition == "none-on":
         strangers = [*evidence.uses]
-        doubtful = {*evidence.unknown}
+        doubtful = [*evidence.unknown]
     strangers = [use for use in strangers if all(about(use, key) for key in {*asked.values()})]
     for service, key in asked.items():
-        own = [use for use in evidence.uses if use.service == service.name]
+        own = uses_of[service.name]
         held = {each for use in own for each in fingerprints_of(use, secret)}
-        sharing = [use for use in evidence.uses if keys.get(use.service) != key and signing_key(use, secret) in held]
+        sharing = [use for each in sorted(held) for use in signing_with[each] if keys.get(use.service) != key]
         unknown = {
-            "/".join(who): f"{UNPROVEN}: {why}"
-            for who, why in evidence.unknown.items()
-            if who[0] == service.name or who in doubtful
+            "/".join(who): f"{UNPROVEN}: {evidence.unknown[who]}" for who in (*unknown_of[service.name], *doubtful)
         }
         against = {
-            f"{use.service}/{use.instance}": f"{why}, {_seen(use, evidence)}{_but(use)}"
+            f"{use.service}/{use.instance}": f"{why}, {_seen(use, evidence)}{use.state and f'; {use.state}'}"
             + ("" if use.service in keys else "; add its service to the roster, or leave it out of the evidence")
             for use in sorted((*own, *strangers, *sharing), key=attrgetter("is_fresh"))  # the certain reason replaces
             if (why := about(use, key))
         }
-        not_ready = dict(reversed((_missing(service, secret, own, others, evidence) | unknown | against).items()))
+        nameless = {
+            "/".join(who): f"{UNPROVEN}: it does not say its namespace"  # it may be of this one
+            for who in unqualified[service.name.partition("/")[2]]
+        }
+        missing = _missing(service, secret, own, unknown_of[service.name], evidence)
+        not_ready = dict(reversed((missing | nameless | unknown | against).items()))
         yield Verdict(service.name, secret, condition, key, at, not not_ready, not_ready)
 
 
@@ -205,14 +214,14 @@ def fingerprints_of(use: Use, secret: str) -> set[str]:
 
 
 def _missing(
-    service: Service, secret: str, own: Sequence[Use], others: Iterable[Use], evidence: Evidence
+    service: Service, secret: str, own: Sequence[Use], unknown: Iterable[tuple[str, str]], evidence: Evidence
 ) -> dict[str, str]:
     """Return of which instances there is no proof, and why there is none at all, by instance or by service."""
     seen = {use.instance: f", {_seen(use, evidence)}" for use in sorted(own, key=attrgetter("seen"))}
     reasons = [*evidence.faults]
     instances = service.instances
     if not isinstance(instances, tuple):
-        known = {*seen, *(instance for name, instance in evidence.unknown if name == service.name)}
+        known = {*seen, *(instance for _, instance in unknown)}
         if instances is None:
             reasons.append(ONLY_SEEN)
         elif len(known) != instances:
@@ -220,11 +229,6 @@ def _missing(
         instances = tuple(sorted(known))
     proven = proven_instances(own, secret)
     found = {service.name: f"{UNPROVEN}: {'; '.join(reasons)}"} if reasons else {}
-    found |= {
-        f"{use.service}/{use.instance}": f"{UNPROVEN}: it does not say its namespace"
-        for use in others
-        if use.service == service.name.partition("/")[2] and secret in use.keys  # it may be of this namespace
-    }
     return found | {
         f"{service.name}/{each}": f"{UNPROVEN}: no recent evidence of its key{seen.get(each, '')}"
         for each in instances
@@ -252,10 +256,6 @@ def _objection(condition: str, secret: str, evidence: Evidence, use: Use, key: s
 def signing_key(use: Use, secret: str) -> str | None:
     """Return the fingerprint of the key that a process signs with, if it is known."""
     return use.keys.get(secret, _NO_KEYS).current
-
-
-def _but(use: Use) -> str:
-    return f"; {use.state}" if use.state else ""
 
 
 def _seen(use: Use, evidence: Evidence) -> str:

@@ -6,16 +6,17 @@ And what they say of a rotation: its stages, the rules for its record, and its v
 from __future__ import annotations
 
 import contextlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
+from operator import attrgetter
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
+from robodj_secretguard.common.grouping import grouped
 from robodj_secretguard.common.shapes import (
     SHAPE,
     EnvironmentName,
@@ -244,10 +245,7 @@ def rotations_to(key: str | None, secret: str, records: Records) -> list[Record]
 
 def by_secret(records: Records) -> Mapping[str | None, list[Record]]:
     """Return the records of each secret. A caller with many secrets reads all records once."""
-    grouped = defaultdict[str | None, list[Record]](list)
-    for record in records:
-        grouped[record.secret].append(record)
-    return grouped
+    return grouped(records, attrgetter("secret"))
 
 
 def revoked(records: Records) -> list[str | None]:

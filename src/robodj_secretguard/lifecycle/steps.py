@@ -94,10 +94,9 @@ class StoredKeys(Frozen):
 def stored_keys(policy: SecretPolicy, fields: Fields, written_at: datetime | None = None) -> StoredKeys:
     """Return the keys of a secret, and its last step. `written_at` is when the store made this version."""
     texts = texts_by_slot(policy, fields)
-    keys = {}
-    for slot, text in texts.items():
-        if policy.material.has_fingerprint and policy.material.accepts(text):
-            keys[slot] = fingerprint(SealedStr(text))
+    material = policy.material
+    valid = {slot: text for slot, text in texts.items() if material.has_fingerprint and material.accepts(text)}
+    keys = {slot: fingerprint(SealedStr(text)) for slot, text in valid.items()}
     current = keys.get("current")
     if texts.get("next") == texts.get("current") or (current and keys.get("next") == current):
         texts.pop("next", None)
