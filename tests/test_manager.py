@@ -276,6 +276,10 @@ class TestCheck:
         ran = machine.call("check", "--from", one, "--from", two, "--format", "json")
         found = [(each["secret"], each["check"], each["source"]) for each in json.loads(ran.out)["findings"]]
         assert found == [("secret.key", "placeholder", "directory:two"), ("secret.key", "source", "environment")]
+        messages = [each["message"] for each in json.loads(ran.out)["findings"]]
+        assert messages[0] == f"{V1} is a placeholder, not a key (from directory:two)"
+        assert "(from" not in messages[1]
+        assert "(from" not in machine.call("check", "--from", two).out
 
     def test_a_source_with_only_a_marker_delivers_the_secret(self, machine: Machine) -> None:
         """A source that has only the marker of a secret delivers it, so the key is missing there."""

@@ -438,7 +438,7 @@ class Sources:
             require_env_only: ignore fallback files.
 
         Returns:
-            The report. A source that failed is its only finding.
+            The report. A source that failed is its only finding. Of several sources, a finding names its own.
         """
         if self.failed is not None:
             return self.failed
@@ -450,7 +450,15 @@ class Sources:
             managers=self.deliveries,
             is_elsewhere=require_env_only,
         )
-        return with_findings(examined.report, conflicts(self.deliveries, tuple(model.secret_policies.values())))
+        report = with_findings(examined.report, conflicts(self.deliveries, tuple(model.secret_policies.values())))
+        several = {each.name for each in self.deliveries[1:] and self.deliveries}
+        findings = [
+            each._replace(message=f"{each.message} (from {each.source})")
+            if each.source in several and each.source not in each.message
+            else each
+            for each in report.findings
+        ]
+        return report._replace(findings=tuple(findings))
 
     def variables(self, model: type[SecretSettings]) -> dict[str, str]:
         """Return the variables for a command. Call it inside `contain()`.

@@ -74,8 +74,8 @@ def report_on(keys: KeySet) -> Report:
     """Return the report on the keys in use, without the fingerprints of next and previous keys that are revoked."""
     now = datetime.now(UTC)
     revoked = {listed for listed, begin in keys.revocation.begins if begin <= now}
-    secrets = []
-    for status in keys.report.secrets:
-        gone = [slot for slot in _SLOT_FINGERPRINTS if getattr(status, slot) in revoked]
-        secrets.append(status._replace(**dict.fromkeys(gone)))
+    secrets = [
+        status._replace(**dict.fromkeys([slot for slot in _SLOT_FINGERPRINTS if getattr(status, slot) in revoked]))
+        for status in keys.report.secrets
+    ]
     return keys.report._replace(secrets=tuple(secrets))
