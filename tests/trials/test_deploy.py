@@ -797,7 +797,7 @@ class TestProof:
 
     @pytest.mark.parametrize("name", COLLECTED)
     def test_it_is_obtained(self, name: str, place: Path, fakes: Path, keys: dict[str, str]) -> None:
-        """The events of the started service name its instance. With that name, they are a proof."""
+        """The events of the started service name its instance. With that name, they are a proof, if all were read."""
         block, client, line_of, instance = self.COLLECTED[name]
         port, log = free_port(), place.parent / "log"
         starts = TestStarts()
@@ -818,8 +818,12 @@ class TestProof:
         script = functions + BLOCKS[block] + fleet
         found = run(["sh", "-euc", script], env=with_fakes(fakes), cwd=place, python=False)
         assert f"pass --instances {instance}." in found.out, found.out + found.err
-        ran = run(["sh", "-euc", f"{script} --instances {instance}"], env=with_fakes(fakes), cwd=place, python=False)
+        script += f" --instances {instance}"
+        ran = run(["sh", "-euc", script], env=with_fakes(fakes), cwd=place, python=False)
         assert (ran.status, ran.out.splitlines()[-1]) == (0, "moved: proven for every service.")
+        install(fakes, client, f"#!/bin/sh\ncat {log}\nexit 1\n")
+        ran = run(["sh", "-euc", script], env=with_fakes(fakes), cwd=place, python=False)
+        assert "unknown: 1 line could not be read as an event, first " in ran.out
 
 
 class TestGitHubActions:
