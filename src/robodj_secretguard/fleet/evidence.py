@@ -172,17 +172,16 @@ class EventReader:
             self._reported.update([name for key, name in self._asked.items() if key in line])
             if line.isspace():
                 continue
-            where = f"{name}{number}"
             event = _event_in(line)
             times = _times_in(line) if event is None else [event.reported_at.timestamp()]
             latest = max([latest, *times])
             if event is not None:
                 self._keep(event, times[0])
             elif len(times) == max(1, line.count(_BEGIN)):
-                self._count_unreadable(f"{where}{_whose(line)}", max(times))
+                self._count_unreadable(f"{name}{number}{_whose(line)}", max(times))
             else:
                 undated += 1
-                first_undated = first_undated or where
+                first_undated = first_undated or f"{name}{number}"
                 continue
             if undated:
                 self._count_unreadable(first_undated, latest, undated)  # they were written before this one
