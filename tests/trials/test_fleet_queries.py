@@ -629,8 +629,8 @@ MUTANTS = {
     ),
     "clocks do not differ": ("<= time() - SKEW", "<= time() + SKEW"),
     "keys of targets that are not good do not matter": (
-        "    for who, labels, seen in rows:\n",
-        "    for who, labels, seen in [row for row in rows if row[2] > 0]:\n",
+        "for row in of_slot]",
+        "for row in of_slot if row[2] > 0]",
     ),
     "unknown instances do not matter": ("{who: why for who, why in unknown.items() if who not in elsewhere}", "{}"),
     "namespaces do not matter": ('f"{namespace}/{job}" if namespace and', 'f"eu/{job}" if namespace and'),

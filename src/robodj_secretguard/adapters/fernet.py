@@ -7,8 +7,7 @@ from weakref import WeakKeyDictionary
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from robodj_secretguard.adapters.live import signing, stores_data
-from robodj_secretguard.errors import CheckFailedError
+from robodj_secretguard.adapters.live import stores_data
 from robodj_secretguard.running.keyset import Key
 from robodj_secretguard.running.store import Secret
 from robodj_secretguard.secret.sealed import SealedStr, contain
@@ -21,15 +20,19 @@ class RingFernet:
     after its deadline. For data that you store, use `RingAESGCM`: it finds the key of old data.
 
     Args:
-        ring: keys that Fernet accepts: those of `ring.derive(b"...")`.
+        ring: derived keys, those of `ring.derive(b"...")`.
 
     Raises:
-        ValueError: the keys are not derived keys. Those of the shipped secrets are not Fernet keys. Or the policy of
-            the secret leaves `stores_data` undecided.
+        ValueError: the keys are not derived keys: other purposes may use them too. Or the policy of the secret leaves
+            `stores_data` undecided.
     """
 
     def __init__(self, ring: Secret) -> None:
-        self._ring = signing(ring)
+        if not ring.purpose:  # a library accepts a key of another purpose too, if it has the right length
+            raise ValueError(
+                'the keys of the ring are not derived keys: pass ring.derive(b"...") with the name of the purpose'
+            )
+        self._ring = ring
         if stores_data(ring) is None:
             raise ValueError(
                 f"the policy of {ring.name} leaves stores_data undecided: declare SecretPolicy(stores_data=True)"
@@ -73,12 +76,8 @@ class RingFernet:
 
     def _with(self, keys: Iterable[Key]) -> MultiFernet:
         """Return a `MultiFernet`, which encrypts with the first key and decrypts with each one."""
-        try:  # the frames of Fernet have a key
-            return contain(lambda: MultiFernet([self._fernet(key.value) for key in keys]))
-        except CheckFailedError:
-            raise ValueError(
-                'the keys of the ring are not derived keys: pass ring.derive(b"...") with the name of the purpose'
-            ) from None
+        # The frames of Fernet have a key.
+        return contain(lambda: MultiFernet([self._fernet(key.value) for key in keys]))
 
     def _fernet(self, value: SealedStr) -> Fernet:
         return self._fernets.get(value) or self._fernets.setdefault(value, Fernet(value.get_secret_value()))

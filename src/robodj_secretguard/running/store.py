@@ -35,15 +35,16 @@ class Secret(Sealed, SecretStr):
 
     Attributes:
         name: the name of the secret.
+        purpose: what its keys are derived for; empty where they are not derived.
     """
 
-    __slots__ = ("__weakref__", "_parent", "_purpose", "_store", "name")
+    __slots__ = ("__weakref__", "_parent", "_store", "name", "purpose")
 
     def __init__(self, store: KeyStore, name: str, parent: Secret | None = None, purpose: bytes = b"") -> None:
         self._store = store
         self.name = name
         self._parent = parent
-        self._purpose = purpose
+        self.purpose = purpose
 
     @property
     def current(self) -> Key:
@@ -189,7 +190,7 @@ class Secret(Sealed, SecretStr):
             from robodj_secretguard.running.derivation import derived  # noqa: PLC0415 - it needs an extra
 
             parents = self._parent._held_in(keys)  # noqa: SLF001 - of this class
-            found = contain(lambda: tuple([derived(held, self.name, self._purpose) for held in parents]))
+            found = contain(lambda: tuple([derived(held, self.name, self.purpose) for held in parents]))
             found = keys.derived.setdefault(self, found)
         return found
 
