@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from robodj_secretguard.cli.log import find_log, recorded_line, who_of
 from robodj_secretguard.cli.options import (
@@ -222,6 +222,10 @@ def _description(key: Record, known: Document, where: str) -> str:
     )
 
 
+# Next to such a symbol, it is a part of a key with symbols.
+_WORD: Final = "(?<![A-Za-z0-9+/_!#$%^*@-])[A-Za-z0-9+/_-]++(?![!#$%^*@])"
+
+
 def _found_in(word: str) -> str:
     """Return the key that a word encodes in base64, as Kubernetes stores it; otherwise the word."""
     try:
@@ -245,7 +249,7 @@ def fingerprint_in(path: str, kinds: Sequence[Kind]) -> str:
     """Return the fingerprint of the one key in a file, whatever is around it."""
     text = SealedStr(read_input("--key-from", path, most=1 << 16).replace(b"\0", b"").decode("ascii", "replace"))
     # In a URL, a slash is between two words.
-    words = "[A-Za-z0-9+_-]+" if "://" in text.get_secret_value() else "[A-Za-z0-9+/_-]+"
+    words = "[A-Za-z0-9+_-]+" if "://" in text.get_secret_value() else _WORD
     found = contain(
         lambda: (
             {
