@@ -297,7 +297,8 @@ class TestAges:
         """An event of the future makes its instance unknown, and still counts against a condition."""
         assert read(line(at=NOW + SKEW)).unknown == {}
         found = read(line(at=NOW + SKEW + SECOND), line(("api", "web-2")))
-        assert (found.unknown, len(found.uses)) == ({WEB: "its clock is ahead"}, 2)
+        ahead = f"its clock is ahead, at {iso_utc(NOW + SKEW + SECOND)}"
+        assert (found.unknown, len(found.uses)) == ({WEB: ahead}, 2)
 
     def test_without_a_heartbeat(self) -> None:
         """A process that is silent for long could be forgotten: its instance is unknown, and it counts against."""

@@ -223,7 +223,7 @@ class EventReader:
         unknown = dict[tuple[str, str], str]()
         for event in counted:
             if event.reported_at.timestamp() > self._at + self._skew:
-                unknown[_who(event)] = "its clock is ahead"
+                unknown[_who(event)] = f"its clock is ahead, at {iso_utc(event.reported_at)}"
             if not event.heartbeat_seconds:  # a process that is silent for long could be forgotten while it runs
                 unknown[_who(event)] = "it sends no heartbeat (set ROBODJ_SECRET_HEARTBEAT)"
         unknown |= _mixed([(_who(event), event.environment) for event in counted], expected)
