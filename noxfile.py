@@ -25,6 +25,7 @@ SLOW: Final = (
     "tests/trials/test_list_races.py",
     "tests/trials/test_log_crash.py",
     "tests/trials/test_fleet_histories.py",
+    "tests/trials/test_fleet_of_services.py",
     "tests/trials/test_fleet_processes.py",
     "tests/trials/test_fleet_queries.py",
     "tests/trials/test_fleet_volume.py",
