@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
@@ -14,7 +15,7 @@ import rich
 import rich.console
 import rich.traceback
 import sentry_sdk
-import sentry_sdk.integrations
+import sentry_sdk.integrations.logging
 import sentry_sdk.transport
 import structlog
 from observers import Action
@@ -82,7 +83,8 @@ def sentry_defaults(action: Action) -> None:
 
 def sentry_attach_stacktrace(action: Action) -> None:
     """Report the error to Sentry, with the locals of every frame that logs a line."""
-    _report_to_sentry(action, attach_stacktrace=True)
+    lines = sentry_sdk.integrations.logging.LoggingIntegration(event_level=logging.ERROR)
+    _report_to_sentry(action, attach_stacktrace=True, integrations=[lines])
 
 
 CURRENT: list[Action] = []
@@ -130,7 +132,7 @@ def pytest_collecting(action: Action) -> None:
 
 def advised_sentry(action: Action) -> None:
     """Report the error to Sentry without locals."""
-    _report_to_sentry(action, include_local_variables=False, attach_stacktrace=True)
+    _report_to_sentry(action, data_collection={"stack_frame_variables": False})
 
 
 def advised_loguru(action: Action) -> None:

@@ -46,5 +46,6 @@ def test_a_guard_that_leaks_is_caught(cells: Cells, reporter: str) -> None:
 
 @pytest.mark.parametrize("reporter", ADVISED_REPORTERS)
 def test_the_advice_for_hosts(cells: Cells, reporter: str) -> None:
-    """A reporter that is set up as SECURITY.md says does not show a key that its frames hold."""
+    """A reporter that is set up as SECURITY.md says reports, and does not show a key that its frames hold."""
+    assert "a constant" in cells.run(reporter, ADVISED_REPORTERS[reporter][1], good()).out
     assert shown(cells, reporter, Scenario(good, ADVISED_REPORTERS[reporter][1])) == []
