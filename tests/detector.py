@@ -17,7 +17,8 @@ def without_fingerprints(text: str) -> str:
 
 
 def _without_digits(text: str) -> str:
-    """Remove addresses, ids of threads, and times: by chance, six digits of one may also be in a hexadecimal key."""
+    """Remove addresses, ids and times: by chance, six digits of one may also be in a hexadecimal key."""
+    text = re.sub(r"\b\d{1,7}(?=\.\d+@\d{4}-)|(?<=:)\d{1,7}(?=\\*\")", "", text)  # of a process in its events
     text = re.sub(r"\b1[34]\d{13}\b", "", text)
     text = re.sub(r" at 0x[0-9a-f]{6,16}\b", " at", text, flags=re.IGNORECASE)
     return re.sub(r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?", "", text)

@@ -56,6 +56,14 @@ def test_an_address_is_not_a_leak() -> None:
     assert leaks(f"<Report object 0x{key[:12]}>", [key])
 
 
+def test_the_id_of_a_process_is_not_a_leak() -> None:
+    """An event has the id of its process, whose digits a key has by chance at times."""
+    event = '{"instance": "host:178510", "process": "178510.0@2026-12-07T10:30:00.000000Z"}'
+    key = f"178510{'x' * 61}"
+    assert leaks(f"{event}\n{json.dumps(event)}", [key]) == []
+    assert leaks('{"number": 178510}', [key])
+
+
 def test_a_value_with_escapes() -> None:
     """A value that is shown by its repr is found."""
     value = "a\x1b\n\u202e\udcff\tZ"
