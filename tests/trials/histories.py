@@ -323,15 +323,15 @@ def make_ordinary(seed: int) -> tuple[History, list[Line]]:
     return history, lines
 
 
-def with_staging(history: History) -> tuple[History, list[Line]]:
-    """Return a history whose processes say `production`, and the lines of staging that reach the same log.
+def in_staging(history: History) -> tuple[History, History]:
+    """Return a history whose processes say `production`, and one of staging.
 
     Staging has the same names of services and instances, and the keys of another history.
     """
     other = make_history(history.seed + 10**6)
     staging = [replace(each, name=f"9{each.name}", environment="staging") for each in other.processes]
-    own = tuple(replace(each, environment="production") for each in history.processes)
-    return replace(history, processes=own), make_lines(replace(other, processes=tuple(staging)))
+    own = [replace(each, environment="production") for each in history.processes]
+    return replace(history, processes=tuple(own)), replace(other, processes=tuple(staging))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import NOW
 from fleets import NAME
-from histories import MAX_AGE, SKEW, make_files, make_history, make_lines, make_ordinary, with_staging
+from histories import MAX_AGE, SKEW, in_staging, make_files, make_history, make_lines, make_ordinary
 
 from robodj_secretguard.fleet import evidence as reader
 from robodj_secretguard.fleet.verdict import Evidence, Service, judge
@@ -126,10 +126,10 @@ def test_no_false_all_clear_of_many_files_and_environments(number: int) -> None:
     """Each instance has a file of its own, disks are full, and staging writes into the same log: nothing false."""
     share = Share()
     for seed in range(number):
-        history, staging = with_staging(make_history(seed))
+        history, staging = in_staging(make_history(seed))
         lines = make_lines(history)
         found = reader.EventReader(NOW, MAX_AGE)
-        for file in make_files(history, [*lines, *staging]):
+        for file in make_files(history, [*lines, *make_lines(staging)]):
             found.read(io.BytesIO(b"".join(each.content for each in file)))
         share.add(history, Told(history, lines), found.evidence(dict.fromkeys(history.roster, "production")))
     assert share.of_all() >= LEAST_PROVEN

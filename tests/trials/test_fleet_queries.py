@@ -21,18 +21,19 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import pytest
 from command_line import fingerprint_of
 from conftest import NOW, TIMEOUT, V1, V2, clean_environment, free_port, good_keys, put
 from fleets import COMING, NAME, NEW, OLD, OTHER
-from histories import make_history, make_lines
+from histories import SPAN, in_staging, make_history, make_lines, make_ordinary
 from test_fleet_histories import Told, evidence_of
 
 from robodj_secretguard.common.shapes import Slots
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from histories import Condition, History
+    from histories import Condition, History, Process
 
     from robodj_secretguard.fleet.verdict import Evidence, Verdict
 
@@ -82,59 +83,124 @@ def scrape(
             yield f'robodj_secret_info{{{own},secret="{NAME}",slot="{slot}",fingerprint="{key}"}} 1 {at}\n'
 
 
+class Answer(NamedTuple):
+    """What a scrape of an instance found.
+
+    Attributes:
+        age: how long before the verdict it was.
+        process: the one that it reached; `None` if it failed.
+        processes: how many there were.
+    """
+
+    age: int
+    process: Process | None = None
+    processes: int = 0
+
+
 class Scrapes:
     """The scrapes of a history.
 
+    Args:
+        history: what is scraped.
+        losses: how likely a scrape fails without a reason, in one of several fleets.
+
     Attributes:
         lines: the samples, as promtool reads them.
-        ages: of each target: when it was scraped, the last time first.
-        reached: the targets of which a recent scrape has worked.
+        answers: of each target: what its scrapes found, the last one first.
     """
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, losses: Sequence[float] = (0, 0, 0, 0.05)) -> None:
         random = Random(f"scrapes {history.seed}")  # noqa: S311 - no key is made of it
-        self.lines, self.ages = list[str](), dict[tuple[str, str], list[int]]()
-        self.reached: set[tuple[str, str]] = set()
+        self.history, self.lines = history, list[str]()
+        self.answers: dict[tuple[str, str], list[Answer]] = {}
         interval, is_static, is_sticky = random.choice([15, 30, 30, 60]), random.random() < 0.5, random.random() < 0.5
-        loss = random.choice([0, 0, 0, 0.05])
+        loss = random.choice(losses)
         for service, instance in history.instances():
             if not any((each.service, each.instance) == (service, instance) for each in history.processes):
                 continue
             phase = random.randrange(interval)
-            ages = [*reversed(range(phase, MAX_AGE + LOOKBACK + 2, interval))]
-            namespace, _, job = service.rpartition("/")
-            labels = f'history="{history.seed}",job="{job}",instance="{instance}"'
-            labels += f',namespace="{namespace}"' if namespace else ""
-            for age in ages:
+            for age in reversed(range(phase, MAX_AGE + LOOKBACK + 2, interval)):
                 running = history.running(service, instance, age)
                 if not running and not is_static:
                     continue  # the target was removed
-                self.ages.setdefault((service, instance), []).insert(0, age)
-                if not running or history.is_out(service, instance, age) or random.random() < loss:
-                    self.lines += scrape(labels, age)
-                else:
-                    process = running[0] if is_sticky else random.choice(running)
-                    identity = process.name.replace(".", "-")
-                    self.lines += scrape(labels, age, process.keys_at(age), identity, len(running))
-                    self.reached |= {(service, instance)} if age <= MAX_AGE else set()
+                answer = Answer(age)
+                if running and not history.is_out(service, instance, age) and random.random() >= loss:
+                    answer = Answer(age, running[0] if is_sticky else random.choice(running), len(running))
+                self.answers.setdefault((service, instance), []).insert(0, answer)
+                self.lines += samples(history.seed, service, instance, answer)
 
-    def is_false(self, history: History, service: str, condition: Condition, failed: set[str]) -> bool:
+    def recent(self, service: str, instance: str) -> list[Answer]:
+        """Return what the scrapes of an instance found within the age, the last one first."""
+        return [each for each in self.answers.get((service, instance), []) if each.age <= MAX_AGE]
+
+    def is_reached(self, service: str, instance: str) -> bool:
+        """Check whether a recent scrape of an instance has worked."""
+        return any(each.process for each in self.recent(service, instance))
+
+    def is_false(self, service: str, condition: Condition, failed: set[str]) -> bool:
         """Check whether the truth does not allow an all-clear. `failed` has the services without one."""
-        for process in history.against(service, condition):
-            ages = self.ages.get((process.service, process.instance), [MAX_AGE + 1])
-            was_against = process.runs_at(ages[0]) and process.keys_at(ages[0]) == process.keys_at(0)
+        for process in self.history.against(service, condition):
+            who = process.service, process.instance
+            last = self.answers[who][0].age if who in self.answers else MAX_AGE + 1
+            was_against = process.runs_at(last) and process.keys_at(last) == process.keys_at(0)
             # Nothing is known of one that nobody has declared or reached. A declared one fails the verdict of its own.
-            is_known = process.service in history.roster or (process.service, process.instance) in self.reached
+            is_known = process.service in self.history.roster or self.is_reached(*who)
             if was_against and is_known and process.service not in failed:
                 return True
         ran = {
             instance
-            for (name, instance), ages in self.ages.items()
-            if name == service and any(age <= MAX_AGE and history.running(name, instance, age) for age in ages)
+            for (name, instance) in self.answers
+            if name == service
+            and any(self.history.running(name, instance, each.age) for each in self.recent(name, instance))
         }
-        return not (
-            ran >= {*history.roster[service]} or (is_counted(history) and len(ran) >= len(history.roster[service]))
-        )
+        names = self.history.roster[service]
+        return not (ran >= {*names} or (is_counted(self.history) and len(ran) >= len(names)))
+
+    def is_provable(self, service: str, condition: Condition) -> bool:
+        """Check whether each scrape within the age shows that a condition holds, and nothing else can be.
+
+        Each declared instance answered the last scrape, and one process alone was seen of each instance. There are as
+        many of them as declared.
+        """
+        names = self.history.roster[service]
+        seen = [instance for name, instance in self.answers if name == service and self.recent(name, instance)]
+        if not {*names} <= {*seen} or (is_counted(self.history) and len(seen) > len(names)):
+            return False
+        for name, instance in self.answers:
+            is_free = name in self.history.roster and name != service and condition[0] != "none-on"
+            if not is_free and not self._shows(name, instance, service, condition):
+                return False
+        return True
+
+    def _shows(self, name: str, instance: str, service: str, condition: Condition) -> bool:
+        """Check whether the scrapes of an instance show that a condition of a service holds."""
+        recent = self.recent(name, instance)
+        seen = {each.process for each in recent if each.process}
+        if not seen and instance not in self.history.roster.get(name, ()):
+            return not recent
+        if len(seen) != 1 or recent[0].process is None or any(each.processes > 1 for each in recent):
+            return False
+        expected = self.history.expected[service]
+        only = [
+            # It had these keys, and the clock that is the furthest behind.
+            replace(each.process, keys=((SPAN, each.process.keys_at(each.age)),), clock=((SPAN, -round(SKEW)),))
+            for each in recent
+            if each.process
+        ]
+        return all(each.agrees(condition, expected) for each in only)
+
+
+def samples(seed: int, service: str, instance: str, answer: Answer) -> Iterator[str]:
+    """Yield the samples of what a scrape of an instance found."""
+    namespace, _, job = service.rpartition("/")
+    labels = f'history="{seed}",job="{job}",instance="{instance}"' + (f',namespace="{namespace}"' if namespace else "")
+    if answer.process is None:
+        yield from scrape(labels, answer.age)
+        return
+    keys, identity = answer.process.keys_at(answer.age), answer.process.name.replace(".", "-")
+    environment = answer.process.environment
+    lines = scrape(labels, answer.age, keys, identity, answer.processes)
+    yield from of(environment, lines) if environment else lines
 
 
 def is_counted(history: History) -> bool:
@@ -243,44 +309,52 @@ def verdicts(
 
 @contextlib.contextmanager
 def asked(
-    seeds: Sequence[int], directory: Path
-) -> Iterator[Callable[..., Iterator[tuple[History, Scrapes, Evidence | None]]]]:
-    """Give a function that yields each history with its scrapes and the evidence that a reader finds.
+    histories: Iterable[Sequence[Scrapes]], directory: Path
+) -> Iterator[Callable[..., Iterator[tuple[Scrapes, Evidence | None]]]]:
+    """Give a function that yields the scrapes of each history, and the evidence that a reader finds.
 
-    There is none where the reader says that the answer is not complete.
+    There is none where the reader says that the answer is not complete. The first of several histories is the one that
+    is asked for: the samples of the others are in the same Prometheus.
     """
-    scrapes = {}
+    every = list[Scrapes]()
 
     def lines() -> Iterator[str]:
-        for seed in seeds:
-            scrapes[seed] = made = Scrapes(make_history(seed))
-            yield from made.lines
-            made.lines.clear()
+        for made in histories:
+            for scrapes in made:
+                yield from scrapes.lines
+                scrapes.lines.clear()
+            every.append(made[0])
 
-    def found(ask: Callable[..., Evidence] = queries.ask) -> Iterator[tuple[History, Scrapes, Evidence | None]]:
-        for seed in seeds:
-            evidence, proxy.is_partial = None, seed % 50 == PARTIAL
+    def found(ask: Callable[..., Evidence] = queries.ask) -> Iterator[tuple[Scrapes, Evidence | None]]:
+        for scrapes in every:
+            evidence, seed = None, scrapes.history.seed
+            proxy.is_partial = is_partial(scrapes.history)
+            environments = dict.fromkeys(scrapes.history.roster, scrapes.history.processes[0].environment)
             with contextlib.suppress(ManagerError):
-                evidence = ask(proxy.url, NOW, selector=f'history="{seed}"', max_age=MAX_AGE)
-            yield make_history(seed), scrapes[seed], evidence
+                evidence = ask(proxy.url, NOW, selector=f'history="{seed}"', max_age=MAX_AGE, environments=environments)
+            yield scrapes, evidence
 
     with prometheus(directory, lines()) as url, Proxy(url) as proxy:
         yield found
         proxy.shutdown()
 
 
-def false_in(
-    history: History, scrapes: Scrapes, evidence: Evidence | None, *, is_from_samples: bool = False
-) -> list[tuple[int, str, Condition]]:
+def is_partial(history: History) -> bool:
+    """Check whether the answer about a history is not complete."""
+    return history.seed % 50 == PARTIAL
+
+
+def false_in(scrapes: Scrapes, evidence: Evidence | None, *, is_from_samples: bool = False) -> list[object]:
     """Return the conditions of which a reader falsely says that they are proven."""
-    wrong = []
+    wrong: list[object] = []
+    history = scrapes.history
     for condition in history.conditions():
         found = verdicts(history, condition, evidence, is_counted=is_counted(history), is_from_samples=is_from_samples)
         failed = {each.service for each in found if not each.holds}
         wrong += [
             (history.seed, each.service, condition)
             for each in found
-            if each.holds and scrapes.is_false(history, each.service, condition, failed)
+            if each.holds and scrapes.is_false(each.service, condition, failed)
         ]
     return wrong
 
@@ -297,6 +371,12 @@ def series(labels: str, *keys: Slots | None, **more: Any) -> list[str]:
     return [line for age, of in zip(EACH, every, strict=True) for line in scrape(labels, age, of, **more)]
 
 
+def of(environment: str, lines: Iterable[str]) -> list[str]:
+    """Return samples as a service of an environment says them."""
+    return [line.replace('process="', f'robodj_environment="{environment}",process="') for line in lines]
+
+
+LAST = f"{NOW.timestamp() - EACH[-1]:.0f}"
 FRESH, EARLIER, OVER = "fresh", "earlier", Slots(NEW, None, OLD, NOW - timedelta(seconds=SKEW))
 LOST, SEVERAL, SHARED = "its target is down", "several processes may answer", "another target reaches"
 CASES: dict[str, tuple[list[str], list[tuple[str, Slots]], str]] = {
@@ -368,9 +448,33 @@ CASES: dict[str, tuple[list[str], list[tuple[str, Slots]], str]] = {
         [],
         LOST,
     ),
+    "a job without keys": ([f"up{{{T}}} 1 {NOW.timestamp() - 9:.0f}\n"], [], ""),
+    "a secret without a fingerprint": (
+        [*series(T, Slots(NEW)), f'robodj_secret_info{{{T},secret="sentry.dsn",slot="current"}} 1 {LAST}\n'],
+        [(FRESH, Slots(NEW))],
+        "",
+    ),
+    "its keys are kept": (
+        [
+            *series(T, Slots(NEW)),
+            f'robodj_secret_state_timestamp_seconds{{{T},state="kept"}} {NOW.timestamp() - 60:.0f} {LAST}\n',
+            f'robodj_secret_findings{{{T},check="placeholder",severity="alert",secret="{NAME}"}} 1 {LAST}\n',
+            f'robodj_secret_findings{{{T},check="expired",severity="alert",secret="{NAME}"}} 0 {LAST}\n',
+            f'robodj_secret_findings{{{T},check="expiring",severity="warning",secret="{NAME}"}} 1 {LAST}\n',
+        ],
+        [(FRESH, Slots(NEW))],
+        f"delivered, not taken since {iso_utc(NOW - timedelta(seconds=60))}: {NAME}: placeholder",
+    ),
+    "this environment": (of("prod", series(T, Slots(NEW))), [(FRESH, Slots(NEW))], ""),
+    "another environment": (of("staging", series(T, Slots(NEW))), [], "api/web-1 (staging)"),
+    "another environment, which is down": (
+        of("staging", series(T, Slots(NEW), *[None] * 9)) + of("prod", series('job="api",instance="b"', Slots(NEW))),
+        [],
+        "api/web-1 (staging)",
+    ),
     "nothing": ([], [], ""),
 }
-"""The samples, the keys of `web-1` that are found in them, and the beginning of why it is unknown."""
+"""The samples, the keys of `web-1` that are found in them, and what is said of it, or how that begins."""
 
 
 @pytest.fixture(scope="module")
@@ -382,44 +486,21 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         proxy.shutdown()
 
 
-def found_in(case: str, url: str, ask: Callable[..., Evidence] = queries.ask) -> tuple[list[tuple[str, Slots]], str]:
-    """Return the keys of `web-1` that a reader finds in a case, and the beginning of why it is unknown."""
-    found = ask(url, NOW, selector=f'case="{case}"', max_age=MAX_AGE)
+def found_in(
+    case: str, url: str, ask: Callable[..., Evidence] = queries.ask
+) -> tuple[list[tuple[str, Slots | None]], str]:
+    """Return the keys of `web-1` that a reader finds in a case, and the beginning of what it says of it."""
+    found = ask(url, NOW, selector=f'case="{case}"', max_age=MAX_AGE, environments={"api": "prod"})
     own = [each for each in found.uses if each.instance == "web-1"]
-    unknown = found.unknown.get(("api", "web-1"), "")
-    return [(FRESH if each.is_fresh else EARLIER, each.keys[NAME]) for each in own], unknown[
-        : len(CASES[case][2]) or None
-    ]
+    said = [found.unknown.get(("api", "web-1"), ""), *{each.state for each in own}, *found.elsewhere]
+    keys = [(FRESH if each.is_fresh else EARLIER, each.keys.get(NAME)) for each in own]
+    return keys, "".join(said)[: len(CASES[case][2]) or None]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_query(cases: str, name: str) -> None:
-    """A real Prometheus finds which keys are fresh, which ones were used before, and what is unknown."""
+    """A real Prometheus finds which keys are fresh, which ones were used before, what is unknown, and who is who."""
     assert found_in(name, cases) == CASES[name][1:]
-
-
-def test_the_state_and_the_environment(tmp_path: Path) -> None:
-    """A real Prometheus says what an instance does that does not follow, and which ones are of another environment."""
-    at = f"{NOW.timestamp() - 9:.0f}"
-    staging = 'job="api",instance="stage-1"'
-    lines = [*scrape(T, 9, Slots(NEW)), *scrape(staging, 9, Slots(OLD), "2-b")]
-    lines = [each.replace('process="', 'robodj_environment="prod",process="') for each in lines if T in each] + [
-        each.replace('process="', 'robodj_environment="staging",process="') for each in lines if staging in each
-    ]
-    lines += [
-        f'robodj_secret_state_timestamp_seconds{{{T},state="kept"}} {NOW.timestamp() - 60:.0f} {at}\n',
-        f'robodj_secret_findings{{{T},check="placeholder",severity="alert",secret="{NAME}"}} 1 {at}\n',
-        f'robodj_secret_findings{{{T},check="expired",severity="alert",secret="{NAME}"}} 0 {at}\n',
-        f'robodj_secret_state_timestamp_seconds{{{staging},state="following"}} 1 {at}\n',
-    ]
-    with prometheus(tmp_path, lines) as url, Proxy(url) as proxy:
-        found = queries.ask(proxy.url, NOW, selector="", max_age=MAX_AGE, environments={"api": "prod"})
-        proxy.shutdown()
-    since = iso_utc(NOW - timedelta(seconds=60))
-    assert [(use.instance, use.state) for use in found.uses] == [
-        ("web-1", f"delivered, not taken since {since}: {NAME}: placeholder")
-    ]
-    assert (found.elsewhere, found.unknown) == (("api/stage-1 (staging)",), {})
 
 
 def test_one_of_two_replicas(cases: str) -> None:
@@ -486,31 +567,51 @@ def test_real_servers(tmp_path: Path) -> None:
         assert found("gthread, one") == ({True}, "")
 
 
-@pytest.mark.full
-def test_no_false_all_clear(tmp_path: Path) -> None:
-    """No condition is said to hold that the truth does not allow, and most of the true ones are proven.
+def of_any(seed: int) -> list[Scrapes]:
+    """Scrape any history."""
+    return [Scrapes(make_history(seed))]
 
-    Where an instance has several processes, the answer is always that it is unknown.
+
+def of_staging(seed: int) -> list[Scrapes]:
+    """Scrape a history whose processes say `production`, and one of staging with the same services."""
+    history, staging = in_staging(make_history(seed))
+    own = [replace(each, instance=f"stage-{each.instance}") for each in staging.processes]
+    return [Scrapes(history), Scrapes(replace(staging, seed=seed, processes=tuple(own)))]
+
+
+def of_ordinary(seed: int) -> list[Scrapes]:
+    """Scrape an ordinary fleet, whose scrapes work."""
+    return [Scrapes(make_ordinary(seed)[0], losses=[0])]
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("make", [of_any, of_staging, of_ordinary])
+def test_no_false_all_clear(tmp_path: Path, make: Callable[[int], Sequence[Scrapes]]) -> None:
+    """No condition is said to hold that the truth does not allow, and nearly all that scrapes can show are proven.
+
+    Of an ordinary fleet, nearly all of the true ones are: others became true since the last scrapes. Where an instance
+    has several processes, it is unknown.
     """
-    counts, false = Counter[str](), []
-    with asked(range(20_000), tmp_path) as found:
-        for history, scrapes, evidence in found():
-            counts["partial"] += history.seed % 50 == PARTIAL
-            assert (evidence is None) == (history.seed % 50 == PARTIAL)
-            false += false_in(history, scrapes, evidence)
-            is_alone = all(len(history.running(*who)) <= 1 for who in history.instances())
+    counts, false = Counter[str](), list[object]()
+    with asked(map(make, range(20_000)), tmp_path) as found:
+        for scrapes, evidence in found():
+            history = scrapes.history
+            assert (evidence is None) == is_partial(history)
+            false += false_in(scrapes, evidence)
             for condition in history.conditions():
                 for each in verdicts(history, condition, evidence, is_counted=is_counted(history)):
                     is_true = history.holds(each.service, condition)
+                    is_provable = is_true and scrapes.is_provable(each.service, condition)
                     counts["asked"] += 1
                     counts["clear"] += each.holds
                     counts["true"] += is_true
                     counts["true, clear"] += is_true and each.holds
-                    counts["true, one process each"] += is_true and is_alone
-                    counts["true, one process each, clear"] += is_true and is_alone and each.holds
-    print(dict(counts), false[:5])  # noqa: T201 - with -s
+                    counts["provable"] += is_provable
+                    counts["provable, clear"] += is_provable and each.holds
+    print(make.__name__, dict(counts), false[:5])  # noqa: T201 - with -s
     assert false == []
-    assert counts["true, one process each, clear"] >= 0.55 * counts["true, one process each"]
+    assert counts["provable, clear"] >= 0.97 * counts["provable"]
+    assert make is not of_ordinary or counts["true, clear"] >= 0.95 * counts["true"]
 
 
 # Not ru_maxrss, which is at least that of the process that started this one.
@@ -593,10 +694,11 @@ def test_both_readers_agree(tmp_path: Path) -> None:
     Otherwise, the first reader could not know it: a line was lost, or the process was not scraped since.
     """
     counts, false = Counter[str](), []
-    with asked(range(1000), tmp_path) as found:
-        for history, scrapes, samples in found():
+    with asked(map(of_any, range(1000)), tmp_path) as found:
+        for scrapes, evidence in found():
+            history = scrapes.history
             lines = make_lines(history)
-            readers, told = (samples, evidence_of(lines)), Told(history, lines)
+            readers, told = (evidence, evidence_of(lines)), Told(history, lines)
             for condition in history.conditions():
                 failed = [
                     {each.service for each in verdicts(history, condition, of) if not each.holds} for of in readers
@@ -607,7 +709,7 @@ def test_both_readers_agree(tmp_path: Path) -> None:
                     ]
                     counts[f"samples {said[0]}, events {said[1]}"] += 1
                     is_false = (
-                        scrapes.is_false(history, service, condition, failed[0]),
+                        scrapes.is_false(service, condition, failed[0]),
                         told.is_false(service, condition),
                     )
                     if {*said} == {"proven", "against"} and is_false[said.index("proven")]:
@@ -632,6 +734,26 @@ MUTANTS = {
         "for row in of_slot]",
         "for row in of_slot if row[2] > 0]",
     ),
+    "keys that were used before do not matter": ("last_over_time(KEYS[AGEs])", "KEYS"),
+    "a key of the last scrape also counts alone": ("if latest.get(slot) != key]", "]"),
+    "a key after its deadline counts": (
+        "group_left () GOOD\n  unless on (TARGET, secret, slot) OVER",
+        "group_left () GOOD",
+    ),
+    "a key that was used before its deadline counts": (
+        "(last_over_time(KEYS[AGEs]))\n  unless on (TARGET, secret, slot) OVER",
+        "(last_over_time(KEYS[AGEs]))",
+    ),
+    "several processes are not said": ("label_replace(PROCESSES != 1,", "label_replace(PROCESSES < 0,"),
+    "a shared process is not said": ("(WORKERS)) > 1)", "(WORKERS)) > 9)"),
+    "a lost target is not said": ("unless (GOOD or PROCESSES != 1)", "unless on (TARGET) up{SELECT}"),
+    "each target without keys is lost": (" and on (namespace, job) WORKERS unless", " unless"),
+    "targets of one name are one": (" and count by (TARGET) (up{SELECT}) == 1", ""),
+    "each label is an identity": ('process=~"[0-9]+-[0-9a-f]+",', ""),
+    "environments do not matter": ("(use.service, use.instance) not in elsewhere", "True"),
+    "the environment of a target that is down is forgotten": ("[1h]", "[AGEs]"),
+    "findings that are over matter": ("SELECT} > 0 and", "SELECT} and"),
+    "warnings say why keys are kept": ('severity="alert",', ""),
     "unknown instances do not matter": ("{who: why for who, why in unknown.items() if who not in elsewhere}", "{}"),
     "namespaces do not matter": ('f"{namespace}/{job}" if namespace and', 'f"eu/{job}" if namespace and'),
     "warnings do not matter": ('"warnings", ', ""),
@@ -643,7 +765,7 @@ MUTANTS = {
 @pytest.fixture(scope="module")
 def readings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
     """Histories in a Prometheus that each broken reader asks."""
-    with asked(range(600), tmp_path_factory.mktemp("histories")) as found:
+    with asked(map(of_any, range(2000)), tmp_path_factory.mktemp("histories")) as found:
         yield found
 
 
@@ -656,15 +778,12 @@ def test_each_broken_reader_differs_in_one_place() -> None:
 @pytest.mark.full
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_reader_is_caught(readings: Callable[..., Any], cases: str, name: str) -> None:
-    """The histories have a false all-clear of each reader that does not follow the rule, or a case shows it."""
+    """A case shows each reader that does not follow a rule, or the histories have a false all-clear of it."""
     old, new = MUTANTS[name]
     source = inspect.getsource(queries)
     broken: dict[str, Any] = {"__name__": queries.__name__}  # its dataclass needs a module
     exec(source.replace(old, new) if old else source, broken)  # noqa: S102 - of this repository
     wrong = [case for case in CASES if found_in(case, cases, broken["ask"]) != CASES[case][1:]]
-    print(f"{name}: wrong in {wrong}")  # noqa: T201 - with -s
-    for history, scrapes, evidence in readings(broken["ask"]):
-        if false_in(history, scrapes, evidence, is_from_samples=not old):
-            print(f"{name}: a false all-clear in history {history.seed}")  # noqa: T201 - with -s
-            return
-    assert wrong
+    assert wrong or any(
+        false_in(scrapes, evidence, is_from_samples=not old) for scrapes, evidence in readings(broken["ask"])
+    )
