@@ -250,6 +250,8 @@ FleetStatus = document(
     kind=(Literal["fleet"], ""),
     services=(list[ServiceKeys], ""),
     verdicts=(list[Verdict], "For each condition of `--require`, each secret and each service."),
+    reasons=(list[str], "What is not certain, who does not follow, and why a condition does not hold."),
+    other_environments=(list[str], "The instances of other environments, which do not count."),
 )
 
 

@@ -119,6 +119,10 @@ class TestLines:
             {"heartbeat_seconds": 86401},
             {"heartbeat_seconds": -1},
             {"heartbeat_seconds": "60"},
+            {"checks": ["a\tb"]},
+            {"checks": [good_keys()[V1]]},
+            {"environment": "PROD"},
+            {"environment": "a\nb"},
             {"secrets": []},
             {"secrets": {"a key": KEYS}},
             {"secrets": {NAME: KEYS | {"current": ""}}},
@@ -207,6 +211,8 @@ class TestCutLines:
         assert read(CUT + line()).faults
         assert read(line(at=OLD_AT), CUT[:30] + line(), line(at=OLD_AT)).faults
         assert uses(line(at=OLD_AT), CUT + line(at=OLD_AT)) == ()
+        # Less than the beginning of an event may be of another time than the event after it.
+        assert read(line(), CUT[:5] + line(at=OLD_AT), line(at=OLD_AT)).faults
 
     def test_it_is_named(self) -> None:
         """A line of the window is given by its file, its number and its instance."""
@@ -260,6 +266,11 @@ class TestEnvironments:
         ("late", [], "reads no secrets since 2026-12-01T12:00:00Z"),
         ("ending", [f"{NAME}: revoked"], f"ends, as its key is revoked, since 2026-12-01T12:00:00Z: {NAME}: revoked"),
         (None, [], ""),
+        (
+            "kept",
+            ["a: format", "b: format", "c: format"],
+            "delivered, not taken since 2026-12-01T12:00:00Z: a: format, b: format and 1 more",
+        ),
     ],
 )
 def test_the_state_of_a_process(state: str | None, checks: list[str], text: str) -> None:
@@ -417,6 +428,20 @@ class TestRows:
         assert (found.elsewhere, found.unknown) == (("api/stage-1 (staging)",), {})
         assert len(evidence_in(answer(*rows), AT, 120, {"api": None}).uses) == 2
 
+    def test_several_environments(self) -> None:
+        """Where none was named, nothing is certain, in the order of names. One that was named is enough."""
+        rows = [
+            row("environment", instance=f"web-{number}", secret="", robodj_environment=environment)
+            for number, environment in enumerate(["prod", "staging"] * 3)
+        ]
+        found = evidence_in(answer(*rows), AT, 120, {"": None})
+        assert [*found.unknown.items()] == [
+            (("api", f"web-{number}"), "its service runs in prod and staging; pass --environment")
+            for number in range(6)
+        ]
+        found = evidence_in(answer(*rows), AT, 120, {"": "prod"})
+        assert (found.unknown, len(found.elsewhere)) == ({}, 3)
+
     @pytest.mark.parametrize(
         ("namespace", "job", "service"),
         [
@@ -450,11 +475,20 @@ class TestIncompleteAnswers:
             scraped(row("current", NEW, job="a/b" if labels else WEB[0]), row("current", NEW, **labels))
 
     @pytest.mark.parametrize(
-        "labels", [{"job": good_keys()[V1]}, {"job": ""}, {"instance": "a\x1b[31m"}, {"namespace": "a b"}], ids=range(4)
+        "labels",
+        [
+            {"job": good_keys()[V1]},
+            {"job": ""},
+            {"instance": "a\x1b[31m"},
+            {"namespace": "a b"},
+            {"check": good_keys()[V1]},
+            {"robodj_environment": "a\nb"},
+        ],
+        ids=range(6),
     )
     def test_invalid_names(self, labels: dict[str, str]) -> None:
         """A target that a roster cannot name may use any key. The error does not show its name."""
-        with pytest.raises(ManagerError, match=r"^has a target whose job or instance has an invalid name$"):
+        with pytest.raises(ManagerError, match=r"^has a target with an invalid job, instance or other label$"):
             scraped(row("current", NEW), row("current", NEW, **labels))
 
     @pytest.mark.parametrize(

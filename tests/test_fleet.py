@@ -117,7 +117,7 @@ FAIL  cron     secret_v2.key  1 of 1  1 unrecorded
 ?     worker   secret.key     1 of 2  2 current
 ?     worker   secret_v2.key  1 of 2  1 current
 
-Not in the roster: legacy.
+Other services, which count against a condition: legacy.
 """
         )
 
@@ -166,8 +166,8 @@ Not in the roster: legacy.
         lines = ran.out.partition("\n\n")[2].splitlines()
         assert sum("no recent evidence" in each for each in lines) == 20
         assert "and 2 more; --format json has all of them" in lines
-        (verdict,) = operator.fleet("--require", "moved", "--format", "json").document["verdicts"]
-        assert len(verdict["not_ready"]) == 22
+        document = operator.fleet("--require", "moved", "--format", "json").document
+        assert len(document["reasons"]) == 22
 
     @pytest.mark.parametrize("options", [(), ("--require", "moved")])
     def test_doubt(self, operator: Operator, options: tuple[str, ...]) -> None:
@@ -283,12 +283,16 @@ class TestEvidence:
         operator.events(line(WEB, Slots(operator.current)), json.dumps(staging).encode())
         ran = operator.fleet("--require", "moved", "--environment", "prod")
         assert ran.status == 0
+        document = operator.fleet("--environment", "prod", "--format", "json").document
+        assert document["other_environments"] == ["api/web-1 (staging)"]
         assert "Of other environments, not counted: api/web-1 (staging)." in ran.out
         refused = {"state": "kept", "state_since": "2026-12-01T10:14:00Z", "checks": [f"{NAME}: placeholder"]}
         operator.events(json.dumps(event(WEB, Slots(OLD), NOW) | refused).encode())
         why = f"delivered, not taken since 2026-12-01T10:14:00Z: {NAME}: placeholder"
         assert f"api/web-1: {why}" in operator.fleet().out
         assert f"signs with {OLD}, seen 0 s ago; {why}" in operator.fleet("--require", "moved").out
+        ready = operator.fleet("--require", "none-on", operator.current)
+        assert (ready.status, f"api/web-1: {why}" in ready.out) == (0, True)
 
     @pytest.mark.parametrize(
         ("options", "age", "status"),
@@ -451,9 +455,7 @@ ONE_SOURCE: Final = "pass --prometheus once, or --events"
 ONLY_PROMETHEUS: Final = "--select, --token-file and --ca-file work only with --prometheus"
 ADDRESS: Final = ("--prometheus", "http://127.0.0.1:9")
 EVENTS: Final = ("--events", "events")
-NO_SERVICE: Final = (
-    "--secret: no service of the roster has it, or it has no fingerprint: others issue it, or it is not set"
-)
+NO_SERVICE: Final = "--secret: no service has it, or it has no fingerprint: others issue it, or it is not set"
 
 
 class TestRefused:
@@ -547,18 +549,20 @@ class TestJson:
         operator.events(line(WEB, Slots(OLD)))
         ran = operator.fleet("--require", "moved", "--require", "none-on", OLD, "--format", "json")
         about = {"service": "api", "secret": NAME, "checked_at": "2026-12-01T12:00:00Z", "holds": False}
+        signs = f"signs with {OLD}, seen 1 s ago"
+        used = f"uses {OLD} as the current key of {NAME}, seen 1 s ago"
         expected = [
             {
                 **about,
                 "condition": "moved",
                 "fingerprint": operator.current,
-                "not_ready": {"api/web-1": f"signs with {OLD}, seen 1 s ago"},
+                "not_ready": {"api/web-1": signs},
             },
             {
                 **about,
                 "condition": "none-on",
                 "fingerprint": OLD,
-                "not_ready": {"api/web-1": f"uses {OLD} as the current key of {NAME}, seen 1 s ago"},
+                "not_ready": {"api/web-1": used},
             },
         ]
         assert document_of(ran.out) == {
@@ -568,6 +572,8 @@ class TestJson:
             "model": NAMED_MODEL,
             "services": [{"service": "api", "secret": NAME, "instances": 1, "proven": 1, "runs_on": {"unrecorded": 1}}],
             "verdicts": expected,
+            "reasons": [f"api/web-1: {NAME}: {signs}", f"api/web-1: {used}"],
+            "other_environments": [],
         }
         (moved, _) = VERDICTS.validate_json(json.dumps(ran.document["verdicts"]))
         assert (moved.checked_at, moved.not_ready) == (NOW, expected[0]["not_ready"])

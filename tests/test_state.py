@@ -20,6 +20,7 @@ from starlette.applications import Starlette
 
 from robodj_secretguard import RuntimeSecrets, SecretSettings
 from robodj_secretguard.adapters import django, fastapi, flask, starlette
+from robodj_secretguard.adapters.prometheus import SecretCollector
 from robodj_secretguard.running.refresh import Refresh
 
 
@@ -108,13 +109,20 @@ def test_refused_secrets_are_kept_until_others_pass(service: Service) -> None:
 
 
 def test_a_process_that_reads_nothing_is_late(service: Service) -> None:
-    """After three periods without a read, the state is `late`, also where nothing has said it yet."""
+    """After three periods without a read, the state is `late` since then, also where nothing has said it yet."""
+    service.read(service.files | {V2: "short"})
     service.store.late_at = time.monotonic()
-    assert service.secrets.state().name == "late"
-    service.refresh.report_late()
-    assert (service.secrets.state().checks, service.kinds) == (("set-up: unavailable",), ["late"])
-    service.read()
-    assert (service.secrets.state().name, service.kinds) == ("following", ["late", "following"])
+    late = service.secrets.state()
+    assert (late.name, late.checks[-1], service.kinds) == ("late", "set-up: unavailable", ["kept", "late"])
+    found = {
+        f"{each.labels['secret'] or 'set-up'}: {each.labels['check']}"
+        for family in SecretCollector(service.secrets).collect()
+        for each in family.samples
+        if each.name == "robodj_secret_findings" and each.value
+    }
+    assert found == {*late.checks}
+    service.read(service.files)
+    assert (service.secrets.state().name, service.kinds) == ("following", ["kept", "late", "following"])
 
 
 def test_a_process_whose_key_is_revoked_is_ending(service: Service) -> None:

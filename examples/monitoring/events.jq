@@ -4,9 +4,13 @@
 #
 # The collector's labels replace the names in an event. Fields that are not the event's are left out. A line that may be
 # an event, and cannot be read or has a part of its labels only, becomes {"secret_event":"unreadable"}: nothing is proven
-# then. Other lines are left out.
+# then, unless it still has its time, and that is old. Other lines are left out.
 
-def unreadable: {secret_event: "unreadable"};
+# The input is a line of the collector. Only one event at the beginning of its text says when the line was written.
+def unreadable: {secret_event: "unreadable"} + (capture(
+  "^(?:(?!secret_event).)*(?:^| |: ?\")\\{\\\\?\"secret_event\\\\?\": ?\\\\?\"[a-z]*\\\\?\", ?\\\\?\"reported_at\\\\?\":"
+  + " ?\\\\?\"(?<reported_at>[0-9T:-]{19}Z)(?!.*secret_event)"
+) // {});
 
 def fields: {secret_event, reported_at, service, instance, environment, process, number, state, state_since, checks,
              heartbeat_seconds, started_at, version, model, secrets, off, event};
@@ -16,14 +20,14 @@ def object: (try fromjson catch null | objects) // {};
 # The input of `piece` is a line of the collector. Its output has the collector's labels, the text that the program wrote,
 # its stream, and whether the next piece of this stream has the rest of the text.
 def events(piece):
-  foreach (inputs | try piece catch {stream: "", is_cut: false}) as $piece (
+  foreach (inputs | . as $line | (try piece catch {stream: "", is_cut: false}) + {$line}) as $piece (
     {is_open: {}};
     .is_rest = .is_open[$piece.stream] | .is_open[$piece.stream] = $piece.is_cut;
-    if ($piece.text | type) != "string" then unreadable
+    if ($piece.text | type) != "string" then $piece.line | unreadable
     elif ($piece.text | contains("\"secret_event") | not) then empty
-    elif $piece.is_cut or .is_rest or ($piece.labels | any(type != "string")) then unreadable
+    elif $piece.is_cut or .is_rest or ($piece.labels | any(type != "string")) then $piece.line | unreadable
     else ($piece.text | object) as $event
-      | if $event.secret_event | IN(null, "unreadable") then unreadable
+      | if $event.secret_event | IN(null, "unreadable") then $piece.line | unreadable
         else ($event | fields) + $piece.labels
         end
     end

@@ -306,7 +306,7 @@ def refresh_on_each_version() -> object:
         _publish(version)
         for each in (ring, ring.derive(b"purpose")):
             outcomes += [_outcome(secrets.refresh), _outcome(lambda each=each: each.current), each.accepted()]  # type: ignore[misc]
-            outcomes += [each.stored(), each.verify(os.environ[V1]), reader.found, _outcome(reader.report_late)]
+            outcomes += [each.stored(), each.verify(os.environ[V1]), reader.findings, _outcome(reader.report_late)]
     for error in (LookupError, KeyboardInterrupt):
 
         def fail(*_: object, error: type[BaseException] = error) -> NoReturn:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -214,7 +215,20 @@ def test_line_that_may_be_an_event_is_unreadable(name: str, event: str, tmp_path
     collector = COLLECTORS[name]
     for case in collector.unreadable:
         lines = [each.replace("EVENT", json.dumps(event)[1:-1] if '"EVENT' in each else event) for each in case]
-        assert collected(tmp_path, collector, [collector.line(event), *lines])[1:] == [UNREADABLE], case
+        (found,) = collected(tmp_path, collector, [collector.line(event), *lines])[1:]
+        assert found in (UNREADABLE, UNREADABLE | {"reported_at": json.loads(event)["reported_at"]}), case
+
+
+@pytest.mark.parametrize("name", FILTERED)
+def test_cut_event_has_the_time_that_it_says(name: str, event: str, tmp_path: Path) -> None:
+    """An event that was cut long ago blocks nothing. One whose time is that of another event may be of now."""
+    old = re.sub(r'"reported_at": ?"[^"]+"', '"reported_at": "2026-01-01T00:00:00Z"', event)[:150]
+    collector = COLLECTORS[name]
+    assert collected(tmp_path, collector, [collector.line(old)]) == [
+        UNREADABLE | {"reported_at": "2026-01-01T00:00:00Z"}
+    ]
+    for before in (old[:9], old[:40]):
+        assert collected(tmp_path, collector, [collector.line(before + old)]) == [UNREADABLE]
 
 
 @pytest.mark.parametrize("name", [each for each in COLLECTORS if each not in {"rsyslog", "compose"}])

@@ -98,7 +98,7 @@ class SecretCollector(Collector):
         state = state_of(self._store)
         families["robodj_secret_state_timestamp_seconds"] = {(state.name,): state.since.timestamp()}
         if refresh is not None and self._store.late_at < math.inf:  # a thread reads the keys in each period
-            found = refresh.found
+            found = refresh.findings
             families["robodj_secret_refresh_timestamp_seconds"] = {(): refresh.read_at.timestamp()}
         else:
             try:

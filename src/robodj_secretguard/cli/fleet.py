@@ -179,7 +179,7 @@ def _judge_fleet(
     known = _keys_by_service(request, services, reports, recorded, declared)
     names = names or _asked(policies, known)
     if not any(name in names for _, name in known):
-        fail("--secret: no service of the roster has it, or it has no fingerprint: others issue it, or it is not set")
+        fail("--secret: no service has it, or it has no fingerprint: others issue it, or it is not set")
     return _fleet_result(reports, recorded, known, names, require=require, evidence=evidence)
 
 
@@ -263,6 +263,7 @@ def _fleet_result(
             fail("--require none-on: nobody ever reported or recorded this fingerprint; correct it, or pass the log")
     verdicts = [verdict for each in asked for verdict in judge(*each, evidence)]
     failing = {(each.service, each.secret) for each in verdicts if not each.holds}
+    reasons = [*dict.fromkeys(_reasons(evidence, verdicts))]
     uses_of = grouped(evidence.uses, attrgetter("service"))
     rows = [
         _standing(of, name, role, uses_of[of.name], evidence)
@@ -277,11 +278,13 @@ def _fleet_result(
     )
     return Result(
         EXIT_CLEAN if all(holds) else EXIT_ALERTS,
-        [*dict.fromkeys(map(finding_text, findings)), *_verdict_lines(known, evidence, verdicts)],
+        [*dict.fromkeys(map(finding_text, findings)), *_verdict_lines(known, evidence, verdicts, reasons)],
         lambda: {
             "kind": "fleet",
             "services": rows,
             "verdicts": VERDICTS.dump_python(verdicts, mode="json"),
+            "reasons": reasons,
+            "other_environments": evidence.elsewhere,
         },
         recorded.complaint,
         table=[("", "SERVICE", "SECRET", "PROVEN", "RUNS ON"), *map(partial(_table_row, failing), rows)],
@@ -382,14 +385,14 @@ def _standing(
     certain = [use for use in own if not evidence.faults and (service.name, use.instance) not in evidence.unknown]
     proven = proven_instances(certain, secret)
     names = service.instances
-    keys = {(use.instance, key): "lately " for use in own if (key := signing_key(use, secret))}
-    keys |= {(use.instance, key): "" for use in own if use.is_fresh and (key := signing_key(use, secret))}
+    keys = {(use.instance, signing_key(use, secret)): "lately " for use in own}
+    keys |= {(use.instance, signing_key(use, secret)): "" for use in own if use.is_fresh}
     return {
         "service": service.name,
         "secret": secret,
         "instances": len(names) if isinstance(names, tuple) else names,
         "proven": len(proven & {*names} if isinstance(names, tuple) else proven),
-        "runs_on": Counter(f"{when}{role(key)}" for (_, key), when in keys.items()),
+        "runs_on": Counter(f"{when}{role(key)}" for (_, key), when in keys.items() if key),
     }
 
 
@@ -410,14 +413,14 @@ def _table_row(failing: Collection[tuple[str, str]], row: Document) -> tuple[str
     return label, service, secret, f"{row['proven']} {of_all}", runs_on or UNPROVEN
 
 
-def _verdict_lines(known: _Known, evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _verdict_lines(
+    known: _Known, evidence: Evidence, verdicts: Sequence[Verdict], reasons: Sequence[str]
+) -> Iterator[str]:
     """Yield what is not certain or not ready, and the verdict of each condition."""
     if others := sorted({use.service for use in evidence.uses} - {service.name for service, _ in known}):
-        yield f"Not in the roster: {listed(others, _MOST_SHOWN)}."
+        yield f"Other services, which count against a condition: {listed(others, _MOST_SHOWN)}."
     if evidence.elsewhere:
         yield f"Of other environments, not counted: {listed(evidence.elsewhere, _MOST_SHOWN)}."
-    yield from (f"{UNPROVEN}: {fault}" for fault in evidence.faults)
-    reasons = [*dict.fromkeys(_reasons(evidence, verdicts))]
     failing = dict[str, dict[str, None]]()
     for each in verdicts:
         key = f" {each.fingerprint}" if each.condition == "none-on" else ""
@@ -443,10 +446,12 @@ def _lines_without_roster(service: str, evidence: Evidence) -> Iterator[str]:
 
 
 def _reasons(evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
-    """Yield why conditions do not hold; without a condition, what is not certain and who does not follow."""
+    """Yield what is not certain, who does not follow, and why conditions do not hold."""
+    yield from (f"{UNPROVEN}: {fault}" for fault in evidence.faults)
     if not verdicts:
         yield from (f"{'/'.join(who)}: {UNPROVEN}: {why}" for who, why in evidence.unknown.items())
-        yield from (f"{use.service}/{use.instance}: {use.state}" for use in evidence.uses if use.state)
+    states = [(f"{use.service}/{use.instance}", use.state) for use in evidence.uses if use.state]
+    yield from [f"{who}: {state}" for who, state in states if not any(who in each.not_ready for each in verdicts)]
     for each in verdicts:
         secret = "" if each.condition == "none-on" else f"{each.secret}: "  # there, a reason names the secret
         for who, why in each.not_ready.items():

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import Annotated, Any, BinaryIO, Final, TypeAlias
 
@@ -21,14 +21,21 @@ from pydantic import Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from robodj_secretguard.common.grouping import grouped
-from robodj_secretguard.common.shapes import SHAPE, Instant, SecretName, Slots
+from robodj_secretguard.common.shapes import SHAPE, FreeText, Instant, SecretName, Slots, must
 from robodj_secretguard.errors import ManagerError, UsageError
 from robodj_secretguard.fleet.verdict import Evidence, InstanceName, Use
 from robodj_secretguard.managers.manager import answer_within, is_insecure
 from robodj_secretguard.running.heartbeat import EventKind
 from robodj_secretguard.running.state import StateName
 from robodj_secretguard.secret.sealed import SealedStr
-from robodj_secretguard.secret.texts import could_hold_key, count, is_instance_name
+from robodj_secretguard.secret.texts import (
+    could_hold_key,
+    count,
+    is_environment,
+    is_free_text,
+    is_instance_name,
+    listed,
+)
 from robodj_secretguard.startup.file_reader import read_text_file
 from robodj_secretguard.startup.inputs import MOST_HEARTBEAT_SECONDS, iso_utc, parse_marker
 
@@ -130,8 +137,8 @@ class SentEvent:
     model: str
     secrets: dict[SecretName, Slots]
     off: tuple[SecretName, ...]
-    checks: tuple[str, ...]
-    environment: Annotated[str, Field(max_length=100)] | None = None
+    checks: tuple[FreeText, ...]
+    environment: Annotated[str, must(lru_cache(1 << 10)(is_environment))] | None = None
     namespace: InstanceName | None = None
 
 
@@ -177,7 +184,7 @@ class EventReader:
             latest = max([latest, *times])
             if event is not None:
                 self._keep(event, times[0])
-            elif len(times) == max(1, line.count(_BEGIN)):
+            elif line.startswith(_BEGIN) and len(times) == line.count(_BEGIN):
                 self._count_unreadable(f"{name}{number}{_whose(line)}", max(times))
             else:
                 undated += 1
@@ -212,8 +219,9 @@ class EventReader:
         """
         faults = list[str]()
         if self._unreadable:
-            lines = count(self._unreadable, "line")
-            faults.append(f"{lines} could not be read as an event, first {self._first_unreadable}")
+            faults.append(
+                f"{count(self._unreadable, 'line')} could not be read as an event, first {self._first_unreadable}"
+            )
         if len(self._last) > MOST_PROCESSES:
             faults.append(f"there are more than {MOST_PROCESSES} processes")
         running = [event for _, event in self._last.values() if event.kind != "ended"]
@@ -268,17 +276,20 @@ def _whose(line: bytes) -> str:
 
 def _is_elsewhere(who: _Instance, environment: str | None, environments: Mapping[str, str | None]) -> bool:
     """Check whether a process is of another environment: of its service, or of each one if its service is unknown."""
-    service, _ = who
-    expected = {environments[service]} if service in environments else {*environments.values()}
-    is_known = bool(environment and expected) and None not in expected
-    return is_known and environment not in expected
+    expected = _environments_of(who[0], environments)
+    return bool(environment and expected) and None not in expected and environment not in expected
+
+
+def _environments_of(service: str, environments: Mapping[str, str | None]) -> set[str | None]:
+    """Return the environments of a service: those of every service, if it is not one of them."""
+    return {environments[service]} if service in environments else {*environments.values()}
 
 
 def _mixed(
     counted: Collection[tuple[_Instance, str | None]], environments: Mapping[str, str | None]
 ) -> dict[_Instance, str]:
     """Return of which instances nothing is certain, as their service has several environments and none was named."""
-    named = {(who[0], each) for who, each in counted if each and environments.get(who[0]) is None}
+    named = {(who[0], each) for who, each in counted if each and not any(_environments_of(who[0], environments))}
     names = grouped(sorted(named), itemgetter(0))
     return {
         who: f"its service runs in {' and '.join(each for _, each in names[who[0]])}; pass --environment"
@@ -295,8 +306,8 @@ def _state_text(state: str, since: str, checks: Collection[str]) -> str:
     """Return what a process does that does not follow, since when, and why; empty for one that follows."""
     if state not in _STATES:
         return ""
-    why = f": {', '.join(checks)}" if checks else ""
-    return f"{_STATES[state]} since {since}{why}"
+    why = f": {listed([*checks], 2)}" if checks else ""
+    return f"{_STATES[state]} since {since}{why}"[:250]  # with a key and a service, it must fit into a verdict
 
 
 def _who(event: SentEvent) -> _Instance:
@@ -413,8 +424,10 @@ def _rows_in(content: bytes, now: float) -> tuple[int, list[_Row]]:
             "sent an incomplete or an old answer",
             "compare its clock with yours, and pass the address of Prometheus itself",
         )
-    if not all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in found):
-        raise ManagerError("has a target whose job or instance has an invalid name", "relabel it, or pass --select")
+    shown = {labels[name] for _, labels, _ in found.values() for name in ("secret", "check", "robodj_environment")}
+    are_names = all(is_instance_name(service) and is_instance_name(instance) for service, instance, *_ in found)
+    if not (are_names and all(map(is_free_text, shown - {""}))):
+        raise ManagerError("has a target with an invalid job, instance or other label", "relabel it, or pass --select")
     return at, [*found.values()]
 
 
@@ -426,7 +439,7 @@ def evidence_in(content: bytes, now: float, max_age: int, environments: Mapping[
     """
     at, found = _rows_in(content, now)
     rows = {**grouped(found, lambda row: row[1]["slot"])}
-    named = {(who, labels["robodj_environment"]) for who, labels, _ in rows.pop("environment", ())}
+    named = sorted({(who, labels["robodj_environment"]) for who, labels, _ in rows.pop("environment", ())})
     here = {who for who, environment in named if not _is_elsewhere(who, environment, environments)}
     elsewhere = {who for who, _ in named} - here
     unknown = {who: why for slot, why in _UNKNOWN.items() for who, _, _ in rows.pop(slot, ())}

@@ -190,7 +190,7 @@ def judge(
         }
         against = {
             f"{use.service}/{use.instance}": f"{why}, {_seen(use, evidence)}{use.state and f'; {use.state}'}"
-            + ("" if use.service in keys else "; add its service to the roster, or leave it out of the evidence")
+            + ("" if use.service in keys else "; pass a --roster that has its service, or leave it out of the evidence")
             for use in sorted((*own, *strangers, *sharing), key=attrgetter("is_fresh"))  # the certain reason replaces
             if (why := about(use, key))
         }

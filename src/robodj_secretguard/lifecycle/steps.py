@@ -168,10 +168,9 @@ def revocations(slots: Slots, *lists: RevocationStatus | None) -> dict[str, date
     """Return from when on the current and the previous key are revoked, by the slots of those that are."""
     found = {}
     for slot, key in (("current", slots.current), ("previous", slots.previous)):
-        begins = [each.begin(key) for each in lists if each and key]
-        known = [begin for begin in begins if begin]
-        if known:
-            found[slot] = min(known)
+        begins = [*filter(None, [each.begin(key) for each in lists if each and key])]
+        if begins:
+            found[slot] = min(begins)
     return found
 
 

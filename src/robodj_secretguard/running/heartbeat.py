@@ -91,7 +91,7 @@ def event_of(kind: str, report: Report, model: str, number: int, state: RunningS
     """
     service, instance = identify_process()
     now = datetime.now(UTC)
-    refusals = [f"{each.secret or 'set-up'}: {each.check}" for each in report.alerts or report.warnings]
+    refusals = [f"{each.secret or 'set-up'}: {each.check}" for each in report.alerts]
     process = "" if kind == "started" else _sent.get((os.getpid(), model), {}).get("process")
     return {
         "secret_event": kind,  # first, and then the time: a line that was cut still has them

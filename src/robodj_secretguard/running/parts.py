@@ -24,14 +24,17 @@ class Reader(Protocol):
     """What reads the sources of a store again.
 
     Attributes:
-        found: the findings of the last read.
+        findings: what is wrong now: the findings of the last read, and what no read finds.
         read_at: when the sources were last read completely, in UTC.
         seconds: the period; `None` for no thread.
     """
 
-    found: tuple[Finding, ...]
     read_at: datetime
     seconds: int | None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong now."""
 
     def state(self) -> RunningState:
         """Return the present state."""

@@ -87,23 +87,30 @@ class Refresh(Sealed):
         self._logger: Any = None
 
     @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong now: the findings of the last read, and what no read finds."""
+        return (*self.found, *self._standing.values())
+
+    @property
     def is_late(self) -> bool:
         """Whether no read has come to its end for three periods."""
         return "late" in self._standing
 
     def state(self) -> RunningState:
-        """Return the present state. It is late by the clock too, where a host runs no watchdog."""
+        """Return the present state. Say that it is late, where a host runs no watchdog."""
+        if time.monotonic() >= self.store.late_at:
+            self.report_late()
         name = self._state_name()
-        alerts = [each for each in (*self.found, *self._standing.values()) if each.severity is Severity.ALERT]
-        checks = [] if name == "following" else [f"{each.secret or 'set-up'}: {each.check}" for each in alerts]
+        alerts = [] if name == "following" else [each for each in self.findings if each.severity is Severity.ALERT]
+        checks = dict.fromkeys(f"{each.secret or 'set-up'}: {each.check}" for each in alerts)
         since = self._state.since if name == self._state.name else datetime.now(UTC)
-        self._state = RunningState(name, since, tuple(dict.fromkeys(checks)))
+        self._state = RunningState(name, since, tuple(checks))
         return self._state
 
     def _state_name(self) -> StateName:
         if self.store.keys.refused:
             return "ending"
-        if self.is_late or time.monotonic() >= self.store.late_at:
+        if self.is_late:
             return "late"
         return "kept" if self.kept else "following"
 
@@ -181,9 +188,16 @@ class Refresh(Sealed):
     def _write(self) -> bool:
         """Write the findings that are due, and send an event of a new state. Return whether that worked."""
         functions = [
-            self._finding(Check.INTERNAL, _function_problem(fault)) for fault in faults(self.store.subscriptions)
+            self._finding(
+                Check.INTERNAL,
+                Problem(
+                    f"{fault}, so a part of the service may use old keys",
+                    "find out why: each read calls it again until it returns",
+                ),
+            )
+            for fault in faults(self.store.subscriptions)
         ]
-        due = self._news.take((*self.found, *self._standing.values(), *functions), time.monotonic())
+        due = self._news.take((*self.findings, *functions), time.monotonic())
         state = self.state()
         is_new = (state.name, state.checks) != (self._said.name, self._said.checks)
         self._said = state
@@ -321,13 +335,6 @@ def _named(names: Names) -> str:
     return ", ".join(sorted(names)) if len(names) <= _MOST_NAMES else f"{len(names)} secrets"
 
 
-def _function_problem(fault: str) -> Problem:
-    return Problem(
-        f"{fault}, so a part of the service may use old keys",
-        "find out why: each read calls it again until it returns",
-    )
-
-
 def _write_aside(write: Callable[[], bool]) -> bool:
     """Write lines in another thread, and return whether that worked after a short time."""
     written = [False]
@@ -394,7 +401,6 @@ def _read_again(refresh: Refresh) -> None:
 
 def _watch_reads(refresh: Refresh) -> None:
     with suppress(BaseException):
-        if time.monotonic() >= refresh.store.late_at:
-            refresh.report_late()
+        refresh.state()  # says that it is late
         if refresh.is_late:
             refresh.apply_revocations()

@@ -349,7 +349,10 @@ def revoked_in_use(revoked: Iterable[Reading], report: Report) -> list[Finding]:
     found = []
     for reading in revoked:
         if reading.policy.name not in said:
-            remedy = with_model(how_to_await(reading.policy, reading.manager), report.model)
-            problem = Problem("the key in use is revoked", remedy, reading.used.source)
+            problem = Problem(
+                "the key in use is revoked",
+                with_model(how_to_await(reading.policy, reading.manager), report.model),
+                reading.used.source,
+            )
             found.append(finding((), Check.REVOKED, problem, reading.policy))
     return found

@@ -37,7 +37,8 @@ def answer(path: str, token: str) -> tuple[str, object]:
         return ("200 OK" if signature in map(signed, keys) else "401 Unauthorized"), kid
     slots = {key.role: key.kid for key in RING.accepted()}
     reader = store_of(SECRETS).reader
-    alerts = [] if reader is None or reader.state().name == "following" else [str(each.check) for each in reader.found]
+    is_following = reader is None or reader.state().name == "following"
+    alerts = [] if reader is None or is_following else [str(each.check) for each in reader.findings]
     return "200 OK", {"process": os.getpid(), "slots": slots, "alerts": alerts}
 
 
