@@ -396,8 +396,19 @@ class TestExpected:
         fix = "stage one (rotate stage); to compare only one secret, pass --secret"
         assert operator.error("--require", "has-next") == f"no next key of {NAME} is known for api; {fix}"
         del operator.machine.environ[V1]
-        fix = "pass --from, or --environment with an operations log; to compare only one secret, pass --secret"
+        fix = (
+            "pass --from with a key that check accepts, or --environment with an operations log;"
+            " to compare only one secret, pass --secret"
+        )
         assert operator.error("--require", "moved") == f"no current key of {NAME} is known for api; {fix}"
+
+    def test_a_source_without_a_usable_key(self, operator: Operator) -> None:
+        """A source whose key is refused has none, whatever the log says: no process could have moved to it."""
+        operator.machine.record(rotated(NOW - DAY, operator.current))
+        for key, status in ((operator.machine.environ[V1], 0), ("changeme", 2)):
+            operator.machine.put("keys/ROBODJ_SECRET_KEY", key)
+            ran = operator.fleet("--from", "directory:keys", "--secret", NAME, "--require", "moved")
+            assert (ran.status, "no current key" in ran.err) == (status, bool(status))
 
     def test_a_service_without_a_next_key(self, operator: Operator) -> None:
         """Services with keys of their own are rotated one by one. One without a next key is not asked for it.

@@ -147,3 +147,15 @@ def test_a_health_endpoint_shows_one_word(
     service.read(revoking(service.files, V1))
     service.read()
     assert answer() == ("ending", 503)
+
+
+def test_a_health_endpoint_of_an_app_with_sessions(service: Service) -> None:
+    """Flask opens the session before the view. Once its key is revoked, there is none, and the endpoint answers."""
+    app = Flask(__name__)
+    flask.sign_sessions(app, service.store.secrets["secret.key"])
+    app.add_url_rule("/ready", view_func=flask.ready(service.secrets))
+    client = app.test_client()
+    client.set_cookie("session", "x")
+    service.read(revoking(service.files, V1))
+    service.read()
+    assert (client.get("/ready").text, client.get("/ready").status_code) == ("ending", 503)

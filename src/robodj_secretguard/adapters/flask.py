@@ -21,7 +21,7 @@ def sign_sessions(app: Flask, ring: Secret, old_key: str | None = None) -> None:
     It sets `app.secret_key` and `app.config["SECRET_KEY_FALLBACKS"]`. Flask reads both in each request, and both follow
     the ring. So the previous key verifies nothing after its deadline, also in a process that is running. At each switch
     of keys, `app.secret_key` is set again. Call it after the app is configured: if a configuration replaces a key
-    later, each request raises a `RuntimeError`.
+    later, each request raises a `RuntimeError`. Once the current key is revoked, no request has a session.
 
     Args:
         app: the app. Its other settings stay as they are.
@@ -33,9 +33,18 @@ def sign_sessions(app: Flask, ring: Secret, old_key: str | None = None) -> None:
     """
     if not _signs_with_current():
         raise RuntimeError("Flask before 3.1.1 signs sessions with a fallback key; install Flask 3.1.1 or later")
-    app.secret_key = kept_text(ring, ref(app), "secret_key") if old_key is None else _OldKey(old_key)
+    app.secret_key = kept_text(ring, ref(app), "secret_key", _SessionKey) if old_key is None else _OldKey(old_key)
     app.config["SECRET_KEY_FALLBACKS"] = FallbackKeys(ring)
     app.before_request_funcs[None] = [_refuse_other_key, *app.before_request_funcs.get(None, ())]
+
+
+class _SessionKey(LiveStr):
+    """The current key. A process that ends has none for Flask: it opens no session, and answers a health endpoint."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return self._ring.name not in self._ring.store.keys.refused
 
 
 class _OldKey(MaskedStr):

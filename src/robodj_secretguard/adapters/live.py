@@ -77,22 +77,23 @@ class LiveStr(MaskedStr):
         return str(self).encode(encoding, errors)
 
 
-def kept_text(ring: Secret, holder: Callable[[], object], name: str) -> LiveStr:
+def kept_text(ring: Secret, holder: Callable[[], object], name: str, kind: type[LiveStr] = LiveStr) -> LiveStr:
     """Return the current key for an attribute, which gets a new `LiveStr` at each switch as long as it has one.
 
     Args:
         ring: the keys.
         holder: return the object with the attribute, or `None`.
         name: the name of the attribute.
+        kind: the class of the text.
     """
 
     def renew(_secret: Secret) -> None:
         found = holder()
         if getattr(getattr(found, name, None), "_ring", None) is ring:
-            setattr(found, name, LiveStr(ring))
+            setattr(found, name, kind(ring))
 
     signing(ring).on_change(renew)
-    return LiveStr(ring)
+    return kind(ring)
 
 
 class FallbackKeys(_Masked, list[str]):

@@ -72,7 +72,7 @@ _EVENTS_AGE: Final = 900
 """Both in seconds."""
 _MOST_SHOWN: Final = 20
 _CONDITIONS: Final = {
-    "moved": ("current", "pass --from, or --environment with an operations log"),
+    "moved": ("current", "pass --from with a key that check accepts, or --environment with an operations log"),
     "has-next": ("next", "stage one (rotate stage)"),
     "none-on": ("", ""),
 }
@@ -221,7 +221,9 @@ def _keys_by_service(
 
     @cache
     def keys_and_roles(sources: tuple[str, ...], environment: str | None) -> tuple[Mapping[str, Slots], Any]:
-        keys = expected_keys(reports[sources], recorded.records, environment)
+        keys = {**expected_keys(reports[sources], recorded.records, environment)}
+        if sources:  # what their own process refuses is no key that others could have moved to
+            keys |= {each.secret: Slots() for each in reports[sources].secrets if not each.fingerprint}
         return keys, roles_of(reports[sources], recorded.records, keys)
 
     for service in services:
