@@ -162,7 +162,7 @@ class TestFiles:
         put(tmp_path / V1, "a", 0o444)
         assert fetched(tmp_path)[V1] == "a"
         put(tmp_path / V1, "a", 0o666)
-        fix = f"run chmod o-w on their directory and {V1} (or mount it read-only)"
+        fix = "run chmod -R o-w on the directory of secrets (or mount it read-only)"
         failure = Failure(
             f"has {V1}, which can be written by others", f"compare the keys with their origin, then {fix}"
         )

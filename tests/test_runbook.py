@@ -198,14 +198,18 @@ class TestRotation:
         assert [step[1].split()[1] for step in steps] == ["promote", "record", "--secret"]
 
     def test_a_recorded_key(self) -> None:
-        """Where an earlier version has the recorded key, putting it back is the whole plan."""
-        steps = planned("session_key", keys_of("session_key"), is_unfit=True, restorable=OTHER)
-        assert steps == [
-            (
-                "An earlier version has the recorded key. Put it back; then nothing else is needed:",
-                f"rotate restore session_key --fingerprint {OTHER} {TO}",
-            )
-        ]
+        """Where an earlier version has the recorded key, putting it back is the whole plan, also with a next key.
+
+        A promotion would take the recorded key away, which services still sign with.
+        """
+        for slots in ((), ("_NEXT",)):
+            steps = planned("session_key", keys_of("session_key", *slots), is_unfit=True, restorable=OTHER)
+            assert steps == [
+                (
+                    "An earlier version has the recorded key. Put it back; then nothing else is needed:",
+                    f"rotate restore session_key --fingerprint {OTHER} {TO}",
+                )
+            ]
 
     def test_a_vendors_secret(self) -> None:
         """A vendor's value is issued, stored, and the old one disabled there."""

@@ -132,7 +132,7 @@ def plan_rotation(
     name = policy.name
     has_next = "next" in keys.filled
     has_previous = "previous" in keys.filled
-    if policy.is_issued or not policy.overlap or (is_unfit and not has_next):
+    if policy.is_issued or not policy.overlap or (is_unfit and (restorable or not has_next)):
         return [*_new_value(policy, keys, place, restorable, stays=stays)]
     ending = _ending(policy, keys.slots.previous, place, _when_over(keys, now))
     if has_previous and not has_next:

@@ -65,7 +65,7 @@ _CHANGING: Final = ("does not stay the same", "stop what changes its files again
 _NO_DIRECTORY: Final = ("does not exist", "correct the path, or start what writes the directory")
 _UNREADABLE: Final = ("is not a directory that this user may read", "correct the path, or let this user read it")
 _OTHERS: Final = (
-    "compare the keys with their origin, then run chmod o-w on their directory and {} (or mount it read-only)"
+    "compare the keys with their origin, then run chmod -R o-w on the directory of secrets (or mount it read-only)"
 )
 _VALUE: Final = "write {} again, with the value alone, in UTF-8"
 _REMEDY_OF_OWNERS: Final = (

@@ -48,7 +48,7 @@ def how_to_switch_off(reading: Reading) -> str:
         steps.insert(0, f"delete {' and '.join(names)} from {reading.manager}")
     elif names:
         steps.insert(0, f"unset {' and '.join(names)}")
-    return " and ".join(steps) or "do what the near-miss warning says"
+    return " and ".join(steps) or "put it back, or restart the service: it starts without this secret"
 
 
 def chmod(file: TextFile, where: str, named_by: NamedBy | None, mode: str = "go-w") -> str:
