@@ -32,6 +32,7 @@ from detector import leaks
 
 from robodj_secretguard import check
 from robodj_secretguard.cli.output import PASSED
+from robodj_secretguard.startup.report import REFUSED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -569,7 +570,7 @@ class TestEngines:
         assert objects == [
             {"objectName": each["objectName"], "secretPath": path, "secretKey": each["objectName"]} for each in objects
         ]
-        assert {each["objectName"] for each in objects} == ALWAYS
+        assert {each["objectName"] for each in objects} == ALWAYS | {ENVIRONMENT}
         comment = "".join(line[1:] for line in text_of(PROVIDER).splitlines(keepends=True) if line.startswith("#   "))
         (volume,) = YAML(typ="safe").load(comment)
         assert volume["name"] == "keys"
@@ -946,10 +947,12 @@ class TestPage:
         assert (ran.status, ran.out, ran.alerts) == (0, "", [])
         written = fakes / "run" / "secrets"
         files = {path.name: path.read_text(encoding="utf-8").rstrip("\n") for path in written.iterdir()}
-        assert files == dict.fromkeys(ALWAYS | SLOTS, "") | keys | {expires: until}
+        assert files == dict.fromkeys(ALWAYS | SLOTS, "") | keys | {expires: until, ENVIRONMENT: "prod"}
         assert {path.stat().st_mode & 0o777 for path in written.iterdir()} == {0o644}
         assert written.parent.stat().st_mode & 0o777 == 0o750
         assert [*written.parent.iterdir()] == [written]
+        put(fakes / "manager" / ENVIRONMENT, "staging", 0o600)
+        assert self.run(fakes, text, keys=list(keys.values())).status == REFUSED
         gate = ["sh", "-c", f"robodj-secretguard check --from directory:{written}"]
         assert run(gate, env=with_fakes(fakes), cwd=fakes, python=False).out.splitlines()[-1] == PASSED
 
