@@ -87,6 +87,13 @@ def test_alert(process: dict[str, str], sets: tuple[dict[str, str], ...], messag
     ]
 
 
+def test_a_directory_has_its_files_where_its_links_lead() -> None:
+    """In a directory that is replaced by a link, a file outside its version would stop each later step."""
+    sources = given(PROD, ()) | {"managers": [delivery_of("directory:keys", keys := good_keys(), keys)]}
+    (found,) = examine(RuntimeSecrets, config_dir=None, require_env_only=False, **sources).report.findings
+    assert found.remedy == f"store {NAME} there (in ..data, if it has that), with the value prod"
+
+
 @pytest.mark.parametrize(
     ("process", "sets", "found"),
     [

@@ -49,9 +49,10 @@ def check_environment(setup: Setup) -> Problems:
     if unknown or not setup.managers:
         return
     if ours and not theirs:
+        place = "there (in ..data, if it has that)" if "directory:" in sources else "there"
         yield Problem(
             f"{sources} does not name its environment, so another one's secrets may pass",
-            f"store {ENVIRONMENT} there, with the value {ours}",
+            f"store {ENVIRONMENT} {place}, with the value {ours}",
             sources,
             Severity.NOTE,
         )
