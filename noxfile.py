@@ -36,6 +36,7 @@ SLOW: Final = (
     "tests/trials/test_properties.py",
     "tests/trials/test_random_values.py",
     "tests/trials/test_refresh_races.py",
+    "tests/trials/test_state_channels.py",
 )
 """Tests that take minutes with `full`; a commit does not wait for them."""
 REFRESH: Final = ("tests/trials/refresh", "tests/trials/publications", "tests/trials/live")

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -536,10 +537,20 @@ class TestSendHeartbeat:
         texts = [each["event"] for each in logger.sent]
         assert (texts, log.getvalue()) == (["secret integrity check passed", "secrets in use"], "")
 
-    def test_it_raises_nothing(self, tmp_path: Path) -> None:
-        """A target that cannot be written is no error of the caller."""
-        with environ(**{FILE: str(tmp_path / "nowhere" / "x")}):
-            send_heartbeat(guard())
+    def test_events_that_are_lost(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A target that cannot be written is no error of the caller. It is a warning each time when it begins."""
+        there = tmp_path / "there"
+        said = []
+        with environ(**{FILE: str(there / "x")}):
+            secrets = guard()
+            for exists in (False, True, True, False, False, True):
+                shutil.rmtree(there, ignore_errors=True)
+                if exists:
+                    there.mkdir()
+                capsys.readouterr()
+                send_heartbeat(secrets)
+                said.append("cannot be written (FileNotFoundError)" in capsys.readouterr().err)
+        assert said == [False, False, False, True, False, False]
 
     def test_no_instance(self) -> None:
         """Anything but an instance of a model is an error."""

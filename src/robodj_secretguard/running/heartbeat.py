@@ -64,6 +64,8 @@ _sent: Final[dict[tuple[int, str], dict[str, Any]]] = {}
 """The last event, by process id and model. A forked child inherits others."""
 _beats: Final[dict[str, Callable[[str], object]]] = {}
 """What sends the next event, by model. A forked child goes on with those of its parent."""
+_faults: Final[dict[str, str]] = {}
+"""Why the last event could not be written, by model; empty if it could."""
 _threads: Final[dict[int, tuple[_thread.LockType, _thread.LockType]]] = {}
 """What ends the thread that repeats the events, and what it releases at its end, by process id."""
 
@@ -139,27 +141,38 @@ def send_and_repeat(
     """
     if secrets is not None:
         state = secrets.state()
-    if fault := send_event(kind, report, model, logger, state=state):
-        warning = Finding(
-            Check.SETTING,
-            Severity.WARNING,
-            None,
-            None,
-            "environment",
-            f"{SECRET_EVENTS} cannot be written ({fault})",
-            f"correct {SECRET_EVENTS}, or let the service's user write there (its directory must exist)",
-            owners_of(report.secrets),
-        )
-        emit(report._replace(findings=(warning,)), logger)
+    _faults[model] = fault = send_event(kind, report, model, logger, state=state)
+    if fault:
+        _warn_of_loss(fault, report, logger)
     if secrets is not None:
         _beats[model] = lambda each: _send_again(each, secrets, model, logger)
         begin_heartbeats()
 
 
+def _warn_of_loss(fault: str, report: Report, logger: Any) -> None:
+    """Say that events cannot be written, so `fleet` proves nothing about this process."""
+    warning = Finding(
+        Check.SETTING,
+        Severity.WARNING,
+        None,
+        None,
+        "environment",
+        f"{SECRET_EVENTS} cannot be written ({fault})",
+        f"correct {SECRET_EVENTS}, or let the service's user write there (its directory must exist)",
+        owners_of(report.secrets),
+    )
+    emit(report._replace(findings=(warning,)), logger)
+
+
 def _send_again(kind: str, secrets: SecretSettings, model: str, logger: Any) -> None:
-    """Send an event with the keys in use now."""
+    """Send an event with the keys in use now. Say once that events are lost, until one is written again."""
     number = next(_numbers)  # before the keys are read: the event of a later switch has a greater one
-    send_event(kind, running_report(secrets), model, logger, state=secrets.state(), number=number)
+    report = running_report(secrets)
+    fault = send_event(kind, report, model, logger, state=secrets.state(), number=number)
+    is_new = bool(fault) and fault != _faults.get(model)
+    _faults[model] = fault
+    if is_new and kind == "running":
+        _warn_of_loss(fault, report, logger)
 
 
 def begin_heartbeats(first: int = MOST_HEARTBEAT_SECONDS) -> None:
