@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 import pytest
@@ -68,10 +70,23 @@ class Watched:
             "fleet": self.fleet,
         }
 
+    def wait_for_server(self) -> None:
+        """Wait until the service answers."""
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                self.answer()
+                return
+            time.sleep(0.1)
+
+    def last(self) -> dict[str, Any]:
+        """Return the last event."""
+        found: dict[str, Any] = json.loads((self._root / "events").read_text(encoding="utf-8").splitlines()[-1])
+        return found
+
     def event(self) -> str:
         """Return the state in the last event."""
-        last = json.loads((self._root / "events").read_text(encoding="utf-8").splitlines()[-1])
-        return str(last["state"])
+        return str(self.last()["state"])
 
     def metric(self) -> str:
         """Return the state in the metrics."""
@@ -95,15 +110,17 @@ class Watched:
         said = [each.removeprefix("api/web-1: ").split(maxsplit=1)[0] for each in json.loads(ran.stdout)["reasons"]]
         return SAID[said[0].rstrip(",")] if said else "following"
 
-    def shows(self, state: str, since: float) -> dict[str, float]:
+    def shows(self, state: str) -> dict[str, float]:
         """Wait until each channel shows a state, and return how many seconds after its beginning that was."""
         found = dict[str, float]()
+        deadline = time.monotonic() + TIMEOUT
         while len(found) < len(self.channels):
             for name, shown in self.channels.items():
                 if name not in found and shown() == state:
-                    found[name] = round(time.time() - since, 1)
-            assert time.time() - since < TIMEOUT, (state, found)
-        return found
+                    found[name] = time.time()
+            assert time.monotonic() < deadline, (state, found)
+        since = datetime.fromisoformat(self.last()["state_since"]).timestamp()
+        return {name: round(at - since, 1) for name, at in found.items()}
 
 
 @pytest.mark.full
@@ -136,28 +153,26 @@ def test_each_channel_shows_each_state(tmp_path: Path) -> None:
         (tmp_path / "hang").unlink()
         volume(tmp_path / "keys", files)
 
-    # What begins a state, how many periods later that can be, and what ends it.
-    states: dict[str, tuple[Callable[[], None], int, Callable[[], None]]] = {
+    # What begins a state, and what ends it.
+    states: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
         "kept": (
             lambda: volume(tmp_path / "keys", {**files, V2: "change-me"}),
-            1,
             lambda: volume(tmp_path / "keys", files),
         ),
-        "late": (hang, 4, go_on),
+        "late": (hang, go_on),
         "ending": (
             lambda: volume(tmp_path / "keys", revoking(files, V1)),
-            2,
             lambda: volume(tmp_path / "keys", replaced(files)),
         ),
     }
     try:
-        watched.shows("following", time.time())
-        for state, (begin, periods, end) in states.items():
-            for what, act, wait in ((state, begin, periods), ("following", end, 1)):
+        watched.wait_for_server()
+        watched.shows("following")
+        for state, acts in states.items():
+            for shown, act in zip((state, "following"), acts, strict=True):
                 act()
-                began = time.time() + wait * PERIOD + 1  # files must be a second old before they are read
-                found = watched.shows(what, began)
-                print(state, what, found)  # noqa: T201 - with -s
+                found = watched.shows(shown)
+                print(state, shown, found)  # noqa: T201 - with -s
                 assert max(found.values()) <= 2 * PERIOD
     finally:
         process.terminate()
