@@ -64,7 +64,7 @@ _sent: Final[dict[tuple[int, str], dict[str, Any]]] = {}
 """The last event, by process id and model. A forked child inherits others."""
 _beats: Final[dict[str, Callable[[str], object]]] = {}
 """What sends the next event, by model. A forked child goes on with those of its parent."""
-_faults: Final[dict[str, str]] = {}
+_losses: Final[dict[str, str]] = {}
 """Why the last event could not be written, by model; empty if it could."""
 _threads: Final[dict[int, tuple[_thread.LockType, _thread.LockType]]] = {}
 """What ends the thread that repeats the events, and what it releases at its end, by process id."""
@@ -141,7 +141,7 @@ def send_and_repeat(
     """
     if secrets is not None:
         state = secrets.state()
-    _faults[model] = fault = send_event(kind, report, model, logger, state=state)
+    _losses[model] = fault = send_event(kind, report, model, logger, state=state)
     if fault:
         _warn_of_loss(fault, report, logger)
     if secrets is not None:
@@ -169,8 +169,8 @@ def _send_again(kind: str, secrets: SecretSettings, model: str, logger: Any) -> 
     number = next(_numbers)  # before the keys are read: the event of a later switch has a greater one
     report = running_report(secrets)
     fault = send_event(kind, report, model, logger, state=secrets.state(), number=number)
-    is_new = bool(fault) and fault != _faults.get(model)
-    _faults[model] = fault
+    is_new = bool(fault) and fault != _losses.get(model)
+    _losses[model] = fault
     if is_new and kind == "running":
         _warn_of_loss(fault, report, logger)
 
