@@ -167,7 +167,8 @@ Other services, which count against a condition: legacy.
         assert sum("no recent evidence" in each for each in lines) == 20
         assert "and 2 more; --format json has all of them" in lines
         document = operator.fleet("--require", "moved", "--format", "json").document
-        assert len(document["reasons"]) == 22
+        (verdict,) = document["verdicts"]
+        assert len(verdict["not_ready"]) == len(document["reasons"]) == 22
 
     @pytest.mark.parametrize("options", [(), ("--require", "moved")])
     def test_doubt(self, operator: Operator, options: tuple[str, ...]) -> None:

@@ -6,7 +6,8 @@
 # an event, and cannot be read or has a part of its labels only, becomes {"secret_event":"unreadable"}: nothing is proven
 # then, unless it still has its time, and that is old. Other lines are left out.
 
-# The input is a line of the collector. Only one event at the beginning of its text says when the line was written.
+# The input is a line of the collector. It keeps its time only where its text begins with an event and has no other one:
+# that one may have been written at another time.
 def unreadable: {secret_event: "unreadable"} + (capture(
   "^(?:(?!secret_event).)*(?:^| |: ?\")\\{\\\\?\"secret_event\\\\?\": ?\\\\?\"[a-z]*\\\\?\", ?\\\\?\"reported_at\\\\?\":"
   + " ?\\\\?\"(?<reported_at>[0-9T:-]{19}Z)(?!.*secret_event)"

@@ -459,7 +459,7 @@ def _cut(random: Random, lines: list[Line]) -> None:
     """Cut a line. Without its line feed, the next one is lost with it."""
     at = random.randrange(len(lines))
     content, end = lines[at].content, random.choice([b"", b"\n"])
-    most = random.choice([15, *[len(content) - 1] * 7])  # often less than the beginning of an event
+    most = random.choice([15, *[len(content) - 1] * 7])  # at times less than the beginning of an event
     lines[at] = Line(content[: random.randrange(1, most)] + end, lines[at].said, is_readable=False)
     if not end and at + 1 < len(lines):
         after = lines[at + 1]

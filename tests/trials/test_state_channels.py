@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import subprocess
@@ -16,6 +15,7 @@ import httpx
 import pytest
 from conftest import TIMEOUT, V1, V2, clean_environment, free_port, good_keys, put
 from publications import replaced, revoking, staged, volume
+from test_fleet_queries import answers, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,15 +69,6 @@ class Watched:
             "/ready": self.answer,
             "fleet": self.fleet,
         }
-
-    def wait_for_server(self) -> None:
-        """Wait until the service answers."""
-        deadline = time.monotonic() + TIMEOUT
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.TransportError):
-                self.answer()
-                return
-            time.sleep(0.1)
 
     def last(self) -> dict[str, Any]:
         """Return the last event."""
@@ -143,7 +134,8 @@ def test_each_channel_shows_each_state(tmp_path: Path) -> None:
         cwd=tmp_path,
         env=clean_environment() | environ,
     )
-    watched = Watched(tmp_path, f"http://127.0.0.1:{port}")
+    url = f"http://127.0.0.1:{port}"
+    watched = Watched(tmp_path, url)
 
     def hang() -> None:
         put(tmp_path / "hang")
@@ -166,7 +158,7 @@ def test_each_channel_shows_each_state(tmp_path: Path) -> None:
         ),
     }
     try:
-        watched.wait_for_server()
+        until(lambda: answers(f"{url}/ready"))
         watched.shows("following")
         for state, acts in states.items():
             for shown, act in zip((state, "following"), acts, strict=True):

@@ -221,8 +221,8 @@ def _keys_by_service(
 
     @cache
     def keys_and_roles(sources: tuple[str, ...], environment: str | None) -> tuple[Mapping[str, Slots], Any]:
-        keys = {**expected_keys(reports[sources], recorded.records, environment)}
-        if sources:  # what their own process refuses is no key that others could have moved to
+        keys = expected_keys(reports[sources], recorded.records, environment)
+        if sources:  # no service has moved to a key that a start refuses
             keys |= {each.secret: Slots() for each in reports[sources].secrets if not each.fingerprint}
         return keys, roles_of(reports[sources], recorded.records, keys)
 
@@ -452,8 +452,9 @@ def _reasons(evidence: Evidence, verdicts: Sequence[Verdict]) -> Iterator[str]:
     yield from (f"{UNPROVEN}: {fault}" for fault in evidence.faults)
     if not verdicts:
         yield from (f"{'/'.join(who)}: {UNPROVEN}: {why}" for who, why in evidence.unknown.items())
+    named = {who for each in verdicts for who in each.not_ready}  # their reasons have their states
     states = [(f"{use.service}/{use.instance}", use.state) for use in evidence.uses if use.state]
-    yield from [f"{who}: {state}" for who, state in states if not any(who in each.not_ready for each in verdicts)]
+    yield from [f"{who}: {state}" for who, state in states if who not in named]
     for each in verdicts:
         secret = "" if each.condition == "none-on" else f"{each.secret}: "  # there, a reason names the secret
         for who, why in each.not_ready.items():
