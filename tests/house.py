@@ -27,7 +27,7 @@ PACKAGE: Final = "robodj_secretguard"
 ROOT: Final = Path(__file__).resolve().parent.parent
 # The present figures. Lower a limit after a reduction; raise one only on purpose.
 LIMITS: Final = {
-    "statements": 13177,
+    "statements": 13198,
     "statements of a start": 2000,
     "modules of a start": 14,
     "record shapes": 56,

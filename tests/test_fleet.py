@@ -507,7 +507,7 @@ class TestRefused:
         ("roster", "why"),
         [
             ("", "the file is invalid; "),
-            ("[api]\ninstances = []", "service 1 is invalid; "),
+            ("[api]\ninstances = []", "service 1 (instances) is invalid; "),
             ("[api]\ninstances = ['a']\nsecrets = ['other']", f"unknown secret (choose from {NAME}, {OTHER})"),
             ("[api]\ninstances = 1", "with --events, write the names of the instances, not their number"),
             (b"\xff[api]", "the file is invalid; "),

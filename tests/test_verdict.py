@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -314,28 +315,28 @@ def test_services_of_a_roster() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("fields", "which"),
     [
-        "",
-        "instances = 0",
-        "instances = true",
-        "instances = 1.0",
-        "instances = '1'",
-        "instances = []",
-        "instances = ['a', 'b', 'a']",
-        "instances = ['a', 'b c']",
-        "instances = 1\nname = 'worker'",
-        "instances = 1\nsources = ['json:-']",
-        "instances = 1\nsecrets = []",
-        "instances = 1\nsecrets = 'secret.key'",
-        "instances = 1\nfrom = []",
-        "instances = 1\nenvironment = 'Prod'",
-        "instances = 1\n[api.more]\ninstances = 1",
+        ("", "service 2 (instances)"),
+        ("instances = 0", "service 2 (instances)"),
+        ("instances = true", "service 2 (instances)"),
+        ("instances = 1.0", "service 2 (instances)"),
+        ("instances = '1'", "service 2 (instances)"),
+        ("instances = []", "service 2 (instances)"),
+        ("instances = ['a', 'b', 'a']", "service 2 (instances)"),
+        ("instances = ['a', 'b c']", "service 2 (instances)"),
+        ("instances = 1\nname = 'worker'", "service 2"),
+        ("instances = 1\nsources = ['json:-']", "service 2"),
+        ("instances = 1\nsecrets = []", "service 2 (secrets)"),
+        ("instances = 1\nsecrets = 'secret.key'", "service 2 (secrets)"),
+        ("instances = 1\nfrom = []", "service 2 (from)"),
+        ("instances = 1\nenvironment = 'Prod'", "service 2 (environment)"),
+        ("instances = 1\n[api.more]\ninstances = 1", "service 2"),
     ],
 )
-def test_invalid_service_in_a_roster(fields: str) -> None:
-    """What is missing, unknown or twice in a table is refused with the number of the service."""
-    with pytest.raises(UsageError, match=r"\A--roster: service 2 is invalid; "):
+def test_invalid_service_in_a_roster(fields: str, which: str) -> None:
+    """What is missing, unknown or twice in a table is refused with the number of the service and the known field."""
+    with pytest.raises(UsageError, match=rf"\A--roster: {re.escape(which)} is invalid; "):
         parse_roster(f"[first]\ninstances = 1\n[api]\n{fields}\n")
 
 

@@ -306,26 +306,21 @@ def _require_options(
     **_: object,
 ) -> None:
     """Refuse options that are invalid or do not fit together, without a part of a value."""
-    for is_valid, why in (
-        (bool(events) + len(prometheus) == 1, "pass --prometheus once, or --events"),
-        (
-            not events or (select, token_file, ca_file) == (None, None, None),
-            "--select, --token-file and --ca-file work only with --prometheus",
-        ),
-        (not roster or not instances, "pass --roster or --instances"),
-        ([roster, *events].count(PIPE) <= 1, "only one of --roster and --events can be stdin"),
-        (all(map(is_address, prometheus)), "--prometheus: invalid address; use one like http://127.0.0.1:9090"),
-        (select is None or is_selector(select), '--select: invalid labels; write them like environment="prod"'),
-        (
-            all(
-                name in _CONDITIONS and len(given) == (name == "none-on") and all(map(is_fingerprint, given))
-                for name, *given in require
-            ),
-            "--require: use moved, has-next, or none-on with one fingerprint",
-        ),
-    ):
-        if not is_valid:
-            fail(why)
+    if bool(events) + len(prometheus) != 1:
+        fail("pass --prometheus once, or --events")
+    if events and (select, token_file, ca_file) != (None, None, None):
+        fail("--select, --token-file and --ca-file work only with --prometheus")
+    if roster and instances:
+        fail("pass --roster or --instances")
+    if [roster, *events].count(PIPE) > 1:
+        fail("only one of --roster and --events can be stdin")
+    if not all(map(is_address, prometheus)):
+        fail("--prometheus: invalid address; use one like http://127.0.0.1:9090")
+    if select is not None and not is_selector(select):
+        fail('--select: invalid labels; write them like environment="prod"')
+    for name, *given in require:
+        if name not in _CONDITIONS or len(given) != (name == "none-on") or not all(map(is_fingerprint, given)):
+            fail("--require: use moved, has-next, or none-on with one fingerprint")
 
 
 def _expected(condition: str, given: Sequence[str], secret: str, known: _Known) -> dict[Service, str | None]:
@@ -399,20 +394,22 @@ def _standing(
 
 
 def _table_row(failing: Collection[tuple[str, str]], row: Document) -> tuple[str, ...]:
-    service = row["service"]
-    secret = row["secret"]
-    roles = row["runs_on"]
-    labels = (
-        (any(role.endswith(("revoked", "unrecorded")) for role in roles), "FAIL"),
-        (row["proven"] != row["instances"], "?"),
-        ((service, secret) in failing, "FAIL"),
-        (roles.keys() != {"current"}, "warn"),
-        (True, "ok"),
-    )
-    label = next(text for is_so, text in labels if is_so)
-    runs_on = ", ".join(f"{number} {role}" for role, number in sorted(roles.items()))
+    runs_on = ", ".join(f"{number} {role}" for role, number in sorted(row["runs_on"].items()))
     of_all = "seen" if row["instances"] is None else f"of {row['instances']}"
-    return label, service, secret, f"{row['proven']} {of_all}", runs_on or UNPROVEN
+    is_failing = (row["service"], row["secret"]) in failing
+    proven = f"{row['proven']} {of_all}"
+    return _label(row, is_failing=is_failing), row["service"], row["secret"], proven, runs_on or UNPROVEN
+
+
+def _label(row: Document, *, is_failing: bool) -> str:
+    """Return the label of a row: a wrong key first, then missing proofs, then the conditions."""
+    if any(role.endswith(("revoked", "unrecorded")) for role in row["runs_on"]):
+        return "FAIL"
+    if row["proven"] != row["instances"]:
+        return "?"
+    if is_failing:
+        return "FAIL"
+    return "ok" if row["runs_on"].keys() == {"current"} else "warn"
 
 
 def _verdict_lines(

@@ -66,6 +66,7 @@ class Service:
     environment: EnvironmentName | None = None
 
 
+_SERVICE_FIELDS: Final = ("instances", "secrets", "from", "environment")
 _SERVICES: Final = TypeAdapter(Annotated[tuple[Service, ...], Field(min_length=1)])
 
 
@@ -79,8 +80,11 @@ def parse_roster(text: str) -> tuple[Service, ...]:
     try:
         return _SERVICES.validate_json(to_json([{**table, "": name} for name, table in tomllib.loads(text).items()]))
     except ValidationError as error:
-        if where := error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]:
+        where = error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+        if where:
             which = f"service {int(where[0]) + 1}"
+            if where[1:2] and where[1] in _SERVICE_FIELDS:  # any other name is a text of the file
+                which += f" ({where[1]})"
     except (ValueError, TypeError, RecursionError):  # not TOML, or not a table
         pass
     raise UsageError(
